@@ -1,0 +1,250 @@
+package chats
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// answer is what came back of the last attempt, its body read whole.
+type answer struct {
+	op       Operation
+	rule     rule
+	status   int
+	header   http.Header
+	body     *bytes.Buffer
+	bodyErr  error // the body could not be read to its end
+	attempts int
+	limit    Limit
+	secret   string // to be taken out of whatever the server echoes
+
+	decodeErr error // a 2xx that is not what it should be
+	stopped   error // why it was not repeated, where that says more than the status
+}
+
+func (a *answer) ok() bool { return a.status >= 200 && a.status < 300 }
+
+// cut: the connection broke before the body was whole.
+func (a *answer) cut() bool { return a.bodyErr != nil && !errors.Is(a.bodyErr, errTooLarge) }
+
+// release gives the buffer back. Nothing of the body may be used afterwards.
+func (a *answer) release() {
+	if a != nil {
+		recycle(a.body)
+		a.body = nil
+	}
+}
+
+// envelope is what every body is wrapped into.
+type envelope[T any] struct {
+	Status gen.EnvelopeStatus `json:"status"`
+	Result *T                 `json:"result"`
+	Errors []gen.ErrorDetail  `json:"errors"`
+}
+
+// decode reads the result of a 2xx. A result that is prepared, with a list sized
+// to the page, spares the list its growing.
+func decode[T any](a *answer, prepared *T) (*T, error) {
+	if a.bodyErr != nil {
+		return nil, a.bodyErr
+	}
+	env := envelope[T]{Result: prepared}
+	if err := json.Unmarshal(a.body.Bytes(), &env); err != nil {
+		return nil, brokenBody(a.body.Bytes(), err)
+	}
+	switch env.Status {
+	case gen.EnvelopeStatusOK:
+		return env.Result, nil
+	case gen.EnvelopeStatusError:
+		return nil, errDeclared
+	default:
+		return nil, errNoStatus
+	}
+}
+
+var (
+	// errDeclared: 2xx, but the body says ERROR. Its details say why.
+	errDeclared = errors.New("the body's status is ERROR")
+	errNoStatus = errors.New("the body has no status that is known")
+	errNoResult = errors.New("the answer has no result")
+)
+
+func brokenBody(body []byte, err error) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return errors.New("the answer is empty")
+	}
+	return errors.New("the answer is not the JSON it should be: " + err.Error())
+}
+
+// missing tells an absent list from an empty one. encoding/json replaces a slice by
+// an empty one for [], by nil for null, and leaves it as it was when it met none.
+func missing[T any](list []T) bool { return list == nil || len(list) == 0 && cap(list) > 0 }
+
+// maxText bounds a text that the server put into an error.
+const maxText = 512
+
+// details reads what it can of an error's body: the envelope, a bare message, or
+// whatever text there is.
+func (a *answer) details() []Detail {
+	if a.body == nil {
+		return nil
+	}
+	var body struct {
+		Errors  []struct{ Code, Message any }
+		Message any
+	}
+	_ = json.Unmarshal(a.body.Bytes(), &body) // what does not fit stays empty
+	var all []Detail
+	for _, e := range body.Errors[:min(len(body.Errors), 10)] {
+		if d := (Detail{a.clean(e.Code), a.clean(e.Message)}); d != (Detail{}) {
+			all = append(all, d)
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	if text := a.clean(body.Message); text != "" {
+		return []Detail{{Message: text}}
+	}
+	if !json.Valid(a.body.Bytes()) {
+		return a.pageText()
+	}
+	return nil
+}
+
+var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>]*>`)
+
+// pageText is the text of a gateway's page.
+func (a *answer) pageText() []Detail {
+	head := a.body.Bytes()[:min(a.body.Len(), 8*maxText)]
+	if text := a.clean(markup.ReplaceAllString(string(head), " ")); text != "" {
+		return []Detail{{Message: text}}
+	}
+	return nil
+}
+
+// clean makes a text from the network fit for an error: one line, printable,
+// bounded, without the credential.
+func (a *answer) clean(value any) string {
+	text, ok := value.(string)
+	if !ok {
+		return ""
+	}
+	if a.secret != "" {
+		text = strings.ReplaceAll(text, a.secret, redacted)
+	}
+	words := strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	})
+	runes := []rune(strings.Join(words, " "))
+	return string(runes[:min(len(runes), maxText)])
+}
+
+// failed is the answer as an error, or nil for a good one.
+func (a *answer) failed() *Error {
+	if a.ok() && a.decodeErr == nil {
+		return nil
+	}
+	e := &Error{
+		Operation:   a.op,
+		StatusCode:  a.status,
+		Details:     a.details(),
+		Attempts:    a.attempts,
+		TraceParent: a.clean(a.header.Get("Traceparent")),
+		cause:       a.stopped,
+	}
+	if isRateLimited(a.status) {
+		limit := a.limit
+		e.Limit = &limit
+	}
+	if a.ok() {
+		e.classify2xx(a)
+	}
+	if !a.rule.repeatable && a.leavesDoubt(e) {
+		e.kinds = append(e.kinds, ErrOutcomeUnknown)
+	}
+	return e
+}
+
+// classify2xx: a declared error is one by its details; anything else, and an ERROR
+// without any, breaks the contract. Of a body that is not an envelope the text is
+// of no use.
+func (e *Error) classify2xx(a *answer) {
+	if a.decodeErr == errDeclared && len(e.Details) > 0 {
+		return
+	}
+	e.kinds = append(e.kinds, ErrProtocol)
+	e.cause = a.decodeErr
+	e.Details = nil
+}
+
+// leavesDoubt: whether a send that was answered so may have been posted. 408 and
+// 499 speak of a request given up on, not of one refused.
+func (a *answer) leavesDoubt(e *Error) bool {
+	if a.ok() {
+		return errors.Is(e, ErrProtocol)
+	}
+	return a.status >= 500 || a.status == http.StatusRequestTimeout || a.status == 499
+}
+
+// failure makes an *Error of a call that has no answer.
+func (c *call) failure(ctx context.Context, err error) *Error {
+	e := &Error{Operation: c.op, Attempts: c.attempts, cause: err}
+	var refused *refusal
+	if errors.As(err, &refused) {
+		e.Limit, e.kinds, e.cause = &refused.limit, []error{ErrRateLimited}, nil
+	}
+	var broken *transportError
+	if errors.As(err, &broken) && !c.rule.repeatable && !broken.unsent && !broken.fatal {
+		e.kinds = append(e.kinds, ErrOutcomeUnknown)
+	}
+	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		// net/http gives the context's cause instead.
+		e.kinds = append(e.kinds, ended)
+	}
+	return e
+}
+
+// answerBody lets the generated client read an answer.
+type answerBody struct {
+	io.Reader
+	answer *answer
+}
+
+func (b *answerBody) Close() error {
+	b.Reader = bytes.NewReader(nil)
+	b.answer.release()
+	return nil
+}
+
+// response is the answer as the generated client expects it.
+func (a *answer) response(req *http.Request) *http.Response {
+	var body io.Reader = bytes.NewReader(a.body.Bytes())
+	length := int64(a.body.Len())
+	if a.bodyErr != nil {
+		body, length = io.MultiReader(body, errorReader{a.bodyErr}), -1
+	}
+	return &http.Response{
+		Status:        http.StatusText(a.status),
+		StatusCode:    a.status,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        a.header,
+		Body:          &answerBody{Reader: body, answer: a},
+		ContentLength: length,
+		Request:       req,
+	}
+}
+
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) { return 0, r.err }

@@ -1,0 +1,111 @@
+package chats
+
+import (
+	"context"
+	"iter"
+
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// Chats lists the chats that match the filter, each once, in the server's order,
+// which is not documented. It is lazy: nothing is requested before it is ranged
+// over, and each range begins anew. An error is yielded once, and last; where the
+// context ended it is ctx.Err().
+//
+// The list may shift while it is read: a chat that receives a message meanwhile
+// may be missed by this listing and is found by the next.
+//
+// One request of getChats for every 20 chats (POST /v2/businesses/{id}/chats).
+func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
+	return func(yield func(Chat, error) bool) {
+		seen := map[ChatID]struct{}{}
+		fetch := func(ctx context.Context, token string) (Page[Chat], error) {
+			return c.ChatsPage(ctx, filter, PageRequest{Token: token})
+		}
+		for page, err := range pages(ctx, OpGetChats, fetch) {
+			if err != nil {
+				yield(Chat{}, ended(ctx, err))
+				return
+			}
+			for _, chat := range page.Items {
+				if _, again := seen[chat.ID]; again {
+					continue
+				}
+				seen[chat.ID] = struct{}{}
+				if !deliver(ctx, yield, chat) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// deliver yields an item, or the context's error where the context has ended: a
+// listing that was cut never looks complete.
+func deliver[T any](ctx context.Context, yield func(T, error) bool, item T) bool {
+	if err := ctx.Err(); err != nil {
+		var none T
+		yield(none, err)
+		return false
+	}
+	return yield(item, nil)
+}
+
+// ChatsPage reads one page of the list of chats: one request, as the server
+// answers it. A page may be empty and still have a next one.
+//
+// Errors: [ArgumentError], [Error].
+func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {
+	if err := first(filter.check(), checkSize("page size", page.Size, MaxChatsPage)); err != nil {
+		return Page[Chat]{}, err
+	}
+	size := page.Size
+	orDefault(&size, filter.PageSize)
+	orDefault(&size, MaxChatsPage)
+	limit := int32(size) //nolint:gosec // at most MaxChatsPage
+	req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
+		PageToken: optional(page.Token), Limit: &limit,
+	}, filter.request())
+	call, err := request(OpGetChats, req, err)
+	if err != nil {
+		return Page[Chat]{}, err
+	}
+	sized := &gen.ChatsPage{Chats: make([]gen.Chat, 0, size)}
+	result, err := invoke(ctx, c, call, sized, func(p *gen.ChatsPage) error {
+		return checkList(p.Chats, errNoChats, checkChat)
+	})
+	if err != nil {
+		return Page[Chat]{}, err
+	}
+	return Page[Chat]{Items: toList(result.Chats, toChat), Next: result.Paging.NextPageToken}, nil
+}
+
+// Chat reads one chat (GET /v2/businesses/{id}/chat).
+//
+// Errors: [ArgumentError], [Error]; [ErrNotFound] where the business has no such
+// chat.
+func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
+	if err := checkID("chat", id); err != nil {
+		return Chat{}, err
+	}
+	req, err := gen.NewGetChatRequest(c.base(), int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
+	call, err := request(OpGetChat, req, err)
+	if err != nil {
+		return Chat{}, err
+	}
+	result, err := invoke(ctx, c, call, nil, checkChat)
+	if err != nil {
+		return Chat{}, err
+	}
+	return toChat(result), nil
+}
+
+func (c *Client) base() string { return c.config.base.String() }
+
+// optional leaves a query parameter out where it is empty.
+func optional(value string) *string {
+	if value == "" {
+		return nil
+	}
+	return &value
+}

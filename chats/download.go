@@ -1,0 +1,118 @@
+package chats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Download opens an attachment. The caller reads it, bounds it where that matters
+// (File.Size is the server's word) and closes it.
+//
+// The credential is sent to the base URL's host alone; another scheme, host or port
+// is another host. Attachments are known to lie elsewhere and to answer 403 there:
+// what that host asks for, [WithAttachmentAuth] adds. Redirects are followed,
+// without the credential and without what was added for another host. One request;
+// it takes none of the parallel places and counts against no allowance. The policy's
+// AttemptTimeout bounds the wait for its first byte, the context the whole.
+//
+// How long a link lives is not documented: read the message again for a fresh one.
+//
+// Errors: [ArgumentError], [Error].
+func (c *Client) Download(ctx context.Context, file File) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	body, err := c.download(ctx, cancel, file)
+	if err != nil {
+		cancel(err)
+		return nil, err
+	}
+	return body, nil
+}
+
+var errSlowHeader = errors.New("no answer within the attempt's time")
+
+func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, file File) (io.ReadCloser, error) {
+	req, err := c.downloadRequest(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errSlowHeader) })
+	defer timer.Stop()
+	resp, err := withRedirects(c.config.client, keepSecrets).Do(req)
+	if err != nil {
+		e := &Error{Operation: opDownload, Attempts: 1, cause: withoutURL(err)}
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			e.cause = cause
+		}
+		return nil, e
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return nil, c.downloadFailed(resp)
+	}
+	return &download{resp.Body, cancel}, nil
+}
+
+func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request, error) {
+	link, err := url.Parse(file.URL)
+	if err != nil || link.Host == "" || link.Scheme != "https" && link.Scheme != "http" {
+		return nil, badArgument("file", "its URL is no absolute http(s) address")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, file.URL, nil)
+	if err != nil {
+		return nil, badArgument("file", "its URL is no absolute http(s) address")
+	}
+	req.Header.Set("User-Agent", c.userAgent())
+	if origin(link) == origin(c.config.base) {
+		value, err := c.credential.read(ctx)
+		if err != nil {
+			return nil, &Error{Operation: opDownload, cause: err}
+		}
+		req.Header.Set(value.header, value.value)
+	}
+	if c.config.attachmentAuth != nil {
+		if err := c.config.attachmentAuth(ctx, req); err != nil {
+			return nil, &Error{Operation: opDownload, cause: fmt.Errorf("attachment auth: %w", err)}
+		}
+	}
+	return req, nil
+}
+
+// keepSecrets lets a redirect to another host go without anything that was meant
+// for the first. net/http alone would carry every header but a few along, the
+// Api-Key among them, and the link itself as Referer.
+func keepSecrets(req *http.Request, via []*http.Request) error {
+	if len(via) >= 10 {
+		return errors.New("stopped after 10 redirects")
+	}
+	req.Header.Del("Referer")
+	if origin(req.URL) != origin(via[0].URL) {
+		req.Header = http.Header{"User-Agent": via[0].Header["User-Agent"]}
+	}
+	return nil
+}
+
+func (c *Client) downloadFailed(resp *http.Response) error {
+	buf, err := readBody(resp)
+	a := &answer{op: opDownload, rule: rule{repeatable: true}, status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, attempts: 1}
+	defer a.release()
+	if value, err := c.credential.read(resp.Request.Context()); err == nil {
+		a.secret = value.raw
+	}
+	return a.failed()
+}
+
+// download is an attachment that is being read.
+type download struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (d *download) Close() error {
+	err := d.ReadCloser.Close()
+	d.cancel(nil)
+	return err
+}

@@ -1,0 +1,244 @@
+package chats
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// LimitKind tells Market's two limits apart.
+type LimitKind string
+
+const (
+	LimitHourly   LimitKind = "hourly"   // requests of one operation per hour, per business
+	LimitParallel LimitKind = "parallel" // requests at once, per business
+)
+
+// Limit is what the server said of a limit. Everything that uses the business
+// shares it, not this client alone.
+type Limit struct {
+	Kind      LimitKind
+	Max       int       // requests per window; 0 when not told
+	Remaining int       // of Max
+	Until     time.Time // end of the window, by the server's clock; zero when not told
+}
+
+func (l Limit) String() string {
+	text := string(l.Kind) + " limit"
+	if l.Max > 0 {
+		text += fmt.Sprintf(" of %d", l.Max)
+	}
+	text += " reached"
+	if !l.Until.IsZero() {
+		text += ", open again at " + l.Until.UTC().Format("15:04:05Z")
+	}
+	return text
+}
+
+// 420 is Market's status for both limits; it never sends 429, a proxy may.
+func isRateLimited(status int) bool { return status == 420 || status == http.StatusTooManyRequests }
+
+const (
+	headerLimit     = "X-Ratelimit-Resource-Limit"
+	headerRemaining = "X-Ratelimit-Resource-Remaining"
+	headerUntil     = "X-Ratelimit-Resource-Until"
+)
+
+// limitFrom reads the headers. ok is false where they tell nothing.
+func limitFrom(h http.Header) (limit Limit, ok bool) {
+	most, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
+	left, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))
+	until, _ := httpDate(h.Get(headerUntil))
+	limit = Limit{Kind: LimitHourly, Until: until}
+	if err1 != nil || err2 != nil || most < 0 || left < 0 {
+		return limit, false
+	}
+	limit.Max, limit.Remaining = most, left
+	return limit, true
+}
+
+// httpDate reads an HTTP date without looking at the day's name, which Market has
+// been seen to get wrong.
+func httpDate(text string) (time.Time, bool) {
+	_, date, found := strings.Cut(text, ",")
+	if !found {
+		return time.Time{}, false
+	}
+	t, err := time.Parse("02 Jan 2006 15:04:05 GMT", strings.TrimSpace(date))
+	return t, err == nil
+}
+
+// longestBlock bounds what a header can make the client refuse locally.
+const longestBlock = 24 * time.Hour
+
+// reopensIn is how long the window still lasts: by the answer's own Date where
+// there is one, for the two clocks may differ.
+func reopensIn(until time.Time, h http.Header, now time.Time) time.Duration {
+	if date, ok := httpDate(h.Get("Date")); ok {
+		now = date
+	}
+	return min(until.Sub(now), longestBlock)
+}
+
+// parallelLimit: the text of a 420 alone tells which of the two limits it was.
+// Whatever headers a parallel one carries are those of the hour.
+func parallelLimit(details []Detail) (limit Limit, ok bool) {
+	for _, d := range details {
+		if strings.Contains(strings.ToLower(d.Message), "parallel") {
+			limit.Kind = LimitParallel
+			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &limit.Max) // stays 0 in another text
+			return limit, true
+		}
+	}
+	return limit, false
+}
+
+// limits is what a client knows of Market's limits, and its own bound on requests
+// at once.
+type limits struct {
+	places  chan struct{}
+	limiter Limiter
+	near    time.Duration // a block that ends within this is waited for
+
+	mu     sync.Mutex
+	told   map[Operation]Limit
+	blocks map[Operation]block
+}
+
+type block struct {
+	limit Limit
+	ends  time.Time // by our clock
+}
+
+func newLimits(maxParallel int, limiter Limiter, near time.Duration) *limits {
+	return &limits{
+		places:  make(chan struct{}, maxParallel),
+		limiter: limiter,
+		near:    near,
+		told:    map[Operation]Limit{},
+		blocks:  map[Operation]block{},
+	}
+}
+
+// link holds a place for the request while next runs, and only then: not while
+// anybody waits. The hour is looked at again with the place in hand, because the
+// requests before may have used it up meanwhile.
+func (l *limits) link(next handler) handler {
+	return func(ctx context.Context, c *call) (*answer, error) {
+		began := time.Now()
+		if err := l.admit(ctx, c.op); err != nil {
+			return nil, err
+		}
+		defer func() { <-l.places }()
+		c.waited += time.Since(began)
+
+		a, err := next(ctx, c)
+		if a != nil {
+			l.note(a)
+		}
+		return a, err
+	}
+}
+
+// admit returns with a place in hand, or with an error.
+func (l *limits) admit(ctx context.Context, op Operation) error {
+	if err := l.awaitHour(ctx, op); err != nil {
+		return err
+	}
+	if l.limiter != nil {
+		if err := l.limiter.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := l.awaitHour(ctx, op); err != nil {
+			return err
+		}
+		select {
+		case l.places <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if _, blocked := l.blocked(op); !blocked {
+			return nil
+		}
+		<-l.places
+	}
+}
+
+// awaitHour waits for a block that ends soon and refuses for one that does not.
+func (l *limits) awaitHour(ctx context.Context, op Operation) error {
+	for {
+		b, blocked := l.blocked(op)
+		if !blocked {
+			return ctx.Err()
+		}
+		left := time.Until(b.ends)
+		if left > l.near {
+			return &refusal{b.limit}
+		}
+		if err := wait(ctx, left); err != nil {
+			return err
+		}
+	}
+}
+
+// refusal is a call that was not made, for its hour is known to be used up.
+type refusal struct{ limit Limit }
+
+func (r *refusal) Error() string { return r.limit.String() }
+func (r *refusal) Unwrap() error { return ErrRateLimited }
+
+func (l *limits) blocked(op Operation) (block, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, ok := l.blocks[op]
+	if ok && !time.Now().Before(b.ends) {
+		delete(l.blocks, op)
+		return block{}, false
+	}
+	return b, ok
+}
+
+// note keeps what an answer says of the limits, and blocks the operation where
+// its hour is used up.
+func (l *limits) note(a *answer) {
+	limit, told := limitFrom(a.header)
+	if !isRateLimited(a.status) {
+		if told {
+			a.limit = limit
+			l.tell(a.op, limit)
+		}
+		return
+	}
+	if parallel, ok := parallelLimit(a.details()); ok {
+		a.limit = parallel
+		return
+	}
+	a.limit = limit
+	if told {
+		l.tell(a.op, limit)
+	}
+	if in := reopensIn(limit.Until, a.header, time.Now()); !limit.Until.IsZero() && in > 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.blocks[a.op] = block{limit: limit, ends: time.Now().Add(in)}
+	}
+}
+
+func (l *limits) tell(op Operation, limit Limit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told[op] = limit
+}
+
+func (l *limits) last(op Operation) (Limit, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit, ok := l.told[op]
+	return limit, ok
+}

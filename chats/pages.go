@@ -1,0 +1,106 @@
+package chats
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// maxEmptyPages bounds how long a listing may go on without an item.
+const maxEmptyPages = 1000
+
+var (
+	errTokenAgain = errors.New("the server sends a page token again: the listing would never end")
+	errNoItems    = errors.New("1000 pages in a row without an item: the listing would never end")
+)
+
+// pages reads the pages of a listing. While the caller works on one page the next
+// is being fetched; when the caller stops, that fetch is cancelled and waited for.
+func pages[T any](
+	ctx context.Context, op Operation, fetch func(context.Context, string) (Page[T], error),
+) iter.Seq2[Page[T], error] {
+	return func(yield func(Page[T], error) bool) {
+		ahead := &lookahead[T]{fetch: fetch}
+		ctx, cancel := context.WithCancel(ctx)
+		defer ahead.await()
+		defer cancel()
+
+		guard := tokenGuard{}
+		ahead.start(ctx, "")
+		for {
+			page, err := ahead.await()
+			if err != nil {
+				yield(Page[T]{}, err)
+				return
+			}
+			endless := guard.check(page.Next, len(page.Items))
+			if page.Next != "" && endless == nil {
+				ahead.start(ctx, page.Next)
+			}
+			if !yield(page, nil) || page.Next == "" {
+				return
+			}
+			if endless != nil {
+				yield(Page[T]{}, &Error{Operation: op, kinds: []error{ErrProtocol}, cause: endless})
+				return
+			}
+		}
+	}
+}
+
+// lookahead fetches one page beside the caller.
+type lookahead[T any] struct {
+	fetch func(context.Context, string) (Page[T], error)
+	done  chan struct{}
+	page  Page[T]
+	err   error
+}
+
+func (l *lookahead[T]) start(ctx context.Context, token string) {
+	done := make(chan struct{})
+	l.done = done
+	go func() {
+		defer close(done)
+		l.page, l.err = l.fetch(ctx, token)
+	}()
+}
+
+// await gives the page that was started last. Without one it returns at once.
+func (l *lookahead[T]) await() (Page[T], error) {
+	if l.done == nil {
+		return Page[T]{}, nil
+	}
+	<-l.done
+	page, err := l.page, l.err
+	l.page, l.done = Page[T]{}, nil
+	return page, err
+}
+
+// tokenGuard finds a listing without an end. Tokens that go in a circle are found by
+// Brent's method: compare with one that is kept, and keep a new one ever more
+// rarely. That needs no memory that grows with the listing.
+type tokenGuard struct {
+	kept        string
+	steps, next int
+	empty       int
+}
+
+func (g *tokenGuard) check(token string, items int) error {
+	if token == "" {
+		return nil
+	}
+	if token == g.kept {
+		return errTokenAgain
+	}
+	if g.steps++; g.steps > g.next {
+		g.kept, g.next = token, 2*g.steps
+	}
+	if items > 0 {
+		g.empty = 0
+		return nil
+	}
+	if g.empty++; g.empty >= maxEmptyPages {
+		return errNoItems
+	}
+	return nil
+}

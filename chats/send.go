@@ -1,0 +1,101 @@
+package chats
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// Open gives the chat about an order or a return, and opens it if there is none
+// yet. It may be repeated: the answer is the same chat
+// (POST /v2/businesses/{id}/chats/new). A test order of the cabinet's debugging page
+// gets a test chat this way; nobody answers there.
+//
+// Errors: [ArgumentError], [Error]; [ErrNotFound] where there is no such order.
+func (c *Client) Open(ctx context.Context, about Subject) (ChatID, error) {
+	if err := checkSubject("about", about); err != nil {
+		return 0, err
+	}
+	subject := fromSubject(about)
+	req, err := gen.NewCreateChatRequest(c.base(), int64(c.business), gen.CreateChatRequest{Context: &subject})
+	call, err := request(OpCreateChat, req, err)
+	if err != nil {
+		return 0, err
+	}
+	created, err := invoke(ctx, c, call, nil, func(created *gen.CreatedChat) error {
+		if created.ChatID < 1 {
+			return errNoChatID
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return ChatID(created.ChatID), nil
+}
+
+// SendText posts a text of 1 to 4,096 characters, at most once: it is repeated only
+// when it is certain that nothing was processed, after a 420 or where no connection
+// came about. nil means posted. [ErrOutcomeUnknown] means that nobody knows: read
+// the history before sending again, or use [Client.SendTextConfirmed].
+//
+// POST /v2/businesses/{id}/chats/message. Errors: [ArgumentError], [Error].
+func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
+	if err := first(checkID("chat", id), checkText(text)); err != nil {
+		return err
+	}
+	_, err := c.sendText(ctx, id, text, c.config.retry.MaxAttempts)
+	return err
+}
+
+// sendText makes at most attempts requests and tells how many it made.
+func (c *Client) sendText(ctx context.Context, id ChatID, text string, attempts int) (made int, err error) {
+	req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
+		&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
+	call, err := request(OpSendMessageToChat, req, err)
+	if err != nil {
+		return 0, err
+	}
+	call.maxAttempts = attempts
+	call.decode = posted
+	err = c.perform(ctx, call)
+	return call.attempts, err
+}
+
+// posted reads the answer to a send, which has no result.
+func posted(a *answer) error {
+	_, err := decode[any](a, nil)
+	return err
+}
+
+// SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]), at most once, like
+// [Client.SendText]. name is what the buyer sees, without a path.
+//
+// A reader that tells its size (a file, a bytes.Reader, anything with Seek or Len)
+// is streamed from where it stands; any other is read into memory first. SendFile
+// never closes it, and never reads it after it has returned. Should it fail on the
+// way, the request is broken off, nothing is posted, and its error is returned. A
+// reader that cannot be rewound is not sent again after a 420.
+//
+// POST /v2/businesses/{id}/chats/file/send. Errors: [ArgumentError], [Error].
+func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content io.Reader) error {
+	if err := first(checkID("chat", id), checkFileName(name)); err != nil {
+		return err
+	}
+	up, err := newUpload(name, content)
+	if err != nil {
+		return err
+	}
+	// The reader is attached afterwards: the builder would hide its length.
+	req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
+		&gen.SendFileToChatParams{ChatID: int64(id)}, up.contentType, http.NoBody)
+	call, err := request(OpSendFileToChat, req, err)
+	if err != nil {
+		return err
+	}
+	up.attach(req)
+	call.upload, call.decode = up, posted
+	return c.perform(ctx, call)
+}

@@ -1,0 +1,196 @@
+package chats
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"path"
+	"sync"
+)
+
+// upload is a file on its way: the form's head, the caller's reader and the form's
+// tail, read one after the other. The length is known beforehand and nothing is
+// held in memory.
+type upload struct {
+	head, tail  []byte
+	contentType string
+	content     io.Reader
+	size        int64
+	seeker      io.Seeker // nil where the content cannot be rewound
+	start       int64     // where the seeker stood
+
+	mu      sync.Mutex
+	touched bool        // the content has been read from
+	failed  error       // the content's own error
+	current *uploadBody // the body of the attempt that is under way
+}
+
+// newUpload looks at what the caller gave. What tells its size is streamed; what
+// does not is read first, up to the limit.
+func newUpload(name string, content io.Reader) (*upload, error) {
+	if content == nil {
+		return nil, badArgument("file content", "is nil")
+	}
+	u := &upload{content: content}
+	if err := u.measure(); err != nil {
+		return nil, err
+	}
+	switch {
+	case u.size == 0:
+		return nil, badArgument("file content", "is empty")
+	case u.size > MaxFileSize:
+		return nil, tooLargeFile()
+	}
+	return u, u.frame(name)
+}
+
+func tooLargeFile() error {
+	return badArgument("file content", "larger than %d bytes, which is all that Market takes", MaxFileSize)
+}
+
+func (u *upload) measure() error {
+	if seeker, ok := u.content.(io.Seeker); ok {
+		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil { // a pipe is an *os.File too, and fails here
+			return u.measureSeeker(seeker, start)
+		}
+	}
+	if sized, ok := u.content.(interface{ Len() int }); ok {
+		u.size = int64(sized.Len())
+		return nil
+	}
+	whole, err := io.ReadAll(io.LimitReader(u.content, MaxFileSize+1))
+	if err != nil {
+		return fmt.Errorf("chats: reading the file: %w", err)
+	}
+	reader := bytes.NewReader(whole)
+	u.content, u.seeker, u.size = reader, reader, reader.Size()
+	return nil
+}
+
+func (u *upload) measureSeeker(seeker io.Seeker, start int64) error {
+	end, err := seeker.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = seeker.Seek(start, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("chats: measuring the file: %w", err)
+	}
+	u.seeker, u.start, u.size = seeker, start, max(end-start, 0)
+	return nil
+}
+
+// frame writes the form around an empty part and cuts it where the content goes.
+func (u *upload) frame(name string) error {
+	var form bytes.Buffer
+	w := multipart.NewWriter(&form)
+	header := textproto.MIMEHeader{}
+	header.Set("Content-Disposition", multipart.FileContentDisposition("file", name))
+	header.Set("Content-Type", contentTypeOf(name))
+	if _, err := w.CreatePart(header); err != nil {
+		return err
+	}
+	headLength := form.Len()
+	if err := w.Close(); err != nil {
+		return err
+	}
+	u.head, u.tail = form.Bytes()[:headLength], form.Bytes()[headLength:]
+	u.contentType = w.FormDataContentType()
+	return nil
+}
+
+func contentTypeOf(name string) string {
+	if t := mime.TypeByExtension(path.Ext(name)); t != "" {
+		return t
+	}
+	return "application/octet-stream"
+}
+
+// attach makes the upload the body of a request.
+func (u *upload) attach(req *http.Request) {
+	req.ContentLength = int64(len(u.head)) + u.size + int64(len(u.tail))
+	req.GetBody = u.open
+}
+
+func (u *upload) rewindable() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.seeker != nil || !u.touched
+}
+
+var (
+	errNotRewindable = errors.New("the file's reader cannot be rewound")
+	errAttemptOver   = errors.New("the attempt is over")
+)
+
+// open begins the body anew. The body before is closed for good.
+func (u *upload) open() (io.ReadCloser, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.touched {
+		if u.seeker == nil {
+			return nil, errNotRewindable
+		}
+		if _, err := u.seeker.Seek(u.start, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("rewinding the file: %w", err)
+		}
+	}
+	u.current = &uploadBody{upload: u, rest: io.MultiReader(
+		bytes.NewReader(u.head), &contentReader{u, u.size}, bytes.NewReader(u.tail),
+	)}
+	return u.current, nil
+}
+
+// stop ends the attempt. net/http may go on reading a body after it has answered;
+// once stop has returned, nobody reads the caller's reader any more. The error is
+// the reader's own, if it failed.
+func (u *upload) stop() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.current = nil
+	return u.failed
+}
+
+// uploadBody is the body of one attempt. It offers net/http nothing but Read: the
+// WriteTo of a MultiReader would allocate a buffer of its own for every file.
+type uploadBody struct {
+	upload *upload
+	rest   io.Reader
+}
+
+func (b *uploadBody) Read(p []byte) (int, error) {
+	b.upload.mu.Lock()
+	defer b.upload.mu.Unlock()
+	if b.upload.current != b {
+		return 0, errAttemptOver
+	}
+	return b.rest.Read(p)
+}
+
+func (b *uploadBody) Close() error { return nil }
+
+// contentReader reads the caller's content, exactly as long as it was measured.
+type contentReader struct {
+	upload *upload
+	left   int64
+}
+
+func (r *contentReader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	r.upload.touched = true
+	n, err := r.upload.content.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	if err == io.EOF && r.left > 0 {
+		err = fmt.Errorf("the file ended %d bytes before its size: %w", r.left, io.ErrUnexpectedEOF)
+	}
+	if err != nil && err != io.EOF {
+		r.upload.failed = err
+	}
+	return n, err
+}

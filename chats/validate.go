@@ -1,0 +1,103 @@
+package chats
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// The rules a call is held to before anything is sent.
+
+func checkID[T ~int64](field string, id T) error {
+	if id < 1 {
+		return badArgument(field, "%d, must be greater than 0", int64(id))
+	}
+	return nil
+}
+
+// checkSince: 0 is the beginning.
+func checkSince(field string, id MessageID) error {
+	if id < 0 {
+		return badArgument(field, "%d, must not be negative; 0 is the beginning", int64(id))
+	}
+	return nil
+}
+
+func checkSize(field string, size, most int) error {
+	if size < 0 || size > most {
+		return badArgument(field, "%d, must be 1 to %d, or 0 for the maximum", size, most)
+	}
+	return nil
+}
+
+func checkText(text string) error {
+	switch n := utf8.RuneCountInString(text); {
+	case text == "":
+		return badArgument("text", "is empty")
+	case !utf8.ValidString(text):
+		return badArgument("text", "is not valid UTF-8")
+	case n > MaxTextLength:
+		return badArgument("text", "%d characters, at most %d allowed", n, MaxTextLength)
+	}
+	return nil
+}
+
+// checkSubject: what a chat can be opened or looked up by.
+func checkSubject(field string, s Subject) error {
+	switch s.Kind {
+	case SubjectOrder:
+		return checkID(field+": order", s.Order)
+	case SubjectReturn:
+		return checkID(field+": return", s.Return)
+	case SubjectDirect:
+		return badArgument(field, "a DIRECT chat is begun by the buyer and has no number: use AboutOrder or AboutReturn")
+	default:
+		return badArgument(field, "kind %q: use AboutOrder or AboutReturn", string(s.Kind))
+	}
+}
+
+func (f *Filter) check() error {
+	errs := []error{
+		checkWords("filter: kinds", f.Kinds),
+		checkWords("filter: types", f.Types),
+		checkWords("filter: statuses", f.Statuses),
+		checkSize("filter: page size", f.PageSize, MaxChatsPage),
+	}
+	for _, s := range f.Subjects {
+		errs = append(errs, checkSubject("filter: subjects", s))
+	}
+	return first(errs...)
+}
+
+// checkWords lets words through that the library does not know: Market may.
+func checkWords[T ~string](field string, words []T) error {
+	for _, w := range words {
+		if w == "" {
+			return badArgument(field, "an empty word")
+		}
+	}
+	return nil
+}
+
+func checkFileName(name string) error {
+	switch {
+	case name == "":
+		return badArgument("file name", "is empty")
+	case !utf8.ValidString(name):
+		return badArgument("file name", "is not valid UTF-8")
+	case strings.ContainsAny(name, `/\`):
+		return badArgument("file name", "a name without a path is needed")
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return badArgument("file name", "has a control character")
+	}
+	return nil
+}
+
+// first gives the first of the errors that is one.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
