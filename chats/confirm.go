@@ -134,7 +134,7 @@ func (c *confirmation) find(ctx context.Context) (Message, error) {
 func (c *confirmation) unconfirmed(send, look error) error {
 	e := &Error{Operation: OpSendMessageToChat, Attempts: c.sends, kinds: []error{ErrOutcomeUnknown}}
 	if send == nil {
-		e.cause = fmt.Errorf("Market accepted the message, but the look into the history failed: %w", look)
+		e.cause = fmt.Errorf("the message was accepted, but could not be found afterwards: %w", look)
 		return e
 	}
 	var last *Error

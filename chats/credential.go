@@ -50,7 +50,10 @@ func constant(secret string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return secret, nil }
 }
 
-func (Credential) String() string   { return redacted }
+// String redacts.
+func (Credential) String() string { return redacted }
+
+// GoString redacts.
 func (Credential) GoString() string { return redacted }
 
 // Format redacts whatever the verb.

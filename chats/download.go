@@ -42,7 +42,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	}
 	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errSlowHeader) })
 	defer timer.Stop()
-	resp, err := withRedirects(c.config.client, keepSecrets).Do(req)
+	resp, err := withRedirects(c.config.client, keepSecrets).Do(req) //nolint:bodyclose // the caller closes it, or downloadFailed
 	if err != nil {
 		e := &Error{Operation: opDownload, Attempts: 1, cause: withoutURL(err)}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -51,7 +51,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 		return nil, e
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, c.downloadFailed(resp)
+		return nil, c.downloadFailed(ctx, resp)
 	}
 	return &download{resp.Body, cancel}, nil
 }
@@ -90,16 +90,19 @@ func keepSecrets(req *http.Request, via []*http.Request) error {
 	}
 	req.Header.Del("Referer")
 	if origin(req.URL) != origin(via[0].URL) {
-		req.Header = http.Header{"User-Agent": via[0].Header["User-Agent"]}
+		req.Header = http.Header{"User-Agent": via[0].Header["User-Agent"]} //nolint:gosec // all that is kept
 	}
 	return nil
 }
 
-func (c *Client) downloadFailed(resp *http.Response) error {
+func (c *Client) downloadFailed(ctx context.Context, resp *http.Response) error {
 	buf, err := readBody(resp)
-	a := &answer{op: opDownload, rule: rule{repeatable: true}, status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, attempts: 1}
+	a := &answer{
+		op: opDownload, rule: rule{repeatable: true}, attempts: 1,
+		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err,
+	}
 	defer a.release()
-	if value, err := c.credential.read(resp.Request.Context()); err == nil {
+	if value, err := c.credential.read(ctx); err == nil {
 		a.secret = value.raw
 	}
 	return a.failed()

@@ -3,6 +3,7 @@ package chats
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -100,7 +101,7 @@ func sentinelOf(status int) error {
 func (e *Error) Error() string {
 	parts := []string{"chats: " + string(e.Operation)}
 	if e.StatusCode != 0 {
-		parts = append(parts, fmt.Sprint(e.StatusCode))
+		parts = append(parts, strconv.Itoa(e.StatusCode))
 	}
 	parts = append(parts, e.reason())
 	text := strings.Join(parts, ": ")

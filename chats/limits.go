@@ -13,6 +13,7 @@ import (
 // LimitKind tells Market's two limits apart.
 type LimitKind string
 
+// The kinds of limits.
 const (
 	LimitHourly   LimitKind = "hourly"   // requests of one operation per hour, per business
 	LimitParallel LimitKind = "parallel" // requests at once, per business

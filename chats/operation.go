@@ -10,6 +10,7 @@ import (
 // contract.
 type Operation string
 
+// The operations of the contract, and what makes them.
 const (
 	OpGetChats          Operation = "getChats"          // [Client.Chats], [Client.ChatsPage]
 	OpGetChat           Operation = "getChat"           // [Client.Chat]

@@ -22,7 +22,7 @@ func pages[T any](
 	return func(yield func(Page[T], error) bool) {
 		ahead := &lookahead[T]{fetch: fetch}
 		ctx, cancel := context.WithCancel(ctx)
-		defer ahead.await()
+		defer ahead.wait()
 		defer cancel()
 
 		guard := tokenGuard{}
@@ -65,16 +65,14 @@ func (l *lookahead[T]) start(ctx context.Context, token string) {
 	}()
 }
 
-// await gives the page that was started last. Without one it returns at once.
 func (l *lookahead[T]) await() (Page[T], error) {
-	if l.done == nil {
-		return Page[T]{}, nil
-	}
-	<-l.done
-	page, err := l.page, l.err
-	l.page, l.done = Page[T]{}, nil
-	return page, err
+	l.wait()
+	page := l.page
+	l.page = Page[T]{} // not kept while the caller works on it
+	return page, l.err
 }
+
+func (l *lookahead[T]) wait() { <-l.done }
 
 // tokenGuard finds a listing without an end. Tokens that go in a circle are found by
 // Brent's method: compare with one that is kept, and keep a new one ever more

@@ -56,16 +56,17 @@ func checkSubject(field string, s Subject) error {
 }
 
 func (f *Filter) check() error {
-	errs := []error{
+	for _, s := range f.Subjects {
+		if err := checkSubject("filter: subjects", s); err != nil {
+			return err
+		}
+	}
+	return first(
 		checkWords("filter: kinds", f.Kinds),
 		checkWords("filter: types", f.Types),
 		checkWords("filter: statuses", f.Statuses),
 		checkSize("filter: page size", f.PageSize, MaxChatsPage),
-	}
-	for _, s := range f.Subjects {
-		errs = append(errs, checkSubject("filter: subjects", s))
-	}
-	return first(errs...)
+	)
 }
 
 // checkWords lets words through that the library does not know: Market may.

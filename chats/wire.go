@@ -59,7 +59,7 @@ func wire(client *http.Client, timeout time.Duration) handler {
 		c.attempts++
 		began := time.Now()
 		defer func() { c.took = time.Since(began) }()
-		resp, err := client.Do(req)
+		resp, err := client.Do(req) //nolint:bodyclose // readBody closes it
 		if err != nil {
 			return nil, c.broken(err, sent)
 		}

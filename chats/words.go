@@ -16,11 +16,13 @@ type (
 	SubjectKind string
 )
 
+// Known types of chats.
 const (
 	ChatTypeChat      = ChatType(gen.ChatTypeChat)      // with the buyer
 	ChatTypeArbitrage = ChatType(gen.ChatTypeArbitrage) // a dispute, with an arbiter of Market
 )
 
+// Known statuses.
 const (
 	StatusNew                = Status(gen.ChatStatusNew)                // nobody has written yet
 	StatusWaitingForCustomer = Status(gen.ChatStatusWaitingForCustomer) // the buyer is to answer
@@ -30,6 +32,7 @@ const (
 	StatusFinished           = Status(gen.ChatStatusFinished)           // closed; it takes no messages
 )
 
+// Known senders.
 const (
 	SenderPartner  = Sender(gen.SenderPartner)  // the shop
 	SenderCustomer = Sender(gen.SenderCustomer) // the buyer
@@ -37,6 +40,7 @@ const (
 	SenderSupport  = Sender(gen.SenderSupport)  // a person of Market's support
 )
 
+// Known kinds of subjects.
 const (
 	SubjectOrder  = SubjectKind(gen.ChatContextTypeOrder)
 	SubjectReturn = SubjectKind(gen.ChatContextTypeReturn)

@@ -1,0 +1,86 @@
+# Everything that is checked is checked from here: hosted CI, .ci/run and people call the same targets.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_LINT_VERSION := v2.15.0
+OASDIFF_VERSION := v1.35.0
+
+BIN := $(CURDIR)/.bin
+UPSTREAM ?= ../shared/upstream/chats.yaml
+FUZZTIME ?= 1m
+COVERAGE := 95
+
+# Modules of their own, kept apart so that their drivers and tools reach nobody who imports the library.
+NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './.bin/*' | sort))
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## the support desk, unattended, on the Market in memory
+	go run ./chats/examples/desk -demo
+
+.PHONY: test
+test: ## the tests, in seconds
+	go test ./...
+
+.PHONY: race
+race: ## the tests with the race detector, in random order
+	go test -race -shuffle=on ./...
+
+.PHONY: cover
+cover: ## coverage of the library by its own tests
+	go test -race -shuffle=on -coverprofile=cover.out ./chats
+	@go tool cover -func=cover.out | awk '/^total:/ {sub("%","",$$3); print "coverage of chats: " $$3 "%"; \
+		if ($$3 + 0 < $(COVERAGE)) {print "less than $(COVERAGE)%: see go tool cover -html=cover.out"; exit 1}}'
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: generate
+generate: ## gen from the contracts
+	go generate ./...
+
+.PHONY: generate-check
+generate-check: ## fails when gen is not what the contracts give
+	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -R gen "$$before/"; go generate ./...; \
+	diff -r "$$before/gen" gen || { echo "gen was stale: commit what make generate wrote"; exit 1; }
+
+.PHONY: fmt
+fmt: ## fails on files that gofmt would change
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt -w $$out"; exit 1; }
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+$(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## golangci-lint (the first time it builds the linter, which takes minutes)
+	$< run ./...
+
+.PHONY: drift
+drift: ## compares the contract with the vendor's, UPSTREAM=path
+	api/drift.sh openapi.yaml "$(UPSTREAM)" $(OASDIFF_VERSION)
+
+.PHONY: deps
+deps: ## what a program that imports chats links
+	@api/deps.sh
+
+.PHONY: nested
+nested: ## vet and test the nested modules
+	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet ./... && go test ./...); done
+
+.PHONY: check
+check: fmt vet lint generate-check deps cover race nested demo ## every offline guard
