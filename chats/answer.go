@@ -88,8 +88,12 @@ func brokenBody(body []byte, err error) error {
 // an empty one for [], by nil for null, and leaves it as it was when it met none.
 func missing[T any](list []T) bool { return list == nil || len(list) == 0 && cap(list) > 0 }
 
-// maxText bounds a text that the server put into an error.
-const maxText = 512
+// maxText bounds a text that the server put into an error, and maxErrorBody how much
+// of a body is looked at for one.
+const (
+	maxText      = 512
+	maxErrorBody = 64 << 10
+)
 
 // details reads what it can of an error's body: the envelope, a bare message, or
 // whatever text there is.
@@ -97,11 +101,12 @@ func (a *answer) details() []Detail {
 	if a.body == nil {
 		return nil
 	}
+	text := a.body.Bytes()[:min(a.body.Len(), maxErrorBody)]
 	var body struct {
 		Errors  []struct{ Code, Message any }
 		Message any
 	}
-	_ = json.Unmarshal(a.body.Bytes(), &body) // what does not fit stays empty
+	_ = json.Unmarshal(text, &body) // what does not fit stays empty
 	var all []Detail
 	for _, e := range body.Errors[:min(len(body.Errors), 10)] {
 		if d := (Detail{a.clean(e.Code), a.clean(e.Message)}); d != (Detail{}) {
@@ -111,25 +116,18 @@ func (a *answer) details() []Detail {
 	if len(all) > 0 {
 		return all
 	}
-	if text := a.clean(body.Message); text != "" {
-		return []Detail{{Message: text}}
+	bare := a.clean(body.Message)
+	if bare == "" && !json.Valid(text) {
+		bare = a.clean(markup.ReplaceAllString(string(text[:min(len(text), 8*maxText)]), " "))
 	}
-	if !json.Valid(a.body.Bytes()) {
-		return a.pageText()
+	if bare == "" {
+		return nil
 	}
-	return nil
+	return []Detail{{Message: bare}}
 }
 
+// markup is what a gateway's page has around its text.
 var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>]*>`)
-
-// pageText is the text of a gateway's page.
-func (a *answer) pageText() []Detail {
-	head := a.body.Bytes()[:min(a.body.Len(), 8*maxText)]
-	if text := a.clean(markup.ReplaceAllString(string(head), " ")); text != "" {
-		return []Detail{{Message: text}}
-	}
-	return nil
-}
 
 // clean makes a text from the network fit for an error: one line, printable,
 // bounded, without the credential.
@@ -200,7 +198,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Operation: c.op, Attempts: c.attempts, cause: err}
 	var refused *refusal
 	if errors.As(err, &refused) {
-		e.Limit, e.kinds, e.cause = &refused.limit, []error{ErrRateLimited}, nil
+		e.Limit, e.kinds, e.cause = &refused.limit, []error{ErrRateLimited}, refused.cause
 	}
 	var broken *transportError
 	if errors.As(err, &broken) && !c.rule.repeatable && !broken.unsent && !broken.fatal {

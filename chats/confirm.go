@@ -105,12 +105,15 @@ func (c *confirmation) send(ctx context.Context, text string) (Message, error) {
 var errNotThere = errors.New("the message does not stand in the history")
 
 // look reads the history until the message is there, for as long as retries would
-// last. Only a look that saw the whole history to its end may say errNotThere.
+// last. Only a look at the whole history, made at the end of that time, may say that
+// it is not there; should that one fail, it is made again.
 func (c *confirmation) look(ctx context.Context) (Message, error) {
 	policy := c.client.config.retry
 	for n := 0; ; n++ {
 		message, err := c.find(ctx)
-		if err == nil || ctx.Err() != nil || n >= policy.MaxAttempts-1 {
+		lastLook := n >= policy.MaxAttempts-1
+		tired := n >= 2*policy.MaxAttempts
+		if err == nil || ctx.Err() != nil || tired || lastLook && errors.Is(err, errNotThere) {
 			return message, err
 		}
 		if stop := wait(ctx, policy.bound(n)); stop != nil {

@@ -85,17 +85,24 @@ func reopensIn(until time.Time, h http.Header, now time.Time) time.Duration {
 	return min(until.Sub(now), longestBlock)
 }
 
-// parallelLimit: the text of a 420 alone tells which of the two limits it was.
-// Whatever headers a parallel one carries are those of the hour.
-func parallelLimit(details []Detail) (limit Limit, ok bool) {
+// limitOf a 420: its text tells which of the two limits it was, whatever headers it
+// carries, for they speak of the hour on every answer. Where the text is lost, an
+// hour of which something remains cannot be what was reached.
+func limitOf(details []Detail, hour Limit) Limit {
 	for _, d := range details {
-		if strings.Contains(strings.ToLower(d.Message), "parallel") {
-			limit.Kind = LimitParallel
-			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &limit.Max) // stays 0 in another text
-			return limit, true
+		switch text := strings.ToLower(d.Message); {
+		case strings.Contains(text, "parallel"):
+			parallel := Limit{Kind: LimitParallel}
+			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 in another text
+			return parallel
+		case strings.Contains(text, "requests per"):
+			return hour
 		}
 	}
-	return limit, false
+	if hour.Remaining > 0 {
+		return Limit{Kind: LimitParallel}
+	}
+	return hour
 }
 
 // limits is what a client knows of Market's limits, and its own bound on requests
@@ -180,19 +187,21 @@ func (l *limits) awaitHour(ctx context.Context, op Operation) error {
 		}
 		left := time.Until(b.ends)
 		if left > l.near {
-			return &refusal{b.limit}
+			return &refusal{limit: b.limit}
 		}
 		if err := wait(ctx, left); err != nil {
-			return err
+			return &refusal{b.limit, err}
 		}
 	}
 }
 
 // refusal is a call that was not made, for its hour is known to be used up.
-type refusal struct{ limit Limit }
+type refusal struct {
+	limit Limit
+	cause error // why it was not waited for, where it would have been
+}
 
 func (r *refusal) Error() string { return r.limit.String() }
-func (r *refusal) Unwrap() error { return ErrRateLimited }
 
 func (l *limits) blocked(op Operation) (block, bool) {
 	l.mu.Lock()
@@ -209,20 +218,15 @@ func (l *limits) blocked(op Operation) (block, bool) {
 // its hour is used up.
 func (l *limits) note(a *answer) {
 	limit, told := limitFrom(a.header)
-	if !isRateLimited(a.status) {
-		if told {
-			a.limit = limit
-			l.tell(a.op, limit)
-		}
-		return
-	}
-	if parallel, ok := parallelLimit(a.details()); ok {
-		a.limit = parallel
-		return
-	}
-	a.limit = limit
 	if told {
+		a.limit = limit
 		l.tell(a.op, limit)
+	}
+	if !isRateLimited(a.status) {
+		return
+	}
+	if a.limit = limitOf(a.details(), limit); a.limit.Kind != LimitHourly {
+		return
 	}
 	if in := reopensIn(limit.Until, a.header, time.Now()); !limit.Until.IsZero() && in > 0 {
 		l.mu.Lock()

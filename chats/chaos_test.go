@@ -1,0 +1,193 @@
+package chats_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+var (
+	chaosCalls = flag.Int("chaos.calls", 2500, "calls per seed")
+	chaosSeeds = flag.Int("chaos.seeds", 4, "seeds")
+	chaosSeed  = flag.Uint64("chaos.seed", 0, "the one seed to run, as an earlier run printed it")
+)
+
+const chaosPerChat = 20 // so that the histories stay short
+
+// mix draws from all faults, once in three calls.
+func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
+	within := func(d time.Duration) time.Duration { return rand.N(d) }
+	faults := []func() chatstest.Fault{
+		func() chatstest.Fault { return chatstest.Refused() },
+		func() chatstest.Fault { return chatstest.DropBefore() },
+		func() chatstest.Fault { return chatstest.DropAfter() },
+		func() chatstest.Fault { return chatstest.ProcessLate(within(10 * time.Second)) },
+		func() chatstest.Fault { return chatstest.Status(500, envelope) },
+		func() chatstest.Fault { return chatstest.StatusAfter(500, envelope) },
+		func() chatstest.Fault { return chatstest.StatusAfter(499, "") },
+		func() chatstest.Fault { return chatstest.HTML(502) },
+		func() chatstest.Fault { return chatstest.Truncate(r.IntN(40)) },
+		func() chatstest.Fault { return chatstest.Malformed("<html>") },
+		func() chatstest.Fault { return chatstest.Malformed("") },
+		func() chatstest.Fault { return chatstest.Delay(within(time.Minute)) },
+		func() chatstest.Fault { return chatstest.SlowHeaders(within(time.Minute)) },
+		func() chatstest.Fault { return chatstest.SlowBody(within(time.Minute)) },
+		func() chatstest.Fault { return chatstest.RateLimitedParallel() },
+		func() chatstest.Fault { return chatstest.RateLimitedHourly(time.Now().Add(within(time.Minute))) },
+	}
+	return func(chats.Operation, int) chatstest.Fault {
+		switch n := r.IntN(3 * len(faults)); {
+		case r.IntN(2000) == 0:
+			return chatstest.EndlessBody() // dear: eight megabytes each
+		case n < len(faults):
+			return faults[n]()
+		default:
+			return chatstest.OK()
+		}
+	}
+}
+
+// chaos runs send once for every text of every chat, chats side by side, under a
+// random mix of faults, and hands each chat's story to check.
+func chaos(
+	t *testing.T,
+	send sender,
+	check func(t *testing.T, s *shop, chat chats.ChatID, sent []sending),
+) {
+	t.Helper()
+	for i := range *chaosSeeds {
+		seed := uint64(time.Now().UnixNano()) + uint64(i)
+		if *chaosSeed != 0 {
+			seed = *chaosSeed
+		}
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			t.Logf("repeat with: go test ./chats -run '%s' -chaos.seeds 1 -chaos.seed %d", t.Name()[:10], seed)
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 20}))
+				var all sync.WaitGroup
+				stories := make(map[chats.ChatID][]sending)
+				var mu sync.Mutex
+				s.market.FailFunc(mix(rand.New(rand.NewPCG(seed, 0))))
+				for range *chaosCalls / chaosPerChat {
+					chat := s.market.AddChat(chats.Chat{})
+					all.Go(func() {
+						story := write(s, chat, send)
+						mu.Lock()
+						defer mu.Unlock()
+						stories[chat] = story
+					})
+				}
+				all.Wait()
+				s.market.FailFunc(nil)
+				time.Sleep(time.Hour) //nolint:forbidigo // the bubble's time: for what is processed late
+				for chat, story := range stories {
+					check(t, s, chat, story)
+				}
+			})
+		})
+	}
+}
+
+// sender makes one call. last is the newest message that it knows of, or 0.
+type sender func(s *shop, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error)
+
+type sending struct {
+	text    string
+	message chats.Message
+	err     error
+}
+
+func write(s *shop, chat chats.ChatID, send sender) []sending {
+	var story []sending
+	var last chats.MessageID
+	for i := range chaosPerChat {
+		text := fmt.Sprintf("Ответ %d", i)
+		if i%2 == 0 {
+			text = "Спасибо!" // the same words again and again must not be mistaken for each other
+		}
+		message, err := send(s, chat, text, last)
+		if last = message.ID; i%4 == 0 {
+			last = 0 // now and then from the beginning
+		}
+		story = append(story, sending{text, message, err})
+	}
+	return story
+}
+
+func partnerMessages(s *shop, chat chats.ChatID) (own []chats.Message) {
+	for _, m := range s.market.Messages(chat) {
+		if m.Sender == chats.SenderPartner {
+			own = append(own, m)
+		}
+	}
+	return own
+}
+
+func TestChaosSendTextConfirmedPostsExactlyOnce(t *testing.T) {
+	t.Parallel()
+	chaos(t,
+		func(s *shop, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error) {
+			for {
+				message, err := s.client.SendTextConfirmed(context.Background(), chat, text, chats.ConfirmAfter(last))
+				if err == nil || errors.Is(err, chats.ErrOutcomeUnknown) {
+					return message, err
+				}
+				// The error says that nothing was posted, so the caller goes on. An hour
+				// that is used up is refused at once: do not spin.
+				time.Sleep(10 * time.Second) //nolint:forbidigo // the bubble's time
+			}
+		},
+		func(t *testing.T, s *shop, chat chats.ChatID, sent []sending) {
+			t.Helper()
+			own := partnerMessages(s, chat)
+			require.Len(t, own, len(sent), "chat %d", chat)
+			for i, sending := range sent {
+				require.NoError(t, sending.err)
+				require.Equal(t, sending.text, own[i].Text)
+				require.Equal(t, own[i].ID, sending.message.ID, "chat %d, message %d", chat, i)
+			}
+		})
+}
+
+func TestChaosSendTextPostsAtMostOnce(t *testing.T) {
+	t.Parallel()
+	chaos(t,
+		func(s *shop, chat chats.ChatID, text string, _ chats.MessageID) (chats.Message, error) {
+			return chats.Message{}, s.client.SendText(context.Background(), chat, text)
+		},
+		func(t *testing.T, s *shop, chat chats.ChatID, sent []sending) {
+			t.Helper()
+			sure, possible := map[string]int{}, map[string]int{}
+			for _, sending := range sent {
+				switch {
+				case sending.err == nil:
+					sure[sending.text]++
+					possible[sending.text]++
+				case errors.Is(sending.err, chats.ErrOutcomeUnknown):
+					possible[sending.text]++
+				}
+			}
+			stands := map[string]int{}
+			for _, m := range partnerMessages(s, chat) {
+				stands[m.Text]++
+			}
+			for _, sending := range sent {
+				n := stands[sending.text]
+				assert.GreaterOrEqual(t, n, sure[sending.text], "chat %d: %q", chat, sending.text)
+				assert.LessOrEqual(t, n, possible[sending.text], "chat %d: %q", chat, sending.text)
+			}
+		})
+}

@@ -1,0 +1,199 @@
+package chats_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+func TestSendTextConfirmedGivesTheMessageAsItStands(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Завтра после обеда")
+	require.NoError(t, err)
+	all := s.market.Messages(s.chat)
+	assert.Equal(t, all[len(all)-1].ID, message.ID)
+	assert.Equal(t, chats.SenderPartner, message.Sender)
+	assert.Equal(t, "Завтра после обеда", message.Text)
+	assert.Equal(t, 2, s.market.Calls(chats.OpGetChatHistory))
+	assert.Equal(t, 1, s.market.Calls(chats.OpSendMessageToChat))
+}
+
+func TestConfirmAfterSparesReadingFromTheBeginning(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	var last chats.MessageID
+	for range 350 {
+		last = s.market.CustomerSays(s.chat, "?")
+	}
+	// The same words stand there already, after the message that the caller knows:
+	// they are not what this call posts.
+	require.NoError(t, s.client.SendText(t.Context(), s.chat, "Спасибо!"))
+	earlier := s.market.Messages(s.chat)[351].ID
+
+	message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Спасибо!", chats.ConfirmAfter(last))
+	require.NoError(t, err)
+	assert.Greater(t, message.ID, earlier)
+	assert.Equal(t, 2, s.market.Calls(chats.OpGetChatHistory))
+	assert.Equal(t, 2, s.posted())
+}
+
+func TestSendTextConfirmedLooksBeforeItSendsAgain(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		faults []chatstest.Fault
+		sends  int
+	}{
+		{"posted, the answer lost", []chatstest.Fault{chatstest.DropAfter()}, 1},
+		{"posted, and a 500", []chatstest.Fault{chatstest.StatusAfter(500, "")}, 1},
+		{"posted, and an answer nobody can read", []chatstest.Fault{chatstest.Malformed("<html>")}, 1},
+		{"posted at the end of the server's ten seconds", []chatstest.Fault{chatstest.ProcessLate(10 * time.Second)}, 1},
+		{"not posted", []chatstest.Fault{chatstest.DropBefore()}, 2},
+		{"not posted, and a 500", []chatstest.Fault{chatstest.Status(500, "")}, 2},
+		{"not posted twice", []chatstest.Fault{chatstest.DropBefore(), chatstest.HTML(502)}, 3},
+		{"limits on the way", []chatstest.Fault{chatstest.RateLimitedParallel(), chatstest.DropAfter()}, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(t)
+				s.market.Fail(chats.OpSendMessageToChat, tt.faults...)
+				message, err := s.client.SendTextConfirmed(t.Context(), s.chat, " Завтра\n после  обеда ")
+				require.NoError(t, err)
+				assert.Equal(t, tt.sends, s.market.Calls(chats.OpSendMessageToChat))
+				time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time: for what is processed late
+				all := s.market.Messages(s.chat)
+				require.Len(t, all, 2)
+				assert.Equal(t, all[1].ID, message.ID)
+			})
+		})
+	}
+}
+
+func TestWhiteSpaceIsNoDifference(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		// What the server stores is not what was sent: another post with the trimmed
+		// text stands in for it, and the request itself gets lost.
+		s.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+		go func() {
+			time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's time
+			s.market.Says(s.chat, chats.SenderPartner, "Доброе утро")
+		}()
+		message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "  Доброе утро\n")
+		require.NoError(t, err)
+		assert.Equal(t, "Доброе утро", message.Text)
+		assert.Equal(t, 1, s.market.Calls(chats.OpSendMessageToChat))
+	})
+}
+
+func TestTheBuyersSameWordsConfirmNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		s.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+		go func() {
+			time.Sleep(time.Second) //nolint:forbidigo // the bubble's time
+			s.market.CustomerSays(s.chat, "Спасибо!")
+		}()
+		message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Спасибо!")
+		require.NoError(t, err)
+		assert.Equal(t, chats.SenderPartner, message.Sender)
+		assert.Equal(t, 1, s.posted())
+	})
+}
+
+func TestSendTextConfirmedAndWhatItCannotKnow(t *testing.T) {
+	t.Parallel()
+	t.Run("a refusal is final, and nothing is posted", func(t *testing.T) {
+		t.Parallel()
+		s := newShop(t)
+		s.market.Finish(s.chat)
+		_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Поздно")
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, 400, e.StatusCode)
+		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Equal(t, 1, s.market.Calls(chats.OpSendMessageToChat))
+	})
+	t.Run("the history cannot be read afterwards", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(t)
+			s.market.Fail(chats.OpGetChatHistory, append([]chatstest.Fault{chatstest.OK()}, times(500, chatstest.Status(503, ""))...)...)
+			s.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+			_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Здесь?")
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+			require.ErrorIs(t, err, chats.ErrServer)
+			assert.Equal(t, 1, s.market.Calls(chats.OpSendMessageToChat), "it never sends blindly")
+		})
+	})
+	t.Run("the history cannot be read beforehand", func(t *testing.T) {
+		t.Parallel()
+		s := newShop(t)
+		s.market.Fail(chats.OpGetChatHistory, chatstest.Status(403, ""))
+		_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Здесь?")
+		require.ErrorIs(t, err, chats.ErrForbidden)
+		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Zero(t, s.market.Calls(chats.OpSendMessageToChat))
+	})
+	t.Run("accepted, but it never shows", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(t)
+			// 200 from a gateway that passes nothing on.
+			s.market.Fail(chats.OpSendMessageToChat, chatstest.Status(200, `{"status":"OK"}`))
+			_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Здесь?")
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+			assert.Contains(t, err.Error(), "accepted")
+			assert.Equal(t, 1, s.market.Calls(chats.OpSendMessageToChat), "what was accepted is not sent again")
+		})
+	})
+	t.Run("never through", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3}))
+			s.market.Fail(chats.OpSendMessageToChat, times(9, chatstest.DropBefore())...)
+			_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Здесь?")
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+			assert.Equal(t, 3, e.Attempts)
+			assert.Equal(t, 3, s.market.Calls(chats.OpSendMessageToChat), "MaxAttempts counts the sends")
+		})
+	})
+	t.Run("the context ends while it looks", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(t)
+			s.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(3*time.Second, cancel)
+			_, err := s.client.SendTextConfirmed(ctx, s.chat, "Здесь?")
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+			require.ErrorIs(t, err, context.Canceled)
+			assert.Equal(t, 1, s.market.Calls(chats.OpSendMessageToChat))
+		})
+	})
+	t.Run("bad arguments", func(t *testing.T) {
+		t.Parallel()
+		s := newShop(t)
+		_, err := s.client.SendTextConfirmed(t.Context(), s.chat, " \n ")
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		_, err = s.client.SendTextConfirmed(t.Context(), s.chat, "a", chats.ConfirmAfter(-1))
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		_, err = s.client.SendTextConfirmed(t.Context(), 0, "a")
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		assert.Zero(t, s.market.Calls(chats.OpGetChatHistory))
+	})
+}

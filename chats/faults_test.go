@@ -1,0 +1,258 @@
+package chats_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+// shop is a Market with one chat, a client of it, and a call for every operation.
+type shop struct {
+	market *chatstest.Market
+	client *chats.Client
+	chat   chats.ChatID
+	first  chats.MessageID
+}
+
+func newShop(tb testing.TB, options ...chats.Option) *shop {
+	tb.Helper()
+	return shopOn(tb, chatstest.NewMarket(), options...)
+}
+
+func shopOn(tb testing.TB, market *chatstest.Market, options ...chats.Option) *shop {
+	tb.Helper()
+	transport := &http.Client{Transport: contract.Transport(tb, market.Transport())}
+	s := &shop{market: market, client: market.Client(append([]chats.Option{chats.WithHTTPClient(transport)}, options...)...)}
+	s.chat = market.AddChat(chats.Chat{Subject: chats.AboutOrder(100)})
+	s.first = market.CustomerSays(s.chat, "Когда приедет заказ?")
+	return s
+}
+
+// call makes the operation's plainest call.
+func (s *shop) call(ctx context.Context, op chats.Operation) error {
+	switch op {
+	case chats.OpGetChats:
+		_, err := s.client.ChatsPage(ctx, chats.Filter{}, chats.PageRequest{})
+		return err
+	case chats.OpGetChat:
+		_, err := s.client.Chat(ctx, s.chat)
+		return err
+	case chats.OpGetChatHistory:
+		_, err := s.client.HistoryPage(ctx, s.chat, 0, chats.PageRequest{})
+		return err
+	case chats.OpGetChatMessage:
+		_, err := s.client.Message(ctx, s.chat, s.first)
+		return err
+	case chats.OpCreateChat:
+		_, err := s.client.Open(ctx, chats.AboutOrder(100))
+		return err
+	case chats.OpSendMessageToChat:
+		return s.client.SendText(ctx, s.chat, "Завтра")
+	case chats.OpSendFileToChat:
+		return s.client.SendFile(ctx, s.chat, "photo.jpg", strings.NewReader("not really a photo"))
+	}
+	return fmt.Errorf("no call for %s", op)
+}
+
+// posted is how many messages the shop has in the chat.
+func (s *shop) posted() (n int) {
+	for _, m := range s.market.Messages(s.chat) {
+		if m.Sender == chats.SenderPartner {
+			n++
+		}
+	}
+	return n
+}
+
+func isSend(op chats.Operation) bool {
+	return op == chats.OpSendMessageToChat || op == chats.OpSendFileToChat
+}
+
+// result is what a call makes of a fault: how many requests, what the caller gets
+// (nothing for success) and, of a send, how many messages stand in the chat.
+type result struct {
+	requests int
+	errs     []error
+	posted   int
+}
+
+const (
+	attempts = 4
+	soon     = 10 * time.Second
+	late     = 30 * time.Minute
+)
+
+var policy = chats.RetryPolicy{MaxAttempts: attempts} // otherwise the defaults
+
+func times(n int, fault chatstest.Fault) []chatstest.Fault {
+	faults := make([]chatstest.Fault, n)
+	for i := range faults {
+		faults[i] = fault
+	}
+	return faults
+}
+
+const envelope = `{"status":"ERROR","errors":[{"code":"SOME","message":"some reason"}]}`
+
+// faultTable: every fault of the Market, what a read makes of it and what a send
+// does. The reads and createChat are alike, and so are the two sends.
+func faultTable() []struct {
+	name   string
+	faults []chatstest.Fault
+	read   result
+	send   result
+} {
+	failed := []error{chats.ErrServer}
+	unknown := []error{chats.ErrOutcomeUnknown}
+	unknown5xx := []error{chats.ErrServer, chats.ErrOutcomeUnknown}
+	broken := []error{chats.ErrProtocol}
+	brokenSend := []error{chats.ErrProtocol, chats.ErrOutcomeUnknown}
+	limited := []error{chats.ErrRateLimited}
+	one := func(f chatstest.Fault) []chatstest.Fault { return []chatstest.Fault{f} }
+	return []struct {
+		name   string
+		faults []chatstest.Fault
+		read   result
+		send   result
+	}{
+		{"none", nil, result{1, nil, 0}, result{1, nil, 1}},
+		{"refused", one(chatstest.Refused()), result{2, nil, 0}, result{2, nil, 1}},
+		{"refused for good", times(9, chatstest.Refused()), result{attempts, []error{errNoStatus}, 0}, result{attempts, []error{errNoStatus}, 0}},
+		{"dropped before", one(chatstest.DropBefore()), result{2, nil, 0}, result{1, unknown, 0}},
+		{"dropped before, for good", times(9, chatstest.DropBefore()), result{attempts, []error{errNoStatus}, 0}, result{1, unknown, 0}},
+		{"dropped after", one(chatstest.DropAfter()), result{2, nil, 0}, result{1, unknown, 1}},
+		{"processed late", one(chatstest.ProcessLate(time.Second)), result{2, nil, 0}, result{1, unknown, 1}},
+		{"500 before", one(chatstest.Status(500, envelope)), result{2, nil, 0}, result{1, unknown5xx, 0}},
+		{"500 after", one(chatstest.StatusAfter(500, envelope)), result{2, nil, 0}, result{1, unknown5xx, 1}},
+		{"500 for good", times(9, chatstest.Status(500, envelope)), result{attempts, failed, 0}, result{1, unknown5xx, 0}},
+		{"502 in HTML", one(chatstest.HTML(502)), result{2, nil, 0}, result{1, unknown5xx, 0}},
+		{"503 for good", times(9, chatstest.HTML(503)), result{attempts, failed, 0}, result{1, unknown5xx, 0}},
+		{"404 in HTML", one(chatstest.HTML(404)), result{1, []error{chats.ErrNotFound}, 0}, result{1, []error{chats.ErrNotFound}, 0}},
+		{"400", one(chatstest.Status(400, envelope)), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 0}},
+		{"401", one(chatstest.Status(401, envelope)), result{1, []error{chats.ErrUnauthorized}, 0}, result{1, []error{chats.ErrUnauthorized}, 0}},
+		{"403", one(chatstest.Status(403, envelope)), result{1, []error{chats.ErrForbidden}, 0}, result{1, []error{chats.ErrForbidden}, 0}},
+		{"423", one(chatstest.Status(423, envelope)), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 0}},
+		{"408", one(chatstest.Status(408, "")), result{1, []error{errStatus}, 0}, result{1, unknown, 0}},
+		{"499", one(chatstest.StatusAfter(499, "")), result{1, []error{errStatus}, 0}, result{1, unknown, 1}},
+		{"302", one(chatstest.Status(302, "")), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 0}},
+		{"429", one(chatstest.Status(429, "")), result{2, nil, 0}, result{2, nil, 1}},
+		{"420 without a text", one(chatstest.Status(420, "")), result{2, nil, 0}, result{2, nil, 1}},
+		{"420 parallel", one(chatstest.RateLimitedParallel()), result{2, nil, 0}, result{2, nil, 1}},
+		{"420 parallel for good", times(9, chatstest.RateLimitedParallel()), result{attempts, limited, 0}, result{attempts, limited, 0}},
+		{"420, the hour ends soon", one(chatstest.RateLimitedHourly(time.Now().Add(soon))), result{2, nil, 0}, result{2, nil, 1}},
+		{"420, the hour ends late", one(chatstest.RateLimitedHourly(time.Now().Add(late))), result{1, limited, 0}, result{1, limited, 0}},
+		{"slow, within the attempt's time", one(chatstest.Delay(20 * time.Second)), result{1, nil, 0}, result{1, nil, 1}},
+		{"slow header", one(chatstest.SlowHeaders(time.Minute)), result{2, nil, 0}, result{1, unknown, 1}},
+		{"slow body", one(chatstest.SlowBody(time.Minute)), result{2, nil, 0}, result{1, brokenSend, 1}},
+		{"cut off", one(chatstest.Truncate(10)), result{2, nil, 0}, result{1, brokenSend, 1}},
+		{"cut off for good", times(9, chatstest.Truncate(10)), result{attempts, broken, 0}, result{1, brokenSend, 1}},
+		{"endless body", one(chatstest.EndlessBody()), result{1, broken, 0}, result{1, brokenSend, 1}},
+		{"200 in HTML", one(chatstest.Malformed("<html>hello</html>")), result{1, broken, 0}, result{1, brokenSend, 1}},
+		{"200, empty", one(chatstest.Malformed("")), result{1, broken, 0}, result{1, brokenSend, 1}},
+		{"200, ERROR with a reason", one(chatstest.Malformed(envelope)), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 1}},
+		{"200, ERROR without one", one(chatstest.Malformed(`{"status":"ERROR"}`)), result{1, broken, 0}, result{1, brokenSend, 1}},
+	}
+}
+
+// Stand-ins for errors that are no sentinel: an answer with some other status, and
+// no answer at all.
+var (
+	errStatus   = errors.New("an *Error with a status")
+	errNoStatus = errors.New("an *Error without a status")
+)
+
+func TestEveryFaultOfEveryOperation(t *testing.T) {
+	t.Parallel()
+	for _, op := range chats.Operations() {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			for i := range faultCount {
+				synctest.Test(t, func(t *testing.T) {
+					row := faultTable()[i] // made here, for the times in it are the bubble's
+					s := newShop(t, chats.WithRetry(policy))
+					s.market.Fail(op, row.faults...)
+					err := s.call(t.Context(), op)
+
+					want := row.read
+					if isSend(op) {
+						want = row.send
+					}
+					assert.Equal(t, want.requests, s.market.Calls(op), "requests after: %s", row.name)
+					assertIs(t, row.name, err, want)
+					time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time: for what is processed late
+					assert.Equal(t, want.posted, s.posted(), "messages posted after: %s", row.name)
+				})
+			}
+		})
+	}
+}
+
+var faultCount = len(faultTable())
+
+// assertIs: exactly the wanted sentinels, and an *Error that tells its story.
+func assertIs(t *testing.T, name string, err error, want result) {
+	t.Helper()
+	if want.errs == nil {
+		assert.NoError(t, err, name)
+		return
+	}
+	var e *chats.Error
+	if !assert.ErrorAs(t, err, &e, name) {
+		return
+	}
+	assert.Equal(t, want.requests, e.Attempts, name)
+	for _, sentinel := range []error{
+		chats.ErrInvalidArgument, chats.ErrUnauthorized, chats.ErrForbidden, chats.ErrNotFound,
+		chats.ErrRateLimited, chats.ErrServer, chats.ErrProtocol, chats.ErrOutcomeUnknown,
+	} {
+		wanted := false
+		for _, w := range want.errs {
+			wanted = wanted || w == sentinel
+		}
+		assert.Equal(t, wanted, errors.Is(err, sentinel), "%s: is it %q? %v", name, sentinel, err)
+	}
+	for _, w := range want.errs {
+		switch w {
+		case errStatus:
+			assert.NotZero(t, e.StatusCode, name)
+		case errNoStatus:
+			assert.Zero(t, e.StatusCode, name)
+		}
+	}
+	if errors.Is(err, chats.ErrRateLimited) {
+		require.NotNil(t, e.Limit, name)
+	}
+}
+
+func TestAFileIsSentAgainOnlyWhenItCanBeRewound(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	// A reader that tells its length and nothing else.
+	content := struct {
+		io.Reader
+		lengther
+	}{strings.NewReader("content"), 7}
+	s.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
+	err := s.client.SendFile(t.Context(), s.chat, "a.txt", content)
+	require.ErrorIs(t, err, chats.ErrRateLimited)
+	assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	assert.Equal(t, 1, s.market.Calls(chats.OpSendFileToChat))
+	assert.Zero(t, s.posted())
+}
+
+type lengther int
+
+func (l lengther) Len() int { return int(l) }

@@ -1,0 +1,356 @@
+package chats_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+func TestAUsedUpHourIsRefusedLocallyUntilItEnds(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		until := time.Now().Add(59 * time.Minute)
+		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(until))
+
+		_, err := s.client.Chat(t.Context(), s.chat)
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		assert.Equal(t, 420, e.StatusCode)
+		assert.Equal(t, 1, e.Attempts)
+		assert.True(t, until.Equal(e.Limit.Until), "%s", e.Limit.Until)
+		assert.Equal(t, chats.LimitHourly, e.Limit.Kind)
+		assert.Contains(t, err.Error(), "open again at "+until.UTC().Format("15:04:05Z"))
+
+		// That operation, and no other, until then, without a request.
+		time.Sleep(58 * time.Minute) //nolint:forbidigo // the bubble's time
+		_, err = s.client.Chat(t.Context(), s.chat)
+		require.ErrorAs(t, err, &e)
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		assert.Zero(t, e.StatusCode)
+		assert.Zero(t, e.Attempts, "nothing was sent")
+		assert.True(t, until.Equal(e.Limit.Until))
+		assert.Equal(t, 1, s.market.Calls(chats.OpGetChat))
+		for _, op := range chats.Operations() {
+			if op != chats.OpGetChat {
+				require.NoError(t, s.call(t.Context(), op), op)
+			}
+		}
+
+		// Within the policy's longest wait it is waited for.
+		time.Sleep(40 * time.Second) //nolint:forbidigo // the bubble's time
+		_, err = s.client.Chat(t.Context(), s.chat)
+		require.NoError(t, err)
+		assert.False(t, time.Now().Before(until))
+		assert.Equal(t, 2, s.market.Calls(chats.OpGetChat))
+	})
+	assert.Less(t, time.Since(began), 10*time.Second, "an hour of limits costs no time")
+}
+
+func TestADeadlineBeforeTheHourEndsFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err := s.client.Chat(ctx, s.chat)
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Contains(t, err.Error(), "after the context's deadline")
+		assert.Zero(t, time.Since(began))
+	})
+}
+
+// rewritten changes the answers' headers on the way.
+type rewritten struct {
+	next   http.RoundTripper
+	change func(http.Header)
+}
+
+func (r rewritten) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	if err == nil {
+		r.change(resp.Header)
+	}
+	return resp, err
+}
+
+func TestHeadersOfLimitsAreReadTolerantly(t *testing.T) {
+	t.Parallel()
+	const until = "X-RateLimit-Resource-Until"
+	tests := []struct {
+		name   string
+		change func(http.Header)
+		waits  time.Duration // before the second attempt; -1: it fails at once
+	}{
+		{"as it should be", func(http.Header) {}, 20 * time.Second},
+		{"the wrong day", func(h http.Header) { h.Set(until, "Mon"+h.Get(until)[3:]) }, 20 * time.Second},
+		{"no day at all", func(h http.Header) { h.Set(until, h.Get(until)[3:]) }, 20 * time.Second},
+		{"our clock is an hour late", func(h http.Header) {
+			h.Set("Date", shift(h.Get("Date"), time.Hour))
+			h.Set(until, shift(h.Get(until), time.Hour))
+		}, 20 * time.Second},
+		{"our clock is an hour early", func(h http.Header) {
+			h.Set("Date", shift(h.Get("Date"), -time.Hour))
+			h.Set(until, shift(h.Get(until), -time.Hour))
+		}, 20 * time.Second},
+		{"no date", func(h http.Header) { h.Del("Date") }, 20 * time.Second},
+		{"garbage", func(h http.Header) { h.Set(until, "soon") }, 0},
+		{"no until", func(h http.Header) { h.Del(until) }, 0},
+		{"long over", func(h http.Header) { h.Set(until, "Sat, 01 Jan 1994 00:00:00 GMT") }, 0},
+		{"the end of time", func(h http.Header) { h.Set(until, "Fri, 31 Dec 9999 23:59:59 GMT") }, -1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				transport := rewritten{market.Transport(), func(h http.Header) {
+					if h.Get("X-RateLimit-Resource-Remaining") == "0" {
+						tt.change(h)
+					}
+				}}
+				s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: transport}),
+					chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Millisecond}))
+				market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
+				began := time.Now()
+				_, err := s.client.Chat(t.Context(), s.chat)
+				if tt.waits < 0 {
+					require.ErrorIs(t, err, chats.ErrRateLimited)
+					// Whatever it says, a day later it is tried again.
+					time.Sleep(24*time.Hour + time.Second) //nolint:forbidigo // the bubble's time
+					_, err = s.client.Chat(t.Context(), s.chat)
+					require.NoError(t, err)
+					return
+				}
+				require.NoError(t, err)
+				assert.InDelta(t, tt.waits.Seconds(), time.Since(began).Seconds(), 0.002)
+			})
+		})
+	}
+}
+
+func shift(date string, d time.Duration) string {
+	at, err := http.ParseTime(date)
+	if err != nil {
+		panic(err)
+	}
+	return at.Add(d).Format(http.TimeFormat)
+}
+
+func TestLimitTellsWhatTheServerSaid(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	_, known := s.client.Limit(chats.OpGetChat)
+	assert.False(t, known)
+	require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+	limit, known := s.client.Limit(chats.OpGetChat)
+	require.True(t, known)
+	assert.Equal(t, chats.LimitHourly, limit.Kind)
+	assert.Equal(t, 1000, limit.Max)
+	assert.Equal(t, 999, limit.Remaining)
+	assert.WithinDuration(t, time.Now(), limit.Until, time.Hour)
+	_, known = s.client.Limit(chats.OpGetChats)
+	assert.False(t, known, "nothing was asked of another operation")
+}
+
+func TestFourAtOnceWhoeverCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(100*time.Millisecond), chatstest.WithParallelLimit(0))
+		s := shopOn(t, market)
+		var calls sync.WaitGroup
+		var done [64]atomic.Int32
+		for i := range done {
+			calls.Go(func() {
+				for _, op := range []chats.Operation{chats.OpGetChat, chats.OpSendMessageToChat, chats.OpGetChatHistory} {
+					assert.NoError(t, s.call(t.Context(), op))
+					done[i].Add(1)
+				}
+			})
+		}
+		began := time.Now()
+		calls.Wait()
+		assert.Equal(t, 4, market.MaxParallel())
+		assert.Equal(t, 64*3/4*100*time.Millisecond, time.Since(began), "and never fewer, while there is work")
+	})
+}
+
+func TestNobodyStarves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(100 * time.Millisecond))
+		s := shopOn(t, market)
+		ctx, stop := context.WithCancel(t.Context())
+		var calls sync.WaitGroup
+		for range 16 { // greedy callers
+			calls.Go(func() {
+				for ctx.Err() == nil {
+					_ = s.call(ctx, chats.OpGetChat)
+				}
+			})
+		}
+		time.Sleep(time.Second) //nolint:forbidigo // the bubble's time
+		began := time.Now()
+		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		assert.LessOrEqual(t, time.Since(began), time.Second, "the places go round in turn")
+		stop()
+		calls.Wait()
+	})
+}
+
+func TestAnHourOfNIsExceededByNoMoreThanThePlaces(t *testing.T) {
+	t.Parallel()
+	for _, near := range []bool{true, false} {
+		t.Run(fmt.Sprintf("waited for: %t", near), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const n = 40
+				market := chatstest.NewMarket(chatstest.WithLatency(10*time.Millisecond), chatstest.WithHourlyLimit(chats.OpGetChat, n))
+				retry := chats.RetryPolicy{MaxAttempts: 20}
+				if near {
+					retry.MaxDelay = time.Hour
+				}
+				s := shopOn(t, market, chats.WithRetry(retry))
+				time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(30 * time.Minute))) //nolint:forbidigo // the bubble's time
+				before := market.Calls(chats.OpGetChat)
+				var calls sync.WaitGroup
+				var good, limited atomic.Int32
+				for range 64 {
+					calls.Go(func() {
+						switch err := s.call(t.Context(), chats.OpGetChat); {
+						case err == nil:
+							good.Add(1)
+						case errors.Is(err, chats.ErrRateLimited):
+							limited.Add(1)
+						default:
+							assert.NoError(t, err)
+						}
+					})
+				}
+				time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time
+				assert.LessOrEqual(t, market.Calls(chats.OpGetChat)-before, n+4)
+				calls.Wait()
+				if near {
+					assert.EqualValues(t, 64, good.Load(), "the rest of them in the next hour")
+					return
+				}
+				assert.EqualValues(t, n, good.Load())
+				assert.EqualValues(t, 64-n, limited.Load())
+			})
+		})
+	}
+}
+
+func TestAPlaceIsNotHeldWhileWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, chats.WithMaxParallel(1), chats.WithRetry(chats.RetryPolicy{BaseDelay: 20 * time.Second}))
+		s.market.Fail(chats.OpGetChat, times(3, chatstest.Status(500, ""))...)
+		var slow sync.WaitGroup
+		slow.Go(func() { assert.NoError(t, s.call(t.Context(), chats.OpGetChat)) })
+		synctest.Wait() // the first attempt has failed, and the call rests
+
+		began := time.Now()
+		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		assert.Zero(t, time.Since(began))
+
+		// Nor between the pages of a sequence.
+		for range 150 {
+			s.market.CustomerSays(s.chat, "?")
+		}
+		for _, err := range s.client.History(t.Context(), s.chat, 0) {
+			require.NoError(t, err)
+			require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		}
+		slow.Wait()
+	})
+}
+
+func TestAPlaceIsHeldUntilTheBodyIsRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, chats.WithMaxParallel(1))
+		s.market.Fail(chats.OpGetChat, chatstest.SlowBody(5*time.Second))
+		var slow sync.WaitGroup
+		slow.Go(func() { assert.NoError(t, s.call(t.Context(), chats.OpGetChat)) })
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		assert.Equal(t, 5*time.Second, time.Since(began))
+		slow.Wait()
+	})
+}
+
+func TestWaitingForAPlaceEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(10 * time.Second))
+		s := shopOn(t, market, chats.WithMaxParallel(1))
+		var busy sync.WaitGroup
+		busy.Go(func() { assert.NoError(t, s.call(t.Context(), chats.OpGetChat)) })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		err := s.call(ctx, chats.OpSendMessageToChat)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown, "nothing was sent")
+		assert.Equal(t, time.Second, time.Since(began))
+		assert.Zero(t, market.Calls(chats.OpSendMessageToChat))
+		busy.Wait()
+	})
+}
+
+type pace struct {
+	calls atomic.Int32
+	wait  func(context.Context) error
+}
+
+func (p *pace) Wait(ctx context.Context) error {
+	p.calls.Add(1)
+	return p.wait(ctx)
+}
+
+func TestALimiterIsAskedOncePerAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &pace{wait: func(context.Context) error { return nil }}
+		s := newShop(t, chats.WithLimiter(p))
+		s.market.Fail(chats.OpGetChat, chatstest.Status(500, ""), chatstest.RateLimitedParallel(),
+			chatstest.RateLimitedHourly(time.Now().Add(10*time.Second)))
+		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		assert.EqualValues(t, 4, p.calls.Load())
+
+		// A refusal is no attempt.
+		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(30*time.Minute)))
+		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		assert.EqualValues(t, 5, p.calls.Load())
+
+		// Its error fails the call, and nothing is sent.
+		p.wait = func(context.Context) error { return errPace }
+		err := s.call(t.Context(), chats.OpSendMessageToChat)
+		require.ErrorIs(t, err, errPace)
+		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Zero(t, s.market.Calls(chats.OpSendMessageToChat))
+	})
+}
+
+var errPace = errors.New("not now")

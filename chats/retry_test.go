@@ -1,0 +1,147 @@
+package chats_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+func TestPausesGrowAreJitteredAndBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bounds := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second}
+		longest := make([]time.Duration, len(bounds))
+		shortest := make([]time.Duration, len(bounds))
+		s := newShop(t,
+			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 6, BaseDelay: time.Second, MaxDelay: 5 * time.Second}),
+			chats.WithHook(func(_ context.Context, call chats.Call) {
+				if i := call.Attempt - 2; i >= 0 {
+					longest[i] = max(longest[i], call.Wait)
+					shortest[i] = min(shortest[i], call.Wait)
+				}
+			}))
+		for i, bound := range bounds {
+			shortest[i] = bound
+		}
+		for range 200 {
+			s.market.Fail(chats.OpGetChat, times(6, chatstest.Status(500, ""))...)
+			require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrServer)
+		}
+		for i, bound := range bounds {
+			assert.LessOrEqual(t, longest[i], bound)
+			assert.Greater(t, longest[i], bound*9/10, "of 200 one comes near the bound")
+			assert.Less(t, shortest[i], bound/10, "and one near zero")
+		}
+	})
+}
+
+func TestAPauseEndsAtOnceWithTheContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Hour, MaxDelay: time.Hour}))
+		s.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		began := time.Now()
+		err := s.call(ctx, chats.OpGetChat)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, chats.ErrServer, "and what it rested after is kept")
+		assert.LessOrEqual(t, time.Since(began), time.Second)
+	})
+}
+
+func TestNoPauseBeyondTheDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: 1000 * time.Hour, MaxDelay: 1000 * time.Hour}))
+		s.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
+		s.market.Fail(chats.OpGetChats, chatstest.Refused())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		for _, op := range []chats.Operation{chats.OpGetChat, chats.OpGetChats} {
+			began := time.Now()
+			err := s.call(ctx, op)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Contains(t, err.Error(), "after the context's deadline")
+			assert.Zero(t, time.Since(began), "it fails now, not at the deadline")
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, 1, e.Attempts)
+		}
+	})
+}
+
+func TestADeadContextSendsNothing(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, op := range chats.Operations() {
+		err := s.call(ctx, op)
+		require.ErrorIs(t, err, context.Canceled, op)
+		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown, op)
+		assert.Zero(t, s.market.Calls(op), op)
+	}
+}
+
+func TestACancelledSendIsUnknownOnceItHasLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		s.market.Fail(chats.OpSendMessageToChat, chatstest.SlowHeaders(10*time.Second))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		err := s.call(ctx, chats.OpSendMessageToChat)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Equal(t, 1, s.posted())
+	})
+}
+
+func TestACauseOfTheContextIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		s.market.Fail(chats.OpGetChat, chatstest.Delay(10*time.Second))
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(errPace) })
+		err := s.call(ctx, chats.OpGetChat)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestTheHookSeesEveryAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen []chats.Call
+		s := newShop(t, chats.WithHook(func(_ context.Context, call chats.Call) { seen = append(seen, call) }))
+		s.market.Fail(chats.OpGetChat, chatstest.Refused(), chatstest.HTML(502), chatstest.SlowHeaders(2*time.Second))
+		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		require.Len(t, seen, 3)
+		for i, call := range seen {
+			assert.Equal(t, chats.OpGetChat, call.Operation)
+			assert.Equal(t, i+1, call.Attempt)
+		}
+		assert.Zero(t, seen[0].StatusCode)
+		require.Error(t, seen[0].Err)
+		assert.Equal(t, 502, seen[1].StatusCode)
+		require.ErrorIs(t, seen[1].Err, chats.ErrServer)
+		assert.Equal(t, 200, seen[2].StatusCode)
+		require.NoError(t, seen[2].Err)
+		assert.Equal(t, 2*time.Second, seen[2].Duration)
+		assert.Equal(t, 1000, seen[2].Limit.Max)
+
+		// A 2xx that cannot be read has failed too.
+		s.market.Fail(chats.OpGetChat, chatstest.Malformed("<html>"))
+		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrProtocol)
+		require.Len(t, seen, 4)
+		require.ErrorIs(t, seen[3].Err, chats.ErrProtocol)
+	})
+}

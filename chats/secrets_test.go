@@ -1,0 +1,123 @@
+package chats_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+// Whatever happens in whatever operation, the key shows nowhere: not even where the
+// server echoes it.
+func TestTheKeyShowsNowhere(t *testing.T) {
+	t.Parallel()
+	for _, oauth := range []bool{false, true} {
+		for _, op := range chats.Operations() {
+			t.Run(fmt.Sprintf("%s, OAuth: %t", op, oauth), func(t *testing.T) {
+				t.Parallel()
+				for i := range faultCount + echoCount {
+					synctest.Test(t, func(t *testing.T) {
+						name, emitted := emit(t, op, oauth, i)
+						for _, text := range emitted {
+							for _, secret := range secretParts(oauth) {
+								require.NotContains(t, text, secret, "%s: %s", op, name)
+							}
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
+func secretOf(m *chatstest.Market, oauth bool) string {
+	if oauth {
+		return m.Token()
+	}
+	return m.Key()
+}
+
+// secretParts: nor does a part of it that would be of use.
+func secretParts(oauth bool) []string {
+	secret := secretOf(chatstest.NewMarket(), oauth)
+	return []string{secret, secret[len(secret)/4 : len(secret)/2], secret[len(secret)/2:]}
+}
+
+const echoCount = 4
+
+// echoes are answers that hold the credential.
+func echoes(secret string) []chatstest.Fault {
+	in := `{"status":"ERROR","errors":[{"code":"` + secret + `","message":"your key ` + secret + ` is bad"}]}`
+	return []chatstest.Fault{
+		chatstest.Status(400, in),
+		chatstest.Status(503, "<html><p>"+secret+"</html>"),
+		chatstest.Malformed(in),
+		chatstest.Status(401, `{"message":"`+secret+`"}`),
+	}
+}
+
+// emit makes a call of op under the i-th fault and gives everything that came out.
+func emit(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emitted []string) {
+	t.Helper()
+	market := chatstest.NewMarket()
+	credential := chats.APIKey(market.Key())
+	if oauth {
+		credential = chats.OAuthToken(market.Token())
+	}
+	var log bytes.Buffer
+	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	hook := func(_ context.Context, call chats.Call) {
+		emitted = append(emitted, fmt.Sprintf("%+v %#v %v", call, call, call.Err))
+	}
+	s := shopOn(t, market)
+	client, err := chats.New(market.Business(), credential, chats.WithRetry(policy), chats.WithLogger(logger), chats.WithHook(hook),
+		chats.WithHTTPClient(&http.Client{Transport: contract.Transport(t, market.Transport())}))
+	require.NoError(t, err)
+	s.client = client
+
+	if i < faultCount {
+		row := faultTable()[i]
+		name = row.name
+		market.Fail(op, row.faults...)
+	} else {
+		name = fmt.Sprintf("echo %d", i-faultCount)
+		market.Fail(op, times(9, echoes(secretOf(market, oauth))[i-faultCount])...)
+	}
+	err = s.call(t.Context(), op)
+	if i >= faultCount {
+		require.Error(t, err, name)
+	}
+	emitted = append(emitted, log.String(), fmt.Sprintf("%v %+v %#v", err, err, err), fmt.Sprintf("%v %+v %#v", s.client, s.client, s.client))
+	var e *chats.Error
+	if errors.As(err, &e) {
+		text, _ := json.Marshal(e)
+		emitted = append(emitted, fmt.Sprintf("%+v %#v", *e, *e), string(text))
+		assert.NotContains(t, e.Error(), "\n")
+	}
+	return name, emitted
+}
+
+func TestTheSearchForTheKeyFindsIt(t *testing.T) {
+	t.Parallel()
+	secret := secretOf(chatstest.NewMarket(), false)
+	found := 0
+	for _, part := range secretParts(false) {
+		if strings.Contains("a dump with "+secret+" in it", part) {
+			found++
+		}
+	}
+	assert.Equal(t, 3, found)
+}
