@@ -1,0 +1,293 @@
+package chatstest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+const okBody = `{"status":"OK"}`
+
+// faults tells of every fault what a plain request for sendMessageToChat gets.
+var faults = []struct {
+	name      string
+	fault     chatstest.Fault
+	status    int
+	body      string
+	err       error // nil: the whole answer came
+	processed bool
+	took      time.Duration
+	marked    string
+}{
+	{name: "OK", fault: chatstest.OK(), status: 200, body: okBody, processed: true},
+	{name: "zero", fault: chatstest.Fault{}, status: 200, body: okBody, processed: true},
+	{name: "Delay", fault: chatstest.Delay(pause), status: 200, body: okBody, processed: true, took: pause},
+	{name: "SlowHeaders", fault: chatstest.SlowHeaders(pause), status: 200, body: okBody, processed: true, took: pause},
+	{
+		name: "SlowBody", fault: chatstest.SlowBody(pause), status: 200, body: okBody,
+		processed: true, took: pause, marked: "slow body",
+	},
+	{name: "Status", fault: chatstest.Status(500, "{}"), status: 500, body: "{}", marked: "status"},
+	{name: "Status without a body", fault: chatstest.Status(503, ""), status: 503, marked: "status"},
+	{
+		name: "StatusAfter", fault: chatstest.StatusAfter(500, `{"a":1}`), status: 500, body: `{"a":1}`,
+		processed: true, marked: "status after",
+	},
+	{name: "HTML", fault: chatstest.HTML(502), status: 502, body: "<h1>502 Bad Gateway</h1>", marked: "html"},
+	{name: "Malformed", fault: chatstest.Malformed("{{{"), status: 200, body: "{{{", processed: true, marked: "malformed"},
+	{name: "RateLimitedHourly", fault: chatstest.RateLimitedHourly(time.Time{}), status: 420, body: "per hour"},
+	{name: "RateLimitedParallel", fault: chatstest.RateLimitedParallel(), status: 420, body: "of 4 parallel"},
+	{name: "Refused", fault: chatstest.Refused(), err: errLost},
+	{name: "DropBefore", fault: chatstest.DropBefore(), err: errLost},
+	{name: "DropAfter", fault: chatstest.DropAfter(), err: errLost, processed: true},
+	{
+		name: "Truncate", fault: chatstest.Truncate(4), status: 200, body: okBody[:4], err: io.ErrUnexpectedEOF,
+		processed: true, marked: "truncate",
+	},
+	{
+		name: "Truncate at once", fault: chatstest.Truncate(0), status: 200, err: io.ErrUnexpectedEOF,
+		processed: true, marked: "truncate",
+	},
+	{
+		name: "Truncate more than there is", fault: chatstest.Truncate(1 << 20), status: 200, body: okBody[:len(okBody)-1],
+		err: io.ErrUnexpectedEOF, processed: true, marked: "truncate",
+	},
+	{
+		name: "EndlessBody", fault: chatstest.EndlessBody(), status: 200, body: `{"status":"OK","endless":"....`,
+		processed: true, marked: "endless body",
+	},
+}
+
+const pause = 2 * time.Millisecond // the tests on a listener really wait for it
+
+// errLost stands for a connection without an answer, whatever the transport calls it.
+var errLost = errors.New("lost")
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for i := range faults {
+		t.Run(faults[i].name, func(t *testing.T) {
+			t.Parallel()
+			t.Run("in process", func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					m := chatstest.NewMarket()
+					began := time.Now()
+					checkFault(t, i, m, m.Transport(), host)
+					assert.Equal(t, faults[i].took, time.Since(began))
+				})
+			})
+			t.Run("on a listener", func(t *testing.T) {
+				t.Parallel()
+				s := chatstest.NewServer(t)
+				checkFault(t, i, s.Market, s.Transport(), s.URL)
+			})
+		})
+	}
+}
+
+// checkFault makes one call that fails and one that does not.
+func checkFault(t *testing.T, i int, m *chatstest.Market, transport http.RoundTripper, base string) {
+	t.Helper()
+	want := faults[i]
+	id := m.AddChat(chats.Chat{ID: 5})
+	m.Fail(chats.OpSendMessageToChat, want.fault)
+	send := func() answer {
+		return bounded(t, transport, request(t.Context(), t, http.MethodPost,
+			base+"/v2/businesses/1234567/chats/message?chatId=5", `{"message":"Добрый день"}`))
+	}
+	got := send()
+	assert.Equal(t, want.status, got.status)
+	if strings.Contains(got.body, want.body) {
+		got.body = want.body
+	}
+	assert.Equal(t, want.body, got.body)
+	switch {
+	case want.err == nil:
+		require.NoError(t, got.err)
+	case !errors.Is(want.err, errLost):
+		require.ErrorIs(t, got.err, want.err)
+	default:
+		require.Error(t, got.err)
+	}
+	assert.Equal(t, want.marked, got.header.Get(chatstest.FaultHeader))
+	stored := 0
+	if want.processed {
+		stored = 1
+	}
+	assert.Len(t, m.Messages(id), stored)
+	assert.Equal(t, 1, m.Calls(chats.OpSendMessageToChat))
+
+	assert.JSONEq(t, okBody, send().body, "one fault is for one call")
+	assert.Len(t, m.Messages(id), stored+1)
+}
+
+// bounded reads no more than the first 10,000 bytes of an answer.
+func bounded(t *testing.T, transport http.RoundTripper, req *http.Request) answer {
+	t.Helper()
+	resp, err := contract.Transport(t, transport).RoundTrip(req)
+	if err != nil {
+		return answer{err: err}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 10_000))
+	require.NoError(t, resp.Body.Close())
+	return answer{resp.StatusCode, resp.Header, string(body), err}
+}
+
+func TestFaultsTellTheLimits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := chatstest.NewMarket()
+		m.AddChat(chats.Chat{ID: 5})
+		until := time.Now().Add(90 * time.Second)
+		m.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(until), chatstest.RateLimitedParallel(),
+			chatstest.Status(500, "{}"), chatstest.StatusAfter(500, "<html>"), chatstest.HTML(502))
+
+		got := get(t.Context(), t, m)
+		assert.Equal(t, until.UTC().Format(http.TimeFormat), got.header.Get("X-RateLimit-Resource-Until"))
+		assert.Equal(t, "0", got.header.Get("X-RateLimit-Resource-Remaining"))
+		assert.Contains(t, got.body, "Hit rate limit of 1000 requests per hour for resource getChat for business 1234567")
+		got = get(t.Context(), t, m)
+		assert.Empty(t, got.header.Get("X-RateLimit-Resource-Until"))
+		assert.Contains(t, got.body, "Hit rate limit of 4 parallel requests for business 1234567")
+		assert.Equal(t, "1000", get(t.Context(), t, m).header.Get("X-RateLimit-Resource-Remaining"))
+		got = get(t.Context(), t, m)
+		assert.Equal(t, "999", got.header.Get("X-RateLimit-Resource-Remaining"))
+		assert.Equal(t, "text/html; charset=utf-8", got.header.Get("Content-Type"))
+		got = get(t.Context(), t, m)
+		assert.Empty(t, got.header.Get("X-RateLimit-Resource-Limit"), "a gateway knows no limits")
+		assert.Equal(t, "text/html; charset=utf-8", got.header.Get("Content-Type"))
+	})
+}
+
+func TestWithoutAParallelLimitTheFaultNamesTheDocumentedOne(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket(chatstest.WithParallelLimit(0))
+	m.Fail(chats.OpGetChat, chatstest.RateLimitedParallel())
+	assert.Contains(t, get(t.Context(), t, m).body, "of 4 parallel")
+}
+
+func TestFaultsComeInTurnThenByChoice(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	m.AddChat(chats.Chat{ID: 5})
+	m.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+		assert.Equal(t, chats.OpGetChat, op)
+		assert.Equal(t, n, m.Calls(op), "the Market may be asked")
+		if n%2 == 0 {
+			return chatstest.Status(503, "{}")
+		}
+		return chatstest.OK()
+	})
+	m.Fail(chats.OpGetChat, chatstest.Status(500, "{}"), chatstest.OK())
+	m.Fail(chats.OpGetChat, chatstest.Status(502, "{}"))
+	got := make([]int, 6)
+	for i := range got {
+		got[i] = get(t.Context(), t, m).status
+	}
+	m.FailFunc(nil)
+	assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status)
+	assert.Equal(t, []int{500, 200, 502, 503, 200, 503}, got)
+	assert.Equal(t, 7, m.Calls(chats.OpGetChat))
+}
+
+// What was dropped may still happen.
+func TestProcessLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := chatstest.NewMarket()
+		id := m.AddChat(chats.Chat{ID: 5})
+		m.Fail(chats.OpSendMessageToChat, chatstest.ProcessLate(5*time.Second), chatstest.ProcessLate(time.Second))
+		send := func(text string) {
+			req := request(t.Context(), t, http.MethodPost, business+"/chats/message?chatId=5", `{"message":"`+text+`"}`)
+			require.ErrorIs(t, exchange(t, m.Transport(), req).err, io.EOF)
+		}
+		send("first")
+		send("second")
+		wait(2 * time.Second)
+		m.CustomerSays(id, "third")
+		assert.Len(t, m.Messages(id), 2)
+		wait(10 * time.Second)
+		held := m.Messages(id)
+		require.Len(t, held, 3)
+		assert.Equal(t, "second third first", held[0].Text+" "+held[1].Text+" "+held[2].Text)
+		assert.Equal(t, 7*time.Second, time.Since(held[2].CreatedAt))
+	})
+}
+
+// Every wait ends with the context, and what was not processed by then never is.
+func TestEveryWaitEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		fault  chatstest.Fault
+		stored int
+	}{
+		{"Delay", chatstest.Delay(time.Hour), 0},
+		{"SlowHeaders", chatstest.SlowHeaders(time.Hour), 1},
+		{"SlowBody", chatstest.SlowBody(time.Hour), 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := chatstest.NewMarket(chatstest.WithParallelLimit(1))
+				id := m.AddChat(chats.Chat{ID: 5})
+				m.Fail(chats.OpSendMessageToChat, c.fault)
+				why := errors.New("no longer wanted")
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, why)
+				defer cancel()
+				began := time.Now()
+				got := exchange(t, m.Transport(), request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", `{"message":"a"}`))
+				require.ErrorIs(t, got.err, why)
+				assert.Equal(t, time.Minute, time.Since(began))
+				wait(2 * time.Hour)
+				assert.Len(t, m.Messages(id), c.stored)
+				assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its place is free")
+			})
+		})
+	}
+}
+
+// On a listener, too, a wait ends with its client: the test would not end otherwise.
+func TestAListenersWaitsEndWithTheClient(t *testing.T) {
+	t.Parallel()
+	s := chatstest.NewServer(t)
+	id := s.AddChat(chats.Chat{ID: 5})
+	ctx, cancel := context.WithCancel(t.Context())
+	s.FailFunc(func(chats.Operation, int) chatstest.Fault {
+		cancel()
+		return chatstest.Delay(time.Hour)
+	})
+	got := exchange(t, s.Transport(),
+		request(ctx, t, http.MethodPost, s.URL+"/v2/businesses/1234567/chats/message?chatId=5", `{"message":"a"}`))
+	require.ErrorIs(t, got.err, context.Canceled)
+	assert.Empty(t, s.Messages(id))
+
+	s.FailFunc(nil)
+	s.Fail(chats.OpGetChat, chatstest.SlowBody(time.Hour))
+	resp, err := s.Transport().RoundTrip(
+		request(t.Context(), t, http.MethodGet, s.URL+"/v2/businesses/1234567/chat?chatId=5", ""))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+}
+
+func TestAnEndlessAnswerEndsWithItsReader(t *testing.T) {
+	t.Parallel()
+	s := chatstest.NewServer(t)
+	s.AddChat(chats.Chat{ID: 5})
+	s.Fail(chats.OpGetChat, chatstest.EndlessBody())
+	_, err := s.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1})).Chat(t.Context(), 5)
+	require.ErrorIs(t, err, chats.ErrProtocol)
+}

@@ -1,0 +1,154 @@
+package chatstest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/notify"
+)
+
+// How long Market waits for the answer to a notification.
+const (
+	answerWithin = 10 * time.Second
+	pingWithin   = time.Second
+)
+
+// switchedOffAfter is how long Market keeps trying.
+const switchedOffAfter = 14 * 24 * time.Hour
+
+// Notify delivers an event to a handler as Market does and returns the answer that
+// ended the delivery: 200 with the body that Market asks for, or 400. Any other
+// answer, and none within 10 seconds (1 second for a PING), makes Market send the
+// event again: each minute for an hour, each quarter of an hour for a day, then
+// each hour. After 14 days the subscription is switched off, and Notify returns the
+// last answer, or nil where there was none.
+//
+// Until one event is delivered no other one is: calls from several goroutines wait
+// for each other. Called inside testing/synctest none of this takes real time.
+//
+// The answer is in memory; its body need not be closed. The request comes from an
+// address of Market's, for the address given in the cabinet with /notification
+// behind it.
+func (m *Market) Notify(handler http.Handler, event notify.Event) *http.Response {
+	m.pushing <- struct{}{}
+	defer func() { <-m.pushing }()
+	body, within := notification(event)
+	for began := time.Now(); ; {
+		answer := push(handler, body, within)
+		trying := time.Since(began)
+		if isDelivered(answer) || trying >= switchedOffAfter {
+			return answer
+		}
+		<-time.After(untilNextTry(trying))
+	}
+}
+
+func untilNextTry(trying time.Duration) time.Duration {
+	switch {
+	case trying < time.Hour:
+		return time.Minute
+	case trying < 24*time.Hour:
+		return 15 * time.Minute
+	default:
+		return time.Hour
+	}
+}
+
+// push makes one try. A handler that panics breaks its connection, as it does under
+// net/http, and gives no answer.
+func push(handler http.Handler, body []byte, within time.Duration) *http.Response {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "https://shop.example/notification", bytes.NewReader(body))
+	r.RemoteAddr = notify.MarketNetworks()[0].Addr().Next().String() + ":40000"
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Traceparent", "00-0000000000000000000000000000002a-000000000000002a-01")
+
+	answered := make(chan *http.Response, 1)
+	go func() {
+		var answer *http.Response
+		defer func() {
+			_ = recover()
+			answered <- answer
+		}()
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		answer = w.Result()
+	}()
+	select {
+	case answer := <-answered:
+		return answer
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// isDelivered: 400 says that sending it again is of no use; a 200 counts with the
+// body that Market asks for. The body can still be read afterwards.
+func isDelivered(answer *http.Response) bool {
+	if answer == nil {
+		return false
+	}
+	body, err := io.ReadAll(answer.Body)
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	var told struct {
+		Version, Name string
+		Time          time.Time
+	}
+	switch answer.StatusCode {
+	case http.StatusBadRequest:
+		return true
+	case http.StatusOK:
+		return err == nil && json.Unmarshal(body, &told) == nil &&
+			told.Version != "" && told.Name != "" && !told.Time.IsZero()
+	default:
+		return false
+	}
+}
+
+// notification is the body in which Market tells of an event.
+func notification(event notify.Event) (body []byte, within time.Duration) {
+	within = answerWithin
+	var fields map[string]any
+	switch e := event.(type) {
+	case notify.Ping:
+		within = pingWithin
+		fields = map[string]any{"notificationType": "PING", "time": instant(e.At)}
+	case notify.ChatCreated:
+		fields = about("CHAT_CREATED", e.Business, e.Chat, "createdAt", e.At)
+	case notify.MessageSent:
+		fields = about("CHAT_MESSAGE_SENT", e.Business, e.Chat, "sentAt", e.At)
+		fields["messageId"] = strconv.FormatInt(int64(e.Message), 10) // a number everywhere but here
+	case notify.ArbitrageStarted:
+		fields = about("CHAT_ARBITRAGE_STARTED", e.Business, e.Chat, "startedAt", e.At)
+	case notify.ArbitrageFinished:
+		fields = about("CHAT_ARBITRAGE_FINISHED", e.Business, e.Chat, "finishedAt", e.At)
+	case notify.Other:
+		if e.Raw != nil {
+			return e.Raw, within
+		}
+		fields = map[string]any{"notificationType": e.Type}
+	}
+	body, _ = json.Marshal(fields) //nolint:errchkjson // strings and numbers
+	return body, within
+}
+
+func about(kind string, business chats.BusinessID, chat chats.ChatID, when string, at time.Time) map[string]any {
+	return map[string]any{"notificationType": kind, "businessId": business, "chatId": chat, when: instant(at)}
+}
+
+// instant is a time as Market writes it into notifications. An event without one
+// happened now.
+func instant(at time.Time) string {
+	if at.IsZero() {
+		at = time.Now()
+	}
+	return at.UTC().Format(time.RFC3339Nano)
+}

@@ -1,0 +1,228 @@
+package chatstest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// pages reads pages of three, as numbers of the messages from 0, until there is
+// no next one, and lets a message arrive after the first.
+func pages(t *testing.T, arriving bool, since int, options ...chatstest.Option) [][]int {
+	t.Helper()
+	m := chatstest.NewMarket(options...)
+	id := m.AddChat(chats.Chat{})
+	number := map[chats.MessageID]int{}
+	for i := range 7 {
+		number[m.CustomerSays(id, "")] = i
+	}
+	var from chats.MessageID
+	if since >= 0 {
+		from = m.Messages(id)[since].ID
+	}
+	c := client(t, m)
+	var got [][]int
+	request := chats.PageRequest{Size: 3}
+	for {
+		page, err := c.HistoryPage(t.Context(), id, from, request)
+		require.NoError(t, err)
+		numbers := make([]int, 0, len(page.Items))
+		for _, message := range page.Items {
+			numbers = append(numbers, number[message.ID])
+		}
+		got = append(got, numbers)
+		if page.Next == "" || len(got) == 10 {
+			return got
+		}
+		if arriving && request.Token == "" {
+			number[m.CustomerSays(id, "")] = 7
+		}
+		request.Token = page.Next
+	}
+}
+
+func TestPageOrders(t *testing.T) {
+	t.Parallel()
+	type options = []chatstest.Option
+	newest, newestPage := chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithOrder(chatstest.NewestPageFirst)
+	for _, c := range []struct {
+		name     string
+		options  options
+		arriving bool
+		since    int
+		want     [][]int
+	}{
+		{"oldest first", nil, false, -1, [][]int{{0, 1, 2}, {3, 4, 5}, {6}}},
+		{"newest first", options{newest}, false, -1, [][]int{{6, 5, 4}, {3, 2, 1}, {0}}},
+		{"newest page first", options{newestPage}, false, -1, [][]int{{4, 5, 6}, {1, 2, 3}, {0}}},
+		{"oldest first, one arrives", nil, true, -1, [][]int{{0, 1, 2}, {3, 4, 5}, {6, 7}}},
+		{"newest first, one arrives", options{newest}, true, -1, [][]int{{6, 5, 4}, {4, 3, 2}, {1, 0}}},
+		{"newest page first, one arrives", options{newestPage}, true, -1, [][]int{{4, 5, 6}, {1, 2, 3}, {0}}},
+		{"inclusive", nil, false, 4, [][]int{{4, 5, 6}}},
+		{"exclusive", options{chatstest.WithExclusiveSince()}, false, 4, [][]int{{5, 6}}},
+		{"exclusive, newest first", options{newest, chatstest.WithExclusiveSince()}, false, 2, [][]int{{6, 5, 4}, {3}}},
+		{"inclusive, newest page first", options{newestPage}, false, 3, [][]int{{4, 5, 6}, {3}}},
+		{"duplicates", options{chatstest.WithDuplicates()}, false, -1, [][]int{{0, 1, 2}, {2, 3, 4}, {4, 5, 6}}},
+		{
+			"duplicates, newest page first", options{chatstest.WithDuplicates(), newestPage}, false, -1,
+			[][]int{{4, 5, 6}, {2, 3, 4}, {0, 1, 2}},
+		},
+		{"empty pages", options{chatstest.WithEmptyPages()}, false, -1, [][]int{{}, {0, 1, 2}, {3, 4, 5}, {}, {6}}},
+		{
+			"a repeating token", options{chatstest.WithRepeatingToken()}, false, 4,
+			[][]int{{4, 5, 6}, {}, {}, {}, {}, {}, {}, {}, {}, {}},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, c.want, pages(t, c.arriving, c.since, c.options...))
+		})
+	}
+}
+
+func TestDuplicatesOfTwo(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket(chatstest.WithDuplicates())
+	id := m.AddChat(chats.Chat{})
+	for range 9 {
+		m.CustomerSays(id, "")
+	}
+	first, err := client(t, m).HistoryPage(t.Context(), id, 0, chats.PageRequest{Size: 6})
+	require.NoError(t, err)
+	second, err := client(t, m).HistoryPage(t.Context(), id, 0, chats.PageRequest{Size: 6, Token: first.Next})
+	require.NoError(t, err)
+	assert.Equal(t, first.Items[4:], second.Items[:2])
+}
+
+func TestAnEmptyHistoryIsOnePage(t *testing.T) {
+	t.Parallel()
+	for _, order := range []chatstest.Order{chatstest.OldestFirst, chatstest.NewestFirst, chatstest.NewestPageFirst} {
+		m := chatstest.NewMarket(chatstest.WithOrder(order))
+		id := m.AddChat(chats.Chat{})
+		page, err := client(t, m).HistoryPage(t.Context(), id, 0, chats.PageRequest{})
+		require.NoError(t, err)
+		assert.Equal(t, chats.Page[chats.Message]{Items: []chats.Message{}}, page)
+	}
+}
+
+// The last page has no paging at all, and the standard size of a page is the
+// contract's.
+func TestStandardPages(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	id := m.AddChat(chats.Chat{})
+	for range 51 {
+		m.CustomerSays(id, "")
+	}
+	for range 10 {
+		m.AddChat(chats.Chat{})
+	}
+	for path, list := range map[string]string{
+		fmt.Sprintf("/chats/history?chatId=%d", id): "messages",
+		"/chats?": "chats",
+	} {
+		var sizes []int
+		token := ""
+		for range 2 {
+			req := request(t.Context(), t, http.MethodPost, business+path+token, "{}")
+			var got struct {
+				Result map[string]json.RawMessage `json:"result"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(exchange(t, m.Transport(), req).body), &got))
+			var items []json.RawMessage
+			require.NoError(t, json.Unmarshal(got.Result[list], &items))
+			sizes = append(sizes, len(items))
+			var paging struct {
+				Next string `json:"nextPageToken"`
+			}
+			if raw := got.Result["paging"]; raw != nil {
+				require.NoError(t, json.Unmarshal(raw, &paging))
+				token = "&pageToken=" + url.QueryEscape(paging.Next)
+			} else {
+				sizes = append(sizes, -1)
+			}
+		}
+		standard := map[string]int{"messages": 50, "chats": 10}[list]
+		assert.Equal(t, []int{standard, 1, -1}, sizes)
+	}
+}
+
+// A token is good for the request it was given for.
+func TestATokenIsOfItsRequest(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	one, other := m.AddChat(chats.Chat{}), m.AddChat(chats.Chat{})
+	for range 3 {
+		m.CustomerSays(one, "")
+		m.CustomerSays(other, "")
+	}
+	c := client(t, m)
+	page, err := c.HistoryPage(t.Context(), one, 0, chats.PageRequest{Size: 1})
+	require.NoError(t, err)
+	for name, read := range map[string]func() error{
+		"another chat": func() error {
+			_, err := c.HistoryPage(t.Context(), other, 0, chats.PageRequest{Size: 1, Token: page.Next})
+			return err
+		},
+		"another size": func() error {
+			_, err := c.HistoryPage(t.Context(), one, 0, chats.PageRequest{Size: 2, Token: page.Next})
+			return err
+		},
+		"another body": func() error {
+			_, err := c.HistoryPage(t.Context(), one, 1, chats.PageRequest{Size: 1, Token: page.Next})
+			return err
+		},
+		"another list": func() error {
+			_, err := c.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 1, Token: page.Next})
+			return err
+		},
+	} {
+		require.ErrorContains(t, read(), "pageToken", name)
+	}
+	_, err = c.HistoryPage(t.Context(), one, 0, chats.PageRequest{Size: 1, Token: page.Next})
+	require.NoError(t, err)
+}
+
+// The list of chats has the newest message first and shifts when one arrives.
+func TestTheListOfChatsShifts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := chatstest.NewMarket()
+		ids := make([]chats.ChatID, 4)
+		for i := range ids {
+			ids[i] = m.AddChat(chats.Chat{})
+		}
+		c := client(t, m)
+		read := func(token string) (page []chats.ChatID, next string) {
+			got, err := c.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 2, Token: token})
+			require.NoError(t, err)
+			for _, chat := range got.Items {
+				page = append(page, chat.ID)
+			}
+			return page, got.Next
+		}
+		slices.Reverse(ids) // of one moment, the newest id first
+		page, next := read("")
+		assert.Equal(t, ids[:2], page)
+		page, _ = read(next)
+		assert.Equal(t, ids[2:], page)
+
+		later(t)
+		m.CustomerSays(ids[3], "я снова здесь")
+		page, next = read(next)
+		assert.Equal(t, []chats.ChatID{ids[1], ids[2]}, page, "one comes twice, one has gone to the front")
+		assert.Empty(t, next)
+		page, _ = read("")
+		assert.Equal(t, ids[3], page[0])
+	})
+}

@@ -1,0 +1,217 @@
+package chatstest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+// traced notes the hooks in the order in which they are called.
+func traced(ctx context.Context, t *testing.T) (context.Context, *[]string) {
+	t.Helper()
+	var hooks []string
+	note := func(name string) { hooks = append(hooks, name) }
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(address string) { note("GetConn " + address) },
+		ConnectStart: func(string, string) { note("ConnectStart") },
+		ConnectDone: func(_, _ string, err error) {
+			if err != nil {
+				note("ConnectDone failed")
+				return
+			}
+			note("ConnectDone")
+		},
+		TLSHandshakeStart: func() { t.Error("there is no TLS in process") },
+		TLSHandshakeDone:  func(tls.ConnectionState, error) {},
+		GotConn: func(info httptrace.GotConnInfo) {
+			assert.NotEmpty(t, info.Conn.RemoteAddr().String())
+			note("GotConn")
+		},
+		WroteHeaders: func() { note("WroteHeaders") },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err != nil {
+				note("WroteRequest failed")
+				return
+			}
+			note("WroteRequest")
+		},
+		GotFirstResponseByte: func() { note("GotFirstResponseByte") },
+	}), &hooks
+}
+
+var written = []string{
+	"GetConn api.partner.market.yandex.ru:443", "ConnectStart", "ConnectDone", "GotConn", "WroteHeaders", "WroteRequest",
+}
+
+func TestTheHooksOfATrace(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		fault chatstest.Fault
+		want  []string
+	}{
+		{"an answer", chatstest.OK(), append(written[:6:6], "GotFirstResponseByte")},
+		{"a failed dial", chatstest.Refused(), []string{written[0], "ConnectStart", "ConnectDone failed"}},
+		{"dropped before", chatstest.DropBefore(), written},
+		{"dropped after", chatstest.DropAfter(), written},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := chatstest.NewMarket()
+			m.AddChat(chats.Chat{ID: 5})
+			m.Fail(chats.OpGetChat, c.fault)
+			ctx, hooks := traced(t.Context(), t)
+			_ = get(ctx, t, m)
+			assert.Equal(t, c.want, *hooks)
+		})
+	}
+}
+
+func TestAFailedDialLooksLikeOne(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	m.Fail(chats.OpGetChat, chatstest.Refused())
+	err := get(t.Context(), t, m).err
+	var dial *net.OpError
+	require.ErrorAs(t, err, &dial)
+	assert.Equal(t, "dial", dial.Op)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	assert.Zero(t, m.MaxParallel())
+}
+
+// closing notes that a body was closed.
+type closing struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (c closing) Close() error {
+	close(c.closed)
+	return nil
+}
+
+// A request whose body fails is not processed, and net/http's hooks say so.
+func TestABodyThatFailsPostsNothing(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("the disk is gone")
+	const text = `{"message":"Добрый день"}`
+	for _, c := range []struct {
+		name string
+		body io.Reader
+		want string
+	}{
+		{"it fails", io.MultiReader(strings.NewReader(text[:5]), iotest.ErrReader(gone)), gone.Error()},
+		{"it is too short", strings.NewReader(text[:5]), "with Body length 5"},
+		{"it is too long", strings.NewReader(text + " "), "with Body length"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := chatstest.NewMarket(chatstest.WithParallelLimit(1))
+			id := m.AddChat(chats.Chat{ID: 5})
+			ctx, hooks := traced(contract.Skip(t.Context()), t)
+			req := request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", text)
+			body := closing{c.body, make(chan struct{})}
+			req.Body = body
+			require.ErrorContains(t, exchange(t, m.Transport(), req).err, c.want)
+			<-body.closed
+			assert.Equal(t, append(written[:5:5], "WroteRequest failed"), *hooks)
+			assert.Empty(t, m.Messages(id))
+			assert.Equal(t, 1, m.Calls(chats.OpSendMessageToChat))
+			assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its place is free")
+		})
+	}
+}
+
+func TestTheBodyIsClosedInAnyCase(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	m.AddChat(chats.Chat{ID: 5})
+	m.Fail(chats.OpSendMessageToChat, chatstest.OK(), chatstest.Refused(), chatstest.DropBefore(), chatstest.DropAfter())
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, ctx := range []context.Context{t.Context(), t.Context(), t.Context(), t.Context(), ended} {
+		req := request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", `{"message":"a"}`)
+		body := closing{req.Body, make(chan struct{})}
+		req.Body = body
+		_ = exchange(t, m.Transport(), req)
+		<-body.closed
+	}
+	assert.Equal(t, 4, m.Calls(chats.OpSendMessageToChat), "a context that has ended asks for nothing")
+}
+
+// An upload that blocks ends with the context.
+func TestAnUploadEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := chatstest.NewMarket()
+		id := m.AddChat(chats.Chat{ID: 5})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		req := request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", `{"message":"a"}`)
+		reader, writer := io.Pipe()
+		req.Body = reader
+		go func() { _, _ = io.WriteString(writer, `{"mess`) }()
+		began := time.Now()
+		require.ErrorIs(t, exchange(t, m.Transport(), req).err, context.DeadlineExceeded)
+		assert.Equal(t, time.Minute, time.Since(began))
+		assert.Empty(t, m.Messages(id))
+		_, err := writer.Write([]byte("age"))
+		require.ErrorIs(t, err, io.ErrClosedPipe, "nobody reads any more")
+	})
+}
+
+// A body that closes while it is waited for ends the wait.
+func TestCloseEndsARead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := chatstest.NewMarket()
+		m.AddChat(chats.Chat{ID: 5})
+		m.Fail(chats.OpGetChat, chatstest.SlowBody(time.Hour))
+		resp, err := m.Transport().RoundTrip(request(t.Context(), t, http.MethodGet, business+"/chat?chatId=5", ""))
+		require.NoError(t, err)
+		time.AfterFunc(time.Second, func() { assert.NoError(t, resp.Body.Close()) })
+		began := time.Now()
+		_, err = io.ReadAll(resp.Body)
+		require.ErrorIs(t, err, http.ErrBodyReadAfterClose)
+		require.NoError(t, resp.Body.Close(), "it can be closed again")
+		assert.Equal(t, time.Second, time.Since(began))
+	})
+}
+
+func TestTheAnswerIsAsNetHTTPsIs(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	m.AddChat(chats.Chat{ID: 5})
+	m.Fail(chats.OpGetChat, chatstest.OK(), chatstest.EndlessBody())
+	for _, endless := range []bool{false, true} {
+		req := request(t.Context(), t, http.MethodGet, "http://127.0.0.1/v2/businesses/1234567/chat?chatId=5", "")
+		req.Body = nil
+		ctx, hooks := traced(t.Context(), t)
+		resp, err := m.Transport().RoundTrip(req.WithContext(ctx))
+		require.NoError(t, err)
+		assert.Equal(t, "GetConn 127.0.0.1:80", (*hooks)[0])
+		assert.Equal(t, "200 OK", resp.Status)
+		assert.Equal(t, "HTTP/1.1", resp.Proto)
+		assert.Equal(t, endless, resp.ContentLength == -1)
+		assert.Equal(t, endless, resp.Header.Get("Content-Length") == "")
+		assert.Equal(t, req.URL, resp.Request.URL)
+		require.NoError(t, resp.Body.Close())
+	}
+}

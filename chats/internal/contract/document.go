@@ -1,0 +1,115 @@
+package contract
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// contract is openapi.yaml, read once.
+type contract struct {
+	doc    *openapi3.T
+	router routers.Router
+	host   string // the real API: scheme and host
+}
+
+var load = sync.OnceValues(func() (*contract, error) {
+	path, err := find("openapi.yaml")
+	if err != nil {
+		return nil, err
+	}
+	doc, err := openapi3.NewLoader().LoadFromFile(path)
+	if err != nil {
+		return nil, err
+	}
+	host := doc.Servers[0].URL
+	doc.Servers = nil // an operation is known by its path: tests have it on hosts of their own
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		return nil, err
+	}
+	return &contract{doc: doc, router: router, host: host}, nil
+})
+
+// find looks for a file of the repository's root. Tests run in the folder of
+// their package, so it is above.
+func find(name string) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("contract: no %s above the working directory", name)
+		}
+		dir = parent
+	}
+}
+
+func mustLoad() *contract {
+	c, err := load()
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// Route is where an operation is found.
+type Route struct {
+	Method string
+	Path   string // with {businessId}
+}
+
+// Routes are the operations of the contract.
+func Routes() map[chats.Operation]Route {
+	routes := map[chats.Operation]Route{}
+	for path, item := range mustLoad().doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			routes[chats.Operation(operation.OperationID)] = Route{method, path}
+		}
+	}
+	return routes
+}
+
+// RateLimits are the requests per hour of each operation, from its x-rate-limit.
+// An operation without one, or with one for another time, is missing.
+func RateLimits() map[chats.Operation]int {
+	limits := map[chats.Operation]int{}
+	for _, item := range mustLoad().doc.Paths.Map() {
+		for _, operation := range item.Operations() {
+			limit, _ := operation.Extensions["x-rate-limit"].(map[string]any)
+			requests, isNumber := limit["requests"].(float64)
+			if isNumber && limit["per"] == "hour" {
+				limits[chats.Operation(operation.OperationID)] = int(requests)
+			}
+		}
+	}
+	return limits
+}
+
+// Enumeration is the words of a schema, sorted, and nil where it has none.
+func Enumeration(schema string) []string {
+	ref := mustLoad().doc.Components.Schemas[schema]
+	if ref == nil {
+		return nil
+	}
+	var words []string
+	for _, word := range ref.Value.Enum {
+		words = append(words, fmt.Sprint(word))
+	}
+	slices.Sort(words)
+	return words
+}

@@ -1,0 +1,223 @@
+package notify_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats/notify"
+)
+
+// counting counts its calls.
+type counting struct {
+	mu    sync.Mutex
+	calls int
+	err   error
+}
+
+func (c *counting) handle(context.Context, notify.Event) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls++
+	return c.err
+}
+
+func TestACopyIsAnsweredWithoutTheFunction(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{createdBody, sentBody, startedBody, finishedBody} {
+		var shop counting
+		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
+		for range 3 {
+			assert.Equal(t, http.StatusOK, post(t, handler, body).status)
+		}
+		assert.Equal(t, 1, shop.calls, body)
+	}
+}
+
+func TestWithoutDedupeEveryCopyCounts(t *testing.T) {
+	t.Parallel()
+	var shop counting
+	handler := newHandler(t, shop.handle)
+	for range 3 {
+		post(t, handler, sentBody)
+	}
+	assert.Equal(t, 3, shop.calls)
+}
+
+// What tells two events apart, and what does not.
+func TestWhatACopyIs(t *testing.T) {
+	t.Parallel()
+	replace := strings.NewReplacer
+	for name, tc := range map[string]struct {
+		first, second string
+		copies        bool
+	}{
+		"another message":            {sentBody, replace("1776677400213000", "1776677400213001").Replace(sentBody), false},
+		"another chat":               {sentBody, replace("9021", "9022").Replace(sentBody), false},
+		"another business":           {sentBody, replace("7431", "7432").Replace(sentBody), false},
+		"another time of a message":  {sentBody, replace("30:00", "30:01").Replace(sentBody), true},
+		"the message as a number":    {sentBody, replace(`"1776677400213000"`, "1776677400213000").Replace(sentBody), true},
+		"another time of a chat":     {createdBody, replace("30:00", "30:01").Replace(createdBody), false},
+		"a nanosecond later":         {createdBody, replace(".213+", ".213000001+").Replace(createdBody), false},
+		"another business's chat":    {createdBody, replace("7431", "7432").Replace(createdBody), false},
+		"the same time elsewhere":    {createdBody, replace("12:30:00.213+03:00", "09:30:00.213Z").Replace(createdBody), true},
+		"a dispute's begin and end":  {startedBody, replace("STARTED", "FINISHED", "startedAt", "finishedAt").Replace(startedBody), false},
+		"a dispute at another time":  {startedBody, replace("31:00", "31:01").Replace(startedBody), false},
+		"its end at another time":    {finishedBody, replace("31:00", "31:01").Replace(finishedBody), false},
+		"the chat of the dispute":    {startedBody, replace("CHAT_ARBITRAGE_STARTED", "CHAT_CREATED", "startedAt", "createdAt").Replace(startedBody), false},
+		"an event of another kind":   {otherBody, otherBody, false},
+		"a message with new fields":  {sentBody, replace(`{`, `{"new":1,`).Replace(sentBody), true},
+		"a chat in two time formats": {startedBody, replace("31:00Z", "31:00.000Z").Replace(startedBody), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var shop counting
+			handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
+			post(t, handler, tc.first)
+			post(t, handler, tc.second)
+			assert.Equal(t, tc.copies, shop.calls == 1)
+		})
+	}
+}
+
+func TestAFailureIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	shop := counting{err: errors.New("the database is down")}
+	handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
+	for range 2 {
+		assert.Equal(t, http.StatusInternalServerError, post(t, handler, sentBody).status)
+	}
+	shop.err = nil
+	for range 2 {
+		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
+	}
+	assert.Equal(t, 3, shop.calls)
+}
+
+func TestTheWindowEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var shop counting
+		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Minute, 10))
+		post(t, handler, sentBody)
+		<-time.After(time.Minute - 1)
+		post(t, handler, sentBody)
+		assert.Equal(t, 1, shop.calls, "a copy does not extend the window")
+		<-time.After(1)
+		post(t, handler, sentBody)
+		assert.Equal(t, 2, shop.calls)
+		<-time.After(time.Minute - 1)
+		post(t, handler, sentBody)
+		assert.Equal(t, 2, shop.calls)
+	})
+}
+
+func TestTheMostRecentAreRemembered(t *testing.T) {
+	t.Parallel()
+	var shop counting
+	handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 2))
+	for _, message := range []string{"1", "2", "3"} {
+		post(t, handler, with("messageId", message))
+	}
+	require.Equal(t, 3, shop.calls)
+	post(t, handler, with("messageId", "3"))
+	post(t, handler, with("messageId", "2"))
+	assert.Equal(t, 3, shop.calls)
+	post(t, handler, with("messageId", "1"))
+	assert.Equal(t, 4, shop.calls, "the oldest one was forgotten")
+}
+
+// blocking is a function that waits for its outcome.
+type blocking struct {
+	counting
+	outcome chan error
+}
+
+func (b *blocking) handle(ctx context.Context, event notify.Event) error {
+	_ = b.counting.handle(ctx, event)
+	return <-b.outcome
+}
+
+func TestCopiesAtOneMomentShareTheOutcome(t *testing.T) {
+	t.Parallel()
+	for want, outcome := range map[int]error{
+		http.StatusOK:                  nil,
+		http.StatusInternalServerError: errors.New("no"),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			shop := blocking{outcome: make(chan error)}
+			handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 1))
+			var all sync.WaitGroup
+			for range 5 {
+				all.Go(func() { assert.Equal(t, want, post(t, handler, sentBody).status) })
+			}
+			synctest.Wait()
+			shop.outcome <- outcome
+			all.Wait()
+			assert.Equal(t, 1, shop.calls)
+		})
+	}
+}
+
+// Market sends again what was answered too late. The first call is still at work.
+func TestACopyMeetsAFunctionThatMissedItsAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shop := blocking{outcome: make(chan error)}
+		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 1))
+		assert.Equal(t, http.StatusInternalServerError, post(t, handler, sentBody).status)
+
+		<-time.After(time.Minute)
+		began := time.Now()
+		assert.Equal(t, http.StatusInternalServerError, post(t, handler, sentBody).status)
+		assert.Equal(t, 9*time.Second, time.Since(began), "it waits as long as its own answer may")
+
+		<-time.After(time.Minute)
+		shop.outcome <- nil
+		synctest.Wait()
+		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
+		assert.Equal(t, 1, shop.calls)
+	})
+}
+
+func TestALateFailureIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shop := blocking{outcome: make(chan error, 1)}
+		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 1))
+		assert.Equal(t, http.StatusInternalServerError, post(t, handler, sentBody).status)
+		shop.outcome <- errors.New("no")
+		synctest.Wait()
+		shop.outcome <- nil
+		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
+		assert.Equal(t, 2, shop.calls)
+	})
+}
+
+// Events under way are not forgotten for want of room.
+func TestManyEventsAtOnceInALittleRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shop := blocking{outcome: make(chan error)}
+		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 1))
+		var all sync.WaitGroup
+		for range 2 {
+			for _, message := range []string{"1", "2", "3"} {
+				all.Go(func() { assert.Equal(t, http.StatusOK, post(t, handler, with("messageId", message)).status) })
+			}
+		}
+		synctest.Wait()
+		assert.Equal(t, 3, shop.calls)
+		close(shop.outcome)
+		all.Wait()
+		assert.Equal(t, 3, shop.calls)
+	})
+}

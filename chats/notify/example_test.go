@@ -1,0 +1,116 @@
+package notify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats/notify"
+)
+
+// With https://shop.example/market in the seller's cabinet Market posts to
+// https://shop.example/market/notification; both paths get the handler.
+func ExampleNewHandler() {
+	handler, err := notify.NewHandler("shop", "1.0", func(_ context.Context, event notify.Event) error {
+		switch e := event.(type) {
+		case notify.ChatCreated:
+			fmt.Println("a new chat:", e.Chat)
+		case notify.MessageSent:
+			fmt.Println("message", e.Message, "in chat", e.Chat)
+		}
+		return nil // whatever else comes is fine, too
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/market", handler)
+	mux.Handle("/market/notification", handler)
+
+	for _, path := range []string{"/market", "/market/notification"} {
+		fmt.Println(marketPosts(mux, path, "5.45.207.7:443", `{"notificationType":"CHAT_MESSAGE_SENT",
+			"chatId":9021,"messageId":"17","businessId":7431,"sentAt":"2026-04-20T09:30:00.213Z"}`))
+	}
+	// Output:
+	// message 17 in chat 9021
+	// 200
+	// message 17 in chat 9021
+	// 200
+}
+
+func ExampleWithAllowedNetworks() {
+	handler, err := notify.NewHandler("shop", "1.0", func(context.Context, notify.Event) error { return nil },
+		notify.WithAllowedNetworks(notify.MarketNetworks()...))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(marketPosts(handler, "/", "5.45.207.7:443", `{"notificationType":"PING"}`))
+	fmt.Println(marketPosts(handler, "/", "203.0.113.5:443", `{"notificationType":"PING"}`))
+	// Output:
+	// 200
+	// 403
+}
+
+// A proxy at 10.0.0.1 appends the address that it was called from to
+// X-Forwarded-For; what stands before that is whatever the caller wrote.
+func ExampleWithClientAddr() {
+	proxy := netip.MustParseAddr("10.0.0.1")
+	lastHop := func(r *http.Request) (netip.Addr, error) {
+		remote, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || remote.Addr().Unmap() != proxy {
+			return netip.Addr{}, errors.New("not by our proxy")
+		}
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		return netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1]))
+	}
+	handler, err := notify.NewHandler("shop", "1.0", func(context.Context, notify.Event) error { return nil },
+		notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithClientAddr(lastHop))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, forwarded := range []string{"5.45.207.7", "5.45.207.7, 203.0.113.5"} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"notificationType":"PING"}`))
+		r.RemoteAddr = "10.0.0.1:51000"
+		r.Header.Set("X-Forwarded-For", forwarded)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 200
+	// 403
+}
+
+func ExampleWithDedupe() {
+	handler, err := notify.NewHandler("shop", "1.0", func(_ context.Context, event notify.Event) error {
+		fmt.Println("a new chat:", event.(notify.ChatCreated).Chat)
+		return nil
+	}, notify.WithDedupe(time.Hour, 10_000))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		fmt.Println(marketPosts(handler, "/", "5.45.207.7:443", `{"notificationType":"CHAT_CREATED",
+			"chatId":9021,"businessId":7431,"createdAt":"2026-04-20T09:30:00.213Z"}`))
+	}
+	// Output:
+	// a new chat: 9021
+	// 200
+	// 200
+}
+
+// marketPosts is the status that Market gets.
+func marketPosts(handler http.Handler, path, remote, body string) int {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.RemoteAddr = remote
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w.Code
+}

@@ -1,0 +1,260 @@
+package notify_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+	"github.com/ymchats/ymchats-go/chats/notify"
+)
+
+func TestAnEventReachesTheFunctionAndIsAnswered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var got []notify.Event
+		handler := newHandler(t, func(ctx context.Context, event notify.Event) error {
+			got = append(got, event)
+			<-time.After(2 * time.Second)
+			return ctx.Err()
+		})
+		a := post(t, handler, sentBody)
+		assert.Equal(t, http.StatusOK, a.status)
+		assert.Equal(t, "application/json", a.header.Get("Content-Type"))
+		assert.Equal(t, "shop", a.Name)
+		assert.Equal(t, "1.0", a.Version)
+		assert.True(t, began.Equal(a.Time), "the time when handling began, not when it ended")
+		require.Len(t, got, 1)
+		assert.Equal(t, notify.MessageSent{Business: 7431, Chat: 9021, Message: 1776677400213000, At: date(t, "2026-04-20T09:30:00.213Z")}, got[0])
+	})
+}
+
+// Not in parallel: the zone is the whole program's.
+func TestTheTimeIsInUTCWhereverTheShopIs(t *testing.T) {
+	before := time.Local
+	defer func() { time.Local = before }()
+	time.Local = time.FixedZone("MSK", 3*60*60)
+	began := time.Now()
+	a := post(t, newHandler(t, accept), sentBody)
+	assert.WithinDuration(t, began, a.Time, time.Minute)
+}
+
+func TestPingIsAnsweredWithoutTheFunction(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, func(context.Context, notify.Event) error {
+		t.Error("called")
+		return nil
+	}, notify.WithDedupe(time.Hour, 10))
+	for range 2 {
+		assert.Equal(t, http.StatusOK, post(t, handler, pingBody).status)
+	}
+}
+
+func TestAnEventOfAnotherKindReachesTheFunction(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{otherBody, `{"notificationType":"CHAT_RENAMED"}`, createdBody, startedBody, finishedBody} {
+		want, err := notify.Parse([]byte(body))
+		require.NoError(t, err)
+		var got notify.Event
+		handler := newHandler(t, func(_ context.Context, event notify.Event) error {
+			got = event
+			return nil
+		})
+		assert.Equal(t, http.StatusOK, post(t, handler, body).status)
+		assert.Equal(t, want, got)
+	}
+}
+
+func TestAMalformedNotificationIsRefusedForGood(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, func(context.Context, notify.Event) error {
+		t.Error("called")
+		return nil
+	})
+	for name, tc := range malformed {
+		if len(tc.body) > 64<<10 {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := post(t, handler, tc.body)
+			assert.Equal(t, http.StatusBadRequest, a.status)
+			assert.EqualValues(t, "WRONG_EVENT_FORMAT", a.Error.Type)
+			_, err := notify.Parse([]byte(tc.body))
+			assert.Equal(t, strings.TrimPrefix(err.Error(), "notify: "), a.Error.Message)
+			assert.Empty(t, a.header.Get("Connection"))
+		})
+	}
+}
+
+func TestFailuresStayWithTheShop(t *testing.T) {
+	t.Parallel()
+	for name, handle := range map[string]function{
+		"an error": func(context.Context, notify.Event) error { return errors.New("secret") },
+		"a panic":  func(context.Context, notify.Event) error { panic("secret") },
+		"nil as a panic": func(context.Context, notify.Event) error {
+			panic(nil)
+		},
+		"an aborted handler":    func(context.Context, notify.Event) error { panic(http.ErrAbortHandler) },
+		"an ended goroutine":    func(context.Context, notify.Event) error { runtime.Goexit(); return nil },
+		"a parse error as such": func(context.Context, notify.Event) error { _, err := notify.Parse(nil); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := post(t, newHandler(t, handle), sentBody)
+			assert.Equal(t, http.StatusInternalServerError, a.status)
+			assert.EqualValues(t, "UNKNOWN", a.Error.Type)
+			assert.Equal(t, "the notification could not be handled", a.Error.Message)
+		})
+	}
+}
+
+func TestAHangingFunctionIsAnsweredInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		release := make(chan struct{})
+		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
+			<-ctx.Done()
+			assert.Equal(t, 8*time.Second, time.Since(began))
+			<-release // heeds its context no more than this
+			return nil
+		})
+		a := post(t, handler, sentBody)
+		assert.Equal(t, http.StatusInternalServerError, a.status)
+		assert.EqualValues(t, "UNKNOWN", a.Error.Type)
+		assert.Equal(t, 9*time.Second, time.Since(began))
+		close(release)
+	})
+}
+
+func TestAFunctionThatHeedsItsContextDecidesItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		handler := newHandler(t, func(ctx context.Context, event notify.Event) error {
+			<-ctx.Done()
+			if _, sent := event.(notify.MessageSent); sent {
+				return nil // it has put away what it had
+			}
+			return ctx.Err()
+		})
+		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
+		assert.Equal(t, 8*time.Second, time.Since(began))
+		assert.Equal(t, http.StatusInternalServerError, post(t, handler, createdBody).status)
+		assert.Equal(t, 16*time.Second, time.Since(began))
+	})
+}
+
+type contextKey struct{}
+
+func TestTheFunctionOutlivesMarketsPatience(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, hangUp := context.WithCancel(context.WithValue(t.Context(), contextKey{}, "trace"))
+		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
+			hangUp()
+			<-time.After(time.Second)
+			assert.Equal(t, "trace", ctx.Value(contextKey{}))
+			assert.NoError(t, ctx.Err(), "work must not be cut short")
+			return nil
+		})
+		assert.Equal(t, http.StatusOK, send(t, handler, request(sentBody).WithContext(ctx)).status)
+	})
+}
+
+func TestThePathDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, accept)
+	for _, path := range []string{"/", "/hook", "/hook/notification", "/notification"} {
+		r := request(sentBody)
+		r.URL.Path = path
+		assert.Equal(t, http.StatusOK, send(t, handler, r).status)
+	}
+}
+
+func TestAThousandAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		handler := newHandler(t, func(_ context.Context, event notify.Event) error {
+			calls.Add(1)
+			<-time.After(time.Second)
+			if event.(notify.MessageSent).Message%5 == 0 {
+				return errors.New("no")
+			}
+			return nil
+		}, notify.WithDedupe(time.Hour, 100))
+		var statuses [501]struct{ ok, failed atomic.Int32 }
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() {
+				message := i%500 + 1
+				switch post(t, handler, with("messageId", strconv.Itoa(message))).status {
+				case http.StatusOK:
+					statuses[message].ok.Add(1)
+				case http.StatusInternalServerError:
+					statuses[message].failed.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		assert.EqualValues(t, 500, calls.Load(), "two copies at one moment call once")
+		for message := 1; message <= 500; message++ {
+			both := &statuses[message].ok
+			if message%5 == 0 {
+				both = &statuses[message].failed
+			}
+			assert.EqualValues(t, 2, both.Load(), "message %d", message)
+		}
+	})
+}
+
+func TestTheContractCatchesAWrongAnswer(t *testing.T) {
+	t.Parallel()
+	asJSON := http.Header{"Content-Type": {"application/json"}}
+	good := `{"version":"1.0","name":"shop","time":"2026-04-20T09:30:00.5Z"}`
+	failure := `{"error":{"type":"UNKNOWN","message":"no"}}`
+	require.NoError(t, contract.NotificationAnswer(200, asJSON, []byte(good)))
+	for _, status := range []int{400, 403, 405, 413, 415, 500} {
+		require.NoError(t, contract.NotificationAnswer(status, asJSON, []byte(failure)))
+	}
+	for name, tc := range map[string]struct {
+		status int
+		header http.Header
+		body   string
+	}{
+		"no version":          {200, asJSON, `{"name":"shop","time":"2026-04-20T09:30:00Z"}`},
+		"no name":             {200, asJSON, `{"version":"1.0","time":"2026-04-20T09:30:00Z"}`},
+		"no time":             {200, asJSON, `{"version":"1.0","name":"shop"}`},
+		"an empty name":       {200, asJSON, `{"version":"1.0","name":"","time":"2026-04-20T09:30:00Z"}`},
+		"too long a version":  {200, asJSON, strings.Replace(good, "1.0", strings.Repeat("1", 101), 1)},
+		"no date":             {200, asJSON, strings.Replace(good, "2026-04-20T", "", 1)},
+		"local time":          {200, asJSON, strings.Replace(good, "5Z", "5+03:00", 1)},
+		"another type":        {200, http.Header{"Content-Type": {"text/plain"}}, good},
+		"no JSON":             {200, asJSON, `ok`},
+		"an unknown status":   {202, asJSON, good},
+		"another status":      {409, asJSON, failure},
+		"an unknown word":     {500, asJSON, `{"error":{"type":"LATE","message":"no"}}`},
+		"an empty failure":    {500, asJSON, `{}`},
+		"no message":          {400, asJSON, `{"error":{"type":"UNKNOWN"}}`},
+		"a text as a failure": {403, http.Header{"Content-Type": {"text/plain"}}, `forbidden`},
+	} {
+		require.Error(t, contract.NotificationAnswer(tc.status, tc.header, []byte(tc.body)), name)
+	}
+	require.Error(t, contract.NotificationBody([]byte(with("chatId", `"2"`))))
+	require.Error(t, contract.NotificationBody([]byte(with("sentAt", `"now"`))))
+	require.Error(t, contract.NotificationBody([]byte(`{`)))
+}

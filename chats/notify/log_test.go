@@ -1,0 +1,148 @@
+package notify_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats/notify"
+)
+
+// logged is the only line that a notification leaves in the log.
+func logged(t *testing.T, handle function, body, remote string, options ...notify.Option) map[string]any {
+	t.Helper()
+	var out bytes.Buffer
+	logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r := from(remote)
+	r.Body = io.NopCloser(strings.NewReader(body))
+	send(t, newHandler(t, handle, append(options, notify.WithLogger(logger))...), r)
+	var line map[string]any
+	require.NoError(t, json.Unmarshal(out.Bytes(), &line), out.String())
+	return line
+}
+
+func keys(line map[string]any) []string { return slices.Sorted(maps.Keys(line)) }
+
+func TestTheLogSaysWhatHappened(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		line := logged(t, func(context.Context, notify.Event) error {
+			<-time.After(time.Second)
+			return nil
+		}, sentBody, "[::ffff:5.45.207.7]:443")
+		assert.Equal(t, []string{"chat", "duration", "level", "message", "msg", "remote", "status", "time", "type"}, keys(line))
+		assert.Equal(t, "DEBUG", line["level"])
+		assert.Equal(t, "notification", line["msg"])
+		assert.Equal(t, "CHAT_MESSAGE_SENT", line["type"])
+		assert.InEpsilon(t, 9021, line["chat"], 0)
+		assert.InEpsilon(t, 1776677400213000, line["message"], 0)
+		assert.InEpsilon(t, 200, line["status"], 0)
+		assert.InEpsilon(t, float64(time.Second), line["duration"], 0)
+		assert.Equal(t, "5.45.207.7", line["remote"])
+	})
+}
+
+func TestTheLogHasTheFunctionsError(t *testing.T) {
+	t.Parallel()
+	line := logged(t, func(context.Context, notify.Event) error { return errors.New("the database is down") }, createdBody, "8.8.8.8:1")
+	assert.Equal(t, []string{"chat", "duration", "error", "level", "msg", "remote", "status", "time", "type"}, keys(line))
+	assert.Equal(t, "ERROR", line["level"])
+	assert.Equal(t, "the database is down", line["error"])
+}
+
+func panics(context.Context, notify.Event) error { panic("boom") }
+
+func TestTheLogHasThePanicsStack(t *testing.T) {
+	t.Parallel()
+	line := logged(t, panics, createdBody, "8.8.8.8:1")
+	assert.Equal(t, "panic: boom", line["error"])
+	assert.Contains(t, line["stack"], "notify_test.panics")
+}
+
+func TestTheLogHasTheForeignAddress(t *testing.T) {
+	t.Parallel()
+	line := logged(t, accept, sentBody, "8.8.8.8:1", notify.WithAllowedNetworks(notify.MarketNetworks()...))
+	assert.Equal(t, []string{"duration", "error", "level", "msg", "remote", "status", "time"}, keys(line))
+	assert.Equal(t, "WARN", line["level"])
+	assert.Equal(t, "8.8.8.8", line["remote"])
+	assert.InEpsilon(t, 403, line["status"], 0)
+	assert.Equal(t, "the sender is of no allowed network", line["error"])
+
+	line = logged(t, accept, sentBody, "@", notify.WithAllowedNetworks(notify.MarketNetworks()...))
+	assert.Contains(t, line["error"], "the sender's address: ")
+}
+
+func TestTheLogSaysWhyANotificationWasRefused(t *testing.T) {
+	t.Parallel()
+	line := logged(t, accept, with("chatId", `"secret"`), "8.8.8.8:1")
+	assert.Equal(t, "WARN", line["level"])
+	assert.Equal(t, "notify: CHAT_MESSAGE_SENT: chatId "+noID, line["error"])
+
+	line = logged(t, accept, strings.Repeat(" ", 70000), "8.8.8.8:1")
+	assert.Equal(t, "notifications have at most 65536 bytes", line["error"])
+}
+
+// Not in parallel: the default is the whole program's.
+func TestWithoutALoggerTheDefaultOneIsUsed(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var out bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	handler, err := notify.NewHandler("shop", "1.0", panics)
+	require.NoError(t, err)
+	post(t, handler, sentBody)
+	assert.Contains(t, out.String(), "panic: boom")
+}
+
+func TestTheLogCutsWhatTheSenderNamed(t *testing.T) {
+	t.Parallel()
+	line := logged(t, accept, `{"notificationType":"`+strings.Repeat("A", 1000)+`"}`, "8.8.8.8:1")
+	assert.Equal(t, []string{"duration", "level", "msg", "remote", "status", "time", "type"}, keys(line))
+	assert.Equal(t, strings.Repeat("A", 64), line["type"])
+}
+
+func TestTheLogTellsALateOutcome(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		outcome func() error
+		want    any
+	}{
+		"success": {func() error { return nil }, nil},
+		"error":   {func() error { return errors.New("no") }, "no"},
+		"panic":   {func() error { panic("boom") }, "panic: boom"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			handler := newHandler(t, func(context.Context, notify.Event) error {
+				<-time.After(time.Minute)
+				return tc.outcome()
+			}, notify.WithLogger(slog.New(slog.NewJSONHandler(&out, nil))))
+			post(t, handler, sentBody)
+			<-time.After(time.Minute)
+			synctest.Wait()
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			require.Len(t, lines, 2, name)
+			var first, second map[string]any
+			require.NoError(t, json.Unmarshal([]byte(lines[0]), &first))
+			require.NoError(t, json.Unmarshal([]byte(lines[1]), &second))
+			assert.Equal(t, "no outcome in time for the answer", first["error"])
+			assert.Equal(t, "notification: the function returned after the answer", second["msg"])
+			assert.InEpsilon(t, float64(time.Minute), second["duration"], 0)
+			assert.InEpsilon(t, 1776677400213000, second["message"], 0)
+			assert.Equal(t, tc.want, second["error"], name)
+			assert.Equal(t, name == "panic", second["stack"] != nil)
+		})
+	}
+}
