@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -58,7 +59,7 @@ func decode[T any](a *answer, prepared *T) (*T, error) {
 	}
 	env := envelope[T]{Result: prepared}
 	if err := json.Unmarshal(a.body.Bytes(), &env); err != nil {
-		return nil, brokenBody(a.body.Bytes(), err)
+		return nil, a.brokenBody(err)
 	}
 	switch env.Status {
 	case gen.EnvelopeStatusOK:
@@ -77,11 +78,12 @@ var (
 	errNoResult = errors.New("the answer has no result")
 )
 
-func brokenBody(body []byte, err error) error {
-	if len(bytes.TrimSpace(body)) == 0 {
+// brokenBody cleans the decoder's error, which may quote the body at any length.
+func (a *answer) brokenBody(err error) error {
+	if len(bytes.TrimSpace(a.body.Bytes())) == 0 {
 		return errors.New("the answer is empty")
 	}
-	return errors.New("the answer is not the JSON it should be: " + err.Error())
+	return errors.New("the answer is not the JSON it should be: " + a.clean(err.Error()))
 }
 
 // missing tells an absent list from an empty one. encoding/json replaces a slice by
@@ -101,7 +103,11 @@ func (a *answer) details() []Detail {
 	if a.body == nil {
 		return nil
 	}
-	text := a.body.Bytes()[:min(a.body.Len(), maxErrorBody)]
+	text := a.body.Bytes()
+	if a.secret != "" { // before anything is cut, or a part of it could stay
+		text = bytes.ReplaceAll(text, []byte(a.secret), []byte(redacted))
+	}
+	text = text[:min(len(text), maxErrorBody)]
 	var body struct {
 		Errors  []struct{ Code, Message any }
 		Message any
@@ -231,7 +237,7 @@ func (a *answer) response(req *http.Request) *http.Response {
 		body, length = io.MultiReader(body, errorReader{a.bodyErr}), -1
 	}
 	return &http.Response{
-		Status:        http.StatusText(a.status),
+		Status:        strconv.Itoa(a.status) + " " + http.StatusText(a.status),
 		StatusCode:    a.status,
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,

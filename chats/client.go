@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay),
 	}
 	c.http = withRedirects(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
+	c.http.Transport = noLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
 	c.chain = c.newChain()
 	api, err := gen.NewClientWithResponses(cfg.base.String(), gen.WithHTTPClient(doer{c}))
 	if err != nil {
@@ -67,6 +69,20 @@ func withRedirects(client *http.Client, check func(*http.Request, []*http.Reques
 	own := *client
 	own.CheckRedirect = check
 	return &own
+}
+
+// noLocation hides from net/http where an answer redirects to. CheckRedirect comes
+// too late to refuse: by then the address has been parsed and the body rewound, and
+// where either fails the answer with its status is lost.
+type noLocation struct{ next http.RoundTripper }
+
+func (t noLocation) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err == nil && resp != nil && resp.StatusCode/100 == 3 {
+		resp.Header = resp.Header.Clone()
+		resp.Header.Del("Location")
+	}
+	return resp, err
 }
 
 // Business is the business that the client was made for.

@@ -21,12 +21,14 @@ type Credential struct {
 	// holds a Credential without asking its methods, and finds no secret there.
 	source func(context.Context) (string, error)
 	oauth  bool
-	fixed  bool // the source is a constant, and can be checked beforehand
+	broken error // what is known to be wrong with it beforehand
 }
 
 // APIKey is the key as the cabinet shows it, ACMA:...:..., without any prefix.
 // It opens one business and does not expire.
-func APIKey(key string) Credential { return Credential{source: constant(key), fixed: true} }
+func APIKey(key string) Credential {
+	return Credential{source: constant(key), broken: checkSecret(key)}
+}
 
 // APIKeySource asks for the key before every request, so that keys can rotate.
 // An error of key fails the call; nothing is sent.
@@ -37,7 +39,7 @@ func APIKeySource(key func(context.Context) (string, error)) Credential {
 // OAuthToken is the older way in: a token, without the word Bearer. Tokens
 // expire; Market answers an expired one with 403.
 func OAuthToken(token string) Credential {
-	return Credential{source: constant(token), fixed: true, oauth: true}
+	return Credential{source: constant(token), broken: checkSecret(token), oauth: true}
 }
 
 // OAuthTokenSource asks for the token before every request, so that it can be
@@ -67,14 +69,11 @@ func (Credential) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // check refuses what could never work.
 func (c Credential) check() error {
-	if c.source == nil {
+	switch {
+	case c.source == nil:
 		return badArgument("credential", "is empty: use APIKey, OAuthToken or one of their sources")
-	}
-	if !c.fixed {
-		return nil
-	}
-	if _, err := c.read(context.Background()); err != nil {
-		return badArgument("credential", "%v", err)
+	case c.broken != nil:
+		return badArgument("credential", "%v", c.broken)
 	}
 	return nil
 }

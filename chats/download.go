@@ -58,7 +58,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 
 func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request, error) {
 	link, err := url.Parse(file.URL)
-	if err != nil || link.Host == "" || link.Scheme != "https" && link.Scheme != "http" {
+	if err != nil || link.Hostname() == "" || link.Scheme != "https" && link.Scheme != "http" {
 		return nil, badArgument("file", "its URL is no absolute http(s) address")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, file.URL, nil)

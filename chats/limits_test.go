@@ -354,3 +354,46 @@ func TestALimiterIsAskedOncePerAttempt(t *testing.T) {
 }
 
 var errPace = errors.New("not now")
+
+func TestAParallelLimitIsKnownByItsTextWhateverTheHeaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		usedUp := rewritten{market.Transport(), func(h http.Header) {
+			h.Set("X-RateLimit-Resource-Remaining", "0")
+			h.Set("X-RateLimit-Resource-Until", time.Now().Add(40*time.Minute).UTC().Format(http.TimeFormat))
+		}}
+		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: usedUp}),
+			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 2}))
+		market.Fail(chats.OpGetChat, chatstest.RateLimitedParallel())
+		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+
+		market.Fail(chats.OpGetChat, times(2, chatstest.RateLimitedParallel())...)
+		err := s.call(t.Context(), chats.OpGetChat)
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, chats.Limit{Kind: chats.LimitParallel, Max: 4}, *e.Limit)
+		assert.Contains(t, err.Error(), "parallel limit of 4 reached")
+		require.NoError(t, s.call(t.Context(), chats.OpGetChat), "it blocks nothing")
+	})
+}
+
+func TestACredentialIsAskedForAsLateAsPossible(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		s := shopOn(t, market)
+		var asked []time.Time
+		client, err := chats.New(market.Business(), chats.OAuthTokenSource(func(context.Context) (string, error) {
+			asked = append(asked, time.Now())
+			return market.Token(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+		require.NoError(t, err)
+		s.client = client
+		began := time.Now()
+		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(20*time.Second)), chatstest.RateLimitedHourly(began.Add(time.Hour)))
+		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, asked, "after the wait, and not for a refusal")
+	})
+}

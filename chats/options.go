@@ -39,7 +39,7 @@ func WithBaseURL(address string) Option {
 		switch {
 		case err != nil:
 			return badArgument("base URL", "not an address") // the parser's error would quote it whole
-		case base.Host == "" || base.Scheme != "https" && base.Scheme != "http":
+		case base.Hostname() == "" || base.Scheme != "https" && base.Scheme != "http":
 			return badArgument("base URL", "give an absolute https address")
 		case base.User != nil || base.RawQuery != "" || base.Fragment != "":
 			return badArgument("base URL", "give scheme, host and path alone, without user, query or fragment")

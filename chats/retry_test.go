@@ -145,3 +145,16 @@ func TestTheHookSeesEveryAttempt(t *testing.T) {
 		require.ErrorIs(t, seen[3].Err, chats.ErrProtocol)
 	})
 }
+
+func TestACancelledReadIsNoBrokenAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		s.market.Fail(chats.OpGetChat, chatstest.SlowBody(10*time.Second))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		err := s.call(ctx, chats.OpGetChat)
+		require.ErrorIs(t, err, context.Canceled)
+		assert.NotErrorIs(t, err, chats.ErrProtocol)
+	})
+}

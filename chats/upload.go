@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"path"
-	"sync"
 )
 
 // upload is a file on its way: the form's head, the caller's reader and the form's
@@ -24,11 +23,18 @@ type upload struct {
 	seeker      io.Seeker // nil where the content cannot be rewound
 	start       int64     // where the seeker stood
 
-	mu      sync.Mutex
+	mu      lock
 	touched bool        // the content has been read from
 	failed  error       // the content's own error
 	current *uploadBody // the body of the attempt that is under way
 }
+
+// lock is held while the caller's reader reads, for as long as that takes. A channel,
+// because a wait for a sync.Mutex stops the time in a bubble of testing/synctest.
+type lock chan struct{}
+
+func (l lock) Lock()   { l <- struct{}{} }
+func (l lock) Unlock() { <-l }
 
 // newUpload looks at what the caller gave. What tells its size is streamed; what
 // does not is read first, up to the limit.
@@ -36,7 +42,7 @@ func newUpload(name string, content io.Reader) (*upload, error) {
 	if content == nil {
 		return nil, badArgument("file content", "is nil")
 	}
-	u := &upload{content: content}
+	u := &upload{content: content, mu: make(lock, 1)}
 	if err := u.measure(); err != nil {
 		return nil, err
 	}
@@ -139,6 +145,7 @@ func (u *upload) open() (io.ReadCloser, error) {
 			return nil, fmt.Errorf("rewinding the file: %w", err)
 		}
 	}
+	u.failed = nil // what failed in an attempt before is no sign of this one's fate
 	u.current = &uploadBody{upload: u, rest: io.MultiReader(
 		bytes.NewReader(u.head), &contentReader{u, u.size}, bytes.NewReader(u.tail),
 	)}

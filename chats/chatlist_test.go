@@ -1,0 +1,219 @@
+package chats_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// received counts the chats in all answers, those included that come again.
+type received struct {
+	next http.RoundTripper
+	ids  []chats.ChatID
+}
+
+func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	var page struct {
+		Result struct {
+			Chats []struct {
+				ID chats.ChatID `json:"chatId"`
+			}
+		}
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &page)
+	}
+	for _, c := range page.Result.Chats {
+		r.ids = append(r.ids, c.ID)
+	}
+	fresh := respond(req, resp.StatusCode, string(body))
+	fresh.Header = resp.Header
+	return fresh, err
+}
+
+func TestChatsGivesEachOnceThoughPagesShift(t *testing.T) {
+	t.Parallel()
+	for _, w := range []way{
+		{"as they are", nil},
+		{"duplicates", []chatstest.Option{chatstest.WithDuplicates()}},
+		{"empty pages", []chatstest.Option{chatstest.WithEmptyPages()}},
+	} {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket(w.options...)
+			came := &received{next: market.Transport()}
+			client := market.Client(through(t, came))
+			var all []chats.ChatID
+			for range 45 {
+				all = append(all, market.AddChat(chats.Chat{}))
+			}
+			market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault {
+				if n > 1 { // one of the oldest chats receives a message and goes to the front
+					market.CustomerSays(all[n%5], "Есть кто?")
+				}
+				return chatstest.OK()
+			})
+			got := chatIDs(readAll(t, client.Chats(t.Context(), chats.Filter{})))
+			market.FailFunc(nil)
+			slices.Sort(got)
+			assert.Equal(t, all[5:], got[len(got)-40:], "each that did not move, once")
+			assert.Len(t, slices.Compact(slices.Clone(got)), len(got))
+			assert.Greater(t, len(came.ids), len(slices.Compact(slices.Sorted(slices.Values(came.ids)))), "the server did send some again")
+
+			assert.Len(t, readAll(t, client.Chats(t.Context(), chats.Filter{})), 45, "what was missed is in the next listing")
+		})
+	}
+}
+
+func TestChatsGivesEveryFieldInTheServersOrder(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithPreciseTimes())
+	client := connect(t, market)
+	market.AddChat(chats.Chat{Subject: chats.AboutOrder(11), Customer: chats.Customer{Name: "Анна", PublicID: "anna1"}, Campaign: 5})
+	market.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectReturn, Order: 12, Return: 3}, Type: chats.ChatTypeArbitrage, Status: chats.StatusWaitingForArbiter})
+	market.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectDirect}, Status: chats.StatusFinished})
+	want := market.Chats()
+	assert.Equal(t, want, readAll(t, client.Chats(t.Context(), chats.Filter{})))
+	page, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, chats.Page[chats.Chat]{Items: want}, page)
+	for _, chat := range want {
+		got, err := client.Chat(t.Context(), chat.ID)
+		require.NoError(t, err)
+		assert.Equal(t, chat, got)
+	}
+	_, err = client.Chat(t.Context(), 1)
+	require.ErrorIs(t, err, chats.ErrNotFound)
+	assert.Contains(t, err.Error(), "Can't find chat by id: '1'")
+}
+
+func TestAFilterFindsTheChatsThatWait(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	silent := market.AddChat(chats.Chat{})
+	waiting := market.AddChat(chats.Chat{})
+	market.CustomerSays(waiting, "Ау")
+	filter := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+	assert.Equal(t, []chats.ChatID{waiting}, chatIDs(readAll(t, client.Chats(t.Context(), filter))))
+
+	require.NoError(t, client.SendText(t.Context(), waiting, "Я здесь"))
+	assert.Empty(t, readAll(t, client.Chats(t.Context(), filter)))
+	filter = chats.Filter{Subjects: []chats.Subject{market.Chat(silent).Subject}}
+	assert.Equal(t, []chats.ChatID{silent}, chatIDs(readAll(t, client.Chats(t.Context(), filter))))
+}
+
+func TestFiltersReachTheWire(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		filter chats.Filter
+		want   string
+	}{
+		{"nothing", chats.Filter{}, `{}`},
+		{"empty lists", chats.Filter{Subjects: []chats.Subject{}, Kinds: []chats.SubjectKind{}, Types: []chats.ChatType{}, Statuses: []chats.Status{}}, `{}`},
+		{"subjects", chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7), chats.AboutReturn(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}}},
+			`{"contexts":[{"id":7,"type":"ORDER"},{"id":7,"type":"RETURN"},{"id":8,"type":"RETURN"}]}`},
+		{"subjects twice", chats.Filter{Subjects: []chats.Subject{chats.AboutReturn(8), chats.AboutOrder(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}, chats.AboutOrder(7)}},
+			`{"contexts":[{"id":8,"type":"RETURN"},{"id":7,"type":"ORDER"}]}`},
+		{"kinds", chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectDirect, chats.SubjectOrder, chats.SubjectDirect}}, `{"contextTypes":["DIRECT","ORDER"]}`},
+		{"types", chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage, chats.ChatTypeArbitrage}}, `{"types":["ARBITRAGE"]}`},
+		{"statuses", chats.Filter{Statuses: []chats.Status{chats.StatusNew, chats.StatusWaitingForPartner, chats.StatusNew}}, `{"statuses":["NEW","WAITING_FOR_PARTNER"]}`},
+		{"all at once", chats.Filter{
+			Subjects: []chats.Subject{chats.AboutOrder(7)}, Kinds: []chats.SubjectKind{chats.SubjectOrder},
+			Types: []chats.ChatType{chats.ChatTypeChat}, Statuses: []chats.Status{chats.StatusFinished},
+		}, `{"contexts":[{"id":7,"type":"ORDER"}],"contextTypes":["ORDER"],"types":["CHAT"],"statuses":["FINISHED"]}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket()
+			log := &wireLog{next: market.Transport()}
+			client := market.Client(through(t, log))
+			readAll(t, client.Chats(t.Context(), tt.filter))
+			req, body := log.last(t)
+			assert.JSONEq(t, tt.want, body)
+			assert.Equal(t, http.MethodPost, req.Method)
+			assert.Equal(t, fmt.Sprintf("/v2/businesses/%d/chats", market.Business()), req.URL.Path)
+			assert.Equal(t, "application/json", req.Header.Get("Content-Type"))
+		})
+	}
+}
+
+// A word that the contract does not have yet may be asked for.
+func TestAFilterMayHaveANewWord(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	log := &wireLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
+		return respond(req, http.StatusOK, ok(map[string]any{"chats": []any{}})), nil
+	})}
+	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: log}))
+	readAll(t, client.Chats(t.Context(), chats.Filter{
+		Kinds: []chats.SubjectKind{"GIFT"}, Types: []chats.ChatType{"GROUP"}, Statuses: []chats.Status{"ASLEEP"},
+	}))
+	_, body := log.last(t)
+	assert.JSONEq(t, `{"contextTypes":["GIFT"],"types":["GROUP"],"statuses":["ASLEEP"]}`, body)
+}
+
+func TestTheSizeOfAPageAndTheFilterStayTheSame(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	log := &wireLog{next: market.Transport()}
+	client := market.Client(through(t, log))
+	for range 7 {
+		market.AddChat(chats.Chat{})
+	}
+	filter := chats.Filter{PageSize: 3, Statuses: []chats.Status{chats.StatusNew}}
+	assert.Len(t, readAll(t, client.Chats(t.Context(), filter)), 7)
+	require.Equal(t, 3, log.count())
+	for i, req := range log.requests {
+		assert.Equal(t, "3", req.URL.Query().Get("limit"))
+		assert.Equal(t, i > 0, req.URL.Query().Has("pageToken"), "nothing is sent that is empty")
+		assert.JSONEq(t, `{"statuses":["NEW"]}`, log.bodies[i])
+	}
+
+	for _, tt := range []struct{ filter, page, want int }{{0, 0, 20}, {5, 0, 5}, {5, 2, 2}, {0, 20, 20}, {20, 1, 1}} {
+		page, err := client.ChatsPage(t.Context(), chats.Filter{PageSize: tt.filter}, chats.PageRequest{Size: tt.page})
+		require.NoError(t, err)
+		req, _ := log.last(t)
+		assert.Equal(t, fmt.Sprint("limit=", tt.want), req.URL.RawQuery)
+		assert.Len(t, page.Items, min(7, tt.want))
+		assert.Equal(t, tt.want < 7, page.Next != "")
+	}
+}
+
+func TestChatsPageIsOneRequestAsTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithEmptyPages(), chatstest.WithDuplicates())
+	client := connect(t, market)
+	for range 7 {
+		market.AddChat(chats.Chat{})
+	}
+	var sizes []int
+	var token string
+	for {
+		page, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 4, Token: token})
+		require.NoError(t, err)
+		assert.NotNil(t, page.Items, "an empty page is a page")
+		sizes = append(sizes, len(page.Items))
+		if token = page.Next; token == "" {
+			break
+		}
+	}
+	assert.Equal(t, []int{0, 4, 4, 0, 3}, sizes, "empty pages and repeated items included")
+	assert.Equal(t, 5, market.Calls(chats.OpGetChats))
+}

@@ -1,0 +1,249 @@
+package chats_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+var (
+	errorStatuses = []int{400, 401, 403, 404, 405, 408, 415, 420, 423, 429, 499, 500, 502, 503, 504, 599, 301, 302, 303, 304, 307, 308, 300, 418}
+	bySentinel    = map[int]error{
+		401: chats.ErrUnauthorized, 403: chats.ErrForbidden, 404: chats.ErrNotFound, 420: chats.ErrRateLimited, 429: chats.ErrRateLimited,
+		500: chats.ErrServer, 502: chats.ErrServer, 503: chats.ErrServer, 504: chats.ErrServer, 599: chats.ErrServer,
+	}
+)
+
+const long = "слишком длинно "
+
+// errorBodies are bodies that come with errors, and what the caller learns from them.
+func errorBodies(key string) []struct {
+	name, body string
+	want       []chats.Detail
+} {
+	type details = []chats.Detail
+	said := func(text string) details { return details{{Message: text}} }
+	return []struct {
+		name, body string
+		want       []chats.Detail
+	}{
+		{"an envelope", `{"status":"ERROR","errors":[{"code":"A","message":"why"},{"code":"B"},{"message":"so"}]}`,
+			details{{"A", "why"}, {"B", ""}, {"", "so"}}},
+		{"an envelope that says OK", `{"status":"OK","errors":[{"code":"A","message":"why"}]}`, details{{"A", "why"}}},
+		{"with a result", `{"status":"OK","result":{"chatId":5},"errors":[{"code":"A"}]}`, details{{"A", ""}}},
+		{"errors null", `{"status":"ERROR","errors":null}`, nil},
+		{"errors absent", `{"status":"ERROR"}`, nil},
+		{"errors empty", `{"status":"ERROR","errors":[]}`, nil},
+		{"errors of nulls", `{"status":"ERROR","errors":[null,{"code":null,"message":null},{}]}`, nil},
+		{"errors of other types", `{"status":"ERROR","errors":[5,{"code":7,"message":"why"},["x"]]}`, said("why")},
+		{"errors that are no list", `{"errors":"all of them","message":"why"}`, said("why")},
+		{"a bare message", `{"message":"why"}`, said("why")},
+		{"a bare message that is none", `{"message":{"text":"why"}}`, nil},
+		{"a gateway's page", "<html>\r\n<head><title>Bad</title><style>p {}</style></head><body><h1>Bad &\tWorse</h1><script>go()</script></body></html>",
+			said("Bad Bad & Worse")},
+		{"plain text", "  upstream\n is\tgone ", said("upstream is gone")},
+		{"empty", "", nil},
+		{"blank", " \r\n\t ", nil},
+		{"cut JSON", `{"status":"ERROR","errors":[{"code":"A","mess`, said(`{"status":"ERROR","errors":[{"code":"A","mess`)},
+		{"a JSON string", `"why"`, nil},
+		{"null", `null`, nil},
+		{"a megabyte of text", strings.Repeat(long, 1<<20/len(long)), said(string([]rune(strings.Repeat(long, 100))[:512]))},
+		{"a megabyte of JSON", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, said((`{"message":"` + strings.Repeat("a", 1000))[:512])},
+		{"long details", `{"errors":[{"code":"` + strings.Repeat("Ж", 2000) + `","message":"` + strings.Repeat("👍", 2000) + `"}]}`,
+			details{{strings.Repeat("Ж", 512), strings.Repeat("👍", 512)}}},
+		{"many details", `{"errors":[` + strings.Repeat(`{"code":"A"},`, 99) + `{"code":"B"}]}`,
+			details{{"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}}},
+		{"control characters", "{\"errors\":[{\"code\":\"A\\u0000\\u001b[31m\",\"message\":\"why\\r\\n\\u2028not\\u202e\\u0085\"}]}",
+			details{{"A [31m", "why not"}}},
+		{"control characters in text", "why\x1b[2J\x00not\xff\xfe", said("why [2J not?")},
+		{"the key", `{"errors":[{"code":"` + key + `","message":"no such key: ` + key + `!"}]}`, details{{"[redacted]", "no such key: [redacted]!"}}},
+		{"the key in a message", `{"message":"` + key + key + `"}`, said("[redacted][redacted]")},
+		{"the key in a page", "<b>" + key + "</b>", said("[redacted]")},
+		{"the key where a page is cut", strings.Repeat(" ", 8*512-10) + key, said("[redacted]")},
+		{"the key escaped", `{"message":"\u0041` + key[1:] + `"}`, said("[redacted]")},
+	}
+}
+
+func TestTheStatusDecidesAndTheBodyExplains(t *testing.T) {
+	t.Parallel()
+	for _, status := range errorStatuses {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, once)
+			for _, body := range errorBodies(s.market.Key()) {
+				s.market.Fail(chats.OpGetChat, chatstest.Status(status, body.body))
+				err := s.call(t.Context(), chats.OpGetChat)
+				var e *chats.Error
+				require.ErrorAs(t, err, &e, body.name)
+				assert.Equal(t, status, e.StatusCode, body.name)
+				assert.Equal(t, chats.OpGetChat, e.Operation)
+				assert.Equal(t, 1, e.Attempts)
+				assert.Equal(t, body.want, e.Details, body.name)
+				assert.Regexp(t, "^00-[0-9a-f]{32}-[0-9a-f]{16}-01$", e.TraceParent, body.name)
+				assert.Equal(t, bySentinel[status] == chats.ErrRateLimited, e.Limit != nil)
+				for _, sentinel := range sentinels {
+					assert.Equal(t, bySentinel[status] == sentinel, errors.Is(err, sentinel), "%s: %v", body.name, sentinel)
+				}
+				assertReadable(t, err, fmt.Sprintf("chats: getChat: %d: ", status), body.want)
+			}
+		})
+	}
+}
+
+// assertReadable: one line that a person can act on, of a bounded length, with
+// everything that the server said.
+func assertReadable(t *testing.T, err error, begin string, details []chats.Detail) {
+	t.Helper()
+	text := err.Error()
+	assert.True(t, strings.HasPrefix(text, begin), text)
+	assert.Greater(t, len(text), len(begin))
+	assert.True(t, utf8.ValidString(text))
+	assert.LessOrEqual(t, utf8.RuneCountInString(text), 10*2*512+400)
+	assert.False(t, strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", text)
+	for _, d := range details {
+		assert.Contains(t, text, d.Code)
+		assert.Contains(t, text, d.Message)
+	}
+}
+
+func TestTheTextOfAnErrorSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		op     chats.Operation
+		status int
+		body   string
+		want   string
+	}{
+		{"no reason", chats.OpGetChat, 400, ``, "chats: getChat: 400: the server gave no reason"},
+		{"a reason", chats.OpGetChat, 400, `{"errors":[{"code":"A","message":"why"},{"message":"so"},{"code":"B"}]}`, "chats: getChat: 400: A: why; so; B"},
+		{"unauthorized", chats.OpGetChats, 401, ``, "chats: getChats: 401: the credential is missing, malformed or revoked: make a new key in the seller's cabinet"},
+		{"forbidden", chats.OpGetChats, 403, `{"message":"No scope"}`,
+			"chats: getChats: 403: the credential does not open this: check its scopes and its business, and whether the token has expired; No scope"},
+		{"too many at once", chats.OpGetChats, 420, `{"errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests for business"}]}`,
+			"chats: getChats: 420: parallel limit of 4 reached; LIMIT: Hit rate limit of 4 parallel requests for business"},
+		{"a send that may be posted", chats.OpSendMessageToChat, 503, `<h1>Gone</h1>`,
+			"chats: sendMessageToChat: 503: Gone; whether it was posted is unknown: read the history before sending it again"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, once)
+			s.market.Fail(tt.op, chatstest.Status(tt.status, tt.body))
+			assert.EqualError(t, s.call(t.Context(), tt.op), tt.want)
+		})
+	}
+}
+
+func TestAGood2xxIsOnlyWhatTheContractSays(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, body string
+		details    []chats.Detail // nil: it breaks the contract
+		want       string         // in the text
+	}{
+		{"ERROR with details", envelope, []chats.Detail{{"SOME", "some reason"}}, "200: SOME: some reason"},
+		{"ERROR with a bare message", `{"status":"ERROR","message":"why"}`, []chats.Detail{{"", "why"}}, "200: why"},
+		{"ERROR with a result", `{"status":"ERROR","result":{"chatId":1,"messageId":1},"errors":[{"code":"A"}]}`, []chats.Detail{{"A", ""}}, "200: A"},
+		{"ERROR without details", `{"status":"ERROR"}`, nil, "status is ERROR"},
+		{"ERROR with errors null", `{"status":"ERROR","errors":null,"result":{"chatId":1,"messageId":1}}`, nil, "status is ERROR"},
+		{"empty", ``, nil, "the answer is empty"},
+		{"blank", "\r\n ", nil, "the answer is empty"},
+		{"HTML", `<html>It works!</html>`, nil, "not the JSON it should be"},
+		{"text", `OK`, nil, "not the JSON it should be"},
+		{"cut", `{"status":"OK","result":{"chatId":1`, nil, "not the JSON it should be"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for _, op := range chats.Operations() {
+				s, err := answered(t, op, tt.body)
+				var e *chats.Error
+				require.ErrorAs(t, err, &e, op)
+				assert.Equal(t, http.StatusOK, e.StatusCode)
+				assert.Equal(t, tt.details, e.Details)
+				assert.NotEmpty(t, e.TraceParent)
+				assert.Equal(t, tt.details == nil, errors.Is(err, chats.ErrProtocol), op)
+				assert.Equal(t, tt.details == nil && isSend(op), errors.Is(err, chats.ErrOutcomeUnknown), op)
+				assert.Contains(t, err.Error(), tt.want)
+				assertReadable(t, err, "chats: "+string(op)+": 200: ", tt.details)
+				assert.Equal(t, 1, s.market.Calls(op))
+			}
+		})
+	}
+}
+
+// A body that does not fit is quoted by the decoder: neither without bounds nor with
+// the key in it.
+func TestABrokenBodyIsNotQuotedAtLength(t *testing.T) {
+	t.Parallel()
+	key := chatstest.NewMarket().Key()
+	for _, body := range []string{
+		`{"status":"OK","result":{"chatId":` + strings.Repeat("1", 1<<20) + `}}`,
+		`{"status":"OK","result":{"chatId":1,"createdAt":"` + strings.Repeat("x", 1<<20) + `"}}`,
+		`{"status":"OK","result":{"chatId":1,"createdAt":"` + key + `"}}`,
+		`{"status":"OK","result":{"chatId":1,"createdAt":"\n\u001b[2J"}}`,
+	} {
+		_, err := answered(t, chats.OpGetChat, body)
+		require.ErrorIs(t, err, chats.ErrProtocol)
+		assertReadable(t, err, "chats: getChat: 200: ", nil)
+		assert.LessOrEqual(t, utf8.RuneCountInString(err.Error()), 700)
+		assert.NotContains(t, err.Error(), key[5:30])
+	}
+}
+
+func TestAnAnswerTooLargeIsRefused(t *testing.T) {
+	t.Parallel()
+	body := func(n int) string {
+		const head, tail = `{"status":"OK","result":{"chatId":1,"padding":"`, `"}}`
+		return head + strings.Repeat(" ", n-len(head)-len(tail)) + tail
+	}
+	_, err := answered(t, chats.OpGetChat, body(8<<20))
+	require.NoError(t, err, "as large as allowed")
+	_, err = answered(t, chats.OpGetChat, body(8<<20+1))
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	assert.Contains(t, err.Error(), "larger than 8 MiB")
+}
+
+func TestAnErrorKnowsItsCause(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the wire is broken")
+	market := chatstest.NewMarket()
+	client := market.Client(once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("round trip: %w", broken)
+	})}))
+	_, err := client.Chat(t.Context(), 1)
+	require.ErrorIs(t, err, broken)
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, chats.Error{Operation: chats.OpGetChat, Attempts: 1}, chats.Error{Operation: e.Operation, StatusCode: e.StatusCode, Attempts: e.Attempts, TraceParent: e.TraceParent})
+	assert.Equal(t, "chats: getChat: round trip: the wire is broken", err.Error(), "without the address")
+
+	err = client.SendText(t.Context(), 1, "Да")
+	require.ErrorIs(t, err, broken)
+	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+	assert.NotErrorIs(t, err, context.Canceled)
+}
+
+func TestATraceparentIsCleanedToo(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := market.Client(once, chats.WithHTTPClient(&http.Client{Transport: rewritten{market.Transport(), func(h http.Header) {
+		h.Set("Traceparent", "a\x1b\n"+market.Key()+strings.Repeat("b", 9999))
+	}}}))
+	_, err := client.Chat(t.Context(), 1)
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, ("a [redacted]" + strings.Repeat("b", 999))[:512], e.TraceParent)
+}

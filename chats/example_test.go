@@ -1,0 +1,646 @@
+package chats_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// Answer everybody who waits for the shop. The Market is one in memory: with
+// chats.New in its place the program works on the real one.
+func Example() {
+	market := chatstest.NewMarket()
+	asked := market.AddChat(chats.Chat{Subject: chats.AboutOrder(48211093)})
+	market.CustomerSays(asked, "Здравствуйте! Когда приедет заказ?")
+	client := market.Client() // chats.New(business, chats.APIKey(key))
+	ctx := context.Background()
+
+	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+	for chat, err := range client.Chats(ctx, waiting) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for message, err := range client.History(ctx, chat.ID, 0) {
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+			fmt.Printf("order %d, %s: %s\n", chat.Subject.Order, message.Sender, message.Text)
+		}
+		posted, err := client.SendTextConfirmed(ctx, chat.ID, "Здравствуйте! Курьер приедет завтра.")
+		fmt.Println("posted:", posted.Text, err)
+	}
+	// Output:
+	// order 48211093, CUSTOMER: Здравствуйте! Когда приедет заказ?
+	// posted: Здравствуйте! Курьер приедет завтра. <nil>
+}
+
+func ExampleNew() {
+	client, err := chats.New(1234567, chats.APIKey("ACMA:the-key-as-the-cabinet-shows-it:0"),
+		chats.WithIntegration("my-crm", "1.4.0"), // the name in the cabinet's log of requests
+		chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3}),
+	)
+	fmt.Println(client, err)
+
+	_, err = chats.New(1234567, chats.APIKey("Bearer ACMA:the-key:0"))
+	fmt.Println(err)
+	// Output:
+	// chats.Client(business 1234567) <nil>
+	// chats: credential: the credential has a character that is not printable ASCII, or a space: pass the bare key, without a prefix
+}
+
+// A key that rotates is asked for before every request.
+func ExampleAPIKeySource() {
+	market := chatstest.NewMarket()
+	key := func(context.Context) (string, error) {
+		return market.Key(), nil // from a file, or a keeper of secrets
+	}
+	client, err := chats.New(market.Business(), chats.APIKeySource(key),
+		chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	chat := market.AddChat(chats.Chat{})
+
+	market.SetKey("ACMA:another-key:1") // the old one is refused from now on
+	_, err = client.Chat(context.Background(), chat)
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Find the chats that wait for the shop's answer.
+func ExampleClient_Chats() {
+	market := chatstest.NewMarket()
+	for _, name := range []string{"Анна", "Дмитрий", "Ольга"} {
+		id := market.AddChat(chats.Chat{Customer: chats.Customer{Name: name}})
+		market.CustomerSays(id, "Здравствуйте!")
+	}
+	answered := market.AddChat(chats.Chat{Customer: chats.Customer{Name: "Марина"}})
+	market.Says(answered, chats.SenderPartner, "Заказ уже в пути.")
+	client := market.Client()
+
+	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+	for chat, err := range client.Chats(context.Background(), waiting) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(chat.Customer.Name, chat.Subject.Kind, chat.Status)
+	}
+	// Unordered output:
+	// Анна ORDER WAITING_FOR_PARTNER
+	// Дмитрий ORDER WAITING_FOR_PARTNER
+	// Ольга ORDER WAITING_FOR_PARTNER
+}
+
+// Is there a chat about this order? Nothing is opened by asking.
+func ExampleClient_Chats_aboutOrder() {
+	market := chatstest.NewMarket()
+	market.AddChat(chats.Chat{ID: 7001, Subject: chats.AboutOrder(48211093)})
+	client := market.Client()
+
+	for _, order := range []chats.OrderID{48211093, 48215560} {
+		filter := chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(order)}}
+		found := chats.ChatID(0)
+		for chat, err := range client.Chats(context.Background(), filter) {
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+			found = chat.ID
+		}
+		fmt.Printf("order %d: chat %d\n", order, found)
+	}
+	// Output:
+	// order 48211093: chat 7001
+	// order 48215560: chat 0
+}
+
+// One request at a time, for a program that keeps its own place in the list.
+func ExampleClient_ChatsPage() {
+	market := chatstest.NewMarket()
+	for range 25 {
+		market.AddChat(chats.Chat{})
+	}
+	client := market.Client()
+
+	var request chats.PageRequest
+	for {
+		page, err := client.ChatsPage(context.Background(), chats.Filter{}, request)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(len(page.Items), "chats, last page:", page.Next == "")
+		if page.Next == "" {
+			return
+		}
+		request.Token = page.Next
+	}
+	// Output:
+	// 20 chats, last page: false
+	// 5 chats, last page: true
+}
+
+// Read only what is new: the id of the last message is all there is to keep.
+func ExampleClient_History() {
+	market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst)) // any order will do
+	chat := market.AddChat(chats.Chat{})
+	market.CustomerSays(chat, "Здравствуйте!")
+	market.CustomerSays(chat, "Есть ли доставка в субботу?")
+	client := market.Client()
+
+	var last chats.MessageID // kept between the looks, in a database say
+	look := func() {
+		for message, err := range client.History(context.Background(), chat, last) {
+			if err != nil {
+				fmt.Println(err) // what came before it is not lost: the next look goes on from last
+				return
+			}
+			fmt.Println(message.Sender, message.Text)
+			last = message.ID
+		}
+	}
+	look()
+	fmt.Println("later:")
+	market.CustomerSays(chat, "И сколько она стоит?")
+	look()
+	// Output:
+	// CUSTOMER Здравствуйте!
+	// CUSTOMER Есть ли доставка в субботу?
+	// later:
+	// CUSTOMER И сколько она стоит?
+}
+
+// A message has a text, files, both or, as a sticker, neither.
+func ExampleMessage() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	market.CustomerSays(chat, "Пришло вот так", chats.File{Name: "коробка.jpg", URL: "https://files.example/1", Size: 48213})
+	market.CustomerSays(chat, "")
+
+	for message, err := range market.Client().History(context.Background(), chat, 0) {
+		switch {
+		case err != nil:
+			fmt.Println(err)
+		case message.Text == "" && len(message.Files) == 0:
+			fmt.Println("a sticker")
+		default:
+			fmt.Println(message.Text, len(message.Files))
+		}
+	}
+	// Output:
+	// Пришло вот так 1
+	// a sticker
+}
+
+// Reply, and know the message that was posted.
+func ExampleClient_SendTextConfirmed() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	question := market.CustomerSays(chat, "Когда приедет заказ?")
+	client := market.Client()
+
+	// The message is stored, but the connection breaks before the answer is there.
+	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+
+	message, err := client.SendTextConfirmed(context.Background(), chat, "Завтра до 18 часов.",
+		chats.ConfirmAfter(question)) // spares reading the chat from its beginning
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(message.Sender, message.Text, message.ID > question)
+	fmt.Println("messages in the chat:", len(market.Messages(chat)))
+	// Output:
+	// PARTNER Завтра до 18 часов. true
+	// messages in the chat: 2
+}
+
+// Reply with one request. It is never posted twice; where nobody knows whether it was
+// posted at all, the error says so.
+func ExampleClient_SendText() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	client := market.Client()
+
+	err := client.SendText(context.Background(), chat, "Здравствуйте! Заказ собран.")
+	fmt.Println(err, market.Messages(chat)[0].Text)
+
+	err = client.SendText(context.Background(), chat, strings.Repeat("я", chats.MaxTextLength+1))
+	fmt.Println(err)
+	// Output:
+	// <nil> Здравствуйте! Заказ собран.
+	// chats: text: 4097 characters, at most 4096 allowed
+}
+
+// Send a photo. A file is streamed, not read into memory.
+func ExampleClient_SendFile() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	client := market.Client()
+
+	photo := bytes.NewReader([]byte("\xff\xd8\xff a photo")) // or os.Open
+	if err := client.SendFile(context.Background(), chat, "вид сбоку.jpg", photo); err != nil {
+		fmt.Println(err)
+		return
+	}
+	posted := market.Uploaded(chat)[0]
+	fmt.Println(posted.Name, posted.ContentType, len(posted.Data))
+	// Output: вид сбоку.jpg image/jpeg 11
+}
+
+// Start a chat about an order. Where there is one already, it is found.
+func ExampleClient_Open() {
+	market := chatstest.NewMarket()
+	client := market.Client()
+	ctx := context.Background()
+
+	chat, err := client.Open(ctx, chats.AboutOrder(48215560))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	again, err := client.Open(ctx, chats.AboutOrder(48215560))
+	fmt.Println(again == chat, err)
+
+	fmt.Println(client.SendText(ctx, chat, "Синего пледа не осталось. Отправить серый?"))
+	// Output:
+	// true <nil>
+	// <nil>
+}
+
+// Start a test chat: make a test order on the debugging page of the seller's cabinet
+// and open the chat about it. There is none about a return, and no buyer answers.
+func ExampleClient_Open_testChat() {
+	const testOrder = 10001 // the number that the debugging page shows
+	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(testOrder)))
+	client := market.Client()
+	ctx := context.Background()
+
+	chat, err := client.Open(ctx, chats.AboutOrder(testOrder))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	message, err := client.SendTextConfirmed(ctx, chat, "Проверка связи")
+	fmt.Println(message.Text, err)
+	// Output: Проверка связи <nil>
+}
+
+// One chat, by its id: what it is about and who is to act next.
+func ExampleClient_Chat() {
+	market := chatstest.NewMarket()
+	id := market.AddChat(chats.Chat{
+		Subject:  chats.Subject{Kind: chats.SubjectReturn, Order: 48190417, Return: 7301288},
+		Customer: chats.Customer{Name: "Дмитрий"},
+	})
+	client := market.Client()
+
+	chat, err := client.Chat(context.Background(), id)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(chat.Customer.Name, chat.Subject.Kind, chat.Subject.Return, chat.Status, chat.Status.Known())
+	// Output: Дмитрий RETURN 7301288 NEW true
+}
+
+// One message, by its id. For more than one prefer History: its allowance is ten
+// times larger, and a page holds a hundred.
+func ExampleClient_Message() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	id := market.CustomerSays(chat, "Можно поменять адрес?")
+	client := market.Client()
+
+	message, err := client.Message(context.Background(), chat, id)
+	fmt.Println(message.Text, err)
+	// Output: Можно поменять адрес? <nil>
+}
+
+// Save a buyer's attachment.
+func ExampleClient_Download() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	id := market.CustomerSays(chat, "Вот чек", market.ServeFile("чек.txt", []byte("Итого: 1990 ₽")))
+	client := market.Client()
+	ctx := context.Background()
+
+	message, err := client.Message(ctx, chat, id)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, file := range message.Files {
+		content, err := client.Download(ctx, file)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, err = io.Copy(os.Stdout, io.LimitReader(content, chats.MaxFileSize)) // or into a file
+		fmt.Println("", file.Name, err, content.Close())
+	}
+	// Output: Итого: 1990 ₽ чек.txt <nil> <nil>
+}
+
+// Attachments may lie on another host, which never gets the client's credential. What
+// that host asks for is added here.
+func ExampleWithAttachmentAuth() {
+	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
+	file := market.ServeFile("фото.jpg", []byte("a photo"))
+	ctx := context.Background()
+
+	_, err := market.Client().Download(ctx, file)
+	fmt.Println(errors.Is(err, chats.ErrForbidden))
+
+	client := market.Client(chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+		if req.URL.Host == "files.messenger.yandex.net" { // look at the host before showing it anything
+			req.Header.Set("Authorization", "Bearer "+market.Token())
+		}
+		return nil
+	}))
+	content, err := client.Download(ctx, file)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(content.Close())
+	// Output:
+	// true
+	// <nil>
+}
+
+// What to do about a failed call. An error may be several of these at once: the most
+// pressing comes first.
+func ExampleError() {
+	tell := func(err error) string {
+		switch {
+		case err == nil:
+			return "done"
+		case errors.Is(err, chats.ErrOutcomeUnknown):
+			return "look into the chat before sending again"
+		case errors.Is(err, chats.ErrInvalidArgument):
+			return "a mistake of this program: nothing was sent"
+		case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
+			return "a person must look at the key"
+		case errors.Is(err, chats.ErrNotFound):
+			return "no such chat, message or order: forget it"
+		case errors.Is(err, chats.ErrRateLimited):
+			return "come back when the hour is over"
+		case errors.Is(err, chats.ErrServer), errors.Is(err, chats.ErrProtocol):
+			return "come back later, and tell Market's support"
+		default:
+			return "the network, the end of the context, or a status that is none of these"
+		}
+	}
+	market := chatstest.NewMarket()
+	client := market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
+	chat := market.AddChat(chats.Chat{})
+	ctx := context.Background()
+
+	fmt.Println(tell(client.SendText(ctx, chat, "")))
+	fmt.Println(tell(client.SendText(ctx, 404, "Здравствуйте!")))
+	market.Fail(chats.OpSendMessageToChat, chatstest.HTML(http.StatusBadGateway))
+	fmt.Println(tell(client.SendText(ctx, chat, "Здравствуйте!")))
+	fmt.Println(tell(client.SendText(ctx, chat, "Здравствуйте!")))
+	// Output:
+	// a mistake of this program: nothing was sent
+	// no such chat, message or order: forget it
+	// look into the chat before sending again
+	// done
+}
+
+// ErrInvalidArgument: refused before anything was sent. A 400 of the server is not
+// this one: see its StatusCode and Details.
+func ExampleArgumentError() {
+	client := chatstest.NewMarket().Client()
+
+	_, err := client.Open(context.Background(), chats.Subject{Kind: chats.SubjectDirect})
+	var argument *chats.ArgumentError
+	if errors.As(err, &argument) && errors.Is(err, chats.ErrInvalidArgument) {
+		fmt.Println(argument.Field)
+		fmt.Println(argument.Reason)
+	}
+	// Output:
+	// about
+	// a DIRECT chat is begun by the buyer and has no number: use AboutOrder or AboutReturn
+}
+
+// A 400 is told by its status and details: this chat takes no more messages.
+func ExampleError_badRequest() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{ID: 7001})
+	market.Finish(chat)
+
+	err := market.Client().SendText(context.Background(), chat, "Здравствуйте!")
+	var failed *chats.Error
+	if errors.As(err, &failed) {
+		fmt.Println(failed.StatusCode, failed.Details)
+	}
+	// Output: 400 [BAD_REQUEST: Chat is closed: '7001']
+}
+
+// ErrUnauthorized: the key is missing, malformed, unknown or revoked.
+func ExampleError_unauthorized() {
+	market := chatstest.NewMarket()
+	client := market.Client()
+	market.SetKey("ACMA:another-key:1") // the one that the client has is revoked
+
+	_, err := client.Open(context.Background(), chats.AboutOrder(48215560))
+	fmt.Println(errors.Is(err, chats.ErrUnauthorized))
+	fmt.Println(err)
+	// Output:
+	// true
+	// chats: createChat: 401: the credential is missing, malformed or revoked: make a new key in the seller's cabinet; UNAUTHORIZED: Api-Key is unknown
+}
+
+// ErrForbidden: the key is good, but does not open this business, or lacks a scope.
+func ExampleError_forbidden() {
+	market := chatstest.NewMarket()
+	client, err := chats.New(765, chats.APIKey(market.Key()),
+		chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = client.Open(context.Background(), chats.AboutOrder(48215560))
+	fmt.Println(errors.Is(err, chats.ErrForbidden))
+	fmt.Println(err)
+	// Output:
+	// true
+	// chats: createChat: 403: the credential does not open this: check its scopes and its business, and whether the token has expired; FORBIDDEN: No access to business: 765
+}
+
+// ErrNotFound: there is no such chat, message, order or return.
+func ExampleError_notFound() {
+	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(48215560)))
+
+	_, err := market.Client().Open(context.Background(), chats.AboutOrder(1))
+	fmt.Println(errors.Is(err, chats.ErrNotFound))
+	fmt.Println(err)
+	// Output:
+	// true
+	// chats: createChat: 404: NOT_FOUND: Order not found: '1'
+}
+
+// ErrRateLimited: the hour's allowance is used up. Until it ends the operation is
+// refused without a request; the others go on.
+func ExampleError_rateLimited() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	client := market.Client()
+	ctx := context.Background()
+	market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Truncate(time.Hour).Add(2*time.Hour)))
+
+	_, err := client.Chat(ctx, chat)
+	var failed *chats.Error
+	if errors.Is(err, chats.ErrRateLimited) && errors.As(err, &failed) {
+		fmt.Println(failed.Limit.Kind, failed.Limit.Max, time.Until(failed.Limit.Until) > time.Hour)
+	}
+	_, err = client.Chat(ctx, chat)
+	fmt.Println(errors.Is(err, chats.ErrRateLimited), "requests:", market.Calls(chats.OpGetChat))
+	// Output:
+	// hourly 1000 true
+	// true requests: 1
+}
+
+// ErrServer: a 5xx that did not pass. Reads and Open have been repeated by then.
+func ExampleError_server() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	client := market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 2, BaseDelay: time.Millisecond}))
+	market.Fail(chats.OpGetChat, chatstest.HTML(http.StatusBadGateway), chatstest.Status(http.StatusInternalServerError,
+		`{"status":"ERROR","errors":[{"code":"INTERNAL_ERROR"}]}`))
+
+	_, err := client.Chat(context.Background(), chat)
+	var failed *chats.Error
+	if errors.Is(err, chats.ErrServer) && errors.As(err, &failed) {
+		fmt.Println(failed.StatusCode, failed.Attempts, failed.Details)
+		fmt.Println("for the vendor's support:", failed.TraceParent != "")
+	}
+	// Output:
+	// 500 2 [INTERNAL_ERROR]
+	// for the vendor's support: true
+}
+
+// ErrProtocol: an answer that is not what the contract says, from a gateway perhaps.
+func ExampleError_protocol() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	market.Fail(chats.OpGetChat, chatstest.Malformed(`{"status":"OK"}`))
+
+	_, err := market.Client().Chat(context.Background(), chat)
+	fmt.Println(errors.Is(err, chats.ErrProtocol))
+	fmt.Println(err)
+	// Output:
+	// true
+	// chats: getChat: 200: the answer has no result
+}
+
+// ErrOutcomeUnknown: a message was sent, and nobody knows whether it was posted. The
+// history knows; SendTextConfirmed asks it by itself.
+func ExampleError_outcomeUnknown() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	last := market.CustomerSays(chat, "Когда приедет заказ?")
+	client := market.Client()
+	ctx := context.Background()
+	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter()) // stored, but the answer is lost
+
+	err := client.SendText(ctx, chat, "Завтра.")
+	if !errors.Is(err, chats.ErrOutcomeUnknown) {
+		fmt.Println(err)
+		return
+	}
+	for message, err := range client.History(ctx, chat, last) {
+		fmt.Println("it was posted:", message.Text, err)
+	}
+	// Output: it was posted: Завтра. <nil>
+}
+
+// Metrics: the hook is called once per attempt, so that repeats are seen.
+func ExampleWithHook() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	market.Fail(chats.OpGetChat, chatstest.HTML(http.StatusServiceUnavailable))
+
+	client := market.Client(
+		chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Millisecond}),
+		chats.WithHook(func(_ context.Context, call chats.Call) {
+			// A counter by operation and status, a histogram of call.Duration,
+			// a gauge of call.Limit.Remaining.
+			fmt.Println(call.Operation, call.Attempt, call.StatusCode, errors.Is(call.Err, chats.ErrServer), call.Limit.Max)
+		}),
+	)
+	_, err := client.Chat(context.Background(), chat)
+	fmt.Println(err)
+	// Output:
+	// getChat 1 503 true 0
+	// getChat 2 200 false 1000
+	// <nil>
+}
+
+// The log has an allow-list: never a message, never a key.
+func ExampleWithLogger() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, attr slog.Attr) slog.Attr {
+			switch attr.Key {
+			case slog.TimeKey, "duration", "traceparent": // they differ from run to run
+				return slog.Attr{}
+			}
+			return attr
+		},
+	}))
+
+	_ = market.Client(chats.WithLogger(logger)).SendText(context.Background(), chat, "Здравствуйте!")
+	// Output: level=DEBUG msg="chats: attempt" operation=sendMessageToChat attempt=1 status=200 remaining=999
+}
+
+// How much of the hour is left, as the server said last. Other programs use it up too.
+func ExampleClient_Limit() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	client := market.Client()
+
+	if err := client.SendText(context.Background(), chat, "Здравствуйте!"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	limit, told := client.Limit(chats.OpSendMessageToChat)
+	fmt.Println(limit.Remaining, "of", limit.Max, told)
+	// Output: 999 of 1000 true
+}
+
+// The generated client, for a field of the contract that the model does not have. It
+// goes through the same credential, limits and retries.
+func ExampleClient_API() {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{Campaign: 2100345})
+	client := market.Client()
+
+	answer, err := client.API().GetChatWithResponse(context.Background(), int64(client.Business()),
+		&gen.GetChatParams{ChatID: int64(chat)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(answer.StatusCode(), answer.JSON200.Result.Context.CampaignID)
+	// Output: 200 2100345
+}

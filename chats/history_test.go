@@ -1,0 +1,555 @@
+package chats_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// way is one of the ways in which Market may send a history.
+type way struct {
+	name    string
+	options []chatstest.Option
+}
+
+// everyWay is every order, with since inclusive and not, with items that come again
+// and with pages that are empty.
+func everyWay() []way {
+	ways := []way{
+		{"oldest first", []chatstest.Option{chatstest.WithOrder(chatstest.OldestFirst)}},
+		{"newest first", []chatstest.Option{chatstest.WithOrder(chatstest.NewestFirst)}},
+		{"newest page first", []chatstest.Option{chatstest.WithOrder(chatstest.NewestPageFirst)}},
+	}
+	for _, also := range []struct {
+		name   string
+		option chatstest.Option
+	}{
+		{"exclusive since", chatstest.WithExclusiveSince()},
+		{"duplicates", chatstest.WithDuplicates()},
+		{"empty pages", chatstest.WithEmptyPages()},
+	} {
+		for _, w := range ways {
+			ways = append(ways, way{w.name + ", " + also.name, append(slices.Clone(w.options), also.option)})
+		}
+	}
+	return ways
+}
+
+// idsAbove is the model: what a history above since is.
+func idsAbove(market *chatstest.Market, chat chats.ChatID, since chats.MessageID) []chats.MessageID {
+	ids := []chats.MessageID{}
+	for _, m := range market.Messages(chat) {
+		if m.ID > since {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+func TestHistoryIsAscendingAndWholeInEveryWay(t *testing.T) {
+	t.Parallel()
+	for _, w := range everyWay() {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket(w.options...)
+			client := connect(t, market)
+			for _, length := range []int{0, 1, 100, 201} {
+				chat := talk(market, length)
+				all := market.Messages(chat)
+				sinces := []chats.MessageID{0}
+				if length > 0 {
+					last := all[length-1].ID
+					sinces = append(sinces, all[0].ID, all[length/2].ID, last, last+1)
+				}
+				for _, since := range sinces {
+					got := readAll(t, client.History(t.Context(), chat, since))
+					assert.Equal(t, idsAbove(market, chat, since), messageIDs(got), "%d messages, since %d", length, since)
+				}
+			}
+		})
+	}
+}
+
+func TestHistoryGoesOnFromAnyPrefix(t *testing.T) {
+	t.Parallel()
+	for _, w := range everyWay() {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket(w.options...)
+			client := connect(t, market)
+			chat := talk(market, 205)
+			whole := idsAbove(market, chat, 0)
+			for _, k := range []int{1, 100, 101, 200, 204} {
+				var got []chats.MessageID
+				for message, err := range client.History(t.Context(), chat, 0) {
+					require.NoError(t, err)
+					got = append(got, message.ID)
+					if len(got) == k {
+						break
+					}
+				}
+				rest := readAll(t, client.History(t.Context(), chat, got[k-1]))
+				assert.Equal(t, whole, append(got, messageIDs(rest)...), "stopped after %d", k)
+			}
+		})
+	}
+}
+
+// Whatever arrives while a history is read: what was there before is whole, and the
+// next reading has the rest.
+func TestHistoryWithMessagesArrivingMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, w := range everyWay() {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket(w.options...)
+			client := connect(t, market)
+			chat := talk(market, 205)
+			before := idsAbove(market, chat, 0)
+			market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault {
+				for range n {
+					market.CustomerSays(chat, "И ещё вопрос")
+				}
+				return chatstest.OK()
+			})
+			got := messageIDs(readAll(t, client.History(t.Context(), chat, 0)))
+			market.FailFunc(nil)
+
+			after := idsAbove(market, chat, 0)
+			require.Greater(t, len(after), len(before))
+			require.GreaterOrEqual(t, len(got), len(before))
+			require.LessOrEqual(t, len(got), len(after))
+			assert.Equal(t, after[:len(got)], got, "a gap would never be filled")
+			rest := messageIDs(readAll(t, client.History(t.Context(), chat, got[len(got)-1])))
+			assert.Equal(t, after, append(got, rest...))
+		})
+	}
+}
+
+func TestHistoryOfRandomConversations(t *testing.T) {
+	t.Parallel()
+	for range 8 {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 0))
+			w := everyWay()[r.IntN(len(everyWay()))]
+			market := chatstest.NewMarket(w.options...)
+			client := connect(t, market)
+			chat := talk(market, r.IntN(250))
+			var got []chats.MessageID
+			var last chats.MessageID
+			for range 4 {
+				stop := r.IntN(200)
+				for message, err := range client.History(t.Context(), chat, last) {
+					require.NoError(t, err)
+					got, last = append(got, message.ID), message.ID
+					if r.IntN(40) == 0 {
+						market.CustomerSays(chat, "?")
+					}
+					if stop--; stop < 0 {
+						break
+					}
+				}
+			}
+			got = append(got, messageIDs(readAll(t, client.History(t.Context(), chat, last)))...)
+			assert.Equal(t, idsAbove(market, chat, 0), append([]chats.MessageID{}, got...), w.name)
+		})
+	}
+}
+
+func TestASequenceCanBeRangedOverAgain(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	chat := talk(market, 120)
+	history := client.History(t.Context(), chat, 0)
+	list := client.Chats(t.Context(), chats.Filter{})
+	assert.Zero(t, market.Calls(chats.OpGetChatHistory), "nothing is asked before it is ranged over")
+	assert.Zero(t, market.Calls(chats.OpGetChats))
+
+	assert.Len(t, readAll(t, history), 120)
+	assert.Len(t, readAll(t, list), 1)
+	market.CustomerSays(chat, "Вы тут?")
+	market.AddChat(chats.Chat{})
+	assert.Len(t, readAll(t, history), 121)
+	assert.Len(t, readAll(t, list), 2)
+}
+
+func TestTheNextPageIsFetchedWhileTheCallerWorks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		client := connect(t, market)
+		chat := talk(market, 350)
+		for range 45 {
+			market.AddChat(chats.Chat{})
+		}
+
+		began, n := time.Now(), 0
+		for _, err := range client.History(t.Context(), chat, 0) {
+			require.NoError(t, err)
+			if n++; n == 1 {
+				<-time.After(time.Minute) // the caller works
+				assert.Equal(t, 3, market.Calls(chats.OpGetChatHistory), "two pages tell the order, the third is ahead")
+			}
+		}
+		// Two pages before the first message; the third was there; the fourth came after it.
+		assert.Equal(t, time.Minute+3*time.Second, time.Since(began))
+
+		began, n = time.Now(), 0
+		for _, err := range client.Chats(t.Context(), chats.Filter{}) {
+			require.NoError(t, err)
+			if n++; n == 1 || n == 21 {
+				synctest.Wait()
+				assert.Equal(t, 1+(n+19)/20, market.Calls(chats.OpGetChats))
+				<-time.After(time.Minute)
+			}
+		}
+		assert.Equal(t, 46, n)
+		assert.Equal(t, 2*time.Minute+time.Second, time.Since(began), "one page is waited for, two come meanwhile")
+	})
+}
+
+// The bubble fails where it ends with a goroutine in it.
+func TestBreakingOutCancelsTheLookAheadAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		client := connect(t, market, chats.WithMaxParallel(1))
+		chat := talk(market, 350)
+		for range 45 {
+			market.AddChat(chats.Chat{})
+		}
+		began := time.Now()
+		for _, err := range client.History(t.Context(), chat, 0) {
+			require.NoError(t, err)
+			break
+		}
+		assert.Equal(t, 2*time.Second, time.Since(began), "the look-ahead is not waited out")
+		began = time.Now()
+		for _, err := range client.Chats(t.Context(), chats.Filter{}) {
+			require.NoError(t, err)
+			break
+		}
+		assert.Equal(t, time.Second, time.Since(began))
+
+		// Its place is free again.
+		began = time.Now()
+		_, err := client.Chat(t.Context(), chat)
+		require.NoError(t, err)
+		assert.Equal(t, time.Second, time.Since(began))
+	})
+}
+
+func TestAPanicInTheLoopLeavesNothingEither(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		client := connect(t, market)
+		chat := talk(market, 350)
+		assert.PanicsWithValue(t, "in the loop", func() {
+			for range client.History(t.Context(), chat, 0) {
+				panic("in the loop")
+			}
+		})
+	})
+}
+
+// endless are listings that would never end, by what their n-th page is (n from 1).
+var endless = []struct {
+	name string
+	page func(n int) string
+	most int // requests until it is noticed
+}{
+	{"one token for ever", func(n int) string { return historyPage("a", n) }, 3},
+	{"a cycle of three tokens", func(n int) string { return historyPage(fmt.Sprint("t", n%3), n) }, 12},
+	{"a cycle after a beginning", func(n int) string { return historyPage(fmt.Sprint("t", max(n, 50+n%7)), n) }, 250},
+	{"a cycle, empty", func(n int) string { return historyPage(fmt.Sprint("t", n%3)) }, 12},
+	{"no cycle, and no item", func(n int) string { return historyPage(fmt.Sprint("t", n)) }, 1000},
+	{"newest first, and below the beginning of the world", func(n int) string { return historyPage("a", 1000-n) }, 3},
+}
+
+func TestAListingWithoutAnEndIsAnErrorAndNoLoop(t *testing.T) {
+	t.Parallel()
+	for _, tt := range endless {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket()
+			client := connect(t, market)
+			chat := talk(market, 1)
+			market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault { return chatstest.Malformed(tt.page(n)) })
+			_, err := read(t, client.History(t.Context(), chat, 0))
+			require.ErrorIs(t, err, chats.ErrProtocol)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, chats.OpGetChatHistory, e.Operation)
+			assert.Contains(t, err.Error(), "never end")
+			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), tt.most)
+		})
+	}
+}
+
+func TestMarketsRepeatedTokenEndsBothListings(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithRepeatingToken())
+	client := connect(t, market)
+	chat := talk(market, 230)
+	_, err := read(t, client.History(t.Context(), chat, 0))
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	list, err := read(t, client.Chats(t.Context(), chats.Filter{}))
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	assert.Equal(t, []chats.ChatID{chat}, chatIDs(list))
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, chats.OpGetChats, e.Operation)
+}
+
+func TestManyEmptyPagesAreReadThrough(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	chat := talk(market, 1)
+	market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault {
+		switch n {
+		case 1000:
+			return chatstest.Malformed(historyPage("t1000", 7))
+		case 1500:
+			return chatstest.Malformed(historyPage("", 8))
+		}
+		return chatstest.Malformed(historyPage(fmt.Sprint("t", n)))
+	})
+	got := readAll(t, client.History(t.Context(), chat, 0))
+	assert.Equal(t, []chats.MessageID{7, 8}, messageIDs(got))
+}
+
+func TestAnOrderThatChangesInTheMiddleIsAnErrorAndNoLoss(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	chat := talk(market, 1)
+	market.Fail(chats.OpGetChatHistory,
+		chatstest.Malformed(historyPage("a", 10, 20, 30)),
+		chatstest.Malformed(historyPage("b", 40, 50, 60)),
+		chatstest.Malformed(historyPage("c", 60, 35, 70)),
+		chatstest.Malformed(historyPage("", 80)))
+	got, err := read(t, client.History(t.Context(), chat, 0))
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	assert.Contains(t, err.Error(), "message 35 came after message 60")
+	assert.Equal(t, []chats.MessageID{10, 20, 30, 40, 50, 60}, messageIDs(got))
+}
+
+func TestTheContextsEndIsTheLastThingYielded(t *testing.T) {
+	t.Parallel()
+	reason := fmt.Errorf("the shop closes")
+	tests := []struct {
+		name  string
+		when  int // the item at which it ends; 0: while the first page is fetched
+		begin func(context.Context) (context.Context, func())
+		want  error
+	}{
+		{"cancelled between items", 150, func(ctx context.Context) (context.Context, func()) { return context.WithCancel(ctx) }, context.Canceled},
+		{"cancelled at the end of a page", 200, func(ctx context.Context) (context.Context, func()) { return context.WithCancel(ctx) }, context.Canceled},
+		{"cancelled with a cause", 150, func(ctx context.Context) (context.Context, func()) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			return ctx, func() { cancel(reason) }
+		}, context.Canceled},
+		{"cancelled with a cause during a fetch", 0, func(ctx context.Context) (context.Context, func()) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			time.AfterFunc(500*time.Millisecond, func() { cancel(reason) })
+			return ctx, func() {}
+		}, context.Canceled},
+		{"a deadline during a fetch", 0, func(ctx context.Context) (context.Context, func()) {
+			return context.WithTimeout(ctx, 500*time.Millisecond)
+		}, context.DeadlineExceeded},
+		{"ended before it began", 0, func(ctx context.Context) (context.Context, func()) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx, cancel
+		}, context.Canceled},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+				client := connect(t, market)
+				chat := talk(market, 350)
+				ctx, end := tt.begin(t.Context())
+				defer end()
+				var got []chats.MessageID
+				var last error
+				for message, err := range client.History(ctx, chat, 0) {
+					require.NoError(t, last, "something is yielded after the end")
+					if last = err; err != nil {
+						assert.Zero(t, message)
+						continue
+					}
+					if got = append(got, message.ID); len(got) == tt.when {
+						end()
+					}
+				}
+				assert.True(t, last == tt.want, "%v and nothing else, got %#v", tt.want, last) //nolint:testifylint // the very value
+				assert.Len(t, got, tt.when)
+				assert.Equal(t, idsAbove(market, chat, 0)[:tt.when], append([]chats.MessageID{}, got...))
+			})
+		})
+	}
+}
+
+func TestTheContextsEndInAListOfChats(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	for range 30 {
+		market.AddChat(chats.Chat{})
+	}
+	for _, when := range []int{1, 20, 29} {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		var last error
+		for _, err := range client.Chats(ctx, chats.Filter{}) {
+			require.NoError(t, last)
+			if last = err; err == nil {
+				if n++; n == when {
+					cancel()
+				}
+			}
+		}
+		cancel()
+		assert.True(t, last == context.Canceled, "%v", last) //nolint:testifylint // the very value
+		assert.Equal(t, when, n)
+	}
+}
+
+func TestAnErrorInTheMiddleIsYieldedOnceAndLast(t *testing.T) {
+	t.Parallel()
+	gone := chatstest.Status(http.StatusNotFound, envelope)
+	for _, w := range everyWay() {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket(w.options...)
+			client := connect(t, market)
+			chat := talk(market, 350)
+			market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), gone)
+			got, err := read(t, client.History(t.Context(), chat, 0))
+			require.ErrorIs(t, err, chats.ErrNotFound)
+			last := chats.MessageID(0)
+			if len(got) > 0 {
+				last = got[len(got)-1].ID
+			}
+			rest := readAll(t, client.History(t.Context(), chat, last))
+			assert.Equal(t, idsAbove(market, chat, 0), messageIDs(append(got, rest...)))
+		})
+	}
+}
+
+func TestOldestFirstIsHandedOverPageByPage(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	chat := talk(market, 350)
+	market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), chatstest.Status(http.StatusNotFound, envelope))
+	got, err := read(t, client.History(t.Context(), chat, 0))
+	require.Error(t, err)
+	assert.Len(t, got, 300, "all that came before the error")
+}
+
+func TestAnInvalidHistoryYieldsTheErrorAndAsksNothing(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	got, err := read(t, client.History(t.Context(), 0, 0))
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	assert.Empty(t, got)
+	list, err := read(t, client.Chats(t.Context(), chats.Filter{PageSize: 21}))
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	assert.Empty(t, list)
+	assert.Zero(t, market.Calls(chats.OpGetChatHistory)+market.Calls(chats.OpGetChats))
+}
+
+func TestHistoryPageIsOneRequestAsTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst))
+	log := &wireLog{next: market.Transport()}
+	client := market.Client(through(t, log))
+	chat := talk(market, 7)
+	all := messageIDs(market.Messages(chat))
+	newest := slices.Clone(all)
+	slices.Reverse(newest)
+
+	page, err := client.HistoryPage(t.Context(), chat, all[1], chats.PageRequest{Size: 4})
+	require.NoError(t, err)
+	assert.Equal(t, newest[:4], messageIDs(page.Items))
+	req, body := log.last(t)
+	assert.Equal(t, fmt.Sprintf("chatId=%d&limit=4", chat), req.URL.RawQuery)
+	assert.JSONEq(t, fmt.Sprintf(`{"messageIdFrom":%d}`, all[1]), body)
+
+	require.NotEmpty(t, page.Next)
+	second, err := client.HistoryPage(t.Context(), chat, all[1], chats.PageRequest{Size: 4, Token: page.Next})
+	require.NoError(t, err)
+	assert.Equal(t, newest[4:6], messageIDs(second.Items), "since itself is sent, and comes")
+	assert.Empty(t, second.Next)
+	req, body = log.last(t)
+	assert.Equal(t, page.Next, req.URL.Query().Get("pageToken"))
+	assert.Equal(t, "4", req.URL.Query().Get("limit"))
+	assert.JSONEq(t, fmt.Sprintf(`{"messageIdFrom":%d}`, all[1]), body)
+	assert.Equal(t, 2, log.count())
+
+	_, err = client.HistoryPage(t.Context(), chat, 0, chats.PageRequest{})
+	require.NoError(t, err)
+	req, body = log.last(t)
+	assert.JSONEq(t, `{}`, body, "0 is the beginning")
+	assert.Equal(t, fmt.Sprintf("chatId=%d&limit=100", chat), req.URL.RawQuery)
+}
+
+func TestATokenIsPassedOnAsItCame(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	log := &wireLog{next: market.Transport()}
+	client := market.Client(through(t, log))
+	chat := talk(market, 1)
+	const token = "+/=&?% \"Ж"
+	market.Fail(chats.OpGetChatHistory, chatstest.Malformed(historyPage(token, 1)), chatstest.Malformed(historyPage("", 2)))
+	assert.Len(t, readAll(t, client.History(t.Context(), chat, 0)), 2)
+	req, _ := log.last(t)
+	assert.Equal(t, token, req.URL.Query().Get("pageToken"))
+}
+
+func TestMessageReadsOne(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := connect(t, market)
+	chat := talk(market, 3)
+	want := market.Messages(chat)[1]
+	got, err := client.Message(t.Context(), chat, want.ID)
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+
+	_, err = client.Message(t.Context(), chat, 5)
+	require.ErrorIs(t, err, chats.ErrNotFound)
+	assert.Contains(t, err.Error(), fmt.Sprintf("Can't find message by id: '5' for chat '%d'", chat))
+}
+
+func TestHistoryGivesEveryFieldAsItStands(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithPreciseTimes())
+	client := connect(t, market)
+	chat := market.AddChat(chats.Chat{})
+	market.CustomerSays(chat, "Вот фото", market.ServeFile("фото.jpg", []byte("jpeg")), market.ServeFile("2.png", []byte("png")))
+	market.Says(chat, chats.SenderPartner, "Спасибо 👍")
+	market.Says(chat, chats.SenderMarket, "")
+	market.Says(chat, chats.SenderSupport, "Здравствуйте")
+	assert.Equal(t, market.Messages(chat), readAll(t, client.History(t.Context(), chat, 0)))
+}

@@ -1,0 +1,27 @@
+//go:build live
+
+package chats_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/ymchats/ymchats-go/chats/internal/live"
+)
+
+// TestLive asks the real Market, as YANDEX_MARKET_API_KEY and
+// YANDEX_MARKET_BUSINESS_ID let it, and holds its answers against the contract. It
+// reads, unless YANDEX_MARKET_TEST_ORDER names a test order of the cabinet's
+// debugging page. Run it with -v to see the report, which shows no name, no text
+// and no number of the shop: send it to us.
+func TestLive(t *testing.T) {
+	config, err := live.FromEnv(os.Getenv)
+	if errors.Is(err, live.ErrNotAsked) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the report:\n%s", live.Run(t, config))
+}

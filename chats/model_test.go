@@ -1,0 +1,229 @@
+package chats_test
+
+import (
+	"math"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+// answered makes a call of op that is answered 200 with a body.
+func answered(t *testing.T, op chats.Operation, body string) (*shop, error) {
+	t.Helper()
+	s := newShop(t, once)
+	s.market.Fail(op, chatstest.Malformed(body))
+	return s, s.call(t.Context(), op)
+}
+
+// inResult puts a chat or message where the operation's answer has it.
+func inResult(op chats.Operation, item string) string {
+	switch op {
+	case chats.OpGetChats:
+		return `{"status":"OK","result":{"chats":[` + item + `]}}`
+	case chats.OpGetChatHistory:
+		return `{"status":"OK","result":{"messages":[` + item + `]}}`
+	}
+	return `{"status":"OK","result":` + item + `}`
+}
+
+var someTime = time.Date(2026, 3, 2, 11, 40, 0, 0, time.FixedZone("", 3*60*60))
+
+func TestChatsThatTheContractDoesNotKnowYetReachTheCaller(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, chat string
+		want       chats.Chat
+	}{
+		{"new words and new fields", `{"chatId":7,"type":"GROUP","status":"ASLEEP","mood":{"deep":[1,null]},
+			"createdAt":"2026-03-02T11:40:00+03:00","updatedAt":"2026-03-02T11:40:00.123456789+03:00",
+			"context":{"type":"GIFT","orderId":1,"returnId":2,"campaignId":3,"customer":{"name":"Анна","publicId":"x","age":30},"why":true}}`,
+			chats.Chat{
+				ID: 7, Type: "GROUP", Status: "ASLEEP", Subject: chats.Subject{Kind: "GIFT", Order: 1, Return: 2}, Campaign: 3,
+				Customer: chats.Customer{Name: "Анна", PublicID: "x"}, CreatedAt: someTime, UpdatedAt: someTime.Add(123456789),
+			}},
+		{"DIRECT without ids", `{"chatId":7,"type":"CHAT","status":"NEW","createdAt":"2026-03-02T11:40:00+03:00",
+			"updatedAt":"2026-03-02T11:40:00+03:00","context":{"type":"DIRECT"}}`,
+			chats.Chat{
+				ID: 7, Type: chats.ChatTypeChat, Status: chats.StatusNew, Subject: chats.Subject{Kind: chats.SubjectDirect},
+				CreatedAt: someTime, UpdatedAt: someTime,
+			}},
+		{"everything null that may be", `{"chatId":7,"orderId":null,"type":null,"status":null,"createdAt":null,"updatedAt":null,
+			"context":{"type":null,"orderId":null,"returnId":null,"campaignId":null,"customer":null}}`, chats.Chat{ID: 7}},
+		{"an id and no more", `{"chatId":7}`, chats.Chat{ID: 7}},
+		{"no context", `{"chatId":7,"context":null}`, chats.Chat{ID: 7}},
+		{"the largest id", `{"chatId":9223372036854775807}`, chats.Chat{ID: math.MaxInt64}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t)
+			s.market.Fail(chats.OpGetChat, chatstest.Malformed(inResult(chats.OpGetChat, tt.chat)))
+			s.market.Fail(chats.OpGetChats, chatstest.Malformed(inResult(chats.OpGetChats, tt.chat+`,{"chatId":8}`)))
+			got, err := s.client.Chat(t.Context(), 7)
+			require.NoError(t, err)
+			assertSameChat(t, tt.want, got)
+			list := readAll(t, s.client.Chats(t.Context(), chats.Filter{}))
+			require.Len(t, list, 2)
+			assertSameChat(t, tt.want, list[0])
+		})
+	}
+}
+
+// assertSameChat compares times as moments: a zone without a name has no one value.
+func assertSameChat(t *testing.T, want, got chats.Chat) {
+	t.Helper()
+	assert.True(t, want.CreatedAt.Equal(got.CreatedAt), "created at %s", got.CreatedAt)
+	assert.True(t, want.UpdatedAt.Equal(got.UpdatedAt), "updated at %s", got.UpdatedAt)
+	got.CreatedAt, got.UpdatedAt = want.CreatedAt, want.UpdatedAt
+	assert.Equal(t, want, got)
+}
+
+func TestMessagesThatTheContractDoesNotKnowYetReachTheCaller(t *testing.T) {
+	t.Parallel()
+	const begin = `{"messageId":7,"createdAt":"2026-03-02T11:40:00+03:00","sender":"CUSTOMER"`
+	photo := chats.File{Name: "a.jpg", URL: "https://files.example/a", Size: 5}
+	const jpeg = `{"name":"a.jpg","url":"https://files.example/a","size":5}`
+	tests := []struct {
+		name, message string
+		want          chats.Message
+	}{
+		{"a new sender and new fields", `{"messageId":7,"createdAt":"2026-03-02T08:40:00Z","sender":"ROBOT","reactions":[{"a":1}],"message":"Да"}`,
+			chats.Message{Sender: "ROBOT", Text: "Да"}},
+		{"without text and files", begin + `}`, chats.Message{Sender: chats.SenderCustomer}},
+		{"payload null, text null", begin + `,"payload":null,"message":null}`, chats.Message{Sender: chats.SenderCustomer}},
+		{"payload empty", begin + `,"payload":[]}`, chats.Message{Sender: chats.SenderCustomer}},
+		{"payload holding a null", begin + `,"payload":[null,` + jpeg + `,null]}`, chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{photo}}},
+		{"payload of nulls alone", begin + `,"payload":[null,{}]}`, chats.Message{Sender: chats.SenderCustomer}},
+		{"a file with nulls", begin + `,"payload":[{"name":null,"url":"u","size":null,"hash":"x"}]}`,
+			chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{{URL: "u"}}}},
+		{"a huge file", begin + `,"payload":[{"name":"a","url":"u","size":9223372036854775807}]}`,
+			chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{{Name: "a", URL: "u", Size: math.MaxInt64}}}},
+		{"text and files", begin + `,"message":"\u0416 \ud83d\udc4d <b>&amp;","payload":[` + jpeg + `,` + jpeg + `]}`,
+			chats.Message{Sender: chats.SenderCustomer, Text: "Ж 👍 <b>&amp;", Files: []chats.File{photo, photo}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t)
+			s.market.Fail(chats.OpGetChatMessage, chatstest.Malformed(inResult(chats.OpGetChatMessage, tt.message)))
+			s.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(inResult(chats.OpGetChatHistory, tt.message)))
+			got, err := s.client.Message(t.Context(), s.chat, 7)
+			require.NoError(t, err)
+			history := readAll(t, s.client.History(t.Context(), s.chat, 0))
+			require.Len(t, history, 1)
+			for _, message := range []chats.Message{got, history[0]} {
+				assert.True(t, someTime.Equal(message.CreatedAt), "%s", message.CreatedAt)
+				want := tt.want
+				want.ID, want.CreatedAt = 7, message.CreatedAt
+				assert.Equal(t, want, message)
+			}
+		})
+	}
+}
+
+func TestPagingMayBeMissing(t *testing.T) {
+	t.Parallel()
+	for _, paging := range []string{``, `,"paging":null`, `,"paging":{}`, `,"paging":{"nextPageToken":null}`, `,"paging":{"nextPageToken":"","prevPageToken":"p"}`} {
+		s := newShop(t)
+		s.market.Fail(chats.OpGetChats, chatstest.Malformed(`{"status":"OK","result":{"chats":[{"chatId":1}]`+paging+`}}`))
+		s.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(`{"status":"OK","result":{"messages":[{"messageId":1}]`+paging+`}}`))
+		assert.Len(t, readAll(t, s.client.Chats(t.Context(), chats.Filter{})), 1)
+		assert.Len(t, readAll(t, s.client.History(t.Context(), s.chat, 0)), 1)
+	}
+}
+
+func TestWhatAnAnswerCannotDoWithout(t *testing.T) {
+	t.Parallel()
+	const noID, noResult, noList = "without an id", "no result", "no list"
+	tests := []struct {
+		name, body, want string
+		ops              []chats.Operation
+	}{
+		{"no result", `{"status":"OK"}`, noResult, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
+		{"result null", `{"status":"OK","result":null}`, noResult, []chats.Operation{
+			chats.OpGetChats, chats.OpGetChat, chats.OpGetChatHistory, chats.OpGetChatMessage, chats.OpCreateChat,
+		}},
+		{"no result of a list", `{"status":"OK"}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"result empty", `{"status":"OK","result":{}}`, noID, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
+		{"list absent", `{"status":"OK","result":{"paging":{"nextPageToken":"a"}}}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"list null", `{"status":"OK","result":{"chats":null,"messages":null}}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"an item null", `{"status":"OK","result":{"chats":[null],"messages":[null]}}`, noID, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"an id missing in the second", `{"status":"OK","result":{"chats":[{"chatId":1},{"type":"CHAT"}],"messages":[{"messageId":1},{}]}}`, noID,
+			[]chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"an id below 1", `{"status":"OK","result":{"chatId":-7,"messageId":0}}`, noID, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
+		{"an id too large", `{"status":"OK","result":{"chatId":9223372036854775808,"messageId":1e30}}`, "not the JSON it should be",
+			[]chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
+		{"a list that is none", `{"status":"OK","result":{"chats":{},"messages":"none"}}`, "not the JSON it should be", []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"no status", `{"result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`, "status", chats.Operations()},
+		{"a new status", `{"status":"MAYBE","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`, "status", chats.Operations()},
+		{"an array", `[]`, "not the JSON it should be", chats.Operations()},
+		{"null", `null`, "status", chats.Operations()},
+		{"two documents", `{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}{}`, "not the JSON it should be", chats.Operations()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for _, op := range tt.ops {
+				s, err := answered(t, op, tt.body)
+				require.ErrorIs(t, err, chats.ErrProtocol, op)
+				assert.Contains(t, err.Error(), tt.want, op)
+				var e *chats.Error
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, http.StatusOK, e.StatusCode)
+				assert.NotEmpty(t, e.TraceParent)
+				assert.Empty(t, e.Details)
+				assert.Equal(t, 1, s.market.Calls(op), "no use in repeating")
+			}
+		})
+	}
+}
+
+func TestAnEmptyListIsFine(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	body := `{"status":"OK","result":{"chats":[],"messages":[]}}`
+	s.market.Fail(chats.OpGetChats, chatstest.Malformed(body), chatstest.Malformed(body))
+	s.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(body), chatstest.Malformed(body))
+	assert.Empty(t, readAll(t, s.client.Chats(t.Context(), chats.Filter{})))
+	assert.Empty(t, readAll(t, s.client.History(t.Context(), s.chat, 0)))
+	require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+	require.NoError(t, s.call(t.Context(), chats.OpGetChatHistory))
+}
+
+func TestASendNeedsNoResult(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{"status":"OK"}`, `{"status":"OK","result":null}`, `{"status":"OK","result":{"messageId":5}}`, `{"status":"OK","result":[1],"errors":null}`} {
+		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat} {
+			_, err := answered(t, op, body)
+			assert.NoError(t, err, "%s: %s", op, body)
+		}
+	}
+}
+
+func TestTheWordsAreThoseOfTheContract(t *testing.T) {
+	t.Parallel()
+	assertWords(t, "ChatType", chats.ChatType.Known, chats.ChatTypeChat, chats.ChatTypeArbitrage)
+	assertWords(t, "ChatStatusType", chats.Status.Known, chats.StatusNew, chats.StatusWaitingForCustomer,
+		chats.StatusWaitingForPartner, chats.StatusWaitingForArbiter, chats.StatusWaitingForMarket, chats.StatusFinished)
+	assertWords(t, "ChatMessageSenderType", chats.Sender.Known, chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport)
+	assertWords(t, "ChatContextType", chats.SubjectKind.Known, chats.SubjectOrder, chats.SubjectReturn, chats.SubjectDirect)
+}
+
+func assertWords[T ~string](t *testing.T, schema string, known func(T) bool, constants ...T) {
+	t.Helper()
+	var words []string
+	for _, c := range constants {
+		words = append(words, string(c))
+		assert.True(t, known(c), c)
+	}
+	assert.ElementsMatch(t, contract.Enumeration(schema), words, schema)
+	assert.False(t, known("NEW_WORD"))
+	assert.False(t, known(""))
+}

@@ -1,0 +1,98 @@
+package chats_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+func TestOpenCreatesOrFinds(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(5), chats.AboutReturn(5)))
+	log := &wireLog{next: market.Transport()}
+	client := market.Client(through(t, log))
+
+	about, err := client.Open(t.Context(), chats.AboutOrder(5))
+	require.NoError(t, err)
+	req, body := log.last(t)
+	assert.JSONEq(t, `{"context":{"id":5,"type":"ORDER"}}`, body)
+	assert.Equal(t, "POST /v2/businesses/1234567/chats/new", req.Method+" "+req.URL.RequestURI())
+	assert.Equal(t, chats.AboutOrder(5), market.Chat(about).Subject)
+
+	again, err := client.Open(t.Context(), chats.AboutOrder(5))
+	require.NoError(t, err)
+	assert.Equal(t, about, again, "the same chat")
+	other, err := client.Open(t.Context(), chats.Subject{Kind: chats.SubjectReturn, Order: 9, Return: 5})
+	require.NoError(t, err)
+	assert.NotEqual(t, about, other)
+	_, body = log.last(t)
+	assert.JSONEq(t, `{"context":{"id":5,"type":"RETURN"}}`, body)
+
+	_, err = client.Open(t.Context(), chats.AboutOrder(6))
+	require.ErrorIs(t, err, chats.ErrNotFound)
+	assert.Contains(t, err.Error(), "Order not found: '6'")
+	assert.Len(t, market.Chats(), 2)
+}
+
+func TestSendTextPostsTheTextAsItIs(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	log := &wireLog{next: market.Transport()}
+	client := market.Client(through(t, log))
+	chat := market.AddChat(chats.Chat{})
+	texts := []string{"Здравствуйте!", "  spaces  around  ", "два\nряда\r\n\tи отступ", `"quotes" \ <b>&amp;`, "👩‍👩‍👧‍👦 \u202e \u0000", " ", "null"}
+	for _, text := range texts {
+		require.NoError(t, client.SendText(t.Context(), chat, text))
+	}
+	req, body := log.last(t)
+	assert.JSONEq(t, `{"message":"null"}`, body)
+	assert.Equal(t, fmt.Sprintf("POST /v2/businesses/1234567/chats/message?chatId=%d", chat), req.Method+" "+req.URL.RequestURI())
+	posted := []string{}
+	for _, m := range market.Messages(chat) {
+		assert.Equal(t, chats.SenderPartner, m.Sender)
+		posted = append(posted, m.Text)
+	}
+	assert.Equal(t, texts, posted)
+	assert.ErrorIs(t, client.SendText(t.Context(), 1, "Кто тут?"), chats.ErrNotFound)
+}
+
+// What every request carries.
+func TestEveryRequestIsDressed(t *testing.T) {
+	t.Parallel()
+	for _, op := range chats.Operations() {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			market := chatstest.NewMarket()
+			log := &wireLog{next: market.Transport()}
+			s := shopOn(t, market, through(t, log), chats.WithIntegration("desk", "1.2"))
+			require.NoError(t, s.call(t.Context(), op))
+			req, _ := log.last(t)
+			assert.Equal(t, []string{market.Key()}, req.Header["Api-Key"])
+			assert.Equal(t, "application/json", req.Header.Get("Accept"))
+			assert.Equal(t, "ymchats-go/"+chats.Version+" desk/1.2", req.Header.Get("User-Agent"))
+			assert.Equal(t, "desk/1.2", req.Header.Get("X-Market-Integration"))
+			assert.NotContains(t, req.Header, "Authorization")
+			assert.NotContains(t, req.Header, "X-Business-Id", "a key is of one business")
+			assert.NotContains(t, req.Header, http.CanonicalHeaderKey("Idempotency-Key"), "net/http would repeat a POST by itself")
+			assert.Equal(t, "api.partner.market.yandex.ru", req.URL.Host)
+			assert.Equal(t, "https", req.URL.Scheme)
+		})
+	}
+}
+
+func TestWithoutIntegrationThereIsNoHeader(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	log := &wireLog{next: market.Transport()}
+	s := shopOn(t, market, through(t, log))
+	require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+	req, _ := log.last(t)
+	assert.Equal(t, "ymchats-go/"+chats.Version, req.Header.Get("User-Agent"))
+	assert.NotContains(t, req.Header, "X-Market-Integration")
+}

@@ -1,0 +1,407 @@
+package chats_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+// lengths notes the Content-Length of each request.
+type lengths struct {
+	next http.RoundTripper
+
+	mu   sync.Mutex
+	seen []int64
+}
+
+func (l *lengths) RoundTrip(req *http.Request) (*http.Response, error) {
+	l.mu.Lock()
+	l.seen = append(l.seen, req.ContentLength)
+	l.mu.Unlock()
+	return l.next.RoundTrip(req)
+}
+
+// place is where a Market runs: net/http on a socket behaves otherwise than a
+// transport in process.
+type place struct {
+	market *chatstest.Market
+	client *chats.Client
+	chat   chats.ChatID
+	wire   *lengths
+}
+
+func inBothPlaces(t *testing.T, test func(*testing.T, *place)) {
+	t.Helper()
+	soon := chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond})
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		market := chatstest.NewMarket()
+		wire := &lengths{next: contract.Transport(t, market.Transport())}
+		client := market.Client(soon, chats.WithHTTPClient(&http.Client{Transport: wire}))
+		test(t, &place{market, client, market.AddChat(chats.Chat{}), wire})
+	})
+	t.Run("on a listener", func(t *testing.T) {
+		t.Parallel()
+		server := chatstest.NewServer(t)
+		wire := &lengths{next: contract.Transport(t, server.Transport())}
+		client := server.Client(soon, chats.WithHTTPClient(&http.Client{Transport: wire}))
+		test(t, &place{server.Market, client, server.AddChat(chats.Chat{}), wire})
+	})
+}
+
+func random(n int) []byte {
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(data)
+	return data
+}
+
+func fileOf(t *testing.T, data []byte) *os.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "photo.jpg")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = file.Close() })
+	return file
+}
+
+func pipeOf(t *testing.T, data []byte) *os.File {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		_, _ = writer.Write(data)
+		_ = writer.Close()
+	})
+	t.Cleanup(func() {
+		_ = reader.Close()
+		writing.Wait()
+	})
+	return reader
+}
+
+// at gives a seeker that stands somewhere.
+func at[S io.ReadSeeker](t *testing.T, content S, offset int64) S {
+	t.Helper()
+	_, err := content.Seek(offset, io.SeekStart)
+	require.NoError(t, err)
+	return content
+}
+
+func TestSendFileTakesEveryKindOfReader(t *testing.T) {
+	t.Parallel()
+	data := random(200_000)
+	readers := []struct {
+		name    string
+		content func(*testing.T) io.Reader
+		want    []byte
+	}{
+		{"file", func(t *testing.T) io.Reader { return fileOf(t, data) }, data},
+		{"file from where it stands", func(t *testing.T) io.Reader { return at(t, fileOf(t, data), 1234) }, data[1234:]},
+		{"bytes.Reader", func(*testing.T) io.Reader { return bytes.NewReader(data) }, data},
+		{"bytes.Reader from where it stands", func(t *testing.T) io.Reader { return at(t, bytes.NewReader(data), 199_999) }, data[199_999:]},
+		{"strings.Reader", func(*testing.T) io.Reader { return strings.NewReader(string(data)) }, data},
+		{"bytes.Buffer", func(*testing.T) io.Reader { return bytes.NewBuffer(bytes.Clone(data)) }, data},
+		{"plain reader", func(*testing.T) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
+		{"pipe", func(t *testing.T) io.Reader { return pipeOf(t, data) }, data},
+		{"section of a file", func(t *testing.T) io.Reader { return io.NewSectionReader(fileOf(t, data), 50, 1000) }, data[50:1050]},
+		{"one byte at a time", func(*testing.T) io.Reader {
+			return sized(iotest.OneByteReader(bytes.NewReader(data[:3000])), 3000)
+		}, data[:3000]},
+		{"the end with the last byte", func(*testing.T) io.Reader {
+			return sized(iotest.DataErrReader(bytes.NewReader(data)), len(data))
+		}, data},
+		{"a byte", func(*testing.T) io.Reader { return strings.NewReader("\x00") }, []byte{0}},
+	}
+	for _, tt := range readers {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inBothPlaces(t, func(t *testing.T, p *place) {
+				require.NoError(t, p.client.SendFile(t.Context(), p.chat, "photo.jpg", tt.content(t)))
+				uploaded := p.market.Uploaded(p.chat)
+				require.Len(t, uploaded, 1)
+				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data), "byte for byte")
+				assert.Equal(t, "photo.jpg", uploaded[0].Name)
+				assert.Equal(t, "image/jpeg", uploaded[0].ContentType)
+				require.Len(t, p.wire.seen, 1)
+				assert.Greater(t, p.wire.seen[0], int64(len(tt.want)), "net/http holds the body to it")
+			})
+		})
+	}
+}
+
+// sized is a reader that tells its length and nothing else.
+func sized(content io.Reader, n int) io.Reader {
+	return struct {
+		io.Reader
+		lengther
+	}{content, lengther(n)}
+}
+
+func TestAFileOfExactlyTheLimitPasses(t *testing.T) {
+	t.Parallel()
+	data := random(chats.MaxFileSize)
+	inBothPlaces(t, func(t *testing.T, p *place) {
+		require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.bin", bytes.NewReader(data)))
+		require.NoError(t, p.client.SendFile(t.Context(), p.chat, "b.bin", io.MultiReader(bytes.NewReader(data))))
+		for _, uploaded := range p.market.Uploaded(p.chat) {
+			assert.True(t, bytes.Equal(data, uploaded.Data))
+			assert.Equal(t, "application/octet-stream", uploaded.ContentType)
+		}
+		assert.Len(t, p.market.Uploaded(p.chat), 2)
+	})
+}
+
+func TestNamesOfFilesSurvive(t *testing.T) {
+	t.Parallel()
+	names := []string{
+		"фото заказа.jpg", `"quoted" 'name'.jpg`, "semi;colon=equals, comma.jpg", " spaces  inside .jpg ", "👍.png", "no extension",
+		"percent%22%0A.jpg", ".hidden", "a", "..jpg", strings.Repeat("длинное ", 30) + ".pdf", "rtl\u202e.jpg",
+	}
+	inBothPlaces(t, func(t *testing.T, p *place) {
+		var got []string
+		for _, name := range names {
+			require.NoError(t, p.client.SendFile(t.Context(), p.chat, name, strings.NewReader("content")), name)
+		}
+		for _, uploaded := range p.market.Uploaded(p.chat) {
+			got = append(got, uploaded.Name)
+			assert.Equal(t, "content", string(uploaded.Data))
+		}
+		assert.Equal(t, names, got)
+	})
+}
+
+func TestAReaderAtItsEndIsEmpty(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, chats.WithHTTPClient(unreachable(t)))
+	for _, content := range []io.Reader{
+		at(t, strings.NewReader("content"), 7), at(t, strings.NewReader("content"), 99), fileOf(t, nil), new(bytes.Buffer),
+	} {
+		err := s.client.SendFile(t.Context(), s.chat, "a.jpg", content)
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		assert.Contains(t, err.Error(), "is empty")
+	}
+}
+
+var errDisk = errors.New("the disk is gone")
+
+func TestAReaderThatFailsPostsNothing(t *testing.T) {
+	t.Parallel()
+	half := func() io.Reader { return io.MultiReader(bytes.NewReader(random(100_000)), iotest.ErrReader(errDisk)) }
+	tests := []struct {
+		name     string
+		content  func() io.Reader
+		want     error
+		requests int
+	}{
+		{"midway", func() io.Reader { return sized(half(), 200_000) }, errDisk, 1},
+		{"midway, a seeker", func() io.Reader { return &brokenSeeker{Reader: *bytes.NewReader(random(200_000)), after: 100_000} }, errDisk, 1},
+		{"at once", func() io.Reader { return sized(iotest.ErrReader(errDisk), 200_000) }, errDisk, 1},
+		{"at its last byte", func() io.Reader { return sized(half(), 100_001) }, errDisk, 1},
+		{"while its size is found out", half, errDisk, 0},
+		{"shorter than measured", func() io.Reader { return sized(strings.NewReader("seven b"), 10) }, io.ErrUnexpectedEOF, 1},
+		{"empty after all", func() io.Reader { return sized(strings.NewReader(""), 10) }, io.ErrUnexpectedEOF, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inBothPlaces(t, func(t *testing.T, p *place) {
+				err := p.client.SendFile(t.Context(), p.chat, "a.bin", tt.content())
+				require.ErrorIs(t, err, tt.want)
+				require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+				assert.Contains(t, err.Error(), "reading the file")
+				assert.Len(t, p.wire.seen, tt.requests, "broken off, and not repeated")
+				assert.Empty(t, p.market.Messages(p.chat))
+				var e *chats.Error
+				assert.Equal(t, tt.requests > 0, errors.As(err, &e))
+				require.NoError(t, p.client.SendText(t.Context(), p.chat, "Фото не читается"), "the connection is of use")
+			})
+		})
+	}
+}
+
+type brokenSeeker struct {
+	bytes.Reader
+	after int
+}
+
+func (b *brokenSeeker) Read(p []byte) (int, error) {
+	if b.after == 0 {
+		return 0, errDisk
+	}
+	n, err := b.Reader.Read(p[:min(len(p), b.after)])
+	b.after -= n
+	return n, err
+}
+
+func TestAReaderLongerThanMeasuredIsSentAsMeasured(t *testing.T) {
+	t.Parallel()
+	inBothPlaces(t, func(t *testing.T, p *place) {
+		require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.log", sized(strings.NewReader("measured, and what was written since"), 8)))
+		assert.Equal(t, "measured", string(p.market.Uploaded(p.chat)[0].Data))
+	})
+}
+
+func TestARewoundFileArrivesWhole(t *testing.T) {
+	t.Parallel()
+	data := random(300_000)
+	tests := []struct {
+		name    string
+		content func(*testing.T) io.Reader
+		want    []byte
+	}{
+		{"file", func(t *testing.T) io.Reader { return fileOf(t, data) }, data},
+		{"file from where it stood", func(t *testing.T) io.Reader { return at(t, fileOf(t, data), 5000) }, data[5000:]},
+		{"bytes.Reader from where it stood", func(t *testing.T) io.Reader { return at(t, bytes.NewReader(data), 1) }, data[1:]},
+		{"of unknown size, held in memory", func(*testing.T) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inBothPlaces(t, func(t *testing.T, p *place) {
+				p.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel(), chatstest.RateLimitedParallel())
+				require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.bin", tt.content(t)))
+				uploaded := p.market.Uploaded(p.chat)
+				require.Len(t, uploaded, 1)
+				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data))
+				assert.Len(t, p.wire.seen, 3)
+				assert.Equal(t, p.wire.seen[0], p.wire.seen[2])
+			})
+		})
+	}
+}
+
+func TestAReaderThatCannotBeRewoundIsSentOnce(t *testing.T) {
+	t.Parallel()
+	inBothPlaces(t, func(t *testing.T, p *place) {
+		p.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
+		err := p.client.SendFile(t.Context(), p.chat, "a.bin", bytes.NewBuffer(random(1000)))
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Len(t, p.wire.seen, 1)
+		assert.Empty(t, p.market.Messages(p.chat))
+	})
+}
+
+// A reader that was not touched is as good as new.
+func TestAReaderThatWasNotTouchedIsSentAgain(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	s.market.Fail(chats.OpSendFileToChat, chatstest.Refused(), chatstest.Refused())
+	require.NoError(t, s.client.SendFile(t.Context(), s.chat, "a.txt", bytes.NewBufferString("content")))
+	assert.Equal(t, 1, s.posted())
+}
+
+// paced is a reader that takes its time, and reports whoever reads it too late.
+type paced struct {
+	t     *testing.T
+	wait  func()
+	reads int
+	over  bool // written by the test, without a lock: the race detector looks on
+}
+
+func (p *paced) Len() int { return chats.MaxFileSize }
+
+func (p *paced) Read(b []byte) (int, error) {
+	if p.over {
+		p.t.Error("the reader is read after SendFile has returned")
+	}
+	p.reads++
+	p.wait()
+	return min(1024, len(b)), nil
+}
+
+func TestNobodyReadsTheFileAfterSendFileHasReturned(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		client := connect(t, market, chats.WithRetry(chats.RetryPolicy{AttemptTimeout: 10500 * time.Millisecond}))
+		chat := market.AddChat(chats.Chat{})
+		content := &paced{t: t, wait: func() { <-time.After(time.Second) }}
+		began := time.Now()
+		err := client.SendFile(t.Context(), chat, "a.bin", content)
+		content.over = true
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.LessOrEqual(t, time.Since(began), 11*time.Second, "the read that was under way is waited for, and no more")
+		reads := content.reads
+		<-time.After(time.Hour)
+		assert.Equal(t, reads, content.reads)
+		assert.Empty(t, market.Messages(chat))
+	})
+}
+
+// On a socket net/http gives up on an attempt while its writer still reads the body.
+func TestNobodyReadsTheFileAfterSendFileHasReturnedOnASocket(t *testing.T) {
+	t.Parallel()
+	server := chatstest.NewServer(t)
+	var attempt context.Context
+	transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+		attempt = req.Context() //nolint:fatcontext // the test waits for its end
+		return server.Transport().RoundTrip(req)
+	})
+	client := server.Client(chats.WithHTTPClient(&http.Client{Transport: transport}),
+		chats.WithRetry(chats.RetryPolicy{AttemptTimeout: 50 * time.Millisecond}))
+	content := &paced{t: t}
+	content.wait = func() {
+		if content.reads > 3 {
+			<-attempt.Done()
+		}
+	}
+	err := client.SendFile(t.Context(), server.AddChat(chats.Chat{}), "a.bin", content)
+	content.over = true
+	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+	assert.Greater(t, content.reads, 3)
+}
+
+// What tells its size is not held in memory: of what is not read yet by the transport
+// nothing has been read from the caller's reader.
+func TestAFileIsStreamed(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	given := 0
+	content := sized(readerFunc(func(p []byte) (int, error) {
+		given += len(p)
+		return len(p), nil
+	}), chats.MaxFileSize)
+	transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+		assert.Zero(t, given)
+		taken := 0
+		buf := make([]byte, 1000)
+		for {
+			n, err := req.Body.Read(buf)
+			taken += n
+			if !assert.LessOrEqual(t, given, taken) || err != nil {
+				break
+			}
+		}
+		assert.EqualValues(t, req.ContentLength, taken, "the exact length")
+		assert.Equal(t, chats.MaxFileSize, given)
+		return respond(req, http.StatusOK, `{"status":"OK"}`), nil
+	})
+	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: transport}))
+	require.NoError(t, client.SendFile(t.Context(), 1, "a.bin", content))
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

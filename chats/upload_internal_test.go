@@ -1,0 +1,121 @@
+package chats
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var errSeek = errors.New("the tape is torn")
+
+// tape is a seeker that fails at the n-th Seek, n from 1.
+type tape struct {
+	*strings.Reader
+	seeks, failsAt int
+}
+
+func (s *tape) Seek(offset int64, whence int) (int64, error) {
+	if s.seeks++; s.seeks == s.failsAt {
+		return 0, errSeek
+	}
+	return s.Reader.Seek(offset, whence)
+}
+
+func TestASeekerThatFails(t *testing.T) {
+	t.Parallel()
+	for failsAt, want := range map[int]string{2: "measuring the file", 3: "measuring the file", 4: "rewinding the file"} {
+		u, err := newUpload("a.txt", &tape{strings.NewReader("content"), 0, failsAt})
+		if err == nil {
+			readBodyOf(t, u)
+			_, err = u.open()
+		}
+		require.ErrorIs(t, err, errSeek)
+		assert.Contains(t, err.Error(), want)
+	}
+	// One that cannot even tell where it stands is none.
+	u, err := newUpload("a.txt", &tape{strings.NewReader("content"), 0, 1})
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, u.size)
+	assert.Nil(t, u.seeker)
+}
+
+func readBodyOf(t *testing.T, u *upload) string {
+	t.Helper()
+	body, err := u.open()
+	require.NoError(t, err)
+	defer func() { _ = body.Close() }()
+	all, err := io.ReadAll(body)
+	require.NoError(t, err)
+	return string(all)
+}
+
+func TestABodyThatWasReplacedOrStoppedReadsNothing(t *testing.T) {
+	t.Parallel()
+	u, err := newUpload("a.txt", strings.NewReader("content"))
+	require.NoError(t, err)
+	before, err := u.open()
+	require.NoError(t, err)
+	whole := readBodyOf(t, u)
+	assert.Contains(t, whole, "\r\n\r\ncontent\r\n--")
+	_, err = before.Read(make([]byte, 1))
+	require.ErrorIs(t, err, errAttemptOver)
+
+	now, err := u.open()
+	require.NoError(t, err)
+	require.NoError(t, u.stop())
+	_, err = now.Read(make([]byte, 1))
+	require.ErrorIs(t, err, errAttemptOver)
+	assert.Equal(t, whole, readBodyOf(t, u), "the next attempt sends the same")
+}
+
+func TestAReaderThatCannotBeRewoundOpensUntilItIsTouched(t *testing.T) {
+	t.Parallel()
+	u, err := newUpload("a.txt", bytes.NewBufferString("content"))
+	require.NoError(t, err)
+	for range 3 {
+		body, err := u.open()
+		require.NoError(t, err)
+		_, err = body.Read(make([]byte, 10)) // of the form's head
+		require.NoError(t, err)
+		assert.True(t, u.rewindable())
+	}
+	readBodyOf(t, u)
+	assert.False(t, u.rewindable())
+	_, err = u.open()
+	require.ErrorIs(t, err, errNotRewindable)
+}
+
+// A reader that failed once is no reason to believe that the next attempt, which it
+// survived, posted nothing.
+func TestAFailureIsOfItsAttemptAlone(t *testing.T) {
+	t.Parallel()
+	failing := &onceBroken{Reader: strings.NewReader("content")}
+	u, err := newUpload("a.txt", failing)
+	require.NoError(t, err)
+	body, err := u.open()
+	require.NoError(t, err)
+	_, err = io.ReadAll(body)
+	require.ErrorIs(t, err, errSeek)
+	require.ErrorIs(t, u.stop(), errSeek)
+
+	assert.Contains(t, readBodyOf(t, u), "content")
+	require.NoError(t, u.stop())
+}
+
+type onceBroken struct {
+	*strings.Reader
+	broken bool
+}
+
+func (o *onceBroken) Read(p []byte) (int, error) {
+	if !o.broken {
+		o.broken = true
+		return 0, errSeek
+	}
+	return o.Reader.Read(p)
+}
