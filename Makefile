@@ -9,6 +9,8 @@ OASDIFF_VERSION := v1.35.0
 
 BIN := $(CURDIR)/.bin
 UPSTREAM ?= ../shared/upstream/chats.yaml
+# The vendor's contract of the notifications, if it lies beside the other one.
+NOTIFICATIONS ?= $(wildcard $(dir $(UPSTREAM))notifications.yaml)
 FUZZTIME ?= 1m
 COVERAGE := 95
 
@@ -71,8 +73,10 @@ lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## golangci-lint (the first 
 	$< run ./...
 
 .PHONY: drift
-drift: ## compares the contract with the vendor's, UPSTREAM=path
-	api/drift.sh openapi.yaml "$(UPSTREAM)" $(OASDIFF_VERSION)
+drift: ## compares the contracts with the vendor's, UPSTREAM=path NOTIFICATIONS=path
+	@api/drift.sh openapi.yaml "$(UPSTREAM)" $(OASDIFF_VERSION)
+	@[ -z "$(NOTIFICATIONS)" ] || api/drift-notifications.sh api/notifications.yaml "$(NOTIFICATIONS)" $(OASDIFF_VERSION)
+	@[ -n "$(NOTIFICATIONS)" ] || echo "the notifications were not compared: pass the vendor's file as NOTIFICATIONS=path"
 
 .PHONY: deps
 deps: ## what a program that imports chats links

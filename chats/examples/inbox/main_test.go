@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// asProgram makes the test's own binary run as the program.
+const asProgram = "INBOX_EXAMPLE_RUN_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestTheDemoGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	require.NoError(t, demo(t.Context(), &out))
+	for _, text := range []string{"субботу?", "[sticker]", "Спасибо!", "Вы ещё здесь?", "после двух"} {
+		assert.Equal(t, 1, strings.Count(out.String(), text), out.String())
+	}
+}
+
+// program is a process that prints what it handles.
+type program struct {
+	cmd *exec.Cmd
+
+	mu    sync.Mutex
+	lines []string
+}
+
+func start(t *testing.T, server *chatstest.Server, database string, args ...string) *program {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	p := &program{cmd: exec.Command(self, append([]string{"-every", "100ms"}, args...)...)}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1", "DATABASE_URL="+database,
+		"YANDEX_MARKET_API_KEY="+server.Key(),
+		fmt.Sprintf("YANDEX_MARKET_BUSINESS_ID=%d", server.Business()),
+		"YANDEX_MARKET_BASE_URL="+server.URL)
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(p.kill)
+	go func() {
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			p.mu.Lock()
+			p.lines = append(p.lines, scanner.Text())
+			p.mu.Unlock()
+		}
+	}()
+	return p
+}
+
+func (p *program) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// printed counts the lines that end so.
+func (p *program) printed(text string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.lines {
+		if strings.HasSuffix(line, ": "+text) {
+			n++
+		}
+	}
+	return n
+}
+
+func printedBy(programs []*program, text string) (n int) {
+	for _, p := range programs {
+		n += p.printed(text)
+	}
+	return n
+}
+
+// A shop's program is killed again and again while a buyer writes. Every message is
+// printed, in order, and no message whose successor was printed comes again.
+func killedAgainAndAgain(t *testing.T, copies int, database string, args ...string) {
+	t.Helper()
+	server := chatstest.NewServer(t, chatstest.WithParallelLimit(0))
+	chat := server.AddChat(chats.Chat{})
+	var all []*program
+	begin := func() {
+		for range copies {
+			all = append(all, start(t, server, database, args...))
+		}
+	}
+	begin()
+	// The first start delivers what is written after it has begun to follow.
+	require.Eventually(t, func() bool { return server.Calls(chats.OpGetChats) >= 3 }, 20*time.Second, 10*time.Millisecond)
+	for round := range 4 {
+		for i := range 3 {
+			text := fmt.Sprintf("message %d.%d", round, i)
+			server.CustomerSays(chat, text)
+			require.Eventually(t, func() bool { return printedBy(all, text) > 0 }, 20*time.Second, 10*time.Millisecond, text)
+		}
+		for _, p := range all {
+			p.kill() // -9
+		}
+		server.CustomerSays(chat, fmt.Sprintf("while nobody ran, %d", round))
+		begin()
+	}
+	last := "while nobody ran, 3"
+	require.Eventually(t, func() bool { return printedBy(all, last) > 0 }, 20*time.Second, 10*time.Millisecond)
+	for round := range 4 {
+		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("message %d.0", round)))
+		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("message %d.1", round)))
+		assert.LessOrEqual(t, printedBy(all, fmt.Sprintf("message %d.2", round)), 2, "it may have been killed before the commit")
+		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("while nobody ran, %d", round)))
+	}
+}
+
+func TestKilledOnSQLite(t *testing.T) {
+	t.Parallel()
+	killedAgainAndAgain(t, 1, "", "-db", filepath.Join(t.TempDir(), "inbox.db"))
+}
+
+func TestKilledOnPostgreSQLWithAStandBy(t *testing.T) {
+	if os.Getenv("DATABASE_URL") == "" {
+		t.Skip("PostgreSQL is left out: set DATABASE_URL, or run it by ../../inbox/sqlstore/sqltest/postgres.sh go test ./...")
+	}
+	t.Parallel()
+	killedAgainAndAgain(t, 2, os.Getenv("DATABASE_URL"))
+}
+
+func TestTheEnvironmentIsChecked(t *testing.T) {
+	t.Parallel()
+	_, err := newClient(func(string) string { return "mine" })
+	assert.ErrorContains(t, err, "YANDEX_MARKET_BUSINESS_ID")
+}
