@@ -39,6 +39,22 @@ cover: ## coverage of the library by its own tests
 	@go tool cover -func=cover.out | awk '/^total:/ {sub("%","",$$3); print "coverage of chats: " $$3 "%"; \
 		if ($$3 + 0 < $(COVERAGE)) {print "less than $(COVERAGE)%: see go tool cover -html=cover.out"; exit 1}}'
 
+.PHONY: chaos
+chaos: ## the random mixes of faults, longer
+	go test ./chats -run '^TestChaos' -v -chaos.calls 10000 -chaos.seeds 8
+
+BENCHTIME ?= 3s
+BENCHCOUNT ?= 3
+
+.PHONY: bench
+bench: ## the figures of chats/BENCHMARKS.md, as a table at the end
+	go test -run '^$$' -bench './(ours|baseline)$$' -benchtime 0.2s -count 3 ./chats/internal/bench
+	go test -run '^$$' -bench './(ratio|heap)$$' -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./chats/internal/bench
+
+.PHONY: live
+live: ## holds the real Market against the contract: YANDEX_MARKET_API_KEY, YANDEX_MARKET_BUSINESS_ID
+	go test -tags live -count 1 -v -run '^TestLive$$' ./chats
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each
 	@for pkg in $$(go list ./...); do \
@@ -63,6 +79,7 @@ fmt: ## fails on files that gofmt would change
 .PHONY: vet
 vet:
 	go vet ./...
+	go vet -tags live ./chats
 
 $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
