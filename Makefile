@@ -10,7 +10,7 @@ OASDIFF_VERSION := v1.35.0
 BIN := $(CURDIR)/.bin
 UPSTREAM ?= ../shared/upstream/chats.yaml
 # The vendor's contract of the notifications, if it lies beside the other one.
-NOTIFICATIONS ?= $(wildcard $(dir $(UPSTREAM))notifications.yaml)
+UPSTREAM_NOTIFICATIONS ?= $(wildcard $(dir $(UPSTREAM))notifications.yaml)
 FUZZTIME ?= 1m
 COVERAGE := 95
 
@@ -90,10 +90,10 @@ lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## golangci-lint (the first 
 	$< run ./...
 
 .PHONY: drift
-drift: ## compares the contracts with the vendor's, UPSTREAM=path NOTIFICATIONS=path
+drift: ## compares the contracts with the vendor's, UPSTREAM=path UPSTREAM_NOTIFICATIONS=path
 	@api/drift.sh openapi.yaml "$(UPSTREAM)" $(OASDIFF_VERSION)
-	@[ -z "$(NOTIFICATIONS)" ] || api/drift-notifications.sh api/notifications.yaml "$(NOTIFICATIONS)" $(OASDIFF_VERSION)
-	@[ -n "$(NOTIFICATIONS)" ] || echo "the notifications were not compared: pass the vendor's file as NOTIFICATIONS=path"
+	@[ -z "$(UPSTREAM_NOTIFICATIONS)" ] || api/drift-notifications.sh api/notifications.yaml "$(UPSTREAM_NOTIFICATIONS)" $(OASDIFF_VERSION)
+	@[ -n "$(UPSTREAM_NOTIFICATIONS)" ] || echo "the notifications were not compared: pass the vendor's file as UPSTREAM_NOTIFICATIONS=path"
 
 .PHONY: deps
 deps: ## what a program that imports chats links

@@ -26,6 +26,13 @@ var (
 
 const chaosPerChat = 20 // so that the histories stay short
 
+func chaosChats() int {
+	if underRace {
+		return *chaosCalls / chaosPerChat / 10
+	}
+	return *chaosCalls / chaosPerChat
+}
+
 // mix draws from all faults, once in three calls.
 func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 	within := func(d time.Duration) time.Duration { return rand.N(d) }
@@ -81,7 +88,7 @@ func chaos(
 				stories := make(map[chats.ChatID][]sending)
 				var mu sync.Mutex
 				s.market.FailFunc(mix(rand.New(rand.NewPCG(seed, 0))))
-				for range *chaosCalls / chaosPerChat {
+				for range chaosChats() {
 					chat := s.market.AddChat(chats.Chat{})
 					all.Go(func() {
 						story := write(s, chat, send)

@@ -184,6 +184,12 @@ var err error
 
 func answerAll(context.Context, *chats.Client) error { return nil }
 
+var (
+	queue interface{ Put(chats.ChatID) }
+	crm   interface{ Save(context.Context, chats.Chat, chats.Message) error }
+	db    *sql.DB
+)
+
 func task(
 	ctx context.Context, client *chats.Client, business chats.BusinessID, key string,
 	chatID chats.ChatID, orderID chats.OrderID, last chats.MessageID,
@@ -195,7 +201,9 @@ func task(
 var readmeImports = map[string]string{
 	"chats": "github.com/ymchats/ymchats-go/chats", "chatstest": "github.com/ymchats/ymchats-go/chats/chatstest",
 	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "os": "os",
-	"slog": "log/slog", "testing": "testing", "tls": "crypto/tls",
+	"slog": "log/slog", "sql": "database/sql", "testing": "testing", "time": "time", "tls": "crypto/tls",
+	"notify": "github.com/ymchats/ymchats-go/chats/notify", "inbox": "github.com/ymchats/ymchats-go/chats/inbox",
+	"sqlstore": "github.com/ymchats/ymchats-go/chats/inbox/sqlstore",
 }
 
 // readmeProgram makes a piece of Go a whole file.

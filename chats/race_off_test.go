@@ -1,0 +1,5 @@
+//go:build !race
+
+package chats_test
+
+const underRace = false
