@@ -6,6 +6,8 @@ SHELL := bash
 
 GOLANGCI_LINT_VERSION := v2.15.0
 OASDIFF_VERSION := v1.35.0
+ACTIONLINT_VERSION := v1.7.12
+GOVULNCHECK_VERSION := v1.9.0
 
 BIN := $(CURDIR)/.bin
 UPSTREAM ?= ../shared/upstream/chats.yaml
@@ -34,10 +36,10 @@ race: ## the tests with the race detector, in random order
 	go test -race -shuffle=on ./...
 
 .PHONY: cover
-cover: ## coverage of the library by its own tests
-	go test -race -shuffle=on -coverprofile=cover.out ./chats
-	@go tool cover -func=cover.out | awk '/^total:/ {sub("%","",$$3); print "coverage of chats: " $$3 "%"; \
-		if ($$3 + 0 < $(COVERAGE)) {print "less than $(COVERAGE)%: see go tool cover -html=cover.out"; exit 1}}'
+cover: ## the same as race, with every package's coverage by its own tests
+	@go test -race -shuffle=on -cover ./... | tee cover.out
+	@awk '$$2 ~ /\/chats$$/ {sub("%","",$$5); if ($$5 + 0 < $(COVERAGE)) {print "chats: less than $(COVERAGE)%"; exit 1}; found = 1} \
+		END {if (!found) {print "no coverage of chats was told"; exit 1}}' cover.out
 
 .PHONY: chaos
 chaos: ## the random mixes of faults, longer
@@ -101,7 +103,28 @@ deps: ## what a program that imports chats links
 
 .PHONY: nested
 nested: ## vet and test the nested modules
-	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet ./... && go test ./...); done
+	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet -mod=readonly ./... && go test -mod=readonly ./...); done
+
+.PHONY: databases
+databases: ## the nested modules' tests on PostgreSQL, too; installs it where it may
+	@for dir in $(NESTED); do if grep -q jackc/pgx $$dir/go.mod; then echo "== $$dir"; \
+		(cd $$dir && $(CURDIR)/chats/inbox/sqlstore/sqltest/postgres.sh go test -mod=readonly ./...); fi; done
+
+.PHONY: api
+api: ## the exported API of every public package, into api/exported
+	api/exported.sh write
+
+.PHONY: api-check
+api-check: ## fails when the exported API has changed unnoticed
+	api/exported.sh check
+
+.PHONY: workflows
+workflows: ## checks the hosted workflows
+	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
+.PHONY: vulns
+vulns: ## known vulnerabilities; asks the Go vulnerability database
+	@for dir in . $(NESTED); do echo "== $$dir"; (cd $$dir && go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...); done
 
 .PHONY: check
-check: fmt vet lint generate-check deps cover race nested demo ## every offline guard
+check: fmt vet lint generate-check deps api-check workflows cover nested demo ## every offline guard

@@ -202,6 +202,23 @@ func TestALateFailureIsTriedAgain(t *testing.T) {
 	})
 }
 
+func TestEventsUnderWayTakeNoRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shop := blocking{outcome: make(chan error, 1)}
+		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 1))
+		shop.outcome <- nil
+		post(t, handler, with("messageId", "1"))
+		var second sync.WaitGroup
+		second.Go(func() { post(t, handler, with("messageId", "2")) })
+		synctest.Wait()
+		assert.Equal(t, http.StatusOK, post(t, handler, with("messageId", "1")).status)
+		assert.Equal(t, 2, shop.calls)
+		shop.outcome <- nil
+		second.Wait()
+	})
+}
+
 // Events under way are not forgotten for want of room.
 func TestManyEventsAtOnceInALittleRoom(t *testing.T) {
 	t.Parallel()

@@ -36,14 +36,14 @@ func TestEveryMessageIsPrintedOnceAndTheStickerComesAlong(t *testing.T) {
 	})
 }
 
-func TestAChatThatCannotBeReadIsToldAndReadWithTheNextPush(t *testing.T) {
+func TestAChatThatCannotBeReadIsToldAndReadAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		market.Fail(chats.OpGetChatHistory, chatstest.Status(http.StatusForbidden, ""))
 		var out bytes.Buffer
 		require.NoError(t, story(t.Context(), market, newReader(market.Client(), &out)))
-		assert.Contains(t, out.String(), "cannot be read now")
+		assert.Contains(t, out.String(), "cannot be read, tried again")
 		assert.Contains(t, out.String(), "Спасибо!")
 	})
 }

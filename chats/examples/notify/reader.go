@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/notify"
@@ -70,6 +71,9 @@ func (r *reader) take() map[chats.ChatID]bool {
 	return taken
 }
 
+// again is the pause after a chat could not be read.
+const again = 5 * time.Second
+
 // run reads the chats that were woken, until the context ends.
 func (r *reader) run(ctx context.Context) {
 	for {
@@ -80,7 +84,8 @@ func (r *reader) run(ctx context.Context) {
 		}
 		for id := range r.take() {
 			if err := r.read(ctx, id); err != nil && ctx.Err() == nil {
-				fmt.Fprintf(r.out, "chat %d cannot be read now, the next push tries again: %v\n", id, err)
+				fmt.Fprintf(r.out, "chat %d cannot be read, tried again in %s: %v\n", id, again, err)
+				time.AfterFunc(again, func() { r.wake(id) })
 			}
 		}
 	}
