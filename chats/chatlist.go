@@ -100,7 +100,9 @@ func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
 	return toChat(result), nil
 }
 
-func (c *Client) base() string { return c.config.base.String() }
+// base ends with a slash: without it the builders of gen would take the last part of
+// a path for a file's name, and replace it.
+func (c *Client) base() string { return c.config.base.String() + "/" }
 
 // optional leaves a query parameter out where it is empty.
 func optional(value string) *string {

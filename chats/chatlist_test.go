@@ -57,7 +57,7 @@ func TestChatsGivesEachOnceThoughPagesShift(t *testing.T) {
 			market := chatstest.NewMarket(w.options...)
 			came := &received{next: market.Transport()}
 			client := market.Client(through(t, came))
-			var all []chats.ChatID
+			all := make([]chats.ChatID, 0, 45)
 			for range 45 {
 				all = append(all, market.AddChat(chats.Chat{}))
 			}

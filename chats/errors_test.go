@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -78,7 +79,7 @@ func errorBodies(key string) []struct {
 func TestTheStatusDecidesAndTheBodyExplains(t *testing.T) {
 	t.Parallel()
 	for _, status := range errorStatuses {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, once)
 			for _, body := range errorBodies(s.market.Key()) {

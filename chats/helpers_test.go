@@ -41,7 +41,7 @@ func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return
 // respond makes an answer, in the way of a server that says nothing of limits.
 func respond(req *http.Request, status int, body string) *http.Response {
 	return &http.Response{
-		Status: fmt.Sprint(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
 		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -167,7 +168,7 @@ func TestAGrowingListingIsNoLoop(t *testing.T) {
 	t.Parallel()
 	var guard tokenGuard
 	for n := range 100_000 {
-		require.NoError(t, guard.check(fmt.Sprint(n), 1))
+		require.NoError(t, guard.check(strconv.Itoa(n), 1))
 	}
 	require.NoError(t, guard.check("", 0))
 }
@@ -196,7 +197,7 @@ func TestEmptyPagesInARowAreBounded(t *testing.T) {
 	t.Parallel()
 	var guard tokenGuard
 	n := 0
-	token := func() string { n++; return fmt.Sprint(n) }
+	token := func() string { n++; return strconv.Itoa(n) }
 	for range 3 {
 		for range maxEmptyPages - 1 {
 			require.NoError(t, guard.check(token(), 0))

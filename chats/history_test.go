@@ -2,6 +2,7 @@ package chats_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -260,7 +261,8 @@ func TestAPanicInTheLoopLeavesNothingEither(t *testing.T) {
 		client := connect(t, market)
 		chat := talk(market, 350)
 		assert.PanicsWithValue(t, "in the loop", func() {
-			for range client.History(t.Context(), chat, 0) {
+			for _, err := range client.History(t.Context(), chat, 0) {
+				require.NoError(t, err)
 				panic("in the loop")
 			}
 		})
@@ -352,7 +354,7 @@ func TestAnOrderThatChangesInTheMiddleIsAnErrorAndNoLoss(t *testing.T) {
 
 func TestTheContextsEndIsTheLastThingYielded(t *testing.T) {
 	t.Parallel()
-	reason := fmt.Errorf("the shop closes")
+	reason := errors.New("the shop closes")
 	tests := []struct {
 		name  string
 		when  int // the item at which it ends; 0: while the first page is fetched

@@ -218,7 +218,7 @@ func TestTheWordsAreThoseOfTheContract(t *testing.T) {
 
 func assertWords[T ~string](t *testing.T, schema string, known func(T) bool, constants ...T) {
 	t.Helper()
-	var words []string
+	words := make([]string, 0, len(constants))
 	for _, c := range constants {
 		words = append(words, string(c))
 		assert.True(t, known(c), c)

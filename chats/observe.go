@@ -26,8 +26,11 @@ func (c *Client) observe(next handler) handler {
 		if call.attempts == before {
 			return a, err
 		}
-		if a != nil && a.ok() && call.decode != nil {
-			a.decodeErr = call.decode(a)
+		if a != nil && a.ok() {
+			a.decodeErr = a.bodyErr
+			if call.decode != nil {
+				a.decodeErr = call.decode(a)
+			}
 		}
 		if c.config.hook != nil || c.config.logger.Enabled(ctx, slog.LevelDebug) {
 			c.report(ctx, call, a, err)

@@ -67,7 +67,8 @@ func WithHTTPClient(client *http.Client) Option {
 		if client == nil {
 			return badArgument("HTTP client", "is nil")
 		}
-		c.client = client
+		own := *client
+		c.client = &own
 		return nil
 	}
 }

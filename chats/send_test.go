@@ -53,7 +53,7 @@ func TestSendTextPostsTheTextAsItIs(t *testing.T) {
 	req, body := log.last(t)
 	assert.JSONEq(t, `{"message":"null"}`, body)
 	assert.Equal(t, fmt.Sprintf("POST /v2/businesses/1234567/chats/message?chatId=%d", chat), req.Method+" "+req.URL.RequestURI())
-	posted := []string{}
+	posted := make([]string, 0, len(texts))
 	for _, m := range market.Messages(chat) {
 		assert.Equal(t, chats.SenderPartner, m.Sender)
 		posted = append(posted, m.Text)

@@ -177,7 +177,7 @@ func TestAServersRefusalIsNoInvalidArgument(t *testing.T) {
 	s.market.Finish(s.chat)
 	err := s.client.SendText(t.Context(), s.chat, "Ещё один вопрос")
 	require.Error(t, err)
-	assert.NotErrorIs(t, err, chats.ErrInvalidArgument)
-	assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	require.NotErrorIs(t, err, chats.ErrInvalidArgument)
+	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
 	assert.Contains(t, err.Error(), "Chat is closed")
 }

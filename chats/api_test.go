@@ -1,0 +1,194 @@
+package chats_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+func nilParams(chat chats.ChatID) *gen.GetChatParams { return &gen.GetChatParams{ChatID: int64(chat)} }
+
+// apiCall makes the operation's plainest call through the generated client.
+func (s *shop) apiCall(ctx context.Context, op chats.Operation) (status int, err error) {
+	api, business, chat := s.client.API(), int64(s.market.Business()), int64(s.chat)
+	var resp interface{ StatusCode() int }
+	switch op {
+	case chats.OpGetChats:
+		resp, err = api.GetChatsWithResponse(ctx, business, nil, gen.GetChatsRequest{})
+	case chats.OpGetChat:
+		resp, err = api.GetChatWithResponse(ctx, business, nilParams(s.chat))
+	case chats.OpGetChatHistory:
+		resp, err = api.GetChatHistoryWithResponse(ctx, business, &gen.GetChatHistoryParams{ChatID: chat}, gen.GetChatHistoryRequest{})
+	case chats.OpGetChatMessage:
+		resp, err = api.GetChatMessageWithResponse(ctx, business, &gen.GetChatMessageParams{ChatID: chat, MessageID: int64(s.first)})
+	case chats.OpCreateChat:
+		resp, err = api.CreateChatWithResponse(ctx, business, gen.CreateChatRequest{Context: &gen.ChatContext{Type: gen.IdentifiableContextTypeOrder, ID: 100}})
+	case chats.OpSendMessageToChat:
+		resp, err = api.SendMessageToChatWithResponse(ctx, business, &gen.SendMessageToChatParams{ChatID: chat}, gen.SendMessageToChatRequest{Text: "Завтра"})
+	case chats.OpSendFileToChat:
+		form := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\nContent-Type: text/plain\r\n\r\ncontent\r\n--b--\r\n"
+		resp, err = api.SendFileToChatWithBodyWithResponse(ctx, business, &gen.SendFileToChatParams{ChatID: chat}, "multipart/form-data; boundary=b", strings.NewReader(form))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode(), nil
+}
+
+func TestTheGeneratedClientGoesTheSameWay(t *testing.T) {
+	t.Parallel()
+	for _, op := range chats.Operations() {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				log := &wireLog{next: market.Transport()}
+				var seen []chats.Call
+				s := shopOn(t, market, through(t, log), chats.WithIntegration("desk", "1"),
+					chats.WithHook(func(_ context.Context, c chats.Call) { seen = append(seen, c) }))
+
+				status, err := s.apiCall(t.Context(), op)
+				require.NoError(t, err)
+				assert.Equal(t, http.StatusOK, status)
+				req, _ := log.last(t)
+				assert.Equal(t, market.Key(), req.Header.Get("Api-Key"))
+				assert.Equal(t, "desk/1", req.Header.Get("X-Market-Integration"))
+				assert.Contains(t, req.Header.Get("User-Agent"), "ymchats-go/")
+				named, ok := chats.OperationFromContext(req.Context())
+				assert.True(t, ok)
+				assert.Equal(t, op, named)
+				_, told := s.client.Limit(op)
+				assert.True(t, told)
+
+				// The same rules for what is repeated.
+				market.Fail(op, chatstest.RateLimitedParallel(), chatstest.Status(503, envelope))
+				status, err = s.apiCall(t.Context(), op)
+				require.NoError(t, err)
+				want := map[bool]int{true: 503, false: 200}[isSend(op)]
+				assert.Equal(t, want, status)
+				assert.Len(t, seen, map[bool]int{true: 3, false: 4}[isSend(op)])
+
+				// And for the hour.
+				market.Fail(op, chatstest.RateLimitedHourly(time.Now().Add(late)))
+				status, err = s.apiCall(t.Context(), op)
+				require.NoError(t, err)
+				assert.Equal(t, 420, status)
+				_, err = s.apiCall(t.Context(), op)
+				require.ErrorIs(t, err, chats.ErrRateLimited)
+				var e *chats.Error
+				require.ErrorAs(t, err, &e)
+				assert.Zero(t, e.Attempts)
+			})
+		})
+	}
+}
+
+func TestTheGeneratedClientsAnswers(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, once)
+	resp, err := s.client.API().GetChatWithResponse(t.Context(), int64(s.market.Business()), nilParams(s.chat))
+	require.NoError(t, err)
+	require.NotNil(t, resp.JSON200)
+	assert.Equal(t, int64(s.chat), resp.JSON200.Result.ChatID)
+	assert.Equal(t, "200 OK", resp.Status())
+	assert.NotEmpty(t, resp.HTTPResponse.Header.Get("Traceparent"))
+	assert.Contains(t, string(resp.Body), `"chatId"`)
+
+	resp, err = s.client.API().GetChatWithResponse(t.Context(), int64(s.market.Business()), nilParams(5))
+	require.NoError(t, err, "an answer, whatever its status")
+	assert.Equal(t, "404 Not Found", resp.Status())
+	require.NotNil(t, resp.JSON404)
+	assert.Equal(t, "Can't find chat by id: '5'", resp.JSON404.Errors[0].Message)
+
+	// Answers that follow do not write into this one.
+	body := string(resp.Body)
+	for range 10 {
+		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+	}
+	assert.Equal(t, body, string(resp.Body))
+
+	s.market.Fail(chats.OpGetChat, chatstest.DropBefore())
+	_, err = s.client.API().GetChatWithResponse(t.Context(), int64(s.market.Business()), nilParams(s.chat))
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestACutAnswerOfTheGeneratedClientIsAnError(t *testing.T) {
+	t.Parallel()
+	var seen []chats.Call
+	s := newShop(t, once, chats.WithHook(func(_ context.Context, c chats.Call) { seen = append(seen, c) }))
+	s.market.Fail(chats.OpGetChat, chatstest.Truncate(10))
+	_, err := s.apiCall(t.Context(), chats.OpGetChat)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Len(t, seen, 1)
+	require.ErrorIs(t, seen[0].Err, chats.ErrProtocol, "the attempt has failed")
+}
+
+func TestTheGeneratedClientTalksWithTheMarketAlone(t *testing.T) {
+	t.Parallel()
+	edit := func(change func(*url.URL)) gen.RequestEditorFn {
+		return func(_ context.Context, req *http.Request) error {
+			change(req.URL)
+			return nil
+		}
+	}
+	tests := []struct {
+		name   string
+		change func(*url.URL)
+		want   string
+	}{
+		{"another host", func(u *url.URL) { u.Host = "evil.example" }, "the credential goes to https://api.partner.market.yandex.ru:443 only"},
+		{"another port", func(u *url.URL) { u.Host += ":8443" }, "the credential goes to"},
+		{"another scheme", func(u *url.URL) { u.Scheme = "http" }, "the credential goes to"},
+		{"an unknown path", func(u *url.URL) { u.Path = "/v2/businesses/1/offers" }, "is no operation of the chats"},
+		{"a path of its own", func(u *url.URL) { u.Path = "/other" }, "is no operation of the chats"},
+		{"a path that ends early", func(u *url.URL) { u.Path = "/v2/businesses/1" }, "is no operation of the chats"},
+		{"another operation's path", func(u *url.URL) { u.Path = "/v2/businesses/1/chats/history" }, "GET /v2/businesses/1/chats/history is no operation of the chats"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			client := chatstest.NewMarket().Client(chats.WithHTTPClient(unreachable(t)))
+			_, err := client.API().GetChatWithResponse(t.Context(), 1, nilParams(1), edit(tt.change))
+			require.ErrorIs(t, err, chats.ErrInvalidArgument)
+			assert.Contains(t, err.Error(), tt.want)
+		})
+	}
+}
+
+// A body that cannot be sent a second time is sent once.
+func TestTheGeneratedClientsBodyIsRepeatedOnlyWhereItCanBe(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		body func(string) io.Reader
+		want int
+	}{
+		{"it can", func(s string) io.Reader { return bytes.NewBufferString(s) }, 2},
+		{"it cannot", func(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) }, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+			s.market.Fail(chats.OpGetChats, chatstest.Status(500, envelope))
+			resp, err := s.client.API().GetChatsWithBodyWithResponse(t.Context(), int64(s.market.Business()), nil, "application/json", tt.body(`{}`))
+			require.NoError(t, err)
+			assert.Equal(t, map[int]int{2: 200, 1: 500}[tt.want], resp.StatusCode())
+			assert.Equal(t, tt.want, s.market.Calls(chats.OpGetChats))
+		})
+	}
+}

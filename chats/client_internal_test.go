@@ -1,0 +1,182 @@
+package chats
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// ownTransport is a copy of the default transport that trusts a test's server.
+func ownTransport(t *testing.T, server *httptest.Server) *http.Transport {
+	t.Helper()
+	transport, is := defaultTransport().(*http.Transport)
+	require.True(t, is)
+	own := transport.Clone()
+	own.TLSClientConfig.RootCAs = x509.NewCertPool()
+	own.TLSClientConfig.RootCAs.AddCert(server.Certificate())
+	own.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	t.Cleanup(own.CloseIdleConnections)
+	return own
+}
+
+func secureServer(t *testing.T, version uint16) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"status":"OK","result":{"chatId":1}}`))
+	}))
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version}
+	server.Config.SetKeepAlivesEnabled(false)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // a refused handshake is what is tested
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestTheDefaultTransport(t *testing.T) {
+	t.Parallel()
+	transport, is := defaultTransport().(*http.Transport)
+	require.True(t, is)
+	assert.NotSame(t, http.DefaultTransport, transport)
+	assert.NotNil(t, transport.TLSClientConfig.ClientSessionCache)
+	assert.GreaterOrEqual(t, transport.TLSClientConfig.MinVersion, uint16(tls.VersionTLS12))
+	assert.Positive(t, transport.ResponseHeaderTimeout)
+	assert.Positive(t, transport.TLSHandshakeTimeout)
+	assert.Positive(t, transport.MaxResponseHeaderBytes)
+	assert.Nil(t, transport.Proxy, "nothing is read from the environment")
+	assert.False(t, transport.ForceAttemptHTTP2)
+
+	one, err := New(1, APIKey("key"))
+	require.NoError(t, err)
+	two, err := New(2, APIKey("key"))
+	require.NoError(t, err)
+	assert.Same(t, transport, one.config.client.Transport)
+	assert.Same(t, transport, two.config.client.Transport, "the sessions are shared")
+}
+
+// The vendor closes every connection; a call then costs a handshake, and a resumed
+// one costs half.
+func TestTLSSessionsAreResumed(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		server := secureServer(t, version)
+		var resumed []bool
+		transport := ownTransport(t, server)
+		client, err := New(1, APIKey("key"), WithBaseURL(server.URL), WithHTTPClient(&http.Client{Transport: resumption{transport, &resumed}}))
+		require.NoError(t, err)
+		for range 3 {
+			_, err := client.Chat(t.Context(), 1)
+			require.NoError(t, err)
+		}
+		assert.Equal(t, []bool{false, true, true}, resumed)
+	}
+}
+
+type resumption struct {
+	next http.RoundTripper
+	seen *[]bool
+}
+
+func (r resumption) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	if err == nil {
+		*r.seen = append(*r.seen, resp.TLS.DidResume)
+	}
+	return resp, err
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	t.Parallel()
+	server := secureServer(t, tls.VersionTLS11)
+	client, err := New(1, APIKey("key"), WithBaseURL(server.URL), WithRetry(RetryPolicy{MaxAttempts: 1}),
+		WithHTTPClient(&http.Client{Transport: ownTransport(t, server)}))
+	require.NoError(t, err)
+	_, err = client.Chat(t.Context(), 1)
+	require.Error(t, err)
+	assert.Contains(t, err.Error(), "protocol version")
+}
+
+// Hosts that were given as a client without a transport use net/http's own.
+func TestAClientWithoutATransport(t *testing.T) {
+	t.Parallel()
+	client, err := New(1, APIKey("key"), WithHTTPClient(&http.Client{Timeout: time.Minute}))
+	require.NoError(t, err)
+	assert.Equal(t, noLocation{http.DefaultTransport}, client.http.Transport)
+	assert.Nil(t, client.config.client.Transport)
+}
+
+func TestABufferTooLargeIsNotKept(t *testing.T) {
+	t.Parallel()
+	buf, _ := buffers.Get().(*bytes.Buffer)
+	buf.Grow(keepBody + 1)
+	buf.WriteString("of an answer")
+	recycle(buf)
+	assert.Equal(t, "of an answer", buf.String(), "left to the collector")
+	recycle(nil)
+	(*answer)(nil).release()
+}
+
+func TestAnHTTPDateIsReadWithoutItsDay(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2026, 3, 2, 11, 40, 7, 0, time.UTC)
+	for _, text := range []string{
+		"Mon, 02 Mar 2026 11:40:07 GMT", "Fri, 02 Mar 2026 11:40:07 GMT", ",02 Mar 2026 11:40:07 GMT", "понедельник,  02 Mar 2026 11:40:07 GMT ",
+	} {
+		got, read := httpDate(text)
+		assert.True(t, read, text)
+		assert.Equal(t, want, got.UTC(), text)
+	}
+	for _, text := range []string{"", "soon", "02 Mar 2026 11:40:07 GMT", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar 2026 11:40:07 +0300", "1772451607"} {
+		_, read := httpDate(text)
+		assert.False(t, read, text)
+	}
+}
+
+func TestADecodedResultOfAPreparedPage(t *testing.T) {
+	t.Parallel()
+	type page struct{ List []int }
+	for body, want := range map[string]bool{
+		`{"status":"OK","result":{"list":[]}}`: false, `{"status":"OK","result":{"list":[1]}}`: false,
+		`{"status":"OK","result":{"list":null}}`: true, `{"status":"OK","result":{}}`: true, `{"status":"OK"}`: true,
+	} {
+		for _, size := range []int{1, 100} {
+			a := &answer{status: http.StatusOK, body: bytes.NewBufferString(body)}
+			got, err := decode(a, &page{List: make([]int, 0, size)})
+			require.NoError(t, err)
+			assert.Equal(t, want, missing(got.List), body)
+		}
+	}
+	assert.True(t, missing[int](nil))
+	got, err := decode[page](&answer{body: bytes.NewBufferString(`{"status":"OK","result":null}`)}, &page{})
+	require.NoError(t, err)
+	assert.Nil(t, got)
+}
+
+func TestCleanMakesAnyTextFitForAnError(t *testing.T) {
+	t.Parallel()
+	a := &answer{secret: "key"}
+	for in, want := range map[any]string{
+		nil: "", 5.0: "", true: "", "": "", " \t\r\n": "", "a\n\nb": "a b", "a\x00\x1b[2Jb": "a [2Jb",
+		"\u202eab\u2028c\u00a0d": "ab c d", "\xff\xfea": "?a", "my key.": "my [redacted].", "keykey": "[redacted][redacted]",
+	} {
+		assert.Equal(t, want, a.clean(in), "%q", in)
+	}
+}
+
+func TestASequenceOfAnEndedContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	assert.Equal(t, errNoChats, ended(ctx, errNoChats))
+	cancel()
+	assert.Equal(t, errNoChats, ended(ctx, errNoChats), "an error of its own")
+	assert.Equal(t, context.Canceled, ended(ctx, &Error{cause: context.Canceled}))
+}

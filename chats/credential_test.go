@@ -1,0 +1,215 @@
+package chats_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+const aSecret = "ACMA:TopSecretTopSecretTopSecretTopSecretTopS:0badcafe"
+
+// everyCredential makes the four of them from one secret.
+func everyCredential(secret string) map[string]chats.Credential {
+	source := func(context.Context) (string, error) { return secret, nil }
+	return map[string]chats.Credential{
+		"APIKey": chats.APIKey(secret), "APIKeySource": chats.APIKeySource(source),
+		"OAuthToken": chats.OAuthToken(secret), "OAuthTokenSource": chats.OAuthTokenSource(source),
+	}
+}
+
+func TestEveryCredentialOpensTheMarket(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	source := func(secret string) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) { return secret, nil }
+	}
+	tests := []struct {
+		name       string
+		credential chats.Credential
+		want       http.Header // of all three headers
+	}{
+		{"APIKey", chats.APIKey(market.Key()), http.Header{"Api-Key": {market.Key()}}},
+		{"APIKeySource", chats.APIKeySource(source(market.Key())), http.Header{"Api-Key": {market.Key()}}},
+		{"OAuthToken", chats.OAuthToken(market.Token()), http.Header{"Authorization": {"Bearer " + market.Token()}, "X-Business-Id": {"1234567"}}},
+		{"OAuthTokenSource", chats.OAuthTokenSource(source(market.Token())), http.Header{"Authorization": {"Bearer " + market.Token()}, "X-Business-Id": {"1234567"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			log := &wireLog{next: market.Transport()}
+			client, err := chats.New(market.Business(), tt.credential, through(t, log))
+			require.NoError(t, err)
+			readAll(t, client.Chats(t.Context(), chats.Filter{}))
+			req, _ := log.last(t)
+			got := http.Header{}
+			for _, name := range []string{"Api-Key", "Authorization", "X-Business-Id"} {
+				if values, there := req.Header[name]; there {
+					got[name] = values
+				}
+			}
+			assert.Equal(t, tt.want, got)
+		})
+	}
+}
+
+func TestAWrongCredentialIsRefusedByTheMarket(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	for want, credential := range map[error]chats.Credential{
+		chats.ErrUnauthorized: chats.APIKey("ACMA:unknown:1"), chats.ErrForbidden: chats.OAuthToken("expired"),
+	} {
+		client, err := chats.New(market.Business(), credential, through(t, market.Transport()))
+		require.NoError(t, err)
+		_, err = client.Chat(t.Context(), 1)
+		require.ErrorIs(t, err, want)
+	}
+}
+
+func TestTheSourceIsAskedBeforeEveryAttempt(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	asked := 0
+	source := func(ctx context.Context) (string, error) {
+		asked++
+		assert.Equal(t, "of the call", ctx.Value(contextKey{}))
+		key := fmt.Sprint("ACMA:key:", asked)
+		market.SetKey(key) // the one before is revoked
+		return key, nil
+	}
+	client, err := chats.New(market.Business(), chats.APIKeySource(source), through(t, market.Transport()),
+		chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	require.NoError(t, err)
+	assert.Zero(t, asked, "not before it is needed")
+	chat := market.AddChat(chats.Chat{})
+	market.Fail(chats.OpGetChat, chatstest.Status(500, ""), chatstest.Refused())
+	ctx := context.WithValue(t.Context(), contextKey{}, "of the call")
+	_, err = client.Chat(ctx, chat)
+	require.NoError(t, err)
+	assert.Equal(t, 3, asked)
+	require.NoError(t, client.SendText(ctx, chat, "Да"))
+	assert.Equal(t, 4, asked)
+}
+
+type contextKey struct{}
+
+func TestASourceThatFailsSendsNothing(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		secret string
+		err    error
+		want   string
+	}{
+		{"an error", "", errDisk, "the disk is gone"},
+		{"nothing", "", nil, "the credential is empty"},
+		{"a line end", aSecret + "\n", nil, "not printable ASCII"},
+		{"a prefix", "Bearer " + aSecret, nil, "pass the bare key"},
+		{"another script", aSecret + "Ж", nil, "not printable ASCII"},
+	}
+	for _, tt := range tests {
+		source := func(context.Context) (string, error) { return tt.secret, tt.err }
+		for _, credential := range []chats.Credential{chats.APIKeySource(source), chats.OAuthTokenSource(source)} {
+			client, err := chats.New(1, credential, chats.WithHTTPClient(unreachable(t)))
+			require.NoError(t, err)
+			for _, call := range []func() error{
+				func() error { _, err := client.Chat(t.Context(), 1); return err },
+				func() error { return client.SendText(t.Context(), 1, "Да") },
+				func() error { return client.SendFile(t.Context(), 1, "a.txt", strings.NewReader("content")) },
+			} {
+				err := call()
+				var e *chats.Error
+				require.ErrorAs(t, err, &e, tt.name)
+				assert.Zero(t, e.Attempts)
+				assert.Contains(t, err.Error(), tt.want)
+				assert.NotContains(t, err.Error(), "TopSecret")
+				require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+				if tt.err != nil {
+					require.ErrorIs(t, err, tt.err)
+				}
+			}
+		}
+	}
+}
+
+func TestABrokenCredentialIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"", " ", aSecret + " ", "Bearer " + aSecret, aSecret + "\r\nX: y", aSecret + "é", "\x7f"} {
+		for _, credential := range []chats.Credential{chats.APIKey(secret), chats.OAuthToken(secret)} {
+			_, err := chats.New(1, credential)
+			var bad *chats.ArgumentError
+			require.ErrorAs(t, err, &bad, "%q", secret)
+			assert.Equal(t, "credential", bad.Field)
+			assert.NotContains(t, err.Error(), "TopSecret")
+		}
+	}
+	for _, credential := range []chats.Credential{{}, chats.APIKeySource(nil), chats.OAuthTokenSource(nil)} {
+		_, err := chats.New(1, credential)
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		assert.Contains(t, err.Error(), "use APIKey, OAuthToken")
+	}
+}
+
+// holder is a struct of a user's program.
+type holder struct {
+	Public  chats.Credential
+	hidden  chats.Credential
+	pointer *chats.Credential
+	Client  *chats.Client
+	client  *chats.Client
+}
+
+func TestACredentialShowsNowhere(t *testing.T) {
+	t.Parallel()
+	for name, credential := range everyCredential(aSecret) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, err := chats.New(77, credential, chats.WithBaseURL("https://proxy.example"))
+			require.NoError(t, err)
+			held := holder{credential, credential, &credential, client, client}
+			values := []any{credential, &credential, client, *client, held, &held, []chats.Credential{credential}, map[string]any{"k": credential, "c": client}}
+			for i, value := range values {
+				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T", "%20v", "%t"} {
+					assertNoSecret(t, fmt.Sprintf(verb, value), "%s of value %d", verb, i)
+				}
+				assertNoSecret(t, fmt.Sprint(value), "Print of value %d", i)
+				text, _ := json.Marshal(value)
+				assertNoSecret(t, string(text), "JSON of value %d", i)
+				text, _ = xml.Marshal(value)
+				assertNoSecret(t, string(text), "XML of value %d", i)
+				var log bytes.Buffer
+				slog.New(slog.NewTextHandler(&log, nil)).Info("text", "value", value, slog.Group("g", "value", value))
+				slog.New(slog.NewJSONHandler(&log, nil)).Info("json", "value", value, slog.Group("g", "value", value))
+				assertNoSecret(t, log.String(), "slog of value %d", i)
+			}
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
+				assert.Equal(t, "[redacted]", fmt.Sprintf(verb, credential))
+				assert.Equal(t, "chats.Client(business 77)", fmt.Sprintf(verb, client))
+			}
+			assert.Equal(t, "[redacted]", credential.String())
+			assert.Equal(t, "[redacted]", credential.GoString())
+			assert.Equal(t, "[redacted]", credential.LogValue().String())
+			text, err := json.Marshal(credential)
+			require.NoError(t, err)
+			assert.JSONEq(t, `"[redacted]"`, string(text))
+		})
+	}
+}
+
+func assertNoSecret(t *testing.T, text, where string, args ...any) {
+	t.Helper()
+	assert.NotContains(t, text, "TopSecret", append([]any{where}, args...)...)
+	assert.NotContains(t, strings.ToLower(text), fmt.Sprintf("%x", "TopSecret"), append([]any{where}, args...)...)
+}

@@ -1,0 +1,384 @@
+package chats_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// download reads a whole file.
+func download(t *testing.T, client *chats.Client, url string) (string, error) {
+	t.Helper()
+	body, err := client.Download(t.Context(), chats.File{URL: url})
+	if err != nil {
+		assert.Nil(t, body)
+		return "", err
+	}
+	data, err := io.ReadAll(body)
+	require.NoError(t, err)
+	require.NoError(t, body.Close())
+	return string(data), nil
+}
+
+func TestDownloadReadsWhatTheBuyerSent(t *testing.T) {
+	t.Parallel()
+	inBothPlaces(t, func(p *place) {
+		t := p.t
+		photo := random(300_000)
+		p.market.CustomerSays(p.chat, "Вот", p.market.ServeFile("фото 1.jpg", photo))
+		message := readAll(t, p.client.History(t.Context(), p.chat, 0))[0]
+		require.Len(t, message.Files, 1)
+		assert.EqualValues(t, len(photo), message.Files[0].Size)
+		got, err := download(t, p.client, message.Files[0].URL)
+		require.NoError(t, err)
+		assert.Equal(t, string(photo), got)
+		assert.Equal(t, 1, p.market.Calls(chatstest.OpDownload))
+		_, counted := p.client.Limit(chatstest.OpDownload)
+		assert.False(t, counted)
+	})
+}
+
+// cdn is a server that notes what it is asked, and answers as told.
+type cdn struct {
+	*httptest.Server
+
+	mu   sync.Mutex
+	seen []http.Header
+}
+
+func newCDN(t *testing.T, answer http.HandlerFunc) *cdn {
+	t.Helper()
+	c := &cdn{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.seen = append(c.seen, r.Header.Clone())
+		c.mu.Unlock()
+		answer(w, r)
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *cdn) headers() []http.Header {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen
+}
+
+func content(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "content") }
+
+func redirect(to string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) }
+}
+
+// clientOf makes a client whose base URL is the server's.
+func clientOf(t *testing.T, base string, credential chats.Credential, options ...chats.Option) *chats.Client {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	client, err := chats.New(1, credential, append([]chats.Option{
+		chats.WithBaseURL(base), chats.WithHTTPClient(&http.Client{Transport: transport}),
+	}, options...)...)
+	require.NoError(t, err)
+	return client
+}
+
+func attach(name, value string) chats.Option {
+	return chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+		req.Header.Set(name, value)
+		return nil
+	})
+}
+
+// assertBare: nothing that was meant for somebody else.
+func assertBare(t *testing.T, header http.Header) {
+	t.Helper()
+	for name := range header {
+		assert.Contains(t, []string{"User-Agent", "Accept-Encoding"}, name, "%q", header[name])
+	}
+	assert.Contains(t, header.Get("User-Agent"), "ymchats-go/")
+}
+
+func TestTheCredentialGoesToTheBaseURLsHostAlone(t *testing.T) {
+	t.Parallel()
+	base, foreign := newCDN(t, content), newCDN(t, content)
+	for _, tt := range []struct {
+		credential    chats.Credential
+		header, value string
+	}{
+		{chats.APIKey("ACMA:secret:1"), "Api-Key", "ACMA:secret:1"},
+		{chats.OAuthToken("y0_secret"), "Authorization", "Bearer y0_secret"},
+	} {
+		client := clientOf(t, base.URL+"/proxy", tt.credential)
+		for _, url := range []string{base.URL + "/a", strings.Replace(base.URL, "http://", "HTTP://", 1) + "/a"} {
+			got, err := download(t, client, url)
+			require.NoError(t, err)
+			assert.Equal(t, "content", got)
+			assert.Equal(t, tt.value, base.headers()[len(base.headers())-1].Get(tt.header))
+		}
+		// Another port, and another name of the same host.
+		for _, url := range []string{foreign.URL, strings.Replace(base.URL, "127.0.0.1", "localhost", 1)} {
+			_, err := download(t, client, url)
+			require.NoError(t, err)
+		}
+		assertBare(t, foreign.headers()[len(foreign.headers())-1])
+		assertBare(t, base.headers()[len(base.headers())-1])
+	}
+}
+
+func TestAnotherSchemePortOrHostIsAnotherHost(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		url  string
+		same bool
+	}{
+		{"https://api.partner.market.yandex.ru/files/1", true},
+		{"https://api.partner.market.yandex.ru:443/files/1", true},
+		{"https://API.Partner.Market.Yandex.RU/files/1", true},
+		{"http://api.partner.market.yandex.ru/files/1", false},
+		{"http://api.partner.market.yandex.ru:443/files/1", false},
+		{"https://api.partner.market.yandex.ru:8443/files/1", false},
+		{"https://api.partner.market.yandex.ru./files/1", false},
+		{"https://api.partner.market.yandex.ru.example/files/1", false},
+		{"https://api.partner.market.yandex.ru@evil.example/files/1", false},
+		{"https://evil.example/https://api.partner.market.yandex.ru", false},
+		{"https://market.yandex.ru/files/1", false},
+		{"https://files.messenger.yandex.net/files/1", false},
+	}
+	for _, tt := range tests {
+		var sent http.Header
+		client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			sent = req.Header
+			return respond(req, http.StatusOK, "content"), nil
+		})}))
+		_, err := download(t, client, tt.url)
+		require.NoError(t, err, tt.url)
+		assert.Equal(t, tt.same, sent.Get("Api-Key") != "", tt.url)
+	}
+}
+
+func TestARedirectToAnotherHostCarriesNothing(t *testing.T) {
+	t.Parallel()
+	foreign := newCDN(t, content)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		base := newCDN(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign.URL+"/elsewhere", status) })
+		client := clientOf(t, base.URL, chats.APIKey("ACMA:secret:1"), attach("X-Session", "secret-2"))
+		got, err := download(t, client, base.URL+"/a?signature=secret-3")
+		require.NoError(t, err)
+		assert.Equal(t, "content", got)
+		assert.Equal(t, "ACMA:secret:1", base.headers()[0].Get("Api-Key"))
+		assert.Equal(t, "secret-2", base.headers()[0].Get("X-Session"))
+		assertBare(t, foreign.headers()[len(foreign.headers())-1])
+	}
+
+	base := newCDN(t, redirect(foreign.URL))
+	_, err := download(t, clientOf(t, base.URL, chats.OAuthToken("y0_secret"), attach("Cookie", "session=secret-2")), base.URL+"/a")
+	require.NoError(t, err)
+	assert.Equal(t, "Bearer y0_secret", base.headers()[0].Get("Authorization"))
+	assertBare(t, foreign.headers()[len(foreign.headers())-1])
+}
+
+func TestARedirectWithinTheHostKeepsWhatWasMeantForIt(t *testing.T) {
+	t.Parallel()
+	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/a" {
+			http.Redirect(w, r, "/b", http.StatusFound)
+			return
+		}
+		content(w, r)
+	})
+	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key"), attach("X-Session", "s")), base.URL+"/a?signature=1")
+	require.NoError(t, err)
+	require.Len(t, base.headers(), 2)
+	assert.Equal(t, "key", base.headers()[1].Get("Api-Key"))
+	assert.Equal(t, "s", base.headers()[1].Get("X-Session"))
+	assert.NotContains(t, base.headers()[1], "Referer", "the link is as good as a key")
+}
+
+// A foreign host does not get the credential by sending the client home.
+func TestARedirectFromAnotherHostToTheBaseURLGetsNoCredential(t *testing.T) {
+	t.Parallel()
+	base := newCDN(t, content)
+	foreign := newCDN(t, redirect(base.URL+"/a"))
+	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key"), attach("X-Session", "s")), foreign.URL)
+	require.NoError(t, err)
+	assertBare(t, base.headers()[0])
+	assert.Equal(t, "s", foreign.headers()[0].Get("X-Session"))
+}
+
+func TestRedirectsInACircleEnd(t *testing.T) {
+	t.Parallel()
+	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/a", http.StatusFound) })
+	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key")), base.URL+"/a")
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, "chats: download: stopped after 10 redirects", err.Error())
+	assert.Len(t, base.headers(), 10)
+}
+
+func TestWithAttachmentAuthOpensAForeignHost(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
+	file := market.ServeFile("a.jpg", []byte("content"))
+	plain := connect(t, market)
+	_, err := download(t, plain, file.URL)
+	require.ErrorIs(t, err, chats.ErrForbidden)
+	assert.Contains(t, err.Error(), "chats: download: 403: ")
+
+	var asked []string
+	client := connect(t, market, chats.WithAttachmentAuth(func(ctx context.Context, req *http.Request) error {
+		asked = append(asked, req.URL.String())
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		req.Header.Set("Authorization", "Bearer "+market.Token())
+		return nil
+	}))
+	got, err := download(t, client, file.URL)
+	require.NoError(t, err)
+	assert.Equal(t, "content", got)
+	assert.Equal(t, []string{file.URL}, asked)
+
+	failing := connect(t, market, chats.WithAttachmentAuth(func(context.Context, *http.Request) error { return errDisk }))
+	_, err = download(t, failing, file.URL)
+	require.ErrorIs(t, err, errDisk)
+	assert.Equal(t, "chats: download: attachment auth: the disk is gone", err.Error())
+	assert.Equal(t, 2, market.Calls(chatstest.OpDownload), "nothing is sent")
+}
+
+func TestDownloadErrorsAreTyped(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	file := market.ServeFile("a.jpg", []byte("content"))
+	client := connect(t, market)
+	for status, want := range bySentinel {
+		market.Fail(chatstest.OpDownload, chatstest.Status(status, "<h1>No "+market.Key()+"</h1>"))
+		_, err := download(t, client, file.URL)
+		require.ErrorIs(t, err, want)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, status, e.StatusCode)
+		assert.Equal(t, []chats.Detail{{Message: "No [redacted]"}}, e.Details)
+		assert.NotEmpty(t, e.TraceParent)
+		assert.Equal(t, 1, e.Attempts)
+		assert.EqualValues(t, "download", e.Operation)
+	}
+	assert.Equal(t, len(bySentinel), market.Calls(chatstest.OpDownload), "one request each")
+
+	market.Fail(chatstest.OpDownload, chatstest.Refused())
+	_, err := download(t, client, file.URL)
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Zero(t, e.StatusCode)
+	assert.NotContains(t, err.Error(), file.URL, "the link is as good as a key")
+
+	_, err = download(t, client, strings.TrimSuffix(file.URL, "a.jpg"))
+	require.ErrorIs(t, err, chats.ErrNotFound)
+}
+
+func TestTheKeysSourceCanFailADownload(t *testing.T) {
+	t.Parallel()
+	client, err := chats.New(1, chats.APIKeySource(func(context.Context) (string, error) { return "", errDisk }), chats.WithHTTPClient(unreachable(t)))
+	require.NoError(t, err)
+	_, err = download(t, client, "https://api.partner.market.yandex.ru/a")
+	require.ErrorIs(t, err, errDisk)
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Zero(t, e.Attempts)
+}
+
+func TestAttemptTimeoutBoundsTheHeadersAndTheContextTheBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		file := market.ServeFile("a.jpg", []byte("content"))
+		client := connect(t, market)
+		began := time.Now()
+		market.Fail(chatstest.OpDownload, chatstest.SlowHeaders(time.Hour))
+		_, err := download(t, client, file.URL)
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Contains(t, err.Error(), "no answer within the attempt's time")
+		assert.Equal(t, 30*time.Second, time.Since(began))
+
+		market.Fail(chatstest.OpDownload, chatstest.SlowBody(time.Hour))
+		got, err := download(t, client, file.URL)
+		require.NoError(t, err)
+		assert.Equal(t, "content", got)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		market.Fail(chatstest.OpDownload, chatstest.SlowBody(time.Hour))
+		body, err := client.Download(ctx, file)
+		require.NoError(t, err)
+		_, err = io.ReadAll(body)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, body.Close())
+
+		reason := errors.New("the shop closes")
+		gone, stop := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { stop(reason) })
+		market.Fail(chatstest.OpDownload, chatstest.SlowHeaders(time.Hour))
+		_, err = client.Download(gone, file)
+		require.ErrorIs(t, err, reason)
+	})
+}
+
+// The bubble fails where it ends with a goroutine in it.
+func TestADownloadClosedEarlyLeavesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		file := market.ServeFile("a.jpg", random(1<<20))
+		market.Fail(chatstest.OpDownload, chatstest.EndlessBody(), chatstest.SlowBody(time.Hour))
+		client := connect(t, market, chats.WithMaxParallel(1))
+		for range 3 {
+			body, err := client.Download(t.Context(), file)
+			require.NoError(t, err)
+			_, err = io.ReadFull(body, make([]byte, 10))
+			require.NoError(t, err)
+			require.NoError(t, client.SendText(t.Context(), market.AddChat(chats.Chat{}), "Пока"), "it takes no place")
+			require.NoError(t, body.Close())
+		}
+	})
+	// On a socket goleak looks for the connection.
+	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+				return
+			}
+		}
+	})
+	body, err := clientOf(t, base.URL, chats.APIKey("key")).Download(t.Context(), chats.File{URL: base.URL})
+	require.NoError(t, err)
+	require.NoError(t, body.Close())
+}
+
+func TestAnErrorPageWithoutAnEndIsGivenUp(t *testing.T) {
+	t.Parallel()
+	base := newCDN(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadGateway)
+		for {
+			if _, err := w.Write([]byte(strings.Repeat("no ", 10_000))); err != nil {
+				return
+			}
+		}
+	})
+	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key")), base.URL)
+	require.ErrorIs(t, err, chats.ErrServer)
+	assert.Less(t, len(err.Error()), 700)
+}

@@ -1,0 +1,139 @@
+package chats_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// answering is a client of which every request is answered so.
+func answering(t *testing.T, status int, body string) *shop {
+	t.Helper()
+	client, err := chats.New(1, chats.APIKey(aSecret), once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		return respond(req, status, body), nil
+	})}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &shop{client: client, chat: 1, first: 1}
+}
+
+// checkError: whatever the body was, the error is one that a program can tell and a
+// person can read.
+func checkError(t *testing.T, op chats.Operation, status int, err error) {
+	t.Helper()
+	var e *chats.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("%s: not an *Error: %T %v", op, err, err)
+	}
+	if e.StatusCode != status || e.Operation != op || e.Attempts != 1 {
+		t.Errorf("%s: %#v", op, e)
+	}
+	if len(e.Details) > 10 {
+		t.Errorf("%s: %d details", op, len(e.Details))
+	}
+	texts := append(make([]string, 0, 21), err.Error())
+	for _, d := range e.Details {
+		texts = append(texts, d.Code, d.Message)
+		if utf8.RuneCountInString(d.Code) > 512 || utf8.RuneCountInString(d.Message) > 512 || d == (chats.Detail{}) {
+			t.Errorf("%s: detail %q", op, d)
+		}
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%s: not readable: %q", op, text)
+		}
+		if strings.Contains(text, aSecret[5:15]) {
+			t.Errorf("%s: it shows the key: %q", op, text)
+		}
+	}
+	if len(err.Error()) > 10*2*512*utf8.UTFMax+1000 {
+		t.Errorf("%s: %d bytes of text", op, len(err.Error()))
+	}
+}
+
+// FuzzDecode answers every operation 200 with a body: there is a result, or an error
+// that says what is wrong with it. KEY stands for the credential.
+func FuzzDecode(f *testing.F) {
+	for _, body := range []string{
+		``, `null`, `[]`, `{}`, `{"status":"OK"}`, envelope, `{"status":"OK","result":null}`,
+		`{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`,
+		`{"status":"OK","result":{"chats":[{"chatId":1,"context":{"type":"DIRECT","customer":null}}],"messages":[{"messageId":7,"payload":[null]}],"paging":{"nextPageToken":"a"}}}`,
+		`{"status":"OK","result":{"chatId":1e400,"messageId":-1,"chats":null,"messages":{}}}`,
+		`{"status":"ERROR","errors":[null,{"code":5,"message":"KEY"}]}`,
+		`{"status":"OK","result":{"chatId":1,"createdAt":"KEY"}}`,
+	} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		s := answering(t, http.StatusOK, strings.ReplaceAll(body, "KEY", aSecret))
+		for _, op := range chats.Operations() {
+			if err := s.call(t.Context(), op); err != nil {
+				checkError(t, op, http.StatusOK, err)
+				var e *chats.Error
+				if errors.As(err, &e) && errors.Is(err, chats.ErrProtocol) == (len(e.Details) > 0) {
+					t.Errorf("%s: either it has details or it breaks the contract: %v", op, err)
+				}
+				if isSend(op) && errors.Is(err, chats.ErrProtocol) != errors.Is(err, chats.ErrOutcomeUnknown) {
+					t.Errorf("%s: a send that nobody knows about: %v", op, err)
+				}
+			}
+		}
+		checkItems(t, s)
+	})
+}
+
+// checkItems: what has no id is never handed over.
+func checkItems(t *testing.T, s *shop) {
+	t.Helper()
+	if page, err := s.client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err == nil {
+		for _, c := range page.Items {
+			if c.ID < 1 {
+				t.Errorf("%+v", c)
+			}
+		}
+	}
+	var last chats.MessageID
+	n := 0
+	for m, err := range s.client.History(t.Context(), 1, 0) {
+		if err != nil {
+			break
+		}
+		if m.ID <= last {
+			t.Errorf("%d after %d", m.ID, last)
+		}
+		last = m.ID
+		if n++; n > 1000 {
+			break
+		}
+	}
+}
+
+// FuzzErrorBody answers with a status of an error: the error has it, whatever the body.
+func FuzzErrorBody(f *testing.F) {
+	for i, body := range errorBodies("KEY") {
+		if len(body.body) < 10_000 {
+			f.Add(uint16(errorStatuses[i%len(errorStatuses)]), body.body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, status uint16, body string) {
+		code := 300 + int(status)%300
+		s := answering(t, code, strings.ReplaceAll(body, "KEY", aSecret))
+		for _, op := range chats.Operations() {
+			err := s.call(t.Context(), op)
+			checkError(t, op, code, err)
+			unknown := isSend(op) && (code >= 500 || code == 408 || code == 499)
+			if errors.Is(err, chats.ErrOutcomeUnknown) != unknown {
+				t.Errorf("%s: %v", op, err)
+			}
+			if errors.Is(err, chats.ErrProtocol) || errors.Is(err, chats.ErrInvalidArgument) {
+				t.Errorf("%s: the status decides: %v", op, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,112 @@
+package chats_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// logged reads what a JSON handler wrote.
+func logged(t *testing.T, log *bytes.Buffer) (records []map[string]any) {
+	t.Helper()
+	for line := range bytes.Lines(log.Bytes()) {
+		var record map[string]any
+		require.NoError(t, json.Unmarshal(line, &record))
+		records = append(records, record)
+	}
+	return records
+}
+
+func loggerTo(log *bytes.Buffer, level slog.Level) chats.Option {
+	return chats.WithLogger(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: level})))
+}
+
+func TestTheLogIsAnAllowList(t *testing.T) {
+	t.Parallel()
+	for _, op := range chats.Operations() {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				s := newShop(t, loggerTo(&log, slog.LevelDebug))
+				s.market.Fail(op, chatstest.Refused(), chatstest.RateLimitedParallel(), chatstest.SlowHeaders(3*time.Second))
+				require.NoError(t, s.call(t.Context(), op))
+				records := logged(t, &log)
+				require.Len(t, records, 3, "one for each attempt")
+				none := []string{"attempt", "duration", "level", "msg", "operation", "time"}
+				some := append(slices.Clone(none), "remaining", "status", "traceparent")
+				slices.Sort(some)
+				for i, record := range records {
+					assert.Equal(t, [][]string{none, some, some}[i], slices.Sorted(maps.Keys(record)))
+					assert.Equal(t, "DEBUG", record["level"])
+					assert.Equal(t, "chats: attempt", record["msg"])
+					assert.Equal(t, string(op), record["operation"])
+					assert.EqualValues(t, i+1, record["attempt"])
+				}
+				assert.EqualValues(t, 420, records[1]["status"])
+				last := records[2]
+				assert.EqualValues(t, 200, last["status"])
+				assert.EqualValues(t, 3*time.Second, last["duration"])
+				assert.Regexp(t, "^00-[0-9a-f]{32}", last["traceparent"])
+				limit, _ := s.client.Limit(op)
+				assert.EqualValues(t, limit.Remaining, last["remaining"])
+				assert.NotContains(t, log.String(), "Завтра")
+				assert.NotContains(t, log.String(), "Когда")
+				assert.NotContains(t, log.String(), "photo.jpg")
+			})
+		})
+	}
+}
+
+func TestNothingIsLoggedAboveDebug(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	s := newShop(t, once, loggerTo(&log, slog.LevelInfo))
+	s.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
+	require.Error(t, s.call(t.Context(), chats.OpGetChat))
+	assert.Empty(t, log.String())
+}
+
+func TestTheHookIsCalledOncePerAttemptWithTheCallsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen []chats.Call
+		s := newShop(t, chats.WithHook(func(ctx context.Context, call chats.Call) {
+			assert.Equal(t, "of the call", ctx.Value(contextKey{}))
+			seen = append(seen, call)
+		}))
+		ctx := context.WithValue(t.Context(), contextKey{}, "of the call")
+		for _, op := range chats.Operations() {
+			seen = nil
+			s.market.Fail(op, chatstest.RateLimitedHourly(time.Now().Add(5*time.Second)), chatstest.RateLimitedHourly(time.Now().Add(late)))
+			require.ErrorIs(t, s.call(ctx, op), chats.ErrRateLimited)
+			require.Len(t, seen, 2)
+			assert.Equal(t, []int{1, 2}, []int{seen[0].Attempt, seen[1].Attempt})
+			assert.Zero(t, seen[0].Wait)
+			assert.Greater(t, seen[1].Wait, 4*time.Second, "the hour was waited for")
+			for _, call := range seen {
+				assert.Equal(t, op, call.Operation)
+				assert.Equal(t, 420, call.StatusCode)
+				assert.Equal(t, chats.LimitHourly, call.Limit.Kind)
+				require.ErrorIs(t, call.Err, chats.ErrRateLimited)
+			}
+			require.ErrorIs(t, s.call(ctx, op), chats.ErrRateLimited)
+			assert.Len(t, seen, 2, "a refusal before anything is sent is no attempt")
+		}
+		seen = nil
+		require.ErrorIs(t, s.client.SendText(ctx, 0, "Да"), chats.ErrInvalidArgument)
+		assert.Empty(t, seen)
+	})
+}

@@ -1,0 +1,153 @@
+package chats_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/cookiejar"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+func TestOptionsAreChecked(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		option chats.Option
+		field  string
+		reason string
+	}{
+		{"nil", nil, "option", "is nil"},
+		{"no HTTP client", chats.WithHTTPClient(nil), "HTTP client", "is nil"},
+		{"no logger", chats.WithLogger(nil), "logger", "is nil"},
+		{"no hook", chats.WithHook(nil), "hook", "is nil"},
+		{"no limiter", chats.WithLimiter(nil), "limiter", "is nil"},
+		{"no attachment auth", chats.WithAttachmentAuth(nil), "attachment auth", "is nil"},
+		{"no places", chats.WithMaxParallel(0), "max parallel", "at least 1"},
+		{"attempts below 0", chats.WithRetry(chats.RetryPolicy{MaxAttempts: -1}), "retry policy", "negative"},
+		{"pause below 0", chats.WithRetry(chats.RetryPolicy{BaseDelay: -1}), "retry policy", "negative"},
+		{"longest pause below 0", chats.WithRetry(chats.RetryPolicy{MaxDelay: -1}), "retry policy", "negative"},
+		{"timeout below 0", chats.WithRetry(chats.RetryPolicy{AttemptTimeout: -1}), "retry policy", "negative"},
+		{"no name", chats.WithIntegration("", "1"), "integration", "give a name and a version"},
+		{"no version", chats.WithIntegration("desk", ""), "integration", "give a name and a version"},
+		{"too long", chats.WithIntegration(strings.Repeat("a", 98), "1.0"), "integration", "102 characters with the slash, at most 100"},
+		{"a space", chats.WithIntegration("my desk", "1"), "integration", "printable ASCII without spaces"},
+		{"a line end", chats.WithIntegration("desk", "1\r\nApi-Key: x"), "integration", "printable ASCII without spaces"},
+		{"Cyrillic", chats.WithIntegration("стол", "1"), "integration", "printable ASCII without spaces"},
+	}
+	for _, tt := range tests {
+		_, err := chats.New(1, chats.APIKey("key"), tt.option)
+		require.ErrorIs(t, err, chats.ErrInvalidArgument, tt.name)
+		var bad *chats.ArgumentError
+		require.ErrorAs(t, err, &bad)
+		assert.Equal(t, tt.field, bad.Field)
+		assert.Contains(t, bad.Reason, tt.reason)
+	}
+	for _, business := range []chats.BusinessID{0, -1} {
+		_, err := chats.New(business, chats.APIKey("key"))
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		assert.Contains(t, err.Error(), "business")
+	}
+	client, err := chats.New(77, chats.APIKey("key"), chats.WithIntegration(strings.Repeat("a", 98), "1"), chats.WithMaxParallel(1))
+	require.NoError(t, err)
+	assert.Equal(t, chats.BusinessID(77), client.Business())
+}
+
+func TestTheBaseURLIsHTTPSOrLoopback(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"https://api.partner.market.yandex.ru", "https://proxy.example:8443/market/", "HTTPS://proxy.example", "https://10.0.0.1",
+		"http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/a", "http://127.8.8.8",
+	} {
+		_, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(address))
+		require.NoError(t, err, address)
+	}
+	for address, reason := range map[string]string{
+		"": "absolute", "/v2": "absolute", "api.partner.market.yandex.ru": "absolute", "https://": "absolute", "https://:443": "absolute",
+		"ftp://host": "absolute", "https:host": "absolute",
+		"https://host\x00": "not an address", "http://[::1": "not an address", "https://secret:%zz@host": "not an address",
+		"https://user:secret@host": "without user", "https://host?a=secret": "without user", "https://host#a": "without user",
+		"http://api.partner.market.yandex.ru": "use https", "http://10.0.0.1": "use https", "http://localhost.example": "use https",
+		"http://0.0.0.0": "use https",
+	} {
+		_, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(address))
+		require.ErrorIs(t, err, chats.ErrInvalidArgument, address)
+		assert.Contains(t, err.Error(), "chats: base URL: ")
+		assert.Contains(t, err.Error(), reason, address)
+		assert.NotContains(t, err.Error(), "secret")
+	}
+}
+
+func TestAPathOfTheBaseURLIsKept(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{"https://proxy.example/market", "https://proxy.example/market/"} {
+		market := chatstest.NewMarket()
+		log := &wireLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
+			return respond(req, http.StatusOK, ok(map[string]any{"chatId": 5})), nil
+		})}
+		client := market.Client(chats.WithBaseURL(base), chats.WithHTTPClient(&http.Client{Transport: log}))
+		_, err := client.Chat(t.Context(), 5)
+		require.NoError(t, err)
+		_, err = client.API().GetChatWithResponse(t.Context(), 1234567, nilParams(5))
+		require.NoError(t, err)
+		for _, req := range log.requests {
+			assert.Equal(t, "https://proxy.example/market/v2/businesses/1234567/chat?chatId=5", req.URL.String())
+		}
+	}
+}
+
+func TestTheCallersClientIsNeverWrittenTo(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	file := market.ServeFile("a.txt", []byte("content"))
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	shared := &http.Client{Transport: market.Transport(), Jar: jar, Timeout: time.Minute}
+	before := *shared
+	client := market.Client(chats.WithHTTPClient(shared))
+	chat := market.AddChat(chats.Chat{})
+	require.NoError(t, client.SendText(t.Context(), chat, "Да"))
+	_, err = download(t, client, file.URL)
+	require.NoError(t, err)
+	assert.Equal(t, before, *shared)
+	assert.Nil(t, shared.CheckRedirect)
+
+	// Nor does what its owner writes to it later reach the library.
+	shared.Transport = unreachable(t).Transport
+	require.NoError(t, client.SendText(t.Context(), chat, "Да"))
+	_, err = download(t, client, file.URL)
+	require.NoError(t, err)
+}
+
+func TestTheCallersClientsTimeoutCounts(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := market.Client(once, chats.WithHTTPClient(&http.Client{Timeout: time.Nanosecond, Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, context.Cause(req.Context())
+	})}))
+	_, err := client.Chat(t.Context(), 1)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// New reads and writes nothing that is shared: neither the default transport nor the
+// environment.
+func TestTheDefaultTransportOfNetHTTPIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	shared, is := http.DefaultTransport.(*http.Transport)
+	require.True(t, is)
+	config, dial := shared.TLSClientConfig, reflect.ValueOf(shared.DialContext).Pointer()
+	_, err := chats.New(1, chats.APIKey("key"))
+	require.NoError(t, err)
+	assert.Same(t, config, shared.TLSClientConfig)
+	assert.Equal(t, dial, reflect.ValueOf(shared.DialContext).Pointer())
+	assert.Nil(t, http.DefaultClient.Transport)
+	assert.Nil(t, http.DefaultClient.CheckRedirect)
+}

@@ -1,0 +1,244 @@
+package chats_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+// API calls follow no redirect, whatever the client that was passed would do.
+func TestARedirectOfACallIsAnErrorWithItsStatus(t *testing.T) {
+	t.Parallel()
+	foreign := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the redirect is followed: %s %s, %q", r.Method, r.URL, r.Header)
+	}))
+	t.Cleanup(foreign.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, location := range []string{foreign.URL + "/", "/elsewhere", "http://[::1", "%zz://", ""} {
+			t.Run(fmt.Sprintf("%d to %q", status, location), func(t *testing.T) {
+				t.Parallel()
+				var requests atomic.Int32
+				base := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					requests.Add(1)
+					_, _ = io.Copy(io.Discard, r.Body)
+					w.Header()["Location"] = []string{location}
+					w.WriteHeader(status)
+				}))
+				t.Cleanup(base.Close)
+				followed := func(*http.Request, []*http.Request) error { return nil }
+				client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(base.URL),
+					chats.WithHTTPClient(&http.Client{Transport: base.Client().Transport, CheckRedirect: followed}))
+				require.NoError(t, err)
+				calls := map[chats.Operation]func(context.Context) error{
+					chats.OpGetChat: func(ctx context.Context) error { _, err := client.Chat(ctx, 1); return err },
+					chats.OpGetChatHistory: func(ctx context.Context) error {
+						_, err := client.HistoryPage(ctx, 1, 0, chats.PageRequest{})
+						return err
+					},
+					chats.OpSendMessageToChat: func(ctx context.Context) error { return client.SendText(ctx, 1, "Да") },
+					chats.OpSendFileToChat: func(ctx context.Context) error {
+						return client.SendFile(ctx, 1, "a.txt", bytes.NewBufferString("it cannot be rewound"))
+					},
+				}
+				for op, call := range calls {
+					before := requests.Load()
+					err := call(t.Context())
+					var e *chats.Error
+					require.ErrorAs(t, err, &e, op)
+					assert.Equal(t, status, e.StatusCode, "%s: %v", op, err)
+					require.NotErrorIs(t, err, chats.ErrOutcomeUnknown, op)
+					assert.EqualValues(t, 1, requests.Load()-before, op)
+				}
+			})
+		}
+	}
+}
+
+// closing is a server that answers the first request of a connection, keeps the
+// connection, and closes it where tired says so.
+type closing struct {
+	net.Listener
+	served sync.WaitGroup
+
+	mu    sync.Mutex
+	texts []string // of the sends that arrived whole
+}
+
+func newClosing(t *testing.T, serve func(c *closing, conn net.Conn)) *closing {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &closing{Listener: listener}
+	c.served.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			c.served.Go(func() {
+				defer func() { _ = conn.Close() }()
+				serve(c, conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		c.served.Wait()
+	})
+	return c
+}
+
+// request reads one request whole and notes it when it is a send.
+func (c *closing) request(from *bufio.Reader) bool {
+	req, err := http.ReadRequest(from)
+	if err != nil {
+		return false
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return false
+	}
+	if strings.Contains(string(body), "message") {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.texts = append(c.texts, string(body))
+	}
+	return true
+}
+
+func (c *closing) posted() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.texts
+}
+
+func answer(conn net.Conn, body string) {
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// net/http repeats some requests by itself when a kept connection turns out closed. A
+// send that was written must not be among them.
+func TestAKeptConnectionThatClosesDoesNotPostTwice(t *testing.T) {
+	t.Parallel()
+	server := newClosing(t, func(c *closing, conn net.Conn) {
+		from := bufio.NewReader(conn)
+		if c.request(from) {
+			answer(conn, `{"status":"OK","result":{"chatId":1}}`)
+			c.request(from) // the second: read whole, and the connection closes
+		}
+	})
+	for range 20 {
+		transport := &http.Transport{}
+		client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://"+server.Addr().String()),
+			chats.WithHTTPClient(&http.Client{Transport: transport}))
+		require.NoError(t, err)
+		_, err = client.Chat(t.Context(), 1)
+		require.NoError(t, err)
+		before := len(server.posted())
+		err = client.SendText(t.Context(), 1, "Один раз")
+		transport.CloseIdleConnections()
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Len(t, server.posted()[before:], 1)
+	}
+}
+
+// A connection that was closed while nobody used it is no reason to fail: nothing was
+// written, or the outcome is unknown. Never twice.
+func TestAKeptConnectionThatWasClosedMeanwhile(t *testing.T) {
+	t.Parallel()
+	server := newClosing(t, func(c *closing, conn net.Conn) {
+		if c.request(bufio.NewReader(conn)) {
+			answer(conn, `{"status":"OK","result":{"chatId":1}}`)
+		}
+	})
+	for range 20 {
+		transport := &http.Transport{}
+		client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://"+server.Addr().String()),
+			chats.WithHTTPClient(&http.Client{Transport: transport}))
+		require.NoError(t, err)
+		_, err = client.Chat(t.Context(), 1)
+		require.NoError(t, err)
+		before := len(server.posted())
+		err = client.SendText(t.Context(), 1, "Один раз")
+		transport.CloseIdleConnections()
+		n := len(server.posted()) - before
+		if err == nil {
+			assert.Equal(t, 1, n)
+			continue
+		}
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.LessOrEqual(t, n, 1)
+	}
+}
+
+func TestNothingListensAndNothingIsSent(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	var calls []chats.Call
+	client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://"+address),
+		chats.WithHTTPClient(&http.Client{Transport: &http.Transport{}}),
+		chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3, BaseDelay: time.Nanosecond}),
+		chats.WithHook(func(_ context.Context, c chats.Call) { calls = append(calls, c) }))
+	require.NoError(t, err)
+	err = client.SendText(t.Context(), 1, "Да")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	assert.Len(t, calls, 3, "no connection: it may be repeated")
+}
+
+func TestOnARealServerEveryCallKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	server := chatstest.NewTLSServer(t)
+	client := server.Client(through(t, server.Transport()))
+	s := &shop{market: server.Market, client: client, chat: server.AddChat(chats.Chat{Subject: chats.AboutOrder(100)})}
+	s.first = server.CustomerSays(s.chat, "Когда приедет заказ?")
+	for _, op := range chats.Operations() {
+		require.NoError(t, s.call(t.Context(), op))
+		assert.Equal(t, 1, server.Calls(op))
+	}
+	assert.Equal(t, 2, s.posted())
+}
+
+// An answer cut off by the server is as good as none.
+func TestACutAnswerOfARealServer(t *testing.T) {
+	t.Parallel()
+	server := chatstest.NewServer(t)
+	transport := contract.Transport(t, server.Transport())
+	client := server.Client(chats.WithHTTPClient(&http.Client{Transport: transport}), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	chat := server.AddChat(chats.Chat{})
+	server.Fail(chats.OpGetChat, chatstest.Truncate(10), chatstest.DropBefore())
+	_, err := client.Chat(t.Context(), chat)
+	require.NoError(t, err)
+	assert.Equal(t, 3, server.Calls(chats.OpGetChat))
+
+	server.Fail(chats.OpSendMessageToChat, chatstest.Truncate(10))
+	err = client.SendText(t.Context(), chat, "Да")
+	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	server.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+	err = client.SendText(t.Context(), chat, "Нет")
+	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+	require.ErrorIs(t, err, io.EOF)
+	assert.Len(t, server.Messages(chat), 2)
+}
