@@ -1,0 +1,33 @@
+package inbox
+
+import (
+	"slices"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// matches holds a chat against the filter as Market does in a list: a chat that was
+// woken comes without one.
+func matches(f *chats.Filter, c *chats.Chat) bool {
+	about := func(s chats.Subject) bool { return sameSubject(s, c.Subject) }
+	return (len(f.Subjects) == 0 || slices.ContainsFunc(f.Subjects, about)) &&
+		allows(f.Kinds, c.Subject.Kind) && allows(f.Types, c.Type) && allows(f.Statuses, c.Status)
+}
+
+func allows[T comparable](list []T, value T) bool {
+	return len(list) == 0 || slices.Contains(list, value)
+}
+
+// sameSubject: a chat about a return names its order too, which a filter does not.
+func sameSubject(a, b chats.Subject) bool {
+	if a.Kind != b.Kind {
+		return false
+	}
+	if a.Kind == chats.SubjectReturn {
+		return a.Return == b.Return
+	}
+	return a.Order == b.Order
+}
+
+// volatile: whether a chat may match now and not a moment later.
+func volatile(f *chats.Filter) bool { return len(f.Statuses) > 0 || len(f.Types) > 0 }

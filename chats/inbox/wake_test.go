@@ -1,0 +1,278 @@
+package inbox_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+func TestAPushMakesAMessageArriveAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t, chatstest.WithLatency(100*time.Millisecond))
+		seen := &notebook{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		run := start(t, in, 1, seen.handle)
+		pass(time.Hour)
+		sweeps := market.Calls(chats.OpGetChats)
+
+		said := time.Now()
+		market.CustomerSays(id, "known")
+		in.Wake(id)
+		pass(time.Minute)
+		fresh := market.AddChat(chats.Chat{})
+		began := time.Now()
+		market.CustomerSays(fresh, "unknown")
+		in.Wake(fresh)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+
+		require.Equal(t, []string{"known", "unknown"}, seen.texts())
+		assert.Less(t, seen.all()[0].at.Sub(said), time.Second)
+		assert.Less(t, seen.all()[1].at.Sub(began), time.Second)
+		assert.Equal(t, market.Chat(fresh), seen.all()[1].Chat)
+		assert.Equal(t, sweeps, market.Calls(chats.OpGetChats), "without a sweep")
+		assert.Equal(t, 1, market.Calls(chats.OpGetChat), "once, for the chat that was unknown")
+	})
+}
+
+func TestWakeBeforeAndAfterARun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		in := newInbox(t, market.Client(), store)
+		in.Wake(id)
+		in.Wake(0)
+		in.Wake(-1)
+		run := start(t, in, 1, seen.handle)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		for range 3 {
+			in.Wake(id)
+		}
+		market.CustomerSays(id, "new")
+		run = start(t, in, 1, seen.handle)
+		synctest.Wait()
+		assert.Equal(t, []string{"new"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
+// A push may be faster than the history shows its message.
+func TestAPushMayComeEarly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		seen := &notebook{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		run := start(t, in, 1, seen.handle)
+		pass(time.Hour)
+		for _, lag := range []time.Duration{900 * time.Millisecond, 4 * time.Second} {
+			in.Wake(id)
+			pass(lag)
+			market.CustomerSays(id, lag.String())
+			said := time.Now()
+			pass(time.Minute)
+			last := seen.all()[len(seen.all())-1]
+			assert.Equal(t, lag.String(), last.Message.Text)
+			assert.LessOrEqual(t, last.at.Sub(said), time.Second)
+		}
+		calls := market.Calls(chats.OpGetChatHistory)
+		in.Wake(id)
+		pass(time.Hour)
+		assert.Equal(t, calls+3, market.Calls(chats.OpGetChatHistory), "a push for nothing costs three looks")
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestPushesInPlentyDoNotHammer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t, chatstest.WithLatency(100*time.Millisecond))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		run := start(t, in, 4, (&notebook{}).handle)
+		pass(time.Hour)
+		calls := market.Calls(chats.OpGetChatHistory)
+		var pushes sync.WaitGroup
+		for range 50 {
+			pushes.Go(func() {
+				for i := range 2000 {
+					in.Wake(id)
+					in.Wake(chats.ChatID(1_000_000_000 + i)) // no such chat
+				}
+			})
+		}
+		pushes.Wait()
+		pass(time.Hour)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-calls, 4)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChat), 2000+600, "half of an hour's getChat are left to others")
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestAPushForAChatThatDoesNotMatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		order := market.AddChat(chats.Chat{Subject: chats.AboutOrder(1)})
+		direct := market.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectDirect}})
+		pass(time.Hour)
+		for _, c := range []struct {
+			filter chats.Filter
+			want   []string
+		}{
+			{chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectOrder}}, []string{"order"}},
+			{chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1)}}, []string{"order"}},
+			{chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage}}, []string{}},
+			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}, []string{"order", "direct"}},
+			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForCustomer}}, []string{}},
+		} {
+			seen := &notebook{}
+			in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Matching(c.filter), inbox.Every(24*time.Hour))
+			run := start(t, in, 1, seen.handle)
+			pass(time.Minute)
+			for id, text := range map[chats.ChatID]string{order: "order", direct: "direct"} {
+				market.CustomerSays(id, text)
+				in.Wake(id)
+			}
+			pass(time.Minute)
+			require.NoError(t, run.stop())
+			assert.ElementsMatch(t, c.want, seen.texts(), "%+v", c.filter)
+		}
+	})
+}
+
+// With a filter that changes its mind, a chat that was listed may match no more.
+func TestAPushForAChatThatMatchesNoMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		seen := &notebook{}
+		filter := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Matching(filter))
+		run := start(t, in, 1, seen.handle)
+		pass(90 * time.Second)
+		market.Says(id, chats.SenderPartner, "answer")
+		in.Wake(id)
+		pass(2 * time.Minute)
+		assert.Empty(t, seen.texts())
+		market.CustomerSays(id, "question")
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"answer", "question"}, seen.texts(), "it comes when the chat matches again")
+	})
+}
+
+func TestALoopOverMessages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		store := inbox.NewMemoryStore()
+		in := newInbox(t, market.Client(), store, inbox.Backfill(time.Now()))
+		for _, text := range []string{"1", "2", "3"} {
+			market.CustomerSays(id, text)
+		}
+		loop := func(ctx context.Context, leave string) (texts []string) {
+			for d, err := range in.Messages(ctx) {
+				require.NoError(t, err)
+				if texts = append(texts, d.Message.Text); d.Message.Text == leave {
+					break
+				}
+			}
+			return texts
+		}
+		assert.Equal(t, []string{"1", "2"}, loop(t.Context(), "2"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.Equal(t, []string{"2", "3"}, loop(ctx, ""), "the one that was left comes again, and the end is silent")
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.Empty(t, loop(ctx, ""))
+
+		ctx, cancel = context.WithCancel(t.Context())
+		market.CustomerSays(id, "4")
+		for _, err := range in.Messages(ctx) {
+			require.NoError(t, err)
+			cancel() // the loop asks for the next all the same: handled
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.Empty(t, loop(ctx, ""))
+	})
+}
+
+func TestAPanicInALoopIsTheLoops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Backfill(time.Now()))
+		market.CustomerSays(id, "1")
+		assert.PanicsWithValue(t, "mine", func() {
+			for _, err := range in.Messages(t.Context()) {
+				require.NoError(t, err)
+				panic("mine")
+			}
+		})
+		for d, err := range in.Messages(t.Context()) {
+			require.NoError(t, err)
+			assert.Equal(t, "1", d.Message.Text, "not handled")
+			break
+		}
+	})
+}
+
+func TestOneRunAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop(t)
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore())
+		run := start(t, in, 1, (&notebook{}).handle)
+		synctest.Wait()
+		require.ErrorIs(t, in.Run(t.Context(), 1, (&notebook{}).handle), inbox.ErrRunning)
+		n := 0
+		for _, err := range in.Messages(t.Context()) {
+			require.ErrorIs(t, err, inbox.ErrRunning)
+			n++
+		}
+		assert.Equal(t, 1, n)
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestArguments(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client, store := market.Client(), inbox.NewMemoryStore()
+	for _, make := range []func() error{
+		func() error { _, err := inbox.New(nil, store); return err },
+		func() error { _, err := inbox.New(client, nil); return err },
+		func() error { _, err := inbox.New(client, store, nil); return err },
+		func() error { _, err := inbox.New(client, store, inbox.Every(0)); return err },
+		func() error { _, err := inbox.New(client, store, inbox.From()); return err },
+		func() error { _, err := inbox.New(client, store, inbox.Reserve(1)); return err },
+		func() error { _, err := inbox.New(client, store, inbox.Reserve(-0.1)); return err },
+		func() error { _, err := inbox.New(client, store, inbox.WithLogger(nil)); return err },
+		func() error {
+			_, err := inbox.New(client, store, inbox.Matching(chats.Filter{PageSize: 21}))
+			return err
+		},
+		func() error { return newInbox(t, client, store).Run(t.Context(), 0, (&notebook{}).handle) },
+		func() error { return newInbox(t, client, store).Run(t.Context(), 1, nil) },
+	} {
+		err := make()
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		var argument *chats.ArgumentError
+		require.ErrorAs(t, err, &argument)
+		assert.Contains(t, argument.Error(), "inbox")
+	}
+}
