@@ -35,11 +35,11 @@ func chaosChats() int {
 
 // mix draws from all faults, once in three calls.
 func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
-	within := func(d time.Duration) time.Duration { return rand.N(d) }
+	within := rand.N[time.Duration]
 	faults := []func() chatstest.Fault{
-		func() chatstest.Fault { return chatstest.Refused() },
-		func() chatstest.Fault { return chatstest.DropBefore() },
-		func() chatstest.Fault { return chatstest.DropAfter() },
+		chatstest.Refused,
+		chatstest.DropBefore,
+		chatstest.DropAfter,
 		func() chatstest.Fault { return chatstest.ProcessLate(within(10 * time.Second)) },
 		func() chatstest.Fault { return chatstest.Status(500, envelope) },
 		func() chatstest.Fault { return chatstest.StatusAfter(500, envelope) },
@@ -51,7 +51,7 @@ func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 		func() chatstest.Fault { return chatstest.Delay(within(time.Minute)) },
 		func() chatstest.Fault { return chatstest.SlowHeaders(within(time.Minute)) },
 		func() chatstest.Fault { return chatstest.SlowBody(within(time.Minute)) },
-		func() chatstest.Fault { return chatstest.RateLimitedParallel() },
+		chatstest.RateLimitedParallel,
 		func() chatstest.Fault { return chatstest.RateLimitedHourly(time.Now().Add(within(time.Minute))) },
 	}
 	return func(chats.Operation, int) chatstest.Fault {
@@ -118,7 +118,7 @@ type sending struct {
 }
 
 func write(s *shop, chat chats.ChatID, send sender) []sending {
-	var story []sending
+	story := make([]sending, 0, chaosPerChat)
 	var last chats.MessageID
 	for i := range chaosPerChat {
 		text := fmt.Sprintf("Ответ %d", i)

@@ -27,9 +27,7 @@ func TestPausesGrowAreJitteredAndBounded(t *testing.T) {
 					shortest[i] = min(shortest[i], call.Wait)
 				}
 			}))
-		for i, bound := range bounds {
-			shortest[i] = bound
-		}
+		copy(shortest, bounds)
 		for range 200 {
 			s.market.Fail(chats.OpGetChat, times(6, chatstest.Status(500, ""))...)
 			require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrServer)

@@ -81,7 +81,7 @@ func TestMemoryStoreLeasesInTurn(t *testing.T) {
 		for worker := range 2 {
 			workers.Go(func() {
 				_, release, err := store.Lease(t.Context(), 7)
-				if !assert.NoError(t, err) { //nolint:testifylint // require is for the test's own goroutine
+				if !assert.NoError(t, err) {
 					return
 				}
 				order <- worker

@@ -8,8 +8,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ErrConflict: the mark is not what the caller thought it was. Another worker has
-// moved it; load the marks again.
+// ErrConflict says that the mark is not what the caller thought it was. Another
+// worker has moved it; load the marks again.
 var ErrConflict = errors.New("inbox: the mark was moved by another worker")
 
 // Mark says how far a chat has been handled. The zero Mark is a chat of which

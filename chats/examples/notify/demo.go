@@ -46,7 +46,7 @@ func story(ctx context.Context, market *chatstest.Market, reader *reader) error 
 }
 
 func push(market *chatstest.Market, handler http.Handler, event notify.Event) error {
-	answer := market.Notify(handler, event)
+	answer := market.Notify(handler, event) //nolint:contextcheck // Market has a time of its own
 	if answer == nil || answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("the push %T was not taken", event)
 	}

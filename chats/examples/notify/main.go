@@ -26,8 +26,9 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on, with the real Market")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Getenv, *listen, os.Stdout); err != nil {
+	err := run(ctx, os.Getenv, *listen, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "notify:", err)
 		os.Exit(1)
 	}

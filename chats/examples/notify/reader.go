@@ -84,7 +84,7 @@ func (r *reader) run(ctx context.Context) {
 		}
 		for id := range r.take() {
 			if err := r.read(ctx, id); err != nil && ctx.Err() == nil {
-				fmt.Fprintf(r.out, "chat %d cannot be read, tried again in %s: %v\n", id, again, err)
+				_, _ = fmt.Fprintf(r.out, "chat %d cannot be read, tried again in %s: %v\n", id, again, err)
 				time.AfterFunc(again, func() { r.wake(id) })
 			}
 		}
@@ -96,7 +96,7 @@ func (r *reader) read(ctx context.Context, id chats.ChatID) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(r.out, "chat %d, %s %s: %s\n", id, message.CreatedAt.Format("15:04:05"), message.Sender, said(message))
+		_, _ = fmt.Fprintf(r.out, "chat %d, %s %s: %s\n", id, message.CreatedAt.Format("15:04:05"), message.Sender, said(message))
 		r.last[id] = message.ID
 		r.onRead(message.ID)
 	}
