@@ -239,7 +239,7 @@ func newLife(w *world, random *rand.Rand) *life {
 		// Half of them die young, while they read the list.
 		l.left = 1 + random.IntN(50)
 		if random.IntN(2) == 0 {
-			l.left = random.IntN(2 * stepsPerLife(w.plan))
+			l.left = 1 + random.IntN(2*stepsPerLife(w.plan))
 		}
 	}
 	return l
