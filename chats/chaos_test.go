@@ -56,10 +56,11 @@ func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 		func() chatstest.Fault { return chatstest.RateLimitedHourly(time.Now().Add(within(25 * time.Second))) },
 	}
 	return func(chats.Operation, int) chatstest.Fault {
-		switch n := r.IntN(3 * len(faults)); {
-		case r.IntN(2000) == 0:
+		rare, n := r.IntN(2000), r.IntN(3*len(faults))
+		switch {
+		case rare == 0:
 			return chatstest.EndlessBody() // dear: eight megabytes each
-		case r.IntN(2000) == 0: // rare, for an hour that ends late stops everybody
+		case rare == 1: // an hour that ends late stops everybody
 			return chatstest.RateLimitedHourly(time.Now().Add(30*time.Second + within(time.Hour)))
 		case n < len(faults):
 			return faults[n]()
@@ -198,9 +199,11 @@ func TestChaosSendTextConfirmedPostsExactlyOnce(t *testing.T) {
 		func(t *testing.T, s *shop, chat chats.ChatID, sent []sending) {
 			t.Helper()
 			own := partnerMessages(s, chat)
+			for i, sending := range sent {
+				require.NoError(t, sending.err, "chat %d, message %d", chat, i)
+			}
 			require.Len(t, own, len(sent), "chat %d", chat)
 			for i, sending := range sent {
-				require.NoError(t, sending.err)
 				require.Equal(t, sending.text, own[i].Text)
 				require.Equal(t, own[i].ID, sending.message.ID, "chat %d, message %d", chat, i)
 			}

@@ -106,20 +106,26 @@ var errNotThere = errors.New("the message does not stand in the history")
 
 // look reads the history until the message is there, for as long as retries would
 // last. Only a look at the whole history, made at the end of that time, may say that
-// it is not there; should that one fail, it is made again.
+// it is not there; should that one fail, it is made again. A used-up hour is no
+// reason to go on looking: the caller learns at once until when it lasts.
 func (c *confirmation) look(ctx context.Context) (Message, error) {
 	policy := c.client.config.retry
 	for n := 0; ; n++ {
 		message, err := c.find(ctx)
 		lastLook := n >= policy.MaxAttempts-1
 		tired := n >= 2*policy.MaxAttempts
-		if err == nil || ctx.Err() != nil || tired || lastLook && errors.Is(err, errNotThere) {
+		if err == nil || ctx.Err() != nil || tired || outOfHour(err) || lastLook && errors.Is(err, errNotThere) {
 			return message, err
 		}
 		if stop := wait(ctx, policy.bound(n)); stop != nil {
 			return Message{}, stop
 		}
 	}
+}
+
+func outOfHour(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Limit != nil && e.Limit.Kind == LimitHourly
 }
 
 func (c *confirmation) find(ctx context.Context) (Message, error) {
