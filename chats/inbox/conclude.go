@@ -11,6 +11,7 @@ import (
 
 // conclude decides what becomes of a chat after a look.
 func (s *session) conclude(ctx context.Context, l *look, err error) {
+	s.pace.note(chats.OpGetChatHistory)
 	s.book.space(s.pace.gap(chats.OpGetChatHistory))
 	if errors.Is(err, errLeft) {
 		s.end(err)

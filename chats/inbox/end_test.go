@@ -207,12 +207,14 @@ func TestWhatWasHandledWhileTheRunEndsIsCommitted(t *testing.T) {
 			pass(20 * time.Second)
 			return nil
 		}
-		run := start(t, in, 1, handle)
+		other := market.CustomerSays(market.AddChat(chats.Chat{}), "at the same time")
+		run := start(t, in, 3, handle)
 		pass(time.Minute)
 		require.NoError(t, run.stop())
 		marks, err := store.Marks(t.Context(), market.Business())
 		require.NoError(t, err)
 		assert.Equal(t, first, marks[id].Message)
+		assert.Equal(t, other, marks[market.Chats()[0].ID].Message)
 
 		run = start(t, in, 1, func(context.Context, inbox.Delivery) error { store.hang.Store(true); return nil })
 		pass(time.Second)
@@ -249,6 +251,13 @@ func (l *lender) Lease(ctx context.Context, _ chats.BusinessID) (context.Context
 	}), nil
 }
 
+// take ends the lease as a lost database does.
+func (l *lender) take() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lose()
+}
+
 func TestALostLeaseStopsTheHandling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -267,7 +276,7 @@ func TestALostLeaseStopsTheHandling(t *testing.T) {
 			return nil // handled, but under no lease any more
 		})
 		pass(time.Minute)
-		store.lose()
+		store.take()
 		synctest.Wait()
 		assert.EqualValues(t, 1, stopped.Load(), "the handler is told at once")
 		pass(time.Minute)
@@ -285,7 +294,7 @@ func TestALeaseThatCannotBeHad(t *testing.T) {
 		store := &lender{Store: inbox.NewMemoryStore(), err: errors.New("no such table")}
 		in := newInbox(t, market.Client(), store)
 		began := time.Now()
-		require.ErrorIs(t, in.Run(t.Context(), 1, (&notebook{}).handle), store.err)
+		require.ErrorIs(t, start(t, in, 1, (&notebook{}).handle).end(t), store.err)
 		assert.Less(t, time.Since(began), 2*time.Minute)
 
 		store.err = nil
@@ -295,7 +304,7 @@ func TestALeaseThatCannotBeHad(t *testing.T) {
 		store.mu.Lock()
 		store.err = errors.New("the database is being restarted")
 		store.mu.Unlock()
-		store.lose()
+		store.take()
 		pass(time.Hour)
 		store.mu.Lock()
 		store.err = nil

@@ -74,10 +74,11 @@ func (l *look) resolve(ctx context.Context) error {
 	l.read = l.mark.Message
 	filter := &l.s.config.filter
 	if !woken.IsZero() && (known.chat.ID == 0 || volatile(filter) && known.seen.Before(woken)) {
-		if !l.s.pace.mayAsk(chats.OpGetChat) {
+		if l.s.pace.isShort(chats.OpGetChat) {
 			return errPassed // the sweep finds it
 		}
 		chat, err := l.s.client.Chat(ctx, l.entry.id)
+		l.s.pace.note(chats.OpGetChat)
 		if err != nil {
 			return err
 		}

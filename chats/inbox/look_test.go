@@ -215,7 +215,7 @@ func TestAnHourThatIsUsedUpIsWaitedFor(t *testing.T) {
 		for range 40 {
 			market.AddChat(longAgo())
 		}
-		log, seen := &strings.Builder{}, &notebook{}
+		log, seen := &journal{}, &notebook{}
 		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Reserve(0),
 			inbox.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
 		run := start(t, in, 2, seen.handle)
@@ -229,10 +229,61 @@ func TestAnHourThatIsUsedUpIsWaitedFor(t *testing.T) {
 		}
 		pass(35 * time.Minute)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 22)
-		assert.Less(t, strings.Count(log.String(), "\n"), 150, "nor does it try and try")
+		assert.Less(t, strings.Count(log.text(), "\n"), 150, "nor does it try and try")
 		pass(5 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 60+41)
+	})
+}
+
+// When only the reserve remains, histories are read more slowly: the other programs
+// find something, and the messages arrive all the same.
+func TestHistoriesAreReadMoreSlowlyAtTheReserve(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 400))
+		seen := &notebook{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		run := start(t, in, 2, seen.handle)
+		for i := range 500 {
+			pass(6 * time.Second)
+			market.CustomerSays(id, strconv.Itoa(i))
+			in.Wake(id)
+		}
+		assert.Less(t, market.Calls(chats.OpGetChatHistory), 330)
+		assert.Greater(t, market.Calls(chats.OpGetChatHistory), 220)
+		assert.Greater(t, len(seen.texts()), 480)
+		require.NoError(t, run.stop())
+	})
+}
+
+// Market may refuse without a word of until when.
+func TestAMarketThatRefusesIsNotHammered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop(t)
+		for range 40 {
+			market.AddChat(longAgo())
+		}
+		seen := &notebook{}
+		run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore()), 2, seen.handle)
+		pass(90 * time.Second)
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			if op == chats.OpGetChatHistory {
+				return chatstest.HTML(420)
+			}
+			return chatstest.OK()
+		})
+		for _, chat := range market.Chats() {
+			market.CustomerSays(chat.ID, "new")
+		}
+		calls := market.Calls(chats.OpGetChatHistory)
+		pass(time.Hour)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-calls, 60*3*6, "two at work and one in line, six attempts, once a minute")
+		market.FailFunc(nil)
+		pass(3 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), 41)
 	})
 }
 

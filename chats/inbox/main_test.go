@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"context"
 	"flag"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +56,24 @@ func (n *notebook) texts() []string {
 		texts = append(texts, d.Message.Text)
 	}
 	return texts
+}
+
+// journal is a log that is read while the inbox writes to it.
+type journal struct {
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.log.Write(p)
+}
+
+func (j *journal) text() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.log.String()
 }
 
 // plain is a store without leases, as SQLite's is.

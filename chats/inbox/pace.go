@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -11,14 +12,37 @@ import (
 type pace struct {
 	client  *chats.Client
 	reserve float64 // the part that is left to others
+
+	mu    sync.Mutex
+	hours map[chats.Operation]hour
+}
+
+// hour is what the server said last of an operation's hour.
+type hour struct {
+	limit chats.Limit
+	ends  time.Time // by our clock
 }
 
 // window is how long the allowance's hours are.
 const window = time.Hour
 
-// left is how long the hour still lasts, as far as the two clocks agree. To be asked
-// for just after an answer came: only then an hour that seems to be over means that
-// the clocks differ.
+func newPace(client *chats.Client, reserve float64) *pace {
+	return &pace{client: client, reserve: reserve, hours: map[chats.Operation]hour{}}
+}
+
+// note takes in what an answer has said. It is called after every answer, because
+// only then an hour that seems to be over means that the clocks differ; how long it
+// lasts is not known then, and taken to be a whole hour.
+func (p *pace) note(op chats.Operation) {
+	limit, ok := p.client.Limit(op)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ok && limit != p.hours[op].limit {
+		now := time.Now()
+		p.hours[op] = hour{limit, now.Add(left(limit, now))}
+	}
+}
+
 func left(limit chats.Limit, now time.Time) time.Duration {
 	if d := limit.Until.Sub(now); d > 0 && d <= window {
 		return d
@@ -26,59 +50,56 @@ func left(limit chats.Limit, now time.Time) time.Duration {
 	return window
 }
 
-// spare is how many requests there are above the reserve; not ok before the server
-// has said anything.
-func (p pace) spare(op chats.Operation) (spare float64, limit chats.Limit, ok bool) {
-	limit, ok = p.client.Limit(op)
-	if !ok || limit.Max == 0 {
-		return 0, limit, false
-	}
-	return float64(limit.Remaining) - p.reserve*float64(limit.Max), limit, true
+// spare is how many requests there are above the reserve, for how long; not ok
+// before the server has said anything of this hour.
+func (p *pace) spare(op chats.Operation) (spare float64, rest time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.hours[op]
+	rest = time.Until(h.ends)
+	return float64(h.limit.Remaining) - p.reserve*float64(h.limit.Max), rest, h.limit.Max > 0 && rest > 0
 }
 
-// isShort: only the reserve remains. To be asked for just after an answer came.
-func (p pace) isShort(op chats.Operation) bool {
+// isShort: only the reserve remains.
+func (p *pace) isShort(op chats.Operation) bool {
 	spare, _, ok := p.spare(op)
 	return ok && spare < 1
 }
 
-// mayAsk: whether more than the reserve remains, or the hour that the server last
-// spoke of is over.
-func (p pace) mayAsk(op chats.Operation) bool {
-	limit, _ := p.client.Limit(op)
-	return !p.isShort(op) || !time.Now().Before(limit.Until)
-}
-
 // spread is how long to rest so that requests that cost as much again and again are
 // spread over what is left of the hour.
-func (p pace) spread(op chats.Operation, cost int) time.Duration {
-	spare, limit, ok := p.spare(op)
-	if !ok {
+func (p *pace) spread(op chats.Operation, cost int) time.Duration {
+	spare, rest, ok := p.spare(op)
+	switch {
+	case !ok:
 		return 0
-	}
-	rest := left(limit, time.Now())
-	if float64(cost) >= spare {
+	case float64(cost) >= spare:
 		return rest
+	default:
+		return time.Duration(float64(rest) * float64(cost) / spare)
 	}
-	return time.Duration(float64(rest) * float64(cost) / spare)
 }
 
 // gap is how far apart single requests are to be: not at all while more than the
 // reserve remains, else so that they leave the reserve's part of what remains.
-func (p pace) gap(op chats.Operation) time.Duration {
-	spare, limit, ok := p.spare(op)
+func (p *pace) gap(op chats.Operation) time.Duration {
+	spare, rest, ok := p.spare(op)
 	if !ok || spare >= 1 {
 		return 0
 	}
-	requests := max(1, (1-p.reserve)*float64(limit.Remaining))
-	return time.Duration(float64(left(limit, time.Now())) / requests)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	requests := max(1, (1-p.reserve)*float64(p.hours[op].limit.Remaining))
+	return min(time.Duration(float64(rest)/requests), longestPause)
 }
 
 // budget is how many requests an hour may cost.
-func (p pace) budget(op chats.Operation, otherwise int) float64 {
-	most := otherwise
-	if limit, ok := p.client.Limit(op); ok && limit.Max > 0 {
-		most = limit.Max
+func (p *pace) budget(op chats.Operation, otherwise int) float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	most := p.hours[op].limit.Max
+	if most == 0 {
+		most = otherwise
 	}
 	return max(1, (1-p.reserve)*float64(most))
 }
@@ -86,7 +107,7 @@ func (p pace) budget(op chats.Operation, otherwise int) float64 {
 // blocked is how long to wait after a 420. The client refuses by itself until the
 // hour is over, so that it costs nothing to try every minute; that is safer than to
 // trust two clocks.
-func (p pace) blocked(err error) time.Duration {
+func (p *pace) blocked(err error) time.Duration {
 	var failed *chats.Error
 	if errors.As(err, &failed) && failed.Limit != nil && failed.Limit.Kind == chats.LimitHourly {
 		return min(left(*failed.Limit, time.Now()), longestPause)

@@ -25,7 +25,7 @@ type session struct {
 	handle     handleFunc
 	ledger     *ledger
 	leased     bool // nobody else moves a mark
-	pace       pace
+	pace       *pace
 	credential *credential
 	end        context.CancelCauseFunc
 
@@ -40,7 +40,7 @@ func (in *Inbox) newSession(held context.Context, leased bool, handle handleFunc
 		handle:     handle,
 		leased:     leased,
 		ledger:     &ledger{store: in.store, business: in.client.Business(), log: in.log, held: held},
-		pace:       pace{in.client, in.config.reserve},
+		pace:       newPace(in.client, in.config.reserve),
 		credential: &credential{},
 		looks:      make(chan *entry),
 	}

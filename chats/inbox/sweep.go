@@ -100,17 +100,26 @@ func (w *sweeper) missed(open map[chats.ChatID]struct{}) {
 
 // list reads the whole list, at leisure where only the reserve remains.
 func (w *sweeper) list(ctx context.Context, filter chats.Filter, each func(chats.Chat)) (cost int, err error) {
+	defer w.s.pace.note(chats.OpGetChats)
 	n := 0
 	for chat, err := range w.s.client.Chats(ctx, filter) {
 		if err != nil {
 			return w.requests(n + 1), err
 		}
 		each(chat)
-		if n++; n%w.page == 0 && w.s.pace.isShort(chats.OpGetChats) {
-			sleep(ctx, min(w.s.pace.spread(chats.OpGetChats, 1), shortPause))
+		if n++; n%w.page == 0 {
+			w.breathe(ctx)
 		}
 	}
 	return w.requests(n), nil
+}
+
+// breathe pauses between two pages when only the reserve remains.
+func (w *sweeper) breathe(ctx context.Context) {
+	w.s.pace.note(chats.OpGetChats)
+	if w.s.pace.isShort(chats.OpGetChats) {
+		sleep(ctx, min(w.s.pace.spread(chats.OpGetChats, 1), shortPause))
+	}
 }
 
 // requests is what a list of so many chats costs.

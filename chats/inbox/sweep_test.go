@@ -126,7 +126,7 @@ func TestAFinishedChatIsFoundToo(t *testing.T) {
 func TestStatusesMayNotGoWithAnotherFilter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		market := bigShop(199, chats.StatusFinished)
+		market := bigShop(199, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 2000))
 		seen := &notebook{}
 		filter := chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectOrder}}
 		run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Matching(filter)), 2, seen.handle)
