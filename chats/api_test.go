@@ -3,6 +3,7 @@ package chats_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -125,6 +126,27 @@ func TestTheGeneratedClientsAnswers(t *testing.T) {
 	var e *chats.Error
 	require.ErrorAs(t, err, &e)
 	require.ErrorIs(t, err, io.EOF)
+}
+
+// Buffers go back to a pool: not before the answer is read.
+func TestAnAnswerOfTheGeneratedClientIsItsReadersUntilItIsClosed(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	for range 10 {
+		resp, err := s.client.API().GetChat(t.Context(), int64(s.market.Business()), nilParams(s.chat))
+		require.NoError(t, err)
+		for range 5 {
+			require.NoError(t, s.call(t.Context(), chats.OpGetChatHistory))
+		}
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		assert.Len(t, body, int(resp.ContentLength))
+		assert.Contains(t, string(body), fmt.Sprintf(`"result":{"chatId":%d,`, s.chat))
+		require.NoError(t, resp.Body.Close())
+		n, err := resp.Body.Read(make([]byte, 10))
+		assert.Zero(t, n, "nothing is read after that")
+		require.Error(t, err)
+	}
 }
 
 func TestACutAnswerOfTheGeneratedClientIsAnError(t *testing.T) {

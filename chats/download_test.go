@@ -355,6 +355,18 @@ func TestADownloadClosedEarlyLeavesNothing(t *testing.T) {
 			require.NoError(t, body.Close())
 		}
 	})
+	// The request's context ends with the body.
+	var requested context.Context
+	client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		requested = req.Context() //nolint:fatcontext // the test looks at it later
+		return respond(req, http.StatusOK, "content"), nil
+	})}))
+	body, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a"})
+	require.NoError(t, err)
+	require.NoError(t, requested.Err())
+	require.NoError(t, body.Close())
+	require.ErrorIs(t, requested.Err(), context.Canceled)
+
 	// On a socket goleak looks for the connection.
 	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
 		for {
@@ -363,7 +375,7 @@ func TestADownloadClosedEarlyLeavesNothing(t *testing.T) {
 			}
 		}
 	})
-	body, err := clientOf(t, base.URL, chats.APIKey("key")).Download(t.Context(), chats.File{URL: base.URL})
+	body, err = clientOf(t, base.URL, chats.APIKey("key")).Download(t.Context(), chats.File{URL: base.URL})
 	require.NoError(t, err)
 	require.NoError(t, body.Close())
 }
@@ -373,7 +385,7 @@ func TestAnErrorPageWithoutAnEndIsGivenUp(t *testing.T) {
 	base := newCDN(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadGateway)
 		for {
-			if _, err := w.Write([]byte(strings.Repeat("no ", 10_000))); err != nil {
+			if _, err := w.Write([]byte(strings.Repeat("no ", 300_000))); err != nil {
 				return
 			}
 		}

@@ -91,7 +91,7 @@ func TestHistoryGoesOnFromAnyPrefix(t *testing.T) {
 			client := connect(t, market)
 			chat := talk(market, 205)
 			whole := idsAbove(market, chat, 0)
-			for _, k := range []int{1, 100, 101, 200, 204} {
+			for _, k := range []int{1, 100, 201} {
 				var got []chats.MessageID
 				for message, err := range client.History(t.Context(), chat, 0) {
 					require.NoError(t, err)

@@ -90,6 +90,24 @@ func TestAReaderThatCannotBeRewoundOpensUntilItIsTouched(t *testing.T) {
 	require.ErrorIs(t, err, errNotRewindable)
 }
 
+func TestAFileOfUnknownSizeIsReadUpToTheLimit(t *testing.T) {
+	t.Parallel()
+	content := func(n int64) io.Reader { return io.MultiReader(io.LimitReader(endlessZeros{}, n)) }
+	u, err := newUpload("a.bin", content(MaxFileSize))
+	require.NoError(t, err)
+	assert.EqualValues(t, MaxFileSize, u.size)
+	assert.True(t, u.rewindable(), "it is in memory now")
+
+	rest := io.LimitReader(endlessZeros{}, 2*MaxFileSize).(*io.LimitedReader)
+	_, err = newUpload("a.bin", rest)
+	require.ErrorIs(t, err, ErrInvalidArgument)
+	assert.EqualValues(t, MaxFileSize-1, rest.N, "no further than it takes to know")
+}
+
+type endlessZeros struct{}
+
+func (endlessZeros) Read(p []byte) (int, error) { return len(p), nil }
+
 // A reader that failed once is no reason to believe that the next attempt, which it
 // survived, posted nothing.
 func TestAFailureIsOfItsAttemptAlone(t *testing.T) {
