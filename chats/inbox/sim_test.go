@@ -89,7 +89,7 @@ func (w *world) live(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() { w.runInboxes(ctx) })
-	pass(time.Minute) // the first start is through
+	w.awaitFollowed(t)
 	w.market.FailFunc(w.faults(w.random(2)))
 	w.customers(&all)
 	w.calm.Store(true)
@@ -99,6 +99,18 @@ func (w *world) live(t *testing.T) {
 	}
 	cancel()
 	all.Wait()
+}
+
+// awaitFollowed lets the first start come through: what arrives before is old. Some
+// inboxes die in it.
+func (w *world) awaitFollowed(t *testing.T) {
+	t.Helper()
+	for followed := false; !followed; {
+		pass(time.Minute)
+		marks, err := w.marks.Marks(t.Context(), w.market.Business())
+		assert.NoError(t, err)
+		followed = !marks[0].UpdatedAt.IsZero()
+	}
 }
 
 func (w *world) isDone() bool {
