@@ -8,6 +8,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 OASDIFF_VERSION := v1.35.0
 ACTIONLINT_VERSION := v1.7.12
 GOVULNCHECK_VERSION := v1.9.0
+GREMLINS_VERSION := v0.6.0
 
 BIN := $(CURDIR)/.bin
 UPSTREAM ?= ../shared/upstream/chats.yaml
@@ -53,6 +54,20 @@ BENCHCOUNT ?= 3
 bench: ## the figures of chats/BENCHMARKS.md, as a table at the end
 	go test -run '^$$' -bench './(ours|baseline)$$' -benchtime 0.2s -count 3 ./chats/internal/bench
 	go test -run '^$$' -bench './(ratio|heap)$$' -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./chats/internal/bench
+
+$(BIN)/gremlins-$(GREMLINS_VERSION):
+	GOBIN=$(BIN) go install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS_VERSION)
+	mv $(BIN)/gremlins $@
+
+# One worker, because the tests use both cores. A mutant that hangs is killed by its time, which
+# must not hit one that is merely slow.
+MUTANTS = GOFLAGS=-short $(BIN)/gremlins-$(GREMLINS_VERSION) unleash --workers 1 --timeout-coefficient 6 --threshold-efficacy 90
+
+.PHONY: mutants
+mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## breaks the code in many small ways and counts what the tests notice (an hour or more)
+	$(MUTANTS) ./chats/notify
+	$(MUTANTS) --exclude-files '^sqlstore/' ./chats/inbox
+	$(MUTANTS) --exclude-files '^(chatstest|examples|inbox|internal|notify)/' ./chats
 
 .PHONY: live
 live: ## holds the real Market against the contract: YANDEX_MARKET_API_KEY, YANDEX_MARKET_BUSINESS_ID

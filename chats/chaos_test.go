@@ -28,7 +28,7 @@ var (
 const chaosPerChat = 20 // so that the histories stay short
 
 func chaosChats() int {
-	if underRace {
+	if underRace || testing.Short() {
 		return *chaosCalls / chaosPerChat / 10
 	}
 	return *chaosCalls / chaosPerChat

@@ -229,6 +229,9 @@ func readmeProgram(block string) string {
 // The pieces are compiled, and not linked, as packages of this module which are laid
 // over it and exist nowhere on the disk.
 func TestTheReadmesCodeCompiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes the compiler's time")
+	}
 	t.Parallel()
 	dir, err := filepath.Abs(repoRoot)
 	require.NoError(t, err)

@@ -479,6 +479,9 @@ func TestNothingIsLostInSmallWorlds(t *testing.T) {
 
 // 2,000 chats, and a day.
 func TestNothingIsLostInADay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the small worlds are simulated instead")
+	}
 	t.Parallel()
 	seed := seeds(1)[0]
 	synctest.Test(t, func(t *testing.T) {
