@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/notify"
@@ -28,10 +30,12 @@ const switchedOffAfter = 14 * 24 * time.Hour
 // answer, and none within 10 seconds (1 second for a PING), makes Market send the
 // event again: each minute for an hour, each quarter of an hour for a day, then
 // each hour. After 14 days the subscription is switched off, and Notify returns the
-// last answer, or nil where there was none.
+// last answer, or nil where there was none. The next call begins anew, as if the shop
+// had switched it on again.
 //
 // Until one event is delivered no other one is: calls from several goroutines wait
-// for each other. Called inside testing/synctest none of this takes real time.
+// for each other. Inside testing/synctest, where the Market must have been made, too,
+// none of this takes real time.
 //
 // The answer is in memory; its body need not be closed. The request comes from an
 // address of Market's, for the address given in the cabinet with /notification
@@ -43,10 +47,11 @@ func (m *Market) Notify(handler http.Handler, event notify.Event) *http.Response
 	for began := time.Now(); ; {
 		answer := push(handler, body, within)
 		trying := time.Since(began)
-		if isDelivered(answer) || trying >= switchedOffAfter {
+		pause := untilNextTry(trying)
+		if isDelivered(answer) || trying+pause > switchedOffAfter {
 			return answer
 		}
-		<-time.After(untilNextTry(trying))
+		<-time.After(pause)
 	}
 }
 
@@ -98,19 +103,33 @@ func isDelivered(answer *http.Response) bool {
 	}
 	body, err := io.ReadAll(answer.Body)
 	answer.Body = io.NopCloser(bytes.NewReader(body))
-	var told struct {
-		Version, Name string
-		Time          time.Time
-	}
 	switch answer.StatusCode {
 	case http.StatusBadRequest:
 		return true
 	case http.StatusOK:
-		return err == nil && json.Unmarshal(body, &told) == nil &&
-			told.Version != "" && told.Name != "" && !told.Time.IsZero()
+		return err == nil && isAnswer(answer.Header.Get("Content-Type"), body)
 	default:
 		return false
 	}
+}
+
+// isAnswer holds a body against the contract: version and name of 1 to 100
+// characters, and a time in UTC. The names of a map's fields are taken as they are,
+// those of a struct's in any case.
+func isAnswer(contentType string, body []byte) bool {
+	var told map[string]string
+	media, _, _ := mime.ParseMediaType(contentType)
+	if media != "application/json" || json.Unmarshal(body, &told) != nil {
+		return false
+	}
+	at, err := time.Parse(time.RFC3339, told["time"])
+	_, offset := at.Zone()
+	return err == nil && offset == 0 && isNamed(told["version"]) && isNamed(told["name"])
+}
+
+func isNamed(text string) bool {
+	n := utf8.RuneCountInString(text)
+	return n >= 1 && n <= 100
 }
 
 // notification is the body in which Market tells of an event.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -56,6 +57,33 @@ func TestNotifyTellsEveryKindOfEvent(t *testing.T) {
 	assert.Len(t, got, len(events)+1)
 }
 
+// What Market sends, as the facts have it: a handler of one's own may depend on it.
+func TestNotifyPostsAsMarketDoes(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 2, 9, 15, 0, 213_000_000, time.UTC)
+	for _, event := range []notify.Event{
+		notify.Ping{At: at},
+		notify.ChatCreated{Business: 1, Chat: 2, At: at},
+		notify.MessageSent{Business: 1, Chat: 2, Message: 3, At: at},
+		notify.ArbitrageStarted{Business: 1, Chat: 2, At: at},
+		notify.ArbitrageFinished{Business: 1, Chat: 2, At: at},
+	} {
+		chatstest.NewMarket().Notify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			assert.Equal(t, http.MethodPost, r.Method)
+			assert.Equal(t, "/notification", r.URL.Path)
+			assert.Equal(t, "application/json", r.Header.Get("Content-Type"))
+			assert.NotEmpty(t, r.Header.Get("Traceparent"))
+			body, err := io.ReadAll(r.Body)
+			assert.NoError(t, err)
+			assert.NoError(t, contract.NotificationBody(body))
+			if _, sent := event.(notify.MessageSent); sent {
+				assert.Contains(t, string(body), `"messageId":"3"`, "a string, here alone")
+			}
+			good(w)
+		}), event)
+	}
+}
+
 // tries is a handler that notes when it is tried, and answers what it is told.
 type tries struct {
 	mu     sync.Mutex
@@ -71,9 +99,10 @@ func (h *tries) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	h.answer(n, w)
 }
 
+const asJSON = "application/json"
+
 func good(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"version":"1","name":"shop","time":"2026-03-02T09:15:00Z"}`)
+	answered(asJSON, `{"version":"1","name":"shop","time":"2026-03-02T09:15:00Z"}`)(w)
 }
 
 func TestNotifyTriesOnTheVendorsSchedule(t *testing.T) {
@@ -92,6 +121,36 @@ func TestNotifyTriesOnTheVendorsSchedule(t *testing.T) {
 	})
 }
 
+func TestNotifyTriesNoLongerThanFourteenDays(t *testing.T) {
+	t.Parallel()
+	for takes, want := range map[time.Duration]int{9 * time.Second: http.StatusInternalServerError, time.Minute: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &tries{answer: func(_ int, w http.ResponseWriter) {
+				<-time.After(takes)
+				w.WriteHeader(http.StatusInternalServerError)
+			}}
+			began := time.Now()
+			answer := chatstest.NewMarket().Notify(h, notify.ChatCreated{Business: 1, Chat: 2})
+			if want == 0 {
+				assert.Nil(t, answer, "there was none")
+			} else {
+				require.NotNil(t, answer)
+				assert.Equal(t, want, answer.StatusCode)
+			}
+			assert.LessOrEqual(t, h.at[len(h.at)-1].Sub(began), 14*24*time.Hour)
+			<-time.After(time.Minute)
+		})
+	}
+}
+
+// answered is a handler that answers 200 with this body.
+func answered(contentType, body string) func(http.ResponseWriter) {
+	return func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", contentType)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
 func TestNotifyAndAnswersThatAreNone(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -101,7 +160,14 @@ func TestNotifyAndAnswersThatAreNone(t *testing.T) {
 		after  time.Duration // until the second try, which is answered well
 	}{
 		{"a 200 without the body", func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) }, notify.ChatCreated{}, time.Minute},
-		{"a 200 without a time", func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"name":"a","version":"1"}`) }, notify.ChatCreated{}, time.Minute},
+		{"a 200 without a time", answered(asJSON, `{"name":"a","version":"1"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 without a version", answered(asJSON, `{"name":"a","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 without a name", answered(asJSON, `{"version":"a","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 with a long name", answered(asJSON, `{"name":"`+strings.Repeat("я", 101)+`","version":"1","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 in another zone", answered(asJSON, `{"name":"a","version":"1","time":"2026-03-02T09:15:00+03:00"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 in capitals", answered(asJSON, `{"NAME":"a","VERSION":"1","TIME":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 as a text", answered("text/plain", `{"name":"a","version":"1","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 409", func(w http.ResponseWriter) { w.WriteHeader(http.StatusConflict) }, notify.ChatCreated{}, time.Minute},
 		{"a 503", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, notify.ChatCreated{}, time.Minute},
 		{"a panic", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, notify.ChatCreated{}, time.Minute},
 		{"too late", func(http.ResponseWriter) { <-time.After(11 * time.Second) }, notify.ChatCreated{}, time.Minute + 10*time.Second},

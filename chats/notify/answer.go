@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/ymchats/ymchats-go/gen/notification"
@@ -70,13 +71,16 @@ func (h *Handler) answer(w http.ResponseWriter, began time.Time, no *refusal) {
 	write(w, no.status, notification.ErrorResponse{Error: notification.Error{Type: no.kind, Message: no.message}})
 }
 
-// write ignores a failure: there is nobody left to tell, and Market sends again
-// what it got no answer to.
+// write sends the answer whole, before anything else is done: net/http would keep it
+// until the handler returns. A failure is ignored: there is nobody left to tell, and
+// Market sends again what it got no answer to.
 func write(w http.ResponseWriter, status int, body any) {
 	content, err := json.Marshal(body)
 	if err != nil {
 		panic(err) // strings and a time of this century
 	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(status)
 	_, _ = w.Write(content)
+	_ = http.NewResponseController(w).Flush() // not every writer can
 }

@@ -48,7 +48,8 @@ type Handler struct {
 // [Parse] refuses, and 500 otherwise. Strangers get 403 (see
 // [WithAllowedNetworks]), 405 for another method than POST, 413 for more than
 // 64 KiB, 415 for another type than application/json. The body must arrive within
-// 3 seconds, 4 where a middleware hides the connection's deadlines. Give the server a WriteTimeout above 10 seconds, or none.
+// 3 seconds, 4 where a middleware hides the connection's deadlines. Give the server
+// a WriteTimeout above 10 seconds, or none.
 func NewHandler(
 	name, version string, handle func(context.Context, Event) error, options ...Option,
 ) (*Handler, error) {
@@ -78,8 +79,9 @@ func checkName(field, value string) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	// Not every writer has deadlines; then readBody gives up alone, and later, for a server whose reading is given up
-	// first would wait for the rest of the body. The server itself lifts the deadline when the body has been read.
-	_ = http.NewResponseController(w).SetReadDeadline(began.Add(bodyWithin))
+	// first would wait for the rest of the body.
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(began.Add(bodyWithin))
 
 	var event Event
 	var no *refusal
@@ -90,6 +92,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		event, no = receive(r, began.Add(bodyLost))
 	}
 	if no == nil {
+		// The server lifts the deadline when it has read the body, but not if that was before we set it.
+		_ = connection.SetReadDeadline(time.Time{})
 		no = h.deliver(r.Context(), event, began)
 	}
 	h.answer(w, began, no)

@@ -140,6 +140,20 @@ func TestAHangingFunctionIsAnsweredInTime(t *testing.T) {
 	})
 }
 
+func TestTheContextEndsWithTheFunction(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var kept context.Context
+		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
+			kept = ctx //nolint:fatcontext // the test looks at it later
+			return nil
+		})
+		post(t, handler, sentBody)
+		synctest.Wait()
+		require.ErrorIs(t, kept.Err(), context.Canceled)
+	})
+}
+
 func TestAFunctionThatHeedsItsContextDecidesItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -2,7 +2,7 @@ package notify
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -18,7 +18,7 @@ func (h *Handler) logAnswer(r *http.Request, sender netip.Addr, event Event, beg
 	attrs := append(eventAttrs(event), slog.Duration("duration", time.Since(began)), slog.String("remote", sender.String()))
 	if no == nil {
 		attrs = append(attrs, slog.Int("status", http.StatusOK))
-		h.logger.LogAttrs(r.Context(), slog.LevelDebug, "notification", attrs...)
+		h.log(r.Context(), slog.LevelDebug, "notification", attrs)
 		return
 	}
 	level := slog.LevelWarn
@@ -26,14 +26,22 @@ func (h *Handler) logAnswer(r *http.Request, sender netip.Addr, event Event, beg
 		level = slog.LevelError
 	}
 	attrs = append(append(attrs, slog.Int("status", no.status)), errorAttrs(no.cause)...)
-	h.logger.LogAttrs(r.Context(), level, "notification", attrs...)
+	h.log(r.Context(), level, "notification", attrs)
 }
 
 // logLate logs an outcome that nobody waited for any more.
 func (h *Handler) logLate(ctx context.Context, event Event, began time.Time, err error) {
 	attrs := append(eventAttrs(event), slog.Duration("duration", time.Since(began)))
-	h.logger.LogAttrs(ctx, slog.LevelError, "notification: the function returned after the answer",
-		append(attrs, errorAttrs(err)...)...)
+	h.log(ctx, slog.LevelError, "notification: the function returned after the answer", append(attrs, errorAttrs(err)...))
+}
+
+// log survives a logger that panics: the answer is out, and a late function's
+// goroutine has nobody else to catch it.
+func (h *Handler) log(ctx context.Context, level slog.Level, text string, attrs []slog.Attr) {
+	_ = safely(func() error {
+		h.logger.LogAttrs(ctx, level, text, attrs...)
+		return nil
+	})
 }
 
 func eventAttrs(event Event) []slog.Attr {
@@ -51,13 +59,14 @@ func eventAttrs(event Event) []slog.Attr {
 	return attrs
 }
 
+// errorAttrs calls no method of the error: it is the caller's, may be a nil in an
+// interface, and fmt survives that.
 func errorAttrs(err error) []slog.Attr {
 	if err == nil {
 		return nil
 	}
-	attrs := []slog.Attr{slog.String("error", err.Error())}
-	var p *panicked
-	if errors.As(err, &p) {
+	attrs := []slog.Attr{slog.String("error", fmt.Sprint(err))}
+	if p, ok := err.(*panicked); ok { //nolint:errorlint // our own, unwrapped
 		attrs = append(attrs, slog.String("stack", string(p.stack)))
 	}
 	return attrs

@@ -54,6 +54,51 @@ func TestTheLogSaysWhatHappened(t *testing.T) {
 	})
 }
 
+// A nil in an interface is an error whose methods panic.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+func (e *nilError) Unwrap() error { return errors.New(e.text) }
+
+func TestAnErrorWhoseMethodsPanicIsAnError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, takes := range []time.Duration{0, 10 * time.Second} {
+			handler := newHandler(t, func(context.Context, notify.Event) error {
+				<-time.After(takes)
+				var none *nilError
+				return none
+			})
+			assert.Equal(t, 500, post(t, handler, sentBody).status)
+			<-time.After(takes)
+		}
+	})
+}
+
+// brokenLog panics, after it has taken its time.
+type brokenLog struct {
+	slog.Handler
+	takes time.Duration
+}
+
+func (brokenLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l brokenLog) Handle(context.Context, slog.Record) error {
+	<-time.After(l.takes)
+	panic("the log is full")
+}
+
+func TestTheAnswerDoesNotWaitForTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		handler := newHandler(t, accept, notify.WithLogger(slog.New(brokenLog{takes: 20 * time.Second})))
+		began := time.Now()
+		assert.Equal(t, 200, exchange(t, dial(t, handler), head(pingBody, len(pingBody))).status)
+		assert.Less(t, time.Since(began), time.Second)
+		<-time.After(time.Minute)
+	})
+}
+
 func TestTheLogHasTheFunctionsError(t *testing.T) {
 	t.Parallel()
 	line := logged(t, func(context.Context, notify.Event) error { return errors.New("the database is down") }, createdBody, "8.8.8.8:1")

@@ -40,7 +40,11 @@ func (h *Handler) admit(r *http.Request) (netip.Addr, error) {
 // versions reports IPv4 as ::ffff:1.2.3.4, and a zone would match no network.
 func (h *Handler) sender(r *http.Request) (netip.Addr, error) {
 	if h.clientAddr != nil {
-		addr, err := h.clientAddr(r)
+		var addr netip.Addr
+		err := safely(func() (err error) {
+			addr, err = h.clientAddr(r)
+			return err
+		})
 		return addr.Unmap().WithZone(""), err
 	}
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)

@@ -27,6 +27,8 @@ func TestOnlyMarketIsLetIn(t *testing.T) {
 		"141.8.142.77:1":              http.StatusOK,
 		"141.8.142.200:1":             http.StatusForbidden,
 		"5.255.253.1:1":               http.StatusOK,
+		"5.255.253.127:1":             http.StatusOK,
+		"5.255.253.128:1":             http.StatusForbidden,
 		"5.255.254.1:1":               http.StatusForbidden,
 		"[::ffff:5.45.207.7]:443":     http.StatusOK,
 		"[::ffff:5.45.207.7%eth0]:80": http.StatusOK,
@@ -62,6 +64,21 @@ func TestAZoneDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, accept, notify.WithAllowedNetworks(netip.MustParsePrefix("fe80::/10")))
 	assert.Equal(t, http.StatusOK, send(t, handler, from("[fe80::1%eth0]:443")).status)
+	told := func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("fe80::1%eth0"), nil }
+	handler = newHandler(t, accept, notify.WithAllowedNetworks(netip.MustParsePrefix("fe80::/10")), notify.WithClientAddr(told))
+	assert.Equal(t, http.StatusOK, send(t, handler, from("10.0.0.1:1")).status)
+}
+
+// The obvious slip: there is no such header.
+func TestAPanicOverTheSenderRefuses(t *testing.T) {
+	t.Parallel()
+	last := func(r *http.Request) (netip.Addr, error) {
+		hops := r.Header["X-Forwarded-For"]
+		return netip.ParseAddr(hops[len(hops)-1])
+	}
+	line := logged(t, accept, sentBody, "10.0.0.1:1", notify.WithClientAddr(last))
+	assert.InEpsilon(t, http.StatusForbidden, line["status"], 0)
+	assert.Contains(t, line["error"], "index out of range")
 }
 
 func TestNetworksAddUp(t *testing.T) {

@@ -44,7 +44,8 @@ func WithAllowedNetworks(networks ...netip.Prefix) Option {
 }
 
 // WithClientAddr tells who the sender is where that is not the other end of the
-// connection: behind a proxy. An error refuses the request with 403.
+// connection: behind a proxy. An error, and a panic, refuses the request with
+// 403.
 //
 // Anybody can write a header. Believe X-Forwarded-For or Forwarded only when the
 // request comes from your proxy (look at the request's RemoteAddr), and only the

@@ -3,7 +3,6 @@ package notify
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -47,8 +46,8 @@ func isJSON(contentType string) bool {
 		return true
 	}
 	// Parameters, even malformed ones, change nothing: JSON is UTF-8.
-	media, _, _ := mime.ParseMediaType(contentType)
-	return media == "application/json"
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(media), "application/json")
 }
 
 // readBody reads at most one byte more than allowed. It gives up at the given

@@ -33,17 +33,18 @@ func TestOnlyPostsAreTaken(t *testing.T) {
 func TestOnlyJSONIsTaken(t *testing.T) {
 	t.Parallel()
 	for contentType, want := range map[string]int{
-		"application/json":                    http.StatusOK,
-		"Application/JSON":                    http.StatusOK,
-		"application/json; charset=utf-8":     http.StatusOK,
-		"application/json;charset=UTF-8;a":    http.StatusOK,
-		"":                                    http.StatusOK, // not foreign
-		"text/plain":                          http.StatusUnsupportedMediaType,
-		"text/json":                           http.StatusUnsupportedMediaType,
-		"application/jsonp":                   http.StatusUnsupportedMediaType,
-		"application/xml; a=application/json": http.StatusUnsupportedMediaType,
-		"application/x-www-form-urlencoded":   http.StatusUnsupportedMediaType,
-		";":                                   http.StatusUnsupportedMediaType,
+		"application/json":                     http.StatusOK,
+		"Application/JSON":                     http.StatusOK,
+		"application/json; charset=utf-8":      http.StatusOK,
+		"application/json;charset=UTF-8;a":     http.StatusOK,
+		"application/json;charset=a;charset=b": http.StatusOK,
+		"":                                     http.StatusOK, // not foreign
+		"text/plain":                           http.StatusUnsupportedMediaType,
+		"text/json":                            http.StatusUnsupportedMediaType,
+		"application/jsonp":                    http.StatusUnsupportedMediaType,
+		"application/xml; a=application/json":  http.StatusUnsupportedMediaType,
+		"application/x-www-form-urlencoded":    http.StatusUnsupportedMediaType,
+		";":                                    http.StatusUnsupportedMediaType,
 	} {
 		r := request(sentBody)
 		r.Header.Set("Content-Type", contentType)

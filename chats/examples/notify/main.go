@@ -13,9 +13,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -24,9 +26,10 @@ import (
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on, with the real Market")
+	proxy := flag.String("proxy", "127.0.0.1", "address of the proxy that speaks https and appends to X-Forwarded-For")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Getenv, *listen, os.Stdout)
+	err := run(ctx, os.Getenv, *listen, *proxy, os.Stdout)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "notify:", err)
@@ -34,7 +37,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, env func(string) string, listen string, out io.Writer) error {
+func run(ctx context.Context, env func(string) string, listen, proxy string, out io.Writer) error {
 	key, business := env("YANDEX_MARKET_API_KEY"), env("YANDEX_MARKET_BUSINESS_ID")
 	if key == "" || business == "" {
 		return demo(ctx, out)
@@ -47,13 +50,17 @@ func run(ctx context.Context, env func(string) string, listen string, out io.Wri
 	if err != nil {
 		return err
 	}
-	return serve(ctx, newReader(client, out), listen)
+	return serve(ctx, newReader(client, out), listen, proxy)
 }
 
-// serve listens until the context ends. Let nobody but Market in: behind a proxy,
-// notify.WithClientAddr says where the sender's address is.
-func serve(ctx context.Context, reader *reader, listen string) error {
-	handler, err := newHandler(reader)
+// serve listens until the context ends, and lets nobody but Market in.
+func serve(ctx context.Context, reader *reader, listen, proxy string) error {
+	address, err := netip.ParseAddr(proxy)
+	if err != nil {
+		return errors.New("-proxy is not an IP address")
+	}
+	handler, err := newHandler(reader,
+		notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithClientAddr(behind(address)))
 	if err != nil {
 		return err
 	}
@@ -66,6 +73,20 @@ func serve(ctx context.Context, reader *reader, listen string) error {
 	return nil
 }
 
-func newHandler(reader *reader) (*notify.Handler, error) {
-	return notify.NewHandler("notify-example", chats.Version, reader.handle, notify.WithDedupe(time.Hour, 10_000))
+// behind tells the address that the proxy was called from: the last that stands in
+// the header, because the proxy wrote it. What stands before is anybody's word.
+func behind(proxy netip.Addr) func(*http.Request) (netip.Addr, error) {
+	return func(r *http.Request) (netip.Addr, error) {
+		remote, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || remote.Addr().Unmap() != proxy.Unmap() {
+			return netip.Addr{}, errors.New("not sent by the proxy")
+		}
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		return netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1]))
+	}
+}
+
+func newHandler(reader *reader, options ...notify.Option) (*notify.Handler, error) {
+	options = append(options, notify.WithDedupe(time.Hour, 10_000))
+	return notify.NewHandler("notify-example", chats.Version, reader.handle, options...)
 }

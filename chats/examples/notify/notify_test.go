@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,6 +19,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
+	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,9 +53,55 @@ func TestAChatThatCannotBeReadIsToldAndReadAgain(t *testing.T) {
 	})
 }
 
+// Anybody can name a chat. It must not use up the hour of those that are there.
+func TestAChatThatDoesNotExistIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		known := market.AddChat(chats.Chat{})
+		reader := newReader(market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1})), io.Discard)
+		handler, err := newHandler(reader)
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); reader.run(ctx) }()
+		for i := range chats.ChatID(20) {
+			began := time.Now()
+			require.NoError(t, push(market, handler, notify.ChatCreated{Business: market.Business(), Chat: known + 1 + i, At: began}))
+			assert.Zero(t, time.Since(began), "answered at once")
+		}
+		<-time.After(time.Hour)
+		assert.Equal(t, 20, market.Calls(chats.OpGetChatHistory))
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(http.StatusForbidden, "") })
+		require.NoError(t, push(market, handler, notify.ChatCreated{Business: market.Business(), Chat: known, At: time.Now()}))
+		<-time.After(time.Hour)
+		assert.Less(t, market.Calls(chats.OpGetChatHistory), 20+20)
+		stop()
+		<-done
+		market.FailFunc(nil)
+		<-time.After(time.Hour) // the last pause
+	})
+}
+
+func TestOnlyTheProxyIsBelieved(t *testing.T) {
+	t.Parallel()
+	sender := behind(netip.MustParseAddr("127.0.0.1"))
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.Header.Add("X-Forwarded-For", "8.8.8.8, 192.0.2.1")
+	r.Header.Add("X-Forwarded-For", "5.45.207.7")
+	r.RemoteAddr = "127.0.0.1:50000"
+	addr, err := sender(r)
+	require.NoError(t, err)
+	assert.Equal(t, "5.45.207.7", addr.String())
+	r.RemoteAddr = "192.0.2.1:50000"
+	_, err = sender(r)
+	require.Error(t, err)
+	require.ErrorContains(t, serve(t.Context(), newReader(chatstest.NewMarket().Client(), io.Discard), "127.0.0.1:0", "localhost"), "-proxy")
+}
+
 func TestTheEnvironmentIsChecked(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{"YANDEX_MARKET_API_KEY": "ACMA:key", "YANDEX_MARKET_BUSINESS_ID": "mine"}
-	err := run(context.Background(), func(name string) string { return env[name] }, "127.0.0.1:0", &bytes.Buffer{})
+	err := run(context.Background(), func(name string) string { return env[name] }, "127.0.0.1:0", "127.0.0.1", &bytes.Buffer{})
 	assert.ErrorContains(t, err, "YANDEX_MARKET_BUSINESS_ID")
 }

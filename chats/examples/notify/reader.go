@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -28,8 +29,10 @@ type reader struct {
 	woken map[chats.ChatID]bool
 	some  chan struct{} // holds something while a chat is woken
 
-	last   map[chats.ChatID]chats.MessageID // of the goroutine that reads
-	onRead func(chats.MessageID)            // for the demo
+	// Of the goroutine that reads:
+	last   map[chats.ChatID]chats.MessageID
+	pause  map[chats.ChatID]time.Duration // before the next try
+	onRead func(chats.MessageID)          // for the demo
 }
 
 func newReader(client *chats.Client, out io.Writer) *reader {
@@ -37,7 +40,7 @@ func newReader(client *chats.Client, out io.Writer) *reader {
 		client: client, out: out,
 		woken: map[chats.ChatID]bool{},
 		some:  make(chan struct{}, 1),
-		last:  map[chats.ChatID]chats.MessageID{}, onRead: func(chats.MessageID) {},
+		last:  map[chats.ChatID]chats.MessageID{}, pause: map[chats.ChatID]time.Duration{}, onRead: func(chats.MessageID) {},
 	}
 }
 
@@ -71,8 +74,11 @@ func (r *reader) take() map[chats.ChatID]bool {
 	return taken
 }
 
-// again is the pause after a chat could not be read.
-const again = 5 * time.Second
+// The pause after a chat could not be read doubles from the one to the other.
+const (
+	firstPause   = 5 * time.Second
+	longestPause = 5 * time.Minute
+)
 
 // run reads the chats that were woken, until the context ends.
 func (r *reader) run(ctx context.Context) {
@@ -83,11 +89,27 @@ func (r *reader) run(ctx context.Context) {
 			return
 		}
 		for id := range r.take() {
-			if err := r.read(ctx, id); err != nil && ctx.Err() == nil {
-				_, _ = fmt.Fprintf(r.out, "chat %d cannot be read, tried again in %s: %v\n", id, again, err)
-				time.AfterFunc(again, func() { r.wake(id) })
+			if err := r.read(ctx, id); ctx.Err() == nil {
+				r.conclude(id, err)
 			}
 		}
+	}
+}
+
+// conclude has a chat that could not be read looked at again. One that does not exist
+// is left: a push proves nothing, and whoever makes chats up must not use up the hour.
+func (r *reader) conclude(id chats.ChatID, err error) {
+	switch {
+	case err == nil:
+		delete(r.pause, id)
+	case errors.Is(err, chats.ErrNotFound):
+		delete(r.pause, id)
+		_, _ = fmt.Fprintf(r.out, "chat %d is not ours: %v\n", id, err)
+	default:
+		pause := max(r.pause[id], firstPause)
+		r.pause[id] = min(2*pause, longestPause)
+		_, _ = fmt.Fprintf(r.out, "chat %d cannot be read, tried again in %s: %v\n", id, pause, err)
+		time.AfterFunc(pause, func() { r.wake(id) })
 	}
 }
 
