@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -25,7 +23,7 @@ type answer struct {
 	bodyErr  error // the body could not be read to its end
 	attempts int
 	limit    Limit
-	secret   string // to be taken out of whatever the server echoes
+	secrets  secrets // to be taken out of whatever the server echoes
 
 	decodeErr error // a 2xx that is not what it should be
 	stopped   error // why it was not repeated, where that says more than the status
@@ -52,13 +50,15 @@ type envelope[T any] struct {
 }
 
 // decode reads the result of a 2xx. A result that is prepared, with a list sized
-// to the page, spares the list its growing.
+// to the page, spares the list its growing. With errNewStatus a result may come, too.
 func decode[T any](a *answer, prepared *T) (*T, error) {
 	if a.bodyErr != nil {
 		return nil, a.bodyErr
 	}
 	env := envelope[T]{Result: prepared}
-	if err := json.Unmarshal(a.body.Bytes(), &env); err != nil {
+	err := json.Unmarshal(a.body.Bytes(), &env)
+	var mistyped *json.UnmarshalTypeError // all the rest has been read
+	if err != nil && (env.Status != gen.EnvelopeStatusError || !errors.As(err, &mistyped)) {
 		return nil, a.brokenBody(err)
 	}
 	switch env.Status {
@@ -66,22 +66,31 @@ func decode[T any](a *answer, prepared *T) (*T, error) {
 		return env.Result, nil
 	case gen.EnvelopeStatusError:
 		return nil, errDeclared
-	default:
-		return nil, errNoStatus
 	}
+	if env.Status != "" {
+		return env.Result, errNewStatus
+	}
+	return nil, errNoStatus
 }
 
 var (
 	// errDeclared: 2xx, but the body says ERROR. Its details say why.
 	errDeclared = errors.New("the body's status is ERROR")
-	errNoStatus = errors.New("the body has no status that is known")
-	errNoResult = errors.New("the answer has no result")
+	errNoStatus = errors.New("the body has no status")
+	// errNewStatus: a word that is new fails no page. Whether a message was posted it
+	// leaves open.
+	errNewStatus = errors.New("the body has no status that is known")
+	errNoResult  = errors.New("the answer has no result")
 )
 
 // brokenBody cleans the decoder's error, which may quote the body at any length.
 func (a *answer) brokenBody(err error) error {
 	if len(bytes.TrimSpace(a.body.Bytes())) == 0 {
 		return errors.New("the answer is empty")
+	}
+	var mistyped *json.UnmarshalTypeError
+	if errors.As(err, &mistyped) { // its text is of Go's types
+		return errors.New("the answer is not the JSON it should be: " + a.clean(mistyped.Field+" is a "+mistyped.Value))
 	}
 	return errors.New("the answer is not the JSON it should be: " + a.clean(err.Error()))
 }
@@ -103,10 +112,7 @@ func (a *answer) details() []Detail {
 	if a.body == nil {
 		return nil
 	}
-	text := a.body.Bytes()
-	if a.secret != "" { // before anything is cut, or a part of it could stay
-		text = bytes.ReplaceAll(text, []byte(a.secret), []byte(redacted))
-	}
+	text := []byte(a.secrets.hide(a.body.String())) // before anything is cut, or a part of a secret could stay
 	text = text[:min(len(text), maxErrorBody)]
 	var body struct {
 		Errors  []struct{ Code, Message any }
@@ -123,8 +129,8 @@ func (a *answer) details() []Detail {
 		return all
 	}
 	bare := a.clean(body.Message)
-	if bare == "" && !json.Valid(text) {
-		bare = a.clean(markup.ReplaceAllString(string(text[:min(len(text), 8*maxText)]), " "))
+	if bare == "" {
+		bare = a.clean(plain(text))
 	}
 	if bare == "" {
 		return nil
@@ -132,24 +138,38 @@ func (a *answer) details() []Detail {
 	return []Detail{{Message: bare}}
 }
 
+// plain is the text of a body of no known shape. JSON is written anew, so that a secret
+// is found however it was escaped; an envelope with nothing in it is no text.
+func plain(text []byte) string {
+	var value any
+	if json.Unmarshal(text, &value) != nil {
+		return markup.ReplaceAllString(string(text[:min(len(text), 8*maxText)]), " ")
+	}
+	fields, isObject := value.(map[string]any)
+	for _, name := range []string{"status", "result", "errors", "message"} {
+		if v := fields[name]; name == "status" || name == "result" || isEmpty(v) {
+			delete(fields, name)
+		}
+	}
+	if value == nil || isObject && len(fields) == 0 {
+		return ""
+	}
+	written, _ := json.Marshal(value) //nolint:errchkjson // what was read can be written
+	return string(written)
+}
+
+func isEmpty(value any) bool {
+	list, isList := value.([]any)
+	return value == nil || value == "" || isList && len(list) == 0
+}
+
 // markup is what a gateway's page has around its text.
 var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>]*>`)
 
-// clean makes a text from the network fit for an error: one line, printable,
-// bounded, without the credential.
+// clean is a text of the answer, fit for an error; what is none is empty.
 func (a *answer) clean(value any) string {
-	text, ok := value.(string)
-	if !ok {
-		return ""
-	}
-	if a.secret != "" {
-		text = strings.ReplaceAll(text, a.secret, redacted)
-	}
-	words := strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r)
-	})
-	runes := []rune(strings.Join(words, " "))
-	return string(runes[:min(len(runes), maxText)])
+	text, _ := value.(string)
+	return a.secrets.clean(text)
 }
 
 // failed is the answer as an error, or nil for a good one.
@@ -169,6 +189,7 @@ func (a *answer) failed() *Error {
 		limit := a.limit
 		e.Limit = &limit
 	}
+	e.refused()
 	if a.ok() {
 		e.classify2xx(a)
 	}
@@ -186,26 +207,40 @@ func (e *Error) classify2xx(a *answer) {
 		return
 	}
 	e.kinds = append(e.kinds, ErrProtocol)
-	e.cause = a.decodeErr
+	e.cause = because(a.decodeErr, e.cause)
 	e.Details = nil
 }
 
-// leavesDoubt: whether a send that was answered so may have been posted. 408 and
-// 499 speak of a request given up on, not of one refused.
+// leavesDoubt: whether a send that was answered so may have been posted.
 func (a *answer) leavesDoubt(e *Error) bool {
 	if a.ok() {
 		return errors.Is(e, ErrProtocol)
 	}
-	return a.status >= 500 || a.status == http.StatusRequestTimeout || a.status == 499
+	return a.status >= 500 || isGivenUp(a.status)
+}
+
+// isGivenUp: 408 and 499 speak of a request given up on, not of one refused.
+func isGivenUp(status int) bool { return status == http.StatusRequestTimeout || status == 499 }
+
+// refused takes out of the cause that the hour is used up: Limit says so.
+func (e *Error) refused() {
+	var refused *refusal
+	if !errors.As(e.cause, &refused) {
+		return
+	}
+	e.Limit, e.kinds = &refused.limit, append(e.kinds, ErrRateLimited)
+	var stopped *stoppedError
+	if errors.As(e.cause, &stopped) {
+		e.cause = because(stopped.last, refused.cause)
+	} else {
+		e.cause = refused.cause
+	}
 }
 
 // failure makes an *Error of a call that has no answer.
 func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Operation: c.op, Attempts: c.attempts, cause: err}
-	var refused *refusal
-	if errors.As(err, &refused) {
-		e.Limit, e.kinds, e.cause = &refused.limit, []error{ErrRateLimited}, refused.cause
-	}
+	e.refused()
 	var broken *transportError
 	if errors.As(err, &broken) && !c.rule.repeatable && !broken.unsent && !broken.fatal {
 		e.kinds = append(e.kinds, ErrOutcomeUnknown)

@@ -28,6 +28,9 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 func readBody(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	buf, _ := buffers.Get().(*bytes.Buffer)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return buf, nil // its body is the bare connection, which no context ends
+	}
 	// The length is the server's word: believed up to what a pool would keep. One
 	// read more than the content finds the end without growing.
 	if n := resp.ContentLength; n > 0 {

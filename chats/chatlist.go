@@ -3,6 +3,7 @@ package chats
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -17,18 +18,21 @@ import (
 //
 // One request of getChats for every 20 chats (POST /v2/businesses/{id}/chats).
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
+	filter = filter.clone() // every page is asked for with the same one, whatever the caller does meanwhile
 	return func(yield func(Chat, error) bool) {
 		seen := map[ChatID]struct{}{}
+		isNew := func(chat Chat) bool { _, again := seen[chat.ID]; return !again }
 		fetch := func(ctx context.Context, token string) (Page[Chat], error) {
 			return c.ChatsPage(ctx, filter, PageRequest{Token: token})
 		}
-		for page, err := range pages(ctx, OpGetChats, fetch) {
+		news := func(list []Chat) bool { return slices.ContainsFunc(list, isNew) }
+		for page, err := range pages(ctx, OpGetChats, fetch, news) {
 			if err != nil {
 				yield(Chat{}, ended(ctx, err))
 				return
 			}
 			for _, chat := range page.Items {
-				if _, again := seen[chat.ID]; again {
+				if !isNew(chat) {
 					continue
 				}
 				seen[chat.ID] = struct{}{}

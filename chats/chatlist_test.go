@@ -1,11 +1,15 @@
 package chats_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -216,4 +220,58 @@ func TestChatsPageIsOneRequestAsTheServerAnswers(t *testing.T) {
 	}
 	assert.Equal(t, []int{0, 4, 4, 0, 3}, sizes, "empty pages and repeated items included")
 	assert.Equal(t, 5, market.Calls(chats.OpGetChats))
+}
+
+// The listing asks for every page with the filter that it was given.
+func TestAFilterThatIsChangedInTheLoopChangesNothing(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	for range 60 {
+		market.AddChat(chats.Chat{Status: chats.StatusNew})
+	}
+	filter := chats.Filter{Statuses: []chats.Status{chats.StatusNew}}
+	n := 0
+	for _, err := range connect(t, market).Chats(t.Context(), filter) {
+		require.NoError(t, err)
+		filter.Statuses[0] = chats.StatusFinished
+		n++
+	}
+	assert.Equal(t, 60, n)
+}
+
+// Fresh tokens for ever, and nothing but what is known.
+func TestAListingThatBringsNothingNewIsGivenUp(t *testing.T) {
+	t.Parallel()
+	n := 0
+	client := chatstest.NewMarket().Client(once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		n++
+		if strings.HasSuffix(req.URL.Path, "/chats") {
+			return respond(req, http.StatusOK, `{"status":"OK","result":{"chats":[{"chatId":1}],"paging":{"nextPageToken":"`+strconv.Itoa(n)+`"}}}`), nil
+		}
+		return respond(req, http.StatusOK, historyPage(strconv.Itoa(n), 1, 2)), nil
+	})}))
+	list, err := read(t, client.Chats(t.Context(), chats.Filter{}))
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	assert.Len(t, list, 1)
+	assert.Less(t, n, 1100)
+	n = 0
+	_, err = read(t, client.History(t.Context(), 5, 0))
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	assert.Less(t, n, 1100)
+}
+
+// A test of the user's may call FailNow in its transport: that ends the goroutine.
+func TestAnEndedGoroutineIsNoEndOfTheListing(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	chat := talk(market, 250)
+	n := 0
+	client := connect(t, market, chats.WithHook(func(context.Context, chats.Call) {
+		if n++; n == 2 {
+			runtime.Goexit()
+		}
+	}))
+	got, err := read(t, client.History(t.Context(), chat, 0))
+	require.ErrorContains(t, err, "has ended the goroutine")
+	assert.Less(t, len(got), 250)
 }

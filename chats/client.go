@@ -20,6 +20,7 @@ type Client struct {
 	credential Credential
 	config     config
 	limits     *limits
+	turns      *turns
 	http       *http.Client // for the API: follows no redirect
 	chain      handler
 	api        *gen.ClientWithResponses
@@ -50,7 +51,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	}
 	c := &Client{
 		business: business, credential: credential, config: cfg,
-		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay),
+		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), turns: &turns{},
 	}
 	c.http = withRedirects(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = noLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
@@ -137,7 +138,7 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, check func(*T) error) (*T, error) {
 	var result *T
 	call.decode = func(a *answer) (err error) {
-		if result, err = decode(a, prepared); err != nil {
+		if result, err = decode(a, prepared); err != nil && (err != errNewStatus || result == nil) { //nolint:errorlint // our own, unwrapped
 			return err
 		}
 		if result == nil {

@@ -49,8 +49,8 @@ func TestTheDefaultTransport(t *testing.T) {
 	assert.NotSame(t, http.DefaultTransport, transport)
 	assert.NotNil(t, transport.TLSClientConfig.ClientSessionCache)
 	assert.GreaterOrEqual(t, transport.TLSClientConfig.MinVersion, uint16(tls.VersionTLS12))
-	assert.Positive(t, transport.ResponseHeaderTimeout)
 	assert.Positive(t, transport.TLSHandshakeTimeout)
+	assert.Zero(t, transport.ResponseHeaderTimeout, "AttemptTimeout alone says how long to wait")
 	assert.Positive(t, transport.MaxResponseHeaderBytes)
 	assert.Nil(t, transport.Proxy, "nothing is read from the environment")
 	assert.False(t, transport.ForceAttemptHTTP2)
@@ -163,7 +163,7 @@ func TestADecodedResultOfAPreparedPage(t *testing.T) {
 
 func TestCleanMakesAnyTextFitForAnError(t *testing.T) {
 	t.Parallel()
-	a := &answer{secret: "key"}
+	a := &answer{secrets: secrets{"", "key"}}
 	for in, want := range map[any]string{
 		nil: "", 5.0: "", true: "", "": "", " \t\r\n": "", "a\n\nb": "a b", "a\x00\x1b[2Jb": "a [2Jb",
 		"\u202eab\u2028c\u00a0d": "ab c d", "\xff\xfea": "?a", "my key.": "my [redacted].", "keykey": "[redacted][redacted]",

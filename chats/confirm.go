@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // ConfirmOption sets up one [Client.SendTextConfirmed].
 type ConfirmOption func(*confirmation)
 
 // ConfirmAfter names the newest message of the chat that the caller knows of. The
-// history is then read from there, and not from its beginning.
+// history is then read from there, and not from its beginning, unless neither that
+// message nor a newer one stands in the chat.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after = last }
 }
@@ -21,17 +23,20 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 //
 // It notes where the chat stands, sends, and reads the history for the shop's
 // message with that text. When the outcome of a send is unknown it looks first, for
-// as long as the retries of a read would last (15.5 s with the default policy;
-// Market itself gives up on a request after 10), and sends again only when the
-// message is not there. White space is no difference between two texts.
+// as long as the pauses of the policy's retries could last and for 15.5 s at least
+// (Market itself gives up on a request after 10), and sends again only when the
+// message is not there. White space is no difference between two texts. Calls of one
+// client with the same text for the same chat are made one after the other.
 //
 // It costs the history from [ConfirmAfter], or from the beginning, one send, and
 // mostly one more page of history; with an unknown outcome up to
-// RetryPolicy.MaxAttempts sends, each followed by as many looks.
+// RetryPolicy.MaxAttempts sends, each followed by six looks or more. A history that
+// cannot be read, because Market is down, is tried for some minutes.
 //
-// What it cannot tell apart: two programs that post the same text to the same chat
-// at the same moment. And it cannot hold against a server that shows a message only
-// after the look has ended: a policy with more or longer pauses looks longer.
+// What it cannot tell apart: two programs, or two clients, that post the same text to
+// the same chat at the same moment. And it cannot hold against a server that shows a
+// message only after the look has ended: a policy with more or longer pauses looks
+// longer.
 //
 // Errors: those of [Client.SendText] where nothing was posted, and
 // [ErrOutcomeUnknown] where the message did not appear, the history could not be
@@ -46,6 +51,11 @@ func (c *Client) SendTextConfirmed(
 	if err := first(checkID("chat", id), checkText(text), confirm.check()); err != nil {
 		return Message{}, err
 	}
+	give, err := c.turns.take(ctx, turn{id, confirm.words})
+	if err != nil {
+		return Message{}, &Error{Operation: OpSendMessageToChat, cause: err}
+	}
+	defer give()
 	if err := confirm.noteEnd(ctx); err != nil {
 		return Message{}, err
 	}
@@ -72,14 +82,26 @@ func (c *confirmation) check() error {
 	return checkSince("ConfirmAfter", c.after)
 }
 
+// noteEnd finds the newest message. What is read begins with the one that the caller
+// named: above an id that does not stand in the chat nothing might ever be found, so
+// that the message would be posted again and again.
 func (c *confirmation) noteEnd(ctx context.Context) error {
-	for message, err := range c.client.History(ctx, c.chat, c.after) {
-		if err != nil {
-			return err
-		}
-		c.after = message.ID
+	end, err := c.newest(ctx, max(c.after-1, 0))
+	if err == nil && end == 0 && c.after > 1 {
+		end, err = c.newest(ctx, 0)
 	}
-	return nil
+	c.after = end
+	return err
+}
+
+func (c *confirmation) newest(ctx context.Context, since MessageID) (id MessageID, err error) {
+	for message, err := range c.client.History(ctx, c.chat, since) {
+		if err != nil {
+			return 0, err
+		}
+		id = message.ID
+	}
+	return id, nil
 }
 
 // send sends until the text stands in the chat. A send that was answered well is
@@ -104,28 +126,55 @@ func (c *confirmation) send(ctx context.Context, text string) (Message, error) {
 
 var errNotThere = errors.New("the message does not stand in the history")
 
+// lookPolicy is what a look lasts at least, whatever the caller's policy.
+var lookPolicy = RetryPolicy{}.withDefaults()
+
+// longestLook bounds a look under a policy that would go on for ever.
+const longestLook = 10 * time.Minute
+
+// lookFor is how long the pauses of all attempts may last.
+func (p RetryPolicy) lookFor() (total time.Duration) {
+	for n := 0; n < p.MaxAttempts-1 && total < longestLook; n++ {
+		total += p.bound(n)
+	}
+	return min(total, longestLook)
+}
+
 // look reads the history until the message is there, for as long as retries would
-// last. Only a look at the whole history, made at the end of that time, may say that
-// it is not there; should that one fail, it is made again. A used-up hour is no
-// reason to go on looking: the caller learns at once until when it lasts.
+// last. Only a look at the whole history that began when that time was over may say
+// that it is not there; should that one fail, it is made again some times.
 func (c *confirmation) look(ctx context.Context) (Message, error) {
 	policy := c.client.config.retry
-	for n := 0; ; n++ {
+	length := max(policy.lookFor(), lookPolicy.lookFor())
+	began := time.Now()
+	for n, late := 0, 0; ; n++ {
+		if time.Since(began) >= length {
+			late++
+		}
 		message, err := c.find(ctx)
-		lastLook := n >= policy.MaxAttempts-1
-		tired := n >= 2*policy.MaxAttempts
-		if err == nil || ctx.Err() != nil || tired || outOfHour(err) || lastLook && errors.Is(err, errNotThere) {
+		over := late > 0 && errors.Is(err, errNotThere) || late >= lookPolicy.MaxAttempts
+		if err == nil || over || ctx.Err() != nil || isFinal(err) {
 			return message, err
 		}
-		if stop := wait(ctx, policy.bound(n)); stop != nil {
+		pause := max(policy.bound(n), lookPolicy.bound(n))
+		if left := length - time.Since(began); left > 0 {
+			pause = min(pause, left)
+		}
+		if stop := wait(ctx, pause); stop != nil {
 			return Message{}, stop
 		}
 	}
 }
 
-func outOfHour(err error) bool {
+// isFinal: there is no use in looking on. Of a used-up hour the caller learns at once
+// until when it lasts.
+func isFinal(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Limit != nil && e.Limit.Kind == LimitHourly
+	if !errors.As(err, &e) {
+		return false
+	}
+	hourly := e.Limit != nil && e.Limit.Kind == LimitHourly
+	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isGivenUp(e.StatusCode)
 }
 
 func (c *confirmation) find(ctx context.Context) (Message, error) {
@@ -149,6 +198,7 @@ func (c *confirmation) unconfirmed(send, look error) error {
 	var last *Error
 	if errors.As(send, &last) {
 		e.StatusCode, e.Details, e.TraceParent, e.Limit = last.StatusCode, last.Details, last.TraceParent, last.Limit
+		e.kinds = append(e.kinds, last.kinds...)
 		e.cause = because(last.cause, look)
 	}
 	return e

@@ -2,6 +2,9 @@ package chats_test
 
 import (
 	"context"
+	"math"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,5 +198,124 @@ func TestSendTextConfirmedAndWhatItCannotKnow(t *testing.T) {
 		_, err = s.client.SendTextConfirmed(t.Context(), 0, "a")
 		require.ErrorIs(t, err, chats.ErrInvalidArgument)
 		assert.Zero(t, s.market.Calls(chats.OpGetChatHistory))
+	})
+}
+
+// A program that retries until its context ends.
+func TestAPolicyWithoutAnEndLooksBeforeItSendsAgain(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []chats.RetryPolicy{
+		{MaxAttempts: math.MaxInt}, {MaxAttempts: 3}, {MaxAttempts: 2, BaseDelay: time.Millisecond, MaxDelay: time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(t, chats.WithRetry(policy))
+			s.market.Fail(chats.OpSendMessageToChat, chatstest.ProcessLate(9*time.Second))
+			message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Один раз")
+			require.NoError(t, err)
+			assert.Less(t, s.market.Calls(chats.OpGetChatHistory), 20)
+			time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time: for what is processed late
+			assert.Equal(t, 1, s.posted(), "a short policy looks long enough, too")
+			all := s.market.Messages(s.chat)
+			assert.Equal(t, all[len(all)-1].ID, message.ID)
+		})
+	}
+}
+
+func TestAnIDThatIsNotInTheChatDoesNotPostAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		for _, made := range []chats.MessageID{s.first + 1, s.first + 86_400_000_000, math.MaxInt64} {
+			before := s.posted()
+			s.market.Fail(chats.OpSendMessageToChat, times(3, chatstest.DropAfter())...)
+			_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Один раз", chats.ConfirmAfter(made))
+			require.NoError(t, err)
+			assert.Equal(t, before+1, s.posted())
+			s.market.Fail(chats.OpSendMessageToChat)
+		}
+	})
+}
+
+// Two goroutines with the same words: neither takes the other's message for its own.
+func TestTheSameTextTwiceAtOnceIsPostedTwice(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []chatstest.Fault{chatstest.OK(), chatstest.DropBefore(), chatstest.DropAfter()} {
+		synctest.Test(t, func(t *testing.T) {
+			s := shopOn(t, chatstest.NewMarket(chatstest.WithLatency(50*time.Millisecond)))
+			s.market.Fail(chats.OpSendMessageToChat, fault)
+			var calls sync.WaitGroup
+			ids := make([]chats.MessageID, 3)
+			for i := range ids {
+				calls.Go(func() {
+					message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Спасибо!")
+					assert.NoError(t, err)
+					ids[i] = message.ID
+				})
+			}
+			calls.Wait()
+			assert.Equal(t, 3, s.posted())
+			slices.Sort(ids)
+			assert.Len(t, slices.Compact(ids), 3)
+		})
+	}
+}
+
+func TestTheWaitForTheSameTextEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		s.market.Fail(chats.OpSendMessageToChat, chatstest.SlowHeaders(20*time.Second))
+		var first sync.WaitGroup
+		first.Go(func() { _, _ = s.client.SendTextConfirmed(t.Context(), s.chat, "Спасибо!") })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.client.SendTextConfirmed(ctx, s.chat, "Спасибо!")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		_, err = s.client.SendTextConfirmed(t.Context(), s.chat, "Пожалуйста!")
+		require.NoError(t, err, "other words do not wait")
+		first.Wait()
+		assert.Equal(t, 2, s.posted())
+	})
+}
+
+// What cannot succeed is not tried for minutes.
+func TestALookThatIsRefusedEnds(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]chatstest.Fault{
+		"forbidden": chatstest.Status(403, ""), "not there": chatstest.Status(404, ""),
+		"a used-up hour": chatstest.RateLimitedHourly(time.Date(2000, 1, 1, 0, 50, 0, 0, time.UTC)), // the bubble begins at midnight
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(t)
+				s.market.Fail(chats.OpGetChatHistory, append([]chatstest.Fault{chatstest.OK()}, times(500, fault)...)...)
+				s.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+				began := time.Now()
+				_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Здесь?")
+				require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+				assert.Equal(t, 2, s.market.Calls(chats.OpGetChatHistory))
+				assert.Less(t, time.Since(began), time.Second)
+			})
+		})
+	}
+}
+
+func TestWhatAnUnconfirmedSendTells(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3}))
+		s.market.Fail(chats.OpSendMessageToChat, chatstest.Refused(), chatstest.RateLimitedParallel(), chatstest.Status(200, "<html>"))
+		_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Здесь?")
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, chats.ErrProtocol)
+		assert.Equal(t, 200, e.StatusCode)
+		assert.NotEmpty(t, e.TraceParent)
+		assert.Equal(t, 3, e.Attempts, "MaxAttempts counts all sends, those that were certainly not processed, too")
+		assert.Equal(t, 3, s.market.Calls(chats.OpSendMessageToChat))
 	})
 }

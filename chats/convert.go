@@ -2,6 +2,7 @@ package chats
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -89,6 +90,12 @@ func checkList[T any](list []T, absent error, check func(*T) error) error {
 		}
 	}
 	return nil
+}
+
+func (f Filter) clone() Filter {
+	f.Subjects, f.Kinds = slices.Clone(f.Subjects), slices.Clone(f.Kinds)
+	f.Types, f.Statuses = slices.Clone(f.Types), slices.Clone(f.Statuses)
+	return f
 }
 
 func (f *Filter) request() gen.GetChatsRequest {

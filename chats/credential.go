@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode"
 )
 
 const redacted = "[redacted]"
@@ -30,8 +31,8 @@ func APIKey(key string) Credential {
 	return Credential{source: constant(key), broken: checkSecret(key)}
 }
 
-// APIKeySource asks for the key before every request, so that keys can rotate.
-// An error of key fails the call; nothing is sent.
+// APIKeySource asks for the key before every request, so that keys can rotate, from
+// any goroutine and several at once. An error of key fails the call; nothing is sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: key}
 }
@@ -43,7 +44,8 @@ func OAuthToken(token string) Credential {
 }
 
 // OAuthTokenSource asks for the token before every request, so that it can be
-// refreshed. An error of token fails the call; nothing is sent.
+// refreshed, from any goroutine and several at once. An error of token fails the
+// call; nothing is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: token, oauth: true}
 }
@@ -80,6 +82,54 @@ func (c Credential) check() error {
 
 // secret is one credential's value, ready to be sent.
 type secret struct{ header, value, raw string }
+
+// secrets are what may show in no text, whoever wrote it.
+type secrets []string
+
+func (s secrets) hide(text string) string {
+	for _, raw := range s {
+		if raw != "" {
+			text = strings.ReplaceAll(text, raw, redacted)
+		}
+	}
+	return text
+}
+
+// clean makes a text from the network fit for an error: one line, printable, bounded,
+// without a secret.
+func (s secrets) clean(text string) string {
+	words := strings.FieldsFunc(strings.ToValidUTF8(s.hide(text), "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	})
+	runes := []rune(strings.Join(words, " "))
+	return string(runes[:min(len(runes), maxText)])
+}
+
+// masked is an error whose text is clean: net/http quotes the broken line of an answer,
+// whatever it holds. One that held a secret is not unwrapped any more.
+func (s secrets) masked(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	clean := s.clean(text)
+	switch {
+	case clean == text:
+		return err
+	case s.hide(text) != text:
+		return errors.New(clean)
+	default:
+		return &cleanedError{clean, err}
+	}
+}
+
+type cleanedError struct {
+	text string
+	err  error
+}
+
+func (e *cleanedError) Error() string { return e.text }
+func (e *cleanedError) Unwrap() error { return e.err }
 
 // read asks the source and checks what it gives, so that a broken key fails here
 // and not as a puzzling 401.

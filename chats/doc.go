@@ -56,7 +56,8 @@
 //
 // Between attempts the client rests for a random part of a bound that doubles
 // ([RetryPolicy]). Where the context's deadline comes first, the call fails at once and
-// says so. A file is sent again only from a reader that can be rewound.
+// says so. An attempt that has used up RetryPolicy.AttemptTimeout counts as dropped; it
+// is no context.DeadlineExceeded, which is of the caller's context alone. A file is sent again only from a reader that can be rewound.
 //
 // # Limits
 //

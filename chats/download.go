@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -33,25 +34,24 @@ func (c *Client) Download(ctx context.Context, file File) (io.ReadCloser, error)
 	return body, nil
 }
 
-var errSlowHeader = errors.New("no answer within the attempt's time")
-
 func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, file File) (io.ReadCloser, error) {
 	req, err := c.downloadRequest(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errSlowHeader) })
+	hidden := secretsIn(req.Header)
+	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errSlow) })
 	defer timer.Stop()
 	resp, err := withRedirects(c.config.client, keepSecrets).Do(req) //nolint:bodyclose // the caller closes it, or downloadFailed
 	if err != nil {
-		e := &Error{Operation: opDownload, Attempts: 1, cause: withoutURL(err)}
+		e := &Error{Operation: opDownload, Attempts: 1, cause: hidden.masked(withoutURL(err))}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			e.cause = cause
 		}
 		return nil, e
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, c.downloadFailed(ctx, resp)
+		return nil, downloadFailed(resp, hidden)
 	}
 	return &download{resp.Body, cancel}, nil
 }
@@ -65,7 +65,6 @@ func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request,
 	if err != nil {
 		return nil, badArgument("file", "its URL is no absolute http(s) address")
 	}
-	req.Header.Set("User-Agent", c.userAgent())
 	if origin(link) == origin(c.config.base) {
 		value, err := c.credential.read(ctx)
 		if err != nil {
@@ -78,7 +77,23 @@ func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request,
 			return nil, &Error{Operation: opDownload, cause: fmt.Errorf("attachment auth: %w", err)}
 		}
 	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", c.userAgent())
+	}
 	return req, nil
+}
+
+// secretsIn are the words of all headers but our own: the credential, and whatever the
+// caller has added to get in. A short one is none, and would blot out every text.
+func secretsIn(header http.Header) (hidden secrets) {
+	for name, values := range header {
+		for _, word := range strings.Fields(strings.Join(values, " ")) {
+			if name != "User-Agent" && len(word) >= 8 {
+				hidden = append(hidden, word)
+			}
+		}
+	}
+	return hidden
 }
 
 // keepSecrets lets a redirect to another host go without anything that was meant
@@ -95,16 +110,13 @@ func keepSecrets(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func (c *Client) downloadFailed(ctx context.Context, resp *http.Response) error {
+func downloadFailed(resp *http.Response, hidden secrets) error {
 	buf, err := readBody(resp)
 	a := &answer{
 		op: opDownload, rule: rule{repeatable: true}, attempts: 1,
-		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err,
+		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,
 	}
 	defer a.release()
-	if value, err := c.credential.read(ctx); err == nil {
-		a.secret = value.raw
-	}
 	return a.failed()
 }
 

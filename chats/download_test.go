@@ -3,6 +3,7 @@ package chats_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -312,7 +313,7 @@ func TestAttemptTimeoutBoundsTheHeadersAndTheContextTheBody(t *testing.T) {
 		_, err := download(t, client, file.URL)
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)
-		assert.Contains(t, err.Error(), "no answer within the attempt's time")
+		assert.Contains(t, err.Error(), "no answer within RetryPolicy.AttemptTimeout")
 		assert.Equal(t, 30*time.Second, time.Since(began))
 
 		market.Fail(chatstest.OpDownload, chatstest.SlowBody(time.Hour))
@@ -393,4 +394,24 @@ func TestAnErrorPageWithoutAnEndIsGivenUp(t *testing.T) {
 	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key")), base.URL)
 	require.ErrorIs(t, err, chats.ErrServer)
 	assert.Less(t, len(err.Error()), 700)
+}
+
+// A key that rotates is hidden as it was sent, and so is what the caller adds.
+func TestARefusedDownloadEchoesNothing(t *testing.T) {
+	t.Parallel()
+	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "denied to "+r.Header.Get("Api-Key")+" and "+r.Header.Get("Authorization"), http.StatusForbidden)
+	})
+	asked := 0
+	client := clientOf(t, base.URL, chats.APIKeySource(func(context.Context) (string, error) {
+		asked++
+		return fmt.Sprintf("SECRET-KEY-%d", asked), nil
+	}), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+		req.Header.Set("Authorization", "OAuth ANOTHER-SECRET")
+		return nil
+	}))
+	_, err := client.Download(t.Context(), chats.File{URL: base.URL})
+	require.ErrorIs(t, err, chats.ErrForbidden)
+	require.ErrorContains(t, err, "denied to [redacted] and OAuth [redacted]")
+	assert.Equal(t, 1, asked)
 }

@@ -47,18 +47,21 @@ func errorBodies(key string) []struct {
 		{"errors null", `{"status":"ERROR","errors":null}`, nil},
 		{"errors absent", `{"status":"ERROR"}`, nil},
 		{"errors empty", `{"status":"ERROR","errors":[]}`, nil},
-		{"errors of nulls", `{"status":"ERROR","errors":[null,{"code":null,"message":null},{}]}`, nil},
+		{"errors of nulls", `{"status":"ERROR","errors":[null,{},{}]}`, said(`{"errors":[null,{},{}]}`)},
 		{"errors of other types", `{"status":"ERROR","errors":[5,{"code":7,"message":"why"},["x"]]}`, said("why")},
 		{"errors that are no list", `{"errors":"all of them","message":"why"}`, said("why")},
 		{"a bare message", `{"message":"why"}`, said("why")},
-		{"a bare message that is none", `{"message":{"text":"why"}}`, nil},
+		{"a bare message that is none", `{"message":{"text":"why"}}`, said(`{"message":{"text":"why"}}`)},
+		{"an object of no known shape", `{"status":"ERROR","errors":null,"error":{"code":"A", "message":"why"}}`, said(`{"error":{"code":"A","message":"why"}}`)},
+		{"errors that are texts", `{"errors":["quota of the gateway"]}`, said(`{"errors":["quota of the gateway"]}`)},
+		{"an envelope and a result", `{"status":"ERROR","result":{"chatId":1},"errors":[]}`, nil},
 		{"a gateway's page", "<html>\r\n<head><title>Bad</title><style>p {}</style></head><body><h1>Bad &\tWorse</h1><script>go()</script></body></html>",
 			said("Bad Bad & Worse")},
 		{"plain text", "  upstream\n is\tgone ", said("upstream is gone")},
 		{"empty", "", nil},
 		{"blank", " \r\n\t ", nil},
 		{"cut JSON", `{"status":"ERROR","errors":[{"code":"A","mess`, said(`{"status":"ERROR","errors":[{"code":"A","mess`)},
-		{"a JSON string", `"why"`, nil},
+		{"a JSON string", `"why"`, []chats.Detail{{Message: `"why"`}}},
 		{"null", `null`, nil},
 		{"a megabyte of text", strings.Repeat(long, 1<<20/len(long)), said(string([]rune(strings.Repeat(long, 100))[:512]))},
 		{"a megabyte of JSON", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, said((`{"message":"` + strings.Repeat("a", 1000))[:512])},
@@ -74,6 +77,7 @@ func errorBodies(key string) []struct {
 		{"the key in a page", "<b>" + key + "</b>", said("[redacted]")},
 		{"the key where a page is cut", strings.Repeat(" ", 8*512-10) + key, said("[redacted]")},
 		{"the key escaped", `{"message":"\u0041` + key[1:] + `"}`, said("[redacted]")},
+		{"the key escaped in an object of no known shape", `{"error":"\u0041` + key[1:] + `"}`, said(`{"error":"[redacted]"}`)},
 	}
 }
 
@@ -269,4 +273,21 @@ func TestATraceparentIsCleanedToo(t *testing.T) {
 	var e *chats.Error
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, ("a [redacted]" + strings.Repeat("b", 999))[:512], e.TraceParent)
+}
+
+// What the body declares counts, however odd the rest of it is.
+func TestADeclaredErrorWithAnOddResult(t *testing.T) {
+	t.Parallel()
+	for _, op := range chats.Operations() {
+		_, err := answered(t, op, `{"status":"ERROR","errors":[{"code":"X","message":"why"}],"result":"none"}`)
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, []chats.Detail{{Code: "X", Message: "why"}}, e.Details)
+		require.NotErrorIs(t, err, chats.ErrProtocol)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	}
+	_, err := answered(t, chats.OpGetChats, `{"status":"OK","result":{"chats":{}}}`)
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	require.ErrorContains(t, err, "result.chats is a object")
+	assert.NotContains(t, err.Error(), "Go ")
 }

@@ -32,7 +32,7 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 			return c.HistoryPage(ctx, id, since, PageRequest{Token: token})
 		}
 		merge := newMerge(since)
-		for page, err := range pages(ctx, OpGetChatHistory, fetch) {
+		for page, err := range pages(ctx, OpGetChatHistory, fetch, merge.widens) {
 			var ready []Message
 			if err == nil {
 				ready, err = merge.add(page.Items, page.Next == "")
@@ -118,6 +118,8 @@ type merge struct {
 	asked  MessageID // everything up to here is of no interest
 	held   []Message // not handed over yet
 	order  pageOrder
+	low    MessageID   // the lowest and
+	high   MessageID   // the highest id that was sent
 	last   MessageID   // handed over last
 	recent []MessageID // handed over lately, ascending
 }
@@ -131,6 +133,20 @@ const (
 )
 
 func newMerge(since MessageID) *merge { return &merge{asked: since} }
+
+// widens: whether a page reaches beyond all pages before it, as it does in every order
+// that gets anywhere. To look for its ids among all those held would cost too much.
+func (m *merge) widens(page []Message) (widened bool) {
+	for _, message := range page {
+		if m.low == 0 || message.ID < m.low {
+			m.low, widened = message.ID, true
+		}
+		if message.ID > m.high {
+			m.high, widened = message.ID, true
+		}
+	}
+	return widened
+}
 
 // add takes a page, which it may reorder, and gives what can be handed over.
 func (m *merge) add(page []Message, last bool) (ready []Message, err error) {

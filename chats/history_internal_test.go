@@ -168,9 +168,9 @@ func TestAGrowingListingIsNoLoop(t *testing.T) {
 	t.Parallel()
 	var guard tokenGuard
 	for n := range 100_000 {
-		require.NoError(t, guard.check(strconv.Itoa(n), 1))
+		require.NoError(t, guard.check(strconv.Itoa(n), true))
 	}
-	require.NoError(t, guard.check("", 0))
+	require.NoError(t, guard.check("", false))
 }
 
 func TestEveryCycleOfTokensIsFound(t *testing.T) {
@@ -183,7 +183,7 @@ func TestEveryCycleOfTokensIsFound(t *testing.T) {
 				if step >= before {
 					token = before + (step-before)%cycle
 				}
-				if guard.check(fmt.Sprint("t", token), 1) != nil {
+				if guard.check(fmt.Sprint("t", token), true) != nil {
 					require.GreaterOrEqual(t, step, before+cycle, "nothing has come again yet")
 					break
 				}
@@ -193,22 +193,22 @@ func TestEveryCycleOfTokensIsFound(t *testing.T) {
 	}
 }
 
-func TestEmptyPagesInARowAreBounded(t *testing.T) {
+func TestPagesWithoutNewsInARowAreBounded(t *testing.T) {
 	t.Parallel()
 	var guard tokenGuard
 	n := 0
 	token := func() string { n++; return strconv.Itoa(n) }
 	for range 3 {
-		for range maxEmptyPages - 1 {
-			require.NoError(t, guard.check(token(), 0))
+		for range maxStalePages - 1 {
+			require.NoError(t, guard.check(token(), false))
 		}
-		require.NoError(t, guard.check(token(), 1), "an item: they are counted anew")
+		require.NoError(t, guard.check(token(), true), "something new: they are counted anew")
 	}
-	for range maxEmptyPages - 1 {
-		require.NoError(t, guard.check(token(), 0))
+	for range maxStalePages - 1 {
+		require.NoError(t, guard.check(token(), false))
 	}
-	require.NoError(t, guard.check("", 0), "the end is the end")
-	require.ErrorIs(t, guard.check(token(), 0), errNoItems)
+	require.NoError(t, guard.check("", false), "the end is the end")
+	require.ErrorIs(t, guard.check(token(), false), errNothingNew)
 }
 
 // FuzzMerge makes pages of bytes: 0 ends a page, anything else is an id. Whatever the

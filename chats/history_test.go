@@ -555,3 +555,14 @@ func TestHistoryGivesEveryFieldAsItStands(t *testing.T) {
 	market.Says(chat, chats.SenderSupport, "Здравствуйте")
 	assert.Equal(t, market.Messages(chat), readAll(t, client.History(t.Context(), chat, 0)))
 }
+
+func TestAMessageThatComesAgainHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithDuplicates())
+	chat := talk(market, 1000)
+	for _, err := range connect(t, market).History(t.Context(), chat, 0) {
+		require.NoError(t, err)
+		break
+	}
+	assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 4, "it is handed over page by page")
+}

@@ -28,7 +28,8 @@ type Limit struct {
 	Until     time.Time // end of the window, by the server's clock; zero when not told
 }
 
-func (l Limit) String() string {
+// reached is the text of an error.
+func (l Limit) reached() string {
 	text := string(l.Kind) + " limit"
 	if l.Max > 0 {
 		text += fmt.Sprintf(" of %d", l.Max)
@@ -201,7 +202,7 @@ type refusal struct {
 	cause error // why it was not waited for, where it would have been
 }
 
-func (r *refusal) Error() string { return r.limit.String() }
+func (r *refusal) Error() string { return r.limit.reached() }
 
 func (l *limits) blocked(op Operation) (block, bool) {
 	l.mu.Lock()
@@ -227,6 +228,11 @@ func (l *limits) note(a *answer) {
 	}
 	if a.limit = limitOf(a.details(), limit); a.limit.Kind != LimitHourly {
 		return
+	}
+	if !told && !limit.Until.IsZero() { // how many there are is not news; that none is left, is
+		known, _ := l.last(a.op)
+		a.limit.Max = known.Max
+		l.tell(a.op, a.limit)
 	}
 	if in := reopensIn(limit.Until, a.header, time.Now()); !limit.Until.IsZero() && in > 0 {
 		l.mu.Lock()

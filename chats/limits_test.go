@@ -397,3 +397,44 @@ func TestACredentialIsAskedForAsLateAsPossible(t *testing.T) {
 		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, asked, "after the wait, and not for a refusal")
 	})
 }
+
+func TestAUsedUpHourIsToldWithoutItsNumbers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		silent := rewritten{market.Transport(), func(h http.Header) {
+			if h.Get("X-RateLimit-Resource-Remaining") == "0" {
+				h.Del("X-RateLimit-Resource-Remaining")
+			}
+		}}
+		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: silent}))
+		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(50*time.Minute)))
+		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		limit, told := s.client.Limit(chats.OpGetChat)
+		assert.True(t, told)
+		assert.Equal(t, 1000, limit.Max)
+		assert.Zero(t, limit.Remaining)
+	})
+}
+
+// A caller may recover from a panic of a transport or a key's source, as net/http's
+// server does; the place must not be lost for good.
+func TestAPanicKeepsNoPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		panics := 4
+		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			if panics > 0 {
+				panics--
+				panic("a slip")
+			}
+			return market.Transport().RoundTrip(req)
+		})}))
+		for range 4 {
+			assert.Panics(t, func() { _ = s.call(t.Context(), chats.OpGetChat) })
+		}
+		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+	})
+}

@@ -139,6 +139,14 @@ func TestPagingMayBeMissing(t *testing.T) {
 	}
 }
 
+func TestANewStatusOfTheEnvelopeFailsNoRead(t *testing.T) {
+	t.Parallel()
+	for _, op := range []chats.Operation{chats.OpGetChats, chats.OpGetChat, chats.OpGetChatHistory, chats.OpGetChatMessage, chats.OpCreateChat} {
+		_, err := answered(t, op, `{"status":"PARTIAL","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`)
+		require.NoError(t, err, op)
+	}
+}
+
 func TestWhatAnAnswerCannotDoWithout(t *testing.T) {
 	t.Parallel()
 	const noID, noResult, noList = "without an id", "no result", "no list"
@@ -162,7 +170,8 @@ func TestWhatAnAnswerCannotDoWithout(t *testing.T) {
 			[]chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
 		{"a list that is none", `{"status":"OK","result":{"chats":{},"messages":"none"}}`, "not the JSON it should be", []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"no status", `{"result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`, "status", chats.Operations()},
-		{"a new status", `{"status":"MAYBE","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`, "status", chats.Operations()},
+		{"a new status", `{"status":"MAYBE","result":{"chatId":1}}`, "status", []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat}},
+		{"a new status and no result", `{"status":"MAYBE"}`, "status", []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
 		{"an array", `[]`, "not the JSON it should be", chats.Operations()},
 		{"null", `null`, "status", chats.Operations()},
 		{"two documents", `{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}{}`, "not the JSON it should be", chats.Operations()},

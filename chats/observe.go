@@ -54,8 +54,10 @@ func (c *Client) report(ctx context.Context, call *call, a *answer, err error) {
 		attrs = append(attrs,
 			slog.Int("status", a.status),
 			slog.String("traceparent", a.clean(a.header.Get("Traceparent"))),
-			slog.Int("remaining", a.limit.Remaining),
 		)
+		if a.limit.Kind == LimitHourly { // told by this answer
+			attrs = append(attrs, slog.Int("remaining", a.limit.Remaining))
+		}
 		if failed := a.failed(); failed != nil {
 			seen.Err = failed
 		}

@@ -105,7 +105,8 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 // WithHook calls hook once per attempt, when the attempt has ended: for metrics.
-// It is called on the goroutine of the call and must be quick.
+// It must be quick, and is called from several goroutines: a sequence fetches its next
+// page beside the loop that reads it.
 func WithHook(hook func(context.Context, Call)) Option {
 	return func(c *config) error {
 		if hook == nil {

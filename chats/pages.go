@@ -6,18 +6,20 @@ import (
 	"iter"
 )
 
-// maxEmptyPages bounds how long a listing may go on without an item.
-const maxEmptyPages = 1000
+// maxStalePages bounds how long a listing may go on without anything new.
+const maxStalePages = 1000
 
 var (
 	errTokenAgain = errors.New("the server sends a page token again: the listing would never end")
-	errNoItems    = errors.New("1000 pages in a row without an item: the listing would never end")
+	errNothingNew = errors.New("1000 pages in a row without anything new: the listing would never end")
+	errAborted    = errors.New("a hook, a credential's source or a transport has ended the goroutine that fetched the page")
 )
 
 // pages reads the pages of a listing. While the caller works on one page the next
 // is being fetched; when the caller stops, that fetch is cancelled and waited for.
+// news tells whether a page has anything that none before it had.
 func pages[T any](
-	ctx context.Context, op Operation, fetch func(context.Context, string) (Page[T], error),
+	ctx context.Context, op Operation, fetch func(context.Context, string) (Page[T], error), news func([]T) bool,
 ) iter.Seq2[Page[T], error] {
 	return func(yield func(Page[T], error) bool) {
 		ahead := &lookahead[T]{fetch: fetch}
@@ -33,7 +35,7 @@ func pages[T any](
 				yield(Page[T]{}, err)
 				return
 			}
-			endless := guard.check(page.Next, len(page.Items))
+			endless := guard.check(page.Next, news(page.Items))
 			if page.Next != "" && endless == nil {
 				ahead.start(ctx, page.Next)
 			}
@@ -61,6 +63,7 @@ func (l *lookahead[T]) start(ctx context.Context, token string) {
 	l.done = done
 	go func() {
 		defer close(done)
+		l.err = errAborted
 		l.page, l.err = l.fetch(ctx, token)
 	}()
 }
@@ -80,10 +83,10 @@ func (l *lookahead[T]) wait() { <-l.done }
 type tokenGuard struct {
 	kept        string
 	steps, next int
-	empty       int
+	stale       int
 }
 
-func (g *tokenGuard) check(token string, items int) error {
+func (g *tokenGuard) check(token string, news bool) error {
 	if token == "" {
 		return nil
 	}
@@ -93,12 +96,12 @@ func (g *tokenGuard) check(token string, items int) error {
 	if g.steps++; g.steps > g.next {
 		g.kept, g.next = token, 2*g.steps
 	}
-	if items > 0 {
-		g.empty = 0
+	if news {
+		g.stale = 0
 		return nil
 	}
-	if g.empty++; g.empty >= maxEmptyPages {
-		return errNoItems
+	if g.stale++; g.stale >= maxStalePages {
+		return errNothingNew
 	}
 	return nil
 }

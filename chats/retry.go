@@ -63,7 +63,7 @@ func (p RetryPolicy) bound(n int) time.Duration {
 
 // pause is the pause after the n-th failure: full jitter below its bound.
 func (p RetryPolicy) pause(n int) time.Duration {
-	return rand.N(p.bound(n) + 1)
+	return rand.N(max(p.bound(n), 1))
 }
 
 // wait returns when d is over. It ends at once with the context, and does not
@@ -97,25 +97,32 @@ func (*tooLateError) Unwrap() error { return context.DeadlineExceeded }
 // link repeats what may be repeated. What comes out of it is final.
 func (p RetryPolicy) link(l *limits, next handler) handler {
 	return func(ctx context.Context, c *call) (*answer, error) {
+		var last *answer
+		var lastErr error
 		for n := 0; ; n++ {
+			made := c.attempts
 			a, err := next(ctx, c)
-			if !c.mayRepeat(ctx, a, err) {
+			if n > 0 && c.attempts == made {
+				return gaveUp(last, lastErr, err) // not let in: what the last attempt failed with counts
+			}
+			last.release()
+			if !c.mayRepeat(a, err) {
 				return a, err
 			}
 			began := time.Now()
 			if stop := p.rest(ctx, l, c, a, n); stop != nil {
 				return gaveUp(a, err, stop)
 			}
-			a.release()
 			c.waited += time.Since(began)
+			last, lastErr = a, err
 		}
 	}
 }
 
 // mayRepeat is the rule of the whole library: a read is repeated after every
 // passing failure, a send only when it is certain that nothing was processed.
-func (c *call) mayRepeat(ctx context.Context, a *answer, err error) bool {
-	if c.attempts >= c.maxAttempts || ctx.Err() != nil || !c.rewindable() {
+func (c *call) mayRepeat(a *answer, err error) bool {
+	if c.attempts >= c.maxAttempts || !c.rewindable() {
 		return false
 	}
 	if a != nil {
@@ -161,8 +168,11 @@ func gaveUp(a *answer, err, stop error) (*answer, error) {
 
 // because is a failure and why nothing more was tried.
 func because(last, stop error) error {
-	if last == nil {
+	switch {
+	case last == nil:
 		return stop
+	case stop == nil:
+		return last
 	}
 	return &stoppedError{last: last, stop: stop}
 }

@@ -2,6 +2,10 @@ package chats_test
 
 import (
 	"context"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,5 +158,136 @@ func TestACancelledReadIsNoBrokenAnswer(t *testing.T) {
 		err := s.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
 		assert.NotErrorIs(t, err, chats.ErrProtocol)
+	})
+}
+
+func TestASequenceTellsOfTheContextWhateverFailedLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, fault := range []chatstest.Fault{chatstest.Truncate(10), chatstest.Status(500, ""), chatstest.Refused()} {
+			ctx, cancel := context.WithCancel(t.Context())
+			s := newShop(t, chats.WithHook(func(context.Context, chats.Call) { cancel() }))
+			s.market.Fail(chats.OpGetChatHistory, fault)
+			_, err := read(t, s.client.History(ctx, s.chat, 0))
+			assert.Equal(t, context.Canceled, err)
+		}
+	})
+}
+
+// A key's source may take its time, and the context end meanwhile.
+func TestAContextThatEndsBeforeTheSendLeavesNoDoubt(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	for name, transport := range map[string]http.RoundTripper{"market": market.Transport(), "net/http": &http.Transport{}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		attempts := 0
+		client, err := chats.New(market.Business(), chats.APIKeySource(func(context.Context) (string, error) {
+			cancel()
+			return market.Key(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: transport}), chats.WithBaseURL("http://127.0.0.1:1"),
+			chats.WithHook(func(context.Context, chats.Call) { attempts++ }))
+		require.NoError(t, err)
+		err = client.SendText(ctx, 1, "?")
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown, name)
+		assert.Zero(t, attempts)
+	}
+}
+
+// What the last attempt failed with is told, also where the next is not let in.
+func TestTheLastAnswerIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var e *chats.Error
+		err := s.call(ctx, chats.OpGetChat)
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, 420, e.StatusCode)
+		assert.NotEmpty(t, e.TraceParent)
+		assert.NotEmpty(t, e.Details)
+		assert.Equal(t, 1, strings.Count(err.Error(), "limit of 1000 reached"), "%v", err)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		for status, fault := range map[int]chatstest.Fault{500: chatstest.Status(500, envelope), 0: chatstest.DropBefore()} {
+			refuse := &pace{}
+			refuse.wait = func(context.Context) error {
+				if refuse.calls.Load() > 1 {
+					return errPace
+				}
+				return nil
+			}
+			s := newShop(t, chats.WithLimiter(refuse))
+			s.market.Fail(chats.OpGetChat, fault)
+			err := s.call(t.Context(), chats.OpGetChat)
+			require.ErrorIs(t, err, errPace)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, 1, e.Attempts)
+			assert.Equal(t, status, e.StatusCode)
+		}
+	})
+	// Another call uses up the hour while this one rests.
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Second, MaxDelay: time.Second}))
+		until := time.Now().Add(40 * time.Minute)
+		for _, fault := range []chatstest.Fault{chatstest.Status(500, envelope), chatstest.DropBefore()} {
+			s.market.Fail(chats.OpGetChat, fault, chatstest.RateLimitedHourly(until))
+			var other sync.WaitGroup
+			other.Go(func() { <-time.After(time.Nanosecond); _ = s.call(t.Context(), chats.OpGetChat) })
+			err := s.call(t.Context(), chats.OpGetChat)
+			other.Wait()
+			require.ErrorIs(t, err, chats.ErrRateLimited)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			require.NotNil(t, e.Limit)
+			assert.True(t, until.Equal(e.Limit.Until))
+			assert.Equal(t, 1, strings.Count(err.Error(), "reached"), "%v", err)
+			<-time.After(time.Hour)
+			until = until.Add(time.Hour)
+		}
+	})
+}
+
+func TestTheLongestPausesAreNoPanic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: math.MaxInt64, MaxDelay: math.MaxInt64, MaxAttempts: math.MaxInt}))
+		s.market.Fail(chats.OpGetChat, times(3, chatstest.Status(500, ""))...)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, s.call(ctx, chats.OpGetChat), chats.ErrServer)
+	})
+}
+
+// The caller's own deadline and the attempt's time are two things.
+func TestAnAttemptsTimeIsNotTheContexts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, fault := range []chatstest.Fault{chatstest.SlowHeaders(time.Minute), chatstest.SlowBody(time.Minute)} {
+			s := newShop(t, once)
+			s.market.Fail(chats.OpGetChat, fault)
+			err := s.call(t.Context(), chats.OpGetChat)
+			require.ErrorContains(t, err, "RetryPolicy.AttemptTimeout")
+			assert.NotErrorIs(t, err, context.DeadlineExceeded)
+		}
+	})
+}
+
+func TestASendCancelledWhileItsAnswerIsReadIsUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat} {
+			s := newShop(t)
+			s.market.Fail(op, chatstest.SlowBody(10*time.Second))
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			err := s.call(ctx, op)
+			require.ErrorIs(t, err, context.Canceled, op)
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown, op)
+			assert.Equal(t, 1, s.posted())
+		}
 	})
 }

@@ -74,8 +74,8 @@ func posted(a *answer) error {
 // [Client.SendText]. name is what the buyer sees, without a path.
 //
 // A reader that tells its size (a file, a bytes.Reader, anything with Seek or Len)
-// is streamed from where it stands; any other is read into memory first. SendFile
-// never closes it, and never reads it after it has returned. Should it fail on the
+// is streamed from where it stands; any other is read into memory first, which no
+// context ends. SendFile never closes it, and never reads it after it has returned. Should it fail on the
 // way, the request is broken off, nothing is posted, and its error is returned. A
 // reader that cannot be rewound is not sent again after a 420.
 //

@@ -235,7 +235,8 @@ func TestAReaderThatFailsPostsNothing(t *testing.T) {
 				assert.Len(t, p.wire.seen, tt.requests, "broken off, and not repeated")
 				assert.Empty(t, p.market.Messages(p.chat))
 				var e *chats.Error
-				assert.Equal(t, tt.requests > 0, errors.As(err, &e))
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, tt.requests, e.Attempts)
 				require.NoError(t, p.client.SendText(t.Context(), p.chat, "Фото не читается"), "the connection is of use")
 			})
 		})
@@ -350,7 +351,7 @@ func TestNobodyReadsTheFileAfterSendFileHasReturned(t *testing.T) {
 		err := client.SendFile(t.Context(), chat, "a.bin", content)
 		content.over = true
 		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "RetryPolicy.AttemptTimeout")
 		assert.LessOrEqual(t, time.Since(began), 11*time.Second, "the read that was under way is waited for, and no more")
 		reads := content.reads
 		<-time.After(time.Hour)
@@ -412,3 +413,17 @@ func TestAFileIsStreamed(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+type sizedBy struct {
+	io.Reader
+	n int
+}
+
+func (s sizedBy) Len() int { return s.n }
+
+func TestAReaderWithLessThanNothingIsEmpty(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	err := s.client.SendFile(t.Context(), s.chat, "a.bin", sizedBy{strings.NewReader("content"), -1})
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+}

@@ -66,16 +66,21 @@ func (u *upload) measure() error {
 		}
 	}
 	if sized, ok := u.content.(interface{ Len() int }); ok {
-		u.size = int64(sized.Len())
+		u.size = max(int64(sized.Len()), 0)
 		return nil
 	}
 	whole, err := io.ReadAll(io.LimitReader(u.content, MaxFileSize+1))
 	if err != nil {
-		return fmt.Errorf("chats: reading the file: %w", err)
+		return unreadable("reading", err)
 	}
 	reader := bytes.NewReader(whole)
 	u.content, u.seeker, u.size = reader, reader, reader.Size()
 	return nil
+}
+
+// unreadable is a failure of the caller's reader before anything was sent.
+func unreadable(doing string, err error) error {
+	return &Error{Operation: OpSendFileToChat, cause: fmt.Errorf("%s the file: %w", doing, err)}
 }
 
 func (u *upload) measureSeeker(seeker io.Seeker, start int64) error {
@@ -84,7 +89,7 @@ func (u *upload) measureSeeker(seeker io.Seeker, start int64) error {
 		_, err = seeker.Seek(start, io.SeekStart)
 	}
 	if err != nil {
-		return fmt.Errorf("chats: measuring the file: %w", err)
+		return unreadable("measuring", err)
 	}
 	u.seeker, u.start, u.size = seeker, start, max(end-start, 0)
 	return nil

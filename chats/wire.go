@@ -37,13 +37,16 @@ var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 			ClientSessionCache: tls.NewLRUClientSessionCache(64),
 		},
 		TLSHandshakeTimeout:    10 * time.Second,
-		ResponseHeaderTimeout:  30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		MaxIdleConns:           64,
 		MaxIdleConnsPerHost:    4,
 		IdleConnTimeout:        30 * time.Second,
 	}
 })
+
+// errSlow is an attempt that took too long. It is not the context's error: the
+// caller's context lives.
+var errSlow = errors.New("no answer within RetryPolicy.AttemptTimeout")
 
 // wire is the innermost link: one attempt, from the request to the last byte of
 // its answer, within timeout.
@@ -56,12 +59,15 @@ func wire(client *http.Client, timeout time.Duration) handler {
 		if err != nil {
 			return nil, err
 		}
+		if err := caller.Err(); err != nil {
+			return nil, err // nothing has left, which net/http would not say
+		}
 		c.attempts++
 		began := time.Now()
 		defer func() { c.took = time.Since(began) }()
 		resp, err := client.Do(req) //nolint:bodyclose // readBody closes it
 		if err != nil {
-			return nil, c.broken(err, sent)
+			return nil, c.broken(c.explained(caller, ctx, err), sent)
 		}
 		buf, err := readBody(resp)
 		_ = c.closeUpload() // not before: net/http drops the connection of a request that stops short
@@ -69,9 +75,10 @@ func wire(client *http.Client, timeout time.Duration) handler {
 			recycle(buf)
 			return nil, &transportError{err: caller.Err()}
 		}
+		err = c.explained(caller, ctx, err)
 		return &answer{
 			op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
-			body: buf, bodyErr: err, secret: c.secret.raw, attempts: c.attempts,
+			body: buf, bodyErr: err, secrets: secrets{c.secret.raw}, attempts: c.attempts,
 		}, nil
 	}
 }
@@ -82,7 +89,16 @@ func (c *call) broken(err error, sent *sentTrace) error {
 		// The request was broken off before its end: nothing can have been posted.
 		return &transportError{err: fmt.Errorf("reading the file: %w", failed), fatal: true}
 	}
-	return &transportError{err: withoutURL(err), unsent: sent.certainlyNot()}
+	return &transportError{err: err, unsent: sent.certainlyNot()}
+}
+
+// explained is an attempt's error fit for the caller: with the reason where it was our
+// own time limit, and without the address and the credential.
+func (c *call) explained(caller, attempt context.Context, err error) error {
+	if err != nil && attempt.Err() != nil && caller.Err() == nil {
+		return errSlow
+	}
+	return secrets{c.secret.raw}.masked(withoutURL(err))
 }
 
 // sentTrace tells whether a request may have left. Only a transport that says it
@@ -119,6 +135,11 @@ func (c *call) next(ctx context.Context) (*http.Request, error) {
 			return nil, err
 		}
 		req.Body = body
+	}
+	if !c.rule.repeatable {
+		// net/http would use it to repeat a request by itself: over HTTP/2 also one that
+		// has arrived whole.
+		req.GetBody = nil
 	}
 	if c.secret.header != "" {
 		req.Header.Set(c.secret.header, c.secret.value)

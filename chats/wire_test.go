@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -241,4 +243,91 @@ func TestACutAnswerOfARealServer(t *testing.T) {
 	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
 	require.ErrorIs(t, err, io.EOF)
 	assert.Len(t, server.Messages(chat), 2)
+}
+
+// net/http repeats a request of HTTP/2 by itself although it has arrived whole: a send
+// gives it no second body to do so with.
+func TestNobodyElseCanRepeatASend(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	for _, op := range chats.Operations() {
+		var again bool
+		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			again = req.GetBody != nil
+			return market.Transport().RoundTrip(req)
+		})}))
+		require.NoError(t, s.call(t.Context(), op))
+		isRead := op == chats.OpGetChats || op == chats.OpGetChatHistory || op == chats.OpCreateChat
+		assert.Equal(t, isRead, again, op)
+	}
+}
+
+// A connection that was found but takes nothing: a part of the request may have left.
+func TestASendThatHasAConnectionIsNeverCertainNotToHaveLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ends []net.Conn
+		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe() // nobody reads at the far end
+			ends = append(ends, far)
+			return near, nil
+		}}
+		client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://127.0.0.1"), chats.WithHTTPClient(&http.Client{Transport: transport}))
+		require.NoError(t, err)
+		require.ErrorIs(t, client.SendText(t.Context(), 1, "?"), chats.ErrOutcomeUnknown)
+		assert.Len(t, ends, 1)
+		for _, end := range ends {
+			require.NoError(t, end.Close())
+		}
+		transport.CloseIdleConnections()
+	})
+}
+
+// The answer of a server that is none.
+func rawly(t *testing.T, format string) (base string) {
+	t.Helper()
+	return "http://" + newClosing(t, func(_ *closing, conn net.Conn) {
+		if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = fmt.Fprintf(conn, format, req.Header.Get("Api-Key"))
+		}
+	}).Addr().String()
+}
+
+func TestAnAnswerThatIsNoHTTPShowsNoKey(t *testing.T) {
+	t.Parallel()
+	const key = "ACMA:abcdefghijklmnopqrstuvwxyz0123456789ABCD:1a2b3c4d"
+	for _, format := range []string{
+		"HTTP/1.1 %s\r\n\r\n",
+		"echo Api-Key: %s\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: http://[::1/%s\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 " + strings.Repeat("A", 60_000) + "%s\r\n\r\n",
+	} {
+		base := rawly(t, format)
+		client := clientOf(t, base, chats.APIKey(key), once)
+		_, chatErr := client.Chat(t.Context(), 1)
+		_, downloadErr := client.Download(t.Context(), chats.File{URL: base + "/file"})
+		for _, err := range []error{chatErr, downloadErr} {
+			require.Error(t, err, format)
+			for ; err != nil; err = errors.Unwrap(err) {
+				assert.NotContains(t, err.Error(), key[5:20])
+				assert.Less(t, len(err.Error()), 1000)
+			}
+		}
+	}
+}
+
+// net/http hands over the bare connection as the body of a 101.
+func TestASwitchOfProtocolsIsAnError(t *testing.T) {
+	t.Parallel()
+	base := rawly(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n%.0s")
+	client := clientOf(t, base, chats.APIKey("key"), once)
+	_, err := client.Chat(t.Context(), 1)
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, http.StatusSwitchingProtocols, e.StatusCode)
+	_, err = client.Download(t.Context(), chats.File{URL: base + "/file"})
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, http.StatusSwitchingProtocols, e.StatusCode)
 }
