@@ -231,6 +231,9 @@ func (b *book) finish(e *entry, began time.Time) {
 	defer b.mu.Unlock()
 	e.news.failures = 0
 	if at, ok := e.news.next(e.mark, began); ok {
+		if !e.news.woken.IsZero() && at.Equal(e.news.woken) { // a push came meanwhile
+			at = at.Add(-aheadOfSweeps)
+		}
 		b.putBack(e, at)
 		return
 	}

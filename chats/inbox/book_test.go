@@ -28,3 +28,13 @@ func TestTheBookIsBounded(t *testing.T) {
 	b.wake(1, now)
 	assert.Len(t, b.entries, 1)
 }
+
+func TestPushesThatNobodyFetchesAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWakes()
+	for id := range chats.ChatID(2 * maxWakes) {
+		w.add(id + 1)
+	}
+	assert.Len(t, w.take(), maxWakes)
+	assert.Empty(t, w.take())
+}

@@ -23,7 +23,6 @@ func (s *session) conclude(ctx context.Context, l *look, err error) {
 	var failed *handlerError
 	switch {
 	case err == nil:
-		s.credential.accepted()
 		s.book.finish(l.entry, l.began)
 	case errors.Is(err, errPassed):
 		s.book.drop(l.entry)
@@ -55,19 +54,25 @@ func (s *session) unread(ctx context.Context, l *look, err error) {
 	if s.refused(err) {
 		return
 	}
-	if errors.Is(err, chats.ErrNotFound) && l.chat.ID == 0 {
+	notOurs := errors.Is(err, chats.ErrForbidden) || errors.Is(err, chats.ErrNotFound)
+	if notOurs && l.chat.ID == 0 {
 		s.book.drop(l.entry)
 		return
 	}
-	if errors.Is(err, chats.ErrRateLimited) {
+	if isLimited(err, chats.OpGetChatHistory) {
 		s.book.close(time.Now().Add(s.pace.blocked(err)))
 	}
 	longest := longestPause
-	if errors.Is(err, chats.ErrNotFound) {
+	if notOurs {
 		longest = longestHandlerPause // the list has it, the history has not
 	}
 	pause := s.book.retry(l.entry, l.handled > 0, longest, time.Now())
 	s.warn(ctx, "inbox: the chat cannot be read", l, err, pause)
+}
+
+func isLimited(err error, op chats.Operation) bool {
+	var failed *chats.Error
+	return errors.As(err, &failed) && failed.Operation == op && errors.Is(err, chats.ErrRateLimited)
 }
 
 func (s *session) warn(

@@ -19,7 +19,8 @@
 //
 // The run goes on through failures of Market, the store, the network and the
 // handler. It ends with the context, or when Market refuses the credential: at a
-// 401 at once, at a 403 when half a minute of trying has brought nothing else.
+// 401 at once, at a 403 of the list of chats when half a minute of trying has brought
+// nothing else. A chat of which Market answers 403 is tried again like one that fails.
 //
 // # The first start
 //
@@ -63,7 +64,8 @@
 // of the list is not documented, so no sweep stops early.
 //
 // [Inbox.Wake] is for pushes, as chats/notify receives them: the message arrives
-// within a second, without a sweep. Sweeps find what pushes miss.
+// within a second, without a sweep. Sweeps find what pushes miss. A push that reaches a
+// stand-by is missed, too.
 //
 // # Pace
 //
@@ -78,9 +80,10 @@
 //
 // Where the store is a [Leaser], one process works and the others stand by; a lost
 // lease cancels the handlers, and what they finish afterwards is not committed.
-// Without leases several processes may work on one store: before the first message
-// of a chat is handed over its mark is confirmed in the store, and the one whose
-// commit comes second gives way. Both may handle a message at the same time then.
+// Without leases, or where they keep nobody out, several processes may work on one
+// store: before the first message of a chat is handed over its mark is confirmed in the
+// store, and the one whose commit comes second gives way. Both may handle a message at
+// the same time then.
 //
 // # Memory
 //

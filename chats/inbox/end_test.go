@@ -3,7 +3,10 @@ package inbox_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,9 +64,10 @@ func TestForbiddenMayPass(t *testing.T) {
 			pass(time.Minute)
 		}
 		assert.Len(t, seen.texts(), 20, "a 403 now and then is waited out")
-		began := time.Now()
+		began, lists := time.Now(), market.Calls(chats.OpGetChats)
 		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(403, `{"status":"ERROR"}`) })
 		err := run.end(t)
+		assert.Equal(t, 6, market.Calls(chats.OpGetChats)-lists)
 		require.ErrorIs(t, err, chats.ErrForbidden)
 		assert.Less(t, time.Since(began), 2*time.Minute)
 		assert.Greater(t, time.Since(began), 20*time.Second)
@@ -151,22 +155,30 @@ func TestAStoreThatIsDownIsWaitedFor(t *testing.T) {
 		}
 		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore(), fail: fail}, &notebook{}
 		in := newInbox(t, market.Client(), store)
-		run := start(t, in, 1, seen.handle)
+		run := start(t, in, 1, func(ctx context.Context, d inbox.Delivery) error {
+			down.Store(d.Message.Text == "1")
+			return seen.handle(ctx, d)
+		})
 		pass(time.Hour)
 		assert.Zero(t, market.Calls(chats.OpGetChats))
 		down.Store(false)
 		pass(3 * time.Minute)
 		down.Store(true)
+		market.CustomerSays(id, "0")
+		pass(time.Hour)
+		assert.Empty(t, seen.texts(), "nothing is handed over that could not be committed")
+		down.Store(false)
+		pass(3 * time.Minute)
 		market.CustomerSays(id, "1")
 		market.CustomerSays(id, "2")
 		in.Wake(id)
 		before := store.commits.Load()
 		pass(time.Hour)
-		assert.Equal(t, []string{"1"}, seen.texts(), "nothing is handed over before the last one is committed")
+		assert.Equal(t, []string{"0", "1"}, seen.texts(), "nothing is handed over before the last one is committed")
 		assert.Less(t, store.commits.Load()-before, int32(100))
 		down.Store(false)
 		pass(3 * time.Minute)
-		assert.Equal(t, []string{"1", "2"}, seen.texts())
+		assert.Equal(t, []string{"0", "1", "2"}, seen.texts())
 		require.NoError(t, run.stop())
 	})
 }
@@ -439,4 +451,121 @@ func (w *watcher) Commit(ctx context.Context, business chats.BusinessID, chat ch
 		w.commit(chat, to)
 	}
 	return err
+}
+
+// through is a client whose requests answer may answer itself.
+func through(market *chatstest.Market, answer func(*http.Request) *http.Response) *chats.Client {
+	return market.Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		if resp := answer(req); resp != nil {
+			return resp, nil
+		}
+		return market.Transport().RoundTrip(req)
+	})}))
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func reply(req *http.Request, status int, body string) *http.Response {
+	return &http.Response{
+		StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
+	}
+}
+
+// asks: whether a request is of a path's end and of a chat.
+func asks(req *http.Request, path string, id chats.ChatID) bool {
+	return strings.HasSuffix(req.URL.Path, path) && req.URL.Query().Get("chatId") == strconv.FormatInt(int64(id), 10)
+}
+
+// Anybody can send a push, and Market may keep a chat to itself: that says nothing of
+// the credential.
+func TestAChatThatIsForbiddenEndsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		ours := market.AddChat(longAgo())
+		const strange = 777
+		asked := 0
+		client := through(market, func(req *http.Request) *http.Response {
+			if asks(req, "/chats/history", ours) || asks(req, "/chat", strange) {
+				asked++
+				return reply(req, 403, `{"status":"ERROR","errors":[{"code":"FORBIDDEN"}]}`)
+			}
+			return nil
+		})
+		seen := &notebook{}
+		in := newInbox(t, client, inbox.NewMemoryStore(), inbox.Every(time.Hour))
+		run := start(t, in, 2, seen.handle)
+		pass(time.Minute)
+		market.CustomerSays(ours, "unreadable")
+		in.Wake(ours)
+		in.Wake(strange)
+		pass(30 * time.Minute)
+		market.CustomerSays(id, "for us")
+		in.Wake(id)
+		pass(time.Minute)
+		assert.Equal(t, []string{"for us"}, seen.texts())
+		assert.Less(t, asked, 20)
+		require.NoError(t, run.stop())
+	})
+}
+
+// A connection to the database that is dead without knowing it.
+type hanging struct {
+	inbox.Store
+	once sync.Once
+}
+
+func (h *hanging) Marks(ctx context.Context, business chats.BusinessID) (map[chats.ChatID]inbox.Mark, error) {
+	h.once.Do(func() { <-ctx.Done() })
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return h.Store.Marks(ctx, business)
+}
+
+func TestMarksThatDoNotComeAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		seen := &notebook{}
+		run := start(t, newInbox(t, market.Client(), &hanging{Store: inbox.NewMemoryStore()}), 2, seen.handle)
+		pass(time.Minute)
+		market.CustomerSays(id, "new")
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"new"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
+// formal is a store whose lease keeps nobody out, as SQLite's does not keep out other
+// processes.
+type formal struct{ inbox.Store }
+
+func (formal) Lease(ctx context.Context, _ chats.BusinessID) (context.Context, func(), error) {
+	held, cancel := context.WithCancel(ctx)
+	return held, cancel, nil
+}
+
+func TestAFormalLeaseIsNoProof(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		store, one, two := formal{inbox.NewMemoryStore()}, &notebook{}, &notebook{}
+		first := newInbox(t, market.Client(), store, inbox.Every(time.Hour))
+		second := newInbox(t, market.Client(), store, inbox.Every(time.Hour))
+		runFirst, runSecond := start(t, first, 1, one.handle), start(t, second, 1, two.handle)
+		pass(time.Minute)
+		market.CustomerSays(id, "once")
+		first.Wake(id)
+		pass(2 * time.Second)
+		second.Wake(id)
+		pass(3 * time.Hour)
+		require.NoError(t, runFirst.stop())
+		require.NoError(t, runSecond.stop())
+		assert.Equal(t, []string{"once"}, one.texts())
+		assert.Empty(t, two.texts(), "committed by the other one")
+	})
 }

@@ -30,7 +30,7 @@ func (s *session) follow(ctx context.Context, marks map[chats.ChatID]Mark) (map[
 			return nil, err
 		}
 		before := newestOf(all).Add(-time.Since(began))
-		since = before.Add(-2 * time.Second) // times may be cut to the second
+		since = second(before.Add(-2 * time.Second)) // times may be cut to the second
 		if err := s.passOver(ctx, all, marks, since, later(began, before)); err != nil {
 			return nil, err
 		}
@@ -82,10 +82,12 @@ func (s *session) passOver(
 		mark := Mark{UpdatedAt: second(chat.UpdatedAt)}
 		if began.Sub(chat.UpdatedAt) < lately {
 			last, err := s.lastBefore(ctx, chat.ID, began)
-			if err != nil {
+			if err != nil && !errors.Is(err, errUnread) {
 				return err
 			}
-			mark = Mark{Message: last}
+			if err == nil {
+				mark = Mark{Message: last}
+			}
 		}
 		if mark.isZero() {
 			continue
@@ -96,6 +98,13 @@ func (s *session) passOver(
 	}
 	return nil
 }
+
+// mostUnread is how often in a row a chat may fail to be read: half a minute. The
+// others wait for it.
+const mostUnread = 5
+
+// errUnread: the chat is passed over by the time of its last message instead.
+var errUnread = errors.New("the chat cannot be read")
 
 // lastBefore is the last message of a chat that was there when we began. What came
 // while the chats were being listed is told from it by our clock, or Market's if
@@ -110,8 +119,14 @@ func (s *session) lastBefore(ctx context.Context, id chats.ChatID, began time.Ti
 			return 0, err
 		}
 		pause := backoff(failures, longestPause)
+		if isLimited(err, chats.OpGetChatHistory) {
+			pause, failures = s.pace.blocked(err), 0 // the hour's end helps
+		}
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the chat cannot be read",
 			slog.Int64("chat", int64(id)), slog.Any("error", err), slog.Duration("pause", pause))
+		if failures >= mostUnread {
+			return 0, errUnread
+		}
 		sleep(ctx, pause)
 	}
 }

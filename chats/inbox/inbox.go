@@ -111,8 +111,10 @@ func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 
 // Wake says that a push arrived for a chat: its history is read at once, without
 // waiting for a sweep. It may be called from any goroutine, before, during and
-// after a run, and never blocks. What is woken before a run is looked at when the
-// run begins.
+// after a run, and never blocks. Before a run and on a stand-by it has no effect: a run
+// begins with a sweep over all chats. So where several copies run, a push must reach
+// the one that works to save time, all of them for example; the sweeps find what it
+// does not.
 //
 // Pushes that come twice, late or for chats that do not exist do no harm, and one
 // that is lost costs time only, as the next sweep finds the message. Where the

@@ -13,6 +13,10 @@ import (
 // context has ended.
 const commitTime = 5 * time.Second
 
+// marksTime bounds one attempt to read the marks. A connection that is dead without
+// knowing it must not keep the lease for ever.
+const marksTime = 30 * time.Second
+
 // ledger is the store, for as long as a lease is held.
 type ledger struct {
 	store    Store
@@ -26,7 +30,7 @@ type ledger struct {
 // load reads the marks, however long the store takes to come back.
 func (l *ledger) load(ctx context.Context) (map[chats.ChatID]Mark, error) {
 	for failures := 1; ; failures++ {
-		marks, err := l.store.Marks(ctx, l.business)
+		marks, err := l.marks(ctx)
 		if err == nil {
 			return marks, nil
 		}
@@ -35,6 +39,12 @@ func (l *ledger) load(ctx context.Context) (map[chats.ChatID]Mark, error) {
 		}
 		l.rest(ctx, failures, "inbox: the store does not give the marks", err)
 	}
+}
+
+func (l *ledger) marks(ctx context.Context) (map[chats.ChatID]Mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, marksTime)
+	defer cancel()
+	return l.store.Marks(ctx, l.business)
 }
 
 // commit moves a mark, however long the store takes to come back. The attempt during

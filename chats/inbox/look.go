@@ -55,7 +55,7 @@ type look struct {
 
 // look reads a chat that was taken out of the queue, and puts it back.
 func (s *session) look(ctx context.Context, e *entry) {
-	l := &look{s: s, entry: e, began: time.Now(), claimed: s.leased}
+	l := &look{s: s, entry: e, began: time.Now()}
 	err := l.resolve(ctx)
 	if err == nil {
 		err = l.history(ctx)
@@ -140,7 +140,8 @@ func (l *look) isOld(message chats.Message) bool {
 }
 
 // claim makes sure that the mark we know is the store's, before anything is handed
-// over on the strength of it. Under a lease nobody else moves it.
+// over on the strength of it. A lease is no reason not to: SQLite's is one process's
+// own.
 func (l *look) claim(ctx context.Context) error {
 	if l.claimed {
 		return nil
@@ -159,12 +160,19 @@ func (l *look) settle(ctx context.Context) error {
 	to := Mark{Message: l.read, UpdatedAt: l.mark.UpdatedAt}
 	if asOf, ok := l.s.book.account(l.entry, l, time.Now()); ok {
 		to.UpdatedAt = asOf
+		if to.Message == 0 && l.mark.isZero() {
+			to.Message = beforeFirst
+		}
 	}
 	if to.equal(l.mark) {
 		return nil
 	}
 	return l.commit(ctx, to)
 }
+
+// beforeFirst is lower than any id. A chat that is new and whose history is still empty
+// when it is settled has it as its mark, so that whatever shows later is new.
+const beforeFirst chats.MessageID = 1
 
 func (l *look) commit(ctx context.Context, to Mark) error {
 	if err := l.s.ledger.commit(ctx, l.entry.id, l.mark, to); err != nil {

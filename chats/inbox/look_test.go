@@ -287,7 +287,7 @@ func TestAMarketThatRefusesIsNotHammered(t *testing.T) {
 	})
 }
 
-func TestAMessageCostsTwoLooksAndTwoCommits(t *testing.T) {
+func TestAMessageCostsTwoLooksAndThreeCommits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
@@ -301,6 +301,36 @@ func TestAMessageCostsTwoLooksAndTwoCommits(t *testing.T) {
 		pass(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, 2, market.Calls(chats.OpGetChatHistory)-looks)
-		assert.EqualValues(t, 2, store.commits.Load()-commits)
+		assert.EqualValues(t, 3, store.commits.Load()-commits)
+	})
+}
+
+// A message that was handled ends the row of failures: the next one's first pause is a
+// second again.
+func TestEveryMessageFailsForItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		tries := map[string][]time.Time{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore())
+		run := start(t, in, 1, func(_ context.Context, d inbox.Delivery) error {
+			tries[d.Message.Text] = append(tries[d.Message.Text], time.Now())
+			if len(tries[d.Message.Text]) <= 4 {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "1")
+		market.CustomerSays(id, "2")
+		in.Wake(id)
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		for text, at := range tries {
+			require.Len(t, at, 5, text)
+			for n := range 4 {
+				assert.Equal(t, time.Second<<n, at[n+1].Sub(at[n]).Round(time.Second), "%s, pause %d", text, n)
+			}
+		}
 	})
 }

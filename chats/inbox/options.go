@@ -71,7 +71,7 @@ func From(senders ...chats.Sender) Option {
 	}
 }
 
-// Backfill begins with the messages that were created at that time or later, by
+// Backfill begins with the messages that were created in that second or later, by
 // Market's clock; the zero time is the beginning of every chat. It counts when a
 // business is followed for the first time, and for nothing on a later start. By
 // default only what arrives after the first start is delivered.

@@ -35,7 +35,7 @@ func (in *Inbox) run(ctx context.Context, workers int, handle handleFunc) error 
 			continue
 		}
 		failures, had = 0, true
-		if err := in.leased(ctx, held, release, leaser != nil, workers, handle); err != errLost { //nolint:errorlint // our own, unwrapped
+		if err := in.leased(ctx, held, release, workers, handle); err != errLost { //nolint:errorlint // our own, unwrapped
 			return err
 		}
 		in.wait(ctx, "inbox: the lease is lost", context.Cause(held), time.Second)
@@ -43,11 +43,9 @@ func (in *Inbox) run(ctx context.Context, workers int, handle handleFunc) error 
 	return nil
 }
 
-func (in *Inbox) leased(
-	ctx, held context.Context, release func(), leased bool, workers int, handle handleFunc,
-) error {
+func (in *Inbox) leased(ctx, held context.Context, release func(), workers int, handle handleFunc) error {
 	defer release()
-	return in.newSession(held, leased, handle).run(ctx, workers)
+	return in.newSession(held, handle).run(ctx, workers)
 }
 
 // lease waits for the lease of a store that has one. What it gives is held beyond

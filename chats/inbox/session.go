@@ -22,27 +22,23 @@ var (
 type session struct {
 	*Inbox
 
-	handle     handleFunc
-	ledger     *ledger
-	leased     bool // nobody else moves a mark
-	pace       *pace
-	credential *credential
-	end        context.CancelCauseFunc
+	handle handleFunc
+	ledger *ledger
+	pace   *pace
+	end    context.CancelCauseFunc
 
 	book    *book
 	sweeper *sweeper
 	looks   chan *entry
 }
 
-func (in *Inbox) newSession(held context.Context, leased bool, handle handleFunc) *session {
+func (in *Inbox) newSession(held context.Context, handle handleFunc) *session {
 	s := &session{
-		Inbox:      in,
-		handle:     handle,
-		leased:     leased,
-		ledger:     &ledger{store: in.store, business: in.client.Business(), log: in.log, held: held},
-		pace:       newPace(in.client, in.config.reserve),
-		credential: &credential{},
-		looks:      make(chan *entry),
+		Inbox:  in,
+		handle: handle,
+		ledger: &ledger{store: in.store, business: in.client.Business(), log: in.log, held: held},
+		pace:   newPace(in.client, in.config.reserve),
+		looks:  make(chan *entry),
 	}
 	s.sweeper = newSweeper(s)
 	return s
@@ -87,6 +83,7 @@ func (s *session) begin(ctx context.Context) error {
 	for {
 		if followed := marks[0].UpdatedAt; !followed.IsZero() {
 			s.book = newBook(marks, followed)
+			s.wakes.take() // those of a stand-by, perhaps of days: the first sweep finds what is new
 			return nil
 		}
 		if marks, err = s.follow(ctx, marks); err != nil {

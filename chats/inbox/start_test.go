@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,5 +238,82 @@ func TestAllChatsOfOneSecond(t *testing.T) {
 		pass(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new", "newer"}, seen.texts())
+	})
+}
+
+// Two old messages some seconds apart, the later one being what "now" is taken from.
+func TestWhatIsOldIsCutToTheSecondOnce(t *testing.T) {
+	t.Parallel()
+	for _, latency := range []time.Duration{0, 300 * time.Millisecond, 500 * time.Millisecond, 900 * time.Millisecond} {
+		for apart := range 8 {
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket(chatstest.WithLatency(latency))
+				early, late := market.AddChat(longAgo()), market.AddChat(longAgo())
+				market.CustomerSays(early, "old")
+				pass(time.Duration(apart) * time.Second)
+				market.CustomerSays(late, "old")
+				pass(time.Hour)
+				seen := &notebook{}
+				run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore()), 2, seen.handle)
+				pass(3 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Empty(t, seen.texts(), "%s, %d s apart", latency, apart)
+			})
+		}
+	}
+}
+
+// One chat whose history cannot be read keeps the others waiting for half a minute.
+func TestAChatThatCannotBeReadDoesNotStopTheFirstStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		broken := market.AddChat(longAgo())
+		market.CustomerSays(broken, "old")
+		var mended atomic.Bool
+		client := through(market, func(req *http.Request) *http.Response {
+			if asks(req, "/chats/history", broken) && !mended.Load() {
+				return reply(req, 403, `{"status":"ERROR","errors":[{"code":"X"}]}`)
+			}
+			return nil
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), 2, seen.handle)
+		pass(2 * time.Minute)
+		market.CustomerSays(id, "new")
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"new"}, seen.texts())
+		mended.Store(true)
+		market.CustomerSays(broken, "new, too")
+		pass(10 * time.Minute)
+		assert.Equal(t, []string{"new", "new, too"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
+// The list shows a new chat long before its history has the message.
+func TestAHistoryThatLagsForMinutesLosesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop(t)
+		var hidden atomic.Int64
+		client := through(market, func(req *http.Request) *http.Response {
+			if id := hidden.Load(); id != 0 && asks(req, "/chats/history", chats.ChatID(id)) {
+				return reply(req, 200, `{"status":"OK","result":{"messages":[]}}`)
+			}
+			return nil
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), 2, seen.handle)
+		pass(2 * time.Minute)
+		fresh := market.AddChat(chats.Chat{})
+		hidden.Store(int64(fresh))
+		market.CustomerSays(fresh, "1")
+		pass(5 * time.Minute)
+		hidden.Store(0)
+		market.CustomerSays(fresh, "2")
+		pass(5 * time.Minute)
+		assert.Equal(t, []string{"1", "2"}, seen.texts())
+		require.NoError(t, run.stop())
 	})
 }

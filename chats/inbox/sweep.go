@@ -34,6 +34,7 @@ type sweeper struct {
 	fullCost  int                       // requests
 	quickCost int
 	nextFull  time.Time
+	forbidden int // in a row
 }
 
 func newSweeper(s *session) *sweeper {
@@ -47,10 +48,11 @@ func newSweeper(s *session) *sweeper {
 // run sweeps until the context ends.
 func (w *sweeper) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
-		cost, err := w.sweep(ctx, w.isFullDue(time.Now()))
+		// A list that fails again and again takes turns with the shorter one.
+		full := w.isFullDue(time.Now()) && (failures%2 == 0 || !w.tiered)
+		cost, err := w.sweep(ctx, full)
 		if err == nil {
 			failures = 0
-			w.s.credential.accepted()
 			sleep(ctx, w.rest())
 			continue
 		}
@@ -111,6 +113,7 @@ func (w *sweeper) list(ctx context.Context, filter chats.Filter, each func(chats
 			w.breathe(ctx)
 		}
 	}
+	w.forbidden = 0
 	return w.requests(n), nil
 }
 
@@ -156,7 +159,7 @@ func (w *sweeper) rest() time.Duration {
 // failed is the pause after a sweep that failed. What it has cost counts: a long
 // list that fails again and again must not use up the hour.
 func (w *sweeper) failed(ctx context.Context, err error, failures, cost int) time.Duration {
-	if ctx.Err() != nil || w.s.refused(err) {
+	if ctx.Err() != nil || w.s.refused(err) || w.isForbidden(err) {
 		return 0
 	}
 	var refused *chats.Error

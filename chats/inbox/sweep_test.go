@@ -1,7 +1,12 @@
 package inbox_test
 
 import (
+	"bytes"
+	"io"
+	"net/http"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,5 +186,37 @@ func TestTheWindowOfAHugeShop(t *testing.T) {
 		pass(8 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts(), "a list longer than the hour's allowance is read over several hours")
+	})
+}
+
+// A page of the long list that fails again and again hides no chat that is open.
+func TestAFullListThatFailsLeavesTheQuickOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t)
+		var broken atomic.Bool
+		client := through(market, func(req *http.Request) *http.Response {
+			if !broken.Load() || !strings.HasSuffix(req.URL.Path, "/chats") {
+				return nil
+			}
+			body, err := io.ReadAll(req.Body)
+			assert.NoError(t, err)
+			req.Body = io.NopCloser(bytes.NewReader(body))
+			if !bytes.Contains(body, []byte("statuses")) {
+				return reply(req, 500, `{"status":"ERROR"}`)
+			}
+			return nil
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), 2, seen.handle)
+		pass(10 * time.Minute)
+		broken.Store(true)
+		for i := range 3 {
+			pass(time.Hour)
+			market.CustomerSays(id, strconv.Itoa(i))
+		}
+		pass(10 * time.Minute)
+		assert.Equal(t, []string{"0", "1", "2"}, seen.texts())
+		require.NoError(t, run.stop())
 	})
 }

@@ -288,3 +288,108 @@ func TestArguments(t *testing.T) {
 		assert.Contains(t, argument.Error(), "inbox")
 	}
 }
+
+// Pushes of days reach a stand-by. When it takes over, the sweep finds what is new, and
+// nothing is read for nothing.
+func TestWhatAStandByWasToldCostsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))
+		ids := make([]chats.ChatID, 300)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		first, second := newInbox(t, market.Client(), store), newInbox(t, market.Client(), store)
+		one := start(t, first, 8, seen.handle)
+		pass(10 * time.Minute)
+		two := start(t, second, 8, seen.handle)
+		for i := range 20_000 {
+			second.Wake(chats.ChatID(1_000_000_000 + i)) // and of chats that do not exist
+		}
+		for _, id := range ids {
+			market.CustomerSays(id, "message")
+			second.Wake(id)
+		}
+		pass(24 * time.Hour)
+		require.Len(t, seen.all(), 300)
+		history, chat := market.Calls(chats.OpGetChatHistory), market.Calls(chats.OpGetChat)
+		require.NoError(t, one.stop())
+		market.CustomerSays(ids[7], "a real one")
+		said := time.Now()
+		pass(10 * time.Minute)
+		all := seen.all()
+		require.Len(t, all, 301)
+		assert.Less(t, all[300].at.Sub(said), time.Minute)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-history, 3)
+		assert.Equal(t, chat, market.Calls(chats.OpGetChat))
+		require.NoError(t, two.stop())
+	})
+}
+
+// One operation's hour is no other's.
+func TestAUsedUpHourOfGetChatStopsNoHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(t, chatstest.WithHourlyLimit(chats.OpGetChat, 10))
+		seen := &notebook{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(time.Hour))
+		run := start(t, in, 2, seen.handle)
+		pass(time.Minute)
+		other := market.Client()
+		for range 10 {
+			_, err := other.Chat(t.Context(), id)
+			require.NoError(t, err)
+		}
+		in.Wake(999_999_999)
+		pass(100 * time.Millisecond)
+		market.CustomerSays(id, "message")
+		in.Wake(id)
+		pass(time.Second)
+		assert.Equal(t, []string{"message"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
+// A push that comes while its chat is at work is seen to next, before what sweeps have
+// found, and without the pause after a push that was early.
+func TestAPushDuringTheHandlingIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(10 * time.Millisecond))
+		ids := make([]chats.ChatID, 40)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		seen := &notebook{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore())
+		run := start(t, in, 1, func(ctx context.Context, d inbox.Delivery) error {
+			_ = seen.handle(ctx, d)
+			pass(5 * time.Second)
+			return nil
+		})
+		pass(10 * time.Minute)
+		for _, id := range ids[1:] {
+			market.CustomerSays(id, "backlog")
+		}
+		pass(2 * time.Minute)
+		n := len(seen.all())
+		require.Positive(t, n, "a sweep has found the backlog")
+		require.Less(t, n, 39)
+		market.CustomerSays(ids[0], "first")
+		in.Wake(ids[0])
+		for len(seen.all()) < n+2 {
+			pass(100 * time.Millisecond)
+		}
+		assert.Equal(t, "first", seen.texts()[n+1], "after the one at work, and one that waited for a worker")
+		market.CustomerSays(ids[0], "second")
+		in.Wake(ids[0])
+		for len(seen.all()) < n+4 {
+			pass(100 * time.Millisecond)
+		}
+		assert.Contains(t, seen.texts()[n+2:], "second")
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.all(), 41)
+	})
+}
