@@ -81,7 +81,8 @@ func newClient(env func(string) string) (*chats.Client, error) {
 }
 
 // receive takes pushes: each wakes its chat, and that is all. What is new is read by
-// the inbox, so a push that lies, comes twice or gets lost does no harm.
+// the inbox, so a push that lies, comes twice or gets lost does no harm. How to let in
+// nobody but Market shows the example notify.
 func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
 	handler, err := wake(in)
 	if err != nil {
