@@ -13,8 +13,10 @@ import (
 // over, and each range begins anew. An error is yielded once, and last; where the
 // context ended it is ctx.Err().
 //
-// The list may shift while it is read: a chat that receives a message meanwhile
-// may be missed by this listing and is found by the next.
+// The list may shift while it is read: a chat that receives a message meanwhile may be
+// missed by this listing and is found by the next. Whoever answers the chats that wait
+// shifts it himself, for an answered chat leaves the list, and the first of the next page
+// takes its place: read the list to its end first.
 //
 // One request of getChats for every 20 chats (POST /v2/businesses/{id}/chats).
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {

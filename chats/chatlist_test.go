@@ -275,3 +275,18 @@ func TestAnEndedGoroutineIsNoEndOfTheListing(t *testing.T) {
 	require.ErrorContains(t, err, "has ended the goroutine")
 	assert.Less(t, len(got), 250)
 }
+
+// Every chat that waits is answered, although an answer takes it out of the list.
+func TestAListThatIsReadFirstMayBeAnswered(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	for range 110 {
+		market.CustomerSays(market.AddChat(chats.Chat{}), "?")
+	}
+	client := connect(t, market)
+	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+	for _, chat := range readAll(t, client.Chats(t.Context(), waiting)) {
+		require.NoError(t, client.SendText(t.Context(), chat.ID, "!"))
+	}
+	assert.Empty(t, readAll(t, client.Chats(t.Context(), waiting)))
+}

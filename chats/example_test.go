@@ -27,11 +27,15 @@ func Example() {
 	ctx := context.Background()
 
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+	var list []chats.Chat // read whole first: an answer takes its chat out of the list
 	for chat, err := range client.Chats(ctx, waiting) {
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
+		list = append(list, chat)
+	}
+	for _, chat := range list {
 		for message, err := range client.History(ctx, chat.ID, 0) {
 			if err != nil {
 				fmt.Println(err)

@@ -185,9 +185,8 @@ var err error
 func answerAll(context.Context, *chats.Client) error { return nil }
 
 var (
-	queue interface{ Put(chats.ChatID) }
-	crm   interface{ Save(context.Context, chats.Chat, chats.Message) error }
-	db    *sql.DB
+	in  interface{ Wake(chats.ChatID) }
+	crm interface{ Save(context.Context, chats.Chat, chats.Message) error }
 )
 
 func task(

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/http/httptest"
@@ -38,18 +39,22 @@ const switchedOffAfter = 14 * 24 * time.Hour
 // none of this takes real time.
 //
 // The answer is in memory; its body need not be closed. The request comes from an
-// address of Market's, for the address given in the cabinet with /notification
-// behind it.
+// address of Market's, for the address of [WithNotificationURL] with /notification
+// behind it. That the first try has failed is logged, by slog's default logger.
 func (m *Market) Notify(handler http.Handler, event notify.Event) *http.Response {
 	m.pushing <- struct{}{}
 	defer func() { <-m.pushing }()
 	body, within := notification(event)
+	tries := 0
 	for began := time.Now(); ; {
-		answer := push(handler, body, within)
+		answer := push(handler, m.settings.notifications+"/notification", body, within)
 		trying := time.Since(began)
 		pause := untilNextTry(trying)
 		if isDelivered(answer) || trying+pause > switchedOffAfter {
 			return answer
+		}
+		if tries++; tries == 1 {
+			warn(m.settings.notifications, answer, pause)
 		}
 		<-time.After(pause)
 	}
@@ -66,12 +71,21 @@ func untilNextTry(trying time.Duration) time.Duration {
 	}
 }
 
+// warn says why a test seems to hang.
+func warn(address string, answer *http.Response, pause time.Duration) {
+	status := "no answer in time"
+	if answer != nil {
+		status = "not the answer of the contract: " + answer.Status
+	}
+	slog.Warn("chatstest: the notification is not delivered", "url", address+"/notification", "reason", status, "again in", pause)
+}
+
 // push makes one try. A handler that panics breaks its connection, as it does under
 // net/http, and gives no answer.
-func push(handler http.Handler, body []byte, within time.Duration) *http.Response {
+func push(handler http.Handler, url string, body []byte, within time.Duration) *http.Response {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "https://shop.example/notification", bytes.NewReader(body))
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	r.RemoteAddr = notify.MarketNetworks()[0].Addr().Next().String() + ":40000"
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Traceparent", "00-0000000000000000000000000000002a-000000000000002a-01")

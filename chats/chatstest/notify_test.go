@@ -68,9 +68,10 @@ func TestNotifyPostsAsMarketDoes(t *testing.T) {
 		notify.ArbitrageStarted{Business: 1, Chat: 2, At: at},
 		notify.ArbitrageFinished{Business: 1, Chat: 2, At: at},
 	} {
-		chatstest.NewMarket().Notify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		market := chatstest.NewMarket(chatstest.WithNotificationURL("https://crm.example/market/"))
+		market.Notify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, http.MethodPost, r.Method)
-			assert.Equal(t, "/notification", r.URL.Path)
+			assert.Equal(t, "https://crm.example/market/notification", r.URL.String())
 			assert.Equal(t, "application/json", r.Header.Get("Content-Type"))
 			assert.NotEmpty(t, r.Header.Get("Traceparent"))
 			body, err := io.ReadAll(r.Body)

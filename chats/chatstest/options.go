@@ -2,6 +2,7 @@ package chatstest
 
 import (
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -28,6 +29,8 @@ type settings struct {
 
 	fileBase  string
 	openFiles bool
+
+	notifications string
 }
 
 func defaultSettings() settings {
@@ -36,6 +39,8 @@ func defaultSettings() settings {
 		parallel: parallelLimit,
 		hourly:   map[chats.Operation]int{},
 		fileBase: defaultFileBase,
+
+		notifications: "https://shop.example",
 	}
 }
 
@@ -130,4 +135,11 @@ func WithFileBase(url string) Option {
 // without the Market's key or token is answered 403.
 func WithOpenFiles() Option {
 	return func(s *settings) { s.openFiles = true }
+}
+
+// WithNotificationURL is the address for notifications as it would be given in the
+// cabinet: [Market.Notify] posts to it with /notification behind. By default it is
+// https://shop.example.
+func WithNotificationURL(url string) Option {
+	return func(s *settings) { s.notifications = strings.TrimSuffix(url, "/") }
 }
