@@ -23,7 +23,8 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "the seed of the simulations; 0 draws new ones")
-	chaosFlag = flag.Bool("chaos", false, "simulate 10,000 chats and a million messages (minutes)")
+	chaosFlag = flag.Bool("chaos", false, "simulate 10,000 chats and a million messages (an hour)")
+	scaleFlag = flag.Int("chaos.messages", 1_000_000, "how many messages, over ten days")
 )
 
 // world is a simulation: a Market where messages keep arriving, pushes that get
@@ -498,13 +499,13 @@ func TestNothingIsLostInADay(t *testing.T) {
 // The same, longer and larger: make chaos.
 func TestChaos(t *testing.T) {
 	if !*chaosFlag {
-		t.Skip("run with -chaos; it takes minutes")
+		t.Skip("run with -chaos; it takes an hour")
 	}
 	t.Parallel()
 	for _, seed := range seeds(1) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(plan{
-				seed: seed, chats: 10_000, messages: 1_000_000, last: 10 * 24 * time.Hour, kills: 1000, workers: 8, every: 5 * time.Minute,
+				seed: seed, chats: 10_000, messages: *scaleFlag, last: 10 * 24 * time.Hour, kills: 1000, workers: 8, every: 5 * time.Minute,
 				options: []chatstest.Option{chatstest.WithLatency(30 * time.Millisecond)},
 			})
 			w.live(t)
