@@ -45,7 +45,7 @@ cover: ## the same as race, with every package's coverage by its own tests
 .PHONY: chaos
 chaos: ## the random mixes of faults, longer
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
-	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 60m -chaos
+	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 180m -chaos
 
 BENCHTIME ?= 3s
 BENCHCOUNT ?= 3
