@@ -84,11 +84,12 @@ func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request,
 }
 
 // secretsIn are the words of all headers but our own: the credential, and whatever the
-// caller has added to get in. A short one is none, and would blot out every text.
+// caller has added to get in. A short word is no secret, but for the key, and would blot
+// out every text.
 func secretsIn(header http.Header) (hidden secrets) {
 	for name, values := range header {
 		for _, word := range strings.Fields(strings.Join(values, " ")) {
-			if name != "User-Agent" && len(word) >= 8 {
+			if name == "Api-Key" || name != "User-Agent" && len(word) >= 8 {
 				hidden = append(hidden, word)
 			}
 		}
