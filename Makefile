@@ -43,9 +43,9 @@ cover: ## the same as race, with every package's coverage by its own tests
 		END {if (!found) {print "no coverage of chats was told"; exit 1}}' cover.out
 
 .PHONY: chaos
-chaos: ## the random mixes of faults, longer
+chaos: ## the random mixes of faults and the simulation of the inbox, longer and larger (half an hour)
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
-	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 180m -chaos
+	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 90m -chaos
 
 BENCHTIME ?= 3s
 BENCHCOUNT ?= 3

@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -81,12 +82,14 @@ func (s *session) passOver(
 		}
 		mark := Mark{UpdatedAt: second(chat.UpdatedAt)}
 		if began.Sub(chat.UpdatedAt) < lately {
-			last, err := s.lastBefore(ctx, chat.ID, began)
-			if err != nil && !errors.Is(err, errUnread) {
-				return err
-			}
-			if err == nil {
+			switch last, err := s.lastBefore(ctx, chat.ID, began); {
+			case err == nil:
 				mark = Mark{Message: last}
+			case errors.Is(err, errUnread):
+				s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: what the chat holds counts as old",
+					slog.Int64("chat", int64(chat.ID)), slog.Any("error", err))
+			default:
+				return err
 			}
 		}
 		if mark.isZero() {
@@ -99,8 +102,8 @@ func (s *session) passOver(
 	return nil
 }
 
-// mostUnread is how often in a row a chat may fail to be read: half a minute. The
-// others wait for it.
+// mostUnread is how often in a row a chat may fail to be read, which takes a quarter of
+// a minute. The others wait for it.
 const mostUnread = 5
 
 // errUnread: the chat is passed over by the time of its last message instead.
@@ -122,11 +125,11 @@ func (s *session) lastBefore(ctx context.Context, id chats.ChatID, began time.Ti
 		if isLimited(err, chats.OpGetChatHistory) {
 			pause, failures = s.pace.blocked(err), 0 // the hour's end helps
 		}
+		if failures >= mostUnread {
+			return 0, fmt.Errorf("%w: %w", errUnread, err)
+		}
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the chat cannot be read",
 			slog.Int64("chat", int64(id)), slog.Any("error", err), slog.Duration("pause", pause))
-		if failures >= mostUnread {
-			return 0, errUnread
-		}
 		sleep(ctx, pause)
 	}
 }

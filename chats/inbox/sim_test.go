@@ -23,7 +23,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "the seed of the simulations; 0 draws new ones")
-	chaosFlag = flag.Bool("chaos", false, "simulate 10,000 chats and a million messages (an hour)")
+	chaosFlag = flag.Bool("chaos", false, "simulate 10,000 chats and a million messages (ten minutes)")
 	scaleFlag = flag.Int("chaos.messages", 1_000_000, "how many messages, over ten days")
 )
 
@@ -128,22 +128,25 @@ func (w *world) isDone() bool {
 // customers write, and others as well.
 func (w *world) customers(all *sync.WaitGroup) {
 	random := w.random(3)
-	mean := w.plan.last / time.Duration(w.plan.messages)
+	const atOnce = 4.0 / 3 // messages, on average
+	mean := atOnce * float64(w.plan.last) / float64(w.plan.messages)
+	newOneIn := max(20, 2*w.plan.messages/w.plan.chats) // so that at most half as many come to be
 	senders := []chats.Sender{chats.SenderCustomer, chats.SenderCustomer, chats.SenderPartner, chats.SenderMarket, chats.SenderSupport}
-	for range w.plan.messages {
-		pass(time.Duration(random.ExpFloat64() * float64(mean)))
+	for posted := 0; posted < w.plan.messages; {
+		pass(time.Duration(random.ExpFloat64() * mean))
 		id := w.ids[random.IntN(len(w.ids))]
-		switch random.IntN(20) {
-		case 0:
+		switch {
+		case random.IntN(newOneIn) == 0:
 			w.mu.Lock()
 			id = w.market.AddChat(chats.Chat{})
 			w.ids = append(w.ids, id)
 			w.mu.Unlock()
-		case 1, 2, 3:
+		case random.IntN(7) == 0:
 			id = w.ids[random.IntN(1+len(w.ids)/50)] // some write more
 		}
 		for range 1 + random.IntN(3)/2 { // now and then two in one moment
 			w.post(id, senders[random.IntN(len(senders))])
+			posted++
 		}
 		if random.IntN(4) == 0 {
 			w.market.Finish(id)
@@ -499,7 +502,7 @@ func TestNothingIsLostInADay(t *testing.T) {
 // The same, longer and larger: make chaos.
 func TestChaos(t *testing.T) {
 	if !*chaosFlag {
-		t.Skip("run with -chaos; it takes an hour")
+		t.Skip("run with -chaos; it takes ten minutes or more")
 	}
 	t.Parallel()
 	for _, seed := range seeds(1) {

@@ -131,6 +131,21 @@ func TestClocksMayDiffer(t *testing.T) {
 	}
 }
 
+// Times may be cut to the second, and a message may show a moment late.
+func TestWhatIsNewBeginsTwoSecondsEarlier(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop(t)
+		store := inbox.NewMemoryStore()
+		run := start(t, newInbox(t, market.Client(), store), 1, (&notebook{}).handle)
+		synctest.Wait()
+		marks, err := store.Marks(t.Context(), market.Business())
+		require.NoError(t, err)
+		assert.Equal(t, market.Chats()[0].UpdatedAt.Add(-2*time.Second).Unix(), marks[0].UpdatedAt.Unix())
+		require.NoError(t, run.stop())
+	})
+}
+
 func TestARestartGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -263,7 +278,7 @@ func TestWhatIsOldIsCutToTheSecondOnce(t *testing.T) {
 	}
 }
 
-// One chat whose history cannot be read keeps the others waiting for half a minute.
+// One chat whose history cannot be read keeps the others waiting for a quarter of a minute.
 func TestAChatThatCannotBeReadDoesNotStopTheFirstStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -277,9 +292,11 @@ func TestAChatThatCannotBeReadDoesNotStopTheFirstStart(t *testing.T) {
 			}
 			return nil
 		})
-		seen := &notebook{}
-		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), 2, seen.handle)
-		pass(2 * time.Minute)
+		log, seen := &journal{}, &notebook{}
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore(), log.logger()), 2, seen.handle)
+		pass(16 * time.Second)
+		assert.Equal(t, []string{"1s", "2s", "4s", "8s"}, log.pauses())
+		assert.Contains(t, log.text(), "counts as old", "the fifth failure is the last")
 		market.CustomerSays(id, "new")
 		pass(2 * time.Minute)
 		assert.Equal(t, []string{"new"}, seen.texts())

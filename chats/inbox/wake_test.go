@@ -261,6 +261,22 @@ func TestOneRunAtATime(t *testing.T) {
 	})
 }
 
+func TestAPushForNoChatIsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop(t)
+		log := &journal{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), log.logger())
+		run := start(t, in, 1, (&notebook{}).handle)
+		pass(10 * time.Second)
+		in.Wake(0)
+		in.Wake(-1)
+		pass(10 * time.Second)
+		assert.Empty(t, log.text())
+		require.NoError(t, run.stop())
+	})
+}
+
 func TestArguments(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
