@@ -415,3 +415,35 @@ func TestARefusedDownloadEchoesNothing(t *testing.T) {
 	require.ErrorContains(t, err, "denied to [redacted] and OAuth [redacted]")
 	assert.Equal(t, 1, asked)
 }
+
+// Short words are hidden where they are the key, and are no secrets elsewhere.
+func TestWhatIsASecretOfADownload(t *testing.T) {
+	t.Parallel()
+	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, r.Header.Get("Api-Key")+" of "+r.Header.Get("X-Session"), http.StatusForbidden)
+	})
+	for session, want := range map[string]string{"12345678": "[redacted] of [redacted]", "denied!": "[redacted] of denied!"} {
+		client := clientOf(t, base.URL, chats.APIKey("k3y"), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+			req.Header.Set("X-Session", session)
+			return nil
+		}))
+		_, err := client.Download(t.Context(), chats.File{URL: base.URL})
+		require.ErrorIs(t, err, chats.ErrForbidden)
+		require.ErrorContains(t, err, want)
+		assert.NotContains(t, err.Error(), "k3y")
+	}
+}
+
+func TestADownloadIsAnAnswerOfEvery2xx(t *testing.T) {
+	t.Parallel()
+	for status, well := range map[int]bool{200: true, 299: true, 300: false} {
+		client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			return respond(req, status, "content"), nil
+		})}))
+		body, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a"})
+		assert.Equal(t, well, err == nil, "%d: %v", status, err)
+		if well {
+			require.NoError(t, body.Close())
+		}
+	}
+}

@@ -117,6 +117,15 @@ func TestACauseOfTheContextIsKept(t *testing.T) {
 		err := s.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
 	})
+	// net/http gives the cause alone.
+	ctx, cancel := context.WithCancelCause(t.Context())
+	client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		cancel(errPace)
+		return nil, context.Cause(req.Context())
+	})}))
+	err := client.SendText(ctx, 1, "Да")
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, errPace)
 }
 
 func TestTheHookSeesEveryAttempt(t *testing.T) {

@@ -47,9 +47,8 @@ func TestStrangersAreCounted(t *testing.T) {
 	require.Len(t, b.entries, 1, "chat 0 is no chat")
 	b.wake(9, now)
 	assert.Zero(t, b.strangers, "its mark is known")
-	for id := range chats.ChatID(3) {
-		b.wake(id+1, now)
-		b.wake(id+1, now)
+	for _, id := range []chats.ChatID{1, 2, 2, 3, 3, 3, 3} {
+		b.wake(id, now)
 	}
 	assert.Equal(t, 3, b.strangers)
 	b.listed(chats.Chat{ID: 1}, now)
@@ -87,8 +86,9 @@ func TestMarksOfOthersAreAdopted(t *testing.T) {
 	assert.EqualValues(t, 7, b.entries[2].mark.Message, "it waits in the queue")
 	assert.EqualValues(t, 5, b.entries[3].mark.Message, "the look that is under way finds out itself")
 	assert.Zero(t, b.entries[4].mark, "of a stranger it is not known whether it matches")
-	b.adopt(map[chats.ChatID]Mark{1: {Message: 6}})
+	b.adopt(map[chats.ChatID]Mark{1: {Message: 6}, 2: {Message: 7, UpdatedAt: now}})
 	assert.EqualValues(t, 7, b.entries[1].mark.Message, "marks do not go back")
+	assert.Zero(t, b.entries[2].mark.UpdatedAt, "of two that name one message it is not known which is newer")
 }
 
 func TestWhatAFilterMatches(t *testing.T) {

@@ -1,0 +1,26 @@
+package chats
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestALookLastsAsLongAsThePausesOfAllAttempts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		policy RetryPolicy
+		want   time.Duration
+	}{
+		{RetryPolicy{}, 15500 * time.Millisecond},
+		{RetryPolicy{MaxAttempts: 1}, 0},
+		{RetryPolicy{MaxAttempts: 2, BaseDelay: time.Second}, time.Second},
+		{RetryPolicy{MaxAttempts: 4, BaseDelay: time.Second}, 7 * time.Second},
+		{RetryPolicy{MaxAttempts: 4, BaseDelay: time.Second, MaxDelay: 2 * time.Second}, 5 * time.Second},
+		{RetryPolicy{MaxAttempts: math.MaxInt}, longestLook},
+	} {
+		assert.Equal(t, tt.want, tt.policy.withDefaults().lookFor(), "%+v", tt.policy)
+	}
+}
