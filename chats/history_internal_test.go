@@ -164,6 +164,25 @@ func TestOldestFirstHoldsNoMoreThanAPage(t *testing.T) {
 	assert.Empty(t, ready)
 }
 
+func TestWhichPagesReachFurther(t *testing.T) {
+	t.Parallel()
+	m := newMerge(0)
+	for _, page := range []struct {
+		ids  []MessageID
+		want bool
+	}{
+		{nil, false},
+		{[]MessageID{50, 60}, true},
+		{[]MessageID{50, 60}, false},
+		{[]MessageID{40, 45}, true},
+		{[]MessageID{39}, true},
+		{[]MessageID{55, 40, 39}, false},
+		{[]MessageID{61}, true},
+	} {
+		assert.Equal(t, page.want, m.widens(someMessages(page.ids...)), "%v", page.ids)
+	}
+}
+
 func TestAGrowingListingIsNoLoop(t *testing.T) {
 	t.Parallel()
 	var guard tokenGuard

@@ -303,6 +303,8 @@ func TestArguments(t *testing.T) {
 		require.ErrorAs(t, err, &argument)
 		assert.Contains(t, argument.Error(), "inbox")
 	}
+	_, err := inbox.New(client, store, inbox.Matching(chats.Filter{PageSize: chats.MaxChatsPage}))
+	require.NoError(t, err)
 }
 
 // Pushes of days reach a stand-by. When it takes over, the sweep finds what is new, and
