@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// server is as much of PostgreSQL as the store speaks to: sessions and advisory
+// server is as much of PostgreSQL, and a bit of SQLite, as the store speaks to: sessions and advisory
 // locks, without a network, so that its troubles can be made at will and in the
 // time of testing/synctest. It has the table, in its current version.
 type server struct {
@@ -24,6 +24,7 @@ type server struct {
 	locks    map[int64]int64 // by key, the session
 	refuses  error           // every new connection
 	replica  bool
+	unmoved  bool // statements find no row to change
 	// before runs before every statement; its error is the answer.
 	before func(ctx context.Context, c *fakeConn, statement string) error
 	// after runs when a statement has had its effect.
@@ -43,9 +44,14 @@ func newServer() *server {
 // store is another process with the same database.
 func (s *server) store(t *testing.T) *Store {
 	t.Helper()
+	return s.storeAs(t, PostgreSQL)
+}
+
+func (s *server) storeAs(t *testing.T, dialect Dialect) *Store {
+	t.Helper()
 	db := sql.OpenDB(s)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	store, err := New(t.Context(), db, PostgreSQL)
+	store, err := New(t.Context(), db, dialect)
 	require.NoError(t, err)
 	return store
 }
@@ -117,6 +123,11 @@ func (c *fakeConn) Close() error {
 
 func (c *fakeConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
 	_, err := c.QueryContext(ctx, statement, args)
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	if c.server.unmoved {
+		return driver.RowsAffected(0), err
+	}
 	return driver.RowsAffected(1), err
 }
 
@@ -145,7 +156,7 @@ func (c *fakeConn) answer(statement string, args []driver.NamedValue) (fakeRows,
 		return nil, driver.ErrBadConn
 	}
 	switch {
-	case strings.Contains(statement, "to_regclass('ymchats_inbox_marks') IS NOT NULL"):
+	case strings.Contains(statement, "to_regclass('ymchats_inbox_marks') IS NOT NULL"), strings.Contains(statement, "sqlite_master"):
 		return fakeRows{{true}}, nil
 	case strings.Contains(statement, "SELECT message"):
 		return fakeRows{{int64(len(migrations))}}, nil

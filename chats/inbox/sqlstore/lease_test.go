@@ -197,6 +197,31 @@ func TestCommitUnderALeaseThatIsTooOld(t *testing.T) {
 	})
 }
 
+// The lease ends while its holder's commit is on its way, and the statement finds no row.
+func TestCommitThatALeaseDoesNotOutlast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		store := s.store(t)
+		_, release, err := store.Lease(t.Context(), 7)
+		require.NoError(t, err)
+		defer release()
+		s.set(func() { s.unmoved = true })
+		require.ErrorIs(t, store.Commit(t.Context(), 7, 1, inbox.Mark{}, inbox.Mark{Message: 1}), inbox.ErrConflict)
+		s.set(func() {
+			s.before = func(context.Context, *fakeConn, string) error {
+				store.leaser.mu.Lock()
+				defer store.leaser.mu.Unlock()
+				store.leaser.desk.beat = time.Now().Add(-leaseTime)
+				return nil
+			}
+		})
+		err = store.Commit(t.Context(), 7, 1, inbox.Mark{}, inbox.Mark{Message: 1})
+		require.ErrorIs(t, err, ErrLeaseLost)
+		require.NotErrorIs(t, err, inbox.ErrConflict)
+	})
+}
+
 // What took the lock is not what answers: the lock may be anybody's.
 func TestLeaseIsLostBehindAPooler(t *testing.T) {
 	t.Parallel()

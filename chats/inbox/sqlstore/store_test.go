@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
@@ -43,6 +45,33 @@ func TestLockedDatabaseIsTriedAgain(t *testing.T) {
 		_, err := New(t.Context(), store.db, PostgreSQL)
 		require.NoError(t, err)
 	})
+}
+
+func TestOnSQLiteOneGoroutineWritesAtATime(t *testing.T) {
+	t.Parallel()
+	for dialect, want := range map[Dialect]int{SQLite: 1, PostgreSQL: 5} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer()
+			store := s.storeAs(t, dialect)
+			writing, most := 0, 0
+			s.set(func() {
+				s.before = func(context.Context, *fakeConn, string) error {
+					s.set(func() { writing++; most = max(most, writing) })
+					<-time.After(time.Second)
+					s.set(func() { writing-- })
+					return nil
+				}
+			})
+			var commits sync.WaitGroup
+			for chat := range chats.ChatID(5) {
+				commits.Go(func() {
+					assert.NoError(t, store.Commit(t.Context(), 7, chat+1, inbox.Mark{}, inbox.Mark{Message: 1}))
+				})
+			}
+			commits.Wait()
+			assert.Equal(t, want, most, "%v", dialect)
+		})
+	}
 }
 
 func TestLockedDatabaseIsNotWaitedForWithoutEnd(t *testing.T) {
