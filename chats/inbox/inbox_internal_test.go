@@ -112,15 +112,3 @@ func TestWhatAFilterMatches(t *testing.T) {
 	}
 	assert.True(t, matches(&chats.Filter{}, about(returned)))
 }
-
-// Where the clocks differ so much that the hour cannot be the server's, a whole one is
-// taken.
-func TestWhatIsLeftOfAnHour(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	for _, tt := range []struct{ until, want time.Duration }{
-		{-time.Second, time.Hour}, {0, time.Hour}, {1, 1}, {time.Minute, time.Minute}, {time.Hour, time.Hour}, {time.Hour + 1, time.Hour},
-	} {
-		assert.Equal(t, tt.want, left(chats.Limit{Until: now.Add(tt.until)}, now), "%s", tt.until)
-	}
-}

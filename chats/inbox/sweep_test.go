@@ -189,20 +189,25 @@ func TestTheWindowOfAHugeShop(t *testing.T) {
 	})
 }
 
-// A page of the long list that fails again and again hides no chat that is open.
-func TestAFullListThatFailsLeavesTheQuickOne(t *testing.T) {
+// A page of the long list that fails again and again hides no chat that is open, nor
+// does the short list that fails hide any.
+func TestOneListThatFailsLeavesTheOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
-		var broken atomic.Bool
+		var full, quick atomic.Bool // are broken
 		client := through(market, func(req *http.Request) *http.Response {
-			if !broken.Load() || !strings.HasSuffix(req.URL.Path, "/chats") {
+			if !strings.HasSuffix(req.URL.Path, "/chats") {
 				return nil
 			}
 			body, err := io.ReadAll(req.Body)
 			assert.NoError(t, err)
 			req.Body = io.NopCloser(bytes.NewReader(body))
-			if !bytes.Contains(body, []byte("statuses")) {
+			broken := &full
+			if bytes.Contains(body, []byte("statuses")) {
+				broken = &quick
+			}
+			if broken.Load() {
 				return reply(req, 500, `{"status":"ERROR"}`)
 			}
 			return nil
@@ -210,13 +215,19 @@ func TestAFullListThatFailsLeavesTheQuickOne(t *testing.T) {
 		seen := &notebook{}
 		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), 2, seen.handle)
 		pass(10 * time.Minute)
-		broken.Store(true)
+		full.Store(true)
 		for i := range 3 {
 			pass(time.Hour)
 			market.CustomerSays(id, strconv.Itoa(i))
 		}
 		pass(10 * time.Minute)
 		assert.Equal(t, []string{"0", "1", "2"}, seen.texts())
+		quick.Store(true)
+		pass(10 * time.Minute)
+		full.Store(false)
+		market.CustomerSays(id, "3")
+		pass(10 * time.Minute)
+		assert.Equal(t, []string{"0", "1", "2", "3"}, seen.texts())
 		require.NoError(t, run.stop())
 	})
 }
