@@ -267,9 +267,8 @@ func (b *answerBody) Close() error {
 // response is the answer as the generated client expects it.
 func (a *answer) response(req *http.Request) *http.Response {
 	var body io.Reader = bytes.NewReader(a.body.Bytes())
-	length := int64(a.body.Len())
 	if a.bodyErr != nil {
-		body, length = io.MultiReader(body, errorReader{a.bodyErr}), -1
+		body = io.MultiReader(body, errorReader{a.bodyErr})
 	}
 	return &http.Response{
 		Status:        strconv.Itoa(a.status) + " " + http.StatusText(a.status),
@@ -279,7 +278,7 @@ func (a *answer) response(req *http.Request) *http.Response {
 		ProtoMinor:    1,
 		Header:        a.header,
 		Body:          &answerBody{Reader: body, answer: a},
-		ContentLength: length,
+		ContentLength: int64(a.body.Len()),
 		Request:       req,
 	}
 }

@@ -1,0 +1,42 @@
+package chats
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestTheTextOfALimit(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, "hourly limit of 1000 reached", Limit{Kind: LimitHourly, Max: 1000}.reached())
+	assert.Equal(t, "parallel limit reached", Limit{Kind: LimitParallel}.reached())
+}
+
+func TestWhatTheHeadersOfALimitTell(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		most, left string
+		want       Limit
+		ok         bool
+	}{
+		{"1000", "999", Limit{Kind: LimitHourly, Max: 1000, Remaining: 999}, true},
+		{" 1000", "0 ", Limit{Kind: LimitHourly, Max: 1000}, true},
+		{"0", "0", Limit{Kind: LimitHourly}, true},
+		{"-1", "1", Limit{Kind: LimitHourly}, false},
+		{"1", "-1", Limit{Kind: LimitHourly}, false},
+		{"1", "", Limit{Kind: LimitHourly}, false},
+		{"many", "1", Limit{Kind: LimitHourly}, false},
+	} {
+		got, ok := limitFrom(http.Header{headerLimit: {tt.most}, headerRemaining: {tt.left}})
+		assert.Equal(t, tt.ok, ok, "%q of %q", tt.left, tt.most)
+		assert.Equal(t, tt.want, got, "%q of %q", tt.left, tt.most)
+	}
+}
+
+// A 420 whose text is lost.
+func TestWhichLimitWasReached(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, LimitHourly, limitOf(nil, Limit{Kind: LimitHourly, Max: 1000}).Kind)
+	assert.Equal(t, LimitParallel, limitOf(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}).Kind)
+}
