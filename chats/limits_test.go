@@ -18,6 +18,20 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
+func TestAnHourThatEndsWithinTheLongestWaitIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for rest, waited := range map[time.Duration]bool{30 * time.Second: true, 31 * time.Second: false} {
+			s := newShop(t)
+			began := time.Now()
+			s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(rest)))
+			_, err := s.client.Chat(t.Context(), s.chat)
+			assert.Equal(t, waited, err == nil, "%s: %v", rest, err)
+			assert.Equal(t, waited, time.Since(began) == rest, "%s", rest)
+		}
+	})
+}
+
 func TestAUsedUpHourIsRefusedLocallyUntilItEnds(t *testing.T) {
 	t.Parallel()
 	began := time.Now()

@@ -24,3 +24,11 @@ func TestALookLastsAsLongAsThePausesOfAllAttempts(t *testing.T) {
 		assert.Equal(t, tt.want, tt.policy.withDefaults().lookFor(), "%+v", tt.policy)
 	}
 }
+
+func TestBoundsOfPausesDoNotOverflow(t *testing.T) {
+	t.Parallel()
+	p := RetryPolicy{BaseDelay: time.Second, MaxDelay: math.MaxInt64}
+	assert.Equal(t, time.Second, p.bound(0))
+	assert.Equal(t, 4*time.Second, p.bound(2))
+	assert.EqualValues(t, math.MaxInt64, p.bound(1000))
+}
