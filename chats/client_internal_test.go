@@ -52,6 +52,7 @@ func TestTheDefaultTransport(t *testing.T) {
 	assert.Positive(t, transport.TLSHandshakeTimeout)
 	assert.Zero(t, transport.ResponseHeaderTimeout, "AttemptTimeout alone says how long to wait")
 	assert.Positive(t, transport.MaxResponseHeaderBytes)
+	assert.Equal(t, 30*time.Second, transport.IdleConnTimeout)
 	assert.Nil(t, transport.Proxy, "nothing is read from the environment")
 	assert.False(t, transport.ForceAttemptHTTP2)
 
