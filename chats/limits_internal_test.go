@@ -3,8 +3,6 @@ package chats
 import (
 	"net/http"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -41,19 +39,4 @@ func TestWhichLimitWasReached(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, LimitHourly, limitOf(nil, Limit{Kind: LimitHourly, Max: 1000}).Kind)
 	assert.Equal(t, LimitParallel, limitOf(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}).Kind)
-}
-
-// What ends within the longest wait is waited for, up to the last moment of it.
-func TestHowLongAnHourIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		for rest, waited := range map[time.Duration]bool{30 * time.Second: true, 30*time.Second + 1: false} {
-			l := newLimits(1, nil, 30*time.Second)
-			began := time.Now()
-			l.blocks[OpGetChat] = block{limit: Limit{Kind: LimitHourly}, ends: began.Add(rest)}
-			err := l.awaitHour(t.Context(), OpGetChat)
-			assert.Equal(t, waited, err == nil, "%s: %v", rest, err)
-			assert.Equal(t, waited, time.Since(began) == rest, "%s", rest)
-		}
-	})
 }

@@ -167,10 +167,14 @@ func TestTheBuyerIsAnswered(t *testing.T) {
 // answerAll is the program that the README tests.
 func answerAll(ctx context.Context, client *chats.Client) error {
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+	var list []chats.Chat
 	for chat, err := range client.Chats(ctx, waiting) {
 		if err != nil {
 			return err
 		}
+		list = append(list, chat)
+	}
+	for _, chat := range list {
 		if _, err := client.SendTextConfirmed(ctx, chat.ID, "Здравствуйте! Разбираемся, скоро ответим."); err != nil {
 			return err
 		}
