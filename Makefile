@@ -127,7 +127,7 @@ nested: ## vet and test the nested modules
 .PHONY: databases
 databases: ## the nested modules' tests on PostgreSQL, too; installs it where it may
 	@for dir in $(NESTED); do if grep -q jackc/pgx $$dir/go.mod; then echo "== $$dir"; \
-		(cd $$dir && $(CURDIR)/chats/inbox/sqlstore/sqltest/postgres.sh go test -mod=readonly ./...); fi; done
+		(cd $$dir && $(CURDIR)/chats/sqlstore/integration/postgres.sh go test -mod=readonly ./...); fi; done
 
 .PHONY: api
 api: ## the exported API of every public package, into api/exported

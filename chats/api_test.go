@@ -57,9 +57,9 @@ func TestTheGeneratedClientGoesTheSameWay(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market := chatstest.NewMarket()
 				log := &wireLog{next: market.Transport()}
-				var seen []chats.Call
+				var seen []chats.Attempt
 				s := shopOn(t, market, through(t, log), chats.WithIntegration("desk", "1"),
-					chats.WithHook(func(_ context.Context, c chats.Call) { seen = append(seen, c) }))
+					chats.WithHook(func(_ context.Context, c chats.Attempt) { seen = append(seen, c) }))
 
 				status, err := s.apiCall(t.Context(), op)
 				require.NoError(t, err)
@@ -151,8 +151,8 @@ func TestAnAnswerOfTheGeneratedClientIsItsReadersUntilItIsClosed(t *testing.T) {
 
 func TestACutAnswerOfTheGeneratedClientIsAnError(t *testing.T) {
 	t.Parallel()
-	var seen []chats.Call
-	s := newShop(t, once, chats.WithHook(func(_ context.Context, c chats.Call) { seen = append(seen, c) }))
+	var seen []chats.Attempt
+	s := newShop(t, once, chats.WithHook(func(_ context.Context, c chats.Attempt) { seen = append(seen, c) }))
 	s.market.Fail(chats.OpGetChat, chatstest.Truncate(10))
 	_, err := s.apiCall(t.Context(), chats.OpGetChat)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)

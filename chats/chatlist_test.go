@@ -129,16 +129,16 @@ func TestFiltersReachTheWire(t *testing.T) {
 		want   string
 	}{
 		{"nothing", chats.Filter{}, `{}`},
-		{"empty lists", chats.Filter{Subjects: []chats.Subject{}, Kinds: []chats.SubjectKind{}, Types: []chats.ChatType{}, Statuses: []chats.Status{}}, `{}`},
+		{"empty lists", chats.Filter{Subjects: []chats.Subject{}, SubjectKinds: []chats.SubjectKind{}, Types: []chats.ChatType{}, Statuses: []chats.Status{}}, `{}`},
 		{"subjects", chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7), chats.AboutReturn(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}}},
 			`{"contexts":[{"id":7,"type":"ORDER"},{"id":7,"type":"RETURN"},{"id":8,"type":"RETURN"}]}`},
 		{"subjects twice", chats.Filter{Subjects: []chats.Subject{chats.AboutReturn(8), chats.AboutOrder(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}, chats.AboutOrder(7)}},
 			`{"contexts":[{"id":8,"type":"RETURN"},{"id":7,"type":"ORDER"}]}`},
-		{"kinds", chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectDirect, chats.SubjectOrder, chats.SubjectDirect}}, `{"contextTypes":["DIRECT","ORDER"]}`},
+		{"kinds", chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectDirect, chats.SubjectOrder, chats.SubjectDirect}}, `{"contextTypes":["DIRECT","ORDER"]}`},
 		{"types", chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage, chats.ChatTypeArbitrage}}, `{"types":["ARBITRAGE"]}`},
 		{"statuses", chats.Filter{Statuses: []chats.Status{chats.StatusNew, chats.StatusWaitingForPartner, chats.StatusNew}}, `{"statuses":["NEW","WAITING_FOR_PARTNER"]}`},
 		{"all at once", chats.Filter{
-			Subjects: []chats.Subject{chats.AboutOrder(7)}, Kinds: []chats.SubjectKind{chats.SubjectOrder},
+			Subjects: []chats.Subject{chats.AboutOrder(7)}, SubjectKinds: []chats.SubjectKind{chats.SubjectOrder},
 			Types: []chats.ChatType{chats.ChatTypeChat}, Statuses: []chats.Status{chats.StatusFinished},
 		}, `{"contexts":[{"id":7,"type":"ORDER"}],"contextTypes":["ORDER"],"types":["CHAT"],"statuses":["FINISHED"]}`},
 	}
@@ -167,7 +167,7 @@ func TestAFilterMayHaveANewWord(t *testing.T) {
 	})}
 	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: log}))
 	readAll(t, client.Chats(t.Context(), chats.Filter{
-		Kinds: []chats.SubjectKind{"GIFT"}, Types: []chats.ChatType{"GROUP"}, Statuses: []chats.Status{"ASLEEP"},
+		SubjectKinds: []chats.SubjectKind{"GIFT"}, Types: []chats.ChatType{"GROUP"}, Statuses: []chats.Status{"ASLEEP"},
 	}))
 	_, body := log.last(t)
 	assert.JSONEq(t, `{"contextTypes":["GIFT"],"types":["GROUP"],"statuses":["ASLEEP"]}`, body)
@@ -266,7 +266,7 @@ func TestAnEndedGoroutineIsNoEndOfTheListing(t *testing.T) {
 	market := chatstest.NewMarket()
 	chat := talk(market, 250)
 	n := 0
-	client := connect(t, market, chats.WithHook(func(context.Context, chats.Call) {
+	client := connect(t, market, chats.WithHook(func(context.Context, chats.Attempt) {
 		if n++; n == 2 {
 			runtime.Goexit()
 		}

@@ -91,7 +91,7 @@ func TestWhiteSpaceIsNoDifference(t *testing.T) {
 		s.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
 		go func() {
 			time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's time
-			s.market.Says(s.chat, chats.SenderPartner, "Доброе утро")
+			s.market.AddMessage(s.chat, chats.SenderPartner, "Доброе утро")
 		}()
 		message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "  Доброе утро\n")
 		require.NoError(t, err)
@@ -121,7 +121,7 @@ func TestSendTextConfirmedAndWhatItCannotKnow(t *testing.T) {
 	t.Run("a refusal is final, and nothing is posted", func(t *testing.T) {
 		t.Parallel()
 		s := newShop(t)
-		s.market.Finish(s.chat)
+		s.market.FinishChat(s.chat)
 		_, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Поздно")
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)

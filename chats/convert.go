@@ -93,7 +93,7 @@ func checkList[T any](list []T, absent error, check func(*T) error) error {
 }
 
 func (f Filter) clone() Filter {
-	f.Subjects, f.Kinds = slices.Clone(f.Subjects), slices.Clone(f.Kinds)
+	f.Subjects, f.SubjectKinds = slices.Clone(f.Subjects), slices.Clone(f.SubjectKinds)
 	f.Types, f.Statuses = slices.Clone(f.Types), slices.Clone(f.Statuses)
 	return f
 }
@@ -101,7 +101,7 @@ func (f Filter) clone() Filter {
 func (f *Filter) request() gen.GetChatsRequest {
 	return gen.GetChatsRequest{
 		Contexts:     unique(f.Subjects, fromSubject),
-		ContextTypes: unique(f.Kinds, func(k SubjectKind) gen.ChatContextType { return gen.ChatContextType(k) }),
+		ContextTypes: unique(f.SubjectKinds, func(k SubjectKind) gen.ChatContextType { return gen.ChatContextType(k) }),
 		Types:        unique(f.Types, func(t ChatType) gen.ChatType { return gen.ChatType(t) }),
 		Statuses:     unique(f.Statuses, func(s Status) gen.ChatStatus { return gen.ChatStatus(s) }),
 	}

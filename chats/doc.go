@@ -27,18 +27,18 @@
 // # Sending
 //
 // [Client.SendText] and [Client.SendFile] post at most once. [Client.SendTextConfirmed]
-// posts exactly once and returns the message with its id. [Client.Open] opens the
+// posts exactly once and returns the message with its id. [Client.OpenChat] opens the
 // chat about an order or a return, or finds it. Arguments are checked before anything
 // is sent; a failed check is an [ArgumentError].
 //
 // # Retries
 //
 // What may be repeated depends on what an operation does, not on its HTTP method: the
-// reads and Open may, a send only when it is certain that nothing was processed. This
+// reads and OpenChat may, a send only when it is certain that nothing was processed. This
 // is what comes of each failure; "repeated" is up to RetryPolicy.MaxAttempts, and what
 // the last attempt failed with is returned:
 //
-//	failure                  | reads, Open    | SendText, SendFile
+//	failure                  | reads, OpenChat | SendText, SendFile
 //	no connection            | repeated       | repeated
 //	dropped, timed out       | repeated       | ErrOutcomeUnknown
 //	420, parallel            | repeated       | repeated

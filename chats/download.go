@@ -44,7 +44,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	defer timer.Stop()
 	resp, err := withRedirects(c.config.client, keepSecrets).Do(req) //nolint:bodyclose // the caller closes it, or downloadFailed
 	if err != nil {
-		e := &Error{Operation: opDownload, Attempts: 1, cause: hidden.masked(withoutURL(err))}
+		e := &Error{Operation: OpDownload, Attempts: 1, cause: hidden.masked(withoutURL(err))}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			e.cause = cause
 		}
@@ -68,13 +68,13 @@ func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request,
 	if origin(link) == origin(c.config.base) {
 		value, err := c.credential.read(ctx)
 		if err != nil {
-			return nil, &Error{Operation: opDownload, cause: err}
+			return nil, &Error{Operation: OpDownload, cause: err}
 		}
 		req.Header.Set(value.header, value.value)
 	}
 	if c.config.attachmentAuth != nil {
 		if err := c.config.attachmentAuth(ctx, req); err != nil {
-			return nil, &Error{Operation: opDownload, cause: fmt.Errorf("attachment auth: %w", err)}
+			return nil, &Error{Operation: OpDownload, cause: fmt.Errorf("attachment auth: %w", err)}
 		}
 	}
 	if req.Header.Get("User-Agent") == "" {
@@ -114,7 +114,7 @@ func keepSecrets(req *http.Request, via []*http.Request) error {
 func downloadFailed(resp *http.Response, hidden secrets) error {
 	buf, err := readBody(resp)
 	a := &answer{
-		op: opDownload, rule: rule{repeatable: true}, attempts: 1,
+		op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
 		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,
 	}
 	defer a.release()

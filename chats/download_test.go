@@ -39,7 +39,7 @@ func TestDownloadReadsWhatTheBuyerSent(t *testing.T) {
 	inBothPlaces(t, func(p *place) {
 		t := p.t
 		photo := random(300_000)
-		p.market.CustomerSays(p.chat, "Вот", p.market.ServeFile("фото 1.jpg", photo))
+		p.market.CustomerSays(p.chat, "Вот", p.market.AddFile("фото 1.jpg", photo))
 		message := readAll(t, p.client.History(t.Context(), p.chat, 0))[0]
 		require.Len(t, message.Files, 1)
 		assert.EqualValues(t, len(photo), message.Files[0].Size)
@@ -233,7 +233,7 @@ func TestRedirectsInACircleEnd(t *testing.T) {
 func TestWithAttachmentAuthOpensAForeignHost(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
-	file := market.ServeFile("a.jpg", []byte("content"))
+	file := market.AddFile("a.jpg", []byte("content"))
 	plain := connect(t, market)
 	_, err := download(t, plain, file.URL)
 	require.ErrorIs(t, err, chats.ErrForbidden)
@@ -263,7 +263,7 @@ func TestWithAttachmentAuthOpensAForeignHost(t *testing.T) {
 func TestDownloadErrorsAreTyped(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	file := market.ServeFile("a.jpg", []byte("content"))
+	file := market.AddFile("a.jpg", []byte("content"))
 	client := connect(t, market)
 	for status, want := range bySentinel {
 		market.Fail(chatstest.OpDownload, chatstest.Status(status, "<h1>No "+market.Key()+"</h1>"))
@@ -306,7 +306,7 @@ func TestAttemptTimeoutBoundsTheHeadersAndTheContextTheBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		file := market.ServeFile("a.jpg", []byte("content"))
+		file := market.AddFile("a.jpg", []byte("content"))
 		client := connect(t, market)
 		began := time.Now()
 		market.Fail(chatstest.OpDownload, chatstest.SlowHeaders(time.Hour))
@@ -344,7 +344,7 @@ func TestADownloadClosedEarlyLeavesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		file := market.ServeFile("a.jpg", random(1<<20))
+		file := market.AddFile("a.jpg", random(1<<20))
 		market.Fail(chatstest.OpDownload, chatstest.EndlessBody(), chatstest.SlowBody(time.Hour))
 		client := connect(t, market, chats.WithMaxParallel(1))
 		for range 3 {

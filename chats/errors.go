@@ -37,17 +37,18 @@ var (
 // ArgumentError is an argument that breaks a rule. Nothing was sent. It is
 // [ErrInvalidArgument].
 type ArgumentError struct {
-	Field  string // what the caller passed, in the words of the signature
-	Reason string // the rule it breaks
+	Package string // the package whose function was called: "chats", "inbox", "notify"
+	Field   string // the parameter, as the signature names it
+	Reason  string // the rule it breaks
 }
 
-func (e *ArgumentError) Error() string { return "chats: " + e.Field + ": " + e.Reason }
+func (e *ArgumentError) Error() string { return e.Package + ": " + e.Field + ": " + e.Reason }
 
 // Is makes every ArgumentError an [ErrInvalidArgument].
 func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgument }
 
 func badArgument(field, format string, args ...any) error {
-	return &ArgumentError{Field: field, Reason: fmt.Sprintf(format, args...)}
+	return &ArgumentError{Package: "chats", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
 // Detail is one reason of a failure, as the server gave it, without control

@@ -93,7 +93,7 @@ func ExampleClient_Chats() {
 		market.CustomerSays(id, "Здравствуйте!")
 	}
 	answered := market.AddChat(chats.Chat{Customer: chats.Customer{Name: "Марина"}})
-	market.Says(answered, chats.SenderPartner, "Заказ уже в пути.")
+	market.AddMessage(answered, chats.SenderPartner, "Заказ уже в пути.")
 	client := market.Client()
 
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
@@ -262,23 +262,23 @@ func ExampleClient_SendFile() {
 		fmt.Println(err)
 		return
 	}
-	posted := market.Uploaded(chat)[0]
+	posted := market.Uploads(chat)[0]
 	fmt.Println(posted.Name, posted.ContentType, len(posted.Data))
 	// Output: вид сбоку.jpg image/jpeg 11
 }
 
 // Start a chat about an order. Where there is one already, it is found.
-func ExampleClient_Open() {
+func ExampleClient_OpenChat() {
 	market := chatstest.NewMarket()
 	client := market.Client()
 	ctx := context.Background()
 
-	chat, err := client.Open(ctx, chats.AboutOrder(48215560))
+	chat, err := client.OpenChat(ctx, chats.AboutOrder(48215560))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	again, err := client.Open(ctx, chats.AboutOrder(48215560))
+	again, err := client.OpenChat(ctx, chats.AboutOrder(48215560))
 	fmt.Println(again == chat, err)
 
 	fmt.Println(client.SendText(ctx, chat, "Синего пледа не осталось. Отправить серый?"))
@@ -289,13 +289,13 @@ func ExampleClient_Open() {
 
 // Start a test chat: make a test order on the debugging page of the seller's cabinet
 // and open the chat about it. There is none about a return, and no buyer answers.
-func ExampleClient_Open_testChat() {
+func ExampleClient_OpenChat_testChat() {
 	const testOrder = 10001 // the number that the debugging page shows
 	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(testOrder)))
 	client := market.Client()
 	ctx := context.Background()
 
-	chat, err := client.Open(ctx, chats.AboutOrder(testOrder))
+	chat, err := client.OpenChat(ctx, chats.AboutOrder(testOrder))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -340,7 +340,7 @@ func ExampleClient_Message() {
 func ExampleClient_Download() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
-	id := market.CustomerSays(chat, "Вот чек", market.ServeFile("чек.txt", []byte("Итого: 1990 ₽")))
+	id := market.CustomerSays(chat, "Вот чек", market.AddFile("чек.txt", []byte("Итого: 1990 ₽")))
 	client := market.Client()
 	ctx := context.Background()
 
@@ -365,7 +365,7 @@ func ExampleClient_Download() {
 // that host asks for is added here.
 func ExampleWithAttachmentAuth() {
 	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
-	file := market.ServeFile("фото.jpg", []byte("a photo"))
+	file := market.AddFile("фото.jpg", []byte("a photo"))
 	ctx := context.Background()
 
 	_, err := market.Client().Download(ctx, file)
@@ -433,7 +433,7 @@ func ExampleError() {
 func ExampleArgumentError() {
 	client := chatstest.NewMarket().Client()
 
-	_, err := client.Open(context.Background(), chats.Subject{Kind: chats.SubjectDirect})
+	_, err := client.OpenChat(context.Background(), chats.Subject{Kind: chats.SubjectDirect})
 	var argument *chats.ArgumentError
 	if errors.As(err, &argument) && errors.Is(err, chats.ErrInvalidArgument) {
 		fmt.Println(argument.Field)
@@ -448,7 +448,7 @@ func ExampleArgumentError() {
 func ExampleError_badRequest() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{ID: 7001})
-	market.Finish(chat)
+	market.FinishChat(chat)
 
 	err := market.Client().SendText(context.Background(), chat, "Здравствуйте!")
 	var failed *chats.Error
@@ -464,7 +464,7 @@ func ExampleError_unauthorized() {
 	client := market.Client()
 	market.SetKey("ACMA:another-key:1") // the one that the client has is revoked
 
-	_, err := client.Open(context.Background(), chats.AboutOrder(48215560))
+	_, err := client.OpenChat(context.Background(), chats.AboutOrder(48215560))
 	fmt.Println(errors.Is(err, chats.ErrUnauthorized))
 	fmt.Println(err)
 	// Output:
@@ -481,7 +481,7 @@ func ExampleError_forbidden() {
 		fmt.Println(err)
 		return
 	}
-	_, err = client.Open(context.Background(), chats.AboutOrder(48215560))
+	_, err = client.OpenChat(context.Background(), chats.AboutOrder(48215560))
 	fmt.Println(errors.Is(err, chats.ErrForbidden))
 	fmt.Println(err)
 	// Output:
@@ -493,7 +493,7 @@ func ExampleError_forbidden() {
 func ExampleError_notFound() {
 	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(48215560)))
 
-	_, err := market.Client().Open(context.Background(), chats.AboutOrder(1))
+	_, err := market.Client().OpenChat(context.Background(), chats.AboutOrder(1))
 	fmt.Println(errors.Is(err, chats.ErrNotFound))
 	fmt.Println(err)
 	// Output:
@@ -584,10 +584,10 @@ func ExampleWithHook() {
 
 	client := market.Client(
 		chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Millisecond}),
-		chats.WithHook(func(_ context.Context, call chats.Call) {
+		chats.WithHook(func(_ context.Context, call chats.Attempt) {
 			// A counter by operation and status, a histogram of call.Duration,
 			// a gauge of call.Limit.Remaining.
-			fmt.Println(call.Operation, call.Attempt, call.StatusCode, errors.Is(call.Err, chats.ErrServer), call.Limit.Max)
+			fmt.Println(call.Operation, call.Number, call.StatusCode, errors.Is(call.Err, chats.ErrServer), call.Limit.Max)
 		}),
 	)
 	_, err := client.Chat(context.Background(), chat)

@@ -57,7 +57,7 @@ func (s *shop) call(ctx context.Context, op chats.Operation) error {
 		_, err := s.client.Message(ctx, s.chat, s.first)
 		return err
 	case chats.OpCreateChat:
-		_, err := s.client.Open(ctx, chats.AboutOrder(100))
+		_, err := s.client.OpenChat(ctx, chats.AboutOrder(100))
 		return err
 	case chats.OpSendMessageToChat:
 		return s.client.SendText(ctx, s.chat, "Завтра")

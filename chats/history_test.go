@@ -549,10 +549,10 @@ func TestHistoryGivesEveryFieldAsItStands(t *testing.T) {
 	market := chatstest.NewMarket(chatstest.WithPreciseTimes())
 	client := connect(t, market)
 	chat := market.AddChat(chats.Chat{})
-	market.CustomerSays(chat, "Вот фото", market.ServeFile("фото.jpg", []byte("jpeg")), market.ServeFile("2.png", []byte("png")))
-	market.Says(chat, chats.SenderPartner, "Спасибо 👍")
-	market.Says(chat, chats.SenderMarket, "")
-	market.Says(chat, chats.SenderSupport, "Здравствуйте")
+	market.CustomerSays(chat, "Вот фото", market.AddFile("фото.jpg", []byte("jpeg")), market.AddFile("2.png", []byte("png")))
+	market.AddMessage(chat, chats.SenderPartner, "Спасибо 👍")
+	market.AddMessage(chat, chats.SenderMarket, "")
+	market.AddMessage(chat, chats.SenderSupport, "Здравствуйте")
 	assert.Equal(t, market.Messages(chat), readAll(t, client.History(t.Context(), chat, 0)))
 }
 

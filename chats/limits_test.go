@@ -201,7 +201,7 @@ func TestFourAtOnceWhoeverCalls(t *testing.T) {
 		}
 		began := time.Now()
 		calls.Wait()
-		assert.Equal(t, 4, market.MaxParallel())
+		assert.Equal(t, 4, market.PeakParallel())
 		assert.Equal(t, 64*3/4*100*time.Millisecond, time.Since(began), "and never fewer, while there is work")
 	})
 }

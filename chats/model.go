@@ -67,10 +67,10 @@ type Subject struct {
 	Return ReturnID
 }
 
-// AboutOrder is the subject of an order's chat, for [Client.Open] and [Filter].
+// AboutOrder is the subject of an order's chat, for [Client.OpenChat] and [Filter].
 func AboutOrder(id OrderID) Subject { return Subject{Kind: SubjectOrder, Order: id} }
 
-// AboutReturn is the subject of a return's chat, for [Client.Open] and [Filter].
+// AboutReturn is the subject of a return's chat, for [Client.OpenChat] and [Filter].
 func AboutReturn(id ReturnID) Subject { return Subject{Kind: SubjectReturn, Return: id} }
 
 // Filter narrows a list of chats. The zero Filter matches every chat; a chat
@@ -78,10 +78,10 @@ func AboutReturn(id ReturnID) Subject { return Subject{Kind: SubjectReturn, Retu
 // several of the fields at once is not documented. Values given twice are sent
 // once.
 type Filter struct {
-	Subjects []Subject     // SubjectOrder and SubjectReturn, by number
-	Kinds    []SubjectKind // all chats about orders, say
-	Types    []ChatType
-	Statuses []Status
+	Subjects     []Subject     // SubjectOrder and SubjectReturn, by number
+	SubjectKinds []SubjectKind // all chats about orders, say
+	Types        []ChatType
+	Statuses     []Status
 	// PageSize is how many chats one request asks for: 1 to [MaxChatsPage], 0
 	// for the maximum. A [PageRequest] with a size of its own overrides it.
 	PageSize int

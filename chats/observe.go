@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Call is one attempt, as [WithHook] sees it.
-type Call struct {
+// Attempt is one attempt, as [WithHook] sees it.
+type Attempt struct {
 	Operation  Operation
-	Attempt    int           // from 1
+	Number     int           // from 1
 	StatusCode int           // 0 when no answer came
 	Duration   time.Duration // from the connection to the last byte
 	Wait       time.Duration // before it: for a place, the caller's limiter, the hour, or the pause after a failure
@@ -41,8 +41,8 @@ func (c *Client) observe(next handler) handler {
 }
 
 func (c *Client) report(ctx context.Context, call *call, a *answer, err error) {
-	seen := Call{
-		Operation: call.op, Attempt: call.attempts, Duration: call.took, Wait: call.waited,
+	seen := Attempt{
+		Operation: call.op, Number: call.attempts, Duration: call.took, Wait: call.waited,
 	}
 	attrs := []slog.Attr{
 		slog.String("operation", string(call.op)),

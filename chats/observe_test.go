@@ -83,8 +83,8 @@ func TestNothingIsLoggedAboveDebug(t *testing.T) {
 func TestTheHookIsCalledOncePerAttemptWithTheCallsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var seen []chats.Call
-		s := newShop(t, chats.WithHook(func(ctx context.Context, call chats.Call) {
+		var seen []chats.Attempt
+		s := newShop(t, chats.WithHook(func(ctx context.Context, call chats.Attempt) {
 			assert.Equal(t, "of the call", ctx.Value(contextKey{}))
 			seen = append(seen, call)
 		}))
@@ -94,7 +94,7 @@ func TestTheHookIsCalledOncePerAttemptWithTheCallsContext(t *testing.T) {
 			s.market.Fail(op, chatstest.RateLimitedHourly(time.Now().Add(5*time.Second)), chatstest.RateLimitedHourly(time.Now().Add(late)))
 			require.ErrorIs(t, s.call(ctx, op), chats.ErrRateLimited)
 			require.Len(t, seen, 2)
-			assert.Equal(t, []int{1, 2}, []int{seen[0].Attempt, seen[1].Attempt})
+			assert.Equal(t, []int{1, 2}, []int{seen[0].Number, seen[1].Number})
 			assert.Zero(t, seen[0].Wait)
 			assert.Greater(t, seen[1].Wait, 4*time.Second, "the hour was waited for")
 			for _, call := range seen {

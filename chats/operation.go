@@ -16,13 +16,13 @@ const (
 	OpGetChat           Operation = "getChat"           // [Client.Chat]
 	OpGetChatHistory    Operation = "getChatHistory"    // [Client.History], [Client.HistoryPage]
 	OpGetChatMessage    Operation = "getChatMessage"    // [Client.Message]
-	OpCreateChat        Operation = "createChat"        // [Client.Open]
+	OpCreateChat        Operation = "createChat"        // [Client.OpenChat]
 	OpSendMessageToChat Operation = "sendMessageToChat" // [Client.SendText], [Client.SendTextConfirmed]
 	OpSendFileToChat    Operation = "sendFileToChat"    // [Client.SendFile]
 )
 
-// opDownload names [Client.Download] in errors. It is no operation of the API.
-const opDownload Operation = "download"
+// OpDownload names [Client.Download] in errors. It is no operation of the API.
+const OpDownload Operation = "download"
 
 // rule is what the library knows of an operation.
 type rule struct {

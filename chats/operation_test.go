@@ -60,7 +60,7 @@ var methods = map[string]struct {
 	}, []chats.Operation{chats.OpGetChatHistory}},
 	"HistoryPage": {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpGetChatHistory) }, []chats.Operation{chats.OpGetChatHistory}},
 	"Message":     {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpGetChatMessage) }, []chats.Operation{chats.OpGetChatMessage}},
-	"Open":        {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpCreateChat) }, []chats.Operation{chats.OpCreateChat}},
+	"OpenChat":    {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpCreateChat) }, []chats.Operation{chats.OpCreateChat}},
 	"SendText":    {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpSendMessageToChat) }, []chats.Operation{chats.OpSendMessageToChat}},
 	"SendTextConfirmed": {func(ctx context.Context, s *shop) error {
 		_, err := s.client.SendTextConfirmed(ctx, s.chat, "Да")
@@ -73,7 +73,7 @@ var methods = map[string]struct {
 	}, []chats.Operation{chats.OpGetChat}},
 	// A download is none of the API's operations.
 	"Download": {func(ctx context.Context, s *shop) error {
-		body, err := s.client.Download(ctx, s.market.ServeFile("a.txt", []byte("content")))
+		body, err := s.client.Download(ctx, s.market.AddFile("a.txt", []byte("content")))
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ type config struct {
 	client         *http.Client
 	integration    string
 	logger         *slog.Logger
-	hook           func(context.Context, Call)
+	hook           func(context.Context, Attempt)
 	retry          RetryPolicy
 	maxParallel    int
 	limiter        Limiter
@@ -107,7 +107,7 @@ func WithLogger(logger *slog.Logger) Option {
 // WithHook calls hook once per attempt, when the attempt has ended: for metrics.
 // It must be quick, and is called from several goroutines: a sequence fetches its next
 // page beside the loop that reads it.
-func WithHook(hook func(context.Context, Call)) Option {
+func WithHook(hook func(context.Context, Attempt)) Option {
 	return func(c *config) error {
 		if hook == nil {
 			return badArgument("hook", "is nil")

@@ -106,7 +106,7 @@ func TestAPathOfTheBaseURLIsKept(t *testing.T) {
 func TestTheCallersClientIsNeverWrittenTo(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	file := market.ServeFile("a.txt", []byte("content"))
+	file := market.AddFile("a.txt", []byte("content"))
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	shared := &http.Client{Transport: market.Transport(), Jar: jar, Timeout: time.Minute}

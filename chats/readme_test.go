@@ -214,7 +214,7 @@ var readmeImports = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "os": "os",
 	"slog": "log/slog", "sql": "database/sql", "testing": "testing", "time": "time", "tls": "crypto/tls",
 	"notify": "github.com/ymchats/ymchats-go/chats/notify", "inbox": "github.com/ymchats/ymchats-go/chats/inbox",
-	"sqlstore": "github.com/ymchats/ymchats-go/chats/inbox/sqlstore",
+	"sqlstore": "github.com/ymchats/ymchats-go/chats/sqlstore",
 }
 
 // readmeProgram makes a piece of Go a whole file.

@@ -25,8 +25,8 @@ func TestPausesGrowAreJitteredAndBounded(t *testing.T) {
 		shortest := make([]time.Duration, len(bounds))
 		s := newShop(t,
 			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 6, BaseDelay: time.Second, MaxDelay: 5 * time.Second}),
-			chats.WithHook(func(_ context.Context, call chats.Call) {
-				if i := call.Attempt - 2; i >= 0 {
+			chats.WithHook(func(_ context.Context, call chats.Attempt) {
+				if i := call.Number - 2; i >= 0 {
 					longest[i] = max(longest[i], call.Wait)
 					shortest[i] = min(shortest[i], call.Wait)
 				}
@@ -131,14 +131,14 @@ func TestACauseOfTheContextIsKept(t *testing.T) {
 func TestTheHookSeesEveryAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var seen []chats.Call
-		s := newShop(t, chats.WithHook(func(_ context.Context, call chats.Call) { seen = append(seen, call) }))
+		var seen []chats.Attempt
+		s := newShop(t, chats.WithHook(func(_ context.Context, call chats.Attempt) { seen = append(seen, call) }))
 		s.market.Fail(chats.OpGetChat, chatstest.Refused(), chatstest.HTML(502), chatstest.SlowHeaders(2*time.Second))
 		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
 		require.Len(t, seen, 3)
 		for i, call := range seen {
 			assert.Equal(t, chats.OpGetChat, call.Operation)
-			assert.Equal(t, i+1, call.Attempt)
+			assert.Equal(t, i+1, call.Number)
 		}
 		assert.Zero(t, seen[0].StatusCode)
 		require.Error(t, seen[0].Err)
@@ -175,7 +175,7 @@ func TestASequenceTellsOfTheContextWhateverFailedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, fault := range []chatstest.Fault{chatstest.Truncate(10), chatstest.Status(500, ""), chatstest.Refused()} {
 			ctx, cancel := context.WithCancel(t.Context())
-			s := newShop(t, chats.WithHook(func(context.Context, chats.Call) { cancel() }))
+			s := newShop(t, chats.WithHook(func(context.Context, chats.Attempt) { cancel() }))
 			s.market.Fail(chats.OpGetChatHistory, fault)
 			_, err := read(t, s.client.History(ctx, s.chat, 0))
 			assert.Equal(t, context.Canceled, err)
@@ -194,7 +194,7 @@ func TestAContextThatEndsBeforeTheSendLeavesNoDoubt(t *testing.T) {
 			cancel()
 			return market.Key(), nil
 		}), chats.WithHTTPClient(&http.Client{Transport: transport}), chats.WithBaseURL("http://127.0.0.1:1"),
-			chats.WithHook(func(context.Context, chats.Call) { attempts++ }))
+			chats.WithHook(func(context.Context, chats.Attempt) { attempts++ }))
 		require.NoError(t, err)
 		err = client.SendText(ctx, 1, "?")
 		require.ErrorIs(t, err, context.Canceled, name)

@@ -79,7 +79,7 @@ func emit(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emi
 	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	hook := func(_ context.Context, call chats.Call) {
+	hook := func(_ context.Context, call chats.Attempt) {
 		emitted = append(emitted, fmt.Sprintf("%+v %#v %v", call, call, call.Err))
 	}
 	s := shopOn(t, market)

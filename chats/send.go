@@ -8,13 +8,13 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Open gives the chat about an order or a return, and opens it if there is none
+// OpenChat gives the chat about an order or a return, and opens it if there is none
 // yet. It may be repeated: the answer is the same chat
 // (POST /v2/businesses/{id}/chats/new). A test order of the cabinet's debugging page
 // gets a test chat this way; nobody answers there.
 //
 // Errors: [ArgumentError], [Error]; [ErrNotFound] where there is no such order.
-func (c *Client) Open(ctx context.Context, about Subject) (ChatID, error) {
+func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
 	if err := checkSubject("about", about); err != nil {
 		return 0, err
 	}

@@ -18,23 +18,23 @@ func TestOpenCreatesOrFinds(t *testing.T) {
 	log := &wireLog{next: market.Transport()}
 	client := market.Client(through(t, log))
 
-	about, err := client.Open(t.Context(), chats.AboutOrder(5))
+	about, err := client.OpenChat(t.Context(), chats.AboutOrder(5))
 	require.NoError(t, err)
 	req, body := log.last(t)
 	assert.JSONEq(t, `{"context":{"id":5,"type":"ORDER"}}`, body)
 	assert.Equal(t, "POST /v2/businesses/1234567/chats/new", req.Method+" "+req.URL.RequestURI())
 	assert.Equal(t, chats.AboutOrder(5), market.Chat(about).Subject)
 
-	again, err := client.Open(t.Context(), chats.AboutOrder(5))
+	again, err := client.OpenChat(t.Context(), chats.AboutOrder(5))
 	require.NoError(t, err)
 	assert.Equal(t, about, again, "the same chat")
-	other, err := client.Open(t.Context(), chats.Subject{Kind: chats.SubjectReturn, Order: 9, Return: 5})
+	other, err := client.OpenChat(t.Context(), chats.Subject{Kind: chats.SubjectReturn, Order: 9, Return: 5})
 	require.NoError(t, err)
 	assert.NotEqual(t, about, other)
 	_, body = log.last(t)
 	assert.JSONEq(t, `{"context":{"id":5,"type":"RETURN"}}`, body)
 
-	_, err = client.Open(t.Context(), chats.AboutOrder(6))
+	_, err = client.OpenChat(t.Context(), chats.AboutOrder(6))
 	require.ErrorIs(t, err, chats.ErrNotFound)
 	assert.Contains(t, err.Error(), "Order not found: '6'")
 	assert.Len(t, market.Chats(), 2)

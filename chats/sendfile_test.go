@@ -139,7 +139,7 @@ func TestSendFileTakesEveryKindOfReader(t *testing.T) {
 			inBothPlaces(t, func(p *place) {
 				t := p.t
 				require.NoError(t, p.client.SendFile(t.Context(), p.chat, "photo.jpg", tt.content(p)))
-				uploaded := p.market.Uploaded(p.chat)
+				uploaded := p.market.Uploads(p.chat)
 				require.Len(t, uploaded, 1)
 				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data), "byte for byte")
 				assert.Equal(t, "photo.jpg", uploaded[0].Name)
@@ -165,7 +165,7 @@ func TestAFileOfExactlyTheLimitPasses(t *testing.T) {
 	inBothPlaces(t, func(p *place) {
 		t := p.t
 		require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.bin", bytes.NewReader(data)))
-		uploaded := p.market.Uploaded(p.chat)
+		uploaded := p.market.Uploads(p.chat)
 		require.Len(t, uploaded, 1)
 		assert.True(t, bytes.Equal(data, uploaded[0].Data))
 		assert.Equal(t, "application/octet-stream", uploaded[0].ContentType)
@@ -184,7 +184,7 @@ func TestNamesOfFilesSurvive(t *testing.T) {
 		for _, name := range names {
 			require.NoError(t, p.client.SendFile(t.Context(), p.chat, name, strings.NewReader("content")), name)
 		}
-		for _, uploaded := range p.market.Uploaded(p.chat) {
+		for _, uploaded := range p.market.Uploads(p.chat) {
 			got = append(got, uploaded.Name)
 			assert.Equal(t, "content", string(uploaded.Data))
 		}
@@ -262,7 +262,7 @@ func TestAReaderLongerThanMeasuredIsSentAsMeasured(t *testing.T) {
 	inBothPlaces(t, func(p *place) {
 		t := p.t
 		require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.log", sized(strings.NewReader("measured, and what was written since"), 8)))
-		assert.Equal(t, "measured", string(p.market.Uploaded(p.chat)[0].Data))
+		assert.Equal(t, "measured", string(p.market.Uploads(p.chat)[0].Data))
 	})
 }
 
@@ -286,7 +286,7 @@ func TestARewoundFileArrivesWhole(t *testing.T) {
 				t := p.t
 				p.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel(), chatstest.RateLimitedParallel())
 				require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.bin", tt.content(p)))
-				uploaded := p.market.Uploaded(p.chat)
+				uploaded := p.market.Uploads(p.chat)
 				require.Len(t, uploaded, 1)
 				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data))
 				assert.Len(t, p.wire.seen, 3)

@@ -62,7 +62,7 @@ func (f *Filter) check() error {
 		}
 	}
 	return first(
-		checkWords("filter: kinds", f.Kinds),
+		checkWords("filter: kinds", f.SubjectKinds),
 		checkWords("filter: types", f.Types),
 		checkWords("filter: statuses", f.Statuses),
 		checkSize("filter: page size", f.PageSize, MaxChatsPage),

@@ -44,7 +44,7 @@ func filed(id chats.ChatID, name string, content io.Reader) func(context.Context
 
 func opened(about chats.Subject) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error {
-		_, err := c.Open(ctx, about)
+		_, err := c.OpenChat(ctx, about)
 		return err
 	}
 }
@@ -74,7 +74,7 @@ func argumentTests() []argumentTest {
 		{"filter, order 0", filtered(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(0)}}, chats.PageRequest{}), "filter: subjects: order", "greater than 0"},
 		{"filter, return 0", filtered(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(0)}}, chats.PageRequest{}), "filter: subjects: return", "greater than 0"},
 		{"filter, DIRECT", filtered(chats.Filter{Subjects: []chats.Subject{{Kind: chats.SubjectDirect}}}, chats.PageRequest{}), "filter: subjects", "DIRECT"},
-		{"filter, an empty kind", filtered(chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: kinds", "empty"},
+		{"filter, an empty kind", filtered(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: kinds", "empty"},
 		{"filter, an empty type", filtered(chats.Filter{Types: []chats.ChatType{""}}, chats.PageRequest{}), "filter: types", "empty"},
 		{"filter, an empty status", filtered(chats.Filter{Statuses: []chats.Status{""}}, chats.PageRequest{}), "filter: statuses", "empty"},
 
@@ -174,7 +174,7 @@ func TestTheLargestArgumentsPass(t *testing.T) {
 func TestAServersRefusalIsNoInvalidArgument(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	s.market.Finish(s.chat)
+	s.market.FinishChat(s.chat)
 	err := s.client.SendText(t.Context(), s.chat, "Ещё один вопрос")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, chats.ErrInvalidArgument)

@@ -196,11 +196,11 @@ func TestNothingListensAndNothingIsSent(t *testing.T) {
 	require.NoError(t, err)
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	var calls []chats.Call
+	var calls []chats.Attempt
 	client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://"+address),
 		chats.WithHTTPClient(&http.Client{Transport: &http.Transport{}}),
 		chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3, BaseDelay: time.Nanosecond}),
-		chats.WithHook(func(_ context.Context, c chats.Call) { calls = append(calls, c) }))
+		chats.WithHook(func(_ context.Context, c chats.Attempt) { calls = append(calls, c) }))
 	require.NoError(t, err)
 	err = client.SendText(t.Context(), 1, "Да")
 	require.Error(t, err)

@@ -16,10 +16,10 @@ type servedFile struct {
 	data        []byte
 }
 
-// ServeFile lets the Market serve a file and returns it for
+// AddFile lets the Market serve a file and returns it for
 // [Market.CustomerSays]. It can be downloaded with the Market's credential only,
 // unless there is [WithOpenFiles].
-func (m *Market) ServeFile(name string, data []byte) chats.File {
+func (m *Market) AddFile(name string, data []byte) chats.File {
 	m.lock()
 	defer m.mu.Unlock()
 	return m.store(name, http.DetectContentType(data), data)

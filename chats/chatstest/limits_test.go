@@ -45,7 +45,7 @@ func TestEveryAnswerTellsTheDocumentedLimits(t *testing.T) {
 			chats.OpGetChat:           func() error { _, err := c.Chat(ctx, id); return err },
 			chats.OpGetChatHistory:    func() error { _, err := c.HistoryPage(ctx, id, 0, chats.PageRequest{}); return err },
 			chats.OpGetChatMessage:    func() error { _, err := c.Message(ctx, id, message); return err },
-			chats.OpCreateChat:        func() error { _, err := c.Open(ctx, chats.AboutOrder(1)); return err },
+			chats.OpCreateChat:        func() error { _, err := c.OpenChat(ctx, chats.AboutOrder(1)); return err },
 			chats.OpSendMessageToChat: func() error { return c.SendText(ctx, id, "b") },
 			chats.OpSendFileToChat:    func() error { return c.SendFile(ctx, id, "c.txt", strings.NewReader("c")) },
 		}
@@ -144,7 +144,7 @@ func TestTheParallelLimit(t *testing.T) {
 				group.Wait()
 				assert.Equal(t, c.refused, statuses[420])
 				assert.Equal(t, 10-c.refused, statuses[200])
-				assert.Positive(t, m.MaxParallel())
+				assert.Positive(t, m.PeakParallel())
 				assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status)
 			})
 		})
@@ -166,7 +166,7 @@ func TestAClientKeepsWithinTheParallelLimit(t *testing.T) {
 			})
 		}
 		group.Wait()
-		assert.Equal(t, 4, m.MaxParallel())
+		assert.Equal(t, 4, m.PeakParallel())
 		assert.Equal(t, 16, m.Calls(chats.OpGetChat))
 	})
 }

@@ -185,16 +185,16 @@ func (m *Market) fillSubject(s chats.Subject) chats.Subject {
 
 // CustomerSays posts a message of the buyer and returns its id. The chat then
 // waits for the shop. Without text and files it is a sticker. For files that
-// can be downloaded see [Market.ServeFile].
+// can be downloaded see [Market.AddFile].
 func (m *Market) CustomerSays(id chats.ChatID, text string, files ...chats.File) chats.MessageID {
-	return m.Says(id, chats.SenderCustomer, text, files...)
+	return m.AddMessage(id, chats.SenderCustomer, text, files...)
 }
 
-// Says posts a message of any sender and returns its id. A message of the buyer
+// AddMessage posts a message of any sender and returns its id. A message of the buyer
 // leaves the chat waiting for the shop, one of the shop leaves it waiting for
 // the buyer, any other leaves its status alone. Without text and files it is a
 // sticker. Unlike a request it may also write into a finished chat.
-func (m *Market) Says(id chats.ChatID, sender chats.Sender, text string, files ...chats.File) chats.MessageID {
+func (m *Market) AddMessage(id chats.ChatID, sender chats.Sender, text string, files ...chats.File) chats.MessageID {
 	m.lock()
 	defer m.mu.Unlock()
 	message := chats.Message{Sender: sender, Text: text, Files: slices.Clone(files)}
@@ -227,8 +227,8 @@ func (m *Market) SetStatus(id chats.ChatID, status chats.Status) {
 	m.mustChat(id).Status = status
 }
 
-// Finish closes a chat: messages and files sent to it are answered 400 from now on.
-func (m *Market) Finish(id chats.ChatID) { m.SetStatus(id, chats.StatusFinished) }
+// FinishChat closes a chat: messages and files sent to it are answered 400 from now on.
+func (m *Market) FinishChat(id chats.ChatID) { m.SetStatus(id, chats.StatusFinished) }
 
 // Chat is a chat as a client would read it now.
 func (m *Market) Chat(id chats.ChatID) chats.Chat {
@@ -261,8 +261,8 @@ func (m *Market) Messages(id chats.ChatID) []chats.Message {
 	return held
 }
 
-// Uploaded is every file that was sent into a chat through the API, oldest first.
-func (m *Market) Uploaded(id chats.ChatID) []Upload {
+// Uploads is every file that was sent into a chat through the API, oldest first.
+func (m *Market) Uploads(id chats.ChatID) []Upload {
 	m.lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.mustChat(id).uploads)
@@ -276,10 +276,10 @@ func (m *Market) Calls(op chats.Operation) int {
 	return m.calls[op]
 }
 
-// MaxParallel is the highest number of API requests that were ever under way at
+// PeakParallel is the highest number of API requests that were ever under way at
 // once. A request is under way from its arrival until the last byte of its
 // answer has gone out or, in process, until the answer has been read or closed.
-func (m *Market) MaxParallel() int {
+func (m *Market) PeakParallel() int {
 	m.lock()
 	defer m.mu.Unlock()
 	return m.limits.mostUnderWay

@@ -102,7 +102,7 @@ func TestWhoWritesDecidesTheStatus(t *testing.T) {
 		{chats.SenderSupport, chats.StatusWaitingForPartner},
 		{chats.SenderPartner, chats.StatusWaitingForCustomer},
 	} {
-		m.Says(id, c.sender, "текст")
+		m.AddMessage(id, c.sender, "текст")
 		assert.Equal(t, c.want, m.Chat(id).Status, c.sender)
 	}
 	m.SetStatus(id, chats.StatusWaitingForArbiter)
@@ -144,7 +144,7 @@ func TestTextsCanBeTrimmed(t *testing.T) {
 func TestFilesWantACredential(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
-	file := m.ServeFile("a b.txt", []byte("content"))
+	file := m.AddFile("a b.txt", []byte("content"))
 	assert.Equal(t, int64(7), file.Size)
 	assert.Equal(t, "content", download(t, client(t, m), file))
 
@@ -160,7 +160,7 @@ func TestFilesWantACredential(t *testing.T) {
 	require.Error(t, err)
 
 	open := chatstest.NewMarket(chatstest.WithOpenFiles(), chatstest.WithFileBase("https://files.messenger.yandex.net/"))
-	file = open.ServeFile("a.txt", []byte("content"))
+	file = open.AddFile("a.txt", []byte("content"))
 	assert.True(t, strings.HasPrefix(file.URL, "https://files.messenger.yandex.net/files/"), file.URL)
 	assert.Equal(t, "content", download(t, client(t, open), file))
 }

@@ -39,13 +39,13 @@ func TestAConversation(t *testing.T) {
 func converse(t *testing.T, m *chatstest.Market, c *chats.Client) {
 	t.Helper()
 	ctx := t.Context()
-	id, err := c.Open(ctx, chats.AboutOrder(42))
+	id, err := c.OpenChat(ctx, chats.AboutOrder(42))
 	require.NoError(t, err)
-	again, err := c.Open(ctx, chats.AboutOrder(42))
+	again, err := c.OpenChat(ctx, chats.AboutOrder(42))
 	require.NoError(t, err)
 	assert.Equal(t, id, again)
 
-	photo := m.ServeFile("фото 1?.png", []byte("\x89PNG\r\n\x1a\n"))
+	photo := m.AddFile("фото 1?.png", []byte("\x89PNG\r\n\x1a\n"))
 	first := m.CustomerSays(id, "Где заказ?", photo)
 	chat, err := c.Chat(ctx, id)
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func converse(t *testing.T, m *chatstest.Market, c *chats.Client) {
 	require.NoError(t, c.SendText(ctx, id, "Едет"))
 	require.NoError(t, c.SendFile(ctx, id, "чек \"1\".txt", strings.NewReader("итого 100")))
 	assert.Equal(t, chats.StatusWaitingForCustomer, m.Chat(id).Status)
-	uploads := m.Uploaded(id)
+	uploads := m.Uploads(id)
 	require.Len(t, uploads, 1)
 	assert.Equal(t, "чек \"1\".txt", uploads[0].Name)
 	assert.Equal(t, "итого 100", string(uploads[0].Data))
@@ -190,21 +190,21 @@ func TestOpenFindsOrCreates(t *testing.T) {
 	there := m.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectReturn, Order: 30, Return: 3}})
 	m.AddChat(chats.Chat{Subject: chats.AboutOrder(30)})
 
-	order, err := c.Open(t.Context(), chats.AboutOrder(1))
+	order, err := c.OpenChat(t.Context(), chats.AboutOrder(1))
 	require.NoError(t, err)
 	assert.Equal(t, chats.StatusNew, m.Chat(order).Status)
-	ret, err := c.Open(t.Context(), chats.AboutReturn(2))
+	ret, err := c.OpenChat(t.Context(), chats.AboutReturn(2))
 	require.NoError(t, err)
 	assert.NotZero(t, m.Chat(ret).Subject.Order, "a return has an order")
-	found, err := c.Open(t.Context(), chats.AboutReturn(3))
+	found, err := c.OpenChat(t.Context(), chats.AboutReturn(3))
 	require.NoError(t, err)
 	assert.Equal(t, there, found)
 	assert.Len(t, m.Chats(), 4)
 
-	_, err = c.Open(t.Context(), chats.AboutOrder(2))
+	_, err = c.OpenChat(t.Context(), chats.AboutOrder(2))
 	require.ErrorIs(t, err, chats.ErrNotFound)
 	require.ErrorContains(t, err, "Order not found: '2'")
-	_, err = c.Open(t.Context(), chats.AboutReturn(1))
+	_, err = c.OpenChat(t.Context(), chats.AboutReturn(1))
 	assert.ErrorContains(t, err, "Return not found: '1'")
 }
 
@@ -213,7 +213,7 @@ func TestAFinishedChatTakesNoMessages(t *testing.T) {
 	m := chatstest.NewMarket()
 	id := m.AddChat(chats.Chat{})
 	m.CustomerSays(id, "Спасибо")
-	m.Finish(id)
+	m.FinishChat(id)
 	c := client(t, m)
 	for _, err := range []error{
 		c.SendText(t.Context(), id, "Пожалуйста"),
@@ -246,12 +246,12 @@ func TestFiltersAreCombined(t *testing.T) {
 			"an order and a return", chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(1)}},
 			[]chats.ChatID{order, ret},
 		},
-		{"a kind", chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectDirect}}, []chats.ChatID{direct}},
+		{"a kind", chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectDirect}}, []chats.ChatID{direct}},
 		{"a type", chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage}}, []chats.ChatID{dispute}},
 		{"a status", chats.Filter{Statuses: []chats.Status{chats.StatusNew}}, []chats.ChatID{ret, direct}},
 		{
 			"a status and a kind",
-			chats.Filter{Statuses: []chats.Status{chats.StatusNew}, Kinds: []chats.SubjectKind{chats.SubjectReturn}},
+			chats.Filter{Statuses: []chats.Status{chats.StatusNew}, SubjectKinds: []chats.SubjectKind{chats.SubjectReturn}},
 			[]chats.ChatID{ret},
 		},
 		{
@@ -301,7 +301,7 @@ func TestAFormMustBeWhole(t *testing.T) {
 		assert.Contains(t, got.body, c.text, c.name)
 	}
 	assert.Empty(t, m.Messages(id))
-	assert.Empty(t, m.Uploaded(id))
+	assert.Empty(t, m.Uploads(id))
 
 	largest := form(t, part{"file", "a.txt", strings.Repeat("a", chats.MaxFileSize)})
 	for _, body := range []string{whole, largest} {
@@ -309,7 +309,7 @@ func TestAFormMustBeWhole(t *testing.T) {
 		req.Header.Set("Content-Type", "multipart/form-data; boundary=b")
 		assert.Equal(t, http.StatusOK, exchange(t, m.Transport(), req).status)
 	}
-	assert.Len(t, m.Uploaded(id), 2)
+	assert.Len(t, m.Uploads(id), 2)
 }
 
 type part struct{ name, file, content string }

@@ -93,7 +93,7 @@ func TestAFailedDialLooksLikeOne(t *testing.T) {
 	require.ErrorAs(t, err, &dial)
 	assert.Equal(t, "dial", dial.Op)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	assert.Zero(t, m.MaxParallel())
+	assert.Zero(t, m.PeakParallel())
 }
 
 // closing notes that a body was closed.

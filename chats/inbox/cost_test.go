@@ -147,7 +147,7 @@ func heap() int {
 func TestMemoryStaysFlat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, open := activeShop(300)
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(10*time.Minute))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithPollInterval(10*time.Minute))
 		goroutines := runtime.NumGoroutine()
 		before := heap()
 		run := start(t, in, 8, func(context.Context, inbox.Delivery) error { return nil })

@@ -25,7 +25,7 @@
 // # The first start
 //
 // When a business is followed for the first time, what its chats hold already is
-// not delivered, unless [Backfill] says since when; everything that arrives from
+// not delivered, unless [WithStartTime] says since when; everything that arrives from
 // then on is. Chats that appear later are delivered from their first message. The
 // moment is kept in the store as the mark of chat 0, by Market's clock, so that a
 // later start knows what arrived while nobody ran, also in chats without a mark. It
@@ -69,9 +69,9 @@
 //
 // # Pace
 //
-// A sweep begins every minute ([Every]), or less often where Market's allowance,
+// A sweep begins every minute ([WithPollInterval]), or less often where Market's allowance,
 // 5,000 requests an hour, asks for it: half of it is left to the other programs of
-// the business ([Reserve]), and what remains above that is spread over the rest of
+// the business ([WithQuotaReserve]), and what remains above that is spread over the rest of
 // the hour. 10,000 chats of which none is finished are 500 requests a sweep, and a
 // sweep in 12 minutes. A list that is longer than the allowance is read over
 // several hours.

@@ -211,7 +211,7 @@ func TestWhatWasHandledWhileTheRunEndsIsCommitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
-		in := newInbox(t, market.Client(), store, inbox.Backfill(time.Now()))
+		in := newInbox(t, market.Client(), store, inbox.WithStartTime(time.Now()))
 		first := market.CustomerSays(id, "1")
 		market.CustomerSays(id, "2")
 		handle := func(ctx context.Context, _ inbox.Delivery) error {
@@ -275,7 +275,7 @@ func TestALostLeaseStopsTheHandling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		store, seen := &lender{Store: inbox.NewMemoryStore()}, &notebook{}
-		in := newInbox(t, market.Client(), store, inbox.Backfill(time.Now()))
+		in := newInbox(t, market.Client(), store, inbox.WithStartTime(time.Now()))
 		market.CustomerSays(id, "1")
 		market.CustomerSays(id, "2")
 		var stopped atomic.Int32
@@ -377,7 +377,7 @@ func TestTwoInboxesOnOneStore(t *testing.T) {
 		}}
 		var ins [2]*inbox.Inbox
 		for i := range ins {
-			ins[i] = newInbox(t, market.Client(), watched, inbox.Every(10*time.Second))
+			ins[i] = newInbox(t, market.Client(), watched, inbox.WithPollInterval(10*time.Second))
 			start(t, ins[i], 3, func(_ context.Context, d inbox.Delivery) error {
 				mu.Lock()
 				// At one and the same moment both things happen: no store can rule that out.
@@ -415,8 +415,8 @@ func TestOneInboxGoesOnForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		store, one, two := plain{inbox.NewMemoryStore()}, &notebook{}, &notebook{}
-		first := newInbox(t, market.Client(), store, inbox.Every(24*time.Hour))
-		second := newInbox(t, market.Client(), store, inbox.Every(24*time.Hour))
+		first := newInbox(t, market.Client(), store, inbox.WithPollInterval(24*time.Hour))
+		second := newInbox(t, market.Client(), store, inbox.WithPollInterval(24*time.Hour))
 		runFirst := start(t, first, 1, one.handle)
 		pass(time.Minute)
 		runSecond := start(t, second, 1, two.handle)
@@ -496,7 +496,7 @@ func TestAChatThatIsForbiddenEndsNothing(t *testing.T) {
 			return nil
 		})
 		seen := &notebook{}
-		in := newInbox(t, client, inbox.NewMemoryStore(), inbox.Every(time.Hour))
+		in := newInbox(t, client, inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
 		run := start(t, in, 2, seen.handle)
 		pass(time.Minute)
 		market.CustomerSays(ours, "unreadable")
@@ -554,8 +554,8 @@ func TestAFormalLeaseIsNoProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		store, one, two := formal{inbox.NewMemoryStore()}, &notebook{}, &notebook{}
-		first := newInbox(t, market.Client(), store, inbox.Every(time.Hour))
-		second := newInbox(t, market.Client(), store, inbox.Every(time.Hour))
+		first := newInbox(t, market.Client(), store, inbox.WithPollInterval(time.Hour))
+		second := newInbox(t, market.Client(), store, inbox.WithPollInterval(time.Hour))
 		runFirst, runSecond := start(t, first, 1, one.handle), start(t, second, 1, two.handle)
 		pass(time.Minute)
 		market.CustomerSays(id, "once")

@@ -19,7 +19,7 @@ func ExampleInbox_Run() {
 	market.CustomerSays(id, "Hello?")
 
 	in, err := inbox.New(market.Client(), inbox.NewMemoryStore(),
-		inbox.From(chats.SenderCustomer), inbox.Backfill(time.Now().Add(-time.Hour)))
+		inbox.WithSenders(chats.SenderCustomer), inbox.WithStartTime(time.Now().Add(-time.Hour)))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -47,7 +47,7 @@ func ExampleInbox_Messages() {
 	market.CustomerSays(id, "When will it arrive?")
 	market.CustomerSays(id, "Hello?")
 
-	in, err := inbox.New(market.Client(), inbox.NewMemoryStore(), inbox.Backfill(time.Time{}))
+	in, err := inbox.New(market.Client(), inbox.NewMemoryStore(), inbox.WithStartTime(time.Time{}))
 	if err != nil {
 		fmt.Println(err)
 		return

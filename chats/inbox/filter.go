@@ -11,7 +11,7 @@ import (
 func matches(f *chats.Filter, c *chats.Chat) bool {
 	about := func(s chats.Subject) bool { return sameSubject(s, c.Subject) }
 	return (len(f.Subjects) == 0 || slices.ContainsFunc(f.Subjects, about)) &&
-		allows(f.Kinds, c.Subject.Kind) && allows(f.Types, c.Type) && allows(f.Statuses, c.Status)
+		allows(f.SubjectKinds, c.Subject.Kind) && allows(f.Types, c.Type) && allows(f.Statuses, c.Status)
 }
 
 func allows[T comparable](list []T, value T) bool {

@@ -66,7 +66,7 @@ func TestAHistoryMayLagBehindTheList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		seen := &notebook{}
-		run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(time.Minute)), 1, seen.handle)
+		run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Minute)), 1, seen.handle)
 		pass(90 * time.Second)
 		market.CustomerSays(id, "late")
 		empty := `{"status":"OK","result":{"context":{"type":"ORDER","orderId":1},"messages":[],"paging":{}}}`
@@ -189,10 +189,10 @@ func TestFrom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		store, seen := inbox.NewMemoryStore(), &notebook{}
-		run := start(t, newInbox(t, market.Client(), store, inbox.From(chats.SenderCustomer, chats.SenderSupport)), 1, seen.handle)
+		run := start(t, newInbox(t, market.Client(), store, inbox.WithSenders(chats.SenderCustomer, chats.SenderSupport)), 1, seen.handle)
 		pass(time.Second)
 		for _, sender := range []chats.Sender{chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport, chats.SenderPartner} {
-			market.Says(id, sender, string(sender))
+			market.AddMessage(id, sender, string(sender))
 		}
 		pass(2 * time.Minute)
 		require.NoError(t, run.stop())
@@ -216,7 +216,7 @@ func TestAnHourThatIsUsedUpIsWaitedFor(t *testing.T) {
 			market.AddChat(longAgo())
 		}
 		log, seen := &journal{}, &notebook{}
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Reserve(0),
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithQuotaReserve(0),
 			inbox.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
 		run := start(t, in, 2, seen.handle)
 		for i := range 60 {
@@ -243,7 +243,7 @@ func TestHistoriesAreReadMoreSlowlyAtTheReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 400))
 		seen := &notebook{}
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithPollInterval(24*time.Hour))
 		run := start(t, in, 2, seen.handle)
 		for i := range 500 {
 			pass(6 * time.Second)

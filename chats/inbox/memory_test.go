@@ -14,7 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// What every Store promises is tested in sqlstore/sqltest, on this one too.
+// What every Store promises is tested in sqlstore/integration, on this one too.
 
 func TestMemoryStoreComparesAndSets(t *testing.T) {
 	t.Parallel()

@@ -149,7 +149,7 @@ func (w *world) customers(all *sync.WaitGroup) {
 			posted++
 		}
 		if random.IntN(4) == 0 {
-			w.market.Finish(id)
+			w.market.FinishChat(id)
 		}
 		w.announce(all, id, random)
 	}
@@ -158,7 +158,7 @@ func (w *world) customers(all *sync.WaitGroup) {
 func (w *world) post(id chats.ChatID, sender chats.Sender) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.posted[id] = append(w.posted[id], w.market.Says(id, sender, strconv.Itoa(len(w.posted[id]))))
+	w.posted[id] = append(w.posted[id], w.market.AddMessage(id, sender, strconv.Itoa(len(w.posted[id]))))
 }
 
 // announce sends pushes: some are lost, some come late, some twice.
@@ -292,7 +292,7 @@ func (l *life) run(ctx context.Context) error {
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
 	client := l.w.market.Client(chats.WithHTTPClient(&http.Client{Transport: mortal{l, l.w.market.Transport()}}))
-	in, err := inbox.New(client, &ledgerOf{l, l.w.marks}, inbox.Every(l.w.plan.every))
+	in, err := inbox.New(client, &ledgerOf{l, l.w.marks}, inbox.WithPollInterval(l.w.plan.every))
 	if err != nil {
 		return err
 	}

@@ -199,11 +199,11 @@ func TestBackfill(t *testing.T) {
 			{time.Time{}, []string{"1", "2", "3", "a"}},
 		} {
 			store, seen := inbox.NewMemoryStore(), &notebook{}
-			run := start(t, newInbox(t, market.Client(), store, inbox.Backfill(c.since)), 1, seen.handle)
+			run := start(t, newInbox(t, market.Client(), store, inbox.WithStartTime(c.since)), 1, seen.handle)
 			pass(2 * time.Minute)
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, c.want, seen.texts())
-			run = start(t, newInbox(t, market.Client(), store, inbox.Backfill(time.Time{})), 1, seen.handle)
+			run = start(t, newInbox(t, market.Client(), store, inbox.WithStartTime(time.Time{})), 1, seen.handle)
 			pass(2 * time.Minute)
 			require.NoError(t, run.stop())
 			assert.Len(t, seen.texts(), len(c.want), "on a later start it counts for nothing")

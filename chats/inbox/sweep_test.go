@@ -59,11 +59,11 @@ func TestIdleChatsCostTheListAlone(t *testing.T) {
 		least, most float64
 	}{
 		{"a sweep a minute", chats.StatusNew, 5000, nil, 300, 300},
-		{"a sweep every ten minutes", chats.StatusNew, 5000, []inbox.Option{inbox.Every(10 * time.Minute)}, 27, 33},
+		{"a sweep every ten minutes", chats.StatusNew, 5000, []inbox.Option{inbox.WithPollInterval(10 * time.Minute)}, 27, 33},
 		{"half of the hour's requests", chats.StatusNew, 250, nil, 110, 125},
-		{"a tenth of the hour's requests", chats.StatusNew, 250, []inbox.Option{inbox.Reserve(0.9)}, 20, 25},
+		{"a tenth of the hour's requests", chats.StatusNew, 250, []inbox.Option{inbox.WithQuotaReserve(0.9)}, 20, 25},
 		{"finished chats are listed less often", chats.StatusFinished, 250, nil, 70, 100},
-		{"finished chats that are asked for", chats.StatusFinished, 250, []inbox.Option{inbox.Matching(finished)}, 110, 125},
+		{"finished chats that are asked for", chats.StatusFinished, 250, []inbox.Option{inbox.WithFilter(finished)}, 110, 125},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -112,14 +112,14 @@ func TestAFinishedChatIsFoundToo(t *testing.T) {
 		seen := &notebook{}
 		run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore()), 2, seen.handle)
 		pass(5*time.Minute + 30*time.Second)
-		market.Says(open, chats.SenderMarket, "the last word")
-		market.Finish(open)
+		market.AddMessage(open, chats.SenderMarket, "the last word")
+		market.FinishChat(open)
 		pass(90 * time.Second)
 		assert.Equal(t, []string{"the last word"}, seen.texts(), "a chat that leaves the quick list is looked at")
 
-		market.Says(done, chats.SenderMarket, "in a finished chat")
+		market.AddMessage(done, chats.SenderMarket, "in a finished chat")
 		strange := market.AddChat(longAgo())
-		market.Says(strange, chats.SenderMarket, "in a chat of a new status")
+		market.AddMessage(strange, chats.SenderMarket, "in a chat of a new status")
 		market.SetStatus(strange, "WAITING_FOR_GODOT")
 		pass(20 * time.Minute)
 		require.NoError(t, run.stop())
@@ -133,8 +133,8 @@ func TestStatusesMayNotGoWithAnotherFilter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market := bigShop(199, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 2000))
 		seen := &notebook{}
-		filter := chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectOrder}}
-		run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Matching(filter)), 2, seen.handle)
+		filter := chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}}
+		run := start(t, newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithFilter(filter)), 2, seen.handle)
 		pass(30 * time.Second)
 		market.Fail(chats.OpGetChats, chatstest.Status(400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST"}]}`))
 		pass(time.Minute)

@@ -20,7 +20,7 @@ func TestAPushMakesAMessageArriveAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t, chatstest.WithLatency(100*time.Millisecond))
 		seen := &notebook{}
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithPollInterval(24*time.Hour))
 		run := start(t, in, 1, seen.handle)
 		pass(time.Hour)
 		sweeps := market.Calls(chats.OpGetChats)
@@ -74,7 +74,7 @@ func TestAPushMayComeEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		seen := &notebook{}
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithPollInterval(24*time.Hour))
 		run := start(t, in, 1, seen.handle)
 		pass(time.Hour)
 		for _, lag := range []time.Duration{900 * time.Millisecond, 4 * time.Second} {
@@ -101,7 +101,7 @@ func TestPushesInPlentyDoNotHammer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t, chatstest.WithLatency(100*time.Millisecond))
 		seen := &notebook{}
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(24*time.Hour))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithPollInterval(24*time.Hour))
 		run := start(t, in, 4, seen.handle)
 		pass(time.Hour)
 		calls := market.Calls(chats.OpGetChatHistory)
@@ -143,14 +143,14 @@ func TestAPushForAChatThatDoesNotMatch(t *testing.T) {
 			filter chats.Filter
 			want   []string
 		}{
-			{chats.Filter{Kinds: []chats.SubjectKind{chats.SubjectOrder}}, []string{"order"}},
+			{chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}}, []string{"order"}},
 			{chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1)}}, []string{"order"}},
 			{chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage}}, []string{}},
 			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}, []string{"order", "direct"}},
 			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForCustomer}}, []string{}},
 		} {
 			seen := &notebook{}
-			in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Matching(c.filter), inbox.Every(24*time.Hour))
+			in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithFilter(c.filter), inbox.WithPollInterval(24*time.Hour))
 			run := start(t, in, 1, seen.handle)
 			pass(time.Minute)
 			for id, text := range map[chats.ChatID]string{order: "order", direct: "direct"} {
@@ -171,10 +171,10 @@ func TestAPushForAChatThatMatchesNoMore(t *testing.T) {
 		market, id := shop(t)
 		seen := &notebook{}
 		filter := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Matching(filter))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithFilter(filter))
 		run := start(t, in, 1, seen.handle)
 		pass(90 * time.Second)
-		market.Says(id, chats.SenderPartner, "answer")
+		market.AddMessage(id, chats.SenderPartner, "answer")
 		in.Wake(id)
 		pass(2 * time.Minute)
 		assert.Empty(t, seen.texts())
@@ -190,7 +190,7 @@ func TestALoopOverMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
 		store := inbox.NewMemoryStore()
-		in := newInbox(t, market.Client(), store, inbox.Backfill(time.Now()))
+		in := newInbox(t, market.Client(), store, inbox.WithStartTime(time.Now()))
 		for _, text := range []string{"1", "2", "3"} {
 			market.CustomerSays(id, text)
 		}
@@ -227,7 +227,7 @@ func TestAPanicInALoopIsTheLoops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t)
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Backfill(time.Now()))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithStartTime(time.Now()))
 		market.CustomerSays(id, "1")
 		assert.PanicsWithValue(t, "mine", func() {
 			for _, err := range in.Messages(t.Context()) {
@@ -285,13 +285,13 @@ func TestArguments(t *testing.T) {
 		func() error { _, err := inbox.New(nil, store); return err },
 		func() error { _, err := inbox.New(client, nil); return err },
 		func() error { _, err := inbox.New(client, store, nil); return err },
-		func() error { _, err := inbox.New(client, store, inbox.Every(0)); return err },
-		func() error { _, err := inbox.New(client, store, inbox.From()); return err },
-		func() error { _, err := inbox.New(client, store, inbox.Reserve(1)); return err },
-		func() error { _, err := inbox.New(client, store, inbox.Reserve(-0.1)); return err },
+		func() error { _, err := inbox.New(client, store, inbox.WithPollInterval(0)); return err },
+		func() error { _, err := inbox.New(client, store, inbox.WithSenders()); return err },
+		func() error { _, err := inbox.New(client, store, inbox.WithQuotaReserve(1)); return err },
+		func() error { _, err := inbox.New(client, store, inbox.WithQuotaReserve(-0.1)); return err },
 		func() error { _, err := inbox.New(client, store, inbox.WithLogger(nil)); return err },
 		func() error {
-			_, err := inbox.New(client, store, inbox.Matching(chats.Filter{PageSize: 21}))
+			_, err := inbox.New(client, store, inbox.WithFilter(chats.Filter{PageSize: 21}))
 			return err
 		},
 		func() error { return newInbox(t, client, store).Run(t.Context(), 0, (&notebook{}).handle) },
@@ -303,7 +303,7 @@ func TestArguments(t *testing.T) {
 		require.ErrorAs(t, err, &argument)
 		assert.Contains(t, argument.Error(), "inbox")
 	}
-	_, err := inbox.New(client, store, inbox.Matching(chats.Filter{PageSize: chats.MaxChatsPage}))
+	_, err := inbox.New(client, store, inbox.WithFilter(chats.Filter{PageSize: chats.MaxChatsPage}))
 	require.NoError(t, err)
 }
 
@@ -351,7 +351,7 @@ func TestAUsedUpHourOfGetChatStopsNoHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(t, chatstest.WithHourlyLimit(chats.OpGetChat, 10))
 		seen := &notebook{}
-		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.Every(time.Hour))
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
 		run := start(t, in, 2, seen.handle)
 		pass(time.Minute)
 		other := market.Client()

@@ -105,5 +105,5 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 func badArgument(field, reason string) error {
-	return &chats.ArgumentError{Field: field, Reason: reason}
+	return &chats.ArgumentError{Package: "notify", Field: field, Reason: reason}
 }

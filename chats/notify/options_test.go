@@ -48,7 +48,7 @@ func TestWrongArgumentsAreRefused(t *testing.T) {
 			require.ErrorIs(t, err, chats.ErrInvalidArgument)
 			var argument *chats.ArgumentError
 			require.ErrorAs(t, err, &argument)
-			assert.Equal(t, chats.ArgumentError{Field: tc.field, Reason: tc.reason}, *argument)
+			assert.Equal(t, chats.ArgumentError{Package: "notify", Field: tc.field, Reason: tc.reason}, *argument)
 		})
 	}
 }

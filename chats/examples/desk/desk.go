@@ -194,7 +194,7 @@ func (d *desk) openChat(ctx context.Context) error {
 	if agreed, err := d.agreed(ctx, "Open a chat about order %d?", order); !agreed {
 		return err
 	}
-	id, err := d.client.Open(ctx, chats.AboutOrder(chats.OrderID(order)))
+	id, err := d.client.OpenChat(ctx, chats.AboutOrder(chats.OrderID(order)))
 	if err != nil {
 		return err
 	}

@@ -266,7 +266,7 @@ func TestCtrlCEndsTheQuestion(t *testing.T) {
 func TestAQuietShop(t *testing.T) {
 	t.Parallel()
 	s := newShop()
-	s.market.Finish(s.chat)
+	s.market.FinishChat(s.chat)
 	code, printed := s.attend(t, "", "y", "n")
 	assert.Zero(t, code)
 	assertLines(t, printed, "Chats that wait for the shop: 0", "Open a chat about which order?", "Nothing new.")
@@ -356,7 +356,7 @@ func TestWhatFailsForOneChatDoesNotEndTheWork(t *testing.T) {
 func TestTheTerminalGetsNothingButText(t *testing.T) {
 	t.Parallel()
 	s := newShop()
-	s.market.CustomerSays(s.chat, "раз\x1b[2J\nдва\u202e", s.market.ServeFile("a\x07.png", []byte("x")))
+	s.market.CustomerSays(s.chat, "раз\x1b[2J\nдва\u202e", s.market.AddFile("a\x07.png", []byte("x")))
 	_, printed := s.attend(t, "")
 	assertLines(t, printed, "Анна: раз[2J два\n", "+ a.png, 0.0 KB\n")
 }

@@ -100,7 +100,7 @@ func (s *showcase) hear(id chats.ChatID) {
 func (s *showcase) addDelivery() {
 	id := s.add("Анна", chats.AboutOrder(orderLate), chats.ChatTypeChat, 26*time.Hour)
 	s.market.CustomerSays(id, "Здравствуйте! Заказ обещали вчера, а в приложении до сих пор «В пути». Когда его ждать?")
-	s.market.Says(id, chats.SenderPartner, "Здравствуйте, Анна! Уже спрашиваем службу доставки.")
+	s.market.AddMessage(id, chats.SenderPartner, "Здравствуйте, Анна! Уже спрашиваем службу доставки.")
 	s.market.CustomerSays(id, "Спасибо. В четверг я уезжаю, хотелось бы успеть.")
 	s.market.CustomerSays(id, "")
 	s.answers[id] = [][]string{{"Завтра до 18 часов я дома. Спасибо, что разобрались!", ""}}
@@ -110,9 +110,9 @@ func (s *showcase) addReturn() {
 	about := chats.Subject{Kind: chats.SubjectReturn, Order: 48190417, Return: 7301288}
 	id := s.add("Дмитрий", about, chats.ChatTypeChat, 50*time.Hour)
 	s.market.CustomerSays(id, "Оформил возврат: у чайника не закрывается крышка. Фото прикладываю.",
-		s.market.ServeFile("крышка-1.png", picture(320, 240, 3)),
-		s.market.ServeFile("крышка-2.png", picture(400, 300, 7)))
-	s.market.Says(id, chats.SenderMarket, "Возврат № 7301288 принят. Магазин пришлёт ярлык для посылки.")
+		s.market.AddFile("крышка-1.png", picture(320, 240, 3)),
+		s.market.AddFile("крышка-2.png", picture(400, 300, 7)))
+	s.market.AddMessage(id, chats.SenderMarket, "Возврат № 7301288 принят. Магазин пришлёт ярлык для посылки.")
 	s.market.CustomerSays(id, "Подскажите, где взять ярлык?")
 	s.answers[id] = [][]string{{"Ярлык получил, сегодня отнесу чайник в пункт выдачи."}}
 }
@@ -120,9 +120,9 @@ func (s *showcase) addReturn() {
 func (s *showcase) addDispute() {
 	id := s.add("Сергей", chats.AboutOrder(48173302), chats.ChatTypeArbitrage, 97*time.Hour)
 	s.market.CustomerSays(id, "Заказывал наушники с шумоподавлением, а пришла обычная версия. Магазин молчит третий день.")
-	s.market.Says(id, chats.SenderSupport, "Здравствуйте! Подключаемся к разбору. Магазин, напишите, пожалуйста, "+
+	s.market.AddMessage(id, chats.SenderSupport, "Здравствуйте! Подключаемся к разбору. Магазин, напишите, пожалуйста, "+
 		"какой артикул был в отправлении, и приложите фотографию упаковки.")
-	s.market.CustomerSays(id, "", s.market.ServeFile("коробка.png", picture(480, 320, 5)))
+	s.market.CustomerSays(id, "", s.market.AddFile("коробка.png", picture(480, 320, 5)))
 	s.answers[id] = [][]string{{"Хорошо, жду ваш ответ."}}
 }
 
@@ -138,7 +138,7 @@ func (s *showcase) addQuestion() chats.ChatID {
 func (s *showcase) addAnswered() {
 	id := s.add("Марина", chats.AboutOrder(48166241), chats.ChatTypeChat, 30*time.Hour)
 	s.market.CustomerSays(id, "Можно забрать заказ по доверенности?")
-	s.market.Says(id, chats.SenderPartner, "Здравствуйте! Да, получателя можно сменить в приложении до выдачи.")
+	s.market.AddMessage(id, chats.SenderPartner, "Здравствуйте! Да, получателя можно сменить в приложении до выдачи.")
 	s.answers[id] = nil
 }
 

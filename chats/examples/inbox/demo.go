@@ -46,7 +46,7 @@ func follow(
 		return err
 	}
 	defer closeStore()
-	in, err := inbox.New(market.Client(), store, inbox.Every(time.Second))
+	in, err := inbox.New(market.Client(), store, inbox.WithPollInterval(time.Second))
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func run(ctx context.Context, file, listen string, every time.Duration) error {
 		return err
 	}
 	defer closeStore()
-	in, err := inbox.New(client, store, inbox.Every(every))
+	in, err := inbox.New(client, store, inbox.WithPollInterval(every))
 	if err != nil {
 		return err
 	}

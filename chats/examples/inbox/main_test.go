@@ -139,7 +139,7 @@ func TestKilledOnSQLite(t *testing.T) {
 
 func TestKilledOnPostgreSQLWithAStandBy(t *testing.T) {
 	if os.Getenv("DATABASE_URL") == "" {
-		t.Skip("PostgreSQL is left out: set DATABASE_URL, or run it by ../../inbox/sqlstore/sqltest/postgres.sh go test ./...")
+		t.Skip("PostgreSQL is left out: set DATABASE_URL, or run it by ../../sqlstore/integration/postgres.sh go test ./...")
 	}
 	t.Parallel()
 	killedAgainAndAgain(t, 2, os.Getenv("DATABASE_URL"))

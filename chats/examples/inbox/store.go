@@ -8,7 +8,7 @@ import (
 	_ "modernc.org/sqlite"             // the driver "sqlite"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/inbox/sqlstore"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
 // openStore opens PostgreSQL where an address is given, and a SQLite file otherwise.

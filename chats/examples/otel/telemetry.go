@@ -84,10 +84,10 @@ func newInstruments(meter metric.Meter) (*instruments, error) {
 }
 
 // observe is the client's hook: once per attempt.
-func (in *instruments) observe(ctx context.Context, call chats.Call) {
+func (in *instruments) observe(ctx context.Context, call chats.Attempt) {
 	operation := attribute.String("chats.operation", string(call.Operation))
 	of := metric.WithAttributes(operation)
-	in.attempts.Add(ctx, 1, metric.WithAttributes(operation, attribute.Bool("chats.repeated", call.Attempt > 1)))
+	in.attempts.Add(ctx, 1, metric.WithAttributes(operation, attribute.Bool("chats.repeated", call.Number > 1)))
 	in.duration.Record(ctx, call.Duration.Seconds(), of)
 	in.wait.Record(ctx, call.Wait.Seconds(), of)
 	if call.Err != nil {

@@ -214,7 +214,7 @@ func TestASendIsRepeatedThroughOtelhttpWhereNobodyListens(t *testing.T) {
 func TestADownloadLeavesNoSpan(t *testing.T) {
 	t.Parallel()
 	r := newRecorded(t)
-	body, err := r.client.Download(t.Context(), r.market.ServeFile("receipt.txt", []byte("1 990")))
+	body, err := r.client.Download(t.Context(), r.market.AddFile("receipt.txt", []byte("1 990")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,7 +169,7 @@ func TestTheReportTellsAboutAttachments(t *testing.T) {
 			t.Parallel()
 			server := chatstest.NewServer(t, c.options...)
 			id := server.AddChat(chats.Chat{})
-			server.CustomerSays(id, said, server.ServeFile("photo.jpg", []byte("photo")))
+			server.CustomerSays(id, said, server.AddFile("photo.jpg", []byte("photo")))
 			report := live.Run(t, config(server.Market, server.URL))
 			assert.Contains(t, report.Answer("attachments"), c.want)
 		})

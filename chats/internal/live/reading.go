@@ -254,9 +254,9 @@ func (p *probe) mustBe(err error, what string) {
 // filters: one author says that only one of them is accepted at a time.
 func (p *probe) filters() {
 	together := chats.Filter{
-		Types:    []chats.ChatType{chats.ChatTypeChat},
-		Statuses: []chats.Status{chats.StatusNew, chats.StatusWaitingForPartner},
-		Kinds:    []chats.SubjectKind{chats.SubjectOrder},
+		Types:        []chats.ChatType{chats.ChatTypeChat},
+		Statuses:     []chats.Status{chats.StatusNew, chats.StatusWaitingForPartner},
+		SubjectKinds: []chats.SubjectKind{chats.SubjectOrder},
 	}
 	_, err := p.client.ChatsPage(p.ctx, together, chats.PageRequest{Size: 1})
 	p.report.add("types, statuses and kinds together", "%s", outcome(err))

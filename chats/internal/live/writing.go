@@ -15,12 +15,12 @@ const testFile = "ymchats-go test.txt"
 
 // writing opens the chat of the test order, posts and looks what comes of it.
 func (p *probe) writing() {
-	id, err := p.client.Open(p.ctx, chats.AboutOrder(p.config.Order))
+	id, err := p.client.OpenChat(p.ctx, chats.AboutOrder(p.config.Order))
 	if err != nil {
 		p.tb.Errorf("createChat: %s", outcome(err))
 		return
 	}
-	again, err := p.client.Open(p.ctx, chats.AboutOrder(p.config.Order))
+	again, err := p.client.OpenChat(p.ctx, chats.AboutOrder(p.config.Order))
 	p.mustBe(err, "createChat again")
 	p.report.add("opening a chat twice", "the same chat: %t", id == again)
 

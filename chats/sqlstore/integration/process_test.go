@@ -1,4 +1,4 @@
-package sqltest
+package integration
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/inbox/sqlstore"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
 // Some tests need processes that can be killed and frozen: this program again, with

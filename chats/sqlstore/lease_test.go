@@ -18,7 +18,7 @@ import (
 )
 
 // What follows is the leases against a server that can be made to fail at will.
-// Leases against PostgreSQL itself are in sqltest.
+// Leases against PostgreSQL itself are in integration.
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

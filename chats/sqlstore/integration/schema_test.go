@@ -1,4 +1,4 @@
-package sqltest
+package integration
 
 import (
 	"database/sql"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/inbox/sqlstore"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
 // Eight processes and eight goroutines of this one come upon an empty database.

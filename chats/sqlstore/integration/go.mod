@@ -1,4 +1,4 @@
-module github.com/ymchats/ymchats-go/chats/inbox/sqlstore/sqltest
+module github.com/ymchats/ymchats-go/chats/sqlstore/integration
 
 go 1.26.0
 
@@ -30,4 +30,4 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-replace github.com/ymchats/ymchats-go => ../../../..
+replace github.com/ymchats/ymchats-go => ../../..

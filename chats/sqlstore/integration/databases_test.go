@@ -1,4 +1,4 @@
-package sqltest
+package integration
 
 import (
 	"crypto/rand"
@@ -14,7 +14,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/inbox/sqlstore"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
 // database is an empty one, made for one test.

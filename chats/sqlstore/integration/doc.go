@@ -1,4 +1,4 @@
-// Package sqltest holds the tests of sqlstore that need a database, in a module of
+// Package integration holds the tests of sqlstore that need a database, in a module of
 // its own so that their drivers reach nobody who imports the library.
 //
 //	go test ./...                  # memory and SQLite
@@ -6,4 +6,4 @@
 //
 // With DATABASE_URL set the tests use that server instead; each makes a database of
 // its own there and drops it.
-package sqltest
+package integration

@@ -1,4 +1,4 @@
-package sqltest
+package integration
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/inbox/sqlstore"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
 // A file beside the program is enough on one machine.

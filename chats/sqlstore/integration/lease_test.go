@@ -1,4 +1,4 @@
-package sqltest
+package integration
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/inbox/sqlstore"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
 // worker is a process that has the lease and works.
