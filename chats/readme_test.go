@@ -197,7 +197,7 @@ var err error
 func answerAll(context.Context, *chats.Client) error { return nil }
 
 var (
-	in  interface{ Wake(chats.ChatID) }
+	in  interface{ Wake(context.Context, chats.ChatID) error }
 	crm interface{ Save(context.Context, chats.Chat, chats.Message) error }
 )
 

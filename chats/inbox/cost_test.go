@@ -78,7 +78,7 @@ func measure(t *testing.T, n, activity int, pushes bool) (per cost, late time.Du
 				id := open[random.IntN(len(open))]
 				said[market.CustomerSays(id, "text")] = time.Now()
 				if pushes {
-					time.AfterFunc(500*time.Millisecond, func() { in.Wake(id) })
+					time.AfterFunc(500*time.Millisecond, func() { _ = in.Wake(context.Background(), id) })
 				}
 			}
 		})
@@ -156,8 +156,8 @@ func TestMemoryStaysFlat(t *testing.T) {
 			for i := range 30 {
 				id := open[(hour*30+i*7)%len(open)]
 				market.CustomerSays(id, "text")
-				in.Wake(id)
-				in.Wake(chats.ChatID(1000 + hour*30 + i)) // no such chat
+				_ = in.Wake(context.Background(), id)
+				_ = in.Wake(context.Background(), chats.ChatID(1000+hour*30+i)) // no such chat
 				pass(2 * time.Minute)
 				assert.LessOrEqual(t, runtime.NumGoroutine()-goroutines, 8+4)
 			}

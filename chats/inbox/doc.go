@@ -3,7 +3,7 @@
 //
 //	in, err := inbox.New(client, store)
 //	...
-//	err = in.Run(ctx, 8, func(ctx context.Context, d inbox.Delivery) error {
+//	err = in.Run(ctx, func(ctx context.Context, d inbox.Delivery) error {
 //		return crm.Save(ctx, d.Chat, d.Message)
 //	})
 //

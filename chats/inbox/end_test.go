@@ -29,12 +29,12 @@ func TestARefusedCredentialEndsTheRun(t *testing.T) {
 		run := start(t, in, 3, (&notebook{}).handle)
 		pass(90 * time.Second)
 		market.SetKey("another")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		synctest.Wait()
 		err := run.end(t)
 		require.ErrorIs(t, err, chats.ErrUnauthorized)
 		require.ErrorContains(t, err, "refused")
-		require.ErrorIs(t, in.Run(t.Context(), 1, (&notebook{}).handle), chats.ErrUnauthorized, "at the first start as well")
+		require.ErrorIs(t, in.Run(t.Context(), (&notebook{}).handle), chats.ErrUnauthorized, "at the first start as well")
 		n := 0
 		for _, err := range in.Messages(t.Context()) {
 			require.ErrorIs(t, err, chats.ErrUnauthorized)
@@ -60,7 +60,7 @@ func TestForbiddenMayPass(t *testing.T) {
 		})
 		for i := range 20 {
 			market.CustomerSays(id, strconv.Itoa(i))
-			in.Wake(id)
+			_ = in.Wake(context.Background(), id)
 			pass(time.Minute)
 		}
 		assert.Len(t, seen.texts(), 20, "a 403 now and then is waited out")
@@ -93,7 +93,7 @@ func TestAFailingMarketIsWaitedFor(t *testing.T) {
 
 		market.FailFunc(down)
 		market.CustomerSays(id, "while it was down")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		calls := market.Calls(chats.OpGetChatHistory) + market.Calls(chats.OpGetChats)
 		pass(3 * time.Hour)
 		calls = market.Calls(chats.OpGetChatHistory) + market.Calls(chats.OpGetChats) - calls
@@ -171,7 +171,7 @@ func TestAStoreThatIsDownIsWaitedFor(t *testing.T) {
 		pass(3 * time.Minute)
 		market.CustomerSays(id, "1")
 		market.CustomerSays(id, "2")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		before := store.commits.Load()
 		pass(time.Hour)
 		assert.Equal(t, []string{"0", "1"}, seen.texts(), "nothing is handed over before the last one is committed")
@@ -395,10 +395,10 @@ func TestTwoInboxesOnOneStore(t *testing.T) {
 			id := ids[(i*7)%20]
 			market.CustomerSays(id, strconv.Itoa(i))
 			if i%3 == 0 {
-				ins[0].Wake(id)
+				_ = ins[0].Wake(context.Background(), id)
 			}
 			if i%4 == 0 {
-				ins[1].Wake(id)
+				_ = ins[1].Wake(context.Background(), id)
 			}
 			pass(777 * time.Millisecond)
 		}
@@ -423,12 +423,12 @@ func TestOneInboxGoesOnForAnother(t *testing.T) {
 		pass(time.Minute)
 		for i := range 3 {
 			market.CustomerSays(id, strconv.Itoa(i))
-			first.Wake(id)
+			_ = first.Wake(context.Background(), id)
 			pass(time.Minute)
 		}
 		require.NoError(t, runFirst.stop())
 		market.CustomerSays(id, "3")
-		second.Wake(id)
+		_ = second.Wake(context.Background(), id)
 		pass(time.Minute)
 		require.NoError(t, runSecond.stop())
 		assert.Equal(t, []string{"0", "1", "2"}, one.texts())
@@ -500,11 +500,11 @@ func TestAChatThatIsForbiddenEndsNothing(t *testing.T) {
 		run := start(t, in, 2, seen.handle)
 		pass(time.Minute)
 		market.CustomerSays(ours, "unreadable")
-		in.Wake(ours)
-		in.Wake(strange)
+		_ = in.Wake(context.Background(), ours)
+		_ = in.Wake(context.Background(), strange)
 		pass(30 * time.Minute)
 		market.CustomerSays(id, "for us")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(time.Minute)
 		assert.Equal(t, []string{"for us"}, seen.texts())
 		assert.Less(t, asked, 20)
@@ -559,9 +559,9 @@ func TestAFormalLeaseIsNoProof(t *testing.T) {
 		runFirst, runSecond := start(t, first, 1, one.handle), start(t, second, 1, two.handle)
 		pass(time.Minute)
 		market.CustomerSays(id, "once")
-		first.Wake(id)
+		_ = first.Wake(context.Background(), id)
 		pass(2 * time.Second)
-		second.Wake(id)
+		_ = second.Wake(context.Background(), id)
 		pass(3 * time.Hour)
 		require.NoError(t, runFirst.stop())
 		require.NoError(t, runSecond.stop())

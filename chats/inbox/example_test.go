@@ -25,7 +25,7 @@ func ExampleInbox_Run() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	err = in.Run(ctx, 4, func(_ context.Context, d inbox.Delivery) error {
+	err = in.Run(ctx, func(_ context.Context, d inbox.Delivery) error {
 		fmt.Printf("%s: %s\n", d.Chat.Customer.Name, d.Message.Text)
 		if d.Message.Text == "Hello?" {
 			cancel()

@@ -55,8 +55,8 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 }
 
 // Run hands every message to handle, until the context ends. Of one chat the
-// messages come one at a time, in ascending order; of several chats up to workers
-// of them at once.
+// messages come one at a time, in ascending order; of several chats as many at once as
+// [WithWorkers] allows.
 //
 // A message is handled when handle has returned nil. Where it returns an error or
 // panics, the message comes again after 1 s, then 2 s, doubling to 5 min; the rest
@@ -69,14 +69,11 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 // when Market refuses the credential, the lease cannot be had at all, an argument
 // is wrong ([chats.ErrInvalidArgument]), or it is running already ([ErrRunning]).
 // Everything else it logs and waits out.
-func (in *Inbox) Run(ctx context.Context, workers int, handle func(context.Context, Delivery) error) error {
-	if workers < 1 {
-		return badArgument("workers", "at least 1 is needed")
-	}
+func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
 	if handle == nil {
 		return badArgument("handle", "is nil")
 	}
-	return in.run(ctx, workers, recovered(handle))
+	return in.run(ctx, in.config.workers, recovered(handle))
 }
 
 // Messages is the inbox as a sequence, for a loop that takes one message after the
@@ -120,8 +117,10 @@ func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 // that is lost costs time only, as the next sweep finds the message. Where the
 // history does not show anything new yet, it is read again after 1 s and after
 // 5 s. A chat whose handling has failed waits for its next try all the same.
-func (in *Inbox) Wake(id chats.ChatID) {
-	if id > 0 {
-		in.wakes.add(id)
+func (in *Inbox) Wake(_ context.Context, id chats.ChatID) error {
+	if id < 1 {
+		return badArgument("chat", "must be greater than 0")
 	}
+	in.wakes.add(id)
+	return nil
 }

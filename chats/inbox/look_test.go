@@ -32,7 +32,7 @@ func TestAMessageInTheSecondOfTheLastOneIsFound(t *testing.T) {
 				run := start(t, in, 1, seen.handle)
 				pass(time.Minute)
 				market.CustomerSays(id, "first")
-				in.Wake(id)
+				_ = in.Wake(context.Background(), id)
 				synctest.Wait()
 				require.Equal(t, []string{"first"}, seen.texts())
 				if killed {
@@ -100,7 +100,7 @@ func TestOneChatInOrderAndSeveralAtOnce(t *testing.T) {
 		for round := range 3 {
 			for _, id := range ids[:8] {
 				market.CustomerSays(id, strconv.Itoa(round))
-				in.Wake(id)
+				_ = in.Wake(context.Background(), id)
 			}
 		}
 		pass(2 * time.Second)
@@ -117,11 +117,11 @@ func TestOneChatInOrderAndSeveralAtOnce(t *testing.T) {
 
 		for _, id := range ids[:7] {
 			market.CustomerSays(id, "slow")
-			in.Wake(id)
+			_ = in.Wake(context.Background(), id)
 		}
 		pass(time.Second)
 		market.CustomerSays(ids[8], "quick")
-		in.Wake(ids[8])
+		_ = in.Wake(context.Background(), ids[8])
 		pass(500 * time.Millisecond)
 		assert.Equal(t, "quick", seen.texts()[len(seen.texts())-1], "seven slow handlers delay no other chat")
 		require.NoError(t, run.stop())
@@ -152,14 +152,14 @@ func TestAFailedHandlingIsTriedAgain(t *testing.T) {
 		market.CustomerSays(bad, "before")
 		market.CustomerSays(bad, "secret bad")
 		market.CustomerSays(bad, "after")
-		in.Wake(bad)
+		_ = in.Wake(context.Background(), bad)
 		for i := range 20 * 60 {
 			if i%10 == 0 {
-				in.Wake(bad) // a push that comes again does not hasten it
+				_ = in.Wake(context.Background(), bad) // a push that comes again does not hasten it
 			}
 			if i%60 == 0 {
 				market.CustomerSays(good, strconv.Itoa(i))
-				in.Wake(good)
+				_ = in.Wake(context.Background(), good)
 			}
 			pass(time.Second)
 		}
@@ -222,7 +222,7 @@ func TestAnHourThatIsUsedUpIsWaitedFor(t *testing.T) {
 		for i := range 60 {
 			pass(20 * time.Second)
 			market.CustomerSays(id, strconv.Itoa(i))
-			in.Wake(id)
+			_ = in.Wake(context.Background(), id)
 		}
 		for _, chat := range market.Chats() {
 			market.CustomerSays(chat.ID, "and all the others")
@@ -248,7 +248,7 @@ func TestHistoriesAreReadMoreSlowlyAtTheReserve(t *testing.T) {
 		for i := range 500 {
 			pass(6 * time.Second)
 			market.CustomerSays(id, strconv.Itoa(i))
-			in.Wake(id)
+			_ = in.Wake(context.Background(), id)
 		}
 		assert.Less(t, market.Calls(chats.OpGetChatHistory), 330)
 		assert.Greater(t, market.Calls(chats.OpGetChatHistory), 220)
@@ -297,7 +297,7 @@ func TestAMessageCostsTwoLooksAndThreeCommits(t *testing.T) {
 		pass(90 * time.Second)
 		looks, commits := market.Calls(chats.OpGetChatHistory), store.commits.Load()
 		market.CustomerSays(id, "new")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, 2, market.Calls(chats.OpGetChatHistory)-looks)
@@ -323,7 +323,7 @@ func TestEveryMessageFailsForItself(t *testing.T) {
 		pass(time.Minute)
 		market.CustomerSays(id, "1")
 		market.CustomerSays(id, "2")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(10 * time.Minute)
 		require.NoError(t, run.stop())
 		for text, at := range tries {

@@ -98,7 +98,8 @@ func start(t *testing.T, in *inbox.Inbox, workers int, handle handler) *running 
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{cancel, make(chan error, 1)}
-	go func() { r.done <- in.Run(ctx, workers, handle) }()
+	require.NoError(t, in.Apply(inbox.WithWorkers(workers)))
+	go func() { r.done <- in.Run(ctx, handle) }()
 	t.Cleanup(cancel)
 	return r
 }

@@ -12,6 +12,7 @@ import (
 type Option func(*config) error
 
 type config struct {
+	workers  int
 	interval time.Duration
 	filter   chats.Filter
 	senders  []chats.Sender
@@ -21,11 +22,22 @@ type config struct {
 }
 
 func defaultConfig() config {
-	return config{interval: time.Minute, reserve: 0.5, logger: slog.New(slog.DiscardHandler)}
+	return config{workers: 8, interval: time.Minute, reserve: 0.5, logger: slog.New(slog.DiscardHandler)}
 }
 
 func (c *config) wants(sender chats.Sender) bool {
 	return len(c.senders) == 0 || slices.Contains(c.senders, sender)
+}
+
+// WithWorkers sets how many chats are handled at once. The default is 8.
+func WithWorkers(n int) Option {
+	return func(c *config) error {
+		if n < 1 {
+			return badArgument("workers", "must be at least 1")
+		}
+		c.workers = n
+		return nil
+	}
 }
 
 // WithPollInterval sets how long the inbox rests between two sweeps over the list of chats; 1

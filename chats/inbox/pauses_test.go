@@ -87,7 +87,7 @@ func TestPausesGrowWhileCommitsConflict(t *testing.T) {
 		pass(2 * time.Minute)
 		first.Store(true)
 		market.CustomerSays(id, "1")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(10 * time.Second)
 		assert.Equal(t, []string{"1s", "2s", "4s", "8s"}, log.pauses())
 		first.Store(false)

@@ -172,7 +172,7 @@ func (w *world) announce(all *sync.WaitGroup, id chats.ChatID, random *rand.Rand
 		all.Go(func() {
 			pass(late)
 			if in := w.inbox.Load(); in != nil {
-				in.Wake(id)
+				_ = in.Wake(context.Background(), id)
 			}
 		})
 	}
@@ -292,7 +292,7 @@ func (l *life) run(ctx context.Context) error {
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
 	client := l.w.market.Client(chats.WithHTTPClient(&http.Client{Transport: mortal{l, l.w.market.Transport()}}))
-	in, err := inbox.New(client, &ledgerOf{l, l.w.marks}, inbox.WithPollInterval(l.w.plan.every))
+	in, err := inbox.New(client, &ledgerOf{l, l.w.marks}, inbox.WithPollInterval(l.w.plan.every), inbox.WithWorkers(l.w.plan.workers))
 	if err != nil {
 		return err
 	}
@@ -308,7 +308,7 @@ func (l *life) run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
-	return in.Run(ctx, l.w.plan.workers, l.handle)
+	return in.Run(ctx, l.handle)
 }
 
 // mortal is the network of a life.

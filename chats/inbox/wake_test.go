@@ -27,12 +27,12 @@ func TestAPushMakesAMessageArriveAtOnce(t *testing.T) {
 
 		said := time.Now()
 		market.CustomerSays(id, "known")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(time.Minute)
 		fresh := market.AddChat(chats.Chat{})
 		began := time.Now()
 		market.CustomerSays(fresh, "unknown")
-		in.Wake(fresh)
+		_ = in.Wake(context.Background(), fresh)
 		pass(time.Minute)
 		require.NoError(t, run.stop())
 
@@ -51,14 +51,14 @@ func TestWakeBeforeAndAfterARun(t *testing.T) {
 		market, id := shop(t)
 		store, seen := inbox.NewMemoryStore(), &notebook{}
 		in := newInbox(t, market.Client(), store)
-		in.Wake(id)
-		in.Wake(0)
-		in.Wake(-1)
+		_ = in.Wake(context.Background(), id)
+		_ = in.Wake(context.Background(), 0)
+		_ = in.Wake(context.Background(), -1)
 		run := start(t, in, 1, seen.handle)
 		pass(time.Minute)
 		require.NoError(t, run.stop())
 		for range 3 {
-			in.Wake(id)
+			_ = in.Wake(context.Background(), id)
 		}
 		market.CustomerSays(id, "new")
 		run = start(t, in, 1, seen.handle)
@@ -78,7 +78,7 @@ func TestAPushMayComeEarly(t *testing.T) {
 		run := start(t, in, 1, seen.handle)
 		pass(time.Hour)
 		for _, lag := range []time.Duration{900 * time.Millisecond, 4 * time.Second} {
-			in.Wake(id)
+			_ = in.Wake(context.Background(), id)
 			pass(lag)
 			market.CustomerSays(id, lag.String())
 			said := time.Now()
@@ -89,7 +89,7 @@ func TestAPushMayComeEarly(t *testing.T) {
 			assert.LessOrEqual(t, last.at.Sub(said), time.Second)
 		}
 		calls := market.Calls(chats.OpGetChatHistory)
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(time.Hour)
 		assert.Equal(t, calls+3, market.Calls(chats.OpGetChatHistory), "a push for nothing costs three looks")
 		require.NoError(t, run.stop())
@@ -109,8 +109,8 @@ func TestPushesInPlentyDoNotHammer(t *testing.T) {
 		for range 50 {
 			pushes.Go(func() {
 				for i := range 2000 {
-					in.Wake(id)
-					in.Wake(chats.ChatID(1_000_000_000 + i)) // no such chat
+					_ = in.Wake(context.Background(), id)
+					_ = in.Wake(context.Background(), chats.ChatID(1_000_000_000+i)) // no such chat
 				}
 			})
 		}
@@ -120,12 +120,12 @@ func TestPushesInPlentyDoNotHammer(t *testing.T) {
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChat), 510, "half of an hour's getChat are left to others")
 		fresh := market.AddChat(chats.Chat{})
 		market.CustomerSays(fresh, "in the next hour")
-		in.Wake(fresh)
+		_ = in.Wake(context.Background(), fresh)
 		pass(time.Second)
 		assert.Equal(t, []string{"in the next hour"}, seen.texts())
 
 		asked := market.Calls(chats.OpGetChat)
-		in.Wake(1_000_000_000)
+		_ = in.Wake(context.Background(), 1_000_000_000)
 		pass(time.Hour)
 		assert.Equal(t, asked+1, market.Calls(chats.OpGetChat), "what is not there is asked for once")
 		require.NoError(t, run.stop())
@@ -155,7 +155,7 @@ func TestAPushForAChatThatDoesNotMatch(t *testing.T) {
 			pass(time.Minute)
 			for id, text := range map[chats.ChatID]string{order: "order", direct: "direct"} {
 				market.CustomerSays(id, text)
-				in.Wake(id)
+				_ = in.Wake(context.Background(), id)
 			}
 			pass(time.Minute)
 			require.NoError(t, run.stop())
@@ -175,7 +175,7 @@ func TestAPushForAChatThatMatchesNoMore(t *testing.T) {
 		run := start(t, in, 1, seen.handle)
 		pass(90 * time.Second)
 		market.AddMessage(id, chats.SenderPartner, "answer")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(2 * time.Minute)
 		assert.Empty(t, seen.texts())
 		market.CustomerSays(id, "question")
@@ -250,7 +250,7 @@ func TestOneRunAtATime(t *testing.T) {
 		in := newInbox(t, market.Client(), inbox.NewMemoryStore())
 		run := start(t, in, 1, (&notebook{}).handle)
 		synctest.Wait()
-		require.ErrorIs(t, in.Run(t.Context(), 1, (&notebook{}).handle), inbox.ErrRunning)
+		require.ErrorIs(t, in.Run(t.Context(), (&notebook{}).handle), inbox.ErrRunning)
 		n := 0
 		for _, err := range in.Messages(t.Context()) {
 			require.ErrorIs(t, err, inbox.ErrRunning)
@@ -269,8 +269,8 @@ func TestAPushForNoChatIsNothing(t *testing.T) {
 		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), log.logger())
 		run := start(t, in, 1, (&notebook{}).handle)
 		pass(10 * time.Second)
-		in.Wake(0)
-		in.Wake(-1)
+		_ = in.Wake(context.Background(), 0)
+		_ = in.Wake(context.Background(), -1)
 		pass(10 * time.Second)
 		assert.Empty(t, log.text())
 		require.NoError(t, run.stop())
@@ -294,8 +294,7 @@ func TestArguments(t *testing.T) {
 			_, err := inbox.New(client, store, inbox.WithFilter(chats.Filter{PageSize: 21}))
 			return err
 		},
-		func() error { return newInbox(t, client, store).Run(t.Context(), 0, (&notebook{}).handle) },
-		func() error { return newInbox(t, client, store).Run(t.Context(), 1, nil) },
+		func() error { return newInbox(t, client, store).Run(t.Context(), nil) },
 	} {
 		err := make()
 		require.ErrorIs(t, err, chats.ErrInvalidArgument)
@@ -323,11 +322,11 @@ func TestWhatAStandByWasToldCostsNothing(t *testing.T) {
 		pass(10 * time.Minute)
 		two := start(t, second, 8, seen.handle)
 		for i := range 20_000 {
-			second.Wake(chats.ChatID(1_000_000_000 + i)) // and of chats that do not exist
+			_ = second.Wake(context.Background(), chats.ChatID(1_000_000_000+i)) // and of chats that do not exist
 		}
 		for _, id := range ids {
 			market.CustomerSays(id, "message")
-			second.Wake(id)
+			_ = second.Wake(context.Background(), id)
 		}
 		pass(24 * time.Hour)
 		require.Len(t, seen.all(), 300)
@@ -359,10 +358,10 @@ func TestAUsedUpHourOfGetChatStopsNoHistory(t *testing.T) {
 			_, err := other.Chat(t.Context(), id)
 			require.NoError(t, err)
 		}
-		in.Wake(999_999_999)
+		_ = in.Wake(context.Background(), 999_999_999)
 		pass(100 * time.Millisecond)
 		market.CustomerSays(id, "message")
-		in.Wake(id)
+		_ = in.Wake(context.Background(), id)
 		pass(time.Second)
 		assert.Equal(t, []string{"message"}, seen.texts())
 		require.NoError(t, run.stop())
@@ -395,13 +394,13 @@ func TestAPushDuringTheHandlingIsNotForgotten(t *testing.T) {
 		require.Positive(t, n, "a sweep has found the backlog")
 		require.Less(t, n, 39)
 		market.CustomerSays(ids[0], "first")
-		in.Wake(ids[0])
+		_ = in.Wake(context.Background(), ids[0])
 		for len(seen.all()) < n+2 {
 			pass(100 * time.Millisecond)
 		}
 		assert.Equal(t, "first", seen.texts()[n+1], "after the one at work, and one that waited for a worker")
 		market.CustomerSays(ids[0], "second")
-		in.Wake(ids[0])
+		_ = in.Wake(context.Background(), ids[0])
 		for len(seen.all()) < n+4 {
 			pass(100 * time.Millisecond)
 		}

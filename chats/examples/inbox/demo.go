@@ -61,7 +61,7 @@ func follow(
 	defer buyer.Wait()
 	buyer.Go(func() { write(ctx, market, handler, chat, texts, last) })
 	printed := printer(out)
-	return in.Run(ctx, workers, func(ctx context.Context, d inbox.Delivery) error {
+	return in.Run(ctx, func(ctx context.Context, d inbox.Delivery) error {
 		defer last.handled(d.Message.ID)
 		return printed(ctx, d)
 	})

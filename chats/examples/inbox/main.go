@@ -26,8 +26,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-const workers = 8
-
 func main() {
 	file := flag.String("db", "inbox.db", "SQLite file of the marks, without DATABASE_URL")
 	listen := flag.String("listen", "", "address for Market's pushes, such as 127.0.0.1:8080; empty for sweeps alone")
@@ -65,7 +63,7 @@ func run(ctx context.Context, file, listen string, every time.Duration) error {
 		}
 		defer func() { _ = server.Close() }()
 	}
-	return in.Run(ctx, workers, printer(os.Stdout))
+	return in.Run(ctx, printer(os.Stdout))
 }
 
 func newClient(env func(string) string) (*chats.Client, error) {
@@ -98,12 +96,12 @@ func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
 }
 
 func wake(in *inbox.Inbox) (*notify.Handler, error) {
-	return notify.NewHandler("inbox-example", chats.Version, func(_ context.Context, event notify.Event) error {
+	return notify.NewHandler("inbox-example", chats.Version, func(ctx context.Context, event notify.Event) error {
 		switch e := event.(type) {
 		case notify.ChatCreated:
-			in.Wake(e.Chat)
+			return in.Wake(ctx, e.Chat)
 		case notify.MessageSent:
-			in.Wake(e.Chat)
+			return in.Wake(ctx, e.Chat)
 		}
 		return nil
 	})
