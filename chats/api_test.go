@@ -49,7 +49,7 @@ func (s *shop) apiCall(ctx context.Context, op chats.Operation) (status int, err
 	return resp.StatusCode(), nil
 }
 
-func TestTheGeneratedClientGoesTheSameWay(t *testing.T) {
+func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
 		t.Run(string(op), func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestTheGeneratedClientGoesTheSameWay(t *testing.T) {
 	}
 }
 
-func TestTheGeneratedClientsAnswers(t *testing.T) {
+func TestAPI_ReturnsResponsesOfAnyStatus(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, once)
 	resp, err := s.client.API().GetChatWithResponse(t.Context(), int64(s.market.Business()), nilParams(s.chat))
@@ -129,7 +129,7 @@ func TestTheGeneratedClientsAnswers(t *testing.T) {
 }
 
 // Buffers go back to a pool: not before the answer is read.
-func TestAnAnswerOfTheGeneratedClientIsItsReadersUntilItIsClosed(t *testing.T) {
+func TestAPI_BodyIsValidUntilClosed(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	for range 10 {
@@ -149,7 +149,7 @@ func TestAnAnswerOfTheGeneratedClientIsItsReadersUntilItIsClosed(t *testing.T) {
 	}
 }
 
-func TestACutAnswerOfTheGeneratedClientIsAnError(t *testing.T) {
+func TestAPI_TruncatedBodyIsError(t *testing.T) {
 	t.Parallel()
 	var seen []chats.Attempt
 	s := newShop(t, once, chats.WithHook(func(_ context.Context, c chats.Attempt) { seen = append(seen, c) }))
@@ -160,7 +160,7 @@ func TestACutAnswerOfTheGeneratedClientIsAnError(t *testing.T) {
 	require.ErrorIs(t, seen[0].Err, chats.ErrProtocol, "the attempt has failed")
 }
 
-func TestTheGeneratedClientTalksWithTheMarketAlone(t *testing.T) {
+func TestAPI_RefusesOtherHostsAndPaths(t *testing.T) {
 	t.Parallel()
 	edit := func(change func(*url.URL)) gen.RequestEditorFn {
 		return func(_ context.Context, req *http.Request) error {
@@ -193,7 +193,7 @@ func TestTheGeneratedClientTalksWithTheMarketAlone(t *testing.T) {
 }
 
 // A body that cannot be sent a second time is sent once.
-func TestTheGeneratedClientsBodyIsRepeatedOnlyWhereItCanBe(t *testing.T) {
+func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string

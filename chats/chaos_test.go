@@ -193,7 +193,7 @@ func readLater(s *shop, chat chats.ChatID, text string, since chats.MessageID) (
 	}
 }
 
-func TestChaosSendTextConfirmedPostsExactlyOnce(t *testing.T) {
+func TestChaos_SendTextConfirmedPostsExactlyOnce(t *testing.T) {
 	t.Parallel()
 	chaos(t, confirmed,
 		func(t *testing.T, s *shop, chat chats.ChatID, sent []sending) {
@@ -210,7 +210,7 @@ func TestChaosSendTextConfirmedPostsExactlyOnce(t *testing.T) {
 		})
 }
 
-func TestChaosSendTextPostsAtMostOnce(t *testing.T) {
+func TestChaos_SendTextPostsAtMostOnce(t *testing.T) {
 	t.Parallel()
 	chaos(t,
 		func(s *shop, chat chats.ChatID, text string, _ chats.MessageID) (chats.Message, error) {

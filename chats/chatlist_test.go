@@ -49,7 +49,7 @@ func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
 	return fresh, err
 }
 
-func TestChatsGivesEachOnceThoughPagesShift(t *testing.T) {
+func TestChats_YieldsEachOnceWhilePagesShift(t *testing.T) {
 	t.Parallel()
 	for _, w := range []way{
 		{"as they are", nil},
@@ -83,7 +83,7 @@ func TestChatsGivesEachOnceThoughPagesShift(t *testing.T) {
 	}
 }
 
-func TestChatsGivesEveryFieldInTheServersOrder(t *testing.T) {
+func TestChats_YieldsEveryFieldInServerOrder(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithPreciseTimes())
 	client := connect(t, market)
@@ -105,7 +105,7 @@ func TestChatsGivesEveryFieldInTheServersOrder(t *testing.T) {
 	assert.Contains(t, err.Error(), "Can't find chat by id: '1'")
 }
 
-func TestAFilterFindsTheChatsThatWait(t *testing.T) {
+func TestChats_FilterFindsWaitingChats(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -121,7 +121,7 @@ func TestAFilterFindsTheChatsThatWait(t *testing.T) {
 	assert.Equal(t, []chats.ChatID{silent}, chatIDs(readAll(t, client.Chats(t.Context(), filter))))
 }
 
-func TestFiltersReachTheWire(t *testing.T) {
+func TestChats_FilterIsSent(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
@@ -159,7 +159,7 @@ func TestFiltersReachTheWire(t *testing.T) {
 }
 
 // A word that the contract does not have yet may be asked for.
-func TestAFilterMayHaveANewWord(t *testing.T) {
+func TestChats_FilterAcceptsUnknownEnumValues(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	log := &wireLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -173,7 +173,7 @@ func TestAFilterMayHaveANewWord(t *testing.T) {
 	assert.JSONEq(t, `{"contextTypes":["GIFT"],"types":["GROUP"],"statuses":["ASLEEP"]}`, body)
 }
 
-func TestTheSizeOfAPageAndTheFilterStayTheSame(t *testing.T) {
+func TestChats_PageSizeAndFilterAreConstant(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	log := &wireLog{next: market.Transport()}
@@ -200,7 +200,7 @@ func TestTheSizeOfAPageAndTheFilterStayTheSame(t *testing.T) {
 	}
 }
 
-func TestChatsPageIsOneRequestAsTheServerAnswers(t *testing.T) {
+func TestChatsPage_ReturnsServerPageUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithEmptyPages(), chatstest.WithDuplicates())
 	client := connect(t, market)
@@ -223,7 +223,7 @@ func TestChatsPageIsOneRequestAsTheServerAnswers(t *testing.T) {
 }
 
 // The listing asks for every page with the filter that it was given.
-func TestAFilterThatIsChangedInTheLoopChangesNothing(t *testing.T) {
+func TestChats_FilterIsCopied(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	for range 60 {
@@ -240,7 +240,7 @@ func TestAFilterThatIsChangedInTheLoopChangesNothing(t *testing.T) {
 }
 
 // Fresh tokens for ever, and nothing but what is known.
-func TestAListingThatBringsNothingNewIsGivenUp(t *testing.T) {
+func TestChatsAndHistory_NoProgressIsError(t *testing.T) {
 	t.Parallel()
 	n := 0
 	client := chatstest.NewMarket().Client(once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -261,7 +261,7 @@ func TestAListingThatBringsNothingNewIsGivenUp(t *testing.T) {
 }
 
 // A test of the user's may call FailNow in its transport: that ends the goroutine.
-func TestAnEndedGoroutineIsNoEndOfTheListing(t *testing.T) {
+func TestHistory_GoexitInHookIsError(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	chat := talk(market, 250)
@@ -277,7 +277,7 @@ func TestAnEndedGoroutineIsNoEndOfTheListing(t *testing.T) {
 }
 
 // Every chat that waits is answered, although an answer takes it out of the list.
-func TestAListThatIsReadFirstMayBeAnswered(t *testing.T) {
+func TestChats_CollectedListCanBeAnswered(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	for range 110 {

@@ -16,7 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-func TestSendTextConfirmedGivesTheMessageAsItStands(t *testing.T) {
+func TestSendTextConfirmed_ReturnsStoredMessage(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	message, err := s.client.SendTextConfirmed(t.Context(), s.chat, "Завтра после обеда")
@@ -29,7 +29,7 @@ func TestSendTextConfirmedGivesTheMessageAsItStands(t *testing.T) {
 	assert.Equal(t, 1, s.market.Calls(chats.OpSendMessageToChat))
 }
 
-func TestConfirmAfterSparesReadingFromTheBeginning(t *testing.T) {
+func TestSendTextConfirmed_ConfirmAfterSkipsOlderHistory(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	var last chats.MessageID
@@ -48,7 +48,7 @@ func TestConfirmAfterSparesReadingFromTheBeginning(t *testing.T) {
 	assert.Equal(t, 2, s.posted())
 }
 
-func TestSendTextConfirmedLooksBeforeItSendsAgain(t *testing.T) {
+func TestSendTextConfirmed_SearchesBeforeRetry(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
@@ -82,7 +82,7 @@ func TestSendTextConfirmedLooksBeforeItSendsAgain(t *testing.T) {
 	}
 }
 
-func TestWhiteSpaceIsNoDifference(t *testing.T) {
+func TestSendTextConfirmed_IgnoresWhitespaceDifferences(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -100,7 +100,7 @@ func TestWhiteSpaceIsNoDifference(t *testing.T) {
 	})
 }
 
-func TestTheBuyersSameWordsConfirmNothing(t *testing.T) {
+func TestSendTextConfirmed_IgnoresCustomerMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -116,7 +116,7 @@ func TestTheBuyersSameWordsConfirmNothing(t *testing.T) {
 	})
 }
 
-func TestSendTextConfirmedAndWhatItCannotKnow(t *testing.T) {
+func TestSendTextConfirmed_Failures(t *testing.T) {
 	t.Parallel()
 	t.Run("a refusal is final, and nothing is posted", func(t *testing.T) {
 		t.Parallel()
@@ -240,7 +240,7 @@ func TestSendTextConfirmedAndWhatItCannotKnow(t *testing.T) {
 }
 
 // A program that retries until its context ends.
-func TestAPolicyWithoutAnEndLooksBeforeItSendsAgain(t *testing.T) {
+func TestSendTextConfirmed_SearchesBeforeRetryUnderAnyPolicy(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []chats.RetryPolicy{
 		{MaxAttempts: math.MaxInt}, {MaxAttempts: 3}, {MaxAttempts: 2, BaseDelay: time.Millisecond, MaxDelay: time.Millisecond},
@@ -259,7 +259,7 @@ func TestAPolicyWithoutAnEndLooksBeforeItSendsAgain(t *testing.T) {
 	}
 }
 
-func TestAnIDThatIsNotInTheChatDoesNotPostAgain(t *testing.T) {
+func TestSendTextConfirmed_ConfirmAfterUnknownIDPostsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -277,7 +277,7 @@ func TestAnIDThatIsNotInTheChatDoesNotPostAgain(t *testing.T) {
 }
 
 // Two goroutines with the same words: neither takes the other's message for its own.
-func TestTheSameTextTwiceAtOnceIsPostedTwice(t *testing.T) {
+func TestSendTextConfirmed_ConcurrentSameTextIsPostedEachTime(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []chatstest.Fault{chatstest.OK(), chatstest.DropBefore(), chatstest.DropAfter()} {
 		synctest.Test(t, func(t *testing.T) {
@@ -300,7 +300,7 @@ func TestTheSameTextTwiceAtOnceIsPostedTwice(t *testing.T) {
 	}
 }
 
-func TestTheWaitForTheSameTextEndsWithTheContext(t *testing.T) {
+func TestSendTextConfirmed_WaitForSameTextEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -321,7 +321,7 @@ func TestTheWaitForTheSameTextEndsWithTheContext(t *testing.T) {
 }
 
 // What cannot succeed is not tried for minutes.
-func TestALookThatIsRefusedEnds(t *testing.T) {
+func TestSendTextConfirmed_SearchStopsOnRefusal(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]chatstest.Fault{
 		"forbidden": chatstest.Status(403, ""), "not there": chatstest.Status(404, ""),
@@ -343,7 +343,7 @@ func TestALookThatIsRefusedEnds(t *testing.T) {
 	}
 }
 
-func TestWhatAnUnconfirmedSendTells(t *testing.T) {
+func TestSendTextConfirmed_ErrorDescribesLastAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3}))

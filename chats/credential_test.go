@@ -30,7 +30,7 @@ func everyCredential(secret string) map[string]chats.Credential {
 	}
 }
 
-func TestEveryCredentialOpensTheMarket(t *testing.T) {
+func TestCredential_SetsItsHeaders(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	source := func(secret string) func(context.Context) (string, error) {
@@ -65,7 +65,7 @@ func TestEveryCredentialOpensTheMarket(t *testing.T) {
 	}
 }
 
-func TestAWrongCredentialIsRefusedByTheMarket(t *testing.T) {
+func TestCredential_WrongOneIsRefusedByMarket(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	for want, credential := range map[error]chats.Credential{
@@ -78,7 +78,7 @@ func TestAWrongCredentialIsRefusedByTheMarket(t *testing.T) {
 	}
 }
 
-func TestTheSourceIsAskedBeforeEveryAttempt(t *testing.T) {
+func TestCredential_SourceIsCalledBeforeEveryAttempt(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	asked := 0
@@ -105,7 +105,7 @@ func TestTheSourceIsAskedBeforeEveryAttempt(t *testing.T) {
 
 type contextKey struct{}
 
-func TestASourceThatFailsSendsNothing(t *testing.T) {
+func TestCredential_FailingSourceSendsNothing(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
@@ -144,7 +144,7 @@ func TestASourceThatFailsSendsNothing(t *testing.T) {
 	}
 }
 
-func TestABrokenCredentialIsRefusedAtOnce(t *testing.T) {
+func TestCredential_InvalidOneIsRefusedByNew(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{"", " ", aSecret + " ", "Bearer " + aSecret, aSecret + "\r\nX: y", aSecret + "é", "\x7f"} {
 		for _, credential := range []chats.Credential{chats.APIKey(secret), chats.OAuthToken(secret)} {
@@ -171,7 +171,7 @@ type holder struct {
 	client  *chats.Client
 }
 
-func TestACredentialShowsNowhere(t *testing.T) {
+func TestCredential_IsRedactedInEveryFormat(t *testing.T) {
 	t.Parallel()
 	for name, credential := range everyCredential(aSecret) {
 		t.Run(name, func(t *testing.T) {

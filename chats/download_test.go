@@ -34,7 +34,7 @@ func download(t *testing.T, client *chats.Client, url string) (string, error) {
 	return string(data), nil
 }
 
-func TestDownloadReadsWhatTheBuyerSent(t *testing.T) {
+func TestDownload_ReadsCustomerFile(t *testing.T) {
 	t.Parallel()
 	inBothPlaces(t, func(p *place) {
 		t := p.t
@@ -113,7 +113,7 @@ func assertBare(t *testing.T, header http.Header) {
 	assert.Contains(t, header.Get("User-Agent"), "ymchats-go/")
 }
 
-func TestTheCredentialGoesToTheBaseURLsHostAlone(t *testing.T) {
+func TestDownload_SendsCredentialToBaseURLHostOnly(t *testing.T) {
 	t.Parallel()
 	base, foreign := newCDN(t, content), newCDN(t, content)
 	for _, tt := range []struct {
@@ -140,7 +140,7 @@ func TestTheCredentialGoesToTheBaseURLsHostAlone(t *testing.T) {
 	}
 }
 
-func TestAnotherSchemePortOrHostIsAnotherHost(t *testing.T) {
+func TestDownload_OtherSchemePortOrHostGetsNoCredential(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		url  string
@@ -171,7 +171,7 @@ func TestAnotherSchemePortOrHostIsAnotherHost(t *testing.T) {
 	}
 }
 
-func TestARedirectToAnotherHostCarriesNothing(t *testing.T) {
+func TestDownload_RedirectToOtherHostDropsHeaders(t *testing.T) {
 	t.Parallel()
 	foreign := newCDN(t, content)
 	for _, status := range []int{301, 302, 303, 307, 308} {
@@ -192,7 +192,7 @@ func TestARedirectToAnotherHostCarriesNothing(t *testing.T) {
 	assertBare(t, foreign.headers()[len(foreign.headers())-1])
 }
 
-func TestARedirectWithinTheHostKeepsWhatWasMeantForIt(t *testing.T) {
+func TestDownload_RedirectWithinHostKeepsHeaders(t *testing.T) {
 	t.Parallel()
 	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/a" {
@@ -210,7 +210,7 @@ func TestARedirectWithinTheHostKeepsWhatWasMeantForIt(t *testing.T) {
 }
 
 // A foreign host does not get the credential by sending the client home.
-func TestARedirectFromAnotherHostToTheBaseURLGetsNoCredential(t *testing.T) {
+func TestDownload_RedirectBackToBaseURLGetsNoCredential(t *testing.T) {
 	t.Parallel()
 	base := newCDN(t, content)
 	foreign := newCDN(t, redirect(base.URL+"/a"))
@@ -220,7 +220,7 @@ func TestARedirectFromAnotherHostToTheBaseURLGetsNoCredential(t *testing.T) {
 	assert.Equal(t, "s", foreign.headers()[0].Get("X-Session"))
 }
 
-func TestRedirectsInACircleEnd(t *testing.T) {
+func TestDownload_RedirectLoopIsError(t *testing.T) {
 	t.Parallel()
 	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/a", http.StatusFound) })
 	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key")), base.URL+"/a")
@@ -230,7 +230,7 @@ func TestRedirectsInACircleEnd(t *testing.T) {
 	assert.Len(t, base.headers(), 10)
 }
 
-func TestWithAttachmentAuthOpensAForeignHost(t *testing.T) {
+func TestDownload_WithAttachmentAuthAuthenticatesOtherHost(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
 	file := market.AddFile("a.jpg", []byte("content"))
@@ -260,7 +260,7 @@ func TestWithAttachmentAuthOpensAForeignHost(t *testing.T) {
 	assert.Equal(t, 2, market.Calls(chatstest.OpDownload), "nothing is sent")
 }
 
-func TestDownloadErrorsAreTyped(t *testing.T) {
+func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	file := market.AddFile("a.jpg", []byte("content"))
@@ -291,7 +291,7 @@ func TestDownloadErrorsAreTyped(t *testing.T) {
 	require.ErrorIs(t, err, chats.ErrNotFound)
 }
 
-func TestTheKeysSourceCanFailADownload(t *testing.T) {
+func TestDownload_FailingCredentialSourceSendsNothing(t *testing.T) {
 	t.Parallel()
 	client, err := chats.New(1, chats.APIKeySource(func(context.Context) (string, error) { return "", errDisk }), chats.WithHTTPClient(unreachable(t)))
 	require.NoError(t, err)
@@ -302,7 +302,7 @@ func TestTheKeysSourceCanFailADownload(t *testing.T) {
 	assert.Zero(t, e.Attempts)
 }
 
-func TestAttemptTimeoutBoundsTheHeadersAndTheContextTheBody(t *testing.T) {
+func TestDownload_AttemptTimeoutBoundsHeadersAndContextBoundsBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -340,7 +340,7 @@ func TestAttemptTimeoutBoundsTheHeadersAndTheContextTheBody(t *testing.T) {
 }
 
 // The bubble fails where it ends with a goroutine in it.
-func TestADownloadClosedEarlyLeavesNothing(t *testing.T) {
+func TestDownload_EarlyCloseReleasesEverything(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -381,7 +381,7 @@ func TestADownloadClosedEarlyLeavesNothing(t *testing.T) {
 	require.NoError(t, body.Close())
 }
 
-func TestAnErrorPageWithoutAnEndIsGivenUp(t *testing.T) {
+func TestDownload_EndlessErrorPageIsBounded(t *testing.T) {
 	t.Parallel()
 	base := newCDN(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadGateway)
@@ -397,7 +397,7 @@ func TestAnErrorPageWithoutAnEndIsGivenUp(t *testing.T) {
 }
 
 // A key that rotates is hidden as it was sent, and so is what the caller adds.
-func TestARefusedDownloadEchoesNothing(t *testing.T) {
+func TestDownload_ErrorRedactsEchoedCredential(t *testing.T) {
 	t.Parallel()
 	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "denied to "+r.Header.Get("Api-Key")+" and "+r.Header.Get("Authorization"), http.StatusForbidden)
@@ -417,7 +417,7 @@ func TestARefusedDownloadEchoesNothing(t *testing.T) {
 }
 
 // Short words are hidden where they are the key, and are no secrets elsewhere.
-func TestWhatIsASecretOfADownload(t *testing.T) {
+func TestDownload_RedactsShortKeyButNoOtherShortValue(t *testing.T) {
 	t.Parallel()
 	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, r.Header.Get("Api-Key")+" of "+r.Header.Get("X-Session"), http.StatusForbidden)
@@ -434,7 +434,7 @@ func TestWhatIsASecretOfADownload(t *testing.T) {
 	}
 }
 
-func TestADownloadIsAnAnswerOfEvery2xx(t *testing.T) {
+func TestDownload_AcceptsAny2xx(t *testing.T) {
 	t.Parallel()
 	for status, well := range map[int]bool{200: true, 299: true, 300: false} {
 		client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {

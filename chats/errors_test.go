@@ -81,7 +81,7 @@ func errorBodies(key string) []struct {
 	}
 }
 
-func TestTheStatusDecidesAndTheBodyExplains(t *testing.T) {
+func TestErrors_StatusDecidesAndBodyExplains(t *testing.T) {
 	t.Parallel()
 	for _, status := range errorStatuses {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
@@ -126,7 +126,7 @@ func assertReadable(t *testing.T, err error, begin string, details []chats.Detai
 	}
 }
 
-func TestTheTextOfAnErrorSaysWhatToDo(t *testing.T) {
+func TestErrors_TextSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
@@ -155,7 +155,7 @@ func TestTheTextOfAnErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestAGood2xxIsOnlyWhatTheContractSays(t *testing.T) {
+func TestErrors_2xxOutsideContractIsError(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, body string
@@ -195,7 +195,7 @@ func TestAGood2xxIsOnlyWhatTheContractSays(t *testing.T) {
 
 // A body that does not fit is quoted by the decoder: neither without bounds nor with
 // the key in it.
-func TestABrokenBodyIsNotQuotedAtLength(t *testing.T) {
+func TestErrors_QuoteOfInvalidBodyIsBoundedAndRedacted(t *testing.T) {
 	t.Parallel()
 	key := chatstest.NewMarket().Key()
 	for _, body := range []string{
@@ -212,7 +212,7 @@ func TestABrokenBodyIsNotQuotedAtLength(t *testing.T) {
 	}
 }
 
-func TestAnAnswerTooLargeIsRefused(t *testing.T) {
+func TestResponse_TooLargeIsError(t *testing.T) {
 	t.Parallel()
 	body := func(n int) string {
 		const head, tail = `{"status":"OK","result":{"chatId":1,"padding":"`, `"}}`
@@ -225,7 +225,7 @@ func TestAnAnswerTooLargeIsRefused(t *testing.T) {
 	assert.Contains(t, err.Error(), "larger than 8 MiB")
 }
 
-func TestAnEndlessBodyIsReadNoFurtherThanTheBound(t *testing.T) {
+func TestResponse_EndlessBodyIsReadUpToLimit(t *testing.T) {
 	t.Parallel()
 	read := 0
 	market := chatstest.NewMarket()
@@ -243,7 +243,7 @@ func TestAnEndlessBodyIsReadNoFurtherThanTheBound(t *testing.T) {
 	assert.LessOrEqual(t, read, 8<<20+1)
 }
 
-func TestAnErrorKnowsItsCause(t *testing.T) {
+func TestErrors_WrapTheirCause(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the wire is broken")
 	market := chatstest.NewMarket()
@@ -263,7 +263,7 @@ func TestAnErrorKnowsItsCause(t *testing.T) {
 	assert.NotErrorIs(t, err, context.Canceled)
 }
 
-func TestATraceparentIsCleanedToo(t *testing.T) {
+func TestErrors_TraceParentIsSanitized(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := market.Client(once, chats.WithHTTPClient(&http.Client{Transport: rewritten{market.Transport(), func(h http.Header) {
@@ -276,7 +276,7 @@ func TestATraceparentIsCleanedToo(t *testing.T) {
 }
 
 // What the body declares counts, however odd the rest of it is.
-func TestADeclaredErrorWithAnOddResult(t *testing.T) {
+func TestErrors_DeclaredErrorWithUnreadableResult(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
 		_, err := answered(t, op, `{"status":"ERROR","errors":[{"code":"X","message":"why"}],"result":"none"}`)

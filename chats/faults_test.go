@@ -174,7 +174,7 @@ var (
 	errNoStatus = errors.New("an *Error without a status")
 )
 
-func TestEveryFaultOfEveryOperation(t *testing.T) {
+func TestRetry_EveryFaultOfEveryOperation(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
 		t.Run(string(op), func(t *testing.T) {
@@ -237,7 +237,7 @@ func assertIs(t *testing.T, name string, err error, want result) {
 	}
 }
 
-func TestAFileIsSentAgainOnlyWhenItCanBeRewound(t *testing.T) {
+func TestSendFile_ReaderWithOnlyLenIsSentOnce(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
 	// A reader that tells its length and nothing else.

@@ -58,7 +58,7 @@ func idsAbove(market *chatstest.Market, chat chats.ChatID, since chats.MessageID
 	return ids
 }
 
-func TestHistoryIsAscendingAndWholeInEveryWay(t *testing.T) {
+func TestHistory_IsAscendingAndCompleteInEveryOrder(t *testing.T) {
 	t.Parallel()
 	for _, w := range everyWay() {
 		t.Run(w.name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestHistoryIsAscendingAndWholeInEveryWay(t *testing.T) {
 	}
 }
 
-func TestHistoryGoesOnFromAnyPrefix(t *testing.T) {
+func TestHistory_ResumesAfterAnyPrefix(t *testing.T) {
 	t.Parallel()
 	for _, w := range everyWay() {
 		t.Run(w.name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestHistoryGoesOnFromAnyPrefix(t *testing.T) {
 
 // Whatever arrives while a history is read: what was there before is whole, and the
 // next reading has the rest.
-func TestHistoryWithMessagesArrivingMeanwhile(t *testing.T) {
+func TestHistory_LosesNothingWhileMessagesArrive(t *testing.T) {
 	t.Parallel()
 	for _, w := range everyWay() {
 		t.Run(w.name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestHistoryWithMessagesArrivingMeanwhile(t *testing.T) {
 	}
 }
 
-func TestHistoryOfRandomConversations(t *testing.T) {
+func TestHistory_RandomConversations(t *testing.T) {
 	t.Parallel()
 	for range 8 {
 		seed := rand.Uint64()
@@ -170,7 +170,7 @@ func TestHistoryOfRandomConversations(t *testing.T) {
 	}
 }
 
-func TestASequenceCanBeRangedOverAgain(t *testing.T) {
+func TestChatsAndHistory_CanBeRangedOverAgain(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -188,7 +188,7 @@ func TestASequenceCanBeRangedOverAgain(t *testing.T) {
 	assert.Len(t, readAll(t, list), 2)
 }
 
-func TestTheNextPageIsFetchedWhileTheCallerWorks(t *testing.T) {
+func TestChatsAndHistory_FetchNextPageWhileCallerWorks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
@@ -224,7 +224,7 @@ func TestTheNextPageIsFetchedWhileTheCallerWorks(t *testing.T) {
 }
 
 // The bubble fails where it ends with a goroutine in it.
-func TestBreakingOutCancelsTheLookAheadAndLeavesNothing(t *testing.T) {
+func TestHistory_BreakCancelsLookAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
@@ -254,7 +254,7 @@ func TestBreakingOutCancelsTheLookAheadAndLeavesNothing(t *testing.T) {
 	})
 }
 
-func TestAPanicInTheLoopLeavesNothingEither(t *testing.T) {
+func TestHistory_PanicInLoopCancelsLookAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
@@ -283,7 +283,7 @@ var endless = []struct {
 	{"newest first, and below the beginning of the world", func(n int) string { return historyPage("a", 1000-n) }, 3},
 }
 
-func TestAListingWithoutAnEndIsAnErrorAndNoLoop(t *testing.T) {
+func TestHistory_EndlessListingIsError(t *testing.T) {
 	t.Parallel()
 	for _, tt := range endless {
 		t.Run(tt.name, func(t *testing.T) {
@@ -303,7 +303,7 @@ func TestAListingWithoutAnEndIsAnErrorAndNoLoop(t *testing.T) {
 	}
 }
 
-func TestMarketsRepeatedTokenEndsBothListings(t *testing.T) {
+func TestChatsAndHistory_RepeatedPageTokenIsError(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithRepeatingToken())
 	client := connect(t, market)
@@ -318,7 +318,7 @@ func TestMarketsRepeatedTokenEndsBothListings(t *testing.T) {
 	assert.Equal(t, chats.OpGetChats, e.Operation)
 }
 
-func TestManyEmptyPagesAreReadThrough(t *testing.T) {
+func TestHistory_ReadsThroughEmptyPages(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -336,7 +336,7 @@ func TestManyEmptyPagesAreReadThrough(t *testing.T) {
 	assert.Equal(t, []chats.MessageID{7, 8}, messageIDs(got))
 }
 
-func TestAnOrderThatChangesInTheMiddleIsAnErrorAndNoLoss(t *testing.T) {
+func TestHistory_ChangedOrderIsErrorWithoutLoss(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -352,7 +352,7 @@ func TestAnOrderThatChangesInTheMiddleIsAnErrorAndNoLoss(t *testing.T) {
 	assert.Equal(t, []chats.MessageID{10, 20, 30, 40, 50, 60}, messageIDs(got))
 }
 
-func TestTheContextsEndIsTheLastThingYielded(t *testing.T) {
+func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 	t.Parallel()
 	reason := errors.New("the shop closes")
 	tests := []struct {
@@ -410,7 +410,7 @@ func TestTheContextsEndIsTheLastThingYielded(t *testing.T) {
 	}
 }
 
-func TestTheContextsEndInAListOfChats(t *testing.T) {
+func TestChats_ContextErrorIsYieldedLast(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -435,7 +435,7 @@ func TestTheContextsEndInAListOfChats(t *testing.T) {
 	}
 }
 
-func TestAnErrorInTheMiddleIsYieldedOnceAndLast(t *testing.T) {
+func TestHistory_ErrorIsYieldedOnceAndLast(t *testing.T) {
 	t.Parallel()
 	gone := chatstest.Status(http.StatusNotFound, envelope)
 	for _, w := range everyWay() {
@@ -457,7 +457,7 @@ func TestAnErrorInTheMiddleIsYieldedOnceAndLast(t *testing.T) {
 	}
 }
 
-func TestOldestFirstIsHandedOverPageByPage(t *testing.T) {
+func TestHistory_OldestFirstIsYieldedPageByPage(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -468,7 +468,7 @@ func TestOldestFirstIsHandedOverPageByPage(t *testing.T) {
 	assert.Len(t, got, 300, "all that came before the error")
 }
 
-func TestAnInvalidHistoryYieldsTheErrorAndAsksNothing(t *testing.T) {
+func TestChatsAndHistory_InvalidArgumentSendsNothing(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -481,7 +481,7 @@ func TestAnInvalidHistoryYieldsTheErrorAndAsksNothing(t *testing.T) {
 	assert.Zero(t, market.Calls(chats.OpGetChatHistory)+market.Calls(chats.OpGetChats))
 }
 
-func TestHistoryPageIsOneRequestAsTheServerAnswers(t *testing.T) {
+func TestHistoryPage_ReturnsServerPageUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst))
 	log := &wireLog{next: market.Transport()}
@@ -516,7 +516,7 @@ func TestHistoryPageIsOneRequestAsTheServerAnswers(t *testing.T) {
 	assert.Equal(t, fmt.Sprintf("chatId=%d&limit=100", chat), req.URL.RawQuery)
 }
 
-func TestATokenIsPassedOnAsItCame(t *testing.T) {
+func TestHistory_PageTokenIsPassedUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	log := &wireLog{next: market.Transport()}
@@ -529,7 +529,7 @@ func TestATokenIsPassedOnAsItCame(t *testing.T) {
 	assert.Equal(t, token, req.URL.Query().Get("pageToken"))
 }
 
-func TestMessageReadsOne(t *testing.T) {
+func TestMessage_ReadsOne(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := connect(t, market)
@@ -544,7 +544,7 @@ func TestMessageReadsOne(t *testing.T) {
 	assert.Contains(t, err.Error(), fmt.Sprintf("Can't find message by id: '5' for chat '%d'", chat))
 }
 
-func TestHistoryGivesEveryFieldAsItStands(t *testing.T) {
+func TestHistory_YieldsEveryField(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithPreciseTimes())
 	client := connect(t, market)
@@ -556,7 +556,7 @@ func TestHistoryGivesEveryFieldAsItStands(t *testing.T) {
 	assert.Equal(t, market.Messages(chat), readAll(t, client.History(t.Context(), chat, 0)))
 }
 
-func TestAMessageThatComesAgainHoldsNothingUp(t *testing.T) {
+func TestHistory_DuplicatesDoNotDelayYielding(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithDuplicates())
 	chat := talk(market, 1000)

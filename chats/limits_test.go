@@ -18,7 +18,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-func TestAnHourThatEndsWithinTheLongestWaitIsWaitedFor(t *testing.T) {
+func TestLimits_HourlyWaitIsAtMostMaxDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for rest, waited := range map[time.Duration]bool{30 * time.Second: true, 31 * time.Second: false} {
@@ -32,7 +32,7 @@ func TestAnHourThatEndsWithinTheLongestWaitIsWaitedFor(t *testing.T) {
 	})
 }
 
-func TestAUsedUpHourIsRefusedLocallyUntilItEnds(t *testing.T) {
+func TestLimits_ExhaustedQuotaIsRefusedLocallyUntilReset(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestAUsedUpHourIsRefusedLocallyUntilItEnds(t *testing.T) {
 	assert.Less(t, time.Since(began), 10*time.Second, "an hour of limits costs no time")
 }
 
-func TestADeadlineBeforeTheHourEndsFailsAtOnce(t *testing.T) {
+func TestLimits_DeadlineBeforeResetFailsImmediately(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -105,7 +105,7 @@ func (r rewritten) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func TestHeadersOfLimitsAreReadTolerantly(t *testing.T) {
+func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 	t.Parallel()
 	const until = "X-RateLimit-Resource-Until"
 	tests := []struct {
@@ -168,7 +168,7 @@ func shift(date string, d time.Duration) string {
 	return at.Add(d).Format(http.TimeFormat)
 }
 
-func TestLimitTellsWhatTheServerSaid(t *testing.T) {
+func TestLimits_LimitReturnsReportedQuota(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	_, known := s.client.Limit(chats.OpGetChat)
@@ -184,7 +184,7 @@ func TestLimitTellsWhatTheServerSaid(t *testing.T) {
 	assert.False(t, known, "nothing was asked of another operation")
 }
 
-func TestFourAtOnceWhoeverCalls(t *testing.T) {
+func TestLimits_AtMostFourRequestsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(100*time.Millisecond), chatstest.WithParallelLimit(0))
@@ -206,7 +206,7 @@ func TestFourAtOnceWhoeverCalls(t *testing.T) {
 	})
 }
 
-func TestNobodyStarves(t *testing.T) {
+func TestLimits_SlotsAreFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(100 * time.Millisecond))
@@ -229,7 +229,7 @@ func TestNobodyStarves(t *testing.T) {
 	})
 }
 
-func TestAnHourOfNIsExceededByNoMoreThanThePlaces(t *testing.T) {
+func TestLimits_QuotaIsExceededByAtMostTheSlots(t *testing.T) {
 	t.Parallel()
 	for _, near := range []bool{true, false} {
 		t.Run(fmt.Sprintf("waited for: %t", near), func(t *testing.T) {
@@ -272,7 +272,7 @@ func TestAnHourOfNIsExceededByNoMoreThanThePlaces(t *testing.T) {
 	}
 }
 
-func TestAPlaceIsNotHeldWhileWaiting(t *testing.T) {
+func TestLimits_SlotIsFreeDuringBackoff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, chats.WithMaxParallel(1), chats.WithRetry(chats.RetryPolicy{BaseDelay: 20 * time.Second}))
@@ -297,7 +297,7 @@ func TestAPlaceIsNotHeldWhileWaiting(t *testing.T) {
 	})
 }
 
-func TestAPlaceIsHeldUntilTheBodyIsRead(t *testing.T) {
+func TestLimits_SlotIsHeldUntilBodyIsRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, chats.WithMaxParallel(1))
@@ -312,7 +312,7 @@ func TestAPlaceIsHeldUntilTheBodyIsRead(t *testing.T) {
 	})
 }
 
-func TestWaitingForAPlaceEndsWithTheContext(t *testing.T) {
+func TestLimits_WaitForSlotEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(10 * time.Second))
@@ -342,7 +342,7 @@ func (p *pace) Wait(ctx context.Context) error {
 	return p.wait(ctx)
 }
 
-func TestALimiterIsAskedOncePerAttempt(t *testing.T) {
+func TestLimiter_IsCalledOncePerAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pace{wait: func(context.Context) error { return nil }}
@@ -369,7 +369,7 @@ func TestALimiterIsAskedOncePerAttempt(t *testing.T) {
 
 var errPace = errors.New("not now")
 
-func TestAParallelLimitIsKnownByItsTextWhateverTheHeaders(t *testing.T) {
+func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -392,7 +392,7 @@ func TestAParallelLimitIsKnownByItsTextWhateverTheHeaders(t *testing.T) {
 	})
 }
 
-func TestACredentialIsAskedForAsLateAsPossible(t *testing.T) {
+func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -412,7 +412,7 @@ func TestACredentialIsAskedForAsLateAsPossible(t *testing.T) {
 	})
 }
 
-func TestAUsedUpHourIsToldWithoutItsNumbers(t *testing.T) {
+func TestLimits_ExhaustedQuotaIsReportedWithoutRemainingHeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -434,7 +434,7 @@ func TestAUsedUpHourIsToldWithoutItsNumbers(t *testing.T) {
 
 // A caller may recover from a panic of a transport or a key's source, as net/http's
 // server does; the place must not be lost for good.
-func TestAPanicKeepsNoPlace(t *testing.T) {
+func TestLimits_PanicReleasesSlot(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()

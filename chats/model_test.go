@@ -35,7 +35,7 @@ func inResult(op chats.Operation, item string) string {
 
 var someTime = time.Date(2026, 3, 2, 11, 40, 0, 0, time.FixedZone("", 3*60*60))
 
-func TestChatsThatTheContractDoesNotKnowYetReachTheCaller(t *testing.T) {
+func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, chat string
@@ -85,7 +85,7 @@ func assertSameChat(t *testing.T, want, got chats.Chat) {
 	assert.Equal(t, want, got)
 }
 
-func TestMessagesThatTheContractDoesNotKnowYetReachTheCaller(t *testing.T) {
+func TestHistory_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 	t.Parallel()
 	const begin = `{"messageId":7,"createdAt":"2026-03-02T11:40:00+03:00","sender":"CUSTOMER"`
 	photo := chats.File{Name: "a.jpg", URL: "https://files.example/a", Size: 5}
@@ -128,7 +128,7 @@ func TestMessagesThatTheContractDoesNotKnowYetReachTheCaller(t *testing.T) {
 	}
 }
 
-func TestPagingMayBeMissing(t *testing.T) {
+func TestChatsAndHistory_PagingMayBeMissing(t *testing.T) {
 	t.Parallel()
 	for _, paging := range []string{``, `,"paging":null`, `,"paging":{}`, `,"paging":{"nextPageToken":null}`, `,"paging":{"nextPageToken":"","prevPageToken":"p"}`} {
 		s := newShop(t)
@@ -139,7 +139,7 @@ func TestPagingMayBeMissing(t *testing.T) {
 	}
 }
 
-func TestANewStatusOfTheEnvelopeFailsNoRead(t *testing.T) {
+func TestResponse_UnknownStatusFailsNoRead(t *testing.T) {
 	t.Parallel()
 	for _, op := range []chats.Operation{chats.OpGetChats, chats.OpGetChat, chats.OpGetChatHistory, chats.OpGetChatMessage, chats.OpCreateChat} {
 		_, err := answered(t, op, `{"status":"PARTIAL","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`)
@@ -147,7 +147,7 @@ func TestANewStatusOfTheEnvelopeFailsNoRead(t *testing.T) {
 	}
 }
 
-func TestWhatAnAnswerCannotDoWithout(t *testing.T) {
+func TestResponse_RequiredFields(t *testing.T) {
 	t.Parallel()
 	const noID, noResult, noList = "without an id", "no result", "no list"
 	tests := []struct {
@@ -194,7 +194,7 @@ func TestWhatAnAnswerCannotDoWithout(t *testing.T) {
 	}
 }
 
-func TestAnEmptyListIsFine(t *testing.T) {
+func TestChatsAndHistory_EmptyListIsValid(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	body := `{"status":"OK","result":{"chats":[],"messages":[]}}`
@@ -206,7 +206,7 @@ func TestAnEmptyListIsFine(t *testing.T) {
 	require.NoError(t, s.call(t.Context(), chats.OpGetChatHistory))
 }
 
-func TestASendNeedsNoResult(t *testing.T) {
+func TestSendTextAndSendFile_NeedNoResult(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"status":"OK"}`, `{"status":"OK","result":null}`, `{"status":"OK","result":{"messageId":5}}`, `{"status":"OK","result":[1],"errors":null}`} {
 		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat} {
@@ -216,7 +216,7 @@ func TestASendNeedsNoResult(t *testing.T) {
 	}
 }
 
-func TestTheWordsAreThoseOfTheContract(t *testing.T) {
+func TestEnums_MatchTheContract(t *testing.T) {
 	t.Parallel()
 	assertWords(t, "ChatType", chats.ChatType.Known, chats.ChatTypeChat, chats.ChatTypeArbitrage)
 	assertWords(t, "ChatStatusType", chats.Status.Known, chats.StatusNew, chats.StatusWaitingForCustomer,

@@ -33,7 +33,7 @@ func loggerTo(log *bytes.Buffer, level slog.Level) chats.Option {
 	return chats.WithLogger(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: level})))
 }
 
-func TestTheLogIsAnAllowList(t *testing.T) {
+func TestLogger_LogsOnlyAllowedAttributes(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
 		t.Run(string(op), func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestTheLogIsAnAllowList(t *testing.T) {
 	}
 }
 
-func TestNothingIsLoggedAboveDebug(t *testing.T) {
+func TestLogger_LogsNothingAboveDebug(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	s := newShop(t, once, loggerTo(&log, slog.LevelInfo))
@@ -80,7 +80,7 @@ func TestNothingIsLoggedAboveDebug(t *testing.T) {
 	assert.Empty(t, log.String())
 }
 
-func TestTheHookIsCalledOncePerAttemptWithTheCallsContext(t *testing.T) {
+func TestHook_IsCalledOncePerAttemptWithCallContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen []chats.Attempt

@@ -17,7 +17,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-func TestTheWrapperCoversTheContract(t *testing.T) {
+func TestOperations_CoverTheContract(t *testing.T) {
 	t.Parallel()
 	routes := contract.Routes()
 	named := make([]chats.Operation, 0, len(routes))
@@ -82,7 +82,7 @@ var methods = map[string]struct {
 	"Business": {}, "Limit": {}, "String": {}, "Format": {},
 }
 
-func TestEveryMethodMakesTheOperationsItNames(t *testing.T) {
+func TestOperations_OfEveryMethod(t *testing.T) {
 	t.Parallel()
 	client := reflect.TypeFor[*chats.Client]()
 	for i := range client.NumMethod() {

@@ -16,7 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-func TestOptionsAreChecked(t *testing.T) {
+func TestOptions_InvalidValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
@@ -60,7 +60,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	assert.Equal(t, chats.BusinessID(77), client.Business())
 }
 
-func TestTheBaseURLIsHTTPSOrLoopback(t *testing.T) {
+func TestOptions_BaseURLIsHTTPSOrLoopback(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
 		"https://api.partner.market.yandex.ru", "https://proxy.example:8443/market/", "HTTPS://proxy.example", "https://10.0.0.1",
@@ -85,7 +85,7 @@ func TestTheBaseURLIsHTTPSOrLoopback(t *testing.T) {
 	}
 }
 
-func TestAPathOfTheBaseURLIsKept(t *testing.T) {
+func TestOptions_BaseURLPathIsKept(t *testing.T) {
 	t.Parallel()
 	for _, base := range []string{"https://proxy.example/market", "https://proxy.example/market/"} {
 		market := chatstest.NewMarket()
@@ -103,7 +103,7 @@ func TestAPathOfTheBaseURLIsKept(t *testing.T) {
 	}
 }
 
-func TestTheCallersClientIsNeverWrittenTo(t *testing.T) {
+func TestOptions_HTTPClientIsNotModified(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	file := market.AddFile("a.txt", []byte("content"))
@@ -126,7 +126,7 @@ func TestTheCallersClientIsNeverWrittenTo(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestTheCallersClientsTimeoutCounts(t *testing.T) {
+func TestOptions_HTTPClientTimeoutApplies(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := market.Client(once, chats.WithHTTPClient(&http.Client{Timeout: time.Nanosecond, Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -139,7 +139,7 @@ func TestTheCallersClientsTimeoutCounts(t *testing.T) {
 
 // New reads and writes nothing that is shared: neither the default transport nor the
 // environment.
-func TestTheDefaultTransportOfNetHTTPIsLeftAlone(t *testing.T) {
+func TestNew_LeavesNetHTTPDefaultsUnchanged(t *testing.T) {
 	t.Parallel()
 	shared, is := http.DefaultTransport.(*http.Transport)
 	require.True(t, is)

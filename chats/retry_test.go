@@ -17,7 +17,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-func TestPausesGrowAreJitteredAndBounded(t *testing.T) {
+func TestRetry_BackoffGrowsIsJitteredAndBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		bounds := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second}
@@ -44,7 +44,7 @@ func TestPausesGrowAreJitteredAndBounded(t *testing.T) {
 	})
 }
 
-func TestAPauseEndsAtOnceWithTheContext(t *testing.T) {
+func TestRetry_BackoffEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Hour, MaxDelay: time.Hour}))
@@ -59,7 +59,7 @@ func TestAPauseEndsAtOnceWithTheContext(t *testing.T) {
 	})
 }
 
-func TestNoPauseBeyondTheDeadline(t *testing.T) {
+func TestRetry_NoBackoffBeyondDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: 1000 * time.Hour, MaxDelay: 1000 * time.Hour}))
@@ -80,7 +80,7 @@ func TestNoPauseBeyondTheDeadline(t *testing.T) {
 	})
 }
 
-func TestADeadContextSendsNothing(t *testing.T) {
+func TestContext_EndedBeforeCallSendsNothing(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -93,7 +93,7 @@ func TestADeadContextSendsNothing(t *testing.T) {
 	}
 }
 
-func TestACancelledSendIsUnknownOnceItHasLeft(t *testing.T) {
+func TestSendText_CancelledInFlightIsOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -107,7 +107,7 @@ func TestACancelledSendIsUnknownOnceItHasLeft(t *testing.T) {
 	})
 }
 
-func TestACauseOfTheContextIsKept(t *testing.T) {
+func TestContext_CauseIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -128,7 +128,7 @@ func TestACauseOfTheContextIsKept(t *testing.T) {
 	require.ErrorIs(t, err, errPace)
 }
 
-func TestTheHookSeesEveryAttempt(t *testing.T) {
+func TestHook_SeesEveryAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen []chats.Attempt
@@ -157,7 +157,7 @@ func TestTheHookSeesEveryAttempt(t *testing.T) {
 	})
 }
 
-func TestACancelledReadIsNoBrokenAnswer(t *testing.T) {
+func TestContext_CancelledReadIsNotErrProtocol(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -170,7 +170,7 @@ func TestACancelledReadIsNoBrokenAnswer(t *testing.T) {
 	})
 }
 
-func TestASequenceTellsOfTheContextWhateverFailedLast(t *testing.T) {
+func TestHistory_YieldsContextErrorWhateverFailedLast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, fault := range []chatstest.Fault{chatstest.Truncate(10), chatstest.Status(500, ""), chatstest.Refused()} {
@@ -184,7 +184,7 @@ func TestASequenceTellsOfTheContextWhateverFailedLast(t *testing.T) {
 }
 
 // A key's source may take its time, and the context end meanwhile.
-func TestAContextThatEndsBeforeTheSendLeavesNoDoubt(t *testing.T) {
+func TestSendText_CancelledBeforeSendingIsNotOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	for name, transport := range map[string]http.RoundTripper{"market": market.Transport(), "net/http": &http.Transport{}} {
@@ -204,7 +204,7 @@ func TestAContextThatEndsBeforeTheSendLeavesNoDoubt(t *testing.T) {
 }
 
 // What the last attempt failed with is told, also where the next is not let in.
-func TestTheLastAnswerIsNotForgotten(t *testing.T) {
+func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -260,7 +260,7 @@ func TestTheLastAnswerIsNotForgotten(t *testing.T) {
 	})
 }
 
-func TestTheLongestPausesAreNoPanic(t *testing.T) {
+func TestRetry_MaximumDelaysDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: math.MaxInt64, MaxDelay: math.MaxInt64, MaxAttempts: math.MaxInt}))
@@ -272,7 +272,7 @@ func TestTheLongestPausesAreNoPanic(t *testing.T) {
 }
 
 // The caller's own deadline and the attempt's time are two things.
-func TestAnAttemptsTimeIsNotTheContexts(t *testing.T) {
+func TestRetry_AttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, fault := range []chatstest.Fault{chatstest.SlowHeaders(time.Minute), chatstest.SlowBody(time.Minute)} {
@@ -285,7 +285,7 @@ func TestAnAttemptsTimeIsNotTheContexts(t *testing.T) {
 	})
 }
 
-func TestASendCancelledWhileItsAnswerIsReadIsUnknown(t *testing.T) {
+func TestSendTextAndSendFile_CancelledWhileReadingResponseIsOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat} {

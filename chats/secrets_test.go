@@ -22,7 +22,7 @@ import (
 
 // Whatever happens in whatever operation, the key shows nowhere: not even where the
 // server echoes it.
-func TestTheKeyShowsNowhere(t *testing.T) {
+func TestCredential_AppearsInNoOutput(t *testing.T) {
 	t.Parallel()
 	for _, oauth := range []bool{false, true} {
 		for _, op := range chats.Operations() {
@@ -110,7 +110,7 @@ func emit(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emi
 	return name, emitted
 }
 
-func TestTheSearchForTheKeyFindsIt(t *testing.T) {
+func TestCredential_SearchForSecretFindsIt(t *testing.T) {
 	t.Parallel()
 	secret := secretOf(chatstest.NewMarket(), false)
 	found := 0

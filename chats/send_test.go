@@ -12,7 +12,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-func TestOpenCreatesOrFinds(t *testing.T) {
+func TestOpenChat_CreatesOrFinds(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(5), chats.AboutReturn(5)))
 	log := &wireLog{next: market.Transport()}
@@ -40,7 +40,7 @@ func TestOpenCreatesOrFinds(t *testing.T) {
 	assert.Len(t, market.Chats(), 2)
 }
 
-func TestSendTextPostsTheTextAsItIs(t *testing.T) {
+func TestSendText_PostsTextUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	log := &wireLog{next: market.Transport()}
@@ -63,7 +63,7 @@ func TestSendTextPostsTheTextAsItIs(t *testing.T) {
 }
 
 // What every request carries.
-func TestEveryRequestIsDressed(t *testing.T) {
+func TestRequest_HasHeaders(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
 		t.Run(string(op), func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestEveryRequestIsDressed(t *testing.T) {
 	}
 }
 
-func TestWithoutIntegrationThereIsNoHeader(t *testing.T) {
+func TestRequest_HasNoIntegrationHeaderByDefault(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	log := &wireLog{next: market.Transport()}

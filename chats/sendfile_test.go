@@ -108,7 +108,7 @@ func at[S io.ReadSeeker](t *testing.T, content S, offset int64) S {
 	return content
 }
 
-func TestSendFileTakesEveryKindOfReader(t *testing.T) {
+func TestSendFile_AcceptsEveryKindOfReader(t *testing.T) {
 	t.Parallel()
 	data := random(200_000)
 	readers := []struct {
@@ -159,7 +159,7 @@ func sized(content io.Reader, n int) io.Reader {
 	}{content, lengther(n)}
 }
 
-func TestAFileOfExactlyTheLimitPasses(t *testing.T) {
+func TestSendFile_AcceptsMaxFileSize(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat([]byte("0123456789abcdef"), chats.MaxFileSize/16)
 	inBothPlaces(t, func(p *place) {
@@ -172,7 +172,7 @@ func TestAFileOfExactlyTheLimitPasses(t *testing.T) {
 	})
 }
 
-func TestNamesOfFilesSurvive(t *testing.T) {
+func TestSendFile_KeepsFileNames(t *testing.T) {
 	t.Parallel()
 	names := []string{
 		"фото заказа.jpg", `"quoted" 'name'.jpg`, "semi;colon=equals, comma.jpg", " spaces  inside .jpg ", "👍.png", "no extension",
@@ -192,7 +192,7 @@ func TestNamesOfFilesSurvive(t *testing.T) {
 	})
 }
 
-func TestAReaderAtItsEndIsEmpty(t *testing.T) {
+func TestSendFile_ReaderAtItsEndIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, chats.WithHTTPClient(unreachable(t)))
 	for _, content := range []io.Reader{
@@ -206,7 +206,7 @@ func TestAReaderAtItsEndIsEmpty(t *testing.T) {
 
 var errDisk = errors.New("the disk is gone")
 
-func TestAReaderThatFailsPostsNothing(t *testing.T) {
+func TestSendFile_FailingReaderPostsNothing(t *testing.T) {
 	t.Parallel()
 	half := func() io.Reader { return io.MultiReader(bytes.NewReader(random(100_000)), iotest.ErrReader(errDisk)) }
 	tests := []struct {
@@ -257,7 +257,7 @@ func (b *brokenSeeker) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestAReaderLongerThanMeasuredIsSentAsMeasured(t *testing.T) {
+func TestSendFile_ReaderLongerThanMeasuredIsSentAsMeasured(t *testing.T) {
 	t.Parallel()
 	inBothPlaces(t, func(p *place) {
 		t := p.t
@@ -266,7 +266,7 @@ func TestAReaderLongerThanMeasuredIsSentAsMeasured(t *testing.T) {
 	})
 }
 
-func TestARewoundFileArrivesWhole(t *testing.T) {
+func TestSendFile_RetryRewindsReader(t *testing.T) {
 	t.Parallel()
 	data := random(60_000)
 	tests := []struct {
@@ -296,7 +296,7 @@ func TestARewoundFileArrivesWhole(t *testing.T) {
 	}
 }
 
-func TestAReaderThatCannotBeRewoundIsSentOnce(t *testing.T) {
+func TestSendFile_ConsumedReaderIsSentOnce(t *testing.T) {
 	t.Parallel()
 	inBothPlaces(t, func(p *place) {
 		t := p.t
@@ -310,7 +310,7 @@ func TestAReaderThatCannotBeRewoundIsSentOnce(t *testing.T) {
 }
 
 // A reader that was not touched is as good as new.
-func TestAReaderThatWasNotTouchedIsSentAgain(t *testing.T) {
+func TestSendFile_UnreadReaderIsRetried(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
 	s.market.Fail(chats.OpSendFileToChat, chatstest.Refused(), chatstest.Refused())
@@ -340,7 +340,7 @@ func (p *paced) Read(b []byte) (int, error) {
 	return min(1024, len(b)), nil
 }
 
-func TestNobodyReadsTheFileAfterSendFileHasReturned(t *testing.T) {
+func TestSendFile_ReaderIsNotReadAfterReturn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -361,7 +361,7 @@ func TestNobodyReadsTheFileAfterSendFileHasReturned(t *testing.T) {
 }
 
 // On a socket net/http gives up on an attempt while its writer still reads the body.
-func TestNobodyReadsTheFileAfterSendFileHasReturnedOnASocket(t *testing.T) {
+func TestSendFile_ReaderIsNotReadAfterReturnOnSocket(t *testing.T) {
 	t.Parallel()
 	server := chatstest.NewServer(t)
 	var attempt context.Context
@@ -383,7 +383,7 @@ func TestNobodyReadsTheFileAfterSendFileHasReturnedOnASocket(t *testing.T) {
 
 // What tells its size is not held in memory: of what is not read yet by the transport
 // nothing has been read from the caller's reader.
-func TestAFileIsStreamed(t *testing.T) {
+func TestSendFile_IsStreamed(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	given := 0
@@ -421,7 +421,7 @@ type sizedBy struct {
 
 func (s sizedBy) Len() int { return s.n }
 
-func TestAReaderWithLessThanNothingIsEmpty(t *testing.T) {
+func TestSendFile_NegativeLengthIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	err := s.client.SendFile(t.Context(), s.chat, "a.bin", sizedBy{strings.NewReader("content"), -1})

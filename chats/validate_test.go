@@ -138,7 +138,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestABadArgumentIsRefusedBeforeAnythingIsSent(t *testing.T) {
+func TestArguments_InvalidOnesAreRefusedBeforeSending(t *testing.T) {
 	t.Parallel()
 	for _, tt := range argumentTests() {
 		t.Run(tt.name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestABadArgumentIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
-func TestTheLargestArgumentsPass(t *testing.T) {
+func TestArguments_LargestAreAccepted(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	for _, text := range []string{"a", strings.Repeat("Ж", 4096), strings.Repeat("👍", 4096), strings.Repeat(`"`, 4096), "\u0000 <&>  "} {
@@ -171,7 +171,7 @@ func TestTheLargestArgumentsPass(t *testing.T) {
 }
 
 // A 400 of the server is not one of the library's.
-func TestAServersRefusalIsNoInvalidArgument(t *testing.T) {
+func TestErrors_ServerRefusalIsNotErrInvalidArgument(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	s.market.FinishChat(s.chat)

@@ -26,7 +26,7 @@ import (
 )
 
 // API calls follow no redirect, whatever the client that was passed would do.
-func TestARedirectOfACallIsAnErrorWithItsStatus(t *testing.T) {
+func TestWire_RedirectIsErrorWithStatus(t *testing.T) {
 	t.Parallel()
 	foreign := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("the redirect is followed: %s %s, %q", r.Method, r.URL, r.Header)
@@ -137,7 +137,7 @@ func answer(conn net.Conn, body string) {
 
 // net/http repeats some requests by itself when a kept connection turns out closed. A
 // send that was written must not be among them.
-func TestAKeptConnectionThatClosesDoesNotPostTwice(t *testing.T) {
+func TestSendText_ConnectionClosedAfterRequestPostsOnce(t *testing.T) {
 	t.Parallel()
 	server := newClosing(t, func(c *closing, conn net.Conn) {
 		from := bufio.NewReader(conn)
@@ -163,7 +163,7 @@ func TestAKeptConnectionThatClosesDoesNotPostTwice(t *testing.T) {
 
 // A connection that was closed while nobody used it is no reason to fail: nothing was
 // written, or the outcome is unknown. Never twice.
-func TestAKeptConnectionThatWasClosedMeanwhile(t *testing.T) {
+func TestSendText_IdleConnectionClosedByServerPostsAtMostOnce(t *testing.T) {
 	t.Parallel()
 	server := newClosing(t, func(c *closing, conn net.Conn) {
 		if c.request(bufio.NewReader(conn)) {
@@ -190,7 +190,7 @@ func TestAKeptConnectionThatWasClosedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestNothingListensAndNothingIsSent(t *testing.T) {
+func TestSendText_RefusedConnectionIsRetried(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -208,7 +208,7 @@ func TestNothingListensAndNothingIsSent(t *testing.T) {
 	assert.Len(t, calls, 3, "no connection: it may be repeated")
 }
 
-func TestOnARealServerEveryCallKeepsTheContract(t *testing.T) {
+func TestWire_EveryCallKeepsTheContractOverTLS(t *testing.T) {
 	t.Parallel()
 	server := chatstest.NewTLSServer(t)
 	client := server.Client(through(t, server.Transport()))
@@ -222,7 +222,7 @@ func TestOnARealServerEveryCallKeepsTheContract(t *testing.T) {
 }
 
 // An answer cut off by the server is as good as none.
-func TestACutAnswerOfARealServer(t *testing.T) {
+func TestWire_TruncatedResponse(t *testing.T) {
 	t.Parallel()
 	server := chatstest.NewServer(t)
 	transport := contract.Transport(t, server.Transport())
@@ -247,7 +247,7 @@ func TestACutAnswerOfARealServer(t *testing.T) {
 
 // net/http repeats a request of HTTP/2 by itself although it has arrived whole: a send
 // gives it no second body to do so with.
-func TestNobodyElseCanRepeatASend(t *testing.T) {
+func TestWire_SendsCannotBeRetriedByNetHTTP(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	for _, op := range chats.Operations() {
@@ -263,7 +263,7 @@ func TestNobodyElseCanRepeatASend(t *testing.T) {
 }
 
 // A connection that was found but takes nothing: a part of the request may have left.
-func TestASendThatHasAConnectionIsNeverCertainNotToHaveLeft(t *testing.T) {
+func TestSendText_StuckConnectionIsOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var ends []net.Conn
@@ -293,7 +293,7 @@ func rawly(t *testing.T, format string) (base string) {
 	}).Addr().String()
 }
 
-func TestAnAnswerThatIsNoHTTPShowsNoKey(t *testing.T) {
+func TestWire_InvalidHTTPResponseRevealsNoKey(t *testing.T) {
 	t.Parallel()
 	const key = "ACMA:abcdefghijklmnopqrstuvwxyz0123456789ABCD:1a2b3c4d"
 	for _, format := range []string{
@@ -319,7 +319,7 @@ func TestAnAnswerThatIsNoHTTPShowsNoKey(t *testing.T) {
 }
 
 // net/http hands over the bare connection as the body of a 101.
-func TestASwitchOfProtocolsIsAnError(t *testing.T) {
+func TestWire_SwitchingProtocolsIsError(t *testing.T) {
 	t.Parallel()
 	base := rawly(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n%.0s")
 	client := clientOf(t, base, chats.APIKey("key"), once)
