@@ -20,21 +20,23 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-func nilParams(chat chats.ChatID) *gen.GetChatParams { return &gen.GetChatParams{ChatID: int64(chat)} }
+func getChatParams(chat chats.ChatID) *gen.GetChatParams {
+	return &gen.GetChatParams{ChatID: int64(chat)}
+}
 
 // apiCall makes the operation's plainest call through the generated client.
-func (s *shop) apiCall(ctx context.Context, op chats.Operation) (status int, err error) {
-	api, business, chat := s.client.API(), int64(s.market.Business()), int64(s.chat)
+func (f *fixture) apiCall(ctx context.Context, op chats.Operation) (status int, err error) {
+	api, business, chat := f.client.API(), int64(f.market.Business()), int64(f.chat)
 	var resp interface{ StatusCode() int }
 	switch op {
 	case chats.OpGetChats:
 		resp, err = api.GetChatsWithResponse(ctx, business, nil, gen.GetChatsRequest{})
 	case chats.OpGetChat:
-		resp, err = api.GetChatWithResponse(ctx, business, nilParams(s.chat))
+		resp, err = api.GetChatWithResponse(ctx, business, getChatParams(f.chat))
 	case chats.OpGetChatHistory:
 		resp, err = api.GetChatHistoryWithResponse(ctx, business, &gen.GetChatHistoryParams{ChatID: chat}, gen.GetChatHistoryRequest{})
 	case chats.OpGetChatMessage:
-		resp, err = api.GetChatMessageWithResponse(ctx, business, &gen.GetChatMessageParams{ChatID: chat, MessageID: int64(s.first)})
+		resp, err = api.GetChatMessageWithResponse(ctx, business, &gen.GetChatMessageParams{ChatID: chat, MessageID: int64(f.first)})
 	case chats.OpCreateChat:
 		resp, err = api.CreateChatWithResponse(ctx, business, gen.CreateChatRequest{Context: &gen.ChatContext{Type: gen.IdentifiableContextTypeOrder, ID: 100}})
 	case chats.OpSendMessageToChat:
@@ -56,12 +58,12 @@ func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				market := chatstest.NewMarket()
-				log := &wireLog{next: market.Transport()}
+				log := &requestLog{next: market.Transport()}
 				var seen []chats.Attempt
-				s := shopOn(t, market, through(t, log), chats.WithIntegration("desk", "1"),
+				f := newFixtureOn(t, market, withContract(t, log), chats.WithIntegration("desk", "1"),
 					chats.WithHook(func(_ context.Context, c chats.Attempt) { seen = append(seen, c) }))
 
-				status, err := s.apiCall(t.Context(), op)
+				status, err := f.apiCall(t.Context(), op)
 				require.NoError(t, err)
 				assert.Equal(t, http.StatusOK, status)
 				req, _ := log.last(t)
@@ -71,12 +73,12 @@ func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 				named, ok := chats.OperationFromContext(req.Context())
 				assert.True(t, ok)
 				assert.Equal(t, op, named)
-				_, told := s.client.Limit(op)
+				_, told := f.client.Limit(op)
 				assert.True(t, told)
 
 				// The same rules for what is repeated.
 				market.Fail(op, chatstest.RateLimitedParallel(), chatstest.Status(503, envelope))
-				status, err = s.apiCall(t.Context(), op)
+				status, err = f.apiCall(t.Context(), op)
 				require.NoError(t, err)
 				want := map[bool]int{true: 503, false: 200}[isSend(op)]
 				assert.Equal(t, want, status)
@@ -84,10 +86,10 @@ func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 
 				// And for the hour.
 				market.Fail(op, chatstest.RateLimitedHourly(time.Now().Add(late)))
-				status, err = s.apiCall(t.Context(), op)
+				status, err = f.apiCall(t.Context(), op)
 				require.NoError(t, err)
 				assert.Equal(t, 420, status)
-				_, err = s.apiCall(t.Context(), op)
+				_, err = f.apiCall(t.Context(), op)
 				require.ErrorIs(t, err, chats.ErrRateLimited)
 				var e *chats.Error
 				require.ErrorAs(t, err, &e)
@@ -99,16 +101,16 @@ func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 
 func TestAPI_ReturnsResponsesOfAnyStatus(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, once)
-	resp, err := s.client.API().GetChatWithResponse(t.Context(), int64(s.market.Business()), nilParams(s.chat))
+	f := newFixture(t, noRetry)
+	resp, err := f.client.API().GetChatWithResponse(t.Context(), int64(f.market.Business()), getChatParams(f.chat))
 	require.NoError(t, err)
 	require.NotNil(t, resp.JSON200)
-	assert.Equal(t, int64(s.chat), resp.JSON200.Result.ChatID)
+	assert.Equal(t, int64(f.chat), resp.JSON200.Result.ChatID)
 	assert.Equal(t, "200 OK", resp.Status())
 	assert.NotEmpty(t, resp.HTTPResponse.Header.Get("Traceparent"))
 	assert.Contains(t, string(resp.Body), `"chatId"`)
 
-	resp, err = s.client.API().GetChatWithResponse(t.Context(), int64(s.market.Business()), nilParams(5))
+	resp, err = f.client.API().GetChatWithResponse(t.Context(), int64(f.market.Business()), getChatParams(5))
 	require.NoError(t, err, "an answer, whatever its status")
 	assert.Equal(t, "404 Not Found", resp.Status())
 	require.NotNil(t, resp.JSON404)
@@ -117,12 +119,12 @@ func TestAPI_ReturnsResponsesOfAnyStatus(t *testing.T) {
 	// Answers that follow do not write into this one.
 	body := string(resp.Body)
 	for range 10 {
-		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
 	}
 	assert.Equal(t, body, string(resp.Body))
 
-	s.market.Fail(chats.OpGetChat, chatstest.DropBefore())
-	_, err = s.client.API().GetChatWithResponse(t.Context(), int64(s.market.Business()), nilParams(s.chat))
+	f.market.Fail(chats.OpGetChat, chatstest.DropBefore())
+	_, err = f.client.API().GetChatWithResponse(t.Context(), int64(f.market.Business()), getChatParams(f.chat))
 	var e *chats.Error
 	require.ErrorAs(t, err, &e)
 	require.ErrorIs(t, err, io.EOF)
@@ -131,17 +133,17 @@ func TestAPI_ReturnsResponsesOfAnyStatus(t *testing.T) {
 // Buffers go back to a pool: not before the answer is read.
 func TestAPI_BodyIsValidUntilClosed(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	f := newFixture(t)
 	for range 10 {
-		resp, err := s.client.API().GetChat(t.Context(), int64(s.market.Business()), nilParams(s.chat))
+		resp, err := f.client.API().GetChat(t.Context(), int64(f.market.Business()), getChatParams(f.chat))
 		require.NoError(t, err)
 		for range 5 {
-			require.NoError(t, s.call(t.Context(), chats.OpGetChatHistory))
+			require.NoError(t, f.call(t.Context(), chats.OpGetChatHistory))
 		}
 		body, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
 		assert.Len(t, body, int(resp.ContentLength))
-		assert.Contains(t, string(body), fmt.Sprintf(`"result":{"chatId":%d,`, s.chat))
+		assert.Contains(t, string(body), fmt.Sprintf(`"result":{"chatId":%d,`, f.chat))
 		require.NoError(t, resp.Body.Close())
 		n, err := resp.Body.Read(make([]byte, 10))
 		assert.Zero(t, n, "nothing is read after that")
@@ -152,9 +154,9 @@ func TestAPI_BodyIsValidUntilClosed(t *testing.T) {
 func TestAPI_TruncatedBodyIsError(t *testing.T) {
 	t.Parallel()
 	var seen []chats.Attempt
-	s := newShop(t, once, chats.WithHook(func(_ context.Context, c chats.Attempt) { seen = append(seen, c) }))
-	s.market.Fail(chats.OpGetChat, chatstest.Truncate(10))
-	_, err := s.apiCall(t.Context(), chats.OpGetChat)
+	f := newFixture(t, noRetry, chats.WithHook(func(_ context.Context, c chats.Attempt) { seen = append(seen, c) }))
+	f.market.Fail(chats.OpGetChat, chatstest.Truncate(10))
+	_, err := f.apiCall(t.Context(), chats.OpGetChat)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Len(t, seen, 1)
 	require.ErrorIs(t, seen[0].Err, chats.ErrProtocol, "the attempt has failed")
@@ -184,8 +186,8 @@ func TestAPI_RefusesOtherHostsAndPaths(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			client := chatstest.NewMarket().Client(chats.WithHTTPClient(unreachable(t)))
-			_, err := client.API().GetChatWithResponse(t.Context(), 1, nilParams(1), edit(tt.change))
+			client := chatstest.NewMarket().Client(chats.WithHTTPClient(forbidRequests(t)))
+			_, err := client.API().GetChatWithResponse(t.Context(), 1, getChatParams(1), edit(tt.change))
 			require.ErrorIs(t, err, chats.ErrInvalidArgument)
 			assert.Contains(t, err.Error(), tt.want)
 		})
@@ -205,12 +207,12 @@ func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
-			s.market.Fail(chats.OpGetChats, chatstest.Status(500, envelope))
-			resp, err := s.client.API().GetChatsWithBodyWithResponse(t.Context(), int64(s.market.Business()), nil, "application/json", tt.body(`{}`))
+			f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+			f.market.Fail(chats.OpGetChats, chatstest.Status(500, envelope))
+			resp, err := f.client.API().GetChatsWithBodyWithResponse(t.Context(), int64(f.market.Business()), nil, "application/json", tt.body(`{}`))
 			require.NoError(t, err)
 			assert.Equal(t, map[int]int{2: 200, 1: 500}[tt.want], resp.StatusCode())
-			assert.Equal(t, tt.want, s.market.Calls(chats.OpGetChats))
+			assert.Equal(t, tt.want, f.market.Calls(chats.OpGetChats))
 		})
 	}
 }

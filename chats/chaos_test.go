@@ -28,7 +28,7 @@ var (
 const chaosPerChat = 20 // so that the histories stay short
 
 func chaosChats() int {
-	if underRace || testing.Short() {
+	if raceEnabled || testing.Short() {
 		return *chaosCalls / chaosPerChat / 10
 	}
 	return *chaosCalls / chaosPerChat
@@ -75,7 +75,7 @@ func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 func chaos(
 	t *testing.T,
 	send sender,
-	check func(t *testing.T, s *shop, chat chats.ChatID, sent []sending),
+	check func(t *testing.T, f *fixture, chat chats.ChatID, sent []sending),
 ) {
 	t.Helper()
 	for i := range *chaosSeeds {
@@ -88,25 +88,25 @@ func chaos(
 			test, _, _ := strings.Cut(t.Name(), "/")
 			t.Logf("repeat with: go test ./chats -run '^%s$' -chaos.seeds 1 -chaos.seed %d", test, seed)
 			synctest.Test(t, func(t *testing.T) {
-				s := newShop(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 20}))
+				f := newFixture(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 20}))
 				var all sync.WaitGroup
 				stories := make(map[chats.ChatID][]sending)
 				var mu sync.Mutex
-				s.market.FailFunc(mix(rand.New(rand.NewPCG(seed, 0))))
+				f.market.FailFunc(mix(rand.New(rand.NewPCG(seed, 0))))
 				for range chaosChats() {
-					chat := s.market.AddChat(chats.Chat{})
+					chat := f.market.AddChat(chats.Chat{})
 					all.Go(func() {
-						story := write(s, chat, send)
+						story := write(f, chat, send)
 						mu.Lock()
 						defer mu.Unlock()
 						stories[chat] = story
 					})
 				}
 				all.Wait()
-				s.market.FailFunc(nil)
-				time.Sleep(time.Hour) //nolint:forbidigo // the bubble's time: for what is processed late
+				f.market.FailFunc(nil)
+				time.Sleep(time.Hour) // until late requests are processed
 				for chat, story := range stories {
-					check(t, s, chat, story)
+					check(t, f, chat, story)
 				}
 			})
 		})
@@ -114,7 +114,7 @@ func chaos(
 }
 
 // sender makes one call. last is the newest message that it knows of, or 0.
-type sender func(s *shop, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error)
+type sender func(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error)
 
 type sending struct {
 	text    string
@@ -122,7 +122,7 @@ type sending struct {
 	err     error
 }
 
-func write(s *shop, chat chats.ChatID, send sender) []sending {
+func write(f *fixture, chat chats.ChatID, send sender) []sending {
 	story := make([]sending, 0, chaosPerChat)
 	var last chats.MessageID
 	for i := range chaosPerChat {
@@ -130,7 +130,7 @@ func write(s *shop, chat chats.ChatID, send sender) []sending {
 		if i%2 == 0 {
 			text = "Спасибо!" // the same words again and again must not be mistaken for each other
 		}
-		message, err := send(s, chat, text, last)
+		message, err := send(f, chat, text, last)
 		if last = message.ID; i%4 == 0 {
 			last = 0 // now and then from the beginning
 		}
@@ -139,8 +139,8 @@ func write(s *shop, chat chats.ChatID, send sender) []sending {
 	return story
 }
 
-func partnerMessages(s *shop, chat chats.ChatID) (own []chats.Message) {
-	for _, m := range s.market.Messages(chat) {
+func partnerMessages(f *fixture, chat chats.ChatID) (own []chats.Message) {
+	for _, m := range f.market.Messages(chat) {
 		if m.Sender == chats.SenderPartner {
 			own = append(own, m)
 		}
@@ -151,10 +151,10 @@ func partnerMessages(s *shop, chat chats.ChatID) (own []chats.Message) {
 // confirmed does what a program does. An error that is no ErrOutcomeUnknown says that
 // nothing was posted. ErrOutcomeUnknown may be left only where the hour of the
 // history was used up while the call looked: then the history is read later.
-func confirmed(s *shop, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error) {
-	stands := newest(s, chat)
+func confirmed(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error) {
+	stands := newest(f, chat)
 	for {
-		message, err := s.client.SendTextConfirmed(context.Background(), chat, text, chats.ConfirmAfter(last))
+		message, err := f.client.SendTextConfirmed(context.Background(), chat, text, chats.ConfirmAfter(last))
 		if err == nil {
 			return message, nil
 		}
@@ -162,27 +162,27 @@ func confirmed(s *shop, chat chats.ChatID, text string, last chats.MessageID) (c
 			if !errors.Is(err, chats.ErrRateLimited) {
 				return message, err
 			}
-			if message, found := readLater(s, chat, text, stands); found {
+			if message, found := readLater(f, chat, text, stands); found {
 				return message, nil
 			}
 		}
 		// An hour that is used up is refused at once: do not spin.
-		time.Sleep(10 * time.Second) //nolint:forbidigo // the bubble's time
+		time.Sleep(10 * time.Second)
 	}
 }
 
-func newest(s *shop, chat chats.ChatID) (id chats.MessageID) {
-	for _, m := range s.market.Messages(chat) {
+func newest(f *fixture, chat chats.ChatID) (id chats.MessageID) {
+	for _, m := range f.market.Messages(chat) {
 		id = m.ID
 	}
 	return id
 }
 
-func readLater(s *shop, chat chats.ChatID, text string, since chats.MessageID) (chats.Message, bool) {
+func readLater(f *fixture, chat chats.ChatID, text string, since chats.MessageID) (chats.Message, bool) {
 	for {
-		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time
+		time.Sleep(time.Minute)
 		whole := true
-		for message, err := range s.client.History(context.Background(), chat, since) {
+		for message, err := range f.client.History(context.Background(), chat, since) {
 			if whole = err == nil; whole && message.Sender == chats.SenderPartner && message.Text == text {
 				return message, true
 			}
@@ -196,9 +196,9 @@ func readLater(s *shop, chat chats.ChatID, text string, since chats.MessageID) (
 func TestChaos_SendTextConfirmedPostsExactlyOnce(t *testing.T) {
 	t.Parallel()
 	chaos(t, confirmed,
-		func(t *testing.T, s *shop, chat chats.ChatID, sent []sending) {
+		func(t *testing.T, f *fixture, chat chats.ChatID, sent []sending) {
 			t.Helper()
-			own := partnerMessages(s, chat)
+			own := partnerMessages(f, chat)
 			for i, sending := range sent {
 				require.NoError(t, sending.err, "chat %d, message %d", chat, i)
 			}
@@ -213,15 +213,15 @@ func TestChaos_SendTextConfirmedPostsExactlyOnce(t *testing.T) {
 func TestChaos_SendTextPostsAtMostOnce(t *testing.T) {
 	t.Parallel()
 	chaos(t,
-		func(s *shop, chat chats.ChatID, text string, _ chats.MessageID) (chats.Message, error) {
-			err := s.client.SendText(context.Background(), chat, text)
+		func(f *fixture, chat chats.ChatID, text string, _ chats.MessageID) (chats.Message, error) {
+			err := f.client.SendText(context.Background(), chat, text)
 			for errors.Is(err, chats.ErrRateLimited) { // refused at once: do not spin
-				time.Sleep(10 * time.Second) //nolint:forbidigo // the bubble's time
-				err = s.client.SendText(context.Background(), chat, text)
+				time.Sleep(10 * time.Second)
+				err = f.client.SendText(context.Background(), chat, text)
 			}
 			return chats.Message{}, err
 		},
-		func(t *testing.T, s *shop, chat chats.ChatID, sent []sending) {
+		func(t *testing.T, f *fixture, chat chats.ChatID, sent []sending) {
 			t.Helper()
 			sure, possible := map[string]int{}, map[string]int{}
 			for _, sending := range sent {
@@ -234,7 +234,7 @@ func TestChaos_SendTextPostsAtMostOnce(t *testing.T) {
 				}
 			}
 			stands := map[string]int{}
-			for _, m := range partnerMessages(s, chat) {
+			for _, m := range partnerMessages(f, chat) {
 				stands[m.Text]++
 			}
 			for _, sending := range sent {

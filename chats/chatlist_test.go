@@ -51,16 +51,16 @@ func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestChats_YieldsEachOnceWhilePagesShift(t *testing.T) {
 	t.Parallel()
-	for _, w := range []way{
+	for _, v := range []variant{
 		{"as they are", nil},
 		{"duplicates", []chatstest.Option{chatstest.WithDuplicates()}},
 		{"empty pages", []chatstest.Option{chatstest.WithEmptyPages()}},
 	} {
-		t.Run(w.name, func(t *testing.T) {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			market := chatstest.NewMarket(w.options...)
+			market := chatstest.NewMarket(v.options...)
 			came := &received{next: market.Transport()}
-			client := market.Client(through(t, came))
+			client := market.Client(withContract(t, came))
 			all := make([]chats.ChatID, 0, 45)
 			for range 45 {
 				all = append(all, market.AddChat(chats.Chat{}))
@@ -71,14 +71,14 @@ func TestChats_YieldsEachOnceWhilePagesShift(t *testing.T) {
 				}
 				return chatstest.OK()
 			})
-			got := chatIDs(readAll(t, client.Chats(t.Context(), chats.Filter{})))
+			got := chatIDs(mustCollect(t, client.Chats(t.Context(), chats.Filter{})))
 			market.FailFunc(nil)
 			slices.Sort(got)
 			assert.Equal(t, all[5:], got[len(got)-40:], "each that did not move, once")
 			assert.Len(t, slices.Compact(slices.Clone(got)), len(got))
 			assert.Greater(t, len(came.ids), len(slices.Compact(slices.Sorted(slices.Values(came.ids)))), "the server did send some again")
 
-			assert.Len(t, readAll(t, client.Chats(t.Context(), chats.Filter{})), 45, "what was missed is in the next listing")
+			assert.Len(t, mustCollect(t, client.Chats(t.Context(), chats.Filter{})), 45, "what was missed is in the next listing")
 		})
 	}
 }
@@ -86,12 +86,12 @@ func TestChats_YieldsEachOnceWhilePagesShift(t *testing.T) {
 func TestChats_YieldsEveryFieldInServerOrder(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithPreciseTimes())
-	client := connect(t, market)
+	client := newClient(t, market)
 	market.AddChat(chats.Chat{Subject: chats.AboutOrder(11), Customer: chats.Customer{Name: "Анна", PublicID: "anna1"}, Campaign: 5})
 	market.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectReturn, Order: 12, Return: 3}, Type: chats.ChatTypeArbitrage, Status: chats.StatusWaitingForArbiter})
 	market.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectDirect}, Status: chats.StatusFinished})
 	want := market.Chats()
-	assert.Equal(t, want, readAll(t, client.Chats(t.Context(), chats.Filter{})))
+	assert.Equal(t, want, mustCollect(t, client.Chats(t.Context(), chats.Filter{})))
 	page, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, chats.Page[chats.Chat]{Items: want}, page)
@@ -108,17 +108,17 @@ func TestChats_YieldsEveryFieldInServerOrder(t *testing.T) {
 func TestChats_FilterFindsWaitingChats(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
+	client := newClient(t, market)
 	silent := market.AddChat(chats.Chat{})
 	waiting := market.AddChat(chats.Chat{})
 	market.CustomerSays(waiting, "Ау")
 	filter := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
-	assert.Equal(t, []chats.ChatID{waiting}, chatIDs(readAll(t, client.Chats(t.Context(), filter))))
+	assert.Equal(t, []chats.ChatID{waiting}, chatIDs(mustCollect(t, client.Chats(t.Context(), filter))))
 
 	require.NoError(t, client.SendText(t.Context(), waiting, "Я здесь"))
-	assert.Empty(t, readAll(t, client.Chats(t.Context(), filter)))
+	assert.Empty(t, mustCollect(t, client.Chats(t.Context(), filter)))
 	filter = chats.Filter{Subjects: []chats.Subject{market.Chat(silent).Subject}}
-	assert.Equal(t, []chats.ChatID{silent}, chatIDs(readAll(t, client.Chats(t.Context(), filter))))
+	assert.Equal(t, []chats.ChatID{silent}, chatIDs(mustCollect(t, client.Chats(t.Context(), filter))))
 }
 
 func TestChats_FilterIsSent(t *testing.T) {
@@ -146,9 +146,9 @@ func TestChats_FilterIsSent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket()
-			log := &wireLog{next: market.Transport()}
-			client := market.Client(through(t, log))
-			readAll(t, client.Chats(t.Context(), tt.filter))
+			log := &requestLog{next: market.Transport()}
+			client := market.Client(withContract(t, log))
+			mustCollect(t, client.Chats(t.Context(), tt.filter))
 			req, body := log.last(t)
 			assert.JSONEq(t, tt.want, body)
 			assert.Equal(t, http.MethodPost, req.Method)
@@ -162,11 +162,11 @@ func TestChats_FilterIsSent(t *testing.T) {
 func TestChats_FilterAcceptsUnknownEnumValues(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	log := &wireLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
+	log := &requestLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
 		return respond(req, http.StatusOK, ok(map[string]any{"chats": []any{}})), nil
 	})}
 	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: log}))
-	readAll(t, client.Chats(t.Context(), chats.Filter{
+	mustCollect(t, client.Chats(t.Context(), chats.Filter{
 		SubjectKinds: []chats.SubjectKind{"GIFT"}, Types: []chats.ChatType{"GROUP"}, Statuses: []chats.Status{"ASLEEP"},
 	}))
 	_, body := log.last(t)
@@ -176,13 +176,13 @@ func TestChats_FilterAcceptsUnknownEnumValues(t *testing.T) {
 func TestChats_PageSizeAndFilterAreConstant(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	log := &wireLog{next: market.Transport()}
-	client := market.Client(through(t, log))
+	log := &requestLog{next: market.Transport()}
+	client := market.Client(withContract(t, log))
 	for range 7 {
 		market.AddChat(chats.Chat{})
 	}
 	filter := chats.Filter{PageSize: 3, Statuses: []chats.Status{chats.StatusNew}}
-	assert.Len(t, readAll(t, client.Chats(t.Context(), filter)), 7)
+	assert.Len(t, mustCollect(t, client.Chats(t.Context(), filter)), 7)
 	require.Equal(t, 3, log.count())
 	for i, req := range log.requests {
 		assert.Equal(t, "3", req.URL.Query().Get("limit"))
@@ -203,7 +203,7 @@ func TestChats_PageSizeAndFilterAreConstant(t *testing.T) {
 func TestChatsPage_ReturnsServerPageUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithEmptyPages(), chatstest.WithDuplicates())
-	client := connect(t, market)
+	client := newClient(t, market)
 	for range 7 {
 		market.AddChat(chats.Chat{})
 	}
@@ -231,7 +231,7 @@ func TestChats_FilterIsCopied(t *testing.T) {
 	}
 	filter := chats.Filter{Statuses: []chats.Status{chats.StatusNew}}
 	n := 0
-	for _, err := range connect(t, market).Chats(t.Context(), filter) {
+	for _, err := range newClient(t, market).Chats(t.Context(), filter) {
 		require.NoError(t, err)
 		filter.Statuses[0] = chats.StatusFinished
 		n++
@@ -243,19 +243,19 @@ func TestChats_FilterIsCopied(t *testing.T) {
 func TestChatsAndHistory_NoProgressIsError(t *testing.T) {
 	t.Parallel()
 	n := 0
-	client := chatstest.NewMarket().Client(once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+	client := chatstest.NewMarket().Client(noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 		n++
 		if strings.HasSuffix(req.URL.Path, "/chats") {
 			return respond(req, http.StatusOK, `{"status":"OK","result":{"chats":[{"chatId":1}],"paging":{"nextPageToken":"`+strconv.Itoa(n)+`"}}}`), nil
 		}
 		return respond(req, http.StatusOK, historyPage(strconv.Itoa(n), 1, 2)), nil
 	})}))
-	list, err := read(t, client.Chats(t.Context(), chats.Filter{}))
+	list, err := collect(t, client.Chats(t.Context(), chats.Filter{}))
 	require.ErrorIs(t, err, chats.ErrProtocol)
 	assert.Len(t, list, 1)
 	assert.Less(t, n, 1100)
 	n = 0
-	_, err = read(t, client.History(t.Context(), 5, 0))
+	_, err = collect(t, client.History(t.Context(), 5, 0))
 	require.ErrorIs(t, err, chats.ErrProtocol)
 	assert.Less(t, n, 1100)
 }
@@ -264,14 +264,14 @@ func TestChatsAndHistory_NoProgressIsError(t *testing.T) {
 func TestHistory_GoexitInHookIsError(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	chat := talk(market, 250)
+	chat := addChatWithMessages(market, 250)
 	n := 0
-	client := connect(t, market, chats.WithHook(func(context.Context, chats.Attempt) {
+	client := newClient(t, market, chats.WithHook(func(context.Context, chats.Attempt) {
 		if n++; n == 2 {
 			runtime.Goexit()
 		}
 	}))
-	got, err := read(t, client.History(t.Context(), chat, 0))
+	got, err := collect(t, client.History(t.Context(), chat, 0))
 	require.ErrorContains(t, err, "has ended the goroutine")
 	assert.Less(t, len(got), 250)
 }
@@ -283,10 +283,10 @@ func TestChats_CollectedListCanBeAnswered(t *testing.T) {
 	for range 110 {
 		market.CustomerSays(market.AddChat(chats.Chat{}), "?")
 	}
-	client := connect(t, market)
+	client := newClient(t, market)
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
-	for _, chat := range readAll(t, client.Chats(t.Context(), waiting)) {
+	for _, chat := range mustCollect(t, client.Chats(t.Context(), waiting)) {
 		require.NoError(t, client.SendText(t.Context(), chat.ID, "!"))
 	}
-	assert.Empty(t, readAll(t, client.Chats(t.Context(), waiting)))
+	assert.Empty(t, mustCollect(t, client.Chats(t.Context(), waiting)))
 }

@@ -19,10 +19,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-const aSecret = "ACMA:TopSecretTopSecretTopSecretTopSecretTopS:0badcafe"
+const testSecret = "ACMA:TopSecretTopSecretTopSecretTopSecretTopS:0badcafe"
 
-// everyCredential makes the four of them from one secret.
-func everyCredential(secret string) map[string]chats.Credential {
+// allCredentials makes the four of them from one secret.
+func allCredentials(secret string) map[string]chats.Credential {
 	source := func(context.Context) (string, error) { return secret, nil }
 	return map[string]chats.Credential{
 		"APIKey": chats.APIKey(secret), "APIKeySource": chats.APIKeySource(source),
@@ -49,10 +49,10 @@ func TestCredential_SetsItsHeaders(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			log := &wireLog{next: market.Transport()}
-			client, err := chats.New(market.Business(), tt.credential, through(t, log))
+			log := &requestLog{next: market.Transport()}
+			client, err := chats.New(market.Business(), tt.credential, withContract(t, log))
 			require.NoError(t, err)
-			readAll(t, client.Chats(t.Context(), chats.Filter{}))
+			mustCollect(t, client.Chats(t.Context(), chats.Filter{}))
 			req, _ := log.last(t)
 			got := http.Header{}
 			for _, name := range []string{"Api-Key", "Authorization", "X-Business-Id"} {
@@ -71,7 +71,7 @@ func TestCredential_WrongOneIsRefusedByMarket(t *testing.T) {
 	for want, credential := range map[error]chats.Credential{
 		chats.ErrUnauthorized: chats.APIKey("ACMA:unknown:1"), chats.ErrForbidden: chats.OAuthToken("expired"),
 	} {
-		client, err := chats.New(market.Business(), credential, through(t, market.Transport()))
+		client, err := chats.New(market.Business(), credential, withContract(t, market.Transport()))
 		require.NoError(t, err)
 		_, err = client.Chat(t.Context(), 1)
 		require.ErrorIs(t, err, want)
@@ -89,7 +89,7 @@ func TestCredential_SourceIsCalledBeforeEveryAttempt(t *testing.T) {
 		market.SetKey(key) // the one before is revoked
 		return key, nil
 	}
-	client, err := chats.New(market.Business(), chats.APIKeySource(source), through(t, market.Transport()),
+	client, err := chats.New(market.Business(), chats.APIKeySource(source), withContract(t, market.Transport()),
 		chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
 	require.NoError(t, err)
 	assert.Zero(t, asked, "not before it is needed")
@@ -115,14 +115,14 @@ func TestCredential_FailingSourceSendsNothing(t *testing.T) {
 	}{
 		{"an error", "", errDisk, "the disk is gone"},
 		{"nothing", "", nil, "the credential is empty"},
-		{"a line end", aSecret + "\n", nil, "not printable ASCII"},
-		{"a prefix", "Bearer " + aSecret, nil, "pass the bare key"},
-		{"another script", aSecret + "Ж", nil, "not printable ASCII"},
+		{"a line end", testSecret + "\n", nil, "not printable ASCII"},
+		{"a prefix", "Bearer " + testSecret, nil, "pass the bare key"},
+		{"another script", testSecret + "Ж", nil, "not printable ASCII"},
 	}
 	for _, tt := range tests {
 		source := func(context.Context) (string, error) { return tt.secret, tt.err }
 		for _, credential := range []chats.Credential{chats.APIKeySource(source), chats.OAuthTokenSource(source)} {
-			client, err := chats.New(1, credential, chats.WithHTTPClient(unreachable(t)))
+			client, err := chats.New(1, credential, chats.WithHTTPClient(forbidRequests(t)))
 			require.NoError(t, err)
 			for _, call := range []func() error{
 				func() error { _, err := client.Chat(t.Context(), 1); return err },
@@ -146,7 +146,7 @@ func TestCredential_FailingSourceSendsNothing(t *testing.T) {
 
 func TestCredential_InvalidOneIsRefusedByNew(t *testing.T) {
 	t.Parallel()
-	for _, secret := range []string{"", " ", aSecret + " ", "Bearer " + aSecret, aSecret + "\r\nX: y", aSecret + "é", "\x7f"} {
+	for _, secret := range []string{"", " ", testSecret + " ", "Bearer " + testSecret, testSecret + "\r\nX: y", testSecret + "é", "\x7f"} {
 		for _, credential := range []chats.Credential{chats.APIKey(secret), chats.OAuthToken(secret)} {
 			_, err := chats.New(1, credential)
 			var bad *chats.ArgumentError
@@ -162,8 +162,8 @@ func TestCredential_InvalidOneIsRefusedByNew(t *testing.T) {
 	}
 }
 
-// holder is a struct of a user's program.
-type holder struct {
+// credentialHolder is a struct of a user's program.
+type credentialHolder struct {
 	Public  chats.Credential
 	hidden  chats.Credential
 	pointer *chats.Credential
@@ -173,12 +173,12 @@ type holder struct {
 
 func TestCredential_IsRedactedInEveryFormat(t *testing.T) {
 	t.Parallel()
-	for name, credential := range everyCredential(aSecret) {
+	for name, credential := range allCredentials(testSecret) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, err := chats.New(77, credential, chats.WithBaseURL("https://proxy.example"))
 			require.NoError(t, err)
-			held := holder{credential, credential, &credential, client, client}
+			held := credentialHolder{credential, credential, &credential, client, client}
 			values := []any{credential, &credential, client, *client, held, &held, []chats.Credential{credential}, map[string]any{"k": credential, "c": client}}
 			for i, value := range values {
 				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T", "%20v", "%t"} {

@@ -86,7 +86,7 @@ var sentinels = map[string]error{
 
 func keeps(t *testing.T, op chats.Operation, fault chatstest.Fault, promise string) {
 	t.Helper()
-	s := newShop(t)
+	s := newFixture(t)
 	s.market.Fail(op, fault)
 	err := s.call(t.Context(), op)
 	if promise == "repeated" {

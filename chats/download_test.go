@@ -36,33 +36,33 @@ func download(t *testing.T, client *chats.Client, url string) (string, error) {
 
 func TestDownload_ReadsCustomerFile(t *testing.T) {
 	t.Parallel()
-	inBothPlaces(t, func(p *place) {
-		t := p.t
-		photo := random(300_000)
-		p.market.CustomerSays(p.chat, "Вот", p.market.AddFile("фото 1.jpg", photo))
-		message := readAll(t, p.client.History(t.Context(), p.chat, 0))[0]
+	onBothTransports(t, func(f *uploadFixture) {
+		t := f.t
+		photo := randomBytes(300_000)
+		f.market.CustomerSays(f.chat, "Вот", f.market.AddFile("фото 1.jpg", photo))
+		message := mustCollect(t, f.client.History(t.Context(), f.chat, 0))[0]
 		require.Len(t, message.Files, 1)
 		assert.EqualValues(t, len(photo), message.Files[0].Size)
-		got, err := download(t, p.client, message.Files[0].URL)
+		got, err := download(t, f.client, message.Files[0].URL)
 		require.NoError(t, err)
 		assert.Equal(t, string(photo), got)
-		assert.Equal(t, 1, p.market.Calls(chatstest.OpDownload))
-		_, counted := p.client.Limit(chatstest.OpDownload)
+		assert.Equal(t, 1, f.market.Calls(chatstest.OpDownload))
+		_, counted := f.client.Limit(chatstest.OpDownload)
 		assert.False(t, counted)
 	})
 }
 
-// cdn is a server that notes what it is asked, and answers as told.
-type cdn struct {
+// fileServer is a server that notes what it is asked, and answers as told.
+type fileServer struct {
 	*httptest.Server
 
 	mu   sync.Mutex
 	seen []http.Header
 }
 
-func newCDN(t *testing.T, answer http.HandlerFunc) *cdn {
+func newFileServer(t *testing.T, answer http.HandlerFunc) *fileServer {
 	t.Helper()
-	c := &cdn{}
+	c := &fileServer{}
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		c.seen = append(c.seen, r.Header.Clone())
@@ -73,7 +73,7 @@ func newCDN(t *testing.T, answer http.HandlerFunc) *cdn {
 	return c
 }
 
-func (c *cdn) headers() []http.Header {
+func (c *fileServer) headers() []http.Header {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.seen
@@ -86,7 +86,7 @@ func redirect(to string) http.HandlerFunc {
 }
 
 // clientOf makes a client whose base URL is the server's.
-func clientOf(t *testing.T, base string, credential chats.Credential, options ...chats.Option) *chats.Client {
+func newClientAt(t *testing.T, base string, credential chats.Credential, options ...chats.Option) *chats.Client {
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -97,7 +97,7 @@ func clientOf(t *testing.T, base string, credential chats.Credential, options ..
 	return client
 }
 
-func attach(name, value string) chats.Option {
+func withAttachmentHeader(name, value string) chats.Option {
 	return chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
 		req.Header.Set(name, value)
 		return nil
@@ -105,7 +105,7 @@ func attach(name, value string) chats.Option {
 }
 
 // assertBare: nothing that was meant for somebody else.
-func assertBare(t *testing.T, header http.Header) {
+func assertPlain(t *testing.T, header http.Header) {
 	t.Helper()
 	for name := range header {
 		assert.Contains(t, []string{"User-Agent", "Accept-Encoding"}, name, "%q", header[name])
@@ -115,7 +115,7 @@ func assertBare(t *testing.T, header http.Header) {
 
 func TestDownload_SendsCredentialToBaseURLHostOnly(t *testing.T) {
 	t.Parallel()
-	base, foreign := newCDN(t, content), newCDN(t, content)
+	base, foreign := newFileServer(t, content), newFileServer(t, content)
 	for _, tt := range []struct {
 		credential    chats.Credential
 		header, value string
@@ -123,7 +123,7 @@ func TestDownload_SendsCredentialToBaseURLHostOnly(t *testing.T) {
 		{chats.APIKey("ACMA:secret:1"), "Api-Key", "ACMA:secret:1"},
 		{chats.OAuthToken("y0_secret"), "Authorization", "Bearer y0_secret"},
 	} {
-		client := clientOf(t, base.URL+"/proxy", tt.credential)
+		client := newClientAt(t, base.URL+"/proxy", tt.credential)
 		for _, url := range []string{base.URL + "/a", strings.Replace(base.URL, "http://", "HTTP://", 1) + "/a"} {
 			got, err := download(t, client, url)
 			require.NoError(t, err)
@@ -135,8 +135,8 @@ func TestDownload_SendsCredentialToBaseURLHostOnly(t *testing.T) {
 			_, err := download(t, client, url)
 			require.NoError(t, err)
 		}
-		assertBare(t, foreign.headers()[len(foreign.headers())-1])
-		assertBare(t, base.headers()[len(base.headers())-1])
+		assertPlain(t, foreign.headers()[len(foreign.headers())-1])
+		assertPlain(t, base.headers()[len(base.headers())-1])
 	}
 }
 
@@ -173,35 +173,35 @@ func TestDownload_OtherSchemePortOrHostGetsNoCredential(t *testing.T) {
 
 func TestDownload_RedirectToOtherHostDropsHeaders(t *testing.T) {
 	t.Parallel()
-	foreign := newCDN(t, content)
+	foreign := newFileServer(t, content)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		base := newCDN(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign.URL+"/elsewhere", status) })
-		client := clientOf(t, base.URL, chats.APIKey("ACMA:secret:1"), attach("X-Session", "secret-2"))
+		base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign.URL+"/elsewhere", status) })
+		client := newClientAt(t, base.URL, chats.APIKey("ACMA:secret:1"), withAttachmentHeader("X-Session", "secret-2"))
 		got, err := download(t, client, base.URL+"/a?signature=secret-3")
 		require.NoError(t, err)
 		assert.Equal(t, "content", got)
 		assert.Equal(t, "ACMA:secret:1", base.headers()[0].Get("Api-Key"))
 		assert.Equal(t, "secret-2", base.headers()[0].Get("X-Session"))
-		assertBare(t, foreign.headers()[len(foreign.headers())-1])
+		assertPlain(t, foreign.headers()[len(foreign.headers())-1])
 	}
 
-	base := newCDN(t, redirect(foreign.URL))
-	_, err := download(t, clientOf(t, base.URL, chats.OAuthToken("y0_secret"), attach("Cookie", "session=secret-2")), base.URL+"/a")
+	base := newFileServer(t, redirect(foreign.URL))
+	_, err := download(t, newClientAt(t, base.URL, chats.OAuthToken("y0_secret"), withAttachmentHeader("Cookie", "session=secret-2")), base.URL+"/a")
 	require.NoError(t, err)
 	assert.Equal(t, "Bearer y0_secret", base.headers()[0].Get("Authorization"))
-	assertBare(t, foreign.headers()[len(foreign.headers())-1])
+	assertPlain(t, foreign.headers()[len(foreign.headers())-1])
 }
 
 func TestDownload_RedirectWithinHostKeepsHeaders(t *testing.T) {
 	t.Parallel()
-	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/a" {
 			http.Redirect(w, r, "/b", http.StatusFound)
 			return
 		}
 		content(w, r)
 	})
-	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key"), attach("X-Session", "s")), base.URL+"/a?signature=1")
+	_, err := download(t, newClientAt(t, base.URL, chats.APIKey("key"), withAttachmentHeader("X-Session", "s")), base.URL+"/a?signature=1")
 	require.NoError(t, err)
 	require.Len(t, base.headers(), 2)
 	assert.Equal(t, "key", base.headers()[1].Get("Api-Key"))
@@ -212,18 +212,18 @@ func TestDownload_RedirectWithinHostKeepsHeaders(t *testing.T) {
 // A foreign host does not get the credential by sending the client home.
 func TestDownload_RedirectBackToBaseURLGetsNoCredential(t *testing.T) {
 	t.Parallel()
-	base := newCDN(t, content)
-	foreign := newCDN(t, redirect(base.URL+"/a"))
-	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key"), attach("X-Session", "s")), foreign.URL)
+	base := newFileServer(t, content)
+	foreign := newFileServer(t, redirect(base.URL+"/a"))
+	_, err := download(t, newClientAt(t, base.URL, chats.APIKey("key"), withAttachmentHeader("X-Session", "s")), foreign.URL)
 	require.NoError(t, err)
-	assertBare(t, base.headers()[0])
+	assertPlain(t, base.headers()[0])
 	assert.Equal(t, "s", foreign.headers()[0].Get("X-Session"))
 }
 
 func TestDownload_RedirectLoopIsError(t *testing.T) {
 	t.Parallel()
-	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/a", http.StatusFound) })
-	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key")), base.URL+"/a")
+	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/a", http.StatusFound) })
+	_, err := download(t, newClientAt(t, base.URL, chats.APIKey("key")), base.URL+"/a")
 	var e *chats.Error
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, "chats: download: stopped after 10 redirects", err.Error())
@@ -234,13 +234,13 @@ func TestDownload_WithAttachmentAuthAuthenticatesOtherHost(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
 	file := market.AddFile("a.jpg", []byte("content"))
-	plain := connect(t, market)
+	plain := newClient(t, market)
 	_, err := download(t, plain, file.URL)
 	require.ErrorIs(t, err, chats.ErrForbidden)
 	assert.Contains(t, err.Error(), "chats: download: 403: ")
 
 	var asked []string
-	client := connect(t, market, chats.WithAttachmentAuth(func(ctx context.Context, req *http.Request) error {
+	client := newClient(t, market, chats.WithAttachmentAuth(func(ctx context.Context, req *http.Request) error {
 		asked = append(asked, req.URL.String())
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -253,7 +253,7 @@ func TestDownload_WithAttachmentAuthAuthenticatesOtherHost(t *testing.T) {
 	assert.Equal(t, "content", got)
 	assert.Equal(t, []string{file.URL}, asked)
 
-	failing := connect(t, market, chats.WithAttachmentAuth(func(context.Context, *http.Request) error { return errDisk }))
+	failing := newClient(t, market, chats.WithAttachmentAuth(func(context.Context, *http.Request) error { return errDisk }))
 	_, err = download(t, failing, file.URL)
 	require.ErrorIs(t, err, errDisk)
 	assert.Equal(t, "chats: download: attachment auth: the disk is gone", err.Error())
@@ -264,8 +264,8 @@ func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	file := market.AddFile("a.jpg", []byte("content"))
-	client := connect(t, market)
-	for status, want := range bySentinel {
+	client := newClient(t, market)
+	for status, want := range statusSentinels {
 		market.Fail(chatstest.OpDownload, chatstest.Status(status, "<h1>No "+market.Key()+"</h1>"))
 		_, err := download(t, client, file.URL)
 		require.ErrorIs(t, err, want)
@@ -278,7 +278,7 @@ func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 		assert.Equal(t, 1, e.Attempts)
 		assert.EqualValues(t, "download", e.Operation)
 	}
-	assert.Equal(t, len(bySentinel), market.Calls(chatstest.OpDownload), "one request each")
+	assert.Equal(t, len(statusSentinels), market.Calls(chatstest.OpDownload), "one request each")
 
 	market.Fail(chatstest.OpDownload, chatstest.Refused())
 	_, err := download(t, client, file.URL)
@@ -293,7 +293,7 @@ func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 
 func TestDownload_FailingCredentialSourceSendsNothing(t *testing.T) {
 	t.Parallel()
-	client, err := chats.New(1, chats.APIKeySource(func(context.Context) (string, error) { return "", errDisk }), chats.WithHTTPClient(unreachable(t)))
+	client, err := chats.New(1, chats.APIKeySource(func(context.Context) (string, error) { return "", errDisk }), chats.WithHTTPClient(forbidRequests(t)))
 	require.NoError(t, err)
 	_, err = download(t, client, "https://api.partner.market.yandex.ru/a")
 	require.ErrorIs(t, err, errDisk)
@@ -307,7 +307,7 @@ func TestDownload_AttemptTimeoutBoundsHeadersAndContextBoundsBody(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		file := market.AddFile("a.jpg", []byte("content"))
-		client := connect(t, market)
+		client := newClient(t, market)
 		began := time.Now()
 		market.Fail(chatstest.OpDownload, chatstest.SlowHeaders(time.Hour))
 		_, err := download(t, client, file.URL)
@@ -344,9 +344,9 @@ func TestDownload_EarlyCloseReleasesEverything(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		file := market.AddFile("a.jpg", random(1<<20))
+		file := market.AddFile("a.jpg", randomBytes(1<<20))
 		market.Fail(chatstest.OpDownload, chatstest.EndlessBody(), chatstest.SlowBody(time.Hour))
-		client := connect(t, market, chats.WithMaxParallel(1))
+		client := newClient(t, market, chats.WithMaxParallel(1))
 		for range 3 {
 			body, err := client.Download(t.Context(), file)
 			require.NoError(t, err)
@@ -369,21 +369,21 @@ func TestDownload_EarlyCloseReleasesEverything(t *testing.T) {
 	require.ErrorIs(t, requested.Err(), context.Canceled)
 
 	// On a socket goleak looks for the connection.
-	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
 		for {
 			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
 				return
 			}
 		}
 	})
-	body, err = clientOf(t, base.URL, chats.APIKey("key")).Download(t.Context(), chats.File{URL: base.URL})
+	body, err = newClientAt(t, base.URL, chats.APIKey("key")).Download(t.Context(), chats.File{URL: base.URL})
 	require.NoError(t, err)
 	require.NoError(t, body.Close())
 }
 
 func TestDownload_EndlessErrorPageIsBounded(t *testing.T) {
 	t.Parallel()
-	base := newCDN(t, func(w http.ResponseWriter, _ *http.Request) {
+	base := newFileServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadGateway)
 		for {
 			if _, err := w.Write([]byte(strings.Repeat("no ", 300_000))); err != nil {
@@ -391,7 +391,7 @@ func TestDownload_EndlessErrorPageIsBounded(t *testing.T) {
 			}
 		}
 	})
-	_, err := download(t, clientOf(t, base.URL, chats.APIKey("key")), base.URL)
+	_, err := download(t, newClientAt(t, base.URL, chats.APIKey("key")), base.URL)
 	require.ErrorIs(t, err, chats.ErrServer)
 	assert.Less(t, len(err.Error()), 700)
 }
@@ -399,11 +399,11 @@ func TestDownload_EndlessErrorPageIsBounded(t *testing.T) {
 // A key that rotates is hidden as it was sent, and so is what the caller adds.
 func TestDownload_ErrorRedactsEchoedCredential(t *testing.T) {
 	t.Parallel()
-	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "denied to "+r.Header.Get("Api-Key")+" and "+r.Header.Get("Authorization"), http.StatusForbidden)
 	})
 	asked := 0
-	client := clientOf(t, base.URL, chats.APIKeySource(func(context.Context) (string, error) {
+	client := newClientAt(t, base.URL, chats.APIKeySource(func(context.Context) (string, error) {
 		asked++
 		return fmt.Sprintf("SECRET-KEY-%d", asked), nil
 	}), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
@@ -419,11 +419,11 @@ func TestDownload_ErrorRedactsEchoedCredential(t *testing.T) {
 // Short words are hidden where they are the key, and are no secrets elsewhere.
 func TestDownload_RedactsShortKeyButNoOtherShortValue(t *testing.T) {
 	t.Parallel()
-	base := newCDN(t, func(w http.ResponseWriter, r *http.Request) {
+	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, r.Header.Get("Api-Key")+" of "+r.Header.Get("X-Session"), http.StatusForbidden)
 	})
 	for session, want := range map[string]string{"12345678": "[redacted] of [redacted]", "denied!": "[redacted] of denied!"} {
-		client := clientOf(t, base.URL, chats.APIKey("k3y"), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+		client := newClientAt(t, base.URL, chats.APIKey("k3y"), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
 			req.Header.Set("X-Session", session)
 			return nil
 		}))

@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	errorStatuses = []int{400, 401, 403, 404, 405, 408, 415, 420, 423, 429, 499, 500, 502, 503, 504, 599, 301, 302, 303, 304, 307, 308, 300, 418}
-	bySentinel    = map[int]error{
+	errorStatuses   = []int{400, 401, 403, 404, 405, 408, 415, 420, 423, 429, 499, 500, 502, 503, 504, 599, 301, 302, 303, 304, 307, 308, 300, 418}
+	statusSentinels = map[int]error{
 		401: chats.ErrUnauthorized, 403: chats.ErrForbidden, 404: chats.ErrNotFound, 420: chats.ErrRateLimited, 429: chats.ErrRateLimited,
 		500: chats.ErrServer, 502: chats.ErrServer, 503: chats.ErrServer, 504: chats.ErrServer, 599: chats.ErrServer,
 	}
@@ -86,13 +86,13 @@ func TestErrors_StatusDecidesAndBodyExplains(t *testing.T) {
 	for _, status := range errorStatuses {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t, once)
-			for _, body := range errorBodies(s.market.Key()) {
+			f := newFixture(t, noRetry)
+			for _, body := range errorBodies(f.market.Key()) {
 				if len(body.body) > 100_000 && status != 400 && status != 503 {
 					continue // the same for all of them, and it takes its time
 				}
-				s.market.Fail(chats.OpGetChat, chatstest.Status(status, body.body))
-				err := s.call(t.Context(), chats.OpGetChat)
+				f.market.Fail(chats.OpGetChat, chatstest.Status(status, body.body))
+				err := f.call(t.Context(), chats.OpGetChat)
 				var e *chats.Error
 				require.ErrorAs(t, err, &e, body.name)
 				assert.Equal(t, status, e.StatusCode, body.name)
@@ -100,9 +100,9 @@ func TestErrors_StatusDecidesAndBodyExplains(t *testing.T) {
 				assert.Equal(t, 1, e.Attempts)
 				assert.Equal(t, body.want, e.Details, body.name)
 				assert.Regexp(t, "^00-[0-9a-f]{32}-[0-9a-f]{16}-01$", e.TraceParent, body.name)
-				assert.Equal(t, bySentinel[status] == chats.ErrRateLimited, e.Limit != nil)
+				assert.Equal(t, statusSentinels[status] == chats.ErrRateLimited, e.Limit != nil)
 				for _, sentinel := range sentinels {
-					assert.Equal(t, bySentinel[status] == sentinel, errors.Is(err, sentinel), "%s: %v", body.name, sentinel)
+					assert.Equal(t, statusSentinels[status] == sentinel, errors.Is(err, sentinel), "%s: %v", body.name, sentinel)
 				}
 				assertReadable(t, err, fmt.Sprintf("chats: getChat: %d: ", status), body.want)
 			}
@@ -148,9 +148,9 @@ func TestErrors_TextSaysWhatToDo(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t, once)
-			s.market.Fail(tt.op, chatstest.Status(tt.status, tt.body))
-			assert.EqualError(t, s.call(t.Context(), tt.op), tt.want)
+			f := newFixture(t, noRetry)
+			f.market.Fail(tt.op, chatstest.Status(tt.status, tt.body))
+			assert.EqualError(t, f.call(t.Context(), tt.op), tt.want)
 		})
 	}
 }
@@ -177,7 +177,7 @@ func TestErrors_2xxOutsideContractIsError(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			for _, op := range chats.Operations() {
-				s, err := answered(t, op, tt.body)
+				f, err := callWithBody(t, op, tt.body)
 				var e *chats.Error
 				require.ErrorAs(t, err, &e, op)
 				assert.Equal(t, http.StatusOK, e.StatusCode)
@@ -187,7 +187,7 @@ func TestErrors_2xxOutsideContractIsError(t *testing.T) {
 				assert.Equal(t, tt.details == nil && isSend(op), errors.Is(err, chats.ErrOutcomeUnknown), op)
 				assert.Contains(t, err.Error(), tt.want)
 				assertReadable(t, err, "chats: "+string(op)+": 200: ", tt.details)
-				assert.Equal(t, 1, s.market.Calls(op))
+				assert.Equal(t, 1, f.market.Calls(op))
 			}
 		})
 	}
@@ -204,7 +204,7 @@ func TestErrors_QuoteOfInvalidBodyIsBoundedAndRedacted(t *testing.T) {
 		`{"status":"OK","result":{"chatId":1,"createdAt":"` + key + `"}}`,
 		`{"status":"OK","result":{"chatId":1,"createdAt":"\n\u001b[2J"}}`,
 	} {
-		_, err := answered(t, chats.OpGetChat, body)
+		_, err := callWithBody(t, chats.OpGetChat, body)
 		require.ErrorIs(t, err, chats.ErrProtocol)
 		assertReadable(t, err, "chats: getChat: 200: ", nil)
 		assert.LessOrEqual(t, utf8.RuneCountInString(err.Error()), 700)
@@ -218,9 +218,9 @@ func TestResponse_TooLargeIsError(t *testing.T) {
 		const head, tail = `{"status":"OK","result":{"chatId":1,"padding":"`, `"}}`
 		return head + strings.Repeat(" ", n-len(head)-len(tail)) + tail
 	}
-	_, err := answered(t, chats.OpGetChat, body(8<<20))
+	_, err := callWithBody(t, chats.OpGetChat, body(8<<20))
 	require.NoError(t, err, "as large as allowed")
-	_, err = answered(t, chats.OpGetChat, body(8<<20+1))
+	_, err = callWithBody(t, chats.OpGetChat, body(8<<20+1))
 	require.ErrorIs(t, err, chats.ErrProtocol)
 	assert.Contains(t, err.Error(), "larger than 8 MiB")
 }
@@ -229,7 +229,7 @@ func TestResponse_EndlessBodyIsReadUpToLimit(t *testing.T) {
 	t.Parallel()
 	read := 0
 	market := chatstest.NewMarket()
-	client := market.Client(once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+	client := market.Client(noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 		resp := respond(req, http.StatusOK, "")
 		resp.ContentLength = -1
 		resp.Body = io.NopCloser(readerFunc(func(p []byte) (int, error) {
@@ -247,7 +247,7 @@ func TestErrors_WrapTheirCause(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the wire is broken")
 	market := chatstest.NewMarket()
-	client := market.Client(once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+	client := market.Client(noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("round trip: %w", broken)
 	})}))
 	_, err := client.Chat(t.Context(), 1)
@@ -266,7 +266,7 @@ func TestErrors_WrapTheirCause(t *testing.T) {
 func TestErrors_TraceParentIsSanitized(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := market.Client(once, chats.WithHTTPClient(&http.Client{Transport: rewritten{market.Transport(), func(h http.Header) {
+	client := market.Client(noRetry, chats.WithHTTPClient(&http.Client{Transport: headerRewriter{market.Transport(), func(h http.Header) {
 		h.Set("Traceparent", "a\x1b\n"+market.Key()+strings.Repeat("b", 9999))
 	}}}))
 	_, err := client.Chat(t.Context(), 1)
@@ -279,14 +279,14 @@ func TestErrors_TraceParentIsSanitized(t *testing.T) {
 func TestErrors_DeclaredErrorWithUnreadableResult(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
-		_, err := answered(t, op, `{"status":"ERROR","errors":[{"code":"X","message":"why"}],"result":"none"}`)
+		_, err := callWithBody(t, op, `{"status":"ERROR","errors":[{"code":"X","message":"why"}],"result":"none"}`)
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)
 		assert.Equal(t, []chats.Detail{{Code: "X", Message: "why"}}, e.Details)
 		require.NotErrorIs(t, err, chats.ErrProtocol)
 		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
 	}
-	_, err := answered(t, chats.OpGetChats, `{"status":"OK","result":{"chats":{}}}`)
+	_, err := callWithBody(t, chats.OpGetChats, `{"status":"OK","result":{"chats":{}}}`)
 	require.ErrorIs(t, err, chats.ErrProtocol)
 	require.ErrorContains(t, err, "result.chats is a object")
 	assert.NotContains(t, err.Error(), "Go ")

@@ -20,56 +20,56 @@ import (
 )
 
 // shop is a Market with one chat, a client of it, and a call for every operation.
-type shop struct {
+type fixture struct {
 	market *chatstest.Market
 	client *chats.Client
 	chat   chats.ChatID
 	first  chats.MessageID
 }
 
-func newShop(tb testing.TB, options ...chats.Option) *shop {
+func newFixture(tb testing.TB, options ...chats.Option) *fixture {
 	tb.Helper()
-	return shopOn(tb, chatstest.NewMarket(), options...)
+	return newFixtureOn(tb, chatstest.NewMarket(), options...)
 }
 
-func shopOn(tb testing.TB, market *chatstest.Market, options ...chats.Option) *shop {
+func newFixtureOn(tb testing.TB, market *chatstest.Market, options ...chats.Option) *fixture {
 	tb.Helper()
 	transport := &http.Client{Transport: contract.Transport(tb, market.Transport())}
-	s := &shop{market: market, client: market.Client(append([]chats.Option{chats.WithHTTPClient(transport)}, options...)...)}
-	s.chat = market.AddChat(chats.Chat{Subject: chats.AboutOrder(100)})
-	s.first = market.CustomerSays(s.chat, "Когда приедет заказ?")
-	return s
+	f := &fixture{market: market, client: market.Client(append([]chats.Option{chats.WithHTTPClient(transport)}, options...)...)}
+	f.chat = market.AddChat(chats.Chat{Subject: chats.AboutOrder(100)})
+	f.first = market.CustomerSays(f.chat, "Когда приедет заказ?")
+	return f
 }
 
 // call makes the operation's plainest call.
-func (s *shop) call(ctx context.Context, op chats.Operation) error {
+func (f *fixture) call(ctx context.Context, op chats.Operation) error {
 	switch op {
 	case chats.OpGetChats:
-		_, err := s.client.ChatsPage(ctx, chats.Filter{}, chats.PageRequest{})
+		_, err := f.client.ChatsPage(ctx, chats.Filter{}, chats.PageRequest{})
 		return err
 	case chats.OpGetChat:
-		_, err := s.client.Chat(ctx, s.chat)
+		_, err := f.client.Chat(ctx, f.chat)
 		return err
 	case chats.OpGetChatHistory:
-		_, err := s.client.HistoryPage(ctx, s.chat, 0, chats.PageRequest{})
+		_, err := f.client.HistoryPage(ctx, f.chat, 0, chats.PageRequest{})
 		return err
 	case chats.OpGetChatMessage:
-		_, err := s.client.Message(ctx, s.chat, s.first)
+		_, err := f.client.Message(ctx, f.chat, f.first)
 		return err
 	case chats.OpCreateChat:
-		_, err := s.client.OpenChat(ctx, chats.AboutOrder(100))
+		_, err := f.client.OpenChat(ctx, chats.AboutOrder(100))
 		return err
 	case chats.OpSendMessageToChat:
-		return s.client.SendText(ctx, s.chat, "Завтра")
+		return f.client.SendText(ctx, f.chat, "Завтра")
 	case chats.OpSendFileToChat:
-		return s.client.SendFile(ctx, s.chat, "photo.jpg", strings.NewReader("not really a photo"))
+		return f.client.SendFile(ctx, f.chat, "photo.jpg", strings.NewReader("not really a photo"))
 	}
 	return fmt.Errorf("no call for %s", op)
 }
 
 // posted is how many messages the shop has in the chat.
-func (s *shop) posted() (n int) {
-	for _, m := range s.market.Messages(s.chat) {
+func (f *fixture) posted() (n int) {
+	for _, m := range f.market.Messages(f.chat) {
 		if m.Sender == chats.SenderPartner {
 			n++
 		}
@@ -83,7 +83,7 @@ func isSend(op chats.Operation) bool {
 
 // result is what a call makes of a fault: how many requests, what the caller gets
 // (nothing for success) and, of a send, how many messages stand in the chat.
-type result struct {
+type outcome struct {
 	requests int
 	errs     []error
 	posted   int
@@ -112,8 +112,8 @@ const envelope = `{"status":"ERROR","errors":[{"code":"SOME","message":"some rea
 func faultTable() []struct {
 	name   string
 	faults []chatstest.Fault
-	read   result
-	send   result
+	read   outcome
+	send   outcome
 } {
 	failed := []error{chats.ErrServer}
 	unknown := []error{chats.ErrOutcomeUnknown}
@@ -125,45 +125,45 @@ func faultTable() []struct {
 	return []struct {
 		name   string
 		faults []chatstest.Fault
-		read   result
-		send   result
+		read   outcome
+		send   outcome
 	}{
-		{"none", nil, result{1, nil, 0}, result{1, nil, 1}},
-		{"refused", one(chatstest.Refused()), result{2, nil, 0}, result{2, nil, 1}},
-		{"refused for good", times(9, chatstest.Refused()), result{attempts, []error{errNoStatus}, 0}, result{attempts, []error{errNoStatus}, 0}},
-		{"dropped before", one(chatstest.DropBefore()), result{2, nil, 0}, result{1, unknown, 0}},
-		{"dropped before, for good", times(9, chatstest.DropBefore()), result{attempts, []error{errNoStatus}, 0}, result{1, unknown, 0}},
-		{"dropped after", one(chatstest.DropAfter()), result{2, nil, 0}, result{1, unknown, 1}},
-		{"processed late", one(chatstest.ProcessLate(time.Second)), result{2, nil, 0}, result{1, unknown, 1}},
-		{"500 before", one(chatstest.Status(500, envelope)), result{2, nil, 0}, result{1, unknown5xx, 0}},
-		{"500 after", one(chatstest.StatusAfter(500, envelope)), result{2, nil, 0}, result{1, unknown5xx, 1}},
-		{"500 for good", times(9, chatstest.Status(500, envelope)), result{attempts, failed, 0}, result{1, unknown5xx, 0}},
-		{"502 in HTML", one(chatstest.HTML(502)), result{2, nil, 0}, result{1, unknown5xx, 0}},
-		{"503 for good", times(9, chatstest.HTML(503)), result{attempts, failed, 0}, result{1, unknown5xx, 0}},
-		{"404 in HTML", one(chatstest.HTML(404)), result{1, []error{chats.ErrNotFound}, 0}, result{1, []error{chats.ErrNotFound}, 0}},
-		{"400", one(chatstest.Status(400, envelope)), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 0}},
-		{"401", one(chatstest.Status(401, envelope)), result{1, []error{chats.ErrUnauthorized}, 0}, result{1, []error{chats.ErrUnauthorized}, 0}},
-		{"403", one(chatstest.Status(403, envelope)), result{1, []error{chats.ErrForbidden}, 0}, result{1, []error{chats.ErrForbidden}, 0}},
-		{"423", one(chatstest.Status(423, envelope)), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 0}},
-		{"408", one(chatstest.Status(408, "")), result{1, []error{errStatus}, 0}, result{1, unknown, 0}},
-		{"499", one(chatstest.StatusAfter(499, "")), result{1, []error{errStatus}, 0}, result{1, unknown, 1}},
-		{"302", one(chatstest.Status(302, "")), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 0}},
-		{"429", one(chatstest.Status(429, "")), result{2, nil, 0}, result{2, nil, 1}},
-		{"420 without a text", one(chatstest.Status(420, "")), result{2, nil, 0}, result{2, nil, 1}},
-		{"420 parallel", one(chatstest.RateLimitedParallel()), result{2, nil, 0}, result{2, nil, 1}},
-		{"420 parallel for good", times(9, chatstest.RateLimitedParallel()), result{attempts, limited, 0}, result{attempts, limited, 0}},
-		{"420, the hour ends soon", one(chatstest.RateLimitedHourly(time.Now().Add(soon))), result{2, nil, 0}, result{2, nil, 1}},
-		{"420, the hour ends late", one(chatstest.RateLimitedHourly(time.Now().Add(late))), result{1, limited, 0}, result{1, limited, 0}},
-		{"slow, within the attempt's time", one(chatstest.Delay(20 * time.Second)), result{1, nil, 0}, result{1, nil, 1}},
-		{"slow header", one(chatstest.SlowHeaders(time.Minute)), result{2, nil, 0}, result{1, unknown, 1}},
-		{"slow body", one(chatstest.SlowBody(time.Minute)), result{2, nil, 0}, result{1, brokenSend, 1}},
-		{"cut off", one(chatstest.Truncate(10)), result{2, nil, 0}, result{1, brokenSend, 1}},
-		{"cut off for good", times(9, chatstest.Truncate(10)), result{attempts, broken, 0}, result{1, brokenSend, 1}},
-		{"endless body", one(chatstest.EndlessBody()), result{1, broken, 0}, result{1, brokenSend, 1}},
-		{"200 in HTML", one(chatstest.Malformed("<html>hello</html>")), result{1, broken, 0}, result{1, brokenSend, 1}},
-		{"200, empty", one(chatstest.Malformed("")), result{1, broken, 0}, result{1, brokenSend, 1}},
-		{"200, ERROR with a reason", one(chatstest.Malformed(envelope)), result{1, []error{errStatus}, 0}, result{1, []error{errStatus}, 1}},
-		{"200, ERROR without one", one(chatstest.Malformed(`{"status":"ERROR"}`)), result{1, broken, 0}, result{1, brokenSend, 1}},
+		{"none", nil, outcome{1, nil, 0}, outcome{1, nil, 1}},
+		{"refused", one(chatstest.Refused()), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"refused for good", times(9, chatstest.Refused()), outcome{attempts, []error{errNoStatus}, 0}, outcome{attempts, []error{errNoStatus}, 0}},
+		{"dropped before", one(chatstest.DropBefore()), outcome{2, nil, 0}, outcome{1, unknown, 0}},
+		{"dropped before, for good", times(9, chatstest.DropBefore()), outcome{attempts, []error{errNoStatus}, 0}, outcome{1, unknown, 0}},
+		{"dropped after", one(chatstest.DropAfter()), outcome{2, nil, 0}, outcome{1, unknown, 1}},
+		{"processed late", one(chatstest.ProcessLate(time.Second)), outcome{2, nil, 0}, outcome{1, unknown, 1}},
+		{"500 before", one(chatstest.Status(500, envelope)), outcome{2, nil, 0}, outcome{1, unknown5xx, 0}},
+		{"500 after", one(chatstest.StatusAfter(500, envelope)), outcome{2, nil, 0}, outcome{1, unknown5xx, 1}},
+		{"500 for good", times(9, chatstest.Status(500, envelope)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
+		{"502 in HTML", one(chatstest.HTML(502)), outcome{2, nil, 0}, outcome{1, unknown5xx, 0}},
+		{"503 for good", times(9, chatstest.HTML(503)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
+		{"404 in HTML", one(chatstest.HTML(404)), outcome{1, []error{chats.ErrNotFound}, 0}, outcome{1, []error{chats.ErrNotFound}, 0}},
+		{"400", one(chatstest.Status(400, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
+		{"401", one(chatstest.Status(401, envelope)), outcome{1, []error{chats.ErrUnauthorized}, 0}, outcome{1, []error{chats.ErrUnauthorized}, 0}},
+		{"403", one(chatstest.Status(403, envelope)), outcome{1, []error{chats.ErrForbidden}, 0}, outcome{1, []error{chats.ErrForbidden}, 0}},
+		{"423", one(chatstest.Status(423, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
+		{"408", one(chatstest.Status(408, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 0}},
+		{"499", one(chatstest.StatusAfter(499, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 1}},
+		{"302", one(chatstest.Status(302, "")), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
+		{"429", one(chatstest.Status(429, "")), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"420 without a text", one(chatstest.Status(420, "")), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"420 parallel", one(chatstest.RateLimitedParallel()), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"420 parallel for good", times(9, chatstest.RateLimitedParallel()), outcome{attempts, limited, 0}, outcome{attempts, limited, 0}},
+		{"420, the hour ends soon", one(chatstest.RateLimitedHourly(time.Now().Add(soon))), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"420, the hour ends late", one(chatstest.RateLimitedHourly(time.Now().Add(late))), outcome{1, limited, 0}, outcome{1, limited, 0}},
+		{"slow, within the attempt's time", one(chatstest.Delay(20 * time.Second)), outcome{1, nil, 0}, outcome{1, nil, 1}},
+		{"slow header", one(chatstest.SlowHeaders(time.Minute)), outcome{2, nil, 0}, outcome{1, unknown, 1}},
+		{"slow body", one(chatstest.SlowBody(time.Minute)), outcome{2, nil, 0}, outcome{1, brokenSend, 1}},
+		{"cut off", one(chatstest.Truncate(10)), outcome{2, nil, 0}, outcome{1, brokenSend, 1}},
+		{"cut off for good", times(9, chatstest.Truncate(10)), outcome{attempts, broken, 0}, outcome{1, brokenSend, 1}},
+		{"endless body", one(chatstest.EndlessBody()), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
+		{"200 in HTML", one(chatstest.Malformed("<html>hello</html>")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
+		{"200, empty", one(chatstest.Malformed("")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
+		{"200, ERROR with a reason", one(chatstest.Malformed(envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 1}},
+		{"200, ERROR without one", one(chatstest.Malformed(`{"status":"ERROR"}`)), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
 	}
 }
 
@@ -182,18 +182,18 @@ func TestRetry_EveryFaultOfEveryOperation(t *testing.T) {
 			for i := range faultCount {
 				synctest.Test(t, func(t *testing.T) {
 					row := faultTable()[i] // made here, for the times in it are the bubble's
-					s := newShop(t, chats.WithRetry(policy))
-					s.market.Fail(op, row.faults...)
-					err := s.call(t.Context(), op)
+					f := newFixture(t, chats.WithRetry(policy))
+					f.market.Fail(op, row.faults...)
+					err := f.call(t.Context(), op)
 
 					want := row.read
 					if isSend(op) {
 						want = row.send
 					}
-					assert.Equal(t, want.requests, s.market.Calls(op), "requests after: %s", row.name)
-					assertIs(t, row.name, err, want)
-					time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time: for what is processed late
-					assert.Equal(t, want.posted, s.posted(), "messages posted after: %s", row.name)
+					assert.Equal(t, want.requests, f.market.Calls(op), "requests after: %s", row.name)
+					assertOutcome(t, row.name, err, want)
+					time.Sleep(time.Minute) // until late requests are processed
+					assert.Equal(t, want.posted, f.posted(), "messages posted after: %s", row.name)
 				})
 			}
 		})
@@ -203,7 +203,7 @@ func TestRetry_EveryFaultOfEveryOperation(t *testing.T) {
 var faultCount = len(faultTable())
 
 // assertIs: exactly the wanted sentinels, and an *Error that tells its story.
-func assertIs(t *testing.T, name string, err error, want result) {
+func assertOutcome(t *testing.T, name string, err error, want outcome) {
 	t.Helper()
 	if want.errs == nil {
 		assert.NoError(t, err, name)
@@ -239,18 +239,18 @@ func assertIs(t *testing.T, name string, err error, want result) {
 
 func TestSendFile_ReaderWithOnlyLenIsSentOnce(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
 	// A reader that tells its length and nothing else.
 	content := struct {
 		io.Reader
 		lengther
 	}{strings.NewReader("content"), 7}
-	s.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
-	err := s.client.SendFile(t.Context(), s.chat, "a.txt", content)
+	f.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
+	err := f.client.SendFile(t.Context(), f.chat, "a.txt", content)
 	require.ErrorIs(t, err, chats.ErrRateLimited)
 	assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
-	assert.Equal(t, 1, s.market.Calls(chats.OpSendFileToChat))
-	assert.Zero(t, s.posted())
+	assert.Equal(t, 1, f.market.Calls(chats.OpSendFileToChat))
+	assert.Zero(t, f.posted())
 }
 
 type lengther int

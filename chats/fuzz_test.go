@@ -12,15 +12,15 @@ import (
 )
 
 // answering is a client of which every request is answered so.
-func answering(t *testing.T, status int, body string) *shop {
+func fixtureResponding(t *testing.T, status int, body string) *fixture {
 	t.Helper()
-	client, err := chats.New(1, chats.APIKey(aSecret), once, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+	client, err := chats.New(1, chats.APIKey(testSecret), noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 		return respond(req, status, body), nil
 	})}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shop{client: client, chat: 1, first: 1}
+	return &fixture{client: client, chat: 1, first: 1}
 }
 
 // checkError: whatever the body was, the error is one that a program can tell and a
@@ -48,7 +48,7 @@ func checkError(t *testing.T, op chats.Operation, status int, err error) {
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%s: not readable: %q", op, text)
 		}
-		if strings.Contains(text, aSecret[5:15]) {
+		if strings.Contains(text, testSecret[5:15]) {
 			t.Errorf("%s: it shows the key: %q", op, text)
 		}
 	}
@@ -71,9 +71,9 @@ func FuzzDecode(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		s := answering(t, http.StatusOK, strings.ReplaceAll(body, "KEY", aSecret))
+		f := fixtureResponding(t, http.StatusOK, strings.ReplaceAll(body, "KEY", testSecret))
 		for _, op := range chats.Operations() {
-			if err := s.call(t.Context(), op); err != nil {
+			if err := f.call(t.Context(), op); err != nil {
 				checkError(t, op, http.StatusOK, err)
 				var e *chats.Error
 				if errors.As(err, &e) && errors.Is(err, chats.ErrProtocol) == (len(e.Details) > 0) {
@@ -84,14 +84,14 @@ func FuzzDecode(f *testing.F) {
 				}
 			}
 		}
-		checkItems(t, s)
+		checkItems(t, f)
 	})
 }
 
 // checkItems: what has no id is never handed over.
-func checkItems(t *testing.T, s *shop) {
+func checkItems(t *testing.T, f *fixture) {
 	t.Helper()
-	if page, err := s.client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err == nil {
+	if page, err := f.client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err == nil {
 		for _, c := range page.Items {
 			if c.ID < 1 {
 				t.Errorf("%+v", c)
@@ -100,7 +100,7 @@ func checkItems(t *testing.T, s *shop) {
 	}
 	var last chats.MessageID
 	n := 0
-	for m, err := range s.client.History(t.Context(), 1, 0) {
+	for m, err := range f.client.History(t.Context(), 1, 0) {
 		if err != nil {
 			break
 		}
@@ -123,9 +123,9 @@ func FuzzErrorBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status uint16, body string) {
 		code := 300 + int(status)%300
-		s := answering(t, code, strings.ReplaceAll(body, "KEY", aSecret))
+		f := fixtureResponding(t, code, strings.ReplaceAll(body, "KEY", testSecret))
 		for _, op := range chats.Operations() {
-			err := s.call(t.Context(), op)
+			err := f.call(t.Context(), op)
 			checkError(t, op, code, err)
 			unknown := isSend(op) && (code >= 500 || code == 408 || code == 499)
 			if errors.Is(err, chats.ErrOutcomeUnknown) != unknown {

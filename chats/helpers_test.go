@@ -19,19 +19,19 @@ import (
 )
 
 // connect makes a client of the Market whose every exchange is held to the contract.
-func connect(tb testing.TB, market *chatstest.Market, options ...chats.Option) *chats.Client {
+func newClient(tb testing.TB, market *chatstest.Market, options ...chats.Option) *chats.Client {
 	tb.Helper()
-	return market.Client(append([]chats.Option{through(tb, market.Transport())}, options...)...)
+	return market.Client(append([]chats.Option{withContract(tb, market.Transport())}, options...)...)
 }
 
 // through puts a transport, held to the contract, under a client.
-func through(tb testing.TB, transport http.RoundTripper) chats.Option {
+func withContract(tb testing.TB, transport http.RoundTripper) chats.Option {
 	tb.Helper()
 	return chats.WithHTTPClient(&http.Client{Transport: contract.Transport(tb, transport)})
 }
 
 // once is the policy of tests that want one request and no more.
-var once = chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1})
+var noRetry = chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1})
 
 // roundTrip is a transport made of a function.
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -47,8 +47,8 @@ func respond(req *http.Request, status int, body string) *http.Response {
 	}
 }
 
-// wireLog keeps what a client sent: its requests, with their bodies.
-type wireLog struct {
+// requestLog keeps what a client sent: its requests, with their bodies.
+type requestLog struct {
 	next http.RoundTripper
 
 	mu       sync.Mutex
@@ -56,7 +56,7 @@ type wireLog struct {
 	bodies   []string
 }
 
-func (l *wireLog) RoundTrip(req *http.Request) (*http.Response, error) {
+func (l *requestLog) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := ""
 	if req.Body != nil {
 		read, err := io.ReadAll(req.Body)
@@ -72,7 +72,7 @@ func (l *wireLog) RoundTrip(req *http.Request) (*http.Response, error) {
 	return l.next.RoundTrip(req)
 }
 
-func (l *wireLog) last(tb testing.TB) (*http.Request, string) {
+func (l *requestLog) last(tb testing.TB) (*http.Request, string) {
 	tb.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,7 +80,7 @@ func (l *wireLog) last(tb testing.TB) (*http.Request, string) {
 	return l.requests[len(l.requests)-1], l.bodies[len(l.bodies)-1]
 }
 
-func (l *wireLog) count() int {
+func (l *requestLog) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.requests)
@@ -88,7 +88,7 @@ func (l *wireLog) count() int {
 
 // read ranges over a sequence and gives its items, and its error, which must be the
 // last that is yielded.
-func read[T any](tb testing.TB, sequence iter.Seq2[T, error]) (items []T, failed error) {
+func collect[T any](tb testing.TB, sequence iter.Seq2[T, error]) (items []T, failed error) {
 	tb.Helper()
 	for item, err := range sequence {
 		require.NoError(tb, failed, "something is yielded after an error")
@@ -100,9 +100,9 @@ func read[T any](tb testing.TB, sequence iter.Seq2[T, error]) (items []T, failed
 }
 
 // readAll ranges over a sequence that must not fail.
-func readAll[T any](tb testing.TB, sequence iter.Seq2[T, error]) []T {
+func mustCollect[T any](tb testing.TB, sequence iter.Seq2[T, error]) []T {
 	tb.Helper()
-	items, err := read(tb, sequence)
+	items, err := collect(tb, sequence)
 	require.NoError(tb, err)
 	return items
 }
@@ -124,7 +124,7 @@ func chatIDs(list []chats.Chat) []chats.ChatID {
 }
 
 // talk lets a buyer write n messages into a new chat.
-func talk(market *chatstest.Market, n int) chats.ChatID {
+func addChatWithMessages(market *chatstest.Market, n int) chats.ChatID {
 	chat := market.AddChat(chats.Chat{})
 	for i := range n {
 		market.CustomerSays(chat, fmt.Sprintf("Вопрос %d", i))
@@ -165,7 +165,7 @@ func ok(result any) string {
 }
 
 // unreachable is a client that nothing may be sent with.
-func unreachable(tb testing.TB) *http.Client {
+func forbidRequests(tb testing.TB) *http.Client {
 	tb.Helper()
 	return &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 		tb.Errorf("a request was sent: %s %s", req.Method, req.URL)

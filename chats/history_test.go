@@ -18,16 +18,16 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// way is one of the ways in which Market may send a history.
-type way struct {
+// way is one of the variants in which Market may send a history.
+type variant struct {
 	name    string
 	options []chatstest.Option
 }
 
 // everyWay is every order, with since inclusive and not, with items that come again
 // and with pages that are empty.
-func everyWay() []way {
-	ways := []way{
+func historyVariants() []variant {
+	variants := []variant{
 		{"oldest first", []chatstest.Option{chatstest.WithOrder(chatstest.OldestFirst)}},
 		{"newest first", []chatstest.Option{chatstest.WithOrder(chatstest.NewestFirst)}},
 		{"newest page first", []chatstest.Option{chatstest.WithOrder(chatstest.NewestPageFirst)}},
@@ -40,11 +40,11 @@ func everyWay() []way {
 		{"duplicates", chatstest.WithDuplicates()},
 		{"empty pages", chatstest.WithEmptyPages()},
 	} {
-		for _, w := range ways {
-			ways = append(ways, way{w.name + ", " + also.name, append(slices.Clone(w.options), also.option)})
+		for _, v := range variants {
+			variants = append(variants, variant{v.name + ", " + also.name, append(slices.Clone(v.options), also.option)})
 		}
 	}
-	return ways
+	return variants
 }
 
 // idsAbove is the model: what a history above since is.
@@ -60,13 +60,13 @@ func idsAbove(market *chatstest.Market, chat chats.ChatID, since chats.MessageID
 
 func TestHistory_IsAscendingAndCompleteInEveryOrder(t *testing.T) {
 	t.Parallel()
-	for _, w := range everyWay() {
-		t.Run(w.name, func(t *testing.T) {
+	for _, v := range historyVariants() {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			market := chatstest.NewMarket(w.options...)
-			client := connect(t, market)
+			market := chatstest.NewMarket(v.options...)
+			client := newClient(t, market)
 			for _, length := range []int{0, 1, 100, 201} {
-				chat := talk(market, length)
+				chat := addChatWithMessages(market, length)
 				all := market.Messages(chat)
 				sinces := []chats.MessageID{0}
 				if length > 0 {
@@ -74,7 +74,7 @@ func TestHistory_IsAscendingAndCompleteInEveryOrder(t *testing.T) {
 					sinces = append(sinces, all[0].ID, all[length/2].ID, last, last+1)
 				}
 				for _, since := range sinces {
-					got := readAll(t, client.History(t.Context(), chat, since))
+					got := mustCollect(t, client.History(t.Context(), chat, since))
 					assert.Equal(t, idsAbove(market, chat, since), messageIDs(got), "%d messages, since %d", length, since)
 				}
 			}
@@ -84,12 +84,12 @@ func TestHistory_IsAscendingAndCompleteInEveryOrder(t *testing.T) {
 
 func TestHistory_ResumesAfterAnyPrefix(t *testing.T) {
 	t.Parallel()
-	for _, w := range everyWay() {
-		t.Run(w.name, func(t *testing.T) {
+	for _, v := range historyVariants() {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			market := chatstest.NewMarket(w.options...)
-			client := connect(t, market)
-			chat := talk(market, 205)
+			market := chatstest.NewMarket(v.options...)
+			client := newClient(t, market)
+			chat := addChatWithMessages(market, 205)
 			whole := idsAbove(market, chat, 0)
 			for _, k := range []int{1, 100, 201} {
 				var got []chats.MessageID
@@ -100,7 +100,7 @@ func TestHistory_ResumesAfterAnyPrefix(t *testing.T) {
 						break
 					}
 				}
-				rest := readAll(t, client.History(t.Context(), chat, got[k-1]))
+				rest := mustCollect(t, client.History(t.Context(), chat, got[k-1]))
 				assert.Equal(t, whole, append(got, messageIDs(rest)...), "stopped after %d", k)
 			}
 		})
@@ -111,12 +111,12 @@ func TestHistory_ResumesAfterAnyPrefix(t *testing.T) {
 // next reading has the rest.
 func TestHistory_LosesNothingWhileMessagesArrive(t *testing.T) {
 	t.Parallel()
-	for _, w := range everyWay() {
-		t.Run(w.name, func(t *testing.T) {
+	for _, v := range historyVariants() {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			market := chatstest.NewMarket(w.options...)
-			client := connect(t, market)
-			chat := talk(market, 205)
+			market := chatstest.NewMarket(v.options...)
+			client := newClient(t, market)
+			chat := addChatWithMessages(market, 205)
 			before := idsAbove(market, chat, 0)
 			market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault {
 				for range n {
@@ -124,7 +124,7 @@ func TestHistory_LosesNothingWhileMessagesArrive(t *testing.T) {
 				}
 				return chatstest.OK()
 			})
-			got := messageIDs(readAll(t, client.History(t.Context(), chat, 0)))
+			got := messageIDs(mustCollect(t, client.History(t.Context(), chat, 0)))
 			market.FailFunc(nil)
 
 			after := idsAbove(market, chat, 0)
@@ -132,7 +132,7 @@ func TestHistory_LosesNothingWhileMessagesArrive(t *testing.T) {
 			require.GreaterOrEqual(t, len(got), len(before))
 			require.LessOrEqual(t, len(got), len(after))
 			assert.Equal(t, after[:len(got)], got, "a gap would never be filled")
-			rest := messageIDs(readAll(t, client.History(t.Context(), chat, got[len(got)-1])))
+			rest := messageIDs(mustCollect(t, client.History(t.Context(), chat, got[len(got)-1])))
 			assert.Equal(t, after, append(got, rest...))
 		})
 	}
@@ -145,10 +145,10 @@ func TestHistory_RandomConversations(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 0))
-			w := everyWay()[r.IntN(len(everyWay()))]
-			market := chatstest.NewMarket(w.options...)
-			client := connect(t, market)
-			chat := talk(market, r.IntN(250))
+			v := historyVariants()[r.IntN(len(historyVariants()))]
+			market := chatstest.NewMarket(v.options...)
+			client := newClient(t, market)
+			chat := addChatWithMessages(market, r.IntN(250))
 			var got []chats.MessageID
 			var last chats.MessageID
 			for range 4 {
@@ -164,8 +164,8 @@ func TestHistory_RandomConversations(t *testing.T) {
 					}
 				}
 			}
-			got = append(got, messageIDs(readAll(t, client.History(t.Context(), chat, last)))...)
-			assert.Equal(t, idsAbove(market, chat, 0), append([]chats.MessageID{}, got...), w.name)
+			got = append(got, messageIDs(mustCollect(t, client.History(t.Context(), chat, last)))...)
+			assert.Equal(t, idsAbove(market, chat, 0), append([]chats.MessageID{}, got...), v.name)
 		})
 	}
 }
@@ -173,27 +173,27 @@ func TestHistory_RandomConversations(t *testing.T) {
 func TestChatsAndHistory_CanBeRangedOverAgain(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
-	chat := talk(market, 120)
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 120)
 	history := client.History(t.Context(), chat, 0)
 	list := client.Chats(t.Context(), chats.Filter{})
 	assert.Zero(t, market.Calls(chats.OpGetChatHistory), "nothing is asked before it is ranged over")
 	assert.Zero(t, market.Calls(chats.OpGetChats))
 
-	assert.Len(t, readAll(t, history), 120)
-	assert.Len(t, readAll(t, list), 1)
+	assert.Len(t, mustCollect(t, history), 120)
+	assert.Len(t, mustCollect(t, list), 1)
 	market.CustomerSays(chat, "Вы тут?")
 	market.AddChat(chats.Chat{})
-	assert.Len(t, readAll(t, history), 121)
-	assert.Len(t, readAll(t, list), 2)
+	assert.Len(t, mustCollect(t, history), 121)
+	assert.Len(t, mustCollect(t, list), 2)
 }
 
 func TestChatsAndHistory_FetchNextPageWhileCallerWorks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
-		client := connect(t, market)
-		chat := talk(market, 350)
+		client := newClient(t, market)
+		chat := addChatWithMessages(market, 350)
 		for range 45 {
 			market.AddChat(chats.Chat{})
 		}
@@ -202,7 +202,7 @@ func TestChatsAndHistory_FetchNextPageWhileCallerWorks(t *testing.T) {
 		for _, err := range client.History(t.Context(), chat, 0) {
 			require.NoError(t, err)
 			if n++; n == 1 {
-				<-time.After(time.Minute) // the caller works
+				time.Sleep(time.Minute)
 				assert.Equal(t, 3, market.Calls(chats.OpGetChatHistory), "two pages tell the order, the third is ahead")
 			}
 		}
@@ -215,7 +215,7 @@ func TestChatsAndHistory_FetchNextPageWhileCallerWorks(t *testing.T) {
 			if n++; n == 1 || n == 21 {
 				synctest.Wait()
 				assert.Equal(t, 1+(n+19)/20, market.Calls(chats.OpGetChats))
-				<-time.After(time.Minute)
+				time.Sleep(time.Minute)
 			}
 		}
 		assert.Equal(t, 46, n)
@@ -228,8 +228,8 @@ func TestHistory_BreakCancelsLookAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
-		client := connect(t, market, chats.WithMaxParallel(1))
-		chat := talk(market, 350)
+		client := newClient(t, market, chats.WithMaxParallel(1))
+		chat := addChatWithMessages(market, 350)
 		for range 45 {
 			market.AddChat(chats.Chat{})
 		}
@@ -258,8 +258,8 @@ func TestHistory_PanicInLoopCancelsLookAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
-		client := connect(t, market)
-		chat := talk(market, 350)
+		client := newClient(t, market)
+		chat := addChatWithMessages(market, 350)
 		assert.PanicsWithValue(t, "in the loop", func() {
 			for _, err := range client.History(t.Context(), chat, 0) {
 				require.NoError(t, err)
@@ -270,10 +270,10 @@ func TestHistory_PanicInLoopCancelsLookAhead(t *testing.T) {
 }
 
 // endless are listings that would never end, by what their n-th page is (n from 1).
-var endless = []struct {
-	name string
-	page func(n int) string
-	most int // requests until it is noticed
+var endlessListings = []struct {
+	name        string
+	page        func(n int) string
+	maxRequests int // requests until it is noticed
 }{
 	{"one token for ever", func(n int) string { return historyPage("a", n) }, 3},
 	{"a cycle of three tokens", func(n int) string { return historyPage(fmt.Sprint("t", n%3), n) }, 12},
@@ -285,20 +285,20 @@ var endless = []struct {
 
 func TestHistory_EndlessListingIsError(t *testing.T) {
 	t.Parallel()
-	for _, tt := range endless {
+	for _, tt := range endlessListings {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket()
-			client := connect(t, market)
-			chat := talk(market, 1)
+			client := newClient(t, market)
+			chat := addChatWithMessages(market, 1)
 			market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault { return chatstest.Malformed(tt.page(n)) })
-			_, err := read(t, client.History(t.Context(), chat, 0))
+			_, err := collect(t, client.History(t.Context(), chat, 0))
 			require.ErrorIs(t, err, chats.ErrProtocol)
 			var e *chats.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, chats.OpGetChatHistory, e.Operation)
 			assert.Contains(t, err.Error(), "never end")
-			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), tt.most)
+			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), tt.maxRequests)
 		})
 	}
 }
@@ -306,11 +306,11 @@ func TestHistory_EndlessListingIsError(t *testing.T) {
 func TestChatsAndHistory_RepeatedPageTokenIsError(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithRepeatingToken())
-	client := connect(t, market)
-	chat := talk(market, 230)
-	_, err := read(t, client.History(t.Context(), chat, 0))
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 230)
+	_, err := collect(t, client.History(t.Context(), chat, 0))
 	require.ErrorIs(t, err, chats.ErrProtocol)
-	list, err := read(t, client.Chats(t.Context(), chats.Filter{}))
+	list, err := collect(t, client.Chats(t.Context(), chats.Filter{}))
 	require.ErrorIs(t, err, chats.ErrProtocol)
 	assert.Equal(t, []chats.ChatID{chat}, chatIDs(list))
 	var e *chats.Error
@@ -321,8 +321,8 @@ func TestChatsAndHistory_RepeatedPageTokenIsError(t *testing.T) {
 func TestHistory_ReadsThroughEmptyPages(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
-	chat := talk(market, 1)
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 1)
 	market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault {
 		switch n {
 		case 1000:
@@ -332,21 +332,21 @@ func TestHistory_ReadsThroughEmptyPages(t *testing.T) {
 		}
 		return chatstest.Malformed(historyPage(fmt.Sprint("t", n)))
 	})
-	got := readAll(t, client.History(t.Context(), chat, 0))
+	got := mustCollect(t, client.History(t.Context(), chat, 0))
 	assert.Equal(t, []chats.MessageID{7, 8}, messageIDs(got))
 }
 
 func TestHistory_ChangedOrderIsErrorWithoutLoss(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
-	chat := talk(market, 1)
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 1)
 	market.Fail(chats.OpGetChatHistory,
 		chatstest.Malformed(historyPage("a", 10, 20, 30)),
 		chatstest.Malformed(historyPage("b", 40, 50, 60)),
 		chatstest.Malformed(historyPage("c", 60, 35, 70)),
 		chatstest.Malformed(historyPage("", 80)))
-	got, err := read(t, client.History(t.Context(), chat, 0))
+	got, err := collect(t, client.History(t.Context(), chat, 0))
 	require.ErrorIs(t, err, chats.ErrProtocol)
 	assert.Contains(t, err.Error(), "message 35 came after message 60")
 	assert.Equal(t, []chats.MessageID{10, 20, 30, 40, 50, 60}, messageIDs(got))
@@ -386,8 +386,8 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
-				client := connect(t, market)
-				chat := talk(market, 350)
+				client := newClient(t, market)
+				chat := addChatWithMessages(market, 350)
 				ctx, end := tt.begin(t.Context())
 				defer end()
 				var got []chats.MessageID
@@ -413,7 +413,7 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 func TestChats_ContextErrorIsYieldedLast(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
+	client := newClient(t, market)
 	for range 30 {
 		market.AddChat(chats.Chat{})
 	}
@@ -438,20 +438,20 @@ func TestChats_ContextErrorIsYieldedLast(t *testing.T) {
 func TestHistory_ErrorIsYieldedOnceAndLast(t *testing.T) {
 	t.Parallel()
 	gone := chatstest.Status(http.StatusNotFound, envelope)
-	for _, w := range everyWay() {
-		t.Run(w.name, func(t *testing.T) {
+	for _, v := range historyVariants() {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			market := chatstest.NewMarket(w.options...)
-			client := connect(t, market)
-			chat := talk(market, 350)
+			market := chatstest.NewMarket(v.options...)
+			client := newClient(t, market)
+			chat := addChatWithMessages(market, 350)
 			market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), gone)
-			got, err := read(t, client.History(t.Context(), chat, 0))
+			got, err := collect(t, client.History(t.Context(), chat, 0))
 			require.ErrorIs(t, err, chats.ErrNotFound)
 			last := chats.MessageID(0)
 			if len(got) > 0 {
 				last = got[len(got)-1].ID
 			}
-			rest := readAll(t, client.History(t.Context(), chat, last))
+			rest := mustCollect(t, client.History(t.Context(), chat, last))
 			assert.Equal(t, idsAbove(market, chat, 0), messageIDs(append(got, rest...)))
 		})
 	}
@@ -460,10 +460,10 @@ func TestHistory_ErrorIsYieldedOnceAndLast(t *testing.T) {
 func TestHistory_OldestFirstIsYieldedPageByPage(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
-	chat := talk(market, 350)
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 350)
 	market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), chatstest.Status(http.StatusNotFound, envelope))
-	got, err := read(t, client.History(t.Context(), chat, 0))
+	got, err := collect(t, client.History(t.Context(), chat, 0))
 	require.Error(t, err)
 	assert.Len(t, got, 300, "all that came before the error")
 }
@@ -471,11 +471,11 @@ func TestHistory_OldestFirstIsYieldedPageByPage(t *testing.T) {
 func TestChatsAndHistory_InvalidArgumentSendsNothing(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
-	got, err := read(t, client.History(t.Context(), 0, 0))
+	client := newClient(t, market)
+	got, err := collect(t, client.History(t.Context(), 0, 0))
 	require.ErrorIs(t, err, chats.ErrInvalidArgument)
 	assert.Empty(t, got)
-	list, err := read(t, client.Chats(t.Context(), chats.Filter{PageSize: 21}))
+	list, err := collect(t, client.Chats(t.Context(), chats.Filter{PageSize: 21}))
 	require.ErrorIs(t, err, chats.ErrInvalidArgument)
 	assert.Empty(t, list)
 	assert.Zero(t, market.Calls(chats.OpGetChatHistory)+market.Calls(chats.OpGetChats))
@@ -484,9 +484,9 @@ func TestChatsAndHistory_InvalidArgumentSendsNothing(t *testing.T) {
 func TestHistoryPage_ReturnsServerPageUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst))
-	log := &wireLog{next: market.Transport()}
-	client := market.Client(through(t, log))
-	chat := talk(market, 7)
+	log := &requestLog{next: market.Transport()}
+	client := market.Client(withContract(t, log))
+	chat := addChatWithMessages(market, 7)
 	all := messageIDs(market.Messages(chat))
 	newest := slices.Clone(all)
 	slices.Reverse(newest)
@@ -519,12 +519,12 @@ func TestHistoryPage_ReturnsServerPageUnchanged(t *testing.T) {
 func TestHistory_PageTokenIsPassedUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	log := &wireLog{next: market.Transport()}
-	client := market.Client(through(t, log))
-	chat := talk(market, 1)
+	log := &requestLog{next: market.Transport()}
+	client := market.Client(withContract(t, log))
+	chat := addChatWithMessages(market, 1)
 	const token = "+/=&?% \"Ж"
 	market.Fail(chats.OpGetChatHistory, chatstest.Malformed(historyPage(token, 1)), chatstest.Malformed(historyPage("", 2)))
-	assert.Len(t, readAll(t, client.History(t.Context(), chat, 0)), 2)
+	assert.Len(t, mustCollect(t, client.History(t.Context(), chat, 0)), 2)
 	req, _ := log.last(t)
 	assert.Equal(t, token, req.URL.Query().Get("pageToken"))
 }
@@ -532,8 +532,8 @@ func TestHistory_PageTokenIsPassedUnchanged(t *testing.T) {
 func TestMessage_ReadsOne(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := connect(t, market)
-	chat := talk(market, 3)
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 3)
 	want := market.Messages(chat)[1]
 	got, err := client.Message(t.Context(), chat, want.ID)
 	require.NoError(t, err)
@@ -547,20 +547,20 @@ func TestMessage_ReadsOne(t *testing.T) {
 func TestHistory_YieldsEveryField(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithPreciseTimes())
-	client := connect(t, market)
+	client := newClient(t, market)
 	chat := market.AddChat(chats.Chat{})
 	market.CustomerSays(chat, "Вот фото", market.AddFile("фото.jpg", []byte("jpeg")), market.AddFile("2.png", []byte("png")))
 	market.AddMessage(chat, chats.SenderPartner, "Спасибо 👍")
 	market.AddMessage(chat, chats.SenderMarket, "")
 	market.AddMessage(chat, chats.SenderSupport, "Здравствуйте")
-	assert.Equal(t, market.Messages(chat), readAll(t, client.History(t.Context(), chat, 0)))
+	assert.Equal(t, market.Messages(chat), mustCollect(t, client.History(t.Context(), chat, 0)))
 }
 
 func TestHistory_DuplicatesDoNotDelayYielding(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithDuplicates())
-	chat := talk(market, 1000)
-	for _, err := range connect(t, market).History(t.Context(), chat, 0) {
+	chat := addChatWithMessages(market, 1000)
+	for _, err := range newClient(t, market).History(t.Context(), chat, 0) {
 		require.NoError(t, err)
 		break
 	}

@@ -22,10 +22,10 @@ func TestLimits_HourlyWaitIsAtMostMaxDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for rest, waited := range map[time.Duration]bool{30 * time.Second: true, 31 * time.Second: false} {
-			s := newShop(t)
+			f := newFixture(t)
 			began := time.Now()
-			s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(rest)))
-			_, err := s.client.Chat(t.Context(), s.chat)
+			f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(rest)))
+			_, err := f.client.Chat(t.Context(), f.chat)
 			assert.Equal(t, waited, err == nil, "%s: %v", rest, err)
 			assert.Equal(t, waited, time.Since(began) == rest, "%s", rest)
 		}
@@ -36,11 +36,11 @@ func TestLimits_ExhaustedQuotaIsRefusedLocallyUntilReset(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t)
+		f := newFixture(t)
 		until := time.Now().Add(59 * time.Minute)
-		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(until))
+		f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(until))
 
-		_, err := s.client.Chat(t.Context(), s.chat)
+		_, err := f.client.Chat(t.Context(), f.chat)
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)
 		require.ErrorIs(t, err, chats.ErrRateLimited)
@@ -51,26 +51,26 @@ func TestLimits_ExhaustedQuotaIsRefusedLocallyUntilReset(t *testing.T) {
 		assert.Contains(t, err.Error(), "open again at "+until.UTC().Format("15:04:05Z"))
 
 		// That operation, and no other, until then, without a request.
-		time.Sleep(58 * time.Minute) //nolint:forbidigo // the bubble's time
-		_, err = s.client.Chat(t.Context(), s.chat)
+		time.Sleep(58 * time.Minute)
+		_, err = f.client.Chat(t.Context(), f.chat)
 		require.ErrorAs(t, err, &e)
 		require.ErrorIs(t, err, chats.ErrRateLimited)
 		assert.Zero(t, e.StatusCode)
 		assert.Zero(t, e.Attempts, "nothing was sent")
 		assert.True(t, until.Equal(e.Limit.Until))
-		assert.Equal(t, 1, s.market.Calls(chats.OpGetChat))
+		assert.Equal(t, 1, f.market.Calls(chats.OpGetChat))
 		for _, op := range chats.Operations() {
 			if op != chats.OpGetChat {
-				require.NoError(t, s.call(t.Context(), op), op)
+				require.NoError(t, f.call(t.Context(), op), op)
 			}
 		}
 
 		// Within the policy's longest wait it is waited for.
-		time.Sleep(40 * time.Second) //nolint:forbidigo // the bubble's time
-		_, err = s.client.Chat(t.Context(), s.chat)
+		time.Sleep(40 * time.Second)
+		_, err = f.client.Chat(t.Context(), f.chat)
 		require.NoError(t, err)
 		assert.False(t, time.Now().Before(until))
-		assert.Equal(t, 2, s.market.Calls(chats.OpGetChat))
+		assert.Equal(t, 2, f.market.Calls(chats.OpGetChat))
 	})
 	assert.Less(t, time.Since(began), 10*time.Second, "an hour of limits costs no time")
 }
@@ -78,12 +78,12 @@ func TestLimits_ExhaustedQuotaIsRefusedLocallyUntilReset(t *testing.T) {
 func TestLimits_DeadlineBeforeResetFailsImmediately(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t)
-		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
+		f := newFixture(t)
+		f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
-		_, err := s.client.Chat(ctx, s.chat)
+		_, err := f.client.Chat(ctx, f.chat)
 		require.ErrorIs(t, err, chats.ErrRateLimited)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Contains(t, err.Error(), "after the context's deadline")
@@ -92,12 +92,12 @@ func TestLimits_DeadlineBeforeResetFailsImmediately(t *testing.T) {
 }
 
 // rewritten changes the answers' headers on the way.
-type rewritten struct {
+type headerRewriter struct {
 	next   http.RoundTripper
 	change func(http.Header)
 }
 
-func (r rewritten) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r headerRewriter) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := r.next.RoundTrip(req)
 	if err == nil {
 		r.change(resp.Header)
@@ -117,12 +117,12 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 		{"the wrong day", func(h http.Header) { h.Set(until, "Mon"+h.Get(until)[3:]) }, 20 * time.Second},
 		{"no day at all", func(h http.Header) { h.Set(until, h.Get(until)[3:]) }, 20 * time.Second},
 		{"our clock is an hour late", func(h http.Header) {
-			h.Set("Date", shift(h.Get("Date"), time.Hour))
-			h.Set(until, shift(h.Get(until), time.Hour))
+			h.Set("Date", shiftDate(h.Get("Date"), time.Hour))
+			h.Set(until, shiftDate(h.Get(until), time.Hour))
 		}, 20 * time.Second},
 		{"our clock is an hour early", func(h http.Header) {
-			h.Set("Date", shift(h.Get("Date"), -time.Hour))
-			h.Set(until, shift(h.Get(until), -time.Hour))
+			h.Set("Date", shiftDate(h.Get("Date"), -time.Hour))
+			h.Set(until, shiftDate(h.Get(until), -time.Hour))
 		}, 20 * time.Second},
 		{"no date", func(h http.Header) { h.Del("Date") }, 20 * time.Second},
 		{"garbage", func(h http.Header) { h.Set(until, "soon") }, 0},
@@ -135,21 +135,21 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				market := chatstest.NewMarket()
-				transport := rewritten{market.Transport(), func(h http.Header) {
+				transport := headerRewriter{market.Transport(), func(h http.Header) {
 					if h.Get("X-RateLimit-Resource-Remaining") == "0" {
 						tt.change(h)
 					}
 				}}
-				s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: transport}),
+				f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: transport}),
 					chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Millisecond}))
 				market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
 				began := time.Now()
-				_, err := s.client.Chat(t.Context(), s.chat)
+				_, err := f.client.Chat(t.Context(), f.chat)
 				if tt.waits < 0 {
 					require.ErrorIs(t, err, chats.ErrRateLimited)
 					// Whatever it says, a day later it is tried again.
-					time.Sleep(24*time.Hour + time.Second) //nolint:forbidigo // the bubble's time
-					_, err = s.client.Chat(t.Context(), s.chat)
+					time.Sleep(24*time.Hour + time.Second)
+					_, err = f.client.Chat(t.Context(), f.chat)
 					require.NoError(t, err)
 					return
 				}
@@ -160,7 +160,7 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 	}
 }
 
-func shift(date string, d time.Duration) string {
+func shiftDate(date string, d time.Duration) string {
 	at, err := http.ParseTime(date)
 	if err != nil {
 		panic(err)
@@ -170,17 +170,17 @@ func shift(date string, d time.Duration) string {
 
 func TestLimits_LimitReturnsReportedQuota(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
-	_, known := s.client.Limit(chats.OpGetChat)
+	f := newFixture(t)
+	_, known := f.client.Limit(chats.OpGetChat)
 	assert.False(t, known)
-	require.NoError(t, s.call(t.Context(), chats.OpGetChat))
-	limit, known := s.client.Limit(chats.OpGetChat)
+	require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+	limit, known := f.client.Limit(chats.OpGetChat)
 	require.True(t, known)
 	assert.Equal(t, chats.LimitHourly, limit.Kind)
 	assert.Equal(t, 1000, limit.Max)
 	assert.Equal(t, 999, limit.Remaining)
 	assert.WithinDuration(t, time.Now(), limit.Until, time.Hour)
-	_, known = s.client.Limit(chats.OpGetChats)
+	_, known = f.client.Limit(chats.OpGetChats)
 	assert.False(t, known, "nothing was asked of another operation")
 }
 
@@ -188,13 +188,13 @@ func TestLimits_AtMostFourRequestsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(100*time.Millisecond), chatstest.WithParallelLimit(0))
-		s := shopOn(t, market)
+		f := newFixtureOn(t, market)
 		var calls sync.WaitGroup
 		var done [64]atomic.Int32
 		for i := range done {
 			calls.Go(func() {
 				for _, op := range []chats.Operation{chats.OpGetChat, chats.OpSendMessageToChat, chats.OpGetChatHistory} {
-					assert.NoError(t, s.call(t.Context(), op))
+					assert.NoError(t, f.call(t.Context(), op))
 					done[i].Add(1)
 				}
 			})
@@ -210,19 +210,19 @@ func TestLimits_SlotsAreFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(100 * time.Millisecond))
-		s := shopOn(t, market)
+		f := newFixtureOn(t, market)
 		ctx, stop := context.WithCancel(t.Context())
 		var calls sync.WaitGroup
 		for range 16 { // greedy callers
 			calls.Go(func() {
 				for ctx.Err() == nil {
-					_ = s.call(ctx, chats.OpGetChat)
+					_ = f.call(ctx, chats.OpGetChat)
 				}
 			})
 		}
-		time.Sleep(time.Second) //nolint:forbidigo // the bubble's time
+		time.Sleep(time.Second)
 		began := time.Now()
-		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
 		assert.LessOrEqual(t, time.Since(began), time.Second, "the places go round in turn")
 		stop()
 		calls.Wait()
@@ -241,14 +241,14 @@ func TestLimits_QuotaIsExceededByAtMostTheSlots(t *testing.T) {
 				if near {
 					retry.MaxDelay = time.Hour
 				}
-				s := shopOn(t, market, chats.WithRetry(retry))
-				time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(30 * time.Minute))) //nolint:forbidigo // the bubble's time
+				f := newFixtureOn(t, market, chats.WithRetry(retry))
+				time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(30 * time.Minute)))
 				before := market.Calls(chats.OpGetChat)
 				var calls sync.WaitGroup
 				var good, limited atomic.Int32
 				for range 64 {
 					calls.Go(func() {
-						switch err := s.call(t.Context(), chats.OpGetChat); {
+						switch err := f.call(t.Context(), chats.OpGetChat); {
 						case err == nil:
 							good.Add(1)
 						case errors.Is(err, chats.ErrRateLimited):
@@ -258,7 +258,7 @@ func TestLimits_QuotaIsExceededByAtMostTheSlots(t *testing.T) {
 						}
 					})
 				}
-				time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time
+				time.Sleep(time.Minute)
 				assert.LessOrEqual(t, market.Calls(chats.OpGetChat)-before, n+4)
 				calls.Wait()
 				if near {
@@ -275,23 +275,23 @@ func TestLimits_QuotaIsExceededByAtMostTheSlots(t *testing.T) {
 func TestLimits_SlotIsFreeDuringBackoff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t, chats.WithMaxParallel(1), chats.WithRetry(chats.RetryPolicy{BaseDelay: 20 * time.Second}))
-		s.market.Fail(chats.OpGetChat, times(3, chatstest.Status(500, ""))...)
+		f := newFixture(t, chats.WithMaxParallel(1), chats.WithRetry(chats.RetryPolicy{BaseDelay: 20 * time.Second}))
+		f.market.Fail(chats.OpGetChat, times(3, chatstest.Status(500, ""))...)
 		var slow sync.WaitGroup
-		slow.Go(func() { assert.NoError(t, s.call(t.Context(), chats.OpGetChat)) })
+		slow.Go(func() { assert.NoError(t, f.call(t.Context(), chats.OpGetChat)) })
 		synctest.Wait() // the first attempt has failed, and the call rests
 
 		began := time.Now()
-		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
 		assert.Zero(t, time.Since(began))
 
 		// Nor between the pages of a sequence.
 		for range 150 {
-			s.market.CustomerSays(s.chat, "?")
+			f.market.CustomerSays(f.chat, "?")
 		}
-		for _, err := range s.client.History(t.Context(), s.chat, 0) {
+		for _, err := range f.client.History(t.Context(), f.chat, 0) {
 			require.NoError(t, err)
-			require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+			require.NoError(t, f.call(t.Context(), chats.OpGetChats))
 		}
 		slow.Wait()
 	})
@@ -300,13 +300,13 @@ func TestLimits_SlotIsFreeDuringBackoff(t *testing.T) {
 func TestLimits_SlotIsHeldUntilBodyIsRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t, chats.WithMaxParallel(1))
-		s.market.Fail(chats.OpGetChat, chatstest.SlowBody(5*time.Second))
+		f := newFixture(t, chats.WithMaxParallel(1))
+		f.market.Fail(chats.OpGetChat, chatstest.SlowBody(5*time.Second))
 		var slow sync.WaitGroup
-		slow.Go(func() { assert.NoError(t, s.call(t.Context(), chats.OpGetChat)) })
+		slow.Go(func() { assert.NoError(t, f.call(t.Context(), chats.OpGetChat)) })
 		synctest.Wait()
 		began := time.Now()
-		require.NoError(t, s.call(t.Context(), chats.OpGetChats))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
 		assert.Equal(t, 5*time.Second, time.Since(began))
 		slow.Wait()
 	})
@@ -316,14 +316,14 @@ func TestLimits_WaitForSlotEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(10 * time.Second))
-		s := shopOn(t, market, chats.WithMaxParallel(1))
+		f := newFixtureOn(t, market, chats.WithMaxParallel(1))
 		var busy sync.WaitGroup
-		busy.Go(func() { assert.NoError(t, s.call(t.Context(), chats.OpGetChat)) })
+		busy.Go(func() { assert.NoError(t, f.call(t.Context(), chats.OpGetChat)) })
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		err := s.call(ctx, chats.OpSendMessageToChat)
+		err := f.call(ctx, chats.OpSendMessageToChat)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown, "nothing was sent")
 		assert.Equal(t, time.Second, time.Since(began))
@@ -332,12 +332,12 @@ func TestLimits_WaitForSlotEndsWithContext(t *testing.T) {
 	})
 }
 
-type pace struct {
+type countingLimiter struct {
 	calls atomic.Int32
 	wait  func(context.Context) error
 }
 
-func (p *pace) Wait(ctx context.Context) error {
+func (p *countingLimiter) Wait(ctx context.Context) error {
 	p.calls.Add(1)
 	return p.wait(ctx)
 }
@@ -345,50 +345,50 @@ func (p *pace) Wait(ctx context.Context) error {
 func TestLimiter_IsCalledOncePerAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pace{wait: func(context.Context) error { return nil }}
-		s := newShop(t, chats.WithLimiter(p))
-		s.market.Fail(chats.OpGetChat, chatstest.Status(500, ""), chatstest.RateLimitedParallel(),
+		p := &countingLimiter{wait: func(context.Context) error { return nil }}
+		f := newFixture(t, chats.WithLimiter(p))
+		f.market.Fail(chats.OpGetChat, chatstest.Status(500, ""), chatstest.RateLimitedParallel(),
 			chatstest.RateLimitedHourly(time.Now().Add(10*time.Second)))
-		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 		assert.EqualValues(t, 4, p.calls.Load())
 
 		// A refusal is no attempt.
-		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(30*time.Minute)))
-		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(30*time.Minute)))
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
 		assert.EqualValues(t, 5, p.calls.Load())
 
 		// Its error fails the call, and nothing is sent.
-		p.wait = func(context.Context) error { return errPace }
-		err := s.call(t.Context(), chats.OpSendMessageToChat)
-		require.ErrorIs(t, err, errPace)
+		p.wait = func(context.Context) error { return errLimiter }
+		err := f.call(t.Context(), chats.OpSendMessageToChat)
+		require.ErrorIs(t, err, errLimiter)
 		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
-		assert.Zero(t, s.market.Calls(chats.OpSendMessageToChat))
+		assert.Zero(t, f.market.Calls(chats.OpSendMessageToChat))
 	})
 }
 
-var errPace = errors.New("not now")
+var errLimiter = errors.New("not now")
 
 func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		usedUp := rewritten{market.Transport(), func(h http.Header) {
+		usedUp := headerRewriter{market.Transport(), func(h http.Header) {
 			h.Set("X-RateLimit-Resource-Remaining", "0")
 			h.Set("X-RateLimit-Resource-Until", time.Now().Add(40*time.Minute).UTC().Format(http.TimeFormat))
 		}}
-		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: usedUp}),
+		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: usedUp}),
 			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 2}))
 		market.Fail(chats.OpGetChat, chatstest.RateLimitedParallel())
-		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 
 		market.Fail(chats.OpGetChat, times(2, chatstest.RateLimitedParallel())...)
-		err := s.call(t.Context(), chats.OpGetChat)
+		err := f.call(t.Context(), chats.OpGetChat)
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)
 		assert.Equal(t, chats.Limit{Kind: chats.LimitParallel, Max: 4}, *e.Limit)
 		assert.Contains(t, err.Error(), "parallel limit of 4 reached")
-		require.NoError(t, s.call(t.Context(), chats.OpGetChat), "it blocks nothing")
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat), "it blocks nothing")
 	})
 }
 
@@ -396,18 +396,18 @@ func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		s := shopOn(t, market)
+		f := newFixtureOn(t, market)
 		var asked []time.Time
 		client, err := chats.New(market.Business(), chats.OAuthTokenSource(func(context.Context) (string, error) {
 			asked = append(asked, time.Now())
 			return market.Token(), nil
 		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
 		require.NoError(t, err)
-		s.client = client
+		f.client = client
 		began := time.Now()
 		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(20*time.Second)), chatstest.RateLimitedHourly(began.Add(time.Hour)))
-		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
 		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, asked, "after the wait, and not for a refusal")
 	})
 }
@@ -416,16 +416,16 @@ func TestLimits_ExhaustedQuotaIsReportedWithoutRemainingHeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		silent := rewritten{market.Transport(), func(h http.Header) {
+		silent := headerRewriter{market.Transport(), func(h http.Header) {
 			if h.Get("X-RateLimit-Resource-Remaining") == "0" {
 				h.Del("X-RateLimit-Resource-Remaining")
 			}
 		}}
-		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: silent}))
-		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: silent}))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(50*time.Minute)))
-		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		limit, told := s.client.Limit(chats.OpGetChat)
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		limit, told := f.client.Limit(chats.OpGetChat)
 		assert.True(t, told)
 		assert.Equal(t, 1000, limit.Max)
 		assert.Zero(t, limit.Remaining)
@@ -439,7 +439,7 @@ func TestLimits_PanicReleasesSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		panics := 4
-		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 			if panics > 0 {
 				panics--
 				panic("a slip")
@@ -447,8 +447,8 @@ func TestLimits_PanicReleasesSlot(t *testing.T) {
 			return market.Transport().RoundTrip(req)
 		})}))
 		for range 4 {
-			assert.Panics(t, func() { _ = s.call(t.Context(), chats.OpGetChat) })
+			assert.Panics(t, func() { _ = f.call(t.Context(), chats.OpGetChat) })
 		}
-		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 	})
 }

@@ -15,15 +15,15 @@ import (
 )
 
 // answered makes a call of op that is answered 200 with a body.
-func answered(t *testing.T, op chats.Operation, body string) (*shop, error) {
+func callWithBody(t *testing.T, op chats.Operation, body string) (*fixture, error) {
 	t.Helper()
-	s := newShop(t, once)
-	s.market.Fail(op, chatstest.Malformed(body))
-	return s, s.call(t.Context(), op)
+	f := newFixture(t, noRetry)
+	f.market.Fail(op, chatstest.Malformed(body))
+	return f, f.call(t.Context(), op)
 }
 
 // inResult puts a chat or message where the operation's answer has it.
-func inResult(op chats.Operation, item string) string {
+func successBody(op chats.Operation, item string) string {
 	switch op {
 	case chats.OpGetChats:
 		return `{"status":"OK","result":{"chats":[` + item + `]}}`
@@ -33,7 +33,7 @@ func inResult(op chats.Operation, item string) string {
 	return `{"status":"OK","result":` + item + `}`
 }
 
-var someTime = time.Date(2026, 3, 2, 11, 40, 0, 0, time.FixedZone("", 3*60*60))
+var testTime = time.Date(2026, 3, 2, 11, 40, 0, 0, time.FixedZone("", 3*60*60))
 
 func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 	t.Parallel()
@@ -46,13 +46,13 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 			"context":{"type":"GIFT","orderId":1,"returnId":2,"campaignId":3,"customer":{"name":"Анна","publicId":"x","age":30},"why":true}}`,
 			chats.Chat{
 				ID: 7, Type: "GROUP", Status: "ASLEEP", Subject: chats.Subject{Kind: "GIFT", Order: 1, Return: 2}, Campaign: 3,
-				Customer: chats.Customer{Name: "Анна", PublicID: "x"}, CreatedAt: someTime, UpdatedAt: someTime.Add(123456789),
+				Customer: chats.Customer{Name: "Анна", PublicID: "x"}, CreatedAt: testTime, UpdatedAt: testTime.Add(123456789),
 			}},
 		{"DIRECT without ids", `{"chatId":7,"type":"CHAT","status":"NEW","createdAt":"2026-03-02T11:40:00+03:00",
 			"updatedAt":"2026-03-02T11:40:00+03:00","context":{"type":"DIRECT"}}`,
 			chats.Chat{
 				ID: 7, Type: chats.ChatTypeChat, Status: chats.StatusNew, Subject: chats.Subject{Kind: chats.SubjectDirect},
-				CreatedAt: someTime, UpdatedAt: someTime,
+				CreatedAt: testTime, UpdatedAt: testTime,
 			}},
 		{"everything null that may be", `{"chatId":7,"orderId":null,"type":null,"status":null,"createdAt":null,"updatedAt":null,
 			"context":{"type":null,"orderId":null,"returnId":null,"campaignId":null,"customer":null}}`, chats.Chat{ID: 7}},
@@ -63,13 +63,13 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t)
-			s.market.Fail(chats.OpGetChat, chatstest.Malformed(inResult(chats.OpGetChat, tt.chat)))
-			s.market.Fail(chats.OpGetChats, chatstest.Malformed(inResult(chats.OpGetChats, tt.chat+`,{"chatId":8}`)))
-			got, err := s.client.Chat(t.Context(), 7)
+			f := newFixture(t)
+			f.market.Fail(chats.OpGetChat, chatstest.Malformed(successBody(chats.OpGetChat, tt.chat)))
+			f.market.Fail(chats.OpGetChats, chatstest.Malformed(successBody(chats.OpGetChats, tt.chat+`,{"chatId":8}`)))
+			got, err := f.client.Chat(t.Context(), 7)
 			require.NoError(t, err)
 			assertSameChat(t, tt.want, got)
-			list := readAll(t, s.client.Chats(t.Context(), chats.Filter{}))
+			list := mustCollect(t, f.client.Chats(t.Context(), chats.Filter{}))
 			require.Len(t, list, 2)
 			assertSameChat(t, tt.want, list[0])
 		})
@@ -111,15 +111,15 @@ func TestHistory_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t)
-			s.market.Fail(chats.OpGetChatMessage, chatstest.Malformed(inResult(chats.OpGetChatMessage, tt.message)))
-			s.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(inResult(chats.OpGetChatHistory, tt.message)))
-			got, err := s.client.Message(t.Context(), s.chat, 7)
+			f := newFixture(t)
+			f.market.Fail(chats.OpGetChatMessage, chatstest.Malformed(successBody(chats.OpGetChatMessage, tt.message)))
+			f.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(successBody(chats.OpGetChatHistory, tt.message)))
+			got, err := f.client.Message(t.Context(), f.chat, 7)
 			require.NoError(t, err)
-			history := readAll(t, s.client.History(t.Context(), s.chat, 0))
+			history := mustCollect(t, f.client.History(t.Context(), f.chat, 0))
 			require.Len(t, history, 1)
 			for _, message := range []chats.Message{got, history[0]} {
-				assert.True(t, someTime.Equal(message.CreatedAt), "%s", message.CreatedAt)
+				assert.True(t, testTime.Equal(message.CreatedAt), "%s", message.CreatedAt)
 				want := tt.want
 				want.ID, want.CreatedAt = 7, message.CreatedAt
 				assert.Equal(t, want, message)
@@ -131,18 +131,18 @@ func TestHistory_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 func TestChatsAndHistory_PagingMayBeMissing(t *testing.T) {
 	t.Parallel()
 	for _, paging := range []string{``, `,"paging":null`, `,"paging":{}`, `,"paging":{"nextPageToken":null}`, `,"paging":{"nextPageToken":"","prevPageToken":"p"}`} {
-		s := newShop(t)
-		s.market.Fail(chats.OpGetChats, chatstest.Malformed(`{"status":"OK","result":{"chats":[{"chatId":1}]`+paging+`}}`))
-		s.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(`{"status":"OK","result":{"messages":[{"messageId":1}]`+paging+`}}`))
-		assert.Len(t, readAll(t, s.client.Chats(t.Context(), chats.Filter{})), 1)
-		assert.Len(t, readAll(t, s.client.History(t.Context(), s.chat, 0)), 1)
+		f := newFixture(t)
+		f.market.Fail(chats.OpGetChats, chatstest.Malformed(`{"status":"OK","result":{"chats":[{"chatId":1}]`+paging+`}}`))
+		f.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(`{"status":"OK","result":{"messages":[{"messageId":1}]`+paging+`}}`))
+		assert.Len(t, mustCollect(t, f.client.Chats(t.Context(), chats.Filter{})), 1)
+		assert.Len(t, mustCollect(t, f.client.History(t.Context(), f.chat, 0)), 1)
 	}
 }
 
 func TestResponse_UnknownStatusFailsNoRead(t *testing.T) {
 	t.Parallel()
 	for _, op := range []chats.Operation{chats.OpGetChats, chats.OpGetChat, chats.OpGetChatHistory, chats.OpGetChatMessage, chats.OpCreateChat} {
-		_, err := answered(t, op, `{"status":"PARTIAL","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`)
+		_, err := callWithBody(t, op, `{"status":"PARTIAL","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`)
 		require.NoError(t, err, op)
 	}
 }
@@ -180,7 +180,7 @@ func TestResponse_RequiredFields(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			for _, op := range tt.ops {
-				s, err := answered(t, op, tt.body)
+				f, err := callWithBody(t, op, tt.body)
 				require.ErrorIs(t, err, chats.ErrProtocol, op)
 				assert.Contains(t, err.Error(), tt.want, op)
 				var e *chats.Error
@@ -188,7 +188,7 @@ func TestResponse_RequiredFields(t *testing.T) {
 				assert.Equal(t, http.StatusOK, e.StatusCode)
 				assert.NotEmpty(t, e.TraceParent)
 				assert.Empty(t, e.Details)
-				assert.Equal(t, 1, s.market.Calls(op), "no use in repeating")
+				assert.Equal(t, 1, f.market.Calls(op), "no use in repeating")
 			}
 		})
 	}
@@ -196,21 +196,21 @@ func TestResponse_RequiredFields(t *testing.T) {
 
 func TestChatsAndHistory_EmptyListIsValid(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	f := newFixture(t)
 	body := `{"status":"OK","result":{"chats":[],"messages":[]}}`
-	s.market.Fail(chats.OpGetChats, chatstest.Malformed(body), chatstest.Malformed(body))
-	s.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(body), chatstest.Malformed(body))
-	assert.Empty(t, readAll(t, s.client.Chats(t.Context(), chats.Filter{})))
-	assert.Empty(t, readAll(t, s.client.History(t.Context(), s.chat, 0)))
-	require.NoError(t, s.call(t.Context(), chats.OpGetChats))
-	require.NoError(t, s.call(t.Context(), chats.OpGetChatHistory))
+	f.market.Fail(chats.OpGetChats, chatstest.Malformed(body), chatstest.Malformed(body))
+	f.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(body), chatstest.Malformed(body))
+	assert.Empty(t, mustCollect(t, f.client.Chats(t.Context(), chats.Filter{})))
+	assert.Empty(t, mustCollect(t, f.client.History(t.Context(), f.chat, 0)))
+	require.NoError(t, f.call(t.Context(), chats.OpGetChats))
+	require.NoError(t, f.call(t.Context(), chats.OpGetChatHistory))
 }
 
 func TestSendTextAndSendFile_NeedNoResult(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"status":"OK"}`, `{"status":"OK","result":null}`, `{"status":"OK","result":{"messageId":5}}`, `{"status":"OK","result":[1],"errors":null}`} {
 		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat} {
-			_, err := answered(t, op, body)
+			_, err := callWithBody(t, op, body)
 			assert.NoError(t, err, "%s: %s", op, body)
 		}
 	}
@@ -218,14 +218,14 @@ func TestSendTextAndSendFile_NeedNoResult(t *testing.T) {
 
 func TestEnums_MatchTheContract(t *testing.T) {
 	t.Parallel()
-	assertWords(t, "ChatType", chats.ChatType.Known, chats.ChatTypeChat, chats.ChatTypeArbitrage)
-	assertWords(t, "ChatStatusType", chats.Status.Known, chats.StatusNew, chats.StatusWaitingForCustomer,
+	assertEnum(t, "ChatType", chats.ChatType.Known, chats.ChatTypeChat, chats.ChatTypeArbitrage)
+	assertEnum(t, "ChatStatusType", chats.Status.Known, chats.StatusNew, chats.StatusWaitingForCustomer,
 		chats.StatusWaitingForPartner, chats.StatusWaitingForArbiter, chats.StatusWaitingForMarket, chats.StatusFinished)
-	assertWords(t, "ChatMessageSenderType", chats.Sender.Known, chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport)
-	assertWords(t, "ChatContextType", chats.SubjectKind.Known, chats.SubjectOrder, chats.SubjectReturn, chats.SubjectDirect)
+	assertEnum(t, "ChatMessageSenderType", chats.Sender.Known, chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport)
+	assertEnum(t, "ChatContextType", chats.SubjectKind.Known, chats.SubjectOrder, chats.SubjectReturn, chats.SubjectDirect)
 }
 
-func assertWords[T ~string](t *testing.T, schema string, known func(T) bool, constants ...T) {
+func assertEnum[T ~string](t *testing.T, schema string, known func(T) bool, constants ...T) {
 	t.Helper()
 	words := make([]string, 0, len(constants))
 	for _, c := range constants {

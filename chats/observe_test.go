@@ -19,7 +19,7 @@ import (
 )
 
 // logged reads what a JSON handler wrote.
-func logged(t *testing.T, log *bytes.Buffer) (records []map[string]any) {
+func logRecords(t *testing.T, log *bytes.Buffer) (records []map[string]any) {
 	t.Helper()
 	for line := range bytes.Lines(log.Bytes()) {
 		var record map[string]any
@@ -29,7 +29,7 @@ func logged(t *testing.T, log *bytes.Buffer) (records []map[string]any) {
 	return records
 }
 
-func loggerTo(log *bytes.Buffer, level slog.Level) chats.Option {
+func withLogBuffer(log *bytes.Buffer, level slog.Level) chats.Option {
 	return chats.WithLogger(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: level})))
 }
 
@@ -40,10 +40,10 @@ func TestLogger_LogsOnlyAllowedAttributes(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				s := newShop(t, loggerTo(&log, slog.LevelDebug))
-				s.market.Fail(op, chatstest.Refused(), chatstest.RateLimitedParallel(), chatstest.SlowHeaders(3*time.Second))
-				require.NoError(t, s.call(t.Context(), op))
-				records := logged(t, &log)
+				f := newFixture(t, withLogBuffer(&log, slog.LevelDebug))
+				f.market.Fail(op, chatstest.Refused(), chatstest.RateLimitedParallel(), chatstest.SlowHeaders(3*time.Second))
+				require.NoError(t, f.call(t.Context(), op))
+				records := logRecords(t, &log)
 				require.Len(t, records, 3, "one for each attempt")
 				none := []string{"attempt", "duration", "level", "msg", "operation", "time"}
 				some := append(slices.Clone(none), "remaining", "status", "traceparent")
@@ -61,7 +61,7 @@ func TestLogger_LogsOnlyAllowedAttributes(t *testing.T) {
 				assert.EqualValues(t, 200, last["status"])
 				assert.EqualValues(t, 3*time.Second, last["duration"])
 				assert.Regexp(t, "^00-[0-9a-f]{32}", last["traceparent"])
-				limit, _ := s.client.Limit(op)
+				limit, _ := f.client.Limit(op)
 				assert.EqualValues(t, limit.Remaining, last["remaining"])
 				assert.NotContains(t, log.String(), "Завтра")
 				assert.NotContains(t, log.String(), "Когда")
@@ -74,9 +74,9 @@ func TestLogger_LogsOnlyAllowedAttributes(t *testing.T) {
 func TestLogger_LogsNothingAboveDebug(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	s := newShop(t, once, loggerTo(&log, slog.LevelInfo))
-	s.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
-	require.Error(t, s.call(t.Context(), chats.OpGetChat))
+	f := newFixture(t, noRetry, withLogBuffer(&log, slog.LevelInfo))
+	f.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
+	require.Error(t, f.call(t.Context(), chats.OpGetChat))
 	assert.Empty(t, log.String())
 }
 
@@ -84,15 +84,15 @@ func TestHook_IsCalledOncePerAttemptWithCallContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen []chats.Attempt
-		s := newShop(t, chats.WithHook(func(ctx context.Context, call chats.Attempt) {
+		f := newFixture(t, chats.WithHook(func(ctx context.Context, call chats.Attempt) {
 			assert.Equal(t, "of the call", ctx.Value(contextKey{}))
 			seen = append(seen, call)
 		}))
 		ctx := context.WithValue(t.Context(), contextKey{}, "of the call")
 		for _, op := range chats.Operations() {
 			seen = nil
-			s.market.Fail(op, chatstest.RateLimitedHourly(time.Now().Add(5*time.Second)), chatstest.RateLimitedHourly(time.Now().Add(late)))
-			require.ErrorIs(t, s.call(ctx, op), chats.ErrRateLimited)
+			f.market.Fail(op, chatstest.RateLimitedHourly(time.Now().Add(5*time.Second)), chatstest.RateLimitedHourly(time.Now().Add(late)))
+			require.ErrorIs(t, f.call(ctx, op), chats.ErrRateLimited)
 			require.Len(t, seen, 2)
 			assert.Equal(t, []int{1, 2}, []int{seen[0].Number, seen[1].Number})
 			assert.Zero(t, seen[0].Wait)
@@ -103,11 +103,11 @@ func TestHook_IsCalledOncePerAttemptWithCallContext(t *testing.T) {
 				assert.Equal(t, chats.LimitHourly, call.Limit.Kind)
 				require.ErrorIs(t, call.Err, chats.ErrRateLimited)
 			}
-			require.ErrorIs(t, s.call(ctx, op), chats.ErrRateLimited)
+			require.ErrorIs(t, f.call(ctx, op), chats.ErrRateLimited)
 			assert.Len(t, seen, 2, "a refusal before anything is sent is no attempt")
 		}
 		seen = nil
-		require.ErrorIs(t, s.client.SendText(ctx, 0, "Да"), chats.ErrInvalidArgument)
+		require.ErrorIs(t, f.client.SendText(ctx, 0, "Да"), chats.ErrInvalidArgument)
 		assert.Empty(t, seen)
 	})
 }

@@ -29,51 +29,51 @@ func TestOperations_CoverTheContract(t *testing.T) {
 		t.Run(string(op), func(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket()
-			log := &wireLog{next: market.Transport()}
-			s := shopOn(t, market, through(t, log))
-			require.NoError(t, s.call(t.Context(), op))
+			log := &requestLog{next: market.Transport()}
+			f := newFixtureOn(t, market, withContract(t, log))
+			require.NoError(t, f.call(t.Context(), op))
 			req, _ := log.last(t)
 			assert.Equal(t, routes[op].Method, req.Method)
-			assert.Equal(t, strings.Replace(routes[op].Path, "{businessId}", fmt.Sprint(s.market.Business()), 1), req.URL.Path)
+			assert.Equal(t, strings.Replace(routes[op].Path, "{businessId}", fmt.Sprint(f.market.Business()), 1), req.URL.Path)
 		})
 	}
 }
 
 // methods are all methods of Client, and the operations that each of them makes.
-var methods = map[string]struct {
-	call func(context.Context, *shop) error
+var clientMethods = map[string]struct {
+	call func(context.Context, *fixture) error
 	ops  []chats.Operation
 }{
-	"Chats": {func(ctx context.Context, s *shop) error {
-		for _, err := range s.client.Chats(ctx, chats.Filter{}) {
+	"Chats": {func(ctx context.Context, f *fixture) error {
+		for _, err := range f.client.Chats(ctx, chats.Filter{}) {
 			return err
 		}
 		return nil
 	}, []chats.Operation{chats.OpGetChats}},
-	"ChatsPage": {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpGetChats) }, []chats.Operation{chats.OpGetChats}},
-	"Chat":      {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpGetChat) }, []chats.Operation{chats.OpGetChat}},
-	"History": {func(ctx context.Context, s *shop) error {
-		for _, err := range s.client.History(ctx, s.chat, 0) {
+	"ChatsPage": {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpGetChats) }, []chats.Operation{chats.OpGetChats}},
+	"Chat":      {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpGetChat) }, []chats.Operation{chats.OpGetChat}},
+	"History": {func(ctx context.Context, f *fixture) error {
+		for _, err := range f.client.History(ctx, f.chat, 0) {
 			return err
 		}
 		return nil
 	}, []chats.Operation{chats.OpGetChatHistory}},
-	"HistoryPage": {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpGetChatHistory) }, []chats.Operation{chats.OpGetChatHistory}},
-	"Message":     {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpGetChatMessage) }, []chats.Operation{chats.OpGetChatMessage}},
-	"OpenChat":    {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpCreateChat) }, []chats.Operation{chats.OpCreateChat}},
-	"SendText":    {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpSendMessageToChat) }, []chats.Operation{chats.OpSendMessageToChat}},
-	"SendTextConfirmed": {func(ctx context.Context, s *shop) error {
-		_, err := s.client.SendTextConfirmed(ctx, s.chat, "Да")
+	"HistoryPage": {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpGetChatHistory) }, []chats.Operation{chats.OpGetChatHistory}},
+	"Message":     {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpGetChatMessage) }, []chats.Operation{chats.OpGetChatMessage}},
+	"OpenChat":    {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpCreateChat) }, []chats.Operation{chats.OpCreateChat}},
+	"SendText":    {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpSendMessageToChat) }, []chats.Operation{chats.OpSendMessageToChat}},
+	"SendTextConfirmed": {func(ctx context.Context, f *fixture) error {
+		_, err := f.client.SendTextConfirmed(ctx, f.chat, "Да")
 		return err
 	}, []chats.Operation{chats.OpGetChatHistory, chats.OpSendMessageToChat}},
-	"SendFile": {func(ctx context.Context, s *shop) error { return s.call(ctx, chats.OpSendFileToChat) }, []chats.Operation{chats.OpSendFileToChat}},
-	"API": {func(ctx context.Context, s *shop) error {
-		_, err := s.apiCall(ctx, chats.OpGetChat)
+	"SendFile": {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpSendFileToChat) }, []chats.Operation{chats.OpSendFileToChat}},
+	"API": {func(ctx context.Context, f *fixture) error {
+		_, err := f.apiCall(ctx, chats.OpGetChat)
 		return err
 	}, []chats.Operation{chats.OpGetChat}},
 	// A download is none of the API's operations.
-	"Download": {func(ctx context.Context, s *shop) error {
-		body, err := s.client.Download(ctx, s.market.AddFile("a.txt", []byte("content")))
+	"Download": {func(ctx context.Context, f *fixture) error {
+		body, err := f.client.Download(ctx, f.market.AddFile("a.txt", []byte("content")))
 		if err != nil {
 			return err
 		}
@@ -86,10 +86,10 @@ func TestOperations_OfEveryMethod(t *testing.T) {
 	t.Parallel()
 	client := reflect.TypeFor[*chats.Client]()
 	for i := range client.NumMethod() {
-		assert.Contains(t, methods, client.Method(i).Name, "a new method: which operations does it make?")
+		assert.Contains(t, clientMethods, client.Method(i).Name, "a new method: which operations does it make?")
 	}
-	assert.Len(t, methods, client.NumMethod())
-	for name, method := range methods {
+	assert.Len(t, clientMethods, client.NumMethod())
+	for name, method := range clientMethods {
 		if method.call == nil {
 			continue
 		}
@@ -97,12 +97,12 @@ func TestOperations_OfEveryMethod(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket()
 			var made []chats.Operation
-			s := shopOn(t, market, through(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+			f := newFixtureOn(t, market, withContract(t, roundTrip(func(req *http.Request) (*http.Response, error) {
 				op, _ := chats.OperationFromContext(req.Context())
 				made = append(made, op)
 				return market.Transport().RoundTrip(req)
 			})))
-			require.NoError(t, method.call(t.Context(), s))
+			require.NoError(t, method.call(t.Context(), f))
 			slices.Sort(made)
 			assert.Equal(t, method.ops, slices.Compact(made))
 		})

@@ -89,13 +89,13 @@ func TestOptions_BaseURLPathIsKept(t *testing.T) {
 	t.Parallel()
 	for _, base := range []string{"https://proxy.example/market", "https://proxy.example/market/"} {
 		market := chatstest.NewMarket()
-		log := &wireLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
+		log := &requestLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
 			return respond(req, http.StatusOK, ok(map[string]any{"chatId": 5})), nil
 		})}
 		client := market.Client(chats.WithBaseURL(base), chats.WithHTTPClient(&http.Client{Transport: log}))
 		_, err := client.Chat(t.Context(), 5)
 		require.NoError(t, err)
-		_, err = client.API().GetChatWithResponse(t.Context(), 1234567, nilParams(5))
+		_, err = client.API().GetChatWithResponse(t.Context(), 1234567, getChatParams(5))
 		require.NoError(t, err)
 		for _, req := range log.requests {
 			assert.Equal(t, "https://proxy.example/market/v2/businesses/1234567/chat?chatId=5", req.URL.String())
@@ -120,7 +120,7 @@ func TestOptions_HTTPClientIsNotModified(t *testing.T) {
 	assert.Nil(t, shared.CheckRedirect)
 
 	// Nor does what its owner writes to it later reach the library.
-	shared.Transport = unreachable(t).Transport
+	shared.Transport = forbidRequests(t).Transport
 	require.NoError(t, client.SendText(t.Context(), chat, "Да"))
 	_, err = download(t, client, file.URL)
 	require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestOptions_HTTPClientIsNotModified(t *testing.T) {
 func TestOptions_HTTPClientTimeoutApplies(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	client := market.Client(once, chats.WithHTTPClient(&http.Client{Timeout: time.Nanosecond, Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+	client := market.Client(noRetry, chats.WithHTTPClient(&http.Client{Timeout: time.Nanosecond, Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 		<-req.Context().Done()
 		return nil, context.Cause(req.Context())
 	})}))

@@ -2,4 +2,4 @@
 
 package chats_test
 
-const underRace = false
+const raceEnabled = false

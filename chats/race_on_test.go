@@ -2,5 +2,5 @@
 
 package chats_test
 
-// underRace: the race detector makes everything ten times slower.
-const underRace = true
+// raceEnabled: the race detector makes everything ten times slower.
+const raceEnabled = true

@@ -23,7 +23,7 @@ func TestRetry_BackoffGrowsIsJitteredAndBounded(t *testing.T) {
 		bounds := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second}
 		longest := make([]time.Duration, len(bounds))
 		shortest := make([]time.Duration, len(bounds))
-		s := newShop(t,
+		f := newFixture(t,
 			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 6, BaseDelay: time.Second, MaxDelay: 5 * time.Second}),
 			chats.WithHook(func(_ context.Context, call chats.Attempt) {
 				if i := call.Number - 2; i >= 0 {
@@ -33,8 +33,8 @@ func TestRetry_BackoffGrowsIsJitteredAndBounded(t *testing.T) {
 			}))
 		copy(shortest, bounds)
 		for range 200 {
-			s.market.Fail(chats.OpGetChat, times(6, chatstest.Status(500, ""))...)
-			require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrServer)
+			f.market.Fail(chats.OpGetChat, times(6, chatstest.Status(500, ""))...)
+			require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrServer)
 		}
 		for i, bound := range bounds {
 			assert.LessOrEqual(t, longest[i], bound)
@@ -47,12 +47,12 @@ func TestRetry_BackoffGrowsIsJitteredAndBounded(t *testing.T) {
 func TestRetry_BackoffEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Hour, MaxDelay: time.Hour}))
-		s.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
+		f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Hour, MaxDelay: time.Hour}))
+		f.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		began := time.Now()
-		err := s.call(ctx, chats.OpGetChat)
+		err := f.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, chats.ErrServer, "and what it rested after is kept")
 		assert.LessOrEqual(t, time.Since(began), time.Second)
@@ -62,14 +62,14 @@ func TestRetry_BackoffEndsWithContext(t *testing.T) {
 func TestRetry_NoBackoffBeyondDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: 1000 * time.Hour, MaxDelay: 1000 * time.Hour}))
-		s.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
-		s.market.Fail(chats.OpGetChats, chatstest.Refused())
+		f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: 1000 * time.Hour, MaxDelay: 1000 * time.Hour}))
+		f.market.Fail(chats.OpGetChat, chatstest.Status(500, envelope))
+		f.market.Fail(chats.OpGetChats, chatstest.Refused())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		for _, op := range []chats.Operation{chats.OpGetChat, chats.OpGetChats} {
 			began := time.Now()
-			err := s.call(ctx, op)
+			err := f.call(ctx, op)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.Contains(t, err.Error(), "after the context's deadline")
 			assert.Zero(t, time.Since(began), "it fails now, not at the deadline")
@@ -82,59 +82,59 @@ func TestRetry_NoBackoffBeyondDeadline(t *testing.T) {
 
 func TestContext_EndedBeforeCallSendsNothing(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, op := range chats.Operations() {
-		err := s.call(ctx, op)
+		err := f.call(ctx, op)
 		require.ErrorIs(t, err, context.Canceled, op)
 		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown, op)
-		assert.Zero(t, s.market.Calls(op), op)
+		assert.Zero(t, f.market.Calls(op), op)
 	}
 }
 
 func TestSendText_CancelledInFlightIsOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t)
-		s.market.Fail(chats.OpSendMessageToChat, chatstest.SlowHeaders(10*time.Second))
+		f := newFixture(t)
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.SlowHeaders(10*time.Second))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		err := s.call(ctx, chats.OpSendMessageToChat)
+		err := f.call(ctx, chats.OpSendMessageToChat)
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-		assert.Equal(t, 1, s.posted())
+		assert.Equal(t, 1, f.posted())
 	})
 }
 
 func TestContext_CauseIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t)
-		s.market.Fail(chats.OpGetChat, chatstest.Delay(10*time.Second))
+		f := newFixture(t)
+		f.market.Fail(chats.OpGetChat, chatstest.Delay(10*time.Second))
 		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(errPace) })
-		err := s.call(ctx, chats.OpGetChat)
+		time.AfterFunc(time.Second, func() { cancel(errLimiter) })
+		err := f.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
 	})
 	// net/http gives the cause alone.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
-		cancel(errPace)
+		cancel(errLimiter)
 		return nil, context.Cause(req.Context())
 	})}))
 	err := client.SendText(ctx, 1, "Да")
 	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorIs(t, err, errPace)
+	require.ErrorIs(t, err, errLimiter)
 }
 
 func TestHook_SeesEveryAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen []chats.Attempt
-		s := newShop(t, chats.WithHook(func(_ context.Context, call chats.Attempt) { seen = append(seen, call) }))
-		s.market.Fail(chats.OpGetChat, chatstest.Refused(), chatstest.HTML(502), chatstest.SlowHeaders(2*time.Second))
-		require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+		f := newFixture(t, chats.WithHook(func(_ context.Context, call chats.Attempt) { seen = append(seen, call) }))
+		f.market.Fail(chats.OpGetChat, chatstest.Refused(), chatstest.HTML(502), chatstest.SlowHeaders(2*time.Second))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 		require.Len(t, seen, 3)
 		for i, call := range seen {
 			assert.Equal(t, chats.OpGetChat, call.Operation)
@@ -150,8 +150,8 @@ func TestHook_SeesEveryAttempt(t *testing.T) {
 		assert.Equal(t, 1000, seen[2].Limit.Max)
 
 		// A 2xx that cannot be read has failed too.
-		s.market.Fail(chats.OpGetChat, chatstest.Malformed("<html>"))
-		require.ErrorIs(t, s.call(t.Context(), chats.OpGetChat), chats.ErrProtocol)
+		f.market.Fail(chats.OpGetChat, chatstest.Malformed("<html>"))
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrProtocol)
 		require.Len(t, seen, 4)
 		require.ErrorIs(t, seen[3].Err, chats.ErrProtocol)
 	})
@@ -160,11 +160,11 @@ func TestHook_SeesEveryAttempt(t *testing.T) {
 func TestContext_CancelledReadIsNotErrProtocol(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t)
-		s.market.Fail(chats.OpGetChat, chatstest.SlowBody(10*time.Second))
+		f := newFixture(t)
+		f.market.Fail(chats.OpGetChat, chatstest.SlowBody(10*time.Second))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		err := s.call(ctx, chats.OpGetChat)
+		err := f.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
 		assert.NotErrorIs(t, err, chats.ErrProtocol)
 	})
@@ -175,9 +175,9 @@ func TestHistory_YieldsContextErrorWhateverFailedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, fault := range []chatstest.Fault{chatstest.Truncate(10), chatstest.Status(500, ""), chatstest.Refused()} {
 			ctx, cancel := context.WithCancel(t.Context())
-			s := newShop(t, chats.WithHook(func(context.Context, chats.Attempt) { cancel() }))
-			s.market.Fail(chats.OpGetChatHistory, fault)
-			_, err := read(t, s.client.History(ctx, s.chat, 0))
+			f := newFixture(t, chats.WithHook(func(context.Context, chats.Attempt) { cancel() }))
+			f.market.Fail(chats.OpGetChatHistory, fault)
+			_, err := collect(t, f.client.History(ctx, f.chat, 0))
 			assert.Equal(t, context.Canceled, err)
 		}
 	})
@@ -207,12 +207,12 @@ func TestSendText_CancelledBeforeSendingIsNotOutcomeUnknown(t *testing.T) {
 func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t)
-		s.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
+		f := newFixture(t)
+		f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		var e *chats.Error
-		err := s.call(ctx, chats.OpGetChat)
+		err := f.call(ctx, chats.OpGetChat)
 		require.ErrorAs(t, err, &e)
 		assert.Equal(t, 420, e.StatusCode)
 		assert.NotEmpty(t, e.TraceParent)
@@ -221,17 +221,17 @@ func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		for status, fault := range map[int]chatstest.Fault{500: chatstest.Status(500, envelope), 0: chatstest.DropBefore()} {
-			refuse := &pace{}
+			refuse := &countingLimiter{}
 			refuse.wait = func(context.Context) error {
 				if refuse.calls.Load() > 1 {
-					return errPace
+					return errLimiter
 				}
 				return nil
 			}
-			s := newShop(t, chats.WithLimiter(refuse))
-			s.market.Fail(chats.OpGetChat, fault)
-			err := s.call(t.Context(), chats.OpGetChat)
-			require.ErrorIs(t, err, errPace)
+			f := newFixture(t, chats.WithLimiter(refuse))
+			f.market.Fail(chats.OpGetChat, fault)
+			err := f.call(t.Context(), chats.OpGetChat)
+			require.ErrorIs(t, err, errLimiter)
 			var e *chats.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, 1, e.Attempts)
@@ -240,13 +240,13 @@ func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 	})
 	// Another call uses up the hour while this one rests.
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Second, MaxDelay: time.Second}))
+		f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Second, MaxDelay: time.Second}))
 		until := time.Now().Add(40 * time.Minute)
 		for _, fault := range []chatstest.Fault{chatstest.Status(500, envelope), chatstest.DropBefore()} {
-			s.market.Fail(chats.OpGetChat, fault, chatstest.RateLimitedHourly(until))
+			f.market.Fail(chats.OpGetChat, fault, chatstest.RateLimitedHourly(until))
 			var other sync.WaitGroup
-			other.Go(func() { <-time.After(time.Nanosecond); _ = s.call(t.Context(), chats.OpGetChat) })
-			err := s.call(t.Context(), chats.OpGetChat)
+			other.Go(func() { time.Sleep(time.Nanosecond); _ = f.call(t.Context(), chats.OpGetChat) })
+			err := f.call(t.Context(), chats.OpGetChat)
 			other.Wait()
 			require.ErrorIs(t, err, chats.ErrRateLimited)
 			var e *chats.Error
@@ -254,7 +254,7 @@ func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 			require.NotNil(t, e.Limit)
 			assert.True(t, until.Equal(e.Limit.Until))
 			assert.Equal(t, 1, strings.Count(err.Error(), "reached"), "%v", err)
-			<-time.After(time.Hour)
+			time.Sleep(time.Hour)
 			until = until.Add(time.Hour)
 		}
 	})
@@ -263,11 +263,11 @@ func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 func TestRetry_MaximumDelaysDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: math.MaxInt64, MaxDelay: math.MaxInt64, MaxAttempts: math.MaxInt}))
-		s.market.Fail(chats.OpGetChat, times(3, chatstest.Status(500, ""))...)
+		f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: math.MaxInt64, MaxDelay: math.MaxInt64, MaxAttempts: math.MaxInt}))
+		f.market.Fail(chats.OpGetChat, times(3, chatstest.Status(500, ""))...)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, s.call(ctx, chats.OpGetChat), chats.ErrServer)
+		require.ErrorIs(t, f.call(ctx, chats.OpGetChat), chats.ErrServer)
 	})
 }
 
@@ -276,9 +276,9 @@ func TestRetry_AttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, fault := range []chatstest.Fault{chatstest.SlowHeaders(time.Minute), chatstest.SlowBody(time.Minute)} {
-			s := newShop(t, once)
-			s.market.Fail(chats.OpGetChat, fault)
-			err := s.call(t.Context(), chats.OpGetChat)
+			f := newFixture(t, noRetry)
+			f.market.Fail(chats.OpGetChat, fault)
+			err := f.call(t.Context(), chats.OpGetChat)
 			require.ErrorContains(t, err, "RetryPolicy.AttemptTimeout")
 			assert.NotErrorIs(t, err, context.DeadlineExceeded)
 		}
@@ -289,14 +289,14 @@ func TestSendTextAndSendFile_CancelledWhileReadingResponseIsOutcomeUnknown(t *te
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat} {
-			s := newShop(t)
-			s.market.Fail(op, chatstest.SlowBody(10*time.Second))
+			f := newFixture(t)
+			f.market.Fail(op, chatstest.SlowBody(10*time.Second))
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Second, cancel)
-			err := s.call(ctx, op)
+			err := f.call(ctx, op)
 			require.ErrorIs(t, err, context.Canceled, op)
 			require.ErrorIs(t, err, chats.ErrOutcomeUnknown, op)
-			assert.Equal(t, 1, s.posted())
+			assert.Equal(t, 1, f.posted())
 		}
 	})
 }

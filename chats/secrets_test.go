@@ -82,11 +82,11 @@ func emit(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emi
 	hook := func(_ context.Context, call chats.Attempt) {
 		emitted = append(emitted, fmt.Sprintf("%+v %#v %v", call, call, call.Err))
 	}
-	s := shopOn(t, market)
+	f := newFixtureOn(t, market)
 	client, err := chats.New(market.Business(), credential, chats.WithRetry(policy), chats.WithLogger(logger), chats.WithHook(hook),
 		chats.WithHTTPClient(&http.Client{Transport: contract.Transport(t, market.Transport())}))
 	require.NoError(t, err)
-	s.client = client
+	f.client = client
 
 	if i < faultCount {
 		row := faultTable()[i]
@@ -96,11 +96,11 @@ func emit(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emi
 		name = fmt.Sprintf("echo %d", i-faultCount)
 		market.Fail(op, times(9, echoes(secretOf(market, oauth))[i-faultCount])...)
 	}
-	err = s.call(t.Context(), op)
+	err = f.call(t.Context(), op)
 	if i >= faultCount {
 		require.Error(t, err, name)
 	}
-	emitted = append(emitted, log.String(), fmt.Sprintf("%v %+v %#v", err, err, err), fmt.Sprintf("%v %+v %#v", s.client, s.client, s.client))
+	emitted = append(emitted, log.String(), fmt.Sprintf("%v %+v %#v", err, err, err), fmt.Sprintf("%v %+v %#v", f.client, f.client, f.client))
 	var e *chats.Error
 	if errors.As(err, &e) {
 		text, _ := json.Marshal(e)

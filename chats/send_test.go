@@ -15,8 +15,8 @@ import (
 func TestOpenChat_CreatesOrFinds(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(5), chats.AboutReturn(5)))
-	log := &wireLog{next: market.Transport()}
-	client := market.Client(through(t, log))
+	log := &requestLog{next: market.Transport()}
+	client := market.Client(withContract(t, log))
 
 	about, err := client.OpenChat(t.Context(), chats.AboutOrder(5))
 	require.NoError(t, err)
@@ -43,8 +43,8 @@ func TestOpenChat_CreatesOrFinds(t *testing.T) {
 func TestSendText_PostsTextUnchanged(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	log := &wireLog{next: market.Transport()}
-	client := market.Client(through(t, log))
+	log := &requestLog{next: market.Transport()}
+	client := market.Client(withContract(t, log))
 	chat := market.AddChat(chats.Chat{})
 	texts := []string{"Здравствуйте!", "  spaces  around  ", "два\nряда\r\n\tи отступ", `"quotes" \ <b>&amp;`, "👩‍👩‍👧‍👦 \u202e \u0000", " ", "null"}
 	for _, text := range texts {
@@ -69,9 +69,9 @@ func TestRequest_HasHeaders(t *testing.T) {
 		t.Run(string(op), func(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket()
-			log := &wireLog{next: market.Transport()}
-			s := shopOn(t, market, through(t, log), chats.WithIntegration("desk", "1.2"))
-			require.NoError(t, s.call(t.Context(), op))
+			log := &requestLog{next: market.Transport()}
+			f := newFixtureOn(t, market, withContract(t, log), chats.WithIntegration("desk", "1.2"))
+			require.NoError(t, f.call(t.Context(), op))
 			req, _ := log.last(t)
 			assert.Equal(t, []string{market.Key()}, req.Header["Api-Key"])
 			assert.Equal(t, "application/json", req.Header.Get("Accept"))
@@ -89,9 +89,9 @@ func TestRequest_HasHeaders(t *testing.T) {
 func TestRequest_HasNoIntegrationHeaderByDefault(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	log := &wireLog{next: market.Transport()}
-	s := shopOn(t, market, through(t, log))
-	require.NoError(t, s.call(t.Context(), chats.OpGetChat))
+	log := &requestLog{next: market.Transport()}
+	f := newFixtureOn(t, market, withContract(t, log))
+	require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 	req, _ := log.last(t)
 	assert.Equal(t, "ymchats-go/"+chats.Version, req.Header.Get("User-Agent"))
 	assert.NotContains(t, req.Header, "X-Market-Integration")

@@ -24,15 +24,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// lengths notes the Content-Length of each request.
-type lengths struct {
+// contentLengths notes the Content-Length of each request.
+type contentLengths struct {
 	next http.RoundTripper
 
 	mu   sync.Mutex
 	seen []int64
 }
 
-func (l *lengths) RoundTrip(req *http.Request) (*http.Response, error) {
+func (l *contentLengths) RoundTrip(req *http.Request) (*http.Response, error) {
 	l.mu.Lock()
 	l.seen = append(l.seen, req.ContentLength)
 	l.mu.Unlock()
@@ -41,40 +41,40 @@ func (l *lengths) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // place is where a Market runs: net/http on a socket behaves otherwise than a
 // transport in process.
-type place struct {
+type uploadFixture struct {
 	t      *testing.T
 	market *chatstest.Market
 	client *chats.Client
 	chat   chats.ChatID
-	wire   *lengths
+	wire   *contentLengths
 }
 
-func inBothPlaces(t *testing.T, test func(*place)) {
+func onBothTransports(t *testing.T, test func(*uploadFixture)) {
 	t.Helper()
 	soon := chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond})
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
 		market := chatstest.NewMarket()
-		wire := &lengths{next: contract.Transport(t, market.Transport())}
+		wire := &contentLengths{next: contract.Transport(t, market.Transport())}
 		client := market.Client(soon, chats.WithHTTPClient(&http.Client{Transport: wire}))
-		test(&place{t, market, client, market.AddChat(chats.Chat{}), wire})
+		test(&uploadFixture{t, market, client, market.AddChat(chats.Chat{}), wire})
 	})
 	t.Run("on a listener", func(t *testing.T) {
 		t.Parallel()
 		server := chatstest.NewServer(t)
-		wire := &lengths{next: contract.Transport(t, server.Transport())}
+		wire := &contentLengths{next: contract.Transport(t, server.Transport())}
 		client := server.Client(soon, chats.WithHTTPClient(&http.Client{Transport: wire}))
-		test(&place{t, server.Market, client, server.AddChat(chats.Chat{}), wire})
+		test(&uploadFixture{t, server.Market, client, server.AddChat(chats.Chat{}), wire})
 	})
 }
 
-func random(n int) []byte {
+func randomBytes(n int) []byte {
 	data := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(data)
 	return data
 }
 
-func fileOf(t *testing.T, data []byte) *os.File {
+func openFile(t *testing.T, data []byte) *os.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "photo.jpg")
 	require.NoError(t, os.WriteFile(path, data, 0o600))
@@ -84,7 +84,7 @@ func fileOf(t *testing.T, data []byte) *os.File {
 	return file
 }
 
-func pipeOf(t *testing.T, data []byte) *os.File {
+func openPipe(t *testing.T, data []byte) *os.File {
 	t.Helper()
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
@@ -101,7 +101,7 @@ func pipeOf(t *testing.T, data []byte) *os.File {
 }
 
 // at gives a seeker that stands somewhere.
-func at[S io.ReadSeeker](t *testing.T, content S, offset int64) S {
+func seekTo[S io.ReadSeeker](t *testing.T, content S, offset int64) S {
 	t.Helper()
 	_, err := content.Seek(offset, io.SeekStart)
 	require.NoError(t, err)
@@ -110,42 +110,42 @@ func at[S io.ReadSeeker](t *testing.T, content S, offset int64) S {
 
 func TestSendFile_AcceptsEveryKindOfReader(t *testing.T) {
 	t.Parallel()
-	data := random(200_000)
+	data := randomBytes(200_000)
 	readers := []struct {
 		name    string
-		content func(*place) io.Reader
+		content func(*uploadFixture) io.Reader
 		want    []byte
 	}{
-		{"file", func(p *place) io.Reader { return fileOf(p.t, data) }, data},
-		{"file from where it stands", func(p *place) io.Reader { return at(p.t, fileOf(p.t, data), 1234) }, data[1234:]},
-		{"bytes.Reader", func(*place) io.Reader { return bytes.NewReader(data) }, data},
-		{"bytes.Reader from where it stands", func(p *place) io.Reader { return at(p.t, bytes.NewReader(data), 199_999) }, data[199_999:]},
-		{"strings.Reader", func(*place) io.Reader { return strings.NewReader(string(data)) }, data},
-		{"bytes.Buffer", func(*place) io.Reader { return bytes.NewBuffer(bytes.Clone(data)) }, data},
-		{"plain reader", func(*place) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
-		{"pipe", func(p *place) io.Reader { return pipeOf(p.t, data) }, data},
-		{"section of a file", func(p *place) io.Reader { return io.NewSectionReader(fileOf(p.t, data), 50, 1000) }, data[50:1050]},
-		{"one byte at a time", func(*place) io.Reader {
+		{"file", func(f *uploadFixture) io.Reader { return openFile(f.t, data) }, data},
+		{"file from where it stands", func(f *uploadFixture) io.Reader { return seekTo(f.t, openFile(f.t, data), 1234) }, data[1234:]},
+		{"bytes.Reader", func(*uploadFixture) io.Reader { return bytes.NewReader(data) }, data},
+		{"bytes.Reader from where it stands", func(f *uploadFixture) io.Reader { return seekTo(f.t, bytes.NewReader(data), 199_999) }, data[199_999:]},
+		{"strings.Reader", func(*uploadFixture) io.Reader { return strings.NewReader(string(data)) }, data},
+		{"bytes.Buffer", func(*uploadFixture) io.Reader { return bytes.NewBuffer(bytes.Clone(data)) }, data},
+		{"plain reader", func(*uploadFixture) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
+		{"pipe", func(f *uploadFixture) io.Reader { return openPipe(f.t, data) }, data},
+		{"section of a file", func(f *uploadFixture) io.Reader { return io.NewSectionReader(openFile(f.t, data), 50, 1000) }, data[50:1050]},
+		{"one byte at a time", func(*uploadFixture) io.Reader {
 			return sized(iotest.OneByteReader(bytes.NewReader(data[:3000])), 3000)
 		}, data[:3000]},
-		{"the end with the last byte", func(*place) io.Reader {
+		{"the end with the last byte", func(*uploadFixture) io.Reader {
 			return sized(iotest.DataErrReader(bytes.NewReader(data)), len(data))
 		}, data},
-		{"a byte", func(*place) io.Reader { return strings.NewReader("\x00") }, []byte{0}},
+		{"a byte", func(*uploadFixture) io.Reader { return strings.NewReader("\x00") }, []byte{0}},
 	}
 	for _, tt := range readers {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBothPlaces(t, func(p *place) {
-				t := p.t
-				require.NoError(t, p.client.SendFile(t.Context(), p.chat, "photo.jpg", tt.content(p)))
-				uploaded := p.market.Uploads(p.chat)
+			onBothTransports(t, func(f *uploadFixture) {
+				t := f.t
+				require.NoError(t, f.client.SendFile(t.Context(), f.chat, "photo.jpg", tt.content(f)))
+				uploaded := f.market.Uploads(f.chat)
 				require.Len(t, uploaded, 1)
 				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data), "byte for byte")
 				assert.Equal(t, "photo.jpg", uploaded[0].Name)
 				assert.Equal(t, "image/jpeg", uploaded[0].ContentType)
-				require.Len(t, p.wire.seen, 1)
-				assert.Greater(t, p.wire.seen[0], int64(len(tt.want)), "net/http holds the body to it")
+				require.Len(t, f.wire.seen, 1)
+				assert.Greater(t, f.wire.seen[0], int64(len(tt.want)), "net/http holds the body to it")
 			})
 		})
 	}
@@ -162,10 +162,10 @@ func sized(content io.Reader, n int) io.Reader {
 func TestSendFile_AcceptsMaxFileSize(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat([]byte("0123456789abcdef"), chats.MaxFileSize/16)
-	inBothPlaces(t, func(p *place) {
-		t := p.t
-		require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.bin", bytes.NewReader(data)))
-		uploaded := p.market.Uploads(p.chat)
+	onBothTransports(t, func(f *uploadFixture) {
+		t := f.t
+		require.NoError(t, f.client.SendFile(t.Context(), f.chat, "a.bin", bytes.NewReader(data)))
+		uploaded := f.market.Uploads(f.chat)
 		require.Len(t, uploaded, 1)
 		assert.True(t, bytes.Equal(data, uploaded[0].Data))
 		assert.Equal(t, "application/octet-stream", uploaded[0].ContentType)
@@ -178,13 +178,13 @@ func TestSendFile_KeepsFileNames(t *testing.T) {
 		"фото заказа.jpg", `"quoted" 'name'.jpg`, "semi;colon=equals, comma.jpg", " spaces  inside .jpg ", "👍.png", "no extension",
 		"percent%22%0A.jpg", ".hidden", "a", "..jpg", strings.Repeat("длинное ", 30) + ".pdf", "rtl\u202e.jpg",
 	}
-	inBothPlaces(t, func(p *place) {
-		t := p.t
+	onBothTransports(t, func(f *uploadFixture) {
+		t := f.t
 		got := make([]string, 0, len(names))
 		for _, name := range names {
-			require.NoError(t, p.client.SendFile(t.Context(), p.chat, name, strings.NewReader("content")), name)
+			require.NoError(t, f.client.SendFile(t.Context(), f.chat, name, strings.NewReader("content")), name)
 		}
-		for _, uploaded := range p.market.Uploads(p.chat) {
+		for _, uploaded := range f.market.Uploads(f.chat) {
 			got = append(got, uploaded.Name)
 			assert.Equal(t, "content", string(uploaded.Data))
 		}
@@ -194,11 +194,11 @@ func TestSendFile_KeepsFileNames(t *testing.T) {
 
 func TestSendFile_ReaderAtItsEndIsRefused(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, chats.WithHTTPClient(unreachable(t)))
+	f := newFixture(t, chats.WithHTTPClient(forbidRequests(t)))
 	for _, content := range []io.Reader{
-		at(t, strings.NewReader("content"), 7), at(t, strings.NewReader("content"), 99), fileOf(t, nil), new(bytes.Buffer),
+		seekTo(t, strings.NewReader("content"), 7), seekTo(t, strings.NewReader("content"), 99), openFile(t, nil), new(bytes.Buffer),
 	} {
-		err := s.client.SendFile(t.Context(), s.chat, "a.jpg", content)
+		err := f.client.SendFile(t.Context(), f.chat, "a.jpg", content)
 		require.ErrorIs(t, err, chats.ErrInvalidArgument)
 		assert.Contains(t, err.Error(), "is empty")
 	}
@@ -208,7 +208,9 @@ var errDisk = errors.New("the disk is gone")
 
 func TestSendFile_FailingReaderPostsNothing(t *testing.T) {
 	t.Parallel()
-	half := func() io.Reader { return io.MultiReader(bytes.NewReader(random(100_000)), iotest.ErrReader(errDisk)) }
+	half := func() io.Reader {
+		return io.MultiReader(bytes.NewReader(randomBytes(100_000)), iotest.ErrReader(errDisk))
+	}
 	tests := []struct {
 		name     string
 		content  func() io.Reader
@@ -216,7 +218,9 @@ func TestSendFile_FailingReaderPostsNothing(t *testing.T) {
 		requests int
 	}{
 		{"midway", func() io.Reader { return sized(half(), 200_000) }, errDisk, 1},
-		{"midway, a seeker", func() io.Reader { return &brokenSeeker{Reader: *bytes.NewReader(random(200_000)), after: 100_000} }, errDisk, 1},
+		{"midway, a seeker", func() io.Reader {
+			return &failingSeeker{Reader: *bytes.NewReader(randomBytes(200_000)), after: 100_000}
+		}, errDisk, 1},
 		{"at once", func() io.Reader { return sized(iotest.ErrReader(errDisk), 200_000) }, errDisk, 1},
 		{"at its last byte", func() io.Reader { return sized(half(), 100_001) }, errDisk, 1},
 		{"while its size is found out", half, errDisk, 0},
@@ -226,29 +230,29 @@ func TestSendFile_FailingReaderPostsNothing(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBothPlaces(t, func(p *place) {
-				t := p.t
-				err := p.client.SendFile(t.Context(), p.chat, "a.bin", tt.content())
+			onBothTransports(t, func(f *uploadFixture) {
+				t := f.t
+				err := f.client.SendFile(t.Context(), f.chat, "a.bin", tt.content())
 				require.ErrorIs(t, err, tt.want)
 				require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
 				assert.Contains(t, err.Error(), "reading the file")
-				assert.Len(t, p.wire.seen, tt.requests, "broken off, and not repeated")
-				assert.Empty(t, p.market.Messages(p.chat))
+				assert.Len(t, f.wire.seen, tt.requests, "broken off, and not repeated")
+				assert.Empty(t, f.market.Messages(f.chat))
 				var e *chats.Error
 				require.ErrorAs(t, err, &e)
 				assert.Equal(t, tt.requests, e.Attempts)
-				require.NoError(t, p.client.SendText(t.Context(), p.chat, "Фото не читается"), "the connection is of use")
+				require.NoError(t, f.client.SendText(t.Context(), f.chat, "Фото не читается"), "the connection is of use")
 			})
 		})
 	}
 }
 
-type brokenSeeker struct {
+type failingSeeker struct {
 	bytes.Reader
 	after int
 }
 
-func (b *brokenSeeker) Read(p []byte) (int, error) {
+func (b *failingSeeker) Read(p []byte) (int, error) {
 	if b.after == 0 {
 		return 0, errDisk
 	}
@@ -259,38 +263,38 @@ func (b *brokenSeeker) Read(p []byte) (int, error) {
 
 func TestSendFile_ReaderLongerThanMeasuredIsSentAsMeasured(t *testing.T) {
 	t.Parallel()
-	inBothPlaces(t, func(p *place) {
-		t := p.t
-		require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.log", sized(strings.NewReader("measured, and what was written since"), 8)))
-		assert.Equal(t, "measured", string(p.market.Uploads(p.chat)[0].Data))
+	onBothTransports(t, func(f *uploadFixture) {
+		t := f.t
+		require.NoError(t, f.client.SendFile(t.Context(), f.chat, "a.log", sized(strings.NewReader("measured, and what was written since"), 8)))
+		assert.Equal(t, "measured", string(f.market.Uploads(f.chat)[0].Data))
 	})
 }
 
 func TestSendFile_RetryRewindsReader(t *testing.T) {
 	t.Parallel()
-	data := random(60_000)
+	data := randomBytes(60_000)
 	tests := []struct {
 		name    string
-		content func(*place) io.Reader
+		content func(*uploadFixture) io.Reader
 		want    []byte
 	}{
-		{"file", func(p *place) io.Reader { return fileOf(p.t, data) }, data},
-		{"file from where it stood", func(p *place) io.Reader { return at(p.t, fileOf(p.t, data), 5000) }, data[5000:]},
-		{"bytes.Reader from where it stood", func(p *place) io.Reader { return at(p.t, bytes.NewReader(data), 1) }, data[1:]},
-		{"of unknown size, held in memory", func(*place) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
+		{"file", func(f *uploadFixture) io.Reader { return openFile(f.t, data) }, data},
+		{"file from where it stood", func(f *uploadFixture) io.Reader { return seekTo(f.t, openFile(f.t, data), 5000) }, data[5000:]},
+		{"bytes.Reader from where it stood", func(f *uploadFixture) io.Reader { return seekTo(f.t, bytes.NewReader(data), 1) }, data[1:]},
+		{"of unknown size, held in memory", func(*uploadFixture) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBothPlaces(t, func(p *place) {
-				t := p.t
-				p.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel(), chatstest.RateLimitedParallel())
-				require.NoError(t, p.client.SendFile(t.Context(), p.chat, "a.bin", tt.content(p)))
-				uploaded := p.market.Uploads(p.chat)
+			onBothTransports(t, func(f *uploadFixture) {
+				t := f.t
+				f.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel(), chatstest.RateLimitedParallel())
+				require.NoError(t, f.client.SendFile(t.Context(), f.chat, "a.bin", tt.content(f)))
+				uploaded := f.market.Uploads(f.chat)
 				require.Len(t, uploaded, 1)
 				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data))
-				assert.Len(t, p.wire.seen, 3)
-				assert.Equal(t, p.wire.seen[0], p.wire.seen[2])
+				assert.Len(t, f.wire.seen, 3)
+				assert.Equal(t, f.wire.seen[0], f.wire.seen[2])
 			})
 		})
 	}
@@ -298,37 +302,37 @@ func TestSendFile_RetryRewindsReader(t *testing.T) {
 
 func TestSendFile_ConsumedReaderIsSentOnce(t *testing.T) {
 	t.Parallel()
-	inBothPlaces(t, func(p *place) {
-		t := p.t
-		p.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
-		err := p.client.SendFile(t.Context(), p.chat, "a.bin", bytes.NewBuffer(random(1000)))
+	onBothTransports(t, func(f *uploadFixture) {
+		t := f.t
+		f.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
+		err := f.client.SendFile(t.Context(), f.chat, "a.bin", bytes.NewBuffer(randomBytes(1000)))
 		require.ErrorIs(t, err, chats.ErrRateLimited)
 		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
-		assert.Len(t, p.wire.seen, 1)
-		assert.Empty(t, p.market.Messages(p.chat))
+		assert.Len(t, f.wire.seen, 1)
+		assert.Empty(t, f.market.Messages(f.chat))
 	})
 }
 
 // A reader that was not touched is as good as new.
 func TestSendFile_UnreadReaderIsRetried(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
-	s.market.Fail(chats.OpSendFileToChat, chatstest.Refused(), chatstest.Refused())
-	require.NoError(t, s.client.SendFile(t.Context(), s.chat, "a.txt", bytes.NewBufferString("content")))
-	assert.Equal(t, 1, s.posted())
+	f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	f.market.Fail(chats.OpSendFileToChat, chatstest.Refused(), chatstest.Refused())
+	require.NoError(t, f.client.SendFile(t.Context(), f.chat, "a.txt", bytes.NewBufferString("content")))
+	assert.Equal(t, 1, f.posted())
 }
 
 // paced is a reader that takes its time, and reports whoever reads it too late.
-type paced struct {
+type slowReader struct {
 	t     *testing.T
 	wait  func()
 	reads int
 	over  bool // written by the test, without a lock: the race detector looks on
 }
 
-func (p *paced) Len() int { return chats.MaxFileSize }
+func (p *slowReader) Len() int { return chats.MaxFileSize }
 
-func (p *paced) Read(b []byte) (int, error) {
+func (p *slowReader) Read(b []byte) (int, error) {
 	if p.over {
 		p.t.Error("the reader is read after SendFile has returned")
 	}
@@ -344,9 +348,9 @@ func TestSendFile_ReaderIsNotReadAfterReturn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		client := connect(t, market, chats.WithRetry(chats.RetryPolicy{AttemptTimeout: 10500 * time.Millisecond}))
+		client := newClient(t, market, chats.WithRetry(chats.RetryPolicy{AttemptTimeout: 10500 * time.Millisecond}))
 		chat := market.AddChat(chats.Chat{})
-		content := &paced{t: t, wait: func() { <-time.After(time.Second) }}
+		content := &slowReader{t: t, wait: func() { time.Sleep(time.Second) }}
 		began := time.Now()
 		err := client.SendFile(t.Context(), chat, "a.bin", content)
 		content.over = true
@@ -354,7 +358,7 @@ func TestSendFile_ReaderIsNotReadAfterReturn(t *testing.T) {
 		require.ErrorContains(t, err, "RetryPolicy.AttemptTimeout")
 		assert.LessOrEqual(t, time.Since(began), 11*time.Second, "the read that was under way is waited for, and no more")
 		reads := content.reads
-		<-time.After(time.Hour)
+		time.Sleep(time.Hour)
 		assert.Equal(t, reads, content.reads)
 		assert.Empty(t, market.Messages(chat))
 	})
@@ -371,7 +375,7 @@ func TestSendFile_ReaderIsNotReadAfterReturnOnSocket(t *testing.T) {
 	})
 	client := server.Client(chats.WithHTTPClient(&http.Client{Transport: transport}))
 	ctx, cancel := context.WithCancel(t.Context())
-	content := &paced{t: t, wait: func() {
+	content := &slowReader{t: t, wait: func() {
 		cancel()
 		<-attempt.Done()
 	}}
@@ -414,16 +418,9 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-type sizedBy struct {
-	io.Reader
-	n int
-}
-
-func (s sizedBy) Len() int { return s.n }
-
 func TestSendFile_NegativeLengthIsRefused(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
-	err := s.client.SendFile(t.Context(), s.chat, "a.bin", sizedBy{strings.NewReader("content"), -1})
+	f := newFixture(t)
+	err := f.client.SendFile(t.Context(), f.chat, "a.bin", sized(strings.NewReader("content"), -1))
 	require.ErrorIs(t, err, chats.ErrInvalidArgument)
 }

@@ -20,36 +20,36 @@ type argumentTest struct {
 	reason string // the rule that is named
 }
 
-func filtered(filter chats.Filter, page chats.PageRequest) func(context.Context, *chats.Client) error {
+func callChatsPage(filter chats.Filter, page chats.PageRequest) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error {
 		_, err := c.ChatsPage(ctx, filter, page)
 		return err
 	}
 }
 
-func paged(id chats.ChatID, since chats.MessageID, page chats.PageRequest) func(context.Context, *chats.Client) error {
+func callHistoryPage(id chats.ChatID, since chats.MessageID, page chats.PageRequest) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error {
 		_, err := c.HistoryPage(ctx, id, since, page)
 		return err
 	}
 }
 
-func texted(id chats.ChatID, text string) func(context.Context, *chats.Client) error {
+func callSendText(id chats.ChatID, text string) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error { return c.SendText(ctx, id, text) }
 }
 
-func filed(id chats.ChatID, name string, content io.Reader) func(context.Context, *chats.Client) error {
+func callSendFile(id chats.ChatID, name string, content io.Reader) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error { return c.SendFile(ctx, id, name, content) }
 }
 
-func opened(about chats.Subject) func(context.Context, *chats.Client) error {
+func callOpenChat(about chats.Subject) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error {
 		_, err := c.OpenChat(ctx, about)
 		return err
 	}
 }
 
-func messaged(id chats.ChatID, message chats.MessageID) func(context.Context, *chats.Client) error {
+func callMessage(id chats.ChatID, message chats.MessageID) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error {
 		_, err := c.Message(ctx, id, message)
 		return err
@@ -61,66 +61,66 @@ func argumentTests() []argumentTest {
 	return []argumentTest{
 		{"chat 0", func(ctx context.Context, c *chats.Client) error { _, err := c.Chat(ctx, 0); return err }, "chat", "0, must be greater than 0"},
 		{"chat below 0", func(ctx context.Context, c *chats.Client) error { _, err := c.Chat(ctx, -5); return err }, "chat", "-5, must be greater than 0"},
-		{"message's chat", messaged(0, 1), "chat", "greater than 0"},
-		{"message", messaged(1, 0), "message", "greater than 0"},
-		{"history's chat", paged(0, 0, chats.PageRequest{}), "chat", "greater than 0"},
-		{"since", paged(1, -1, chats.PageRequest{}), "since", "must not be negative"},
-		{"history, size below 0", paged(1, 0, chats.PageRequest{Size: -1}), "page size", "1 to 100"},
-		{"history, size too large", paged(1, 0, chats.PageRequest{Size: 101}), "page size", "1 to 100"},
-		{"chats, size below 0", filtered(chats.Filter{}, chats.PageRequest{Size: -1}), "page size", "1 to 20"},
-		{"chats, size too large", filtered(chats.Filter{}, chats.PageRequest{Size: 21}), "page size", "1 to 20"},
-		{"filter, size below 0", filtered(chats.Filter{PageSize: -1}, chats.PageRequest{}), "filter: page size", "1 to 20"},
-		{"filter, size too large", filtered(chats.Filter{PageSize: 21}, chats.PageRequest{Size: 3}), "filter: page size", "1 to 20"},
-		{"filter, order 0", filtered(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(0)}}, chats.PageRequest{}), "filter: subjects: order", "greater than 0"},
-		{"filter, return 0", filtered(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(0)}}, chats.PageRequest{}), "filter: subjects: return", "greater than 0"},
-		{"filter, DIRECT", filtered(chats.Filter{Subjects: []chats.Subject{{Kind: chats.SubjectDirect}}}, chats.PageRequest{}), "filter: subjects", "DIRECT"},
-		{"filter, an empty kind", filtered(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: kinds", "empty"},
-		{"filter, an empty type", filtered(chats.Filter{Types: []chats.ChatType{""}}, chats.PageRequest{}), "filter: types", "empty"},
-		{"filter, an empty status", filtered(chats.Filter{Statuses: []chats.Status{""}}, chats.PageRequest{}), "filter: statuses", "empty"},
+		{"message's chat", callMessage(0, 1), "chat", "greater than 0"},
+		{"message", callMessage(1, 0), "message", "greater than 0"},
+		{"history's chat", callHistoryPage(0, 0, chats.PageRequest{}), "chat", "greater than 0"},
+		{"since", callHistoryPage(1, -1, chats.PageRequest{}), "since", "must not be negative"},
+		{"history, size below 0", callHistoryPage(1, 0, chats.PageRequest{Size: -1}), "page size", "1 to 100"},
+		{"history, size too large", callHistoryPage(1, 0, chats.PageRequest{Size: 101}), "page size", "1 to 100"},
+		{"chats, size below 0", callChatsPage(chats.Filter{}, chats.PageRequest{Size: -1}), "page size", "1 to 20"},
+		{"chats, size too large", callChatsPage(chats.Filter{}, chats.PageRequest{Size: 21}), "page size", "1 to 20"},
+		{"filter, size below 0", callChatsPage(chats.Filter{PageSize: -1}, chats.PageRequest{}), "filter: page size", "1 to 20"},
+		{"filter, size too large", callChatsPage(chats.Filter{PageSize: 21}, chats.PageRequest{Size: 3}), "filter: page size", "1 to 20"},
+		{"filter, order 0", callChatsPage(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(0)}}, chats.PageRequest{}), "filter: subjects: order", "greater than 0"},
+		{"filter, return 0", callChatsPage(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(0)}}, chats.PageRequest{}), "filter: subjects: return", "greater than 0"},
+		{"filter, DIRECT", callChatsPage(chats.Filter{Subjects: []chats.Subject{{Kind: chats.SubjectDirect}}}, chats.PageRequest{}), "filter: subjects", "DIRECT"},
+		{"filter, an empty kind", callChatsPage(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: kinds", "empty"},
+		{"filter, an empty type", callChatsPage(chats.Filter{Types: []chats.ChatType{""}}, chats.PageRequest{}), "filter: types", "empty"},
+		{"filter, an empty status", callChatsPage(chats.Filter{Statuses: []chats.Status{""}}, chats.PageRequest{}), "filter: statuses", "empty"},
 
-		{"open DIRECT", opened(chats.Subject{Kind: chats.SubjectDirect}), "about", "DIRECT"},
-		{"open nothing", opened(chats.Subject{}), "about", "AboutOrder"},
-		{"open without a kind", opened(chats.Subject{Order: 5}), "about", "AboutOrder"},
-		{"open a new kind", opened(chats.Subject{Kind: "GIFT", Order: 5}), "about", `"GIFT"`},
-		{"open order 0", opened(chats.AboutOrder(0)), "about: order", "greater than 0"},
-		{"open return below 0", opened(chats.AboutReturn(-1)), "about: return", "-1, must be greater than 0"},
-		{"open a return by its order", opened(chats.Subject{Kind: chats.SubjectReturn, Order: 5}), "about: return", "greater than 0"},
+		{"open DIRECT", callOpenChat(chats.Subject{Kind: chats.SubjectDirect}), "about", "DIRECT"},
+		{"open nothing", callOpenChat(chats.Subject{}), "about", "AboutOrder"},
+		{"open without a kind", callOpenChat(chats.Subject{Order: 5}), "about", "AboutOrder"},
+		{"open a new kind", callOpenChat(chats.Subject{Kind: "GIFT", Order: 5}), "about", `"GIFT"`},
+		{"open order 0", callOpenChat(chats.AboutOrder(0)), "about: order", "greater than 0"},
+		{"open return below 0", callOpenChat(chats.AboutReturn(-1)), "about: return", "-1, must be greater than 0"},
+		{"open a return by its order", callOpenChat(chats.Subject{Kind: chats.SubjectReturn, Order: 5}), "about: return", "greater than 0"},
 
-		{"text's chat", texted(-1, "a"), "chat", "greater than 0"},
-		{"text empty", texted(1, ""), "text", "is empty"},
-		{"text too long", texted(1, strings.Repeat("a", 4097)), "text", "4097 characters, at most 4096"},
-		{"Cyrillic too long", texted(1, strings.Repeat("Ж", 4097)), "text", "4097 characters, at most 4096"},
-		{"emoji too long", texted(1, strings.Repeat("👍", 4097)), "text", "4097 characters, at most 4096"},
-		{"text is not UTF-8", texted(1, "caf\xe9"), "text", "not valid UTF-8"},
-		{"text ends in the middle of a character", texted(1, "Ж"[:1]), "text", "not valid UTF-8"},
+		{"text's chat", callSendText(-1, "a"), "chat", "greater than 0"},
+		{"text empty", callSendText(1, ""), "text", "is empty"},
+		{"text too long", callSendText(1, strings.Repeat("a", 4097)), "text", "4097 characters, at most 4096"},
+		{"Cyrillic too long", callSendText(1, strings.Repeat("Ж", 4097)), "text", "4097 characters, at most 4096"},
+		{"emoji too long", callSendText(1, strings.Repeat("👍", 4097)), "text", "4097 characters, at most 4096"},
+		{"text is not UTF-8", callSendText(1, "caf\xe9"), "text", "not valid UTF-8"},
+		{"text ends in the middle of a character", callSendText(1, "Ж"[:1]), "text", "not valid UTF-8"},
 
-		{"file's chat", filed(0, "a.jpg", file()), "chat", "greater than 0"},
-		{"file without a name", filed(1, "", file()), "file name", "is empty"},
-		{"file's name is not UTF-8", filed(1, "\xff.jpg", file()), "file name", "not valid UTF-8"},
-		{"file's name is a path", filed(1, "photos/a.jpg", file()), "file name", "without a path"},
-		{"file's name is a path of Windows", filed(1, `C:\a.jpg`, file()), "file name", "without a path"},
-		{"file's name breaks the header", filed(1, "a\r\nX: y.jpg", file()), "file name", "control character"},
-		{"file's name has a DEL", filed(1, "a\x7f.jpg", file()), "file name", "control character"},
-		{"no content", filed(1, "a.jpg", nil), "file content", "is nil"},
-		{"empty content", filed(1, "a.jpg", strings.NewReader("")), "file content", "is empty"},
-		{"empty content of unknown size", filed(1, "a.jpg", io.MultiReader()), "file content", "is empty"},
-		{"too large", filed(1, "a.jpg", bytes.NewReader(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},
-		{"too large, with a length alone", filed(1, "a.jpg", bytes.NewBuffer(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},
-		{"too large, of unknown size", filed(1, "a.jpg", io.LimitReader(zeros{}, chats.MaxFileSize+1)), "file content", "larger than 5242880 bytes"},
-		{"without an end", filed(1, "a.jpg", zeros{}), "file content", "larger than 5242880 bytes"},
+		{"file's chat", callSendFile(0, "a.jpg", file()), "chat", "greater than 0"},
+		{"file without a name", callSendFile(1, "", file()), "file name", "is empty"},
+		{"file's name is not UTF-8", callSendFile(1, "\xff.jpg", file()), "file name", "not valid UTF-8"},
+		{"file's name is a path", callSendFile(1, "photos/a.jpg", file()), "file name", "without a path"},
+		{"file's name is a path of Windows", callSendFile(1, `C:\a.jpg`, file()), "file name", "without a path"},
+		{"file's name breaks the header", callSendFile(1, "a\r\nX: y.jpg", file()), "file name", "control character"},
+		{"file's name has a DEL", callSendFile(1, "a\x7f.jpg", file()), "file name", "control character"},
+		{"no content", callSendFile(1, "a.jpg", nil), "file content", "is nil"},
+		{"empty content", callSendFile(1, "a.jpg", strings.NewReader("")), "file content", "is empty"},
+		{"empty content of unknown size", callSendFile(1, "a.jpg", io.MultiReader()), "file content", "is empty"},
+		{"too large", callSendFile(1, "a.jpg", bytes.NewReader(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},
+		{"too large, with a length alone", callSendFile(1, "a.jpg", bytes.NewBuffer(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},
+		{"too large, of unknown size", callSendFile(1, "a.jpg", io.LimitReader(zeros{}, chats.MaxFileSize+1)), "file content", "larger than 5242880 bytes"},
+		{"without an end", callSendFile(1, "a.jpg", zeros{}), "file content", "larger than 5242880 bytes"},
 
-		{"download without an address", downloaded(""), "file", "no absolute http(s) address"},
-		{"download of a path", downloaded("/files/1"), "file", "no absolute http(s) address"},
-		{"download of a file of this machine", downloaded("file:///etc/passwd"), "file", "no absolute http(s) address"},
-		{"download without a host", downloaded("https:///a"), "file", "no absolute http(s) address"},
-		{"download with a port alone", downloaded("https://:443/a"), "file", "no absolute http(s) address"},
-		{"download of another scheme", downloaded("ftp://host/a"), "file", "no absolute http(s) address"},
-		{"download of no address", downloaded("http://[::1"), "file", "no absolute http(s) address"},
-		{"download with a control character", downloaded("https://host/\x00"), "file", "no absolute http(s) address"},
+		{"download without an address", callDownload(""), "file", "no absolute http(s) address"},
+		{"download of a path", callDownload("/files/1"), "file", "no absolute http(s) address"},
+		{"download of a file of this machine", callDownload("file:///etc/passwd"), "file", "no absolute http(s) address"},
+		{"download without a host", callDownload("https:///a"), "file", "no absolute http(s) address"},
+		{"download with a port alone", callDownload("https://:443/a"), "file", "no absolute http(s) address"},
+		{"download of another scheme", callDownload("ftp://host/a"), "file", "no absolute http(s) address"},
+		{"download of no address", callDownload("http://[::1"), "file", "no absolute http(s) address"},
+		{"download with a control character", callDownload("https://host/\x00"), "file", "no absolute http(s) address"},
 	}
 }
 
-func downloaded(url string) func(context.Context, *chats.Client) error {
+func callDownload(url string) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error {
 		body, err := c.Download(ctx, chats.File{URL: url})
 		if err == nil {
@@ -143,8 +143,8 @@ func TestArguments_InvalidOnesAreRefusedBeforeSending(t *testing.T) {
 	for _, tt := range argumentTests() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t, chats.WithHTTPClient(unreachable(t)))
-			err := tt.call(t.Context(), s.client)
+			f := newFixture(t, chats.WithHTTPClient(forbidRequests(t)))
+			err := tt.call(t.Context(), f.client)
 			require.ErrorIs(t, err, chats.ErrInvalidArgument)
 			var bad *chats.ArgumentError
 			require.ErrorAs(t, err, &bad)
@@ -158,24 +158,24 @@ func TestArguments_InvalidOnesAreRefusedBeforeSending(t *testing.T) {
 
 func TestArguments_LargestAreAccepted(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	f := newFixture(t)
 	for _, text := range []string{"a", strings.Repeat("Ж", 4096), strings.Repeat("👍", 4096), strings.Repeat(`"`, 4096), "\u0000 <&>  "} {
-		require.NoError(t, s.client.SendText(t.Context(), s.chat, text))
-		messages := s.market.Messages(s.chat)
+		require.NoError(t, f.client.SendText(t.Context(), f.chat, text))
+		messages := f.market.Messages(f.chat)
 		assert.Equal(t, text, messages[len(messages)-1].Text)
 	}
-	_, err := s.client.HistoryPage(t.Context(), s.chat, 0, chats.PageRequest{Size: chats.MaxHistoryPage})
+	_, err := f.client.HistoryPage(t.Context(), f.chat, 0, chats.PageRequest{Size: chats.MaxHistoryPage})
 	require.NoError(t, err)
-	_, err = s.client.ChatsPage(t.Context(), chats.Filter{PageSize: chats.MaxChatsPage}, chats.PageRequest{Size: chats.MaxChatsPage})
+	_, err = f.client.ChatsPage(t.Context(), chats.Filter{PageSize: chats.MaxChatsPage}, chats.PageRequest{Size: chats.MaxChatsPage})
 	require.NoError(t, err)
 }
 
 // A 400 of the server is not one of the library's.
 func TestErrors_ServerRefusalIsNotErrInvalidArgument(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
-	s.market.FinishChat(s.chat)
-	err := s.client.SendText(t.Context(), s.chat, "Ещё один вопрос")
+	f := newFixture(t)
+	f.market.FinishChat(f.chat)
+	err := f.client.SendText(t.Context(), f.chat, "Ещё один вопрос")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, chats.ErrInvalidArgument)
 	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)

@@ -73,9 +73,9 @@ func TestWire_RedirectIsErrorWithStatus(t *testing.T) {
 	}
 }
 
-// closing is a server that answers the first request of a connection, keeps the
+// rawServer is a server that answers the first request of a connection, keeps the
 // connection, and closes it where tired says so.
-type closing struct {
+type rawServer struct {
 	net.Listener
 	served sync.WaitGroup
 
@@ -83,11 +83,11 @@ type closing struct {
 	texts []string // of the sends that arrived whole
 }
 
-func newClosing(t *testing.T, serve func(c *closing, conn net.Conn)) *closing {
+func newRawServer(t *testing.T, serve func(c *rawServer, conn net.Conn)) *rawServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	c := &closing{Listener: listener}
+	c := &rawServer{Listener: listener}
 	c.served.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -108,7 +108,7 @@ func newClosing(t *testing.T, serve func(c *closing, conn net.Conn)) *closing {
 }
 
 // request reads one request whole and notes it when it is a send.
-func (c *closing) request(from *bufio.Reader) bool {
+func (c *rawServer) request(from *bufio.Reader) bool {
 	req, err := http.ReadRequest(from)
 	if err != nil {
 		return false
@@ -125,13 +125,13 @@ func (c *closing) request(from *bufio.Reader) bool {
 	return true
 }
 
-func (c *closing) posted() []string {
+func (c *rawServer) posted() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.texts
 }
 
-func answer(conn net.Conn, body string) {
+func writeResponse(conn net.Conn, body string) {
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
@@ -139,10 +139,10 @@ func answer(conn net.Conn, body string) {
 // send that was written must not be among them.
 func TestSendText_ConnectionClosedAfterRequestPostsOnce(t *testing.T) {
 	t.Parallel()
-	server := newClosing(t, func(c *closing, conn net.Conn) {
+	server := newRawServer(t, func(c *rawServer, conn net.Conn) {
 		from := bufio.NewReader(conn)
 		if c.request(from) {
-			answer(conn, `{"status":"OK","result":{"chatId":1}}`)
+			writeResponse(conn, `{"status":"OK","result":{"chatId":1}}`)
 			c.request(from) // the second: read whole, and the connection closes
 		}
 	})
@@ -165,9 +165,9 @@ func TestSendText_ConnectionClosedAfterRequestPostsOnce(t *testing.T) {
 // written, or the outcome is unknown. Never twice.
 func TestSendText_IdleConnectionClosedByServerPostsAtMostOnce(t *testing.T) {
 	t.Parallel()
-	server := newClosing(t, func(c *closing, conn net.Conn) {
+	server := newRawServer(t, func(c *rawServer, conn net.Conn) {
 		if c.request(bufio.NewReader(conn)) {
-			answer(conn, `{"status":"OK","result":{"chatId":1}}`)
+			writeResponse(conn, `{"status":"OK","result":{"chatId":1}}`)
 		}
 	})
 	for range 20 {
@@ -211,14 +211,14 @@ func TestSendText_RefusedConnectionIsRetried(t *testing.T) {
 func TestWire_EveryCallKeepsTheContractOverTLS(t *testing.T) {
 	t.Parallel()
 	server := chatstest.NewTLSServer(t)
-	client := server.Client(through(t, server.Transport()))
-	s := &shop{market: server.Market, client: client, chat: server.AddChat(chats.Chat{Subject: chats.AboutOrder(100)})}
-	s.first = server.CustomerSays(s.chat, "Когда приедет заказ?")
+	client := server.Client(withContract(t, server.Transport()))
+	f := &fixture{market: server.Market, client: client, chat: server.AddChat(chats.Chat{Subject: chats.AboutOrder(100)})}
+	f.first = server.CustomerSays(f.chat, "Когда приедет заказ?")
 	for _, op := range chats.Operations() {
-		require.NoError(t, s.call(t.Context(), op))
+		require.NoError(t, f.call(t.Context(), op))
 		assert.Equal(t, 1, server.Calls(op))
 	}
-	assert.Equal(t, 2, s.posted())
+	assert.Equal(t, 2, f.posted())
 }
 
 // An answer cut off by the server is as good as none.
@@ -252,11 +252,11 @@ func TestWire_SendsCannotBeRetriedByNetHTTP(t *testing.T) {
 	market := chatstest.NewMarket()
 	for _, op := range chats.Operations() {
 		var again bool
-		s := shopOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 			again = req.GetBody != nil
 			return market.Transport().RoundTrip(req)
 		})}))
-		require.NoError(t, s.call(t.Context(), op))
+		require.NoError(t, f.call(t.Context(), op))
 		isRead := op == chats.OpGetChats || op == chats.OpGetChatHistory || op == chats.OpCreateChat
 		assert.Equal(t, isRead, again, op)
 	}
@@ -284,9 +284,9 @@ func TestSendText_StuckConnectionIsOutcomeUnknown(t *testing.T) {
 }
 
 // The answer of a server that is none.
-func rawly(t *testing.T, format string) (base string) {
+func serveRaw(t *testing.T, format string) (base string) {
 	t.Helper()
-	return "http://" + newClosing(t, func(_ *closing, conn net.Conn) {
+	return "http://" + newRawServer(t, func(_ *rawServer, conn net.Conn) {
 		if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
 			_, _ = fmt.Fprintf(conn, format, req.Header.Get("Api-Key"))
 		}
@@ -304,8 +304,8 @@ func TestWire_InvalidHTTPResponseRevealsNoKey(t *testing.T) {
 		"HTTP/1.1 302 Found\r\nLocation: http://[::1/%s\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 " + strings.Repeat("A", 60_000) + "%s\r\n\r\n",
 	} {
-		base := rawly(t, format)
-		client := clientOf(t, base, chats.APIKey(key), once)
+		base := serveRaw(t, format)
+		client := newClientAt(t, base, chats.APIKey(key), noRetry)
 		_, chatErr := client.Chat(t.Context(), 1)
 		_, downloadErr := client.Download(t.Context(), chats.File{URL: base + "/file"})
 		for _, err := range []error{chatErr, downloadErr} {
@@ -321,8 +321,8 @@ func TestWire_InvalidHTTPResponseRevealsNoKey(t *testing.T) {
 // net/http hands over the bare connection as the body of a 101.
 func TestWire_SwitchingProtocolsIsError(t *testing.T) {
 	t.Parallel()
-	base := rawly(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n%.0s")
-	client := clientOf(t, base, chats.APIKey("key"), once)
+	base := serveRaw(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n%.0s")
+	client := newClientAt(t, base, chats.APIKey("key"), noRetry)
 	_, err := client.Chat(t.Context(), 1)
 	var e *chats.Error
 	require.ErrorAs(t, err, &e)
