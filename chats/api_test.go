@@ -20,37 +20,6 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-func getChatParams(chat chats.ChatID) *gen.GetChatParams {
-	return &gen.GetChatParams{ChatID: int64(chat)}
-}
-
-// apiCall makes the operation's plainest call through the generated client.
-func (f *fixture) apiCall(ctx context.Context, op chats.Operation) (status int, err error) {
-	api, business, chat := f.client.API(), int64(f.market.Business()), int64(f.chat)
-	var resp interface{ StatusCode() int }
-	switch op {
-	case chats.OpGetChats:
-		resp, err = api.GetChatsWithResponse(ctx, business, nil, gen.GetChatsRequest{})
-	case chats.OpGetChat:
-		resp, err = api.GetChatWithResponse(ctx, business, getChatParams(f.chat))
-	case chats.OpGetChatHistory:
-		resp, err = api.GetChatHistoryWithResponse(ctx, business, &gen.GetChatHistoryParams{ChatID: chat}, gen.GetChatHistoryRequest{})
-	case chats.OpGetChatMessage:
-		resp, err = api.GetChatMessageWithResponse(ctx, business, &gen.GetChatMessageParams{ChatID: chat, MessageID: int64(f.first)})
-	case chats.OpCreateChat:
-		resp, err = api.CreateChatWithResponse(ctx, business, gen.CreateChatRequest{Context: &gen.ChatContext{Type: gen.IdentifiableContextTypeOrder, ID: 100}})
-	case chats.OpSendMessageToChat:
-		resp, err = api.SendMessageToChatWithResponse(ctx, business, &gen.SendMessageToChatParams{ChatID: chat}, gen.SendMessageToChatRequest{Text: "Завтра"})
-	case chats.OpSendFileToChat:
-		form := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\nContent-Type: text/plain\r\n\r\ncontent\r\n--b--\r\n"
-		resp, err = api.SendFileToChatWithBodyWithResponse(ctx, business, &gen.SendFileToChatParams{ChatID: chat}, "multipart/form-data; boundary=b", strings.NewReader(form))
-	}
-	if err != nil {
-		return 0, err
-	}
-	return resp.StatusCode(), nil
-}
-
 func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {

@@ -163,7 +163,7 @@ func TestChats_FilterAcceptsUnknownEnumValues(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	log := &requestLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
-		return respond(req, http.StatusOK, ok(map[string]any{"chats": []any{}})), nil
+		return respond(req, http.StatusOK, okBody(map[string]any{"chats": []any{}})), nil
 	})}
 	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: log}))
 	mustCollect(t, client.Chats(t.Context(), chats.Filter{

@@ -19,8 +19,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-const testSecret = "ACMA:TopSecretTopSecretTopSecretTopSecretTopS:0badcafe"
-
 // allCredentials makes the four of them from one secret.
 func allCredentials(secret string) map[string]chats.Credential {
 	source := func(context.Context) (string, error) { return secret, nil }
@@ -102,8 +100,6 @@ func TestCredential_SourceIsCalledBeforeEveryAttempt(t *testing.T) {
 	require.NoError(t, client.SendText(ctx, chat, "Да"))
 	assert.Equal(t, 4, asked)
 }
-
-type contextKey struct{}
 
 func TestCredential_FailingSourceSendsNothing(t *testing.T) {
 	t.Parallel()

@@ -20,20 +20,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// download reads a whole file.
-func download(t *testing.T, client *chats.Client, url string) (string, error) {
-	t.Helper()
-	body, err := client.Download(t.Context(), chats.File{URL: url})
-	if err != nil {
-		assert.Nil(t, body)
-		return "", err
-	}
-	data, err := io.ReadAll(body)
-	require.NoError(t, err)
-	require.NoError(t, body.Close())
-	return string(data), nil
-}
-
 func TestDownload_ReadsCustomerFile(t *testing.T) {
 	t.Parallel()
 	onBothTransports(t, func(f *uploadFixture) {
@@ -83,18 +69,6 @@ func content(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, 
 
 func redirect(to string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) }
-}
-
-// clientOf makes a client whose base URL is the server's.
-func newClientAt(t *testing.T, base string, credential chats.Credential, options ...chats.Option) *chats.Client {
-	t.Helper()
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	client, err := chats.New(1, credential, append([]chats.Option{
-		chats.WithBaseURL(base), chats.WithHTTPClient(&http.Client{Transport: transport}),
-	}, options...)...)
-	require.NoError(t, err)
-	return client
 }
 
 func withAttachmentHeader(name, value string) chats.Option {

@@ -1,11 +1,8 @@
 package chats_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,70 +13,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
-	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
-
-// shop is a Market with one chat, a client of it, and a call for every operation.
-type fixture struct {
-	market *chatstest.Market
-	client *chats.Client
-	chat   chats.ChatID
-	first  chats.MessageID
-}
-
-func newFixture(tb testing.TB, options ...chats.Option) *fixture {
-	tb.Helper()
-	return newFixtureOn(tb, chatstest.NewMarket(), options...)
-}
-
-func newFixtureOn(tb testing.TB, market *chatstest.Market, options ...chats.Option) *fixture {
-	tb.Helper()
-	transport := &http.Client{Transport: contract.Transport(tb, market.Transport())}
-	f := &fixture{market: market, client: market.Client(append([]chats.Option{chats.WithHTTPClient(transport)}, options...)...)}
-	f.chat = market.AddChat(chats.Chat{Subject: chats.AboutOrder(100)})
-	f.first = market.CustomerSays(f.chat, "Когда приедет заказ?")
-	return f
-}
-
-// call makes the operation's plainest call.
-func (f *fixture) call(ctx context.Context, op chats.Operation) error {
-	switch op {
-	case chats.OpGetChats:
-		_, err := f.client.ChatsPage(ctx, chats.Filter{}, chats.PageRequest{})
-		return err
-	case chats.OpGetChat:
-		_, err := f.client.Chat(ctx, f.chat)
-		return err
-	case chats.OpGetChatHistory:
-		_, err := f.client.HistoryPage(ctx, f.chat, 0, chats.PageRequest{})
-		return err
-	case chats.OpGetChatMessage:
-		_, err := f.client.Message(ctx, f.chat, f.first)
-		return err
-	case chats.OpCreateChat:
-		_, err := f.client.OpenChat(ctx, chats.AboutOrder(100))
-		return err
-	case chats.OpSendMessageToChat:
-		return f.client.SendText(ctx, f.chat, "Завтра")
-	case chats.OpSendFileToChat:
-		return f.client.SendFile(ctx, f.chat, "photo.jpg", strings.NewReader("not really a photo"))
-	}
-	return fmt.Errorf("no call for %s", op)
-}
-
-// posted is how many messages the shop has in the chat.
-func (f *fixture) posted() (n int) {
-	for _, m := range f.market.Messages(f.chat) {
-		if m.Sender == chats.SenderPartner {
-			n++
-		}
-	}
-	return n
-}
-
-func isSend(op chats.Operation) bool {
-	return op == chats.OpSendMessageToChat || op == chats.OpSendFileToChat
-}
 
 // result is what a call makes of a fault: how many requests, what the caller gets
 // (nothing for success) and, of a send, how many messages stand in the chat.
@@ -96,16 +30,6 @@ const (
 )
 
 var policy = chats.RetryPolicy{MaxAttempts: attempts} // otherwise the defaults
-
-func times(n int, fault chatstest.Fault) []chatstest.Fault {
-	faults := make([]chatstest.Fault, n)
-	for i := range faults {
-		faults[i] = fault
-	}
-	return faults
-}
-
-const envelope = `{"status":"ERROR","errors":[{"code":"SOME","message":"some reason"}]}`
 
 // faultTable: every fault of the Market, what a read makes of it and what a send
 // does. The reads and createChat are alike, and so are the two sends.
@@ -252,7 +176,3 @@ func TestSendFile_ReaderWithOnlyLenIsSentOnce(t *testing.T) {
 	assert.Equal(t, 1, f.market.Calls(chats.OpSendFileToChat))
 	assert.Zero(t, f.posted())
 }
-
-type lengther int
-
-func (l lengther) Len() int { return int(l) }

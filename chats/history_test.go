@@ -18,35 +18,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// way is one of the variants in which Market may send a history.
-type variant struct {
-	name    string
-	options []chatstest.Option
-}
-
-// everyWay is every order, with since inclusive and not, with items that come again
-// and with pages that are empty.
-func historyVariants() []variant {
-	variants := []variant{
-		{"oldest first", []chatstest.Option{chatstest.WithOrder(chatstest.OldestFirst)}},
-		{"newest first", []chatstest.Option{chatstest.WithOrder(chatstest.NewestFirst)}},
-		{"newest page first", []chatstest.Option{chatstest.WithOrder(chatstest.NewestPageFirst)}},
-	}
-	for _, also := range []struct {
-		name   string
-		option chatstest.Option
-	}{
-		{"exclusive since", chatstest.WithExclusiveSince()},
-		{"duplicates", chatstest.WithDuplicates()},
-		{"empty pages", chatstest.WithEmptyPages()},
-	} {
-		for _, v := range variants {
-			variants = append(variants, variant{v.name + ", " + also.name, append(slices.Clone(v.options), also.option)})
-		}
-	}
-	return variants
-}
-
 // idsAbove is the model: what a history above since is.
 func idsAbove(market *chatstest.Market, chat chats.ChatID, since chats.MessageID) []chats.MessageID {
 	ids := []chats.MessageID{}

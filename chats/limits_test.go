@@ -91,20 +91,6 @@ func TestLimits_DeadlineBeforeResetFailsImmediately(t *testing.T) {
 	})
 }
 
-// rewritten changes the answers' headers on the way.
-type headerRewriter struct {
-	next   http.RoundTripper
-	change func(http.Header)
-}
-
-func (r headerRewriter) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := r.next.RoundTrip(req)
-	if err == nil {
-		r.change(resp.Header)
-	}
-	return resp, err
-}
-
 func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 	t.Parallel()
 	const until = "X-RateLimit-Resource-Until"
@@ -332,16 +318,6 @@ func TestLimits_WaitForSlotEndsWithContext(t *testing.T) {
 	})
 }
 
-type countingLimiter struct {
-	calls atomic.Int32
-	wait  func(context.Context) error
-}
-
-func (p *countingLimiter) Wait(ctx context.Context) error {
-	p.calls.Add(1)
-	return p.wait(ctx)
-}
-
 func TestLimiter_IsCalledOncePerAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -366,8 +342,6 @@ func TestLimiter_IsCalledOncePerAttempt(t *testing.T) {
 		assert.Zero(t, f.market.Calls(chats.OpSendMessageToChat))
 	})
 }
-
-var errLimiter = errors.New("not now")
 
 func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 	t.Parallel()

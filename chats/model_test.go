@@ -14,14 +14,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// answered makes a call of op that is answered 200 with a body.
-func callWithBody(t *testing.T, op chats.Operation, body string) (*fixture, error) {
-	t.Helper()
-	f := newFixture(t, noRetry)
-	f.market.Fail(op, chatstest.Malformed(body))
-	return f, f.call(t.Context(), op)
-}
-
 // inResult puts a chat or message where the operation's answer has it.
 func successBody(op chats.Operation, item string) string {
 	switch op {

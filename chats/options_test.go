@@ -90,7 +90,7 @@ func TestOptions_BaseURLPathIsKept(t *testing.T) {
 	for _, base := range []string{"https://proxy.example/market", "https://proxy.example/market/"} {
 		market := chatstest.NewMarket()
 		log := &requestLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
-			return respond(req, http.StatusOK, ok(map[string]any{"chatId": 5})), nil
+			return respond(req, http.StatusOK, okBody(map[string]any{"chatId": 5})), nil
 		})}
 		client := market.Client(chats.WithBaseURL(base), chats.WithHTTPClient(&http.Client{Transport: log}))
 		_, err := client.Chat(t.Context(), 5)

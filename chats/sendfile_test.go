@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -66,12 +65,6 @@ func onBothTransports(t *testing.T, test func(*uploadFixture)) {
 		client := server.Client(soon, chats.WithHTTPClient(&http.Client{Transport: wire}))
 		test(&uploadFixture{t, server.Market, client, server.AddChat(chats.Chat{}), wire})
 	})
-}
-
-func randomBytes(n int) []byte {
-	data := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(data)
-	return data
 }
 
 func openFile(t *testing.T, data []byte) *os.File {
@@ -151,14 +144,6 @@ func TestSendFile_AcceptsEveryKindOfReader(t *testing.T) {
 	}
 }
 
-// sized is a reader that tells its length and nothing else.
-func sized(content io.Reader, n int) io.Reader {
-	return struct {
-		io.Reader
-		lengther
-	}{content, lengther(n)}
-}
-
 func TestSendFile_AcceptsMaxFileSize(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat([]byte("0123456789abcdef"), chats.MaxFileSize/16)
@@ -203,8 +188,6 @@ func TestSendFile_ReaderAtItsEndIsRefused(t *testing.T) {
 		assert.Contains(t, err.Error(), "is empty")
 	}
 }
-
-var errDisk = errors.New("the disk is gone")
 
 func TestSendFile_FailingReaderPostsNothing(t *testing.T) {
 	t.Parallel()
@@ -413,10 +396,6 @@ func TestSendFile_IsStreamed(t *testing.T) {
 	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: transport}))
 	require.NoError(t, client.SendFile(t.Context(), 1, "a.bin", content))
 }
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestSendFile_NegativeLengthIsRefused(t *testing.T) {
 	t.Parallel()
