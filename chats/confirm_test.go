@@ -2,6 +2,7 @@ package chats_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -36,8 +37,8 @@ func TestSendTextConfirmed_ConfirmAfterSkipsOlderHistory(t *testing.T) {
 	for range 350 {
 		last = f.market.CustomerSays(f.chat, "?")
 	}
-	// The same words stand there already, after the message that the caller knows:
-	// they are not what this call posts.
+	// The chat already has the same text after the last message that the caller knows.
+	// It must not be mistaken for the message that this call posts.
 	require.NoError(t, f.client.SendText(t.Context(), f.chat, "Спасибо!"))
 	earlier := f.market.Messages(f.chat)[351].ID
 
@@ -55,14 +56,14 @@ func TestSendTextConfirmed_SearchesBeforeRetry(t *testing.T) {
 		faults []chatstest.Fault
 		sends  int
 	}{
-		{"posted, the answer lost", []chatstest.Fault{chatstest.DropAfter()}, 1},
-		{"posted, and a 500", []chatstest.Fault{chatstest.StatusAfter(500, "")}, 1},
-		{"posted, and an answer nobody can read", []chatstest.Fault{chatstest.Malformed("<html>")}, 1},
+		{"posted, response lost", []chatstest.Fault{chatstest.DropAfter()}, 1},
+		{"posted, response 500", []chatstest.Fault{chatstest.StatusAfter(500, "")}, 1},
+		{"posted, unreadable response", []chatstest.Fault{chatstest.Malformed("<html>")}, 1},
 		{"posted at the end of the server's ten seconds", []chatstest.Fault{chatstest.ProcessLate(10 * time.Second)}, 1},
 		{"not posted", []chatstest.Fault{chatstest.DropBefore()}, 2},
-		{"not posted, and a 500", []chatstest.Fault{chatstest.Status(500, "")}, 2},
+		{"not posted, response 500", []chatstest.Fault{chatstest.Status(500, "")}, 2},
 		{"not posted twice", []chatstest.Fault{chatstest.DropBefore(), chatstest.HTML(502)}, 3},
-		{"limits on the way", []chatstest.Fault{chatstest.RateLimitedParallel(), chatstest.DropAfter()}, 2},
+		{"rate limited, then posted", []chatstest.Fault{chatstest.RateLimitedParallel(), chatstest.DropAfter()}, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -86,8 +87,8 @@ func TestSendTextConfirmed_IgnoresWhitespaceDifferences(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		// What the server stores is not what was sent: another post with the trimmed
-		// text stands in for it, and the request itself gets lost.
+		// The request is lost, and a message with the trimmed text is added instead: to
+		// the client it looks as if the server had trimmed the text.
 		f.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
 		go func() {
 			time.Sleep(2 * time.Second)
@@ -116,130 +117,139 @@ func TestSendTextConfirmed_IgnoresCustomerMessages(t *testing.T) {
 	})
 }
 
-func TestSendTextConfirmed_Failures(t *testing.T) {
-	t.Parallel()
-	t.Run("a refusal is final, and nothing is posted", func(t *testing.T) {
-		t.Parallel()
-		f := newFixture(t)
-		f.market.FinishChat(f.chat)
-		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Поздно")
-		var e *chats.Error
-		require.ErrorAs(t, err, &e)
-		assert.Equal(t, 400, e.StatusCode)
-		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
-		assert.Equal(t, 1, f.market.Calls(chats.OpSendMessageToChat))
-	})
-	t.Run("the history cannot be read afterwards", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t)
-			f.market.Fail(chats.OpGetChatHistory, append([]chatstest.Fault{chatstest.OK()}, times(500, chatstest.Status(503, ""))...)...)
-			f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
-			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
-			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-			require.ErrorIs(t, err, chats.ErrServer)
-			assert.Equal(t, 1, f.market.Calls(chats.OpSendMessageToChat), "it never sends blindly")
-		})
-	})
-	t.Run("the history cannot be read for minutes", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t, noRetry)
-			f.market.Fail(chats.OpGetChatHistory, append([]chatstest.Fault{chatstest.OK()}, times(500, chatstest.Status(503, ""))...)...)
-			f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
-			began := time.Now()
-			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
-			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-			assert.Equal(t, 1+5+6, f.market.Calls(chats.OpGetChatHistory), "six looks after the 15.5 s of a look")
-			assert.Equal(t, 15500*time.Millisecond+(16+4*30)*time.Second, time.Since(began))
-		})
-	})
-	t.Run("the history cannot be read beforehand", func(t *testing.T) {
-		t.Parallel()
-		f := newFixture(t)
-		f.market.Fail(chats.OpGetChatHistory, chatstest.Status(403, ""))
-		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
-		require.ErrorIs(t, err, chats.ErrForbidden)
-		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
-		assert.Zero(t, f.market.Calls(chats.OpSendMessageToChat))
-	})
-	t.Run("accepted, but it never shows", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t)
-			// 200 from a gateway that passes nothing on.
-			f.market.Fail(chats.OpSendMessageToChat, chatstest.Status(200, `{"status":"OK"}`))
-			began := time.Now()
-			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
-			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-			assert.Contains(t, err.Error(), "accepted")
-			assert.Equal(t, 15500*time.Millisecond, time.Since(began))
-			assert.Equal(t, 1+6, f.market.Calls(chats.OpGetChatHistory), "one before, and one after each pause")
-			assert.Equal(t, 1, f.market.Calls(chats.OpSendMessageToChat), "what was accepted is not sent again")
-		})
-	})
-	t.Run("never through", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3}))
-			f.market.Fail(chats.OpSendMessageToChat, times(9, chatstest.DropBefore())...)
-			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
-			var e *chats.Error
-			require.ErrorAs(t, err, &e)
-			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-			assert.Equal(t, 3, e.Attempts)
-			assert.Equal(t, 3, f.market.Calls(chats.OpSendMessageToChat), "MaxAttempts counts the sends")
-		})
-	})
-	t.Run("pauses that do not add up to the time of a look", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 2, BaseDelay: 10 * time.Second}))
-			f.market.Fail(chats.OpSendMessageToChat, chatstest.Status(200, `{"status":"OK"}`))
-			began := time.Now()
-			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
-			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-			assert.Equal(t, 15500*time.Millisecond, time.Since(began))
-		})
-	})
-	t.Run("limited after it was lost once", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3}))
-			f.market.Fail(chats.OpSendMessageToChat, append([]chatstest.Fault{chatstest.DropBefore()}, times(9, chatstest.RateLimitedParallel())...)...)
-			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
-			require.ErrorIs(t, err, chats.ErrRateLimited)
-			require.NotErrorIs(t, err, chats.ErrOutcomeUnknown, "it was looked for")
-			assert.Equal(t, 3, f.market.Calls(chats.OpSendMessageToChat), "MaxAttempts counts the sends")
-		})
-	})
-	t.Run("the context ends while it looks", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t)
-			f.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(3*time.Second, cancel)
-			_, err := f.client.SendTextConfirmed(ctx, f.chat, "Здесь?")
-			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-			require.ErrorIs(t, err, context.Canceled)
-			assert.Equal(t, 1, f.market.Calls(chats.OpSendMessageToChat))
-		})
-	})
-	t.Run("bad arguments", func(t *testing.T) {
-		t.Parallel()
-		f := newFixture(t)
-		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, " \n ")
-		require.ErrorIs(t, err, chats.ErrInvalidArgument)
-		_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "a", chats.ConfirmAfter(-1))
-		require.ErrorIs(t, err, chats.ErrInvalidArgument)
-		_, err = f.client.SendTextConfirmed(t.Context(), 0, "a")
-		require.ErrorIs(t, err, chats.ErrInvalidArgument)
-		assert.Zero(t, f.market.Calls(chats.OpGetChatHistory))
-	})
+// confirmFailure is a confirmed send that ends in an error.
+type confirmFailure struct {
+	name    string
+	options []chats.Option
+	sends   []chatstest.Fault // of sendMessageToChat
+	reads   []chatstest.Fault // of getChatHistory
+	cancel  time.Duration     // when the context is cancelled; 0: never
+
+	wantErrs     []error // exactly these of ErrOutcomeUnknown, ErrServer, ErrForbidden, ErrRateLimited and context.Canceled
+	wantText     string  // part of the error's text
+	wantSends    int
+	wantAttempts int           // of the error; 0: not checked
+	wantReads    int           // 0: not checked
+	wantTime     time.Duration // 0: not checked
 }
 
-// A program that retries until its context ends.
+func confirmFailures() []confirmFailure {
+	lost := []chatstest.Fault{chatstest.DropAfter()}
+	accepted := []chatstest.Fault{chatstest.Status(200, `{"status":"OK"}`)} // by a gateway that passes nothing on
+	unreadable := append([]chatstest.Fault{chatstest.OK()}, times(500, chatstest.Status(503, ""))...)
+	retry := func(policy chats.RetryPolicy) []chats.Option { return []chats.Option{chats.WithRetry(policy)} }
+	unknown, server, forbidden, limited := chats.ErrOutcomeUnknown, chats.ErrServer, chats.ErrForbidden, chats.ErrRateLimited
+	const search = 15500 * time.Millisecond // the shortest search
+	return []confirmFailure{
+		{
+			name: "history cannot be read after the send", sends: lost, reads: unreadable,
+			wantErrs: []error{unknown, server}, wantSends: 1, // it is never sent again blindly
+		},
+		{
+			name: "history cannot be read for minutes", options: []chats.Option{noRetry}, sends: lost, reads: unreadable,
+			wantErrs: []error{unknown, server}, wantSends: 1,
+			wantReads: 1 + 5 + 6, wantTime: search + (16+4*30)*time.Second, // six more reads after the search
+		},
+		{
+			name: "history cannot be read before the send", reads: []chatstest.Fault{chatstest.Status(403, "")},
+			wantErrs: []error{forbidden}, wantSends: 0,
+		},
+		{
+			name: "accepted but never visible", sends: accepted,
+			wantErrs: []error{unknown}, wantText: "accepted", wantSends: 1, // what was accepted is not sent again
+			wantReads: 1 + 6, wantTime: search, // one before the send, and one after each delay
+		},
+		{
+			name: "delays that do not add up to the search time", sends: accepted,
+			options:  retry(chats.RetryPolicy{MaxAttempts: 2, BaseDelay: 10 * time.Second}),
+			wantErrs: []error{unknown}, wantSends: 1, wantTime: search,
+		},
+		{
+			name: "every attempt is lost", sends: times(9, chatstest.DropBefore()),
+			options:  retry(chats.RetryPolicy{MaxAttempts: 3}),
+			wantErrs: []error{unknown}, wantSends: 3, wantAttempts: 3, // MaxAttempts counts the sends
+		},
+		{
+			name:     "rate limited after a lost attempt that the search ruled out",
+			sends:    append([]chatstest.Fault{chatstest.DropBefore()}, times(9, chatstest.RateLimitedParallel())...),
+			options:  retry(chats.RetryPolicy{MaxAttempts: 3}),
+			wantErrs: []error{limited}, wantSends: 3, // MaxAttempts counts the sends
+		},
+		{
+			name: "context ends during the search", sends: []chatstest.Fault{chatstest.DropBefore()}, cancel: 3 * time.Second,
+			wantErrs: []error{unknown, context.Canceled}, wantSends: 1,
+		},
+	}
+}
+
+func TestSendTextConfirmed_Failures(t *testing.T) {
+	t.Parallel()
+	for _, tt := range confirmFailures() {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, tt.options...)
+				f.market.Fail(chats.OpSendMessageToChat, tt.sends...)
+				f.market.Fail(chats.OpGetChatHistory, tt.reads...)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.cancel > 0 {
+					defer time.AfterFunc(tt.cancel, cancel).Stop()
+				}
+				began := time.Now()
+				_, err := f.client.SendTextConfirmed(ctx, f.chat, "Здесь?")
+				tt.check(t, f, err, time.Since(began))
+			})
+		})
+	}
+}
+
+func (tt *confirmFailure) check(t *testing.T, f *fixture, err error, took time.Duration) {
+	t.Helper()
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	for _, sentinel := range []error{
+		chats.ErrOutcomeUnknown, chats.ErrServer, chats.ErrForbidden, chats.ErrRateLimited, context.Canceled,
+	} {
+		assert.Equal(t, slices.Contains(tt.wantErrs, sentinel), errors.Is(err, sentinel), "%v: %v", sentinel, err)
+	}
+	assert.Contains(t, err.Error(), tt.wantText)
+	assert.Equal(t, tt.wantSends, f.market.Calls(chats.OpSendMessageToChat))
+	if tt.wantAttempts > 0 {
+		assert.Equal(t, tt.wantAttempts, e.Attempts)
+	}
+	if tt.wantReads > 0 {
+		assert.Equal(t, tt.wantReads, f.market.Calls(chats.OpGetChatHistory))
+	}
+	if tt.wantTime > 0 {
+		assert.Equal(t, tt.wantTime, took)
+	}
+}
+
+func TestSendTextConfirmed_RefusalIsFinal(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.market.FinishChat(f.chat)
+	_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Поздно")
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, 400, e.StatusCode)
+	assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	assert.Equal(t, 1, f.market.Calls(chats.OpSendMessageToChat))
+}
+
+func TestSendTextConfirmed_InvalidArgumentSendsNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.client.SendTextConfirmed(t.Context(), f.chat, " \n ")
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "a", chats.ConfirmAfter(-1))
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	_, err = f.client.SendTextConfirmed(t.Context(), 0, "a")
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	assert.Zero(t, f.market.Calls(chats.OpGetChatHistory))
+}
+
 func TestSendTextConfirmed_SearchesBeforeRetryUnderAnyPolicy(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []chats.RetryPolicy{
@@ -252,7 +262,7 @@ func TestSendTextConfirmed_SearchesBeforeRetryUnderAnyPolicy(t *testing.T) {
 			require.NoError(t, err)
 			assert.Less(t, f.market.Calls(chats.OpGetChatHistory), 20)
 			time.Sleep(time.Minute) // until late requests are processed
-			assert.Equal(t, 1, f.posted(), "a short policy looks long enough, too")
+			assert.Equal(t, 1, f.posted(), "even a short policy searches long enough")
 			all := f.market.Messages(f.chat)
 			assert.Equal(t, all[len(all)-1].ID, message.ID)
 		})
@@ -263,20 +273,20 @@ func TestSendTextConfirmed_ConfirmAfterUnknownIDPostsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		for _, made := range []chats.MessageID{f.first + 1, f.first + 86_400_000_000, math.MaxInt64} {
+		for _, unknown := range []chats.MessageID{f.first + 1, f.first + 86_400_000_000, math.MaxInt64} {
 			before := f.posted()
 			f.market.Fail(chats.OpSendMessageToChat, times(3, chatstest.DropAfter())...)
-			message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Один раз", chats.ConfirmAfter(made))
+			message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Один раз", chats.ConfirmAfter(unknown))
 			require.NoError(t, err)
 			assert.Equal(t, before+1, f.posted())
 			all := f.market.Messages(f.chat)
-			assert.Equal(t, all[len(all)-1].ID, message.ID, "and not the same words of an earlier call")
+			assert.Equal(t, all[len(all)-1].ID, message.ID, "not the same text of an earlier call")
 			f.market.Fail(chats.OpSendMessageToChat)
 		}
 	})
 }
 
-// Two goroutines with the same words: neither takes the other's message for its own.
+// Each of three goroutines that send the same text must find its own message.
 func TestSendTextConfirmed_ConcurrentSameTextIsPostedEachTime(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []chatstest.Fault{chatstest.OK(), chatstest.DropBefore(), chatstest.DropAfter()} {
@@ -314,18 +324,18 @@ func TestSendTextConfirmed_WaitForSameTextEndsWithContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
 		_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Пожалуйста!")
-		require.NoError(t, err, "other words do not wait")
+		require.NoError(t, err, "another text does not wait")
 		first.Wait()
 		assert.Equal(t, 2, f.posted())
 	})
 }
 
-// What cannot succeed is not tried for minutes.
+// A search that cannot succeed ends at once instead of going on for minutes.
 func TestSendTextConfirmed_SearchStopsOnRefusal(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]chatstest.Fault{
-		"forbidden": chatstest.Status(403, ""), "not there": chatstest.Status(404, ""),
-		"a used-up hour": chatstest.RateLimitedHourly(time.Date(2000, 1, 1, 0, 50, 0, 0, time.UTC)), // the bubble begins at midnight
+		"forbidden": chatstest.Status(403, ""), "not found": chatstest.Status(404, ""),
+		"quota exhausted": chatstest.RateLimitedHourly(time.Date(2000, 1, 1, 0, 50, 0, 0, time.UTC)), // the bubble begins at midnight
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -355,7 +365,7 @@ func TestSendTextConfirmed_ErrorDescribesLastAttempt(t *testing.T) {
 		require.ErrorIs(t, err, chats.ErrProtocol)
 		assert.Equal(t, 200, e.StatusCode)
 		assert.NotEmpty(t, e.TraceParent)
-		assert.Equal(t, 3, e.Attempts, "MaxAttempts counts all sends, those that were certainly not processed, too")
+		assert.Equal(t, 3, e.Attempts, "MaxAttempts also counts the sends that were certainly not processed")
 		assert.Equal(t, 3, f.market.Calls(chats.OpSendMessageToChat))
 	})
 }
