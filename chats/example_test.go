@@ -17,17 +17,17 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Answer everybody who waits for the shop. The Market is one in memory: with
-// chats.New in its place the program works on the real one.
+// Reply to every chat that waits for the shop. The examples run against a Market in
+// memory; with chats.New instead, the same program works against the real one.
 func Example() {
 	market := chatstest.NewMarket()
-	asked := market.AddChat(chats.Chat{Subject: chats.AboutOrder(48211093)})
-	market.CustomerSays(asked, "Здравствуйте! Когда приедет заказ?")
+	chatID := market.AddChat(chats.Chat{Subject: chats.AboutOrder(48211093)})
+	market.CustomerSays(chatID, "Здравствуйте! Когда приедет заказ?")
 	client := market.Client() // chats.New(business, chats.APIKey(key))
 	ctx := context.Background()
 
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
-	var list []chats.Chat // read whole first: an answer takes its chat out of the list
+	var list []chats.Chat // collect the list first: an answered chat leaves it
 	for chat, err := range client.Chats(ctx, waiting) {
 		if err != nil {
 			fmt.Println(err)
@@ -53,7 +53,7 @@ func Example() {
 
 func ExampleNew() {
 	client, err := chats.New(1234567, chats.APIKey("ACMA:the-key-as-the-cabinet-shows-it:0"),
-		chats.WithIntegration("my-crm", "1.4.0"), // the name in the cabinet's log of requests
+		chats.WithIntegration("my-crm", "1.4.0"), // names the program in the cabinet's request log
 		chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3}),
 	)
 	fmt.Println(client, err)
@@ -65,11 +65,11 @@ func ExampleNew() {
 	// chats: credential: the credential has a character that is not printable ASCII, or a space: pass the bare key, without a prefix
 }
 
-// A key that rotates is asked for before every request.
+// Use a key that rotates: the source is called before every attempt.
 func ExampleAPIKeySource() {
 	market := chatstest.NewMarket()
 	key := func(context.Context) (string, error) {
-		return market.Key(), nil // from a file, or a keeper of secrets
+		return market.Key(), nil // from a file or a secret manager, for example
 	}
 	client, err := chats.New(market.Business(), chats.APIKeySource(key),
 		chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
@@ -79,13 +79,13 @@ func ExampleAPIKeySource() {
 	}
 	chat := market.AddChat(chats.Chat{})
 
-	market.SetKey("ACMA:another-key:1") // the old one is refused from now on
+	market.SetKey("ACMA:another-key:1") // the old key is refused from now on
 	_, err = client.Chat(context.Background(), chat)
 	fmt.Println(err)
 	// Output: <nil>
 }
 
-// Find the chats that wait for the shop's answer.
+// List the chats that wait for the shop's answer.
 func ExampleClient_Chats() {
 	market := chatstest.NewMarket()
 	for _, name := range []string{"Анна", "Дмитрий", "Ольга"} {
@@ -110,7 +110,7 @@ func ExampleClient_Chats() {
 	// Ольга ORDER WAITING_FOR_PARTNER
 }
 
-// Is there a chat about this order? Nothing is opened by asking.
+// Find the chat about an order without opening one.
 func ExampleClient_Chats_aboutOrder() {
 	market := chatstest.NewMarket()
 	market.AddChat(chats.Chat{ID: 7001, Subject: chats.AboutOrder(48211093)})
@@ -133,7 +133,7 @@ func ExampleClient_Chats_aboutOrder() {
 	// order 48215560: chat 0
 }
 
-// One request at a time, for a program that keeps its own place in the list.
+// Read page by page, for a program that stores the page token itself.
 func ExampleClient_ChatsPage() {
 	market := chatstest.NewMarket()
 	for range 25 {
@@ -159,29 +159,29 @@ func ExampleClient_ChatsPage() {
 	// 5 chats, last page: true
 }
 
-// Read only what is new: the id of the last message is all there is to keep.
+// Read only what is new. The id of the last message is all that has to be stored.
 func ExampleClient_History() {
-	market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst)) // any order will do
+	market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst)) // History is ascending whatever order the server uses
 	chat := market.AddChat(chats.Chat{})
 	market.CustomerSays(chat, "Здравствуйте!")
 	market.CustomerSays(chat, "Есть ли доставка в субботу?")
 	client := market.Client()
 
-	var last chats.MessageID // kept between the looks, in a database say
-	look := func() {
+	var last chats.MessageID // stored between polls, in a database for example
+	poll := func() {
 		for message, err := range client.History(context.Background(), chat, last) {
 			if err != nil {
-				fmt.Println(err) // what came before it is not lost: the next look goes on from last
+				fmt.Println(err) // nothing is lost: the next poll resumes from last
 				return
 			}
 			fmt.Println(message.Sender, message.Text)
 			last = message.ID
 		}
 	}
-	look()
+	poll()
 	fmt.Println("later:")
 	market.CustomerSays(chat, "И сколько она стоит?")
-	look()
+	poll()
 	// Output:
 	// CUSTOMER Здравствуйте!
 	// CUSTOMER Есть ли доставка в субботу?
@@ -189,7 +189,7 @@ func ExampleClient_History() {
 	// CUSTOMER И сколько она стоит?
 }
 
-// A message has a text, files, both or, as a sticker, neither.
+// A message has text, files, both or, if it is a sticker, neither.
 func ExampleMessage() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -211,18 +211,18 @@ func ExampleMessage() {
 	// a sticker
 }
 
-// Reply, and know the message that was posted.
+// Send a text and get the message as it was posted.
 func ExampleClient_SendTextConfirmed() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
 	question := market.CustomerSays(chat, "Когда приедет заказ?")
 	client := market.Client()
 
-	// The message is stored, but the connection breaks before the answer is there.
+	// The message is stored, but the connection breaks before the response arrives.
 	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
 
 	message, err := client.SendTextConfirmed(context.Background(), chat, "Завтра до 18 часов.",
-		chats.ConfirmAfter(question)) // spares reading the chat from its beginning
+		chats.ConfirmAfter(question)) // avoids reading the chat from its beginning
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -234,8 +234,8 @@ func ExampleClient_SendTextConfirmed() {
 	// messages in the chat: 2
 }
 
-// Reply with one request. It is never posted twice; where nobody knows whether it was
-// posted at all, the error says so.
+// Send a text with one request. It is never posted twice; if it is unknown whether it
+// was posted, the error is ErrOutcomeUnknown.
 func ExampleClient_SendText() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -267,7 +267,7 @@ func ExampleClient_SendFile() {
 	// Output: вид сбоку.jpg image/jpeg 11
 }
 
-// Start a chat about an order. Where there is one already, it is found.
+// Open a chat about an order. If there is one already, OpenChat returns its id.
 func ExampleClient_OpenChat() {
 	market := chatstest.NewMarket()
 	client := market.Client()
@@ -287,10 +287,10 @@ func ExampleClient_OpenChat() {
 	// <nil>
 }
 
-// Start a test chat: make a test order on the debugging page of the seller's cabinet
-// and open the chat about it. There is none about a return, and no buyer answers.
+// Open a test chat: make a test order on the debugging page of the seller's cabinet
+// and open the chat about it. There are no test returns, and no customer replies.
 func ExampleClient_OpenChat_testChat() {
-	const testOrder = 10001 // the number that the debugging page shows
+	const testOrder = 10001 // as the debugging page shows it
 	market := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(testOrder)))
 	client := market.Client()
 	ctx := context.Background()
@@ -305,7 +305,7 @@ func ExampleClient_OpenChat_testChat() {
 	// Output: Проверка связи <nil>
 }
 
-// One chat, by its id: what it is about and who is to act next.
+// Read one chat by its id: its subject and its status.
 func ExampleClient_Chat() {
 	market := chatstest.NewMarket()
 	id := market.AddChat(chats.Chat{
@@ -323,8 +323,8 @@ func ExampleClient_Chat() {
 	// Output: Дмитрий RETURN 7301288 NEW true
 }
 
-// One message, by its id. For more than one prefer History: its allowance is ten
-// times larger, and a page holds a hundred.
+// Read one message by its id. For more than one prefer History: its hourly quota is
+// ten times larger, and a page has a hundred messages.
 func ExampleClient_Message() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -336,7 +336,7 @@ func ExampleClient_Message() {
 	// Output: Можно поменять адрес? <nil>
 }
 
-// Save a buyer's attachment.
+// Save an attachment of a customer.
 func ExampleClient_Download() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -361,8 +361,7 @@ func ExampleClient_Download() {
 	// Output: Итого: 1990 ₽ чек.txt <nil> <nil>
 }
 
-// Attachments may lie on another host, which never gets the client's credential. What
-// that host asks for is added here.
+// Authenticate downloads from another host, which never gets the client's credential.
 func ExampleWithAttachmentAuth() {
 	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
 	file := market.AddFile("фото.jpg", []byte("a photo"))
@@ -372,7 +371,7 @@ func ExampleWithAttachmentAuth() {
 	fmt.Println(errors.Is(err, chats.ErrForbidden))
 
 	client := market.Client(chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
-		if req.URL.Host == "files.messenger.yandex.net" { // look at the host before showing it anything
+		if req.URL.Host == "files.messenger.yandex.net" { // check the host before sending it a token
 			req.Header.Set("Authorization", "Bearer "+market.Token())
 		}
 		return nil
@@ -388,27 +387,27 @@ func ExampleWithAttachmentAuth() {
 	// <nil>
 }
 
-// What to do about a failed call. An error may be several of these at once: the most
-// pressing comes first.
+// Handle a failed call. An error may match several of these: check the most urgent one
+// first.
 func ExampleError() {
-	tell := func(err error) string {
+	advice := func(err error) string {
 		switch {
 		case err == nil:
 			return "done"
 		case errors.Is(err, chats.ErrOutcomeUnknown):
-			return "look into the chat before sending again"
+			return "read the history before sending again"
 		case errors.Is(err, chats.ErrInvalidArgument):
-			return "a mistake of this program: nothing was sent"
+			return "fix the call: nothing was sent"
 		case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
-			return "a person must look at the key"
+			return "check the key"
 		case errors.Is(err, chats.ErrNotFound):
-			return "no such chat, message or order: forget it"
+			return "no such chat, message or order: do not retry"
 		case errors.Is(err, chats.ErrRateLimited):
-			return "come back when the hour is over"
+			return "retry after the limit resets"
 		case errors.Is(err, chats.ErrServer), errors.Is(err, chats.ErrProtocol):
-			return "come back later, and tell Market's support"
+			return "retry later, and report it to Market's support"
 		default:
-			return "the network, the end of the context, or a status that is none of these"
+			return "network failure, end of the context, or another status"
 		}
 	}
 	market := chatstest.NewMarket()
@@ -416,20 +415,20 @@ func ExampleError() {
 	chat := market.AddChat(chats.Chat{})
 	ctx := context.Background()
 
-	fmt.Println(tell(client.SendText(ctx, chat, "")))
-	fmt.Println(tell(client.SendText(ctx, 404, "Здравствуйте!")))
+	fmt.Println(advice(client.SendText(ctx, chat, "")))
+	fmt.Println(advice(client.SendText(ctx, 404, "Здравствуйте!")))
 	market.Fail(chats.OpSendMessageToChat, chatstest.HTML(http.StatusBadGateway))
-	fmt.Println(tell(client.SendText(ctx, chat, "Здравствуйте!")))
-	fmt.Println(tell(client.SendText(ctx, chat, "Здравствуйте!")))
+	fmt.Println(advice(client.SendText(ctx, chat, "Здравствуйте!")))
+	fmt.Println(advice(client.SendText(ctx, chat, "Здравствуйте!")))
 	// Output:
-	// a mistake of this program: nothing was sent
-	// no such chat, message or order: forget it
-	// look into the chat before sending again
+	// fix the call: nothing was sent
+	// no such chat, message or order: do not retry
+	// read the history before sending again
 	// done
 }
 
-// ErrInvalidArgument: refused before anything was sent. A 400 of the server is not
-// this one: see its StatusCode and Details.
+// An invalid argument is refused before anything is sent. A 400 of the server does not
+// match ErrInvalidArgument: see its StatusCode and Details.
 func ExampleArgumentError() {
 	client := chatstest.NewMarket().Client()
 
@@ -444,7 +443,7 @@ func ExampleArgumentError() {
 	// a DIRECT chat is begun by the buyer and has no number: use AboutOrder or AboutReturn
 }
 
-// A 400 is told by its status and details: this chat takes no more messages.
+// Recognize a 400 by its status and details: this chat is closed.
 func ExampleError_badRequest() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{ID: 7001})
@@ -462,7 +461,7 @@ func ExampleError_badRequest() {
 func ExampleError_unauthorized() {
 	market := chatstest.NewMarket()
 	client := market.Client()
-	market.SetKey("ACMA:another-key:1") // the one that the client has is revoked
+	market.SetKey("ACMA:another-key:1") // revokes the key of the client
 
 	_, err := client.OpenChat(context.Background(), chats.AboutOrder(48215560))
 	fmt.Println(errors.Is(err, chats.ErrUnauthorized))
@@ -472,7 +471,7 @@ func ExampleError_unauthorized() {
 	// chats: createChat: 401: the credential is missing, malformed or revoked: make a new key in the seller's cabinet; UNAUTHORIZED: Api-Key is unknown
 }
 
-// ErrForbidden: the key is good, but does not open this business, or lacks a scope.
+// ErrForbidden: the key is valid, but has no access to this business or lacks a scope.
 func ExampleError_forbidden() {
 	market := chatstest.NewMarket()
 	client, err := chats.New(765, chats.APIKey(market.Key()),
@@ -501,8 +500,8 @@ func ExampleError_notFound() {
 	// chats: createChat: 404: NOT_FOUND: Order not found: '1'
 }
 
-// ErrRateLimited: the hour's allowance is used up. Until it ends the operation is
-// refused without a request; the others go on.
+// ErrRateLimited: the hourly quota is exhausted. Until it resets, calls of the same
+// operation are refused without a request; other operations are not affected.
 func ExampleError_rateLimited() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -522,7 +521,7 @@ func ExampleError_rateLimited() {
 	// true requests: 1
 }
 
-// ErrServer: a 5xx that did not pass. Reads and Open have been repeated by then.
+// ErrServer: a 5xx that remained after the retries of reads and OpenChat.
 func ExampleError_server() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -541,7 +540,7 @@ func ExampleError_server() {
 	// for the vendor's support: true
 }
 
-// ErrProtocol: an answer that is not what the contract says, from a gateway perhaps.
+// ErrProtocol: a response that breaks the contract, from a gateway for example.
 func ExampleError_protocol() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -555,15 +554,15 @@ func ExampleError_protocol() {
 	// chats: getChat: 200: the answer has no result
 }
 
-// ErrOutcomeUnknown: a message was sent, and nobody knows whether it was posted. The
-// history knows; SendTextConfirmed asks it by itself.
+// ErrOutcomeUnknown: a message was sent, but it is unknown whether it was posted. The
+// history shows it. SendTextConfirmed searches the history by itself.
 func ExampleError_outcomeUnknown() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
 	last := market.CustomerSays(chat, "Когда приедет заказ?")
 	client := market.Client()
 	ctx := context.Background()
-	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter()) // stored, but the answer is lost
+	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter()) // stored, but the response is lost
 
 	err := client.SendText(ctx, chat, "Завтра.")
 	if !errors.Is(err, chats.ErrOutcomeUnknown) {
@@ -576,7 +575,7 @@ func ExampleError_outcomeUnknown() {
 	// Output: it was posted: Завтра. <nil>
 }
 
-// Metrics: the hook is called once per attempt, so that repeats are seen.
+// Collect metrics: the hook is called once per attempt, retries included.
 func ExampleWithHook() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -584,10 +583,10 @@ func ExampleWithHook() {
 
 	client := market.Client(
 		chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Millisecond}),
-		chats.WithHook(func(_ context.Context, call chats.Attempt) {
-			// A counter by operation and status, a histogram of call.Duration,
-			// a gauge of call.Limit.Remaining.
-			fmt.Println(call.Operation, call.Number, call.StatusCode, errors.Is(call.Err, chats.ErrServer), call.Limit.Max)
+		chats.WithHook(func(_ context.Context, attempt chats.Attempt) {
+			// A counter by operation and status, a histogram of attempt.Duration,
+			// a gauge of attempt.Limit.Remaining.
+			fmt.Println(attempt.Operation, attempt.Number, attempt.StatusCode, errors.Is(attempt.Err, chats.ErrServer), attempt.Limit.Max)
 		}),
 	)
 	_, err := client.Chat(context.Background(), chat)
@@ -598,7 +597,7 @@ func ExampleWithHook() {
 	// <nil>
 }
 
-// The log has an allow-list: never a message, never a key.
+// Log every attempt. Records never have a message or a key in them.
 func ExampleWithLogger() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -606,7 +605,7 @@ func ExampleWithLogger() {
 		Level: slog.LevelDebug,
 		ReplaceAttr: func(_ []string, attr slog.Attr) slog.Attr {
 			switch attr.Key {
-			case slog.TimeKey, "duration", "traceparent": // they differ from run to run
+			case slog.TimeKey, "duration", "traceparent": // these differ from run to run
 				return slog.Attr{}
 			}
 			return attr
@@ -617,7 +616,7 @@ func ExampleWithLogger() {
 	// Output: level=DEBUG msg="chats: attempt" operation=sendMessageToChat attempt=1 status=200 remaining=999
 }
 
-// How much of the hour is left, as the server said last. Other programs use it up too.
+// Read the hourly quota as last reported by the server. Other programs use it, too.
 func ExampleClient_Limit() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
@@ -627,24 +626,24 @@ func ExampleClient_Limit() {
 		fmt.Println(err)
 		return
 	}
-	limit, told := client.Limit(chats.OpSendMessageToChat)
-	fmt.Println(limit.Remaining, "of", limit.Max, told)
+	limit, reported := client.Limit(chats.OpSendMessageToChat)
+	fmt.Println(limit.Remaining, "of", limit.Max, reported)
 	// Output: 999 of 1000 true
 }
 
-// The generated client, for a field of the contract that the model does not have. It
-// goes through the same credential, limits and retries.
+// Use the generated client for a field that the model does not have. Its requests use
+// the same credential, limits and retries.
 func ExampleClient_API() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{Campaign: 2100345})
 	client := market.Client()
 
-	answer, err := client.API().GetChatWithResponse(context.Background(), int64(client.Business()),
+	response, err := client.API().GetChatWithResponse(context.Background(), int64(client.Business()),
 		&gen.GetChatParams{ChatID: int64(chat)})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(answer.StatusCode(), answer.JSON200.Result.Context.CampaignID)
+	fmt.Println(response.StatusCode(), response.JSON200.Result.Context.CampaignID)
 	// Output: 200 2100345
 }

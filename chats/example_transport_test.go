@@ -9,8 +9,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// spans begins a span for every request. Beneath it may lie any transport, one with a
-// proxy for example.
+// spans starts a span for every request. next may be any transport, for example one
+// with a proxy.
 type spans struct{ next http.RoundTripper }
 
 func (s spans) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -19,7 +19,7 @@ func (s spans) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
-// A transport of one's own, with a span per request.
+// Use a transport that starts a span for every request.
 func ExampleOperationFromContext() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})
