@@ -42,10 +42,10 @@ func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 				named, ok := chats.OperationFromContext(req.Context())
 				assert.True(t, ok)
 				assert.Equal(t, op, named)
-				_, told := f.client.Limit(op)
-				assert.True(t, told)
+				_, reported := f.client.Limit(op)
+				assert.True(t, reported)
 
-				// The same rules for what is repeated.
+				// The same retry rules apply.
 				market.Fail(op, chatstest.RateLimitedParallel(), chatstest.Status(503, envelope))
 				status, err = f.apiCall(t.Context(), op)
 				require.NoError(t, err)
@@ -53,7 +53,7 @@ func TestAPI_UsesSameCredentialLimitsAndRetries(t *testing.T) {
 				assert.Equal(t, want, status)
 				assert.Len(t, seen, map[bool]int{true: 3, false: 4}[isSend(op)])
 
-				// And for the hour.
+				// So does the hourly quota.
 				market.Fail(op, chatstest.RateLimitedHourly(time.Now().Add(late)))
 				status, err = f.apiCall(t.Context(), op)
 				require.NoError(t, err)
@@ -80,12 +80,12 @@ func TestAPI_ReturnsResponsesOfAnyStatus(t *testing.T) {
 	assert.Contains(t, string(resp.Body), `"chatId"`)
 
 	resp, err = f.client.API().GetChatWithResponse(t.Context(), int64(f.market.Business()), getChatParams(5))
-	require.NoError(t, err, "an answer, whatever its status")
+	require.NoError(t, err, "a response of any status is not an error")
 	assert.Equal(t, "404 Not Found", resp.Status())
 	require.NotNil(t, resp.JSON404)
 	assert.Equal(t, "Can't find chat by id: '5'", resp.JSON404.Errors[0].Message)
 
-	// Answers that follow do not write into this one.
+	// Later responses must not overwrite this one.
 	body := string(resp.Body)
 	for range 10 {
 		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
@@ -99,7 +99,7 @@ func TestAPI_ReturnsResponsesOfAnyStatus(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// Buffers go back to a pool: not before the answer is read.
+// Buffers are pooled, and must not be reused before the response is closed.
 func TestAPI_BodyIsValidUntilClosed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -115,7 +115,7 @@ func TestAPI_BodyIsValidUntilClosed(t *testing.T) {
 		assert.Contains(t, string(body), fmt.Sprintf(`"result":{"chatId":%d,`, f.chat))
 		require.NoError(t, resp.Body.Close())
 		n, err := resp.Body.Read(make([]byte, 10))
-		assert.Zero(t, n, "nothing is read after that")
+		assert.Zero(t, n, "nothing can be read after Close")
 		require.Error(t, err)
 	}
 }
@@ -144,13 +144,13 @@ func TestAPI_RefusesOtherHostsAndPaths(t *testing.T) {
 		change func(*url.URL)
 		want   string
 	}{
-		{"another host", func(u *url.URL) { u.Host = "evil.example" }, "the credential goes to https://api.partner.market.yandex.ru:443 only"},
-		{"another port", func(u *url.URL) { u.Host += ":8443" }, "the credential goes to"},
-		{"another scheme", func(u *url.URL) { u.Scheme = "http" }, "the credential goes to"},
-		{"an unknown path", func(u *url.URL) { u.Path = "/v2/businesses/1/offers" }, "is no operation of the chats"},
-		{"a path of its own", func(u *url.URL) { u.Path = "/other" }, "is no operation of the chats"},
-		{"a path that ends early", func(u *url.URL) { u.Path = "/v2/businesses/1" }, "is no operation of the chats"},
-		{"another operation's path", func(u *url.URL) { u.Path = "/v2/businesses/1/chats/history" }, "GET /v2/businesses/1/chats/history is no operation of the chats"},
+		{"other host", func(u *url.URL) { u.Host = "evil.example" }, "the credential goes to https://api.partner.market.yandex.ru:443 only"},
+		{"other port", func(u *url.URL) { u.Host += ":8443" }, "the credential goes to"},
+		{"other scheme", func(u *url.URL) { u.Scheme = "http" }, "the credential goes to"},
+		{"unknown path", func(u *url.URL) { u.Path = "/v2/businesses/1/offers" }, "is no operation of the chats"},
+		{"unrelated path", func(u *url.URL) { u.Path = "/other" }, "is no operation of the chats"},
+		{"incomplete path", func(u *url.URL) { u.Path = "/v2/businesses/1" }, "is no operation of the chats"},
+		{"path of another operation", func(u *url.URL) { u.Path = "/v2/businesses/1/chats/history" }, "GET /v2/businesses/1/chats/history is no operation of the chats"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestAPI_RefusesOtherHostsAndPaths(t *testing.T) {
 	}
 }
 
-// A body that cannot be sent a second time is sent once.
+// A body that cannot be read again is sent once.
 func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -171,8 +171,8 @@ func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 		body func(string) io.Reader
 		want int
 	}{
-		{"it can", func(s string) io.Reader { return bytes.NewBufferString(s) }, 2},
-		{"it cannot", func(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) }, 1},
+		{"replayable", func(s string) io.Reader { return bytes.NewBufferString(s) }, 2},
+		{"not replayable", func(s string) io.Reader { return io.MultiReader(strings.NewReader(s)) }, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -22,10 +22,10 @@ import (
 var (
 	chaosCalls = flag.Int("chaos.calls", 2500, "calls per seed")
 	chaosSeeds = flag.Int("chaos.seeds", 4, "seeds")
-	chaosSeed  = flag.Uint64("chaos.seed", 0, "the one seed to run, as an earlier run printed it")
+	chaosSeed  = flag.Uint64("chaos.seed", 0, "run this seed only, as printed by an earlier run")
 )
 
-const chaosPerChat = 20 // so that the histories stay short
+const chaosPerChat = 20 // keeps the histories short
 
 func chaosChats() int {
 	if raceEnabled || testing.Short() {
@@ -34,8 +34,8 @@ func chaosChats() int {
 	return *chaosCalls / chaosPerChat
 }
 
-// mix draws from all faults, once in three calls.
-func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
+// randomFaults returns a function that draws a fault for one call in three.
+func randomFaults(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 	within := rand.N[time.Duration]
 	faults := []func() chatstest.Fault{
 		chatstest.Refused,
@@ -59,8 +59,8 @@ func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 		rare, n := r.IntN(2000), r.IntN(3*len(faults))
 		switch {
 		case rare == 0:
-			return chatstest.EndlessBody() // dear: eight megabytes each
-		case rare == 1: // an hour that ends late stops everybody
+			return chatstest.EndlessBody() // rare because it is expensive: eight megabytes each
+		case rare == 1: // rare because it stops every caller
 			return chatstest.RateLimitedHourly(time.Now().Add(30*time.Second + within(time.Hour)))
 		case n < len(faults):
 			return faults[n]()
@@ -70,12 +70,12 @@ func mix(r *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 	}
 }
 
-// chaos runs send once for every text of every chat, chats side by side, under a
-// random mix of faults, and hands each chat's story to check.
-func chaos(
+// runChaos calls send for every text of every chat, all chats concurrently, under
+// random faults, and passes the results of each chat to check.
+func runChaos(
 	t *testing.T,
-	send sender,
-	check func(t *testing.T, f *fixture, chat chats.ChatID, sent []sending),
+	send sendFunc,
+	check func(t *testing.T, f *fixture, chat chats.ChatID, results []sendResult),
 ) {
 	t.Helper()
 	for i := range *chaosSeeds {
@@ -90,53 +90,53 @@ func chaos(
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 20}))
 				var all sync.WaitGroup
-				stories := make(map[chats.ChatID][]sending)
+				results := make(map[chats.ChatID][]sendResult)
 				var mu sync.Mutex
-				f.market.FailFunc(mix(rand.New(rand.NewPCG(seed, 0))))
+				f.market.FailFunc(randomFaults(rand.New(rand.NewPCG(seed, 0))))
 				for range chaosChats() {
 					chat := f.market.AddChat(chats.Chat{})
 					all.Go(func() {
-						story := write(f, chat, send)
+						result := sendAll(f, chat, send)
 						mu.Lock()
 						defer mu.Unlock()
-						stories[chat] = story
+						results[chat] = result
 					})
 				}
 				all.Wait()
 				f.market.FailFunc(nil)
 				time.Sleep(time.Hour) // until late requests are processed
-				for chat, story := range stories {
-					check(t, f, chat, story)
+				for chat, result := range results {
+					check(t, f, chat, result)
 				}
 			})
 		})
 	}
 }
 
-// sender makes one call. last is the newest message that it knows of, or 0.
-type sender func(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error)
+// sendFunc sends one text. last is the newest message that the caller knows, or 0.
+type sendFunc func(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error)
 
-type sending struct {
+type sendResult struct {
 	text    string
 	message chats.Message
 	err     error
 }
 
-func write(f *fixture, chat chats.ChatID, send sender) []sending {
-	story := make([]sending, 0, chaosPerChat)
+func sendAll(f *fixture, chat chats.ChatID, send sendFunc) []sendResult {
+	results := make([]sendResult, 0, chaosPerChat)
 	var last chats.MessageID
 	for i := range chaosPerChat {
 		text := fmt.Sprintf("Ответ %d", i)
 		if i%2 == 0 {
-			text = "Спасибо!" // the same words again and again must not be mistaken for each other
+			text = "Спасибо!" // repeated texts must not be mistaken for each other
 		}
 		message, err := send(f, chat, text, last)
 		if last = message.ID; i%4 == 0 {
-			last = 0 // now and then from the beginning
+			last = 0 // from the beginning, now and then
 		}
-		story = append(story, sending{text, message, err})
+		results = append(results, sendResult{text, message, err})
 	}
-	return story
+	return results
 }
 
 func partnerMessages(f *fixture, chat chats.ChatID) (own []chats.Message) {
@@ -148,11 +148,11 @@ func partnerMessages(f *fixture, chat chats.ChatID) (own []chats.Message) {
 	return own
 }
 
-// confirmed does what a program does. An error that is no ErrOutcomeUnknown says that
-// nothing was posted. ErrOutcomeUnknown may be left only where the hour of the
-// history was used up while the call looked: then the history is read later.
-func confirmed(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error) {
-	stands := newest(f, chat)
+// sendConfirmed does what a program does. An error other than ErrOutcomeUnknown means
+// that nothing was posted. ErrOutcomeUnknown may only remain if the history's quota
+// was exhausted during the search; the history is then read later.
+func sendConfirmed(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error) {
+	before := newestID(f, chat)
 	for {
 		message, err := f.client.SendTextConfirmed(context.Background(), chat, text, chats.ConfirmAfter(last))
 		if err == nil {
@@ -162,32 +162,32 @@ func confirmed(f *fixture, chat chats.ChatID, text string, last chats.MessageID)
 			if !errors.Is(err, chats.ErrRateLimited) {
 				return message, err
 			}
-			if message, found := readLater(f, chat, text, stands); found {
+			if message, found := findLater(f, chat, text, before); found {
 				return message, nil
 			}
 		}
-		// An hour that is used up is refused at once: do not spin.
+		// An exhausted quota is refused immediately: do not spin.
 		time.Sleep(10 * time.Second)
 	}
 }
 
-func newest(f *fixture, chat chats.ChatID) (id chats.MessageID) {
+func newestID(f *fixture, chat chats.ChatID) (id chats.MessageID) {
 	for _, m := range f.market.Messages(chat) {
 		id = m.ID
 	}
 	return id
 }
 
-func readLater(f *fixture, chat chats.ChatID, text string, since chats.MessageID) (chats.Message, bool) {
+func findLater(f *fixture, chat chats.ChatID, text string, since chats.MessageID) (chats.Message, bool) {
 	for {
 		time.Sleep(time.Minute)
-		whole := true
+		complete := true
 		for message, err := range f.client.History(context.Background(), chat, since) {
-			if whole = err == nil; whole && message.Sender == chats.SenderPartner && message.Text == text {
+			if complete = err == nil; complete && message.Sender == chats.SenderPartner && message.Text == text {
 				return message, true
 			}
 		}
-		if whole {
+		if complete {
 			return chats.Message{}, false
 		}
 	}
@@ -195,52 +195,52 @@ func readLater(f *fixture, chat chats.ChatID, text string, since chats.MessageID
 
 func TestChaos_SendTextConfirmedPostsExactlyOnce(t *testing.T) {
 	t.Parallel()
-	chaos(t, confirmed,
-		func(t *testing.T, f *fixture, chat chats.ChatID, sent []sending) {
+	runChaos(t, sendConfirmed,
+		func(t *testing.T, f *fixture, chat chats.ChatID, results []sendResult) {
 			t.Helper()
 			own := partnerMessages(f, chat)
-			for i, sending := range sent {
-				require.NoError(t, sending.err, "chat %d, message %d", chat, i)
+			for i, result := range results {
+				require.NoError(t, result.err, "chat %d, message %d", chat, i)
 			}
-			require.Len(t, own, len(sent), "chat %d", chat)
-			for i, sending := range sent {
-				require.Equal(t, sending.text, own[i].Text)
-				require.Equal(t, own[i].ID, sending.message.ID, "chat %d, message %d", chat, i)
+			require.Len(t, own, len(results), "chat %d", chat)
+			for i, result := range results {
+				require.Equal(t, result.text, own[i].Text)
+				require.Equal(t, own[i].ID, result.message.ID, "chat %d, message %d", chat, i)
 			}
 		})
 }
 
 func TestChaos_SendTextPostsAtMostOnce(t *testing.T) {
 	t.Parallel()
-	chaos(t,
+	runChaos(t,
 		func(f *fixture, chat chats.ChatID, text string, _ chats.MessageID) (chats.Message, error) {
 			err := f.client.SendText(context.Background(), chat, text)
-			for errors.Is(err, chats.ErrRateLimited) { // refused at once: do not spin
+			for errors.Is(err, chats.ErrRateLimited) { // refused immediately: do not spin
 				time.Sleep(10 * time.Second)
 				err = f.client.SendText(context.Background(), chat, text)
 			}
 			return chats.Message{}, err
 		},
-		func(t *testing.T, f *fixture, chat chats.ChatID, sent []sending) {
+		func(t *testing.T, f *fixture, chat chats.ChatID, results []sendResult) {
 			t.Helper()
-			sure, possible := map[string]int{}, map[string]int{}
-			for _, sending := range sent {
+			minPosts, maxPosts := map[string]int{}, map[string]int{}
+			for _, result := range results {
 				switch {
-				case sending.err == nil:
-					sure[sending.text]++
-					possible[sending.text]++
-				case errors.Is(sending.err, chats.ErrOutcomeUnknown):
-					possible[sending.text]++
+				case result.err == nil:
+					minPosts[result.text]++
+					maxPosts[result.text]++
+				case errors.Is(result.err, chats.ErrOutcomeUnknown):
+					maxPosts[result.text]++
 				}
 			}
-			stands := map[string]int{}
+			posts := map[string]int{}
 			for _, m := range partnerMessages(f, chat) {
-				stands[m.Text]++
+				posts[m.Text]++
 			}
-			for _, sending := range sent {
-				n := stands[sending.text]
-				assert.GreaterOrEqual(t, n, sure[sending.text], "chat %d: %q", chat, sending.text)
-				assert.LessOrEqual(t, n, possible[sending.text], "chat %d: %q", chat, sending.text)
+			for _, result := range results {
+				n := posts[result.text]
+				assert.GreaterOrEqual(t, n, minPosts[result.text], "chat %d: %q", chat, result.text)
+				assert.LessOrEqual(t, n, maxPosts[result.text], "chat %d: %q", chat, result.text)
 			}
 		})
 }

@@ -19,14 +19,14 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// received counts the chats in all answers, those included that come again.
-type received struct {
+// listedChats records the chats of all responses, duplicates included.
+type listedChats struct {
 	next http.RoundTripper
 	ids  []chats.ChatID
 }
 
-func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := r.next.RoundTrip(req)
+func (l *listedChats) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = json.Unmarshal(body, &page)
 	}
 	for _, c := range page.Result.Chats {
-		r.ids = append(r.ids, c.ID)
+		l.ids = append(l.ids, c.ID)
 	}
 	fresh := respond(req, resp.StatusCode, string(body))
 	fresh.Header = resp.Header
@@ -52,21 +52,21 @@ func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestChats_YieldsEachOnceWhilePagesShift(t *testing.T) {
 	t.Parallel()
 	for _, v := range []variant{
-		{"as they are", nil},
+		{"plain", nil},
 		{"duplicates", []chatstest.Option{chatstest.WithDuplicates()}},
 		{"empty pages", []chatstest.Option{chatstest.WithEmptyPages()}},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket(v.options...)
-			came := &received{next: market.Transport()}
-			client := market.Client(withContract(t, came))
+			listed := &listedChats{next: market.Transport()}
+			client := market.Client(withContract(t, listed))
 			all := make([]chats.ChatID, 0, 45)
 			for range 45 {
 				all = append(all, market.AddChat(chats.Chat{}))
 			}
 			market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault {
-				if n > 1 { // one of the oldest chats receives a message and goes to the front
+				if n > 1 { // one of the oldest chats receives a message and moves to the front
 					market.CustomerSays(all[n%5], "Есть кто?")
 				}
 				return chatstest.OK()
@@ -74,11 +74,11 @@ func TestChats_YieldsEachOnceWhilePagesShift(t *testing.T) {
 			got := chatIDs(mustCollect(t, client.Chats(t.Context(), chats.Filter{})))
 			market.FailFunc(nil)
 			slices.Sort(got)
-			assert.Equal(t, all[5:], got[len(got)-40:], "each that did not move, once")
+			assert.Equal(t, all[5:], got[len(got)-40:], "every chat that did not move comes once")
 			assert.Len(t, slices.Compact(slices.Clone(got)), len(got))
-			assert.Greater(t, len(came.ids), len(slices.Compact(slices.Sorted(slices.Values(came.ids)))), "the server did send some again")
+			assert.Greater(t, len(listed.ids), len(slices.Compact(slices.Sorted(slices.Values(listed.ids)))), "the server sent some chats more than once")
 
-			assert.Len(t, mustCollect(t, client.Chats(t.Context(), chats.Filter{})), 45, "what was missed is in the next listing")
+			assert.Len(t, mustCollect(t, client.Chats(t.Context(), chats.Filter{})), 45, "the next listing has what was missed")
 		})
 	}
 }
@@ -128,16 +128,16 @@ func TestChats_FilterIsSent(t *testing.T) {
 		filter chats.Filter
 		want   string
 	}{
-		{"nothing", chats.Filter{}, `{}`},
+		{"empty filter", chats.Filter{}, `{}`},
 		{"empty lists", chats.Filter{Subjects: []chats.Subject{}, SubjectKinds: []chats.SubjectKind{}, Types: []chats.ChatType{}, Statuses: []chats.Status{}}, `{}`},
 		{"subjects", chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7), chats.AboutReturn(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}}},
 			`{"contexts":[{"id":7,"type":"ORDER"},{"id":7,"type":"RETURN"},{"id":8,"type":"RETURN"}]}`},
-		{"subjects twice", chats.Filter{Subjects: []chats.Subject{chats.AboutReturn(8), chats.AboutOrder(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}, chats.AboutOrder(7)}},
+		{"duplicate subjects", chats.Filter{Subjects: []chats.Subject{chats.AboutReturn(8), chats.AboutOrder(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}, chats.AboutOrder(7)}},
 			`{"contexts":[{"id":8,"type":"RETURN"},{"id":7,"type":"ORDER"}]}`},
-		{"kinds", chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectDirect, chats.SubjectOrder, chats.SubjectDirect}}, `{"contextTypes":["DIRECT","ORDER"]}`},
+		{"subject kinds", chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectDirect, chats.SubjectOrder, chats.SubjectDirect}}, `{"contextTypes":["DIRECT","ORDER"]}`},
 		{"types", chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage, chats.ChatTypeArbitrage}}, `{"types":["ARBITRAGE"]}`},
 		{"statuses", chats.Filter{Statuses: []chats.Status{chats.StatusNew, chats.StatusWaitingForPartner, chats.StatusNew}}, `{"statuses":["NEW","WAITING_FOR_PARTNER"]}`},
-		{"all at once", chats.Filter{
+		{"all fields", chats.Filter{
 			Subjects: []chats.Subject{chats.AboutOrder(7)}, SubjectKinds: []chats.SubjectKind{chats.SubjectOrder},
 			Types: []chats.ChatType{chats.ChatTypeChat}, Statuses: []chats.Status{chats.StatusFinished},
 		}, `{"contexts":[{"id":7,"type":"ORDER"}],"contextTypes":["ORDER"],"types":["CHAT"],"statuses":["FINISHED"]}`},
@@ -158,7 +158,7 @@ func TestChats_FilterIsSent(t *testing.T) {
 	}
 }
 
-// A word that the contract does not have yet may be asked for.
+// A filter may name values that the contract does not have yet.
 func TestChats_FilterAcceptsUnknownEnumValues(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
@@ -186,7 +186,7 @@ func TestChats_PageSizeAndFilterAreConstant(t *testing.T) {
 	require.Equal(t, 3, log.count())
 	for i, req := range log.requests {
 		assert.Equal(t, "3", req.URL.Query().Get("limit"))
-		assert.Equal(t, i > 0, req.URL.Query().Has("pageToken"), "nothing is sent that is empty")
+		assert.Equal(t, i > 0, req.URL.Query().Has("pageToken"), "an empty token is not sent")
 		assert.JSONEq(t, `{"statuses":["NEW"]}`, log.bodies[i])
 	}
 
@@ -212,17 +212,17 @@ func TestChatsPage_ReturnsServerPageUnchanged(t *testing.T) {
 	for {
 		page, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 4, Token: token})
 		require.NoError(t, err)
-		assert.NotNil(t, page.Items, "an empty page is a page")
+		assert.NotNil(t, page.Items, "an empty page is not nil")
 		sizes = append(sizes, len(page.Items))
 		if token = page.Next; token == "" {
 			break
 		}
 	}
-	assert.Equal(t, []int{0, 4, 4, 0, 3}, sizes, "empty pages and repeated items included")
+	assert.Equal(t, []int{0, 4, 4, 0, 3}, sizes, "with empty pages and duplicate items")
 	assert.Equal(t, 5, market.Calls(chats.OpGetChats))
 }
 
-// The listing asks for every page with the filter that it was given.
+// Every page is requested with the filter as it was passed to Chats.
 func TestChats_FilterIsCopied(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
@@ -239,7 +239,7 @@ func TestChats_FilterIsCopied(t *testing.T) {
 	assert.Equal(t, 60, n)
 }
 
-// Fresh tokens for ever, and nothing but what is known.
+// The server sends new page tokens for ever, and only known items.
 func TestChatsAndHistory_NoProgressIsError(t *testing.T) {
 	t.Parallel()
 	n := 0
@@ -260,7 +260,7 @@ func TestChatsAndHistory_NoProgressIsError(t *testing.T) {
 	assert.Less(t, n, 1100)
 }
 
-// A test of the user's may call FailNow in its transport: that ends the goroutine.
+// A user's test may call FailNow in a transport or hook, which ends the goroutine.
 func TestHistory_GoexitInHookIsError(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
@@ -276,7 +276,7 @@ func TestHistory_GoexitInHookIsError(t *testing.T) {
 	assert.Less(t, len(got), 250)
 }
 
-// Every chat that waits is answered, although an answer takes it out of the list.
+// Every waiting chat is answered, although an answered chat leaves the list.
 func TestChats_CollectedListCanBeAnswered(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()

@@ -19,7 +19,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// allCredentials makes the four of them from one secret.
+// allCredentials returns one credential of every kind, all with the same secret.
 func allCredentials(secret string) map[string]chats.Credential {
 	source := func(context.Context) (string, error) { return secret, nil }
 	return map[string]chats.Credential{
@@ -37,7 +37,7 @@ func TestCredential_SetsItsHeaders(t *testing.T) {
 	tests := []struct {
 		name       string
 		credential chats.Credential
-		want       http.Header // of all three headers
+		want       http.Header // of the three headers that credentials use
 	}{
 		{"APIKey", chats.APIKey(market.Key()), http.Header{"Api-Key": {market.Key()}}},
 		{"APIKeySource", chats.APIKeySource(source(market.Key())), http.Header{"Api-Key": {market.Key()}}},
@@ -54,7 +54,7 @@ func TestCredential_SetsItsHeaders(t *testing.T) {
 			req, _ := log.last(t)
 			got := http.Header{}
 			for _, name := range []string{"Api-Key", "Authorization", "X-Business-Id"} {
-				if values, there := req.Header[name]; there {
+				if values, set := req.Header[name]; set {
 					got[name] = values
 				}
 			}
@@ -79,26 +79,26 @@ func TestCredential_WrongOneIsRefusedByMarket(t *testing.T) {
 func TestCredential_SourceIsCalledBeforeEveryAttempt(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	asked := 0
+	calls := 0
 	source := func(ctx context.Context) (string, error) {
-		asked++
+		calls++
 		assert.Equal(t, "of the call", ctx.Value(contextKey{}))
-		key := fmt.Sprint("ACMA:key:", asked)
-		market.SetKey(key) // the one before is revoked
+		key := fmt.Sprint("ACMA:key:", calls)
+		market.SetKey(key) // revokes the previous key
 		return key, nil
 	}
 	client, err := chats.New(market.Business(), chats.APIKeySource(source), withContract(t, market.Transport()),
 		chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
 	require.NoError(t, err)
-	assert.Zero(t, asked, "not before it is needed")
+	assert.Zero(t, calls, "the source is not called before it is needed")
 	chat := market.AddChat(chats.Chat{})
 	market.Fail(chats.OpGetChat, chatstest.Status(500, ""), chatstest.Refused())
 	ctx := context.WithValue(t.Context(), contextKey{}, "of the call")
 	_, err = client.Chat(ctx, chat)
 	require.NoError(t, err)
-	assert.Equal(t, 3, asked)
+	assert.Equal(t, 3, calls)
 	require.NoError(t, client.SendText(ctx, chat, "Да"))
-	assert.Equal(t, 4, asked)
+	assert.Equal(t, 4, calls)
 }
 
 func TestCredential_FailingSourceSendsNothing(t *testing.T) {
@@ -109,11 +109,11 @@ func TestCredential_FailingSourceSendsNothing(t *testing.T) {
 		err    error
 		want   string
 	}{
-		{"an error", "", errDisk, "the disk is gone"},
-		{"nothing", "", nil, "the credential is empty"},
-		{"a line end", testSecret + "\n", nil, "not printable ASCII"},
-		{"a prefix", "Bearer " + testSecret, nil, "pass the bare key"},
-		{"another script", testSecret + "Ж", nil, "not printable ASCII"},
+		{"error", "", errDisk, "the disk is gone"},
+		{"empty", "", nil, "the credential is empty"},
+		{"line end", testSecret + "\n", nil, "not printable ASCII"},
+		{"prefix", "Bearer " + testSecret, nil, "pass the bare key"},
+		{"non-ASCII letter", testSecret + "Ж", nil, "not printable ASCII"},
 	}
 	for _, tt := range tests {
 		source := func(context.Context) (string, error) { return tt.secret, tt.err }
@@ -158,7 +158,7 @@ func TestCredential_InvalidOneIsRefusedByNew(t *testing.T) {
 	}
 }
 
-// credentialHolder is a struct of a user's program.
+// credentialHolder stands for a struct of a user's program.
 type credentialHolder struct {
 	Public  chats.Credential
 	hidden  chats.Credential
@@ -174,8 +174,8 @@ func TestCredential_IsRedactedInEveryFormat(t *testing.T) {
 			t.Parallel()
 			client, err := chats.New(77, credential, chats.WithBaseURL("https://proxy.example"))
 			require.NoError(t, err)
-			held := credentialHolder{credential, credential, &credential, client, client}
-			values := []any{credential, &credential, client, *client, held, &held, []chats.Credential{credential}, map[string]any{"k": credential, "c": client}}
+			holder := credentialHolder{credential, credential, &credential, client, client}
+			values := []any{credential, &credential, client, *client, holder, &holder, []chats.Credential{credential}, map[string]any{"k": credential, "c": client}}
 			for i, value := range values {
 				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T", "%20v", "%t"} {
 					assertNoSecret(t, fmt.Sprintf(verb, value), "%s of value %d", verb, i)

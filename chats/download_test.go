@@ -38,7 +38,7 @@ func TestDownload_ReadsCustomerFile(t *testing.T) {
 	})
 }
 
-// fileServer is a server that notes what it is asked, and answers as told.
+// fileServer is an HTTP server that records the headers of its requests.
 type fileServer struct {
 	*httptest.Server
 
@@ -46,23 +46,23 @@ type fileServer struct {
 	seen []http.Header
 }
 
-func newFileServer(t *testing.T, answer http.HandlerFunc) *fileServer {
+func newFileServer(t *testing.T, handler http.HandlerFunc) *fileServer {
 	t.Helper()
-	c := &fileServer{}
-	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.mu.Lock()
-		c.seen = append(c.seen, r.Header.Clone())
-		c.mu.Unlock()
-		answer(w, r)
+	s := &fileServer{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.seen = append(s.seen, r.Header.Clone())
+		s.mu.Unlock()
+		handler(w, r)
 	}))
-	t.Cleanup(c.Close)
-	return c
+	t.Cleanup(s.Close)
+	return s
 }
 
-func (c *fileServer) headers() []http.Header {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.seen
+func (s *fileServer) headers() []http.Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
 }
 
 func content(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "content") }
@@ -78,7 +78,7 @@ func withAttachmentHeader(name, value string) chats.Option {
 	})
 }
 
-// assertBare: nothing that was meant for somebody else.
+// assertPlain asserts that a request has no header that was meant for another host.
 func assertPlain(t *testing.T, header http.Header) {
 	t.Helper()
 	for name := range header {
@@ -89,7 +89,7 @@ func assertPlain(t *testing.T, header http.Header) {
 
 func TestDownload_SendsCredentialToBaseURLHostOnly(t *testing.T) {
 	t.Parallel()
-	base, foreign := newFileServer(t, content), newFileServer(t, content)
+	base, other := newFileServer(t, content), newFileServer(t, content)
 	for _, tt := range []struct {
 		credential    chats.Credential
 		header, value string
@@ -104,12 +104,12 @@ func TestDownload_SendsCredentialToBaseURLHostOnly(t *testing.T) {
 			assert.Equal(t, "content", got)
 			assert.Equal(t, tt.value, base.headers()[len(base.headers())-1].Get(tt.header))
 		}
-		// Another port, and another name of the same host.
-		for _, url := range []string{foreign.URL, strings.Replace(base.URL, "127.0.0.1", "localhost", 1)} {
+		// Another port and another name of the same host are other hosts.
+		for _, url := range []string{other.URL, strings.Replace(base.URL, "127.0.0.1", "localhost", 1)} {
 			_, err := download(t, client, url)
 			require.NoError(t, err)
 		}
-		assertPlain(t, foreign.headers()[len(foreign.headers())-1])
+		assertPlain(t, other.headers()[len(other.headers())-1])
 		assertPlain(t, base.headers()[len(base.headers())-1])
 	}
 }
@@ -147,23 +147,23 @@ func TestDownload_OtherSchemePortOrHostGetsNoCredential(t *testing.T) {
 
 func TestDownload_RedirectToOtherHostDropsHeaders(t *testing.T) {
 	t.Parallel()
-	foreign := newFileServer(t, content)
+	other := newFileServer(t, content)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign.URL+"/elsewhere", status) })
+		base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+"/elsewhere", status) })
 		client := newClientAt(t, base.URL, chats.APIKey("ACMA:secret:1"), withAttachmentHeader("X-Session", "secret-2"))
 		got, err := download(t, client, base.URL+"/a?signature=secret-3")
 		require.NoError(t, err)
 		assert.Equal(t, "content", got)
 		assert.Equal(t, "ACMA:secret:1", base.headers()[0].Get("Api-Key"))
 		assert.Equal(t, "secret-2", base.headers()[0].Get("X-Session"))
-		assertPlain(t, foreign.headers()[len(foreign.headers())-1])
+		assertPlain(t, other.headers()[len(other.headers())-1])
 	}
 
-	base := newFileServer(t, redirect(foreign.URL))
+	base := newFileServer(t, redirect(other.URL))
 	_, err := download(t, newClientAt(t, base.URL, chats.OAuthToken("y0_secret"), withAttachmentHeader("Cookie", "session=secret-2")), base.URL+"/a")
 	require.NoError(t, err)
 	assert.Equal(t, "Bearer y0_secret", base.headers()[0].Get("Authorization"))
-	assertPlain(t, foreign.headers()[len(foreign.headers())-1])
+	assertPlain(t, other.headers()[len(other.headers())-1])
 }
 
 func TestDownload_RedirectWithinHostKeepsHeaders(t *testing.T) {
@@ -183,15 +183,15 @@ func TestDownload_RedirectWithinHostKeepsHeaders(t *testing.T) {
 	assert.NotContains(t, base.headers()[1], "Referer", "the link is as good as a key")
 }
 
-// A foreign host does not get the credential by sending the client home.
+// A redirect from another host back to the base URL must not add the credential.
 func TestDownload_RedirectBackToBaseURLGetsNoCredential(t *testing.T) {
 	t.Parallel()
 	base := newFileServer(t, content)
-	foreign := newFileServer(t, redirect(base.URL+"/a"))
-	_, err := download(t, newClientAt(t, base.URL, chats.APIKey("key"), withAttachmentHeader("X-Session", "s")), foreign.URL)
+	other := newFileServer(t, redirect(base.URL+"/a"))
+	_, err := download(t, newClientAt(t, base.URL, chats.APIKey("key"), withAttachmentHeader("X-Session", "s")), other.URL)
 	require.NoError(t, err)
 	assertPlain(t, base.headers()[0])
-	assert.Equal(t, "s", foreign.headers()[0].Get("X-Session"))
+	assert.Equal(t, "s", other.headers()[0].Get("X-Session"))
 }
 
 func TestDownload_RedirectLoopIsError(t *testing.T) {
@@ -208,14 +208,13 @@ func TestDownload_WithAttachmentAuthAuthenticatesOtherHost(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithFileBase("https://files.messenger.yandex.net"))
 	file := market.AddFile("a.jpg", []byte("content"))
-	plain := newClient(t, market)
-	_, err := download(t, plain, file.URL)
+	_, err := download(t, newClient(t, market), file.URL)
 	require.ErrorIs(t, err, chats.ErrForbidden)
 	assert.Contains(t, err.Error(), "chats: download: 403: ")
 
-	var asked []string
+	var urls []string
 	client := newClient(t, market, chats.WithAttachmentAuth(func(ctx context.Context, req *http.Request) error {
-		asked = append(asked, req.URL.String())
+		urls = append(urls, req.URL.String())
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -225,13 +224,13 @@ func TestDownload_WithAttachmentAuthAuthenticatesOtherHost(t *testing.T) {
 	got, err := download(t, client, file.URL)
 	require.NoError(t, err)
 	assert.Equal(t, "content", got)
-	assert.Equal(t, []string{file.URL}, asked)
+	assert.Equal(t, []string{file.URL}, urls)
 
 	failing := newClient(t, market, chats.WithAttachmentAuth(func(context.Context, *http.Request) error { return errDisk }))
 	_, err = download(t, failing, file.URL)
 	require.ErrorIs(t, err, errDisk)
 	assert.Equal(t, "chats: download: attachment auth: the disk is gone", err.Error())
-	assert.Equal(t, 2, market.Calls(chatstest.OpDownload), "nothing is sent")
+	assert.Equal(t, 2, market.Calls(chatstest.OpDownload), "a failing auth function sends nothing")
 }
 
 func TestDownload_ErrorsMatchSentinels(t *testing.T) {
@@ -252,7 +251,7 @@ func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 		assert.Equal(t, 1, e.Attempts)
 		assert.EqualValues(t, "download", e.Operation)
 	}
-	assert.Equal(t, len(statusSentinels), market.Calls(chatstest.OpDownload), "one request each")
+	assert.Equal(t, len(statusSentinels), market.Calls(chatstest.OpDownload), "one request for each error")
 
 	market.Fail(chatstest.OpDownload, chatstest.Refused())
 	_, err := download(t, client, file.URL)
@@ -304,16 +303,16 @@ func TestDownload_AttemptTimeoutBoundsHeadersAndContextBoundsBody(t *testing.T) 
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NoError(t, body.Close())
 
-		reason := errors.New("the shop closes")
-		gone, stop := context.WithCancelCause(t.Context())
+		reason := errors.New("shutting down")
+		stopping, stop := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { stop(reason) })
 		market.Fail(chatstest.OpDownload, chatstest.SlowHeaders(time.Hour))
-		_, err = client.Download(gone, file)
+		_, err = client.Download(stopping, file)
 		require.ErrorIs(t, err, reason)
 	})
 }
 
-// The bubble fails where it ends with a goroutine in it.
+// The bubble fails if a goroutine is left in it.
 func TestDownload_EarlyCloseReleasesEverything(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -326,14 +325,14 @@ func TestDownload_EarlyCloseReleasesEverything(t *testing.T) {
 			require.NoError(t, err)
 			_, err = io.ReadFull(body, make([]byte, 10))
 			require.NoError(t, err)
-			require.NoError(t, client.SendText(t.Context(), market.AddChat(chats.Chat{}), "Пока"), "it takes no place")
+			require.NoError(t, client.SendText(t.Context(), market.AddChat(chats.Chat{}), "Пока"), "a download takes no slot")
 			require.NoError(t, body.Close())
 		}
 	})
-	// The request's context ends with the body.
+	// Closing the body ends the request's context.
 	var requested context.Context
 	client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
-		requested = req.Context() //nolint:fatcontext // the test looks at it later
+		requested = req.Context() //nolint:fatcontext // the test checks it later
 		return respond(req, http.StatusOK, "content"), nil
 	})}))
 	body, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a"})
@@ -342,7 +341,7 @@ func TestDownload_EarlyCloseReleasesEverything(t *testing.T) {
 	require.NoError(t, body.Close())
 	require.ErrorIs(t, requested.Err(), context.Canceled)
 
-	// On a socket goleak looks for the connection.
+	// On a socket, goleak finds a connection that is left open.
 	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
 		for {
 			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
@@ -370,16 +369,17 @@ func TestDownload_EndlessErrorPageIsBounded(t *testing.T) {
 	assert.Less(t, len(err.Error()), 700)
 }
 
-// A key that rotates is hidden as it was sent, and so is what the caller adds.
+// The key that was sent is redacted, not the one that the source returns next, and so
+// are the headers that the caller adds.
 func TestDownload_ErrorRedactsEchoedCredential(t *testing.T) {
 	t.Parallel()
 	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "denied to "+r.Header.Get("Api-Key")+" and "+r.Header.Get("Authorization"), http.StatusForbidden)
 	})
-	asked := 0
+	calls := 0
 	client := newClientAt(t, base.URL, chats.APIKeySource(func(context.Context) (string, error) {
-		asked++
-		return fmt.Sprintf("SECRET-KEY-%d", asked), nil
+		calls++
+		return fmt.Sprintf("SECRET-KEY-%d", calls), nil
 	}), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
 		req.Header.Set("Authorization", "OAuth ANOTHER-SECRET")
 		return nil
@@ -387,10 +387,11 @@ func TestDownload_ErrorRedactsEchoedCredential(t *testing.T) {
 	_, err := client.Download(t.Context(), chats.File{URL: base.URL})
 	require.ErrorIs(t, err, chats.ErrForbidden)
 	require.ErrorContains(t, err, "denied to [redacted] and OAuth [redacted]")
-	assert.Equal(t, 1, asked)
+	assert.Equal(t, 1, calls)
 }
 
-// Short words are hidden where they are the key, and are no secrets elsewhere.
+// A short value is redacted if it is the key. In other headers only long values are
+// treated as secrets.
 func TestDownload_RedactsShortKeyButNoOtherShortValue(t *testing.T) {
 	t.Parallel()
 	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -410,13 +411,13 @@ func TestDownload_RedactsShortKeyButNoOtherShortValue(t *testing.T) {
 
 func TestDownload_AcceptsAny2xx(t *testing.T) {
 	t.Parallel()
-	for status, well := range map[int]bool{200: true, 299: true, 300: false} {
+	for status, success := range map[int]bool{200: true, 299: true, 300: false} {
 		client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 			return respond(req, status, "content"), nil
 		})}))
 		body, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a"})
-		assert.Equal(t, well, err == nil, "%d: %v", status, err)
-		if well {
+		assert.Equal(t, success, err == nil, "%d: %v", status, err)
+		if success {
 			require.NoError(t, body.Close())
 		}
 	}

@@ -27,57 +27,57 @@ var (
 	}
 )
 
-const long = "слишком длинно "
+const longText = "слишком длинно "
 
-// errorBodies are bodies that come with errors, and what the caller learns from them.
+// errorBodies returns bodies of error responses and the details that the caller gets.
 func errorBodies(key string) []struct {
 	name, body string
 	want       []chats.Detail
 } {
 	type details = []chats.Detail
-	said := func(text string) details { return details{{Message: text}} }
+	message := func(text string) details { return details{{Message: text}} }
 	return []struct {
 		name, body string
 		want       []chats.Detail
 	}{
-		{"an envelope", `{"status":"ERROR","errors":[{"code":"A","message":"why"},{"code":"B"},{"message":"so"}]}`,
+		{"envelope", `{"status":"ERROR","errors":[{"code":"A","message":"why"},{"code":"B"},{"message":"so"}]}`,
 			details{{"A", "why"}, {"B", ""}, {"", "so"}}},
-		{"an envelope that says OK", `{"status":"OK","errors":[{"code":"A","message":"why"}]}`, details{{"A", "why"}}},
-		{"with a result", `{"status":"OK","result":{"chatId":5},"errors":[{"code":"A"}]}`, details{{"A", ""}}},
+		{"envelope with status OK", `{"status":"OK","errors":[{"code":"A","message":"why"}]}`, details{{"A", "why"}}},
+		{"envelope with a result", `{"status":"OK","result":{"chatId":5},"errors":[{"code":"A"}]}`, details{{"A", ""}}},
 		{"errors null", `{"status":"ERROR","errors":null}`, nil},
 		{"errors absent", `{"status":"ERROR"}`, nil},
 		{"errors empty", `{"status":"ERROR","errors":[]}`, nil},
-		{"errors of nulls", `{"status":"ERROR","errors":[null,{},{}]}`, said(`{"errors":[null,{},{}]}`)},
-		{"errors of other types", `{"status":"ERROR","errors":[5,{"code":7,"message":"why"},["x"]]}`, said("why")},
-		{"errors that are no list", `{"errors":"all of them","message":"why"}`, said("why")},
-		{"a bare message", `{"message":"why"}`, said("why")},
-		{"a bare message that is none", `{"message":{"text":"why"}}`, said(`{"message":{"text":"why"}}`)},
-		{"an object of no known shape", `{"status":"ERROR","errors":null,"error":{"code":"A", "message":"why"}}`, said(`{"error":{"code":"A","message":"why"}}`)},
-		{"errors that are texts", `{"errors":["quota of the gateway"]}`, said(`{"errors":["quota of the gateway"]}`)},
-		{"an envelope and a result", `{"status":"ERROR","result":{"chatId":1},"errors":[]}`, nil},
-		{"a gateway's page", "<html>\r\n<head><title>Bad</title><style>p {}</style></head><body><h1>Bad &\tWorse</h1><script>go()</script></body></html>",
-			said("Bad Bad & Worse")},
-		{"plain text", "  upstream\n is\tgone ", said("upstream is gone")},
+		{"errors of nulls", `{"status":"ERROR","errors":[null,{},{}]}`, message(`{"errors":[null,{},{}]}`)},
+		{"errors of other types", `{"status":"ERROR","errors":[5,{"code":7,"message":"why"},["x"]]}`, message("why")},
+		{"errors is not a list", `{"errors":"all of them","message":"why"}`, message("why")},
+		{"bare message", `{"message":"why"}`, message("why")},
+		{"bare message of another type", `{"message":{"text":"why"}}`, message(`{"message":{"text":"why"}}`)},
+		{"object of unknown shape", `{"status":"ERROR","errors":null,"error":{"code":"A", "message":"why"}}`, message(`{"error":{"code":"A","message":"why"}}`)},
+		{"errors are strings", `{"errors":["quota of the gateway"]}`, message(`{"errors":["quota of the gateway"]}`)},
+		{"empty errors and a result", `{"status":"ERROR","result":{"chatId":1},"errors":[]}`, nil},
+		{"gateway's HTML page", "<html>\r\n<head><title>Bad</title><style>p {}</style></head><body><h1>Bad &\tWorse</h1><script>go()</script></body></html>",
+			message("Bad Bad & Worse")},
+		{"plain text", "  upstream\n is\tgone ", message("upstream is gone")},
 		{"empty", "", nil},
 		{"blank", " \r\n\t ", nil},
-		{"cut JSON", `{"status":"ERROR","errors":[{"code":"A","mess`, said(`{"status":"ERROR","errors":[{"code":"A","mess`)},
-		{"a JSON string", `"why"`, []chats.Detail{{Message: `"why"`}}},
+		{"truncated JSON", `{"status":"ERROR","errors":[{"code":"A","mess`, message(`{"status":"ERROR","errors":[{"code":"A","mess`)},
+		{"JSON string", `"why"`, []chats.Detail{{Message: `"why"`}}},
 		{"null", `null`, nil},
-		{"a megabyte of text", strings.Repeat(long, 1<<20/len(long)), said(string([]rune(strings.Repeat(long, 100))[:512]))},
-		{"a megabyte of JSON", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, said((`{"message":"` + strings.Repeat("a", 1000))[:512])},
+		{"a megabyte of text", strings.Repeat(longText, 1<<20/len(longText)), message(string([]rune(strings.Repeat(longText, 100))[:512]))},
+		{"a megabyte of JSON", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, message((`{"message":"` + strings.Repeat("a", 1000))[:512])},
 		{"long details", `{"errors":[{"code":"` + strings.Repeat("Ж", 2000) + `","message":"` + strings.Repeat("👍", 2000) + `"}]}`,
 			details{{strings.Repeat("Ж", 512), strings.Repeat("👍", 512)}}},
 		{"many details", `{"errors":[` + strings.Repeat(`{"code":"A"},`, 99) + `{"code":"B"}]}`,
 			details{{"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}}},
 		{"control characters", "{\"errors\":[{\"code\":\"A\\u0000\\u001b[31m\",\"message\":\"why\\r\\n\\u2028not\\u202e\\u0085\"}]}",
 			details{{"A [31m", "why not"}}},
-		{"control characters in text", "why\x1b[2J\x00not\xff\xfe", said("why [2J not?")},
+		{"control characters in text", "why\x1b[2J\x00not\xff\xfe", message("why [2J not?")},
 		{"the key", `{"errors":[{"code":"` + key + `","message":"no such key: ` + key + `!"}]}`, details{{"[redacted]", "no such key: [redacted]!"}}},
-		{"the key in a message", `{"message":"` + key + key + `"}`, said("[redacted][redacted]")},
-		{"the key in a page", "<b>" + key + "</b>", said("[redacted]")},
-		{"the key where a page is cut", strings.Repeat(" ", 8*512-10) + key, said("[redacted]")},
-		{"the key escaped", `{"message":"\u0041` + key[1:] + `"}`, said("[redacted]")},
-		{"the key escaped in an object of no known shape", `{"error":"\u0041` + key[1:] + `"}`, said(`{"error":"[redacted]"}`)},
+		{"the key in a message", `{"message":"` + key + key + `"}`, message("[redacted][redacted]")},
+		{"the key in a page", "<b>" + key + "</b>", message("[redacted]")},
+		{"the key where a page is truncated", strings.Repeat(" ", 8*512-10) + key, message("[redacted]")},
+		{"the key escaped", `{"message":"\u0041` + key[1:] + `"}`, message("[redacted]")},
+		{"the key escaped in an object of unknown shape", `{"error":"\u0041` + key[1:] + `"}`, message(`{"error":"[redacted]"}`)},
 	}
 }
 
@@ -89,7 +89,7 @@ func TestErrors_StatusDecidesAndBodyExplains(t *testing.T) {
 			f := newFixture(t, noRetry)
 			for _, body := range errorBodies(f.market.Key()) {
 				if len(body.body) > 100_000 && status != 400 && status != 503 {
-					continue // the same for all of them, and it takes its time
+					continue // slow, and the same for every status
 				}
 				f.market.Fail(chats.OpGetChat, chatstest.Status(status, body.body))
 				err := f.call(t.Context(), chats.OpGetChat)
@@ -110,8 +110,8 @@ func TestErrors_StatusDecidesAndBodyExplains(t *testing.T) {
 	}
 }
 
-// assertReadable: one line that a person can act on, of a bounded length, with
-// everything that the server said.
+// assertReadable asserts that the text of err is one line of printable characters and
+// bounded length, begins with begin and has all details.
 func assertReadable(t *testing.T, err error, begin string, details []chats.Detail) {
 	t.Helper()
 	text := err.Error()
@@ -135,12 +135,12 @@ func TestErrors_TextSaysWhatToDo(t *testing.T) {
 		body   string
 		want   string
 	}{
-		{"no reason", chats.OpGetChat, 400, ``, "chats: getChat: 400: the server gave no reason"},
-		{"a reason", chats.OpGetChat, 400, `{"errors":[{"code":"A","message":"why"},{"message":"so"},{"code":"B"}]}`, "chats: getChat: 400: A: why; so; B"},
+		{"no details", chats.OpGetChat, 400, ``, "chats: getChat: 400: the server gave no reason"},
+		{"details", chats.OpGetChat, 400, `{"errors":[{"code":"A","message":"why"},{"message":"so"},{"code":"B"}]}`, "chats: getChat: 400: A: why; so; B"},
 		{"unauthorized", chats.OpGetChats, 401, ``, "chats: getChats: 401: the credential is missing, malformed or revoked: make a new key in the seller's cabinet"},
 		{"forbidden", chats.OpGetChats, 403, `{"message":"No scope"}`,
 			"chats: getChats: 403: the credential does not open this: check its scopes and its business, and whether the token has expired; No scope"},
-		{"too many at once", chats.OpGetChats, 420, `{"errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests for business"}]}`,
+		{"parallel limit", chats.OpGetChats, 420, `{"errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests for business"}]}`,
 			"chats: getChats: 420: parallel limit of 4 reached; LIMIT: Hit rate limit of 4 parallel requests for business"},
 		{"a send that may be posted", chats.OpSendMessageToChat, 503, `<h1>Gone</h1>`,
 			"chats: sendMessageToChat: 503: Gone; whether it was posted is unknown: read the history before sending it again"},
@@ -159,8 +159,8 @@ func TestErrors_2xxOutsideContractIsError(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, body string
-		details    []chats.Detail // nil: it breaks the contract
-		want       string         // in the text
+		details    []chats.Detail // nil: the response breaks the contract
+		want       string         // part of the error's text
 	}{
 		{"ERROR with details", envelope, []chats.Detail{{"SOME", "some reason"}}, "200: SOME: some reason"},
 		{"ERROR with a bare message", `{"status":"ERROR","message":"why"}`, []chats.Detail{{"", "why"}}, "200: why"},
@@ -171,7 +171,7 @@ func TestErrors_2xxOutsideContractIsError(t *testing.T) {
 		{"blank", "\r\n ", nil, "the answer is empty"},
 		{"HTML", `<html>It works!</html>`, nil, "not the JSON it should be"},
 		{"text", `OK`, nil, "not the JSON it should be"},
-		{"cut", `{"status":"OK","result":{"chatId":1`, nil, "not the JSON it should be"},
+		{"truncated", `{"status":"OK","result":{"chatId":1`, nil, "not the JSON it should be"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -193,8 +193,8 @@ func TestErrors_2xxOutsideContractIsError(t *testing.T) {
 	}
 }
 
-// A body that does not fit is quoted by the decoder: neither without bounds nor with
-// the key in it.
+// The decoder quotes a body that does not fit. The quote must be bounded and must not
+// have the key in it.
 func TestErrors_QuoteOfInvalidBodyIsBoundedAndRedacted(t *testing.T) {
 	t.Parallel()
 	key := chatstest.NewMarket().Key()
@@ -219,7 +219,7 @@ func TestResponse_TooLargeIsError(t *testing.T) {
 		return head + strings.Repeat(" ", n-len(head)-len(tail)) + tail
 	}
 	_, err := callWithBody(t, chats.OpGetChat, body(8<<20))
-	require.NoError(t, err, "as large as allowed")
+	require.NoError(t, err, "exactly the maximum size")
 	_, err = callWithBody(t, chats.OpGetChat, body(8<<20+1))
 	require.ErrorIs(t, err, chats.ErrProtocol)
 	assert.Contains(t, err.Error(), "larger than 8 MiB")
@@ -255,7 +255,7 @@ func TestErrors_WrapTheirCause(t *testing.T) {
 	var e *chats.Error
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, chats.Error{Operation: chats.OpGetChat, Attempts: 1}, chats.Error{Operation: e.Operation, StatusCode: e.StatusCode, Attempts: e.Attempts, TraceParent: e.TraceParent})
-	assert.Equal(t, "chats: getChat: round trip: the wire is broken", err.Error(), "without the address")
+	assert.Equal(t, "chats: getChat: round trip: the wire is broken", err.Error(), "the text has no URL")
 
 	err = client.SendText(t.Context(), 1, "Да")
 	require.ErrorIs(t, err, broken)
@@ -275,7 +275,7 @@ func TestErrors_TraceParentIsSanitized(t *testing.T) {
 	assert.Equal(t, ("a [redacted]" + strings.Repeat("b", 999))[:512], e.TraceParent)
 }
 
-// What the body declares counts, however odd the rest of it is.
+// A declared error counts even if the rest of the body cannot be read.
 func TestErrors_DeclaredErrorWithUnreadableResult(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {

@@ -2,7 +2,6 @@ package chats_test
 
 import (
 	"errors"
-	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,8 +14,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// result is what a call makes of a fault: how many requests, what the caller gets
-// (nothing for success) and, of a send, how many messages stand in the chat.
+// outcome is what a fault leads to: the number of requests, the errors that the caller
+// gets (nil for success) and, after a send, the number of messages posted.
 type outcome struct {
 	requests int
 	errs     []error
@@ -29,10 +28,10 @@ const (
 	late     = 30 * time.Minute
 )
 
-var policy = chats.RetryPolicy{MaxAttempts: attempts} // otherwise the defaults
+var policy = chats.RetryPolicy{MaxAttempts: attempts} // the defaults otherwise
 
-// faultTable: every fault of the Market, what a read makes of it and what a send
-// does. The reads and createChat are alike, and so are the two sends.
+// faultTable returns the outcome of every fault for reads and createChat, which are
+// alike, and for the two sends.
 func faultTable() []struct {
 	name   string
 	faults []chatstest.Fault
@@ -54,16 +53,16 @@ func faultTable() []struct {
 	}{
 		{"none", nil, outcome{1, nil, 0}, outcome{1, nil, 1}},
 		{"refused", one(chatstest.Refused()), outcome{2, nil, 0}, outcome{2, nil, 1}},
-		{"refused for good", times(9, chatstest.Refused()), outcome{attempts, []error{errNoStatus}, 0}, outcome{attempts, []error{errNoStatus}, 0}},
+		{"refused every time", times(9, chatstest.Refused()), outcome{attempts, []error{errNoStatus}, 0}, outcome{attempts, []error{errNoStatus}, 0}},
 		{"dropped before", one(chatstest.DropBefore()), outcome{2, nil, 0}, outcome{1, unknown, 0}},
-		{"dropped before, for good", times(9, chatstest.DropBefore()), outcome{attempts, []error{errNoStatus}, 0}, outcome{1, unknown, 0}},
+		{"dropped before, every time", times(9, chatstest.DropBefore()), outcome{attempts, []error{errNoStatus}, 0}, outcome{1, unknown, 0}},
 		{"dropped after", one(chatstest.DropAfter()), outcome{2, nil, 0}, outcome{1, unknown, 1}},
 		{"processed late", one(chatstest.ProcessLate(time.Second)), outcome{2, nil, 0}, outcome{1, unknown, 1}},
 		{"500 before", one(chatstest.Status(500, envelope)), outcome{2, nil, 0}, outcome{1, unknown5xx, 0}},
 		{"500 after", one(chatstest.StatusAfter(500, envelope)), outcome{2, nil, 0}, outcome{1, unknown5xx, 1}},
-		{"500 for good", times(9, chatstest.Status(500, envelope)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
+		{"500 every time", times(9, chatstest.Status(500, envelope)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
 		{"502 in HTML", one(chatstest.HTML(502)), outcome{2, nil, 0}, outcome{1, unknown5xx, 0}},
-		{"503 for good", times(9, chatstest.HTML(503)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
+		{"503 every time", times(9, chatstest.HTML(503)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
 		{"404 in HTML", one(chatstest.HTML(404)), outcome{1, []error{chats.ErrNotFound}, 0}, outcome{1, []error{chats.ErrNotFound}, 0}},
 		{"400", one(chatstest.Status(400, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
 		{"401", one(chatstest.Status(401, envelope)), outcome{1, []error{chats.ErrUnauthorized}, 0}, outcome{1, []error{chats.ErrUnauthorized}, 0}},
@@ -73,26 +72,26 @@ func faultTable() []struct {
 		{"499", one(chatstest.StatusAfter(499, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 1}},
 		{"302", one(chatstest.Status(302, "")), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
 		{"429", one(chatstest.Status(429, "")), outcome{2, nil, 0}, outcome{2, nil, 1}},
-		{"420 without a text", one(chatstest.Status(420, "")), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"420 without a body", one(chatstest.Status(420, "")), outcome{2, nil, 0}, outcome{2, nil, 1}},
 		{"420 parallel", one(chatstest.RateLimitedParallel()), outcome{2, nil, 0}, outcome{2, nil, 1}},
-		{"420 parallel for good", times(9, chatstest.RateLimitedParallel()), outcome{attempts, limited, 0}, outcome{attempts, limited, 0}},
-		{"420, the hour ends soon", one(chatstest.RateLimitedHourly(time.Now().Add(soon))), outcome{2, nil, 0}, outcome{2, nil, 1}},
-		{"420, the hour ends late", one(chatstest.RateLimitedHourly(time.Now().Add(late))), outcome{1, limited, 0}, outcome{1, limited, 0}},
-		{"slow, within the attempt's time", one(chatstest.Delay(20 * time.Second)), outcome{1, nil, 0}, outcome{1, nil, 1}},
-		{"slow header", one(chatstest.SlowHeaders(time.Minute)), outcome{2, nil, 0}, outcome{1, unknown, 1}},
+		{"420 parallel, every time", times(9, chatstest.RateLimitedParallel()), outcome{attempts, limited, 0}, outcome{attempts, limited, 0}},
+		{"420 hourly, reset soon", one(chatstest.RateLimitedHourly(time.Now().Add(soon))), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"420 hourly, reset late", one(chatstest.RateLimitedHourly(time.Now().Add(late))), outcome{1, limited, 0}, outcome{1, limited, 0}},
+		{"slow, within the attempt timeout", one(chatstest.Delay(20 * time.Second)), outcome{1, nil, 0}, outcome{1, nil, 1}},
+		{"slow headers", one(chatstest.SlowHeaders(time.Minute)), outcome{2, nil, 0}, outcome{1, unknown, 1}},
 		{"slow body", one(chatstest.SlowBody(time.Minute)), outcome{2, nil, 0}, outcome{1, brokenSend, 1}},
-		{"cut off", one(chatstest.Truncate(10)), outcome{2, nil, 0}, outcome{1, brokenSend, 1}},
-		{"cut off for good", times(9, chatstest.Truncate(10)), outcome{attempts, broken, 0}, outcome{1, brokenSend, 1}},
+		{"truncated", one(chatstest.Truncate(10)), outcome{2, nil, 0}, outcome{1, brokenSend, 1}},
+		{"truncated every time", times(9, chatstest.Truncate(10)), outcome{attempts, broken, 0}, outcome{1, brokenSend, 1}},
 		{"endless body", one(chatstest.EndlessBody()), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
 		{"200 in HTML", one(chatstest.Malformed("<html>hello</html>")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
 		{"200, empty", one(chatstest.Malformed("")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
-		{"200, ERROR with a reason", one(chatstest.Malformed(envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 1}},
-		{"200, ERROR without one", one(chatstest.Malformed(`{"status":"ERROR"}`)), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
+		{"200, ERROR with details", one(chatstest.Malformed(envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 1}},
+		{"200, ERROR without details", one(chatstest.Malformed(`{"status":"ERROR"}`)), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
 	}
 }
 
-// Stand-ins for errors that are no sentinel: an answer with some other status, and
-// no answer at all.
+// Placeholders for errors that match no sentinel: a response with another status, and
+// no response at all.
 var (
 	errStatus   = errors.New("an *Error with a status")
 	errNoStatus = errors.New("an *Error without a status")
@@ -105,7 +104,7 @@ func TestRetry_EveryFaultOfEveryOperation(t *testing.T) {
 			t.Parallel()
 			for i := range faultCount {
 				synctest.Test(t, func(t *testing.T) {
-					row := faultTable()[i] // made here, for the times in it are the bubble's
+					row := faultTable()[i] // built here, because its times are the bubble's
 					f := newFixture(t, chats.WithRetry(policy))
 					f.market.Fail(op, row.faults...)
 					err := f.call(t.Context(), op)
@@ -126,7 +125,7 @@ func TestRetry_EveryFaultOfEveryOperation(t *testing.T) {
 
 var faultCount = len(faultTable())
 
-// assertIs: exactly the wanted sentinels, and an *Error that tells its story.
+// assertOutcome asserts that err is an *Error that matches exactly the wanted sentinels.
 func assertOutcome(t *testing.T, name string, err error, want outcome) {
 	t.Helper()
 	if want.errs == nil {
@@ -146,7 +145,7 @@ func assertOutcome(t *testing.T, name string, err error, want outcome) {
 		for _, w := range want.errs {
 			wanted = wanted || w == sentinel
 		}
-		assert.Equal(t, wanted, errors.Is(err, sentinel), "%s: is it %q? %v", name, sentinel, err)
+		assert.Equal(t, wanted, errors.Is(err, sentinel), "%s: errors.Is %q: %v", name, sentinel, err)
 	}
 	for _, w := range want.errs {
 		switch w {
@@ -164,11 +163,7 @@ func assertOutcome(t *testing.T, name string, err error, want outcome) {
 func TestSendFile_ReaderWithOnlyLenIsSentOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
-	// A reader that tells its length and nothing else.
-	content := struct {
-		io.Reader
-		lengther
-	}{strings.NewReader("content"), 7}
+	content := sized(strings.NewReader("content"), 7)
 	f.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
 	err := f.client.SendFile(t.Context(), f.chat, "a.txt", content)
 	require.ErrorIs(t, err, chats.ErrRateLimited)

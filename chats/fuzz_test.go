@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// answering is a client of which every request is answered so.
+// fixtureResponding returns a fixture whose every request gets this response.
 func fixtureResponding(t *testing.T, status int, body string) *fixture {
 	t.Helper()
 	client, err := chats.New(1, chats.APIKey(testSecret), noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -23,8 +23,7 @@ func fixtureResponding(t *testing.T, status int, body string) *fixture {
 	return &fixture{client: client, chat: 1, first: 1}
 }
 
-// checkError: whatever the body was, the error is one that a program can tell and a
-// person can read.
+// checkError checks that err is an *Error of bounded, readable text, whatever the body.
 func checkError(t *testing.T, op chats.Operation, status int, err error) {
 	t.Helper()
 	var e *chats.Error
@@ -46,10 +45,10 @@ func checkError(t *testing.T, op chats.Operation, status int, err error) {
 	}
 	for _, text := range texts {
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("%s: not readable: %q", op, text)
+			t.Errorf("%s: text is not readable: %q", op, text)
 		}
 		if strings.Contains(text, testSecret[5:15]) {
-			t.Errorf("%s: it shows the key: %q", op, text)
+			t.Errorf("%s: text has the key: %q", op, text)
 		}
 	}
 	if len(err.Error()) > 10*2*512*utf8.UTFMax+1000 {
@@ -57,8 +56,9 @@ func checkError(t *testing.T, op chats.Operation, status int, err error) {
 	}
 }
 
-// FuzzDecode answers every operation 200 with a body: there is a result, or an error
-// that says what is wrong with it. KEY stands for the credential.
+// FuzzDecode responds to every operation with 200 and a body. The call returns a
+// result, or an error that says what is wrong with the body. KEY stands for the
+// credential.
 func FuzzDecode(f *testing.F) {
 	for _, body := range []string{
 		``, `null`, `[]`, `{}`, `{"status":"OK"}`, envelope, `{"status":"OK","result":null}`,
@@ -77,10 +77,10 @@ func FuzzDecode(f *testing.F) {
 				checkError(t, op, http.StatusOK, err)
 				var e *chats.Error
 				if errors.As(err, &e) && errors.Is(err, chats.ErrProtocol) == (len(e.Details) > 0) {
-					t.Errorf("%s: either it has details or it breaks the contract: %v", op, err)
+					t.Errorf("%s: want either details or ErrProtocol: %v", op, err)
 				}
 				if isSend(op) && errors.Is(err, chats.ErrProtocol) != errors.Is(err, chats.ErrOutcomeUnknown) {
-					t.Errorf("%s: a send that nobody knows about: %v", op, err)
+					t.Errorf("%s: ErrProtocol of a send must be ErrOutcomeUnknown, too: %v", op, err)
 				}
 			}
 		}
@@ -88,7 +88,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkItems: what has no id is never handed over.
+// checkItems checks that items without an id are never returned.
 func checkItems(t *testing.T, f *fixture) {
 	t.Helper()
 	if page, err := f.client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err == nil {
@@ -114,7 +114,7 @@ func checkItems(t *testing.T, f *fixture) {
 	}
 }
 
-// FuzzErrorBody answers with a status of an error: the error has it, whatever the body.
+// FuzzErrorBody responds with an error status, which the error has, whatever the body.
 func FuzzErrorBody(f *testing.F) {
 	for i, body := range errorBodies("KEY") {
 		if len(body.body) < 10_000 {
@@ -132,7 +132,7 @@ func FuzzErrorBody(f *testing.F) {
 				t.Errorf("%s: %v", op, err)
 			}
 			if errors.Is(err, chats.ErrProtocol) || errors.Is(err, chats.ErrInvalidArgument) {
-				t.Errorf("%s: the status decides: %v", op, err)
+				t.Errorf("%s: the status must decide: %v", op, err)
 			}
 		}
 	})

@@ -18,7 +18,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// idsAbove is the model: what a history above since is.
+// idsAbove returns what History should yield: the ids above since, ascending.
 func idsAbove(market *chatstest.Market, chat chats.ChatID, since chats.MessageID) []chats.MessageID {
 	ids := []chats.MessageID{}
 	for _, m := range market.Messages(chat) {
@@ -61,7 +61,7 @@ func TestHistory_ResumesAfterAnyPrefix(t *testing.T) {
 			market := chatstest.NewMarket(v.options...)
 			client := newClient(t, market)
 			chat := addChatWithMessages(market, 205)
-			whole := idsAbove(market, chat, 0)
+			all := idsAbove(market, chat, 0)
 			for _, k := range []int{1, 100, 201} {
 				var got []chats.MessageID
 				for message, err := range client.History(t.Context(), chat, 0) {
@@ -72,14 +72,14 @@ func TestHistory_ResumesAfterAnyPrefix(t *testing.T) {
 					}
 				}
 				rest := mustCollect(t, client.History(t.Context(), chat, got[k-1]))
-				assert.Equal(t, whole, append(got, messageIDs(rest)...), "stopped after %d", k)
+				assert.Equal(t, all, append(got, messageIDs(rest)...), "stopped after %d", k)
 			}
 		})
 	}
 }
 
-// Whatever arrives while a history is read: what was there before is whole, and the
-// next reading has the rest.
+// All messages that existed before are yielded; the next reading has those that arrived
+// meanwhile.
 func TestHistory_LosesNothingWhileMessagesArrive(t *testing.T) {
 	t.Parallel()
 	for _, v := range historyVariants() {
@@ -148,7 +148,7 @@ func TestChatsAndHistory_CanBeRangedOverAgain(t *testing.T) {
 	chat := addChatWithMessages(market, 120)
 	history := client.History(t.Context(), chat, 0)
 	list := client.Chats(t.Context(), chats.Filter{})
-	assert.Zero(t, market.Calls(chats.OpGetChatHistory), "nothing is asked before it is ranged over")
+	assert.Zero(t, market.Calls(chats.OpGetChatHistory), "no request before the sequence is ranged over")
 	assert.Zero(t, market.Calls(chats.OpGetChats))
 
 	assert.Len(t, mustCollect(t, history), 120)
@@ -173,11 +173,11 @@ func TestChatsAndHistory_FetchNextPageWhileCallerWorks(t *testing.T) {
 		for _, err := range client.History(t.Context(), chat, 0) {
 			require.NoError(t, err)
 			if n++; n == 1 {
-				time.Sleep(time.Minute)
-				assert.Equal(t, 3, market.Calls(chats.OpGetChatHistory), "two pages tell the order, the third is ahead")
+				time.Sleep(time.Minute) // the caller is busy
+				assert.Equal(t, 3, market.Calls(chats.OpGetChatHistory), "two pages show the order, the third is fetched ahead")
 			}
 		}
-		// Two pages before the first message; the third was there; the fourth came after it.
+		// Two pages came before the first message, the third meanwhile, the fourth after it.
 		assert.Equal(t, time.Minute+3*time.Second, time.Since(began))
 
 		began, n = time.Now(), 0
@@ -190,11 +190,11 @@ func TestChatsAndHistory_FetchNextPageWhileCallerWorks(t *testing.T) {
 			}
 		}
 		assert.Equal(t, 46, n)
-		assert.Equal(t, 2*time.Minute+time.Second, time.Since(began), "one page is waited for, two come meanwhile")
+		assert.Equal(t, 2*time.Minute+time.Second, time.Since(began), "one page is waited for, two arrive meanwhile")
 	})
 }
 
-// The bubble fails where it ends with a goroutine in it.
+// The bubble fails if a goroutine is left in it.
 func TestHistory_BreakCancelsLookAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestHistory_BreakCancelsLookAhead(t *testing.T) {
 			require.NoError(t, err)
 			break
 		}
-		assert.Equal(t, 2*time.Second, time.Since(began), "the look-ahead is not waited out")
+		assert.Equal(t, 2*time.Second, time.Since(began), "break does not wait for the look-ahead")
 		began = time.Now()
 		for _, err := range client.Chats(t.Context(), chats.Filter{}) {
 			require.NoError(t, err)
@@ -217,7 +217,7 @@ func TestHistory_BreakCancelsLookAhead(t *testing.T) {
 		}
 		assert.Equal(t, time.Second, time.Since(began))
 
-		// Its place is free again.
+		// The slot is free again.
 		began = time.Now()
 		_, err := client.Chat(t.Context(), chat)
 		require.NoError(t, err)
@@ -240,18 +240,18 @@ func TestHistory_PanicInLoopCancelsLookAhead(t *testing.T) {
 	})
 }
 
-// endless are listings that would never end, by what their n-th page is (n from 1).
+// endlessListings are listings that would never end. page returns the n-th page, from 1.
 var endlessListings = []struct {
 	name        string
 	page        func(n int) string
-	maxRequests int // requests until it is noticed
+	maxRequests int // upper bound of the requests until it is noticed
 }{
-	{"one token for ever", func(n int) string { return historyPage("a", n) }, 3},
+	{"the same token for ever", func(n int) string { return historyPage("a", n) }, 3},
 	{"a cycle of three tokens", func(n int) string { return historyPage(fmt.Sprint("t", n%3), n) }, 12},
-	{"a cycle after a beginning", func(n int) string { return historyPage(fmt.Sprint("t", max(n, 50+n%7)), n) }, 250},
-	{"a cycle, empty", func(n int) string { return historyPage(fmt.Sprint("t", n%3)) }, 12},
-	{"no cycle, and no item", func(n int) string { return historyPage(fmt.Sprint("t", n)) }, 1000},
-	{"newest first, and below the beginning of the world", func(n int) string { return historyPage("a", 1000-n) }, 3},
+	{"a cycle after 50 pages", func(n int) string { return historyPage(fmt.Sprint("t", max(n, 50+n%7)), n) }, 250},
+	{"a cycle of empty pages", func(n int) string { return historyPage(fmt.Sprint("t", n%3)) }, 12},
+	{"new tokens and no item", func(n int) string { return historyPage(fmt.Sprint("t", n)) }, 1000},
+	{"newest first, without a first message", func(n int) string { return historyPage("a", 1000-n) }, 3},
 }
 
 func TestHistory_EndlessListingIsError(t *testing.T) {
@@ -325,10 +325,10 @@ func TestHistory_ChangedOrderIsErrorWithoutLoss(t *testing.T) {
 
 func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 	t.Parallel()
-	reason := errors.New("the shop closes")
+	reason := errors.New("shutting down")
 	tests := []struct {
 		name  string
-		when  int // the item at which it ends; 0: while the first page is fetched
+		when  int // ends after this many items; 0: while the first page is fetched
 		begin func(context.Context) (context.Context, func())
 		want  error
 	}{
@@ -343,10 +343,10 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 			time.AfterFunc(500*time.Millisecond, func() { cancel(reason) })
 			return ctx, func() {}
 		}, context.Canceled},
-		{"a deadline during a fetch", 0, func(ctx context.Context) (context.Context, func()) {
+		{"deadline during a fetch", 0, func(ctx context.Context) (context.Context, func()) {
 			return context.WithTimeout(ctx, 500*time.Millisecond)
 		}, context.DeadlineExceeded},
-		{"ended before it began", 0, func(ctx context.Context) (context.Context, func()) {
+		{"cancelled before the call", 0, func(ctx context.Context) (context.Context, func()) {
 			ctx, cancel := context.WithCancel(ctx)
 			cancel()
 			return ctx, cancel
@@ -364,7 +364,7 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 				var got []chats.MessageID
 				var last error
 				for message, err := range client.History(ctx, chat, 0) {
-					require.NoError(t, last, "something is yielded after the end")
+					require.NoError(t, last, "the sequence went on after an error")
 					if last = err; err != nil {
 						assert.Zero(t, message)
 						continue
@@ -373,7 +373,7 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 						end()
 					}
 				}
-				assert.True(t, last == tt.want, "%v and nothing else, got %#v", tt.want, last) //nolint:testifylint // the very value
+				assert.True(t, last == tt.want, "want the bare %v, got %#v", tt.want, last) //nolint:testifylint // the bare value, not wrapped
 				assert.Len(t, got, tt.when)
 				assert.Equal(t, idsAbove(market, chat, 0)[:tt.when], append([]chats.MessageID{}, got...))
 			})
@@ -401,21 +401,21 @@ func TestChats_ContextErrorIsYieldedLast(t *testing.T) {
 			}
 		}
 		cancel()
-		assert.True(t, last == context.Canceled, "%v", last) //nolint:testifylint // the very value
+		assert.True(t, last == context.Canceled, "%v", last) //nolint:testifylint // the bare value, not wrapped
 		assert.Equal(t, when, n)
 	}
 }
 
 func TestHistory_ErrorIsYieldedOnceAndLast(t *testing.T) {
 	t.Parallel()
-	gone := chatstest.Status(http.StatusNotFound, envelope)
+	notFound := chatstest.Status(http.StatusNotFound, envelope)
 	for _, v := range historyVariants() {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket(v.options...)
 			client := newClient(t, market)
 			chat := addChatWithMessages(market, 350)
-			market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), gone)
+			market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), notFound)
 			got, err := collect(t, client.History(t.Context(), chat, 0))
 			require.ErrorIs(t, err, chats.ErrNotFound)
 			last := chats.MessageID(0)
@@ -436,7 +436,7 @@ func TestHistory_OldestFirstIsYieldedPageByPage(t *testing.T) {
 	market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), chatstest.Status(http.StatusNotFound, envelope))
 	got, err := collect(t, client.History(t.Context(), chat, 0))
 	require.Error(t, err)
-	assert.Len(t, got, 300, "all that came before the error")
+	assert.Len(t, got, 300, "everything before the error is yielded")
 }
 
 func TestChatsAndHistory_InvalidArgumentSendsNothing(t *testing.T) {
@@ -472,7 +472,7 @@ func TestHistoryPage_ReturnsServerPageUnchanged(t *testing.T) {
 	require.NotEmpty(t, page.Next)
 	second, err := client.HistoryPage(t.Context(), chat, all[1], chats.PageRequest{Size: 4, Token: page.Next})
 	require.NoError(t, err)
-	assert.Equal(t, newest[4:6], messageIDs(second.Items), "since itself is sent, and comes")
+	assert.Equal(t, newest[4:6], messageIDs(second.Items), "since itself is sent and comes back")
 	assert.Empty(t, second.Next)
 	req, body = log.last(t)
 	assert.Equal(t, page.Next, req.URL.Query().Get("pageToken"))
@@ -483,7 +483,7 @@ func TestHistoryPage_ReturnsServerPageUnchanged(t *testing.T) {
 	_, err = client.HistoryPage(t.Context(), chat, 0, chats.PageRequest{})
 	require.NoError(t, err)
 	req, body = log.last(t)
-	assert.JSONEq(t, `{}`, body, "0 is the beginning")
+	assert.JSONEq(t, `{}`, body, "0 sends no messageIdFrom")
 	assert.Equal(t, fmt.Sprintf("chatId=%d&limit=100", chat), req.URL.RawQuery)
 }
 
@@ -535,5 +535,5 @@ func TestHistory_DuplicatesDoNotDelayYielding(t *testing.T) {
 		require.NoError(t, err)
 		break
 	}
-	assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 4, "it is handed over page by page")
+	assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 4, "messages are yielded page by page")
 }

@@ -6,6 +6,6 @@ import (
 	"go.uber.org/goleak"
 )
 
-// No test leaves a goroutine or a connection behind. Within one test a bubble of
-// testing/synctest proves it: it fails where it ends with a goroutine in it.
+// TestMain fails if a test leaves a goroutine or a connection behind. Within one test
+// a synctest bubble checks the same: it fails if a goroutine is left in it.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -21,13 +21,13 @@ import (
 func TestLimits_HourlyWaitIsAtMostMaxDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for rest, waited := range map[time.Duration]bool{30 * time.Second: true, 31 * time.Second: false} {
+		for untilReset, waits := range map[time.Duration]bool{30 * time.Second: true, 31 * time.Second: false} {
 			f := newFixture(t)
 			began := time.Now()
-			f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(rest)))
+			f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(untilReset)))
 			_, err := f.client.Chat(t.Context(), f.chat)
-			assert.Equal(t, waited, err == nil, "%s: %v", rest, err)
-			assert.Equal(t, waited, time.Since(began) == rest, "%s", rest)
+			assert.Equal(t, waits, err == nil, "%s: %v", untilReset, err)
+			assert.Equal(t, waits, time.Since(began) == untilReset, "%s", untilReset)
 		}
 	})
 }
@@ -50,7 +50,7 @@ func TestLimits_ExhaustedQuotaIsRefusedLocallyUntilReset(t *testing.T) {
 		assert.Equal(t, chats.LimitHourly, e.Limit.Kind)
 		assert.Contains(t, err.Error(), "open again at "+until.UTC().Format("15:04:05Z"))
 
-		// That operation, and no other, until then, without a request.
+		// Until then that operation, and no other, is refused without a request.
 		time.Sleep(58 * time.Minute)
 		_, err = f.client.Chat(t.Context(), f.chat)
 		require.ErrorAs(t, err, &e)
@@ -65,14 +65,14 @@ func TestLimits_ExhaustedQuotaIsRefusedLocallyUntilReset(t *testing.T) {
 			}
 		}
 
-		// Within the policy's longest wait it is waited for.
+		// Within MaxDelay of the reset the call waits for it.
 		time.Sleep(40 * time.Second)
 		_, err = f.client.Chat(t.Context(), f.chat)
 		require.NoError(t, err)
 		assert.False(t, time.Now().Before(until))
 		assert.Equal(t, 2, f.market.Calls(chats.OpGetChat))
 	})
-	assert.Less(t, time.Since(began), 10*time.Second, "an hour of limits costs no time")
+	assert.Less(t, time.Since(began), 10*time.Second, "an hour of synctest time takes no real hour")
 }
 
 func TestLimits_DeadlineBeforeResetFailsImmediately(t *testing.T) {
@@ -97,24 +97,24 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(http.Header)
-		waits  time.Duration // before the second attempt; -1: it fails at once
+		waits  time.Duration // before the second attempt; -1: the call fails immediately
 	}{
-		{"as it should be", func(http.Header) {}, 20 * time.Second},
-		{"the wrong day", func(h http.Header) { h.Set(until, "Mon"+h.Get(until)[3:]) }, 20 * time.Second},
-		{"no day at all", func(h http.Header) { h.Set(until, h.Get(until)[3:]) }, 20 * time.Second},
-		{"our clock is an hour late", func(h http.Header) {
+		{"as documented", func(http.Header) {}, 20 * time.Second},
+		{"wrong weekday", func(h http.Header) { h.Set(until, "Mon"+h.Get(until)[3:]) }, 20 * time.Second},
+		{"no weekday", func(h http.Header) { h.Set(until, h.Get(until)[3:]) }, 20 * time.Second},
+		{"our clock is an hour slow", func(h http.Header) {
 			h.Set("Date", shiftDate(h.Get("Date"), time.Hour))
 			h.Set(until, shiftDate(h.Get(until), time.Hour))
 		}, 20 * time.Second},
-		{"our clock is an hour early", func(h http.Header) {
+		{"our clock is an hour fast", func(h http.Header) {
 			h.Set("Date", shiftDate(h.Get("Date"), -time.Hour))
 			h.Set(until, shiftDate(h.Get(until), -time.Hour))
 		}, 20 * time.Second},
 		{"no date", func(h http.Header) { h.Del("Date") }, 20 * time.Second},
 		{"garbage", func(h http.Header) { h.Set(until, "soon") }, 0},
 		{"no until", func(h http.Header) { h.Del(until) }, 0},
-		{"long over", func(h http.Header) { h.Set(until, "Sat, 01 Jan 1994 00:00:00 GMT") }, 0},
-		{"the end of time", func(h http.Header) { h.Set(until, "Fri, 31 Dec 9999 23:59:59 GMT") }, -1},
+		{"in the past", func(h http.Header) { h.Set(until, "Sat, 01 Jan 1994 00:00:00 GMT") }, 0},
+		{"in the year 9999", func(h http.Header) { h.Set(until, "Fri, 31 Dec 9999 23:59:59 GMT") }, -1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 				_, err := f.client.Chat(t.Context(), f.chat)
 				if tt.waits < 0 {
 					require.ErrorIs(t, err, chats.ErrRateLimited)
-					// Whatever it says, a day later it is tried again.
+					// No Until blocks an operation for longer than a day.
 					time.Sleep(24*time.Hour + time.Second)
 					_, err = f.client.Chat(t.Context(), f.chat)
 					require.NoError(t, err)
@@ -167,7 +167,7 @@ func TestLimits_LimitReturnsReportedQuota(t *testing.T) {
 	assert.Equal(t, 999, limit.Remaining)
 	assert.WithinDuration(t, time.Now(), limit.Until, time.Hour)
 	_, known = f.client.Limit(chats.OpGetChats)
-	assert.False(t, known, "nothing was asked of another operation")
+	assert.False(t, known, "the other operation has had no response")
 }
 
 func TestLimits_AtMostFourRequestsAtOnce(t *testing.T) {
@@ -188,7 +188,7 @@ func TestLimits_AtMostFourRequestsAtOnce(t *testing.T) {
 		began := time.Now()
 		calls.Wait()
 		assert.Equal(t, 4, market.PeakParallel())
-		assert.Equal(t, 64*3/4*100*time.Millisecond, time.Since(began), "and never fewer, while there is work")
+		assert.Equal(t, 64*3/4*100*time.Millisecond, time.Since(began), "all four slots are in use while calls are waiting")
 	})
 }
 
@@ -199,7 +199,7 @@ func TestLimits_SlotsAreFair(t *testing.T) {
 		f := newFixtureOn(t, market)
 		ctx, stop := context.WithCancel(t.Context())
 		var calls sync.WaitGroup
-		for range 16 { // greedy callers
+		for range 16 { // callers that never back off
 			calls.Go(func() {
 				for ctx.Err() == nil {
 					_ = f.call(ctx, chats.OpGetChat)
@@ -209,7 +209,7 @@ func TestLimits_SlotsAreFair(t *testing.T) {
 		time.Sleep(time.Second)
 		began := time.Now()
 		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
-		assert.LessOrEqual(t, time.Since(began), time.Second, "the places go round in turn")
+		assert.LessOrEqual(t, time.Since(began), time.Second, "slots are assigned in the order of the calls")
 		stop()
 		calls.Wait()
 	})
@@ -217,14 +217,14 @@ func TestLimits_SlotsAreFair(t *testing.T) {
 
 func TestLimits_QuotaIsExceededByAtMostTheSlots(t *testing.T) {
 	t.Parallel()
-	for _, near := range []bool{true, false} {
-		t.Run(fmt.Sprintf("waited for: %t", near), func(t *testing.T) {
+	for _, waits := range []bool{true, false} {
+		t.Run(fmt.Sprintf("waits for the reset: %t", waits), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				const n = 40
 				market := chatstest.NewMarket(chatstest.WithLatency(10*time.Millisecond), chatstest.WithHourlyLimit(chats.OpGetChat, n))
 				retry := chats.RetryPolicy{MaxAttempts: 20}
-				if near {
+				if waits {
 					retry.MaxDelay = time.Hour
 				}
 				f := newFixtureOn(t, market, chats.WithRetry(retry))
@@ -247,8 +247,8 @@ func TestLimits_QuotaIsExceededByAtMostTheSlots(t *testing.T) {
 				time.Sleep(time.Minute)
 				assert.LessOrEqual(t, market.Calls(chats.OpGetChat)-before, n+4)
 				calls.Wait()
-				if near {
-					assert.EqualValues(t, 64, good.Load(), "the rest of them in the next hour")
+				if waits {
+					assert.EqualValues(t, 64, good.Load(), "the others succeed in the next window")
 					return
 				}
 				assert.EqualValues(t, n, good.Load())
@@ -265,13 +265,13 @@ func TestLimits_SlotIsFreeDuringBackoff(t *testing.T) {
 		f.market.Fail(chats.OpGetChat, times(3, chatstest.Status(500, ""))...)
 		var slow sync.WaitGroup
 		slow.Go(func() { assert.NoError(t, f.call(t.Context(), chats.OpGetChat)) })
-		synctest.Wait() // the first attempt has failed, and the call rests
+		synctest.Wait() // the first attempt has failed and the call backs off
 
 		began := time.Now()
 		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
 		assert.Zero(t, time.Since(began))
 
-		// Nor between the pages of a sequence.
+		// Nor is a slot held between the pages of a sequence.
 		for range 150 {
 			f.market.CustomerSays(f.chat, "?")
 		}
@@ -321,21 +321,21 @@ func TestLimits_WaitForSlotEndsWithContext(t *testing.T) {
 func TestLimiter_IsCalledOncePerAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &countingLimiter{wait: func(context.Context) error { return nil }}
-		f := newFixture(t, chats.WithLimiter(p))
+		limiter := &countingLimiter{wait: func(context.Context) error { return nil }}
+		f := newFixture(t, chats.WithLimiter(limiter))
 		f.market.Fail(chats.OpGetChat, chatstest.Status(500, ""), chatstest.RateLimitedParallel(),
 			chatstest.RateLimitedHourly(time.Now().Add(10*time.Second)))
 		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
-		assert.EqualValues(t, 4, p.calls.Load())
+		assert.EqualValues(t, 4, limiter.calls.Load())
 
-		// A refusal is no attempt.
+		// A call that is refused locally is not an attempt.
 		f.market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(30*time.Minute)))
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		assert.EqualValues(t, 5, p.calls.Load())
+		assert.EqualValues(t, 5, limiter.calls.Load())
 
-		// Its error fails the call, and nothing is sent.
-		p.wait = func(context.Context) error { return errLimiter }
+		// An error of the limiter fails the call, and nothing is sent.
+		limiter.wait = func(context.Context) error { return errLimiter }
 		err := f.call(t.Context(), chats.OpSendMessageToChat)
 		require.ErrorIs(t, err, errLimiter)
 		assert.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
@@ -347,11 +347,11 @@ func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		usedUp := headerRewriter{market.Transport(), func(h http.Header) {
+		exhausted := headerRewriter{market.Transport(), func(h http.Header) {
 			h.Set("X-RateLimit-Resource-Remaining", "0")
 			h.Set("X-RateLimit-Resource-Until", time.Now().Add(40*time.Minute).UTC().Format(http.TimeFormat))
 		}}
-		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: usedUp}),
+		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: exhausted}),
 			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 2}))
 		market.Fail(chats.OpGetChat, chatstest.RateLimitedParallel())
 		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
@@ -362,7 +362,7 @@ func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 		require.ErrorAs(t, err, &e)
 		assert.Equal(t, chats.Limit{Kind: chats.LimitParallel, Max: 4}, *e.Limit)
 		assert.Contains(t, err.Error(), "parallel limit of 4 reached")
-		require.NoError(t, f.call(t.Context(), chats.OpGetChat), "it blocks nothing")
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat), "a parallel limit blocks nothing")
 	})
 }
 
@@ -371,9 +371,9 @@ func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		f := newFixtureOn(t, market)
-		var asked []time.Time
+		var calls []time.Time
 		client, err := chats.New(market.Business(), chats.OAuthTokenSource(func(context.Context) (string, error) {
-			asked = append(asked, time.Now())
+			calls = append(calls, time.Now())
 			return market.Token(), nil
 		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
 		require.NoError(t, err)
@@ -382,7 +382,7 @@ func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
 		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(20*time.Second)), chatstest.RateLimitedHourly(began.Add(time.Hour)))
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, asked, "after the wait, and not for a refusal")
+		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, calls, "called after the wait, and not for a local refusal")
 	})
 }
 
@@ -399,15 +399,15 @@ func TestLimits_ExhaustedQuotaIsReportedWithoutRemainingHeader(t *testing.T) {
 		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(50*time.Minute)))
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		limit, told := f.client.Limit(chats.OpGetChat)
-		assert.True(t, told)
+		limit, reported := f.client.Limit(chats.OpGetChat)
+		assert.True(t, reported)
 		assert.Equal(t, 1000, limit.Max)
 		assert.Zero(t, limit.Remaining)
 	})
 }
 
-// A caller may recover from a panic of a transport or a key's source, as net/http's
-// server does; the place must not be lost for good.
+// A caller may recover from a panic of a transport or a credential source, as the
+// server of net/http does. The slot must not be lost.
 func TestLimits_PanicReleasesSlot(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -416,7 +416,7 @@ func TestLimits_PanicReleasesSlot(t *testing.T) {
 		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 			if panics > 0 {
 				panics--
-				panic("a slip")
+				panic("in the transport")
 			}
 			return market.Transport().RoundTrip(req)
 		})}))

@@ -10,11 +10,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/live"
 )
 
-// TestLive asks the real Market, as YANDEX_MARKET_API_KEY and
-// YANDEX_MARKET_BUSINESS_ID let it, and holds its answers against the contract. It
+// TestLive calls the real Market with YANDEX_MARKET_API_KEY and
+// YANDEX_MARKET_BUSINESS_ID, and checks its responses against the contract. It only
 // reads, unless YANDEX_MARKET_TEST_ORDER names a test order of the cabinet's
-// debugging page. Run it with -v to see the report, which shows no name, no text
-// and no number of the shop: send it to us.
+// debugging page. Run it with -v to see the report, which has no name, no text and no
+// number of the shop: please send it to us.
 func TestLive(t *testing.T) {
 	config, err := live.FromEnv(os.Getenv)
 	if errors.Is(err, live.ErrNotAsked) {

@@ -14,7 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// inResult puts a chat or message where the operation's answer has it.
+// successBody returns the body of a response to op with item as its chat or message.
 func successBody(op chats.Operation, item string) string {
 	switch op {
 	case chats.OpGetChats:
@@ -33,7 +33,7 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 		name, chat string
 		want       chats.Chat
 	}{
-		{"new words and new fields", `{"chatId":7,"type":"GROUP","status":"ASLEEP","mood":{"deep":[1,null]},
+		{"unknown values and fields", `{"chatId":7,"type":"GROUP","status":"ASLEEP","mood":{"deep":[1,null]},
 			"createdAt":"2026-03-02T11:40:00+03:00","updatedAt":"2026-03-02T11:40:00.123456789+03:00",
 			"context":{"type":"GIFT","orderId":1,"returnId":2,"campaignId":3,"customer":{"name":"Анна","publicId":"x","age":30},"why":true}}`,
 			chats.Chat{
@@ -46,9 +46,9 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 				ID: 7, Type: chats.ChatTypeChat, Status: chats.StatusNew, Subject: chats.Subject{Kind: chats.SubjectDirect},
 				CreatedAt: testTime, UpdatedAt: testTime,
 			}},
-		{"everything null that may be", `{"chatId":7,"orderId":null,"type":null,"status":null,"createdAt":null,"updatedAt":null,
+		{"all optional fields null", `{"chatId":7,"orderId":null,"type":null,"status":null,"createdAt":null,"updatedAt":null,
 			"context":{"type":null,"orderId":null,"returnId":null,"campaignId":null,"customer":null}}`, chats.Chat{ID: 7}},
-		{"an id and no more", `{"chatId":7}`, chats.Chat{ID: 7}},
+		{"an id only", `{"chatId":7}`, chats.Chat{ID: 7}},
 		{"no context", `{"chatId":7,"context":null}`, chats.Chat{ID: 7}},
 		{"the largest id", `{"chatId":9223372036854775807}`, chats.Chat{ID: math.MaxInt64}},
 	}
@@ -68,7 +68,7 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 	}
 }
 
-// assertSameChat compares times as moments: a zone without a name has no one value.
+// assertSameChat compares times with Equal: one instant has many time.Time values.
 func assertSameChat(t *testing.T, want, got chats.Chat) {
 	t.Helper()
 	assert.True(t, want.CreatedAt.Equal(got.CreatedAt), "created at %s", got.CreatedAt)
@@ -86,13 +86,13 @@ func TestHistory_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 		name, message string
 		want          chats.Message
 	}{
-		{"a new sender and new fields", `{"messageId":7,"createdAt":"2026-03-02T08:40:00Z","sender":"ROBOT","reactions":[{"a":1}],"message":"Да"}`,
+		{"unknown sender and fields", `{"messageId":7,"createdAt":"2026-03-02T08:40:00Z","sender":"ROBOT","reactions":[{"a":1}],"message":"Да"}`,
 			chats.Message{Sender: "ROBOT", Text: "Да"}},
 		{"without text and files", begin + `}`, chats.Message{Sender: chats.SenderCustomer}},
 		{"payload null, text null", begin + `,"payload":null,"message":null}`, chats.Message{Sender: chats.SenderCustomer}},
 		{"payload empty", begin + `,"payload":[]}`, chats.Message{Sender: chats.SenderCustomer}},
 		{"payload holding a null", begin + `,"payload":[null,` + jpeg + `,null]}`, chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{photo}}},
-		{"payload of nulls alone", begin + `,"payload":[null,{}]}`, chats.Message{Sender: chats.SenderCustomer}},
+		{"payload with nothing but nulls", begin + `,"payload":[null,{}]}`, chats.Message{Sender: chats.SenderCustomer}},
 		{"a file with nulls", begin + `,"payload":[{"name":null,"url":"u","size":null,"hash":"x"}]}`,
 			chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{{URL: "u"}}}},
 		{"a huge file", begin + `,"payload":[{"name":"a","url":"u","size":9223372036854775807}]}`,
@@ -150,20 +150,20 @@ func TestResponse_RequiredFields(t *testing.T) {
 		{"result null", `{"status":"OK","result":null}`, noResult, []chats.Operation{
 			chats.OpGetChats, chats.OpGetChat, chats.OpGetChatHistory, chats.OpGetChatMessage, chats.OpCreateChat,
 		}},
-		{"no result of a list", `{"status":"OK"}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"no result with a list", `{"status":"OK"}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"result empty", `{"status":"OK","result":{}}`, noID, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
 		{"list absent", `{"status":"OK","result":{"paging":{"nextPageToken":"a"}}}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"list null", `{"status":"OK","result":{"chats":null,"messages":null}}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
-		{"an item null", `{"status":"OK","result":{"chats":[null],"messages":[null]}}`, noID, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
-		{"an id missing in the second", `{"status":"OK","result":{"chats":[{"chatId":1},{"type":"CHAT"}],"messages":[{"messageId":1},{}]}}`, noID,
+		{"item null", `{"status":"OK","result":{"chats":[null],"messages":[null]}}`, noID, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"second item without an id", `{"status":"OK","result":{"chats":[{"chatId":1},{"type":"CHAT"}],"messages":[{"messageId":1},{}]}}`, noID,
 			[]chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
-		{"an id below 1", `{"status":"OK","result":{"chatId":-7,"messageId":0}}`, noID, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
-		{"an id too large", `{"status":"OK","result":{"chatId":9223372036854775808,"messageId":1e30}}`, "not the JSON it should be",
+		{"id below 1", `{"status":"OK","result":{"chatId":-7,"messageId":0}}`, noID, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
+		{"id too large", `{"status":"OK","result":{"chatId":9223372036854775808,"messageId":1e30}}`, "not the JSON it should be",
 			[]chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
-		{"a list that is none", `{"status":"OK","result":{"chats":{},"messages":"none"}}`, "not the JSON it should be", []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"list of another type", `{"status":"OK","result":{"chats":{},"messages":"none"}}`, "not the JSON it should be", []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"no status", `{"result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`, "status", chats.Operations()},
-		{"a new status", `{"status":"MAYBE","result":{"chatId":1}}`, "status", []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat}},
-		{"a new status and no result", `{"status":"MAYBE"}`, "status", []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
+		{"unknown status", `{"status":"MAYBE","result":{"chatId":1}}`, "status", []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat}},
+		{"unknown status and no result", `{"status":"MAYBE"}`, "status", []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
 		{"an array", `[]`, "not the JSON it should be", chats.Operations()},
 		{"null", `null`, "status", chats.Operations()},
 		{"two documents", `{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}{}`, "not the JSON it should be", chats.Operations()},
@@ -180,7 +180,7 @@ func TestResponse_RequiredFields(t *testing.T) {
 				assert.Equal(t, http.StatusOK, e.StatusCode)
 				assert.NotEmpty(t, e.TraceParent)
 				assert.Empty(t, e.Details)
-				assert.Equal(t, 1, f.market.Calls(op), "no use in repeating")
+				assert.Equal(t, 1, f.market.Calls(op), "a retry would not help")
 			}
 		})
 	}
@@ -219,12 +219,12 @@ func TestEnums_MatchTheContract(t *testing.T) {
 
 func assertEnum[T ~string](t *testing.T, schema string, known func(T) bool, constants ...T) {
 	t.Helper()
-	words := make([]string, 0, len(constants))
+	values := make([]string, 0, len(constants))
 	for _, c := range constants {
-		words = append(words, string(c))
+		values = append(values, string(c))
 		assert.True(t, known(c), c)
 	}
-	assert.ElementsMatch(t, contract.Enumeration(schema), words, schema)
-	assert.False(t, known("NEW_WORD"))
+	assert.ElementsMatch(t, contract.Enumeration(schema), values, schema)
+	assert.False(t, known("NEW_VALUE"))
 	assert.False(t, known(""))
 }

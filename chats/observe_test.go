@@ -18,7 +18,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// logged reads what a JSON handler wrote.
+// logRecords returns the records that a JSON handler wrote.
 func logRecords(t *testing.T, log *bytes.Buffer) (records []map[string]any) {
 	t.Helper()
 	for line := range bytes.Lines(log.Bytes()) {
@@ -44,13 +44,13 @@ func TestLogger_LogsOnlyAllowedAttributes(t *testing.T) {
 				f.market.Fail(op, chatstest.Refused(), chatstest.RateLimitedParallel(), chatstest.SlowHeaders(3*time.Second))
 				require.NoError(t, f.call(t.Context(), op))
 				records := logRecords(t, &log)
-				require.Len(t, records, 3, "one for each attempt")
-				none := []string{"attempt", "duration", "level", "msg", "operation", "time"}
-				some := append(slices.Clone(none), "remaining", "status", "traceparent")
-				slices.Sort(some)
-				parallel := slices.DeleteFunc(slices.Clone(some), func(key string) bool { return key == "remaining" }) // it is not told
+				require.Len(t, records, 3, "one record for each attempt")
+				withoutResponse := []string{"attempt", "duration", "level", "msg", "operation", "time"}
+				withResponse := append(slices.Clone(withoutResponse), "remaining", "status", "traceparent")
+				slices.Sort(withResponse)
+				parallel := slices.DeleteFunc(slices.Clone(withResponse), func(key string) bool { return key == "remaining" }) // a parallel 420 has no remaining header
 				for i, record := range records {
-					assert.Equal(t, [][]string{none, parallel, some}[i], slices.Sorted(maps.Keys(record)))
+					assert.Equal(t, [][]string{withoutResponse, parallel, withResponse}[i], slices.Sorted(maps.Keys(record)))
 					assert.Equal(t, "DEBUG", record["level"])
 					assert.Equal(t, "chats: attempt", record["msg"])
 					assert.Equal(t, string(op), record["operation"])
@@ -84,9 +84,9 @@ func TestHook_IsCalledOncePerAttemptWithCallContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen []chats.Attempt
-		f := newFixture(t, chats.WithHook(func(ctx context.Context, call chats.Attempt) {
+		f := newFixture(t, chats.WithHook(func(ctx context.Context, attempt chats.Attempt) {
 			assert.Equal(t, "of the call", ctx.Value(contextKey{}))
-			seen = append(seen, call)
+			seen = append(seen, attempt)
 		}))
 		ctx := context.WithValue(t.Context(), contextKey{}, "of the call")
 		for _, op := range chats.Operations() {
@@ -96,15 +96,15 @@ func TestHook_IsCalledOncePerAttemptWithCallContext(t *testing.T) {
 			require.Len(t, seen, 2)
 			assert.Equal(t, []int{1, 2}, []int{seen[0].Number, seen[1].Number})
 			assert.Zero(t, seen[0].Wait)
-			assert.Greater(t, seen[1].Wait, 4*time.Second, "the hour was waited for")
-			for _, call := range seen {
-				assert.Equal(t, op, call.Operation)
-				assert.Equal(t, 420, call.StatusCode)
-				assert.Equal(t, chats.LimitHourly, call.Limit.Kind)
-				require.ErrorIs(t, call.Err, chats.ErrRateLimited)
+			assert.Greater(t, seen[1].Wait, 4*time.Second, "the call waited for the reset")
+			for _, attempt := range seen {
+				assert.Equal(t, op, attempt.Operation)
+				assert.Equal(t, 420, attempt.StatusCode)
+				assert.Equal(t, chats.LimitHourly, attempt.Limit.Kind)
+				require.ErrorIs(t, attempt.Err, chats.ErrRateLimited)
 			}
 			require.ErrorIs(t, f.call(ctx, op), chats.ErrRateLimited)
-			assert.Len(t, seen, 2, "a refusal before anything is sent is no attempt")
+			assert.Len(t, seen, 2, "a local refusal is not an attempt")
 		}
 		seen = nil
 		require.ErrorIs(t, f.client.SendText(ctx, 0, "Да"), chats.ErrInvalidArgument)

@@ -39,7 +39,7 @@ func TestOperations_CoverTheContract(t *testing.T) {
 	}
 }
 
-// methods are all methods of Client, and the operations that each of them makes.
+// clientMethods has every method of Client and the operations that it makes.
 var clientMethods = map[string]struct {
 	call func(context.Context, *fixture) error
 	ops  []chats.Operation
@@ -71,7 +71,7 @@ var clientMethods = map[string]struct {
 		_, err := f.apiCall(ctx, chats.OpGetChat)
 		return err
 	}, []chats.Operation{chats.OpGetChat}},
-	// A download is none of the API's operations.
+	// A download is not an operation of the API.
 	"Download": {func(ctx context.Context, f *fixture) error {
 		body, err := f.client.Download(ctx, f.market.AddFile("a.txt", []byte("content")))
 		if err != nil {
@@ -86,7 +86,7 @@ func TestOperations_OfEveryMethod(t *testing.T) {
 	t.Parallel()
 	client := reflect.TypeFor[*chats.Client]()
 	for i := range client.NumMethod() {
-		assert.Contains(t, clientMethods, client.Method(i).Name, "a new method: which operations does it make?")
+		assert.Contains(t, clientMethods, client.Method(i).Name, "new method: which operations does it make?")
 	}
 	assert.Len(t, clientMethods, client.NumMethod())
 	for name, method := range clientMethods {

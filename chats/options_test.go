@@ -30,16 +30,16 @@ func TestOptions_InvalidValuesAreRefused(t *testing.T) {
 		{"no hook", chats.WithHook(nil), "hook", "is nil"},
 		{"no limiter", chats.WithLimiter(nil), "limiter", "is nil"},
 		{"no attachment auth", chats.WithAttachmentAuth(nil), "attachment auth", "is nil"},
-		{"no places", chats.WithMaxParallel(0), "max parallel", "at least 1"},
-		{"attempts below 0", chats.WithRetry(chats.RetryPolicy{MaxAttempts: -1}), "retry policy", "negative"},
-		{"pause below 0", chats.WithRetry(chats.RetryPolicy{BaseDelay: -1}), "retry policy", "negative"},
-		{"longest pause below 0", chats.WithRetry(chats.RetryPolicy{MaxDelay: -1}), "retry policy", "negative"},
-		{"timeout below 0", chats.WithRetry(chats.RetryPolicy{AttemptTimeout: -1}), "retry policy", "negative"},
+		{"no slots", chats.WithMaxParallel(0), "max parallel", "at least 1"},
+		{"negative MaxAttempts", chats.WithRetry(chats.RetryPolicy{MaxAttempts: -1}), "retry policy", "negative"},
+		{"negative BaseDelay", chats.WithRetry(chats.RetryPolicy{BaseDelay: -1}), "retry policy", "negative"},
+		{"negative MaxDelay", chats.WithRetry(chats.RetryPolicy{MaxDelay: -1}), "retry policy", "negative"},
+		{"negative AttemptTimeout", chats.WithRetry(chats.RetryPolicy{AttemptTimeout: -1}), "retry policy", "negative"},
 		{"no name", chats.WithIntegration("", "1"), "integration", "give a name and a version"},
 		{"no version", chats.WithIntegration("desk", ""), "integration", "give a name and a version"},
 		{"too long", chats.WithIntegration(strings.Repeat("a", 98), "1.0"), "integration", "102 characters with the slash, at most 100"},
-		{"a space", chats.WithIntegration("my desk", "1"), "integration", "printable ASCII without spaces"},
-		{"a line end", chats.WithIntegration("desk", "1\r\nApi-Key: x"), "integration", "printable ASCII without spaces"},
+		{"space", chats.WithIntegration("my desk", "1"), "integration", "printable ASCII without spaces"},
+		{"line end", chats.WithIntegration("desk", "1\r\nApi-Key: x"), "integration", "printable ASCII without spaces"},
 		{"Cyrillic", chats.WithIntegration("стол", "1"), "integration", "printable ASCII without spaces"},
 	}
 	for _, tt := range tests {
@@ -119,7 +119,7 @@ func TestOptions_HTTPClientIsNotModified(t *testing.T) {
 	assert.Equal(t, before, *shared)
 	assert.Nil(t, shared.CheckRedirect)
 
-	// Nor does what its owner writes to it later reach the library.
+	// Later changes by the owner do not affect the library either.
 	shared.Transport = forbidRequests(t).Transport
 	require.NoError(t, client.SendText(t.Context(), chat, "Да"))
 	_, err = download(t, client, file.URL)
@@ -137,12 +137,11 @@ func TestOptions_HTTPClientTimeoutApplies(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-// New reads and writes nothing that is shared: neither the default transport nor the
-// environment.
+// New changes no shared state.
 func TestNew_LeavesNetHTTPDefaultsUnchanged(t *testing.T) {
 	t.Parallel()
-	shared, is := http.DefaultTransport.(*http.Transport)
-	require.True(t, is)
+	shared, ok := http.DefaultTransport.(*http.Transport)
+	require.True(t, ok)
 	config, dial := shared.TLSClientConfig, reflect.ValueOf(shared.DialContext).Pointer()
 	_, err := chats.New(1, chats.APIKey("key"))
 	require.NoError(t, err)

@@ -2,5 +2,6 @@
 
 package chats_test
 
-// raceEnabled: the race detector makes everything ten times slower.
+// raceEnabled reports whether the race detector, which slows everything down about ten
+// times, is on.
 const raceEnabled = true

@@ -20,26 +20,26 @@ import (
 func TestRetry_BackoffGrowsIsJitteredAndBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		bounds := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second}
-		longest := make([]time.Duration, len(bounds))
-		shortest := make([]time.Duration, len(bounds))
+		maxDelays := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second}
+		longest := make([]time.Duration, len(maxDelays))
+		shortest := make([]time.Duration, len(maxDelays))
 		f := newFixture(t,
 			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 6, BaseDelay: time.Second, MaxDelay: 5 * time.Second}),
-			chats.WithHook(func(_ context.Context, call chats.Attempt) {
-				if i := call.Number - 2; i >= 0 {
-					longest[i] = max(longest[i], call.Wait)
-					shortest[i] = min(shortest[i], call.Wait)
+			chats.WithHook(func(_ context.Context, attempt chats.Attempt) {
+				if i := attempt.Number - 2; i >= 0 {
+					longest[i] = max(longest[i], attempt.Wait)
+					shortest[i] = min(shortest[i], attempt.Wait)
 				}
 			}))
-		copy(shortest, bounds)
+		copy(shortest, maxDelays)
 		for range 200 {
 			f.market.Fail(chats.OpGetChat, times(6, chatstest.Status(500, ""))...)
 			require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrServer)
 		}
-		for i, bound := range bounds {
-			assert.LessOrEqual(t, longest[i], bound)
-			assert.Greater(t, longest[i], bound*9/10, "of 200 one comes near the bound")
-			assert.Less(t, shortest[i], bound/10, "and one near zero")
+		for i, maxDelay := range maxDelays {
+			assert.LessOrEqual(t, longest[i], maxDelay)
+			assert.Greater(t, longest[i], maxDelay*9/10, "one of 200 delays is close to the maximum")
+			assert.Less(t, shortest[i], maxDelay/10, "one of 200 delays is close to zero")
 		}
 	})
 }
@@ -54,7 +54,7 @@ func TestRetry_BackoffEndsWithContext(t *testing.T) {
 		began := time.Now()
 		err := f.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorIs(t, err, chats.ErrServer, "and what it rested after is kept")
+		require.ErrorIs(t, err, chats.ErrServer, "the failure before the backoff is kept")
 		assert.LessOrEqual(t, time.Since(began), time.Second)
 	})
 }
@@ -72,7 +72,7 @@ func TestRetry_NoBackoffBeyondDeadline(t *testing.T) {
 			err := f.call(ctx, op)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.Contains(t, err.Error(), "after the context's deadline")
-			assert.Zero(t, time.Since(began), "it fails now, not at the deadline")
+			assert.Zero(t, time.Since(began), "fails now, not at the deadline")
 			var e *chats.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, 1, e.Attempts)
@@ -117,7 +117,7 @@ func TestContext_CauseIsKept(t *testing.T) {
 		err := f.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
 	})
-	// net/http gives the cause alone.
+	// net/http returns the cause only.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	client := chatstest.NewMarket().Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 		cancel(errLimiter)
@@ -132,13 +132,13 @@ func TestHook_SeesEveryAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen []chats.Attempt
-		f := newFixture(t, chats.WithHook(func(_ context.Context, call chats.Attempt) { seen = append(seen, call) }))
+		f := newFixture(t, chats.WithHook(func(_ context.Context, attempt chats.Attempt) { seen = append(seen, attempt) }))
 		f.market.Fail(chats.OpGetChat, chatstest.Refused(), chatstest.HTML(502), chatstest.SlowHeaders(2*time.Second))
 		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 		require.Len(t, seen, 3)
-		for i, call := range seen {
-			assert.Equal(t, chats.OpGetChat, call.Operation)
-			assert.Equal(t, i+1, call.Number)
+		for i, attempt := range seen {
+			assert.Equal(t, chats.OpGetChat, attempt.Operation)
+			assert.Equal(t, i+1, attempt.Number)
 		}
 		assert.Zero(t, seen[0].StatusCode)
 		require.Error(t, seen[0].Err)
@@ -149,7 +149,7 @@ func TestHook_SeesEveryAttempt(t *testing.T) {
 		assert.Equal(t, 2*time.Second, seen[2].Duration)
 		assert.Equal(t, 1000, seen[2].Limit.Max)
 
-		// A 2xx that cannot be read has failed too.
+		// A 2xx that cannot be read is a failed attempt, too.
 		f.market.Fail(chats.OpGetChat, chatstest.Malformed("<html>"))
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrProtocol)
 		require.Len(t, seen, 4)
@@ -183,7 +183,7 @@ func TestHistory_YieldsContextErrorWhateverFailedLast(t *testing.T) {
 	})
 }
 
-// A key's source may take its time, and the context end meanwhile.
+// The context may end while the credential source runs.
 func TestSendText_CancelledBeforeSendingIsNotOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
@@ -203,7 +203,7 @@ func TestSendText_CancelledBeforeSendingIsNotOutcomeUnknown(t *testing.T) {
 	}
 }
 
-// What the last attempt failed with is told, also where the next is not let in.
+// The error describes the last attempt even if the next one is refused locally.
 func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -221,14 +221,14 @@ func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		for status, fault := range map[int]chatstest.Fault{500: chatstest.Status(500, envelope), 0: chatstest.DropBefore()} {
-			refuse := &countingLimiter{}
-			refuse.wait = func(context.Context) error {
-				if refuse.calls.Load() > 1 {
+			limiter := &countingLimiter{}
+			limiter.wait = func(context.Context) error {
+				if limiter.calls.Load() > 1 {
 					return errLimiter
 				}
 				return nil
 			}
-			f := newFixture(t, chats.WithLimiter(refuse))
+			f := newFixture(t, chats.WithLimiter(limiter))
 			f.market.Fail(chats.OpGetChat, fault)
 			err := f.call(t.Context(), chats.OpGetChat)
 			require.ErrorIs(t, err, errLimiter)
@@ -238,7 +238,7 @@ func TestRetry_ErrorKeepsLastResponse(t *testing.T) {
 			assert.Equal(t, status, e.StatusCode)
 		}
 	})
-	// Another call uses up the hour while this one rests.
+	// Another call exhausts the quota while this one backs off.
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Second, MaxDelay: time.Second}))
 		until := time.Now().Add(40 * time.Minute)
@@ -271,7 +271,7 @@ func TestRetry_MaximumDelaysDoNotOverflow(t *testing.T) {
 	})
 }
 
-// The caller's own deadline and the attempt's time are two things.
+// Only the caller's own deadline is context.DeadlineExceeded.
 func TestRetry_AttemptTimeoutIsNotDeadlineExceeded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

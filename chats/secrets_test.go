@@ -20,8 +20,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// Whatever happens in whatever operation, the key shows nowhere: not even where the
-// server echoes it.
+// Whatever fails in whatever operation, the credential appears in no error, log record
+// or hook, even if the server echoes it.
 func TestCredential_AppearsInNoOutput(t *testing.T) {
 	t.Parallel()
 	for _, oauth := range []bool{false, true} {
@@ -30,7 +30,7 @@ func TestCredential_AppearsInNoOutput(t *testing.T) {
 				t.Parallel()
 				for i := range faultCount + echoCount {
 					synctest.Test(t, func(t *testing.T) {
-						name, emitted := emit(t, op, oauth, i)
+						name, emitted := capture(t, op, oauth, i)
 						for _, text := range emitted {
 							for _, secret := range secretParts(oauth) {
 								require.NotContains(t, text, secret, "%s: %s", op, name)
@@ -50,7 +50,7 @@ func secretOf(m *chatstest.Market, oauth bool) string {
 	return m.Key()
 }
 
-// secretParts: nor does a part of it that would be of use.
+// secretParts returns the secret and those parts of it that must not appear either.
 func secretParts(oauth bool) []string {
 	secret := secretOf(chatstest.NewMarket(), oauth)
 	return []string{secret, secret[len(secret)/4 : len(secret)/2], secret[len(secret)/2:]}
@@ -58,7 +58,7 @@ func secretParts(oauth bool) []string {
 
 const echoCount = 4
 
-// echoes are answers that hold the credential.
+// echoes returns responses that have the credential in them.
 func echoes(secret string) []chatstest.Fault {
 	in := `{"status":"ERROR","errors":[{"code":"` + secret + `","message":"your key ` + secret + ` is bad"}]}`
 	return []chatstest.Fault{
@@ -69,8 +69,9 @@ func echoes(secret string) []chatstest.Fault {
 	}
 }
 
-// emit makes a call of op under the i-th fault and gives everything that came out.
-func emit(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emitted []string) {
+// capture makes a call of op under the i-th fault and returns everything that the
+// library emitted.
+func capture(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emitted []string) {
 	t.Helper()
 	market := chatstest.NewMarket()
 	credential := chats.APIKey(market.Key())
@@ -79,8 +80,8 @@ func emit(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emi
 	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	hook := func(_ context.Context, call chats.Attempt) {
-		emitted = append(emitted, fmt.Sprintf("%+v %#v %v", call, call, call.Err))
+	hook := func(_ context.Context, attempt chats.Attempt) {
+		emitted = append(emitted, fmt.Sprintf("%+v %#v %v", attempt, attempt, attempt.Err))
 	}
 	f := newFixtureOn(t, market)
 	client, err := chats.New(market.Business(), credential, chats.WithRetry(policy), chats.WithLogger(logger), chats.WithHook(hook),

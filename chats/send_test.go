@@ -27,7 +27,7 @@ func TestOpenChat_CreatesOrFinds(t *testing.T) {
 
 	again, err := client.OpenChat(t.Context(), chats.AboutOrder(5))
 	require.NoError(t, err)
-	assert.Equal(t, about, again, "the same chat")
+	assert.Equal(t, about, again, "finds the chat that exists")
 	other, err := client.OpenChat(t.Context(), chats.Subject{Kind: chats.SubjectReturn, Order: 9, Return: 5})
 	require.NoError(t, err)
 	assert.NotEqual(t, about, other)
@@ -62,7 +62,6 @@ func TestSendText_PostsTextUnchanged(t *testing.T) {
 	assert.ErrorIs(t, client.SendText(t.Context(), 1, "Кто тут?"), chats.ErrNotFound)
 }
 
-// What every request carries.
 func TestRequest_HasHeaders(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
@@ -78,8 +77,8 @@ func TestRequest_HasHeaders(t *testing.T) {
 			assert.Equal(t, "ymchats-go/"+chats.Version+" desk/1.2", req.Header.Get("User-Agent"))
 			assert.Equal(t, "desk/1.2", req.Header.Get("X-Market-Integration"))
 			assert.NotContains(t, req.Header, "Authorization")
-			assert.NotContains(t, req.Header, "X-Business-Id", "a key is of one business")
-			assert.NotContains(t, req.Header, http.CanonicalHeaderKey("Idempotency-Key"), "net/http would repeat a POST by itself")
+			assert.NotContains(t, req.Header, "X-Business-Id", "a key belongs to one business")
+			assert.NotContains(t, req.Header, http.CanonicalHeaderKey("Idempotency-Key"), "with it, net/http would retry a POST by itself")
 			assert.Equal(t, "api.partner.market.yandex.ru", req.URL.Host)
 			assert.Equal(t, "https", req.URL.Scheme)
 		})

@@ -23,7 +23,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// contentLengths notes the Content-Length of each request.
+// contentLengths records the Content-Length of each request.
 type contentLengths struct {
 	next http.RoundTripper
 
@@ -38,8 +38,8 @@ func (l *contentLengths) RoundTrip(req *http.Request) (*http.Response, error) {
 	return l.next.RoundTrip(req)
 }
 
-// place is where a Market runs: net/http on a socket behaves otherwise than a
-// transport in process.
+// uploadFixture is a Market with one chat, in process or on a listener: net/http on a
+// socket behaves differently from a transport in process.
 type uploadFixture struct {
 	t      *testing.T
 	market *chatstest.Market
@@ -50,19 +50,19 @@ type uploadFixture struct {
 
 func onBothTransports(t *testing.T, test func(*uploadFixture)) {
 	t.Helper()
-	soon := chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond})
+	fastRetry := chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond})
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
 		market := chatstest.NewMarket()
 		wire := &contentLengths{next: contract.Transport(t, market.Transport())}
-		client := market.Client(soon, chats.WithHTTPClient(&http.Client{Transport: wire}))
+		client := market.Client(fastRetry, chats.WithHTTPClient(&http.Client{Transport: wire}))
 		test(&uploadFixture{t, market, client, market.AddChat(chats.Chat{}), wire})
 	})
 	t.Run("on a listener", func(t *testing.T) {
 		t.Parallel()
 		server := chatstest.NewServer(t)
 		wire := &contentLengths{next: contract.Transport(t, server.Transport())}
-		client := server.Client(soon, chats.WithHTTPClient(&http.Client{Transport: wire}))
+		client := server.Client(fastRetry, chats.WithHTTPClient(&http.Client{Transport: wire}))
 		test(&uploadFixture{t, server.Market, client, server.AddChat(chats.Chat{}), wire})
 	})
 }
@@ -93,7 +93,7 @@ func openPipe(t *testing.T, data []byte) *os.File {
 	return reader
 }
 
-// at gives a seeker that stands somewhere.
+// seekTo returns content positioned at offset.
 func seekTo[S io.ReadSeeker](t *testing.T, content S, offset int64) S {
 	t.Helper()
 	_, err := content.Seek(offset, io.SeekStart)
@@ -110,9 +110,9 @@ func TestSendFile_AcceptsEveryKindOfReader(t *testing.T) {
 		want    []byte
 	}{
 		{"file", func(f *uploadFixture) io.Reader { return openFile(f.t, data) }, data},
-		{"file from where it stands", func(f *uploadFixture) io.Reader { return seekTo(f.t, openFile(f.t, data), 1234) }, data[1234:]},
+		{"file from its position", func(f *uploadFixture) io.Reader { return seekTo(f.t, openFile(f.t, data), 1234) }, data[1234:]},
 		{"bytes.Reader", func(*uploadFixture) io.Reader { return bytes.NewReader(data) }, data},
-		{"bytes.Reader from where it stands", func(f *uploadFixture) io.Reader { return seekTo(f.t, bytes.NewReader(data), 199_999) }, data[199_999:]},
+		{"bytes.Reader from its position", func(f *uploadFixture) io.Reader { return seekTo(f.t, bytes.NewReader(data), 199_999) }, data[199_999:]},
 		{"strings.Reader", func(*uploadFixture) io.Reader { return strings.NewReader(string(data)) }, data},
 		{"bytes.Buffer", func(*uploadFixture) io.Reader { return bytes.NewBuffer(bytes.Clone(data)) }, data},
 		{"plain reader", func(*uploadFixture) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
@@ -121,10 +121,10 @@ func TestSendFile_AcceptsEveryKindOfReader(t *testing.T) {
 		{"one byte at a time", func(*uploadFixture) io.Reader {
 			return sized(iotest.OneByteReader(bytes.NewReader(data[:3000])), 3000)
 		}, data[:3000]},
-		{"the end with the last byte", func(*uploadFixture) io.Reader {
+		{"io.EOF with the last byte", func(*uploadFixture) io.Reader {
 			return sized(iotest.DataErrReader(bytes.NewReader(data)), len(data))
 		}, data},
-		{"a byte", func(*uploadFixture) io.Reader { return strings.NewReader("\x00") }, []byte{0}},
+		{"single byte", func(*uploadFixture) io.Reader { return strings.NewReader("\x00") }, []byte{0}},
 	}
 	for _, tt := range readers {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,11 +134,11 @@ func TestSendFile_AcceptsEveryKindOfReader(t *testing.T) {
 				require.NoError(t, f.client.SendFile(t.Context(), f.chat, "photo.jpg", tt.content(f)))
 				uploaded := f.market.Uploads(f.chat)
 				require.Len(t, uploaded, 1)
-				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data), "byte for byte")
+				assert.True(t, bytes.Equal(tt.want, uploaded[0].Data), "the bytes must be equal")
 				assert.Equal(t, "photo.jpg", uploaded[0].Name)
 				assert.Equal(t, "image/jpeg", uploaded[0].ContentType)
 				require.Len(t, f.wire.seen, 1)
-				assert.Greater(t, f.wire.seen[0], int64(len(tt.want)), "net/http holds the body to it")
+				assert.Greater(t, f.wire.seen[0], int64(len(tt.want)), "the length is announced")
 			})
 		})
 	}
@@ -200,15 +200,15 @@ func TestSendFile_FailingReaderPostsNothing(t *testing.T) {
 		want     error
 		requests int
 	}{
-		{"midway", func() io.Reader { return sized(half(), 200_000) }, errDisk, 1},
-		{"midway, a seeker", func() io.Reader {
+		{"halfway", func() io.Reader { return sized(half(), 200_000) }, errDisk, 1},
+		{"halfway, seeker", func() io.Reader {
 			return &failingSeeker{Reader: *bytes.NewReader(randomBytes(200_000)), after: 100_000}
 		}, errDisk, 1},
-		{"at once", func() io.Reader { return sized(iotest.ErrReader(errDisk), 200_000) }, errDisk, 1},
+		{"immediately", func() io.Reader { return sized(iotest.ErrReader(errDisk), 200_000) }, errDisk, 1},
 		{"at its last byte", func() io.Reader { return sized(half(), 100_001) }, errDisk, 1},
-		{"while its size is found out", half, errDisk, 0},
+		{"while its size is determined", half, errDisk, 0},
 		{"shorter than measured", func() io.Reader { return sized(strings.NewReader("seven b"), 10) }, io.ErrUnexpectedEOF, 1},
-		{"empty after all", func() io.Reader { return sized(strings.NewReader(""), 10) }, io.ErrUnexpectedEOF, 1},
+		{"empty although measured", func() io.Reader { return sized(strings.NewReader(""), 10) }, io.ErrUnexpectedEOF, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -219,12 +219,12 @@ func TestSendFile_FailingReaderPostsNothing(t *testing.T) {
 				require.ErrorIs(t, err, tt.want)
 				require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
 				assert.Contains(t, err.Error(), "reading the file")
-				assert.Len(t, f.wire.seen, tt.requests, "broken off, and not repeated")
+				assert.Len(t, f.wire.seen, tt.requests, "aborted and not retried")
 				assert.Empty(t, f.market.Messages(f.chat))
 				var e *chats.Error
 				require.ErrorAs(t, err, &e)
 				assert.Equal(t, tt.requests, e.Attempts)
-				require.NoError(t, f.client.SendText(t.Context(), f.chat, "Фото не читается"), "the connection is of use")
+				require.NoError(t, f.client.SendText(t.Context(), f.chat, "Фото не читается"), "the next call succeeds")
 			})
 		})
 	}
@@ -262,9 +262,9 @@ func TestSendFile_RetryRewindsReader(t *testing.T) {
 		want    []byte
 	}{
 		{"file", func(f *uploadFixture) io.Reader { return openFile(f.t, data) }, data},
-		{"file from where it stood", func(f *uploadFixture) io.Reader { return seekTo(f.t, openFile(f.t, data), 5000) }, data[5000:]},
-		{"bytes.Reader from where it stood", func(f *uploadFixture) io.Reader { return seekTo(f.t, bytes.NewReader(data), 1) }, data[1:]},
-		{"of unknown size, held in memory", func(*uploadFixture) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
+		{"file from its position", func(f *uploadFixture) io.Reader { return seekTo(f.t, openFile(f.t, data), 5000) }, data[5000:]},
+		{"bytes.Reader from its position", func(f *uploadFixture) io.Reader { return seekTo(f.t, bytes.NewReader(data), 1) }, data[1:]},
+		{"unknown size, buffered in memory", func(*uploadFixture) io.Reader { return io.MultiReader(bytes.NewReader(data)) }, data},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -296,7 +296,7 @@ func TestSendFile_ConsumedReaderIsSentOnce(t *testing.T) {
 	})
 }
 
-// A reader that was not touched is as good as new.
+// A reader of which nothing was read can be sent again.
 func TestSendFile_UnreadReaderIsRetried(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
@@ -305,24 +305,25 @@ func TestSendFile_UnreadReaderIsRetried(t *testing.T) {
 	assert.Equal(t, 1, f.posted())
 }
 
-// paced is a reader that takes its time, and reports whoever reads it too late.
+// slowReader is a reader that waits in Read, and fails the test if it is read after
+// SendFile has returned.
 type slowReader struct {
 	t     *testing.T
 	wait  func()
 	reads int
-	over  bool // written by the test, without a lock: the race detector looks on
+	over  bool // written by the test without a lock, so that the race detector reports a late read
 }
 
-func (p *slowReader) Len() int { return chats.MaxFileSize }
+func (r *slowReader) Len() int { return chats.MaxFileSize }
 
-func (p *slowReader) Read(b []byte) (int, error) {
-	if p.over {
-		p.t.Error("the reader is read after SendFile has returned")
+func (r *slowReader) Read(b []byte) (int, error) {
+	if r.over {
+		r.t.Error("the reader was read after SendFile has returned")
 	}
-	p.reads++
-	p.wait()
-	if p.over {
-		p.t.Error("SendFile has returned while the reader was read")
+	r.reads++
+	r.wait()
+	if r.over {
+		r.t.Error("SendFile returned while the reader was read")
 	}
 	return min(1024, len(b)), nil
 }
@@ -339,7 +340,7 @@ func TestSendFile_ReaderIsNotReadAfterReturn(t *testing.T) {
 		content.over = true
 		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
 		require.ErrorContains(t, err, "RetryPolicy.AttemptTimeout")
-		assert.LessOrEqual(t, time.Since(began), 11*time.Second, "the read that was under way is waited for, and no more")
+		assert.LessOrEqual(t, time.Since(began), 11*time.Second, "SendFile waits for the current read and no longer")
 		reads := content.reads
 		time.Sleep(time.Hour)
 		assert.Equal(t, reads, content.reads)
@@ -347,7 +348,7 @@ func TestSendFile_ReaderIsNotReadAfterReturn(t *testing.T) {
 	})
 }
 
-// On a socket net/http gives up on an attempt while its writer still reads the body.
+// On a socket, net/http abandons an attempt while its writer still reads the body.
 func TestSendFile_ReaderIsNotReadAfterReturnOnSocket(t *testing.T) {
 	t.Parallel()
 	server := chatstest.NewServer(t)
@@ -368,29 +369,29 @@ func TestSendFile_ReaderIsNotReadAfterReturnOnSocket(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// What tells its size is not held in memory: of what is not read yet by the transport
-// nothing has been read from the caller's reader.
+// A reader of known size is not buffered in memory: no more is read from it than the
+// transport has read.
 func TestSendFile_IsStreamed(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	given := 0
+	read := 0
 	content := sized(readerFunc(func(p []byte) (int, error) {
-		given += len(p)
+		read += len(p)
 		return len(p), nil
 	}), chats.MaxFileSize)
 	transport := roundTrip(func(req *http.Request) (*http.Response, error) {
-		assert.Zero(t, given)
-		taken := 0
+		assert.Zero(t, read)
+		sent := 0
 		buf := make([]byte, 1000)
 		for {
 			n, err := req.Body.Read(buf)
-			taken += n
-			if !assert.LessOrEqual(t, given, taken) || errors.Is(err, io.EOF) {
+			sent += n
+			if !assert.LessOrEqual(t, read, sent) || errors.Is(err, io.EOF) {
 				break
 			}
 		}
-		assert.EqualValues(t, req.ContentLength, taken, "the exact length")
-		assert.Equal(t, chats.MaxFileSize, given)
+		assert.EqualValues(t, req.ContentLength, sent, "the exact length is announced")
+		assert.Equal(t, chats.MaxFileSize, read)
 		return respond(req, http.StatusOK, `{"status":"OK"}`), nil
 	})
 	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: transport}))

@@ -16,8 +16,8 @@ import (
 type argumentTest struct {
 	name   string
 	call   func(context.Context, *chats.Client) error
-	field  string // the argument that is named
-	reason string // the rule that is named
+	field  string // of the ArgumentError
+	reason string // part of the ArgumentError's Reason
 }
 
 func callChatsPage(filter chats.Filter, page chats.PageRequest) func(context.Context, *chats.Client) error {
@@ -60,33 +60,33 @@ func argumentTests() []argumentTest {
 	file := func() io.Reader { return strings.NewReader("content") }
 	return []argumentTest{
 		{"chat 0", func(ctx context.Context, c *chats.Client) error { _, err := c.Chat(ctx, 0); return err }, "chat", "0, must be greater than 0"},
-		{"chat below 0", func(ctx context.Context, c *chats.Client) error { _, err := c.Chat(ctx, -5); return err }, "chat", "-5, must be greater than 0"},
-		{"message's chat", callMessage(0, 1), "chat", "greater than 0"},
-		{"message", callMessage(1, 0), "message", "greater than 0"},
-		{"history's chat", callHistoryPage(0, 0, chats.PageRequest{}), "chat", "greater than 0"},
-		{"since", callHistoryPage(1, -1, chats.PageRequest{}), "since", "must not be negative"},
-		{"history, size below 0", callHistoryPage(1, 0, chats.PageRequest{Size: -1}), "page size", "1 to 100"},
+		{"negative chat", func(ctx context.Context, c *chats.Client) error { _, err := c.Chat(ctx, -5); return err }, "chat", "-5, must be greater than 0"},
+		{"message, chat 0", callMessage(0, 1), "chat", "greater than 0"},
+		{"message 0", callMessage(1, 0), "message", "greater than 0"},
+		{"history, chat 0", callHistoryPage(0, 0, chats.PageRequest{}), "chat", "greater than 0"},
+		{"history, negative since", callHistoryPage(1, -1, chats.PageRequest{}), "since", "must not be negative"},
+		{"history, negative size", callHistoryPage(1, 0, chats.PageRequest{Size: -1}), "page size", "1 to 100"},
 		{"history, size too large", callHistoryPage(1, 0, chats.PageRequest{Size: 101}), "page size", "1 to 100"},
-		{"chats, size below 0", callChatsPage(chats.Filter{}, chats.PageRequest{Size: -1}), "page size", "1 to 20"},
+		{"chats, negative size", callChatsPage(chats.Filter{}, chats.PageRequest{Size: -1}), "page size", "1 to 20"},
 		{"chats, size too large", callChatsPage(chats.Filter{}, chats.PageRequest{Size: 21}), "page size", "1 to 20"},
-		{"filter, size below 0", callChatsPage(chats.Filter{PageSize: -1}, chats.PageRequest{}), "filter: page size", "1 to 20"},
+		{"filter, negative size", callChatsPage(chats.Filter{PageSize: -1}, chats.PageRequest{}), "filter: page size", "1 to 20"},
 		{"filter, size too large", callChatsPage(chats.Filter{PageSize: 21}, chats.PageRequest{Size: 3}), "filter: page size", "1 to 20"},
 		{"filter, order 0", callChatsPage(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(0)}}, chats.PageRequest{}), "filter: subjects: order", "greater than 0"},
 		{"filter, return 0", callChatsPage(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(0)}}, chats.PageRequest{}), "filter: subjects: return", "greater than 0"},
 		{"filter, DIRECT", callChatsPage(chats.Filter{Subjects: []chats.Subject{{Kind: chats.SubjectDirect}}}, chats.PageRequest{}), "filter: subjects", "DIRECT"},
-		{"filter, an empty kind", callChatsPage(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: kinds", "empty"},
-		{"filter, an empty type", callChatsPage(chats.Filter{Types: []chats.ChatType{""}}, chats.PageRequest{}), "filter: types", "empty"},
-		{"filter, an empty status", callChatsPage(chats.Filter{Statuses: []chats.Status{""}}, chats.PageRequest{}), "filter: statuses", "empty"},
+		{"filter, empty subject kind", callChatsPage(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: kinds", "empty"},
+		{"filter, empty type", callChatsPage(chats.Filter{Types: []chats.ChatType{""}}, chats.PageRequest{}), "filter: types", "empty"},
+		{"filter, empty status", callChatsPage(chats.Filter{Statuses: []chats.Status{""}}, chats.PageRequest{}), "filter: statuses", "empty"},
 
 		{"open DIRECT", callOpenChat(chats.Subject{Kind: chats.SubjectDirect}), "about", "DIRECT"},
-		{"open nothing", callOpenChat(chats.Subject{}), "about", "AboutOrder"},
+		{"open empty subject", callOpenChat(chats.Subject{}), "about", "AboutOrder"},
 		{"open without a kind", callOpenChat(chats.Subject{Order: 5}), "about", "AboutOrder"},
-		{"open a new kind", callOpenChat(chats.Subject{Kind: "GIFT", Order: 5}), "about", `"GIFT"`},
+		{"open an unknown kind", callOpenChat(chats.Subject{Kind: "GIFT", Order: 5}), "about", `"GIFT"`},
 		{"open order 0", callOpenChat(chats.AboutOrder(0)), "about: order", "greater than 0"},
-		{"open return below 0", callOpenChat(chats.AboutReturn(-1)), "about: return", "-1, must be greater than 0"},
-		{"open a return by its order", callOpenChat(chats.Subject{Kind: chats.SubjectReturn, Order: 5}), "about: return", "greater than 0"},
+		{"open negative return", callOpenChat(chats.AboutReturn(-1)), "about: return", "-1, must be greater than 0"},
+		{"open a return with an order only", callOpenChat(chats.Subject{Kind: chats.SubjectReturn, Order: 5}), "about: return", "greater than 0"},
 
-		{"text's chat", callSendText(-1, "a"), "chat", "greater than 0"},
+		{"text, negative chat", callSendText(-1, "a"), "chat", "greater than 0"},
 		{"text empty", callSendText(1, ""), "text", "is empty"},
 		{"text too long", callSendText(1, strings.Repeat("a", 4097)), "text", "4097 characters, at most 4096"},
 		{"Cyrillic too long", callSendText(1, strings.Repeat("Ж", 4097)), "text", "4097 characters, at most 4096"},
@@ -94,28 +94,28 @@ func argumentTests() []argumentTest {
 		{"text is not UTF-8", callSendText(1, "caf\xe9"), "text", "not valid UTF-8"},
 		{"text ends in the middle of a character", callSendText(1, "Ж"[:1]), "text", "not valid UTF-8"},
 
-		{"file's chat", callSendFile(0, "a.jpg", file()), "chat", "greater than 0"},
+		{"file, chat 0", callSendFile(0, "a.jpg", file()), "chat", "greater than 0"},
 		{"file without a name", callSendFile(1, "", file()), "file name", "is empty"},
-		{"file's name is not UTF-8", callSendFile(1, "\xff.jpg", file()), "file name", "not valid UTF-8"},
-		{"file's name is a path", callSendFile(1, "photos/a.jpg", file()), "file name", "without a path"},
-		{"file's name is a path of Windows", callSendFile(1, `C:\a.jpg`, file()), "file name", "without a path"},
-		{"file's name breaks the header", callSendFile(1, "a\r\nX: y.jpg", file()), "file name", "control character"},
-		{"file's name has a DEL", callSendFile(1, "a\x7f.jpg", file()), "file name", "control character"},
-		{"no content", callSendFile(1, "a.jpg", nil), "file content", "is nil"},
+		{"file name is not UTF-8", callSendFile(1, "\xff.jpg", file()), "file name", "not valid UTF-8"},
+		{"file name is a path", callSendFile(1, "photos/a.jpg", file()), "file name", "without a path"},
+		{"file name is a Windows path", callSendFile(1, `C:\a.jpg`, file()), "file name", "without a path"},
+		{"file name breaks the header", callSendFile(1, "a\r\nX: y.jpg", file()), "file name", "control character"},
+		{"file name has a DEL", callSendFile(1, "a\x7f.jpg", file()), "file name", "control character"},
+		{"nil content", callSendFile(1, "a.jpg", nil), "file content", "is nil"},
 		{"empty content", callSendFile(1, "a.jpg", strings.NewReader("")), "file content", "is empty"},
 		{"empty content of unknown size", callSendFile(1, "a.jpg", io.MultiReader()), "file content", "is empty"},
 		{"too large", callSendFile(1, "a.jpg", bytes.NewReader(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},
-		{"too large, with a length alone", callSendFile(1, "a.jpg", bytes.NewBuffer(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},
+		{"too large, with Len only", callSendFile(1, "a.jpg", bytes.NewBuffer(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},
 		{"too large, of unknown size", callSendFile(1, "a.jpg", io.LimitReader(zeros{}, chats.MaxFileSize+1)), "file content", "larger than 5242880 bytes"},
-		{"without an end", callSendFile(1, "a.jpg", zeros{}), "file content", "larger than 5242880 bytes"},
+		{"endless", callSendFile(1, "a.jpg", zeros{}), "file content", "larger than 5242880 bytes"},
 
-		{"download without an address", callDownload(""), "file", "no absolute http(s) address"},
+		{"download without a URL", callDownload(""), "file", "no absolute http(s) address"},
 		{"download of a path", callDownload("/files/1"), "file", "no absolute http(s) address"},
-		{"download of a file of this machine", callDownload("file:///etc/passwd"), "file", "no absolute http(s) address"},
+		{"download of a local file", callDownload("file:///etc/passwd"), "file", "no absolute http(s) address"},
 		{"download without a host", callDownload("https:///a"), "file", "no absolute http(s) address"},
-		{"download with a port alone", callDownload("https://:443/a"), "file", "no absolute http(s) address"},
+		{"download with a port only", callDownload("https://:443/a"), "file", "no absolute http(s) address"},
 		{"download of another scheme", callDownload("ftp://host/a"), "file", "no absolute http(s) address"},
-		{"download of no address", callDownload("http://[::1"), "file", "no absolute http(s) address"},
+		{"download of an invalid URL", callDownload("http://[::1"), "file", "no absolute http(s) address"},
 		{"download with a control character", callDownload("https://host/\x00"), "file", "no absolute http(s) address"},
 	}
 }
@@ -130,7 +130,7 @@ func callDownload(url string) func(context.Context, *chats.Client) error {
 	}
 }
 
-// zeros has no end.
+// zeros is an endless reader.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -170,7 +170,7 @@ func TestArguments_LargestAreAccepted(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A 400 of the server is not one of the library's.
+// A 400 of the server is not an error in an argument that the library has checked.
 func TestErrors_ServerRefusalIsNotErrInvalidArgument(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

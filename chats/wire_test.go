@@ -25,15 +25,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// API calls follow no redirect, whatever the client that was passed would do.
+// API calls follow no redirect, even if the HTTP client that was passed would.
 func TestWire_RedirectIsErrorWithStatus(t *testing.T) {
 	t.Parallel()
-	foreign := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("the redirect is followed: %s %s, %q", r.Method, r.URL, r.Header)
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the redirect was followed: %s %s, %q", r.Method, r.URL, r.Header)
 	}))
-	t.Cleanup(foreign.Close)
+	t.Cleanup(other.Close)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		for _, location := range []string{foreign.URL + "/", "/elsewhere", "http://[::1", "%zz://", ""} {
+		for _, location := range []string{other.URL + "/", "/elsewhere", "http://[::1", "%zz://", ""} {
 			t.Run(fmt.Sprintf("%d to %q", status, location), func(t *testing.T) {
 				t.Parallel()
 				var requests atomic.Int32
@@ -44,9 +44,9 @@ func TestWire_RedirectIsErrorWithStatus(t *testing.T) {
 					w.WriteHeader(status)
 				}))
 				t.Cleanup(base.Close)
-				followed := func(*http.Request, []*http.Request) error { return nil }
+				follow := func(*http.Request, []*http.Request) error { return nil }
 				client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(base.URL),
-					chats.WithHTTPClient(&http.Client{Transport: base.Client().Transport, CheckRedirect: followed}))
+					chats.WithHTTPClient(&http.Client{Transport: base.Client().Transport, CheckRedirect: follow}))
 				require.NoError(t, err)
 				calls := map[chats.Operation]func(context.Context) error{
 					chats.OpGetChat: func(ctx context.Context) error { _, err := client.Chat(ctx, 1); return err },
@@ -73,14 +73,13 @@ func TestWire_RedirectIsErrorWithStatus(t *testing.T) {
 	}
 }
 
-// rawServer is a server that answers the first request of a connection, keeps the
-// connection, and closes it where tired says so.
+// rawServer is a TCP server that runs serve for each connection and closes it after.
 type rawServer struct {
 	net.Listener
 	served sync.WaitGroup
 
 	mu    sync.Mutex
-	texts []string // of the sends that arrived whole
+	texts []string // of the sends that arrived completely
 }
 
 func newRawServer(t *testing.T, serve func(c *rawServer, conn net.Conn)) *rawServer {
@@ -107,7 +106,7 @@ func newRawServer(t *testing.T, serve func(c *rawServer, conn net.Conn)) *rawSer
 	return c
 }
 
-// request reads one request whole and notes it when it is a send.
+// request reads one complete request and records it if it is a send.
 func (c *rawServer) request(from *bufio.Reader) bool {
 	req, err := http.ReadRequest(from)
 	if err != nil {
@@ -135,15 +134,15 @@ func writeResponse(conn net.Conn, body string) {
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// net/http repeats some requests by itself when a kept connection turns out closed. A
-// send that was written must not be among them.
+// net/http retries some requests by itself if an idle connection turns out to be
+// closed. A send that was written must not be among them.
 func TestSendText_ConnectionClosedAfterRequestPostsOnce(t *testing.T) {
 	t.Parallel()
 	server := newRawServer(t, func(c *rawServer, conn net.Conn) {
 		from := bufio.NewReader(conn)
 		if c.request(from) {
 			writeResponse(conn, `{"status":"OK","result":{"chatId":1}}`)
-			c.request(from) // the second: read whole, and the connection closes
+			c.request(from) // reads the second one completely, then the connection closes
 		}
 	})
 	for range 20 {
@@ -161,8 +160,8 @@ func TestSendText_ConnectionClosedAfterRequestPostsOnce(t *testing.T) {
 	}
 }
 
-// A connection that was closed while nobody used it is no reason to fail: nothing was
-// written, or the outcome is unknown. Never twice.
+// If an idle connection was closed by the server, the send either succeeds on a new one
+// or its outcome is unknown. It is never posted twice.
 func TestSendText_IdleConnectionClosedByServerPostsAtMostOnce(t *testing.T) {
 	t.Parallel()
 	server := newRawServer(t, func(c *rawServer, conn net.Conn) {
@@ -196,16 +195,16 @@ func TestSendText_RefusedConnectionIsRetried(t *testing.T) {
 	require.NoError(t, err)
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	var calls []chats.Attempt
+	var seen []chats.Attempt
 	client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://"+address),
 		chats.WithHTTPClient(&http.Client{Transport: &http.Transport{}}),
 		chats.WithRetry(chats.RetryPolicy{MaxAttempts: 3, BaseDelay: time.Nanosecond}),
-		chats.WithHook(func(_ context.Context, c chats.Attempt) { calls = append(calls, c) }))
+		chats.WithHook(func(_ context.Context, c chats.Attempt) { seen = append(seen, c) }))
 	require.NoError(t, err)
 	err = client.SendText(t.Context(), 1, "Да")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
-	assert.Len(t, calls, 3, "no connection: it may be repeated")
+	assert.Len(t, seen, 3, "without a connection a send is retried")
 }
 
 func TestWire_EveryCallKeepsTheContractOverTLS(t *testing.T) {
@@ -221,7 +220,7 @@ func TestWire_EveryCallKeepsTheContractOverTLS(t *testing.T) {
 	assert.Equal(t, 2, f.posted())
 }
 
-// An answer cut off by the server is as good as none.
+// A truncated response counts as no response.
 func TestWire_TruncatedResponse(t *testing.T) {
 	t.Parallel()
 	server := chatstest.NewServer(t)
@@ -245,30 +244,30 @@ func TestWire_TruncatedResponse(t *testing.T) {
 	assert.Len(t, server.Messages(chat), 2)
 }
 
-// net/http repeats a request of HTTP/2 by itself although it has arrived whole: a send
-// gives it no second body to do so with.
+// net/http may retry an HTTP/2 request by itself although it has arrived. A send has no
+// GetBody, so that it cannot.
 func TestWire_SendsCannotBeRetriedByNetHTTP(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	for _, op := range chats.Operations() {
-		var again bool
+		var hasGetBody bool
 		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
-			again = req.GetBody != nil
+			hasGetBody = req.GetBody != nil
 			return market.Transport().RoundTrip(req)
 		})}))
 		require.NoError(t, f.call(t.Context(), op))
-		isRead := op == chats.OpGetChats || op == chats.OpGetChatHistory || op == chats.OpCreateChat
-		assert.Equal(t, isRead, again, op)
+		repeatable := op == chats.OpGetChats || op == chats.OpGetChatHistory || op == chats.OpCreateChat
+		assert.Equal(t, repeatable, hasGetBody, op)
 	}
 }
 
-// A connection that was found but takes nothing: a part of the request may have left.
+// A connection was made but accepts nothing: a part of the request may have been sent.
 func TestSendText_StuckConnectionIsOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var ends []net.Conn
 		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			near, far := net.Pipe() // nobody reads at the far end
+			near, far := net.Pipe() // nothing reads from the far end
 			ends = append(ends, far)
 			return near, nil
 		}}
@@ -283,7 +282,8 @@ func TestSendText_StuckConnectionIsOutcomeUnknown(t *testing.T) {
 	})
 }
 
-// The answer of a server that is none.
+// serveRaw returns the base URL of a server that responds to every request with format,
+// in which %s is the request's Api-Key.
 func serveRaw(t *testing.T, format string) (base string) {
 	t.Helper()
 	return "http://" + newRawServer(t, func(_ *rawServer, conn net.Conn) {
@@ -318,7 +318,7 @@ func TestWire_InvalidHTTPResponseRevealsNoKey(t *testing.T) {
 	}
 }
 
-// net/http hands over the bare connection as the body of a 101.
+// net/http returns the bare connection as the body of a 101.
 func TestWire_SwitchingProtocolsIsError(t *testing.T) {
 	t.Parallel()
 	base := serveRaw(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n%.0s")
