@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -260,22 +259,6 @@ func TestChatsAndHistory_NoProgressIsError(t *testing.T) {
 	assert.Less(t, n, 1100)
 }
 
-// A user's test may call FailNow in a transport or hook, which ends the goroutine.
-func TestHistory_GoexitInHookIsError(t *testing.T) {
-	t.Parallel()
-	market := chatstest.NewMarket()
-	chat := addChatWithMessages(market, 250)
-	n := 0
-	client := newClient(t, market, chats.WithHook(func(context.Context, chats.Attempt) {
-		if n++; n == 2 {
-			runtime.Goexit()
-		}
-	}))
-	got, err := collect(t, client.History(t.Context(), chat, 0))
-	require.ErrorContains(t, err, "has ended the goroutine")
-	assert.Less(t, len(got), 250)
-}
-
 // Every waiting chat is answered, although an answered chat leaves the list.
 func TestChats_CollectedListCanBeAnswered(t *testing.T) {
 	t.Parallel()
@@ -289,4 +272,29 @@ func TestChats_CollectedListCanBeAnswered(t *testing.T) {
 		require.NoError(t, client.SendText(t.Context(), chat.ID, "!"))
 	}
 	assert.Empty(t, mustCollect(t, client.Chats(t.Context(), waiting)))
+}
+
+func TestChats_ContextErrorIsYieldedLast(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := newClient(t, market)
+	for range 30 {
+		market.AddChat(chats.Chat{})
+	}
+	for _, when := range []int{1, 20, 29} {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		var last error
+		for _, err := range client.Chats(ctx, chats.Filter{}) {
+			require.NoError(t, last)
+			if last = err; err == nil {
+				if n++; n == when {
+					cancel()
+				}
+			}
+		}
+		cancel()
+		assert.True(t, last == context.Canceled, "%v", last) //nolint:testifylint // the bare value, not wrapped
+		assert.Equal(t, when, n)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -208,4 +209,24 @@ func assertNoSecret(t *testing.T, text, where string, args ...any) {
 	t.Helper()
 	assert.NotContains(t, text, "TopSecret", append([]any{where}, args...)...)
 	assert.NotContains(t, strings.ToLower(text), fmt.Sprintf("%x", "TopSecret"), append([]any{where}, args...)...)
+}
+
+func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		f := newFixtureOn(t, market)
+		var calls []time.Time
+		client, err := chats.New(market.Business(), chats.OAuthTokenSource(func(context.Context) (string, error) {
+			calls = append(calls, time.Now())
+			return market.Token(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+		require.NoError(t, err)
+		f.client = client
+		began := time.Now()
+		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(20*time.Second)), chatstest.RateLimitedHourly(began.Add(time.Hour)))
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, calls, "called after the wait, and not for a local refusal")
+	})
 }

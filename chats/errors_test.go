@@ -291,3 +291,15 @@ func TestErrors_DeclaredErrorWithUnreadableResult(t *testing.T) {
 	require.ErrorContains(t, err, "result.chats is a object")
 	assert.NotContains(t, err.Error(), "Go ")
 }
+
+// A 400 of the server is not an error in an argument that the library has checked.
+func TestErrors_ServerRefusalIsNotErrInvalidArgument(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.market.FinishChat(f.chat)
+	err := f.client.SendText(t.Context(), f.chat, "Ещё один вопрос")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, chats.ErrInvalidArgument)
+	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	assert.Contains(t, err.Error(), "Chat is closed")
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -381,31 +382,6 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 	}
 }
 
-func TestChats_ContextErrorIsYieldedLast(t *testing.T) {
-	t.Parallel()
-	market := chatstest.NewMarket()
-	client := newClient(t, market)
-	for range 30 {
-		market.AddChat(chats.Chat{})
-	}
-	for _, when := range []int{1, 20, 29} {
-		ctx, cancel := context.WithCancel(t.Context())
-		n := 0
-		var last error
-		for _, err := range client.Chats(ctx, chats.Filter{}) {
-			require.NoError(t, last)
-			if last = err; err == nil {
-				if n++; n == when {
-					cancel()
-				}
-			}
-		}
-		cancel()
-		assert.True(t, last == context.Canceled, "%v", last) //nolint:testifylint // the bare value, not wrapped
-		assert.Equal(t, when, n)
-	}
-}
-
 func TestHistory_ErrorIsYieldedOnceAndLast(t *testing.T) {
 	t.Parallel()
 	notFound := chatstest.Status(http.StatusNotFound, envelope)
@@ -536,4 +512,33 @@ func TestHistory_DuplicatesDoNotDelayYielding(t *testing.T) {
 		break
 	}
 	assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 4, "messages are yielded page by page")
+}
+
+// A user's test may call FailNow in a transport or hook, which ends the goroutine.
+func TestHistory_GoexitInHookIsError(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	chat := addChatWithMessages(market, 250)
+	n := 0
+	client := newClient(t, market, chats.WithHook(func(context.Context, chats.Attempt) {
+		if n++; n == 2 {
+			runtime.Goexit()
+		}
+	}))
+	got, err := collect(t, client.History(t.Context(), chat, 0))
+	require.ErrorContains(t, err, "has ended the goroutine")
+	assert.Less(t, len(got), 250)
+}
+
+func TestHistory_YieldsContextErrorWhateverFailedLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, fault := range []chatstest.Fault{chatstest.Truncate(10), chatstest.Status(500, ""), chatstest.Refused()} {
+			ctx, cancel := context.WithCancel(t.Context())
+			f := newFixture(t, chats.WithHook(func(context.Context, chats.Attempt) { cancel() }))
+			f.market.Fail(chats.OpGetChatHistory, fault)
+			_, err := collect(t, f.client.History(ctx, f.chat, 0))
+			assert.Equal(t, context.Canceled, err)
+		}
+	})
 }

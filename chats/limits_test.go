@@ -366,26 +366,6 @@ func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 	})
 }
 
-func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market := chatstest.NewMarket()
-		f := newFixtureOn(t, market)
-		var calls []time.Time
-		client, err := chats.New(market.Business(), chats.OAuthTokenSource(func(context.Context) (string, error) {
-			calls = append(calls, time.Now())
-			return market.Token(), nil
-		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
-		require.NoError(t, err)
-		f.client = client
-		began := time.Now()
-		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(20*time.Second)), chatstest.RateLimitedHourly(began.Add(time.Hour)))
-		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
-		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, calls, "called after the wait, and not for a local refusal")
-	})
-}
-
 func TestLimits_ExhaustedQuotaIsReportedWithoutRemainingHeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -111,3 +111,32 @@ func TestHook_IsCalledOncePerAttemptWithCallContext(t *testing.T) {
 		assert.Empty(t, seen)
 	})
 }
+
+func TestHook_SeesEveryAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen []chats.Attempt
+		f := newFixture(t, chats.WithHook(func(_ context.Context, attempt chats.Attempt) { seen = append(seen, attempt) }))
+		f.market.Fail(chats.OpGetChat, chatstest.Refused(), chatstest.HTML(502), chatstest.SlowHeaders(2*time.Second))
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+		require.Len(t, seen, 3)
+		for i, attempt := range seen {
+			assert.Equal(t, chats.OpGetChat, attempt.Operation)
+			assert.Equal(t, i+1, attempt.Number)
+		}
+		assert.Zero(t, seen[0].StatusCode)
+		require.Error(t, seen[0].Err)
+		assert.Equal(t, 502, seen[1].StatusCode)
+		require.ErrorIs(t, seen[1].Err, chats.ErrServer)
+		assert.Equal(t, 200, seen[2].StatusCode)
+		require.NoError(t, seen[2].Err)
+		assert.Equal(t, 2*time.Second, seen[2].Duration)
+		assert.Equal(t, 1000, seen[2].Limit.Max)
+
+		// A 2xx that cannot be read is a failed attempt, too.
+		f.market.Fail(chats.OpGetChat, chatstest.Malformed("<html>"))
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrProtocol)
+		require.Len(t, seen, 4)
+		require.ErrorIs(t, seen[3].Err, chats.ErrProtocol)
+	})
+}

@@ -128,35 +128,6 @@ func TestContext_CauseIsKept(t *testing.T) {
 	require.ErrorIs(t, err, errLimiter)
 }
 
-func TestHook_SeesEveryAttempt(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var seen []chats.Attempt
-		f := newFixture(t, chats.WithHook(func(_ context.Context, attempt chats.Attempt) { seen = append(seen, attempt) }))
-		f.market.Fail(chats.OpGetChat, chatstest.Refused(), chatstest.HTML(502), chatstest.SlowHeaders(2*time.Second))
-		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
-		require.Len(t, seen, 3)
-		for i, attempt := range seen {
-			assert.Equal(t, chats.OpGetChat, attempt.Operation)
-			assert.Equal(t, i+1, attempt.Number)
-		}
-		assert.Zero(t, seen[0].StatusCode)
-		require.Error(t, seen[0].Err)
-		assert.Equal(t, 502, seen[1].StatusCode)
-		require.ErrorIs(t, seen[1].Err, chats.ErrServer)
-		assert.Equal(t, 200, seen[2].StatusCode)
-		require.NoError(t, seen[2].Err)
-		assert.Equal(t, 2*time.Second, seen[2].Duration)
-		assert.Equal(t, 1000, seen[2].Limit.Max)
-
-		// A 2xx that cannot be read is a failed attempt, too.
-		f.market.Fail(chats.OpGetChat, chatstest.Malformed("<html>"))
-		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrProtocol)
-		require.Len(t, seen, 4)
-		require.ErrorIs(t, seen[3].Err, chats.ErrProtocol)
-	})
-}
-
 func TestContext_CancelledReadIsNotErrProtocol(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -167,19 +138,6 @@ func TestContext_CancelledReadIsNotErrProtocol(t *testing.T) {
 		err := f.call(ctx, chats.OpGetChat)
 		require.ErrorIs(t, err, context.Canceled)
 		assert.NotErrorIs(t, err, chats.ErrProtocol)
-	})
-}
-
-func TestHistory_YieldsContextErrorWhateverFailedLast(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		for _, fault := range []chatstest.Fault{chatstest.Truncate(10), chatstest.Status(500, ""), chatstest.Refused()} {
-			ctx, cancel := context.WithCancel(t.Context())
-			f := newFixture(t, chats.WithHook(func(context.Context, chats.Attempt) { cancel() }))
-			f.market.Fail(chats.OpGetChatHistory, fault)
-			_, err := collect(t, f.client.History(ctx, f.chat, 0))
-			assert.Equal(t, context.Canceled, err)
-		}
 	})
 }
 

@@ -169,15 +169,3 @@ func TestArguments_LargestAreAccepted(t *testing.T) {
 	_, err = f.client.ChatsPage(t.Context(), chats.Filter{PageSize: chats.MaxChatsPage}, chats.PageRequest{Size: chats.MaxChatsPage})
 	require.NoError(t, err)
 }
-
-// A 400 of the server is not an error in an argument that the library has checked.
-func TestErrors_ServerRefusalIsNotErrInvalidArgument(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	f.market.FinishChat(f.chat)
-	err := f.client.SendText(t.Context(), f.chat, "Ещё один вопрос")
-	require.Error(t, err)
-	require.NotErrorIs(t, err, chats.ErrInvalidArgument)
-	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
-	assert.Contains(t, err.Error(), "Chat is closed")
-}
