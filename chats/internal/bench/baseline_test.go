@@ -17,10 +17,9 @@ import (
 )
 
 // baseline is what a careful developer would write by hand: net/http,
-// encoding/json into structs with the fields that are needed, io.ReadAll. Its
-// http.Client has the settings of the library's, but for the sessions of TLS,
-// which by hand are forgotten. It repeats nothing, knows no limits, and looks at
-// no answer twice.
+// encoding/json into structs with the required fields, io.ReadAll. Its http.Client
+// has the settings of the library's except for the TLS session cache, which
+// handwritten code forgets. It neither retries nor observes limits.
 type baseline struct {
 	address string
 	client  *http.Client
@@ -89,17 +88,17 @@ func (b *baseline) historyPage(ctx context.Context, chat int64, token string) (*
 	if token != "" {
 		query.Set("pageToken", token)
 	}
-	return ask[history](ctx, b, http.MethodPost, "/chats/history", query, struct{}{})
+	return call[history](ctx, b, http.MethodPost, "/chats/history", query, struct{}{})
 }
 
 func (b *baseline) chatsPage(ctx context.Context) (*conversations, error) {
 	query := url.Values{"limit": {strconv.Itoa(chatsPage)}}
-	return ask[conversations](ctx, b, http.MethodPost, "/chats", query, struct{}{})
+	return call[conversations](ctx, b, http.MethodPost, "/chats", query, struct{}{})
 }
 
 func (b *baseline) chat(ctx context.Context, chat int64) (*conversation, error) {
 	query := url.Values{"chatId": {strconv.FormatInt(chat, 10)}}
-	return ask[conversation](ctx, b, http.MethodGet, "/chat", query, nil)
+	return call[conversation](ctx, b, http.MethodGet, "/chat", query, nil)
 }
 
 func (b *baseline) sendText(ctx context.Context, chat int64, text string) error {
@@ -107,11 +106,11 @@ func (b *baseline) sendText(ctx context.Context, chat int64, text string) error 
 	body := struct {
 		Message string `json:"message"`
 	}{text}
-	_, err := ask[struct{}](ctx, b, http.MethodPost, "/chats/message", query, body)
+	_, err := call[struct{}](ctx, b, http.MethodPost, "/chats/message", query, body)
 	return err
 }
 
-func ask[T any](ctx context.Context, b *baseline, method, path string, query url.Values, body any) (*T, error) {
+func call[T any](ctx context.Context, b *baseline, method, path string, query url.Values, body any) (*T, error) {
 	var content io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -166,7 +165,7 @@ func do[T any](b *baseline, req *http.Request) (*T, error) {
 	return &r.Result, nil
 }
 
-// sendFile feeds the form through a pipe, as is usual.
+// sendFile writes the form to a pipe, as is usual.
 func (b *baseline) sendFile(ctx context.Context, chat int64, path string) error {
 	file, err := os.Open(path)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 const key = "ACMA:abcdefghijklmnopqrstuvwxyz0123456789ABCD:1a2b3c4d"
 
-// newOurs is a client as New makes it: the default client, every guard on.
+// newOurs returns a client with the default options.
 func newOurs(tb testing.TB, business chats.BusinessID, address string) *chats.Client {
 	tb.Helper()
 	client, err := chats.New(business, chats.APIKey(key), chats.WithBaseURL(address))
@@ -114,8 +114,8 @@ func sendFilePair(tb testing.TB) pair {
 	}, baseline: func() error { return hand.sendFile(tb.Context(), chatPlain, path) }}
 }
 
-// BenchmarkSlowConsumer reads 10,000 messages and works on each page for as long
-// as the server takes for one.
+// BenchmarkSlowConsumer reads 10,000 messages and processes each page for as long
+// as the server takes to return one.
 func BenchmarkSlowConsumer(b *testing.B) { slowConsumer(b).run(b) }
 
 func slowConsumer(tb testing.TB) pair {
@@ -148,15 +148,15 @@ func slowConsumer(tb testing.TB) pair {
 	}}
 }
 
-// BenchmarkConnectionPerCall is against a server that closes every connection.
-// The default client resumes its sessions; by hand each is begun anew.
+// BenchmarkConnectionPerCall uses a server that closes every connection. The default
+// client resumes its TLS sessions; the handwritten one starts new ones.
 func BenchmarkConnectionPerCall(b *testing.B) {
 	needTrust(b)
 	connectionPerCall(b, rowTLS, ours, market.RSA).run(b)
 }
 
-// BenchmarkConnectionPerCallECDSA: a full handshake is cheaper with such a
-// certificate, so there is less to be saved.
+// BenchmarkConnectionPerCallECDSA saves less: a full handshake is cheaper with an
+// ECDSA certificate.
 func BenchmarkConnectionPerCallECDSA(b *testing.B) {
 	needTrust(b)
 	connectionPerCall(b, rowECDSA, oursECDSA, market.ECDSA).run(b)
@@ -165,7 +165,7 @@ func BenchmarkConnectionPerCallECDSA(b *testing.B) {
 func needTrust(tb testing.TB) {
 	tb.Helper()
 	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
-		tb.Skip("SSL_CERT_FILE means nothing here: the default client cannot trust the test's authorities")
+		tb.Skip("SSL_CERT_FILE has no effect: the default client cannot trust the test's authorities")
 	}
 }
 
@@ -184,7 +184,7 @@ func connectionPerCall(tb testing.TB, row string, business chats.BusinessID, add
 	}}
 }
 
-// recordHandshakes tells how many of all handshakes so far were full ones.
+// recordHandshakes records the share of full handshakes among all so far.
 func recordHandshakes(b *testing.B, row string, business chats.BusinessID) {
 	b.Helper()
 	counts, err := handshakesSoFar(b.Context())
@@ -207,7 +207,7 @@ func handshakesSoFar(ctx context.Context) (counts handshakeCounts, err error) {
 }
 
 // BenchmarkLongHistory reads 1,000,000 messages, oldest first. The heap is that
-// of the whole process, garbage included.
+// of the whole process, including garbage.
 func BenchmarkLongHistory(b *testing.B) {
 	client := newOurs(b, ours, market.HTTP)
 	b.Run("heap", func(b *testing.B) {
@@ -238,17 +238,17 @@ func heap() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// callsAtOnce is how many calls the row of the 64 goroutines makes.
-const callsAtOnce = 512
+// sharedCalls is how many calls the row of the 64 goroutines makes.
+const sharedCalls = 512
 
-// BenchmarkManyGoroutines is what keeping to four at a time costs: 64 goroutines
-// share a client, against 64 that take one of four places by hand. The difference is
-// microseconds of a wait of milliseconds, so it takes many pairs to see it.
+// BenchmarkManyGoroutines measures the cost of the limit on concurrent requests: 64
+// goroutines share a client, against 64 that share a handwritten semaphore of four.
+// The difference is microseconds in a wait of milliseconds, so it takes many pairs.
 func BenchmarkManyGoroutines(b *testing.B) {
 	p := manyGoroutines(b)
 	p.absolute = func(b *testing.B, ours, baseline cost) {
 		b.Helper()
-		record(b, rowMany, "added per call", (ours.seconds-baseline.seconds)/callsAtOnce*1e6)
+		record(b, rowMany, "added per call", (ours.seconds-baseline.seconds)/sharedCalls*1e6)
 	}
 	p.run(b)
 }
@@ -256,7 +256,7 @@ func BenchmarkManyGoroutines(b *testing.B) {
 func manyGoroutines(tb testing.TB) pair {
 	tb.Helper()
 	client, hand := both(tb)
-	places := make(chan struct{}, 4)
+	slots := make(chan struct{}, 4)
 	return pair{row: rowMany, batch: 1, turns: 32, ours: func() error {
 		return share(64, func() error {
 			_, err := client.Chat(tb.Context(), chatPlain)
@@ -264,18 +264,18 @@ func manyGoroutines(tb testing.TB) pair {
 		})
 	}, baseline: func() error {
 		return share(64, func() error {
-			places <- struct{}{}
-			defer func() { <-places }()
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			_, err := hand.chat(tb.Context(), chatPlain)
 			return err
 		})
 	}}
 }
 
-// share lets so many goroutines make callsAtOnce calls between them.
+// share makes sharedCalls calls on several goroutines.
 func share(goroutines int, call side) error {
 	var left atomic.Int64
-	left.Store(callsAtOnce)
+	left.Store(sharedCalls)
 	var wg sync.WaitGroup
 	errs := make(chan error, goroutines)
 	for range goroutines {
@@ -290,5 +290,5 @@ func share(goroutines int, call side) error {
 	}
 	wg.Wait()
 	close(errs)
-	return <-errs // nil when it is empty
+	return <-errs // nil if there is none
 }

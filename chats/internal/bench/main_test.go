@@ -1,5 +1,5 @@
-// Package bench measures what a call costs beside the same call written by hand.
-// chats/BENCHMARKS.md says what each row means.
+// Package bench compares the cost of a call with that of the same call written by
+// hand. chats/BENCHMARKS.md explains each row.
 package bench_test
 
 import (
@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// serverRole, set in the environment, makes this binary the server: in a process
-// of its own its allocations are not the client's.
+// serverRole is the environment variable that makes this binary the server. In a
+// process of its own its allocations do not count as the client's.
 const serverRole = "YMCHATS_BENCH_SERVER"
 
-// market is the server that everything here talks to.
+// market is the server that all benchmarks use.
 var market serverInfo
 
 func TestMain(m *testing.M) {
@@ -54,9 +54,9 @@ func runWithServer(m *testing.M) (int, error) {
 	return code, printTable(os.Stdout)
 }
 
-// trust makes the default client believe the server's certificates. It must come
-// before the first handshake, when the authorities are read; where SSL_CERT_FILE
-// means nothing (macOS, Windows), the rows over TLS are left out.
+// trust makes the default client trust the server's certificates. It must run before
+// the first handshake, which reads the authorities. Where SSL_CERT_FILE has no effect
+// (macOS, Windows) the rows over TLS are skipped.
 func trust(dir, authorities string) error {
 	path := filepath.Join(dir, "authorities.pem")
 	if err := os.WriteFile(path, []byte(authorities), 0o600); err != nil {
@@ -65,7 +65,7 @@ func trust(dir, authorities string) error {
 	return os.Setenv("SSL_CERT_FILE", path)
 }
 
-// startServer runs the server until stop, or until this process is gone.
+// startServer runs the server until stop or until this process ends.
 func startServer() (stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// side is one of the two that are compared: a call, or a whole job.
+// side is one of the two that are compared: a call or a whole job.
 type side func() error
 
 // pair is a row of the table: the same work by the library and by hand.
 type pair struct {
 	row            string
-	batch          int // calls of one side in a row, so that a batch has its share of the collector's work
-	turns          int // pairs of one b.Loop, where one is too rough; 0 is 1
+	batch          int // consecutive calls of one side, so that a batch has its share of garbage collection
+	turns          int // pairs per b.Loop iteration; 0 is 1
 	ours, baseline side
-	// absolute is what this row tells beyond ratios.
+	// absolute records figures other than ratios.
 	absolute func(b *testing.B, ours, baseline cost)
 }
 
-// cost is what a call costs, on average over a batch.
+// cost is the cost of a call, averaged over a batch.
 type cost struct{ seconds, bytes, allocations float64 }
 
-// run is three benchmarks: each side by itself, for a profile and for benchstat,
-// and both in turn. Of the last come the ratios: whatever else the machine does
-// meanwhile, it does to both.
+// run runs three benchmarks: each side alone, for profiles and benchstat, and both
+// alternately. The last one yields the ratios: other load on the machine affects both
+// sides alike.
 func (p pair) run(b *testing.B) {
 	b.Helper()
 	b.Run("ours", func(b *testing.B) { alone(b, p.ours) })
@@ -52,8 +52,8 @@ func alone(b *testing.B, call side) {
 	}
 }
 
-// compare measures the sides in turn, each first in every other pair.
-func (p pair) compare(b *testing.B, see func(ours, baseline cost)) {
+// compare measures the sides alternately, each first in every second pair.
+func (p pair) compare(b *testing.B, record func(ours, baseline cost)) {
 	b.Helper()
 	must(b, p.ours()) // connections, pools
 	must(b, p.baseline())
@@ -61,10 +61,10 @@ func (p pair) compare(b *testing.B, see func(ours, baseline cost)) {
 	for b.Loop() {
 		for range max(p.turns, 1) {
 			oursFirst = !oursFirst
-			see(p.turn(b, oursFirst))
+			record(p.turn(b, oursFirst))
 		}
 	}
-	b.ReportMetric(0, "ns/op") // of both together: says nothing
+	b.ReportMetric(0, "ns/op") // meaningless for both together
 	reportMedians(b)
 }
 
@@ -103,17 +103,17 @@ func must(b *testing.B, err error) {
 	}
 }
 
-// A figure is a column of a row; what was measured of it, run by run.
+// figure is a column of a row, series is what was measured of it.
 type figure struct{ row, column string }
 
 type series struct {
 	run  *testing.B
-	runs [][]float64 // of every run its pairs
+	runs [][]float64 // the pairs of each run
 }
 
 var measured = map[figure]*series{}
 
-// record keeps what a pair gave.
+// record stores a value of one pair.
 func record(b *testing.B, row, column string, value float64) {
 	b.Helper()
 	f := figure{row, column}
@@ -129,7 +129,7 @@ func record(b *testing.B, row, column string, value float64) {
 	s.runs[last] = append(s.runs[last], value)
 }
 
-// reportMedians hands this run's medians to benchstat.
+// reportMedians reports this run's medians for benchstat.
 func reportMedians(b *testing.B) {
 	b.Helper()
 	for f, s := range measured {
@@ -151,7 +151,7 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// spread is the median of all pairs, and the lowest and highest median of a run.
+// spread returns the median of all pairs, and the lowest and highest median of a run.
 func (s *series) spread() (middle, low, high float64) {
 	medians := make([]float64, 0, len(s.runs))
 	for _, run := range s.runs {

@@ -20,8 +20,8 @@ import (
 	"time"
 )
 
-// The server answers at once and looks at nothing it need not look at, so that
-// what is measured is the client. What it does is chosen by the chat's id.
+// The server responds at once and does as little as possible, so that the client is
+// what is measured. The chat's id selects what it does.
 const (
 	chatPlain   = 1 // one page of 100 messages
 	chatChunked = 2 // the same without a Content-Length
@@ -38,7 +38,7 @@ const (
 	chatLatency  = 2 * time.Millisecond
 )
 
-// Over TLS the business tells who called.
+// Over TLS the business identifies the caller.
 const (
 	ours = 1 + iota
 	oursECDSA
@@ -46,8 +46,8 @@ const (
 	businesses
 )
 
-// serverInfo is what the server tells when it is ready. Over TLS it closes the
-// connection after every answer, as Market does.
+// serverInfo is what the server prints when it is ready. Over TLS it closes the
+// connection after every response, as Market does.
 type serverInfo struct {
 	HTTP        string
 	RSA, ECDSA  string // by the kind of the certificates
@@ -114,7 +114,7 @@ func newMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v2/businesses/{business}/chats", func(w http.ResponseWriter, r *http.Request) {
 		drain(r)
-		answer(w, list)
+		respond(w, list)
 	})
 	mux.HandleFunc("GET /v2/businesses/{business}/chat", func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil {
@@ -122,22 +122,22 @@ func newMux() *http.ServeMux {
 		} else {
 			latency(chatLatency)
 		}
-		answer(w, chat)
+		respond(w, chat)
 	})
 	mux.HandleFunc("POST /v2/businesses/{business}/chats/history", func(w http.ResponseWriter, r *http.Request) {
 		drain(r)
-		answerHistory(w, r, history)
+		respondHistory(w, r, history)
 	})
 	mux.HandleFunc("POST /v2/businesses/{business}/chats/message", func(w http.ResponseWriter, r *http.Request) {
 		drain(r)
-		answer(w, []byte(`{"status":"OK"}`))
+		respond(w, []byte(`{"status":"OK"}`))
 	})
 	mux.HandleFunc("POST /v2/businesses/{business}/chats/file/send", func(w http.ResponseWriter, r *http.Request) {
 		drain(r)
-		answer(w, []byte(`{"status":"OK"}`))
+		respond(w, []byte(`{"status":"OK"}`))
 	})
 	mux.HandleFunc("GET /handshakes", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(counts.told())
+		_ = json.NewEncoder(w).Encode(counts.snapshot())
 	})
 	return mux
 }
@@ -148,7 +148,7 @@ func latency(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // the network's latency, in a process of its own
 }
 
-func answer(w http.ResponseWriter, body []byte) {
+func respond(w http.ResponseWriter, body []byte) {
 	setHeaders(w.Header())
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body)
@@ -162,7 +162,7 @@ func setHeaders(h http.Header) {
 	h.Set("X-RateLimit-Resource-Until", "Mon, 02 Mar 2026 12:00:00 GMT")
 }
 
-func answerHistory(w http.ResponseWriter, r *http.Request, page []byte) {
+func respondHistory(w http.ResponseWriter, r *http.Request, page []byte) {
 	query := r.URL.Query()
 	switch query.Get("chatId") {
 	case strconv.Itoa(chatChunked):
@@ -172,16 +172,16 @@ func answerHistory(w http.ResponseWriter, r *http.Request, page []byte) {
 		_, _ = w.Write(page[len(page)/2:])
 	case strconv.Itoa(chatSlow):
 		latency(pageLatency)
-		answer(w, pageFrom(query.Get("pageToken"), slowMessages))
+		respond(w, pageFrom(query.Get("pageToken"), slowMessages))
 	case strconv.Itoa(chatLong):
-		answer(w, pageFrom(query.Get("pageToken"), longMessages))
+		respond(w, pageFrom(query.Get("pageToken"), longMessages))
 	default:
-		answer(w, page)
+		respond(w, page)
 	}
 }
 
-// pageFrom is the page of a history of so many messages, oldest first, that
-// begins where the token says.
+// pageFrom returns the page of a history of so many messages, oldest first, that
+// begins at the token.
 func pageFrom(token string, messages int) []byte {
 	from, _ := strconv.Atoi(token)
 	next := ""
@@ -191,7 +191,7 @@ func pageFrom(token string, messages int) []byte {
 	return appendMessages(make([]byte, 0, 64<<10), from, pageSize, next)
 }
 
-// A message's text: 160 letters, as long as people write.
+// text is a typical message of 160 letters.
 const text = "Здравствуйте! Заказ приехал вовремя, но в коробке не оказалось крепления для стены. " +
 	"Подскажите, пожалуйста, можно ли получить его отдельно, и сколько придётся ждать?"
 
@@ -241,7 +241,7 @@ func pageOfChats() []byte {
 // handshakes counts the connections over TLS, full and resumed, by business.
 type handshakes struct{ full, resumed [businesses]atomic.Int64 }
 
-// handshakeCounts are told by business.
+// handshakeCounts are by business.
 type handshakeCounts struct{ Full, Resumed [businesses]int64 }
 
 func (h *handshakes) add(r *http.Request) {
@@ -253,15 +253,15 @@ func (h *handshakes) add(r *http.Request) {
 	h.full[business].Add(1)
 }
 
-func (h *handshakes) told() (counts handshakeCounts) {
+func (h *handshakes) snapshot() (counts handshakeCounts) {
 	for i := range h.full {
 		counts.Full[i], counts.Resumed[i] = h.full[i].Load(), h.resumed[i].Load()
 	}
 	return counts
 }
 
-// newCertificate is a chain as public servers have it: an authority, an
-// intermediate one, and the server. One key serves all three.
+// newCertificate returns a chain as public servers have it: root, intermediate and
+// server. One key serves all three.
 func newCertificate(key crypto.Signer) (authority string, _ tls.Certificate, err error) {
 	root, err := sign(template("authority", true), nil, key)
 	if err != nil {
@@ -290,7 +290,7 @@ func template(name string, authority bool) *x509.Certificate {
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  authority,
-		// One key, several names: without ids of their own they would be mistaken for each other.
+		// They share a key: without ids of their own they would be confused.
 		SubjectKeyId: []byte(name),
 	}
 	if authority {
@@ -299,7 +299,7 @@ func template(name string, authority bool) *x509.Certificate {
 	return t
 }
 
-// sign makes a certificate; without a parent it signs itself.
+// sign creates a certificate; without a parent it is self-signed.
 func sign(t, parent *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	if parent == nil {
 		parent = t

@@ -9,9 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Both sides of every quick row do their work, so that the benchmarks are found
-// broken by the tests and not by whoever wants figures.
-func TestBothSidesDoTheSameWork(t *testing.T) {
+// The tests find broken benchmarks.
+func TestPairs_BothSidesWork(t *testing.T) {
 	t.Parallel()
 	pairs := []pair{
 		historyPage(t, rowPage, chatPlain), historyPage(t, rowChunk, chatChunked), chatsPagePair(t), sendTextPair(t),
@@ -30,7 +29,7 @@ func TestBothSidesDoTheSameWork(t *testing.T) {
 	}
 }
 
-func TestThePageHasEveryBound(t *testing.T) {
+func TestBounds_AreDocumented(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../BENCHMARKS.md")
 	require.NoError(t, err)

@@ -7,15 +7,15 @@ import (
 	"text/tabwriter"
 )
 
-// bound is what a figure may be at most. The bounds are part of what is promised:
-// chats/BENCHMARKS.md has them too, and a test holds the two together.
+// bound is the maximum of a figure. chats/BENCHMARKS.md documents the same bounds; a
+// test compares the two.
 type bound struct {
 	figure
-	most   float64
-	format string // of the bound and the measured alike
+	max    float64
+	format string // of the bound and of the measured value
 }
 
-// unbound is the bound of a figure that is told for comparison.
+// unbound is the bound of a figure that is printed for comparison only.
 var unbound = math.Inf(1)
 
 const (
@@ -58,7 +58,7 @@ var bounds = []bound{
 	{figure{rowMany, "added per call"}, 15, micro},
 }
 
-// printTable says how the figures that were measured stand to their bounds.
+// printTable compares the measured figures with their bounds.
 func printTable(w io.Writer) error {
 	if len(measured) == 0 {
 		return nil
@@ -78,17 +78,17 @@ func printTable(w io.Writer) error {
 }
 
 func (b bound) String() string {
-	if b.most == unbound {
+	if b.max == unbound {
 		return "-"
 	}
-	return fmt.Sprintf(b.format, b.most)
+	return fmt.Sprintf(b.format, b.max)
 }
 
 func (b bound) verdict(value float64) string {
 	switch {
-	case b.most == unbound:
+	case b.max == unbound:
 		return ""
-	case value <= b.most:
+	case value <= b.max:
 		return "met"
 	default:
 		return "MISSED"

@@ -1,6 +1,5 @@
-// Answers greets every buyer who waits for the shop. It is a program of somebody who
-// uses the library: a module of its own, which imports what is public and has in its
-// go.mod what every such module has.
+// Command consumer greets every customer who waits for the shop. It stands for a
+// user's program: a module of its own that imports only public packages.
 package main
 
 import (
@@ -20,7 +19,7 @@ func main() {
 	err := run(ctx, os.Getenv, os.Stdout)
 	stop()
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "answers:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "consumer:", err)
 		os.Exit(1)
 	}
 }
@@ -28,7 +27,7 @@ func main() {
 func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	business, err := strconv.ParseInt(getenv("YANDEX_MARKET_BUSINESS_ID"), 10, 64)
 	if err != nil {
-		return errors.New("set YANDEX_MARKET_BUSINESS_ID to the number of your business, and YANDEX_MARKET_API_KEY")
+		return errors.New("set YANDEX_MARKET_BUSINESS_ID to the id of your business, and YANDEX_MARKET_API_KEY")
 	}
 	client, err := chats.New(chats.BusinessID(business), chats.APIKey(getenv("YANDEX_MARKET_API_KEY")))
 	if err != nil {
@@ -37,10 +36,10 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	return answerWaiting(ctx, client, "Здравствуйте! Мы прочитали ваше сообщение и скоро ответим.", out)
 }
 
-// answerWaiting answers each chat that waits for the shop, and tells what each buyer
-// wrote last. A chat that was closed meanwhile keeps nobody else from an answer.
+// answerWaiting answers every chat that waits for the shop and prints what each
+// customer wrote last. A failure in one chat does not prevent the other answers.
 func answerWaiting(ctx context.Context, client *chats.Client, text string, out io.Writer) error {
-	// The list is read first: an answer takes its chat out of the list.
+	// Read the whole list first: an answer removes its chat from the list.
 	var waiting []chats.Chat
 	for chat, err := range client.Chats(ctx, chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}) {
 		if err != nil {
@@ -54,7 +53,7 @@ func answerWaiting(ctx context.Context, client *chats.Client, text string, out i
 			failed = errors.Join(failed, fmt.Errorf("chat %d: %w", chat.ID, err))
 		}
 		if errors.Is(failed, chats.ErrRateLimited) || ctx.Err() != nil {
-			break // the next would fail alike
+			break // the next one would fail, too
 		}
 	}
 	return failed

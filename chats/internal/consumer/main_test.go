@@ -15,7 +15,7 @@ import (
 
 const greeting = "Здравствуйте! Скоро ответим."
 
-// texts is what the shop wrote into a chat.
+// texts returns what the shop wrote to a chat.
 func texts(market *chatstest.Market, id chats.ChatID) []string {
 	var all []string
 	for _, message := range market.Messages(id) {
@@ -26,7 +26,7 @@ func texts(market *chatstest.Market, id chats.ChatID) []string {
 	return all
 }
 
-func TestWhoWaitsIsAnsweredOnce(t *testing.T) {
+func TestAnswerWaiting_AnswersEachChatOnce(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	asked := market.AddChat(chats.Chat{Customer: chats.Customer{Name: "Анна"}})
@@ -41,19 +41,19 @@ func TestWhoWaitsIsAnsweredOnce(t *testing.T) {
 	}
 
 	if got := texts(market, asked); !slices.Equal(got, []string{greeting}) {
-		t.Errorf("the buyer reads %q", got)
+		t.Errorf("the customer reads %q", got)
 	}
 	if got := texts(market, silent); len(got) > 0 {
-		t.Errorf("nobody asked, and yet: %q", got)
+		t.Errorf("a chat without a question got %q", got)
 	}
 	if !strings.HasPrefix(out.String(), `Анна wrote "Где мой заказ?"`) {
 		t.Error(out.String())
 	}
 }
 
-// The answer to a send is lost, and later an hour's allowance is used up: neither takes
-// the test any time in a bubble of testing/synctest.
-func TestFailures(t *testing.T) {
+// The response to a send is lost, and later the hourly quota is exhausted. In a
+// testing/synctest bubble neither takes real time.
+func TestAnswerWaiting_Failures(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst))
@@ -66,22 +66,22 @@ func TestFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := texts(market, id); !slices.Equal(got, []string{greeting}) {
-			t.Errorf("the buyer reads %q", got)
+			t.Errorf("the customer reads %q", got)
 		}
 
 		market.CustomerSays(id, "Когда?")
 		market.Fail(chats.OpSendMessageToChat, chatstest.RateLimitedHourly(time.Now().Add(time.Hour)))
 		if err := answerWaiting(t.Context(), client, greeting, io.Discard); !errors.Is(err, chats.ErrRateLimited) {
-			t.Errorf("the hour is used up, not: %v", err)
+			t.Errorf("want ErrRateLimited, got: %v", err)
 		}
-		<-time.After(time.Hour)
+		time.Sleep(time.Hour)
 		if err := answerWaiting(t.Context(), client, greeting, io.Discard); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func TestACredentialIsAskedFor(t *testing.T) {
+func TestRun_NeedsACredential(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{}
 	getenv := func(name string) string { return env[name] }

@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestEveryOperationOfTheContractIsTheLibrarys(t *testing.T) {
+func TestRoutes_AreTheLibrarysOperations(t *testing.T) {
 	t.Parallel()
 	routes := contract.Routes()
 	assert.Len(t, routes, len(chats.Operations()))
@@ -39,7 +39,7 @@ func TestEveryOperationOfTheContractIsTheLibrarys(t *testing.T) {
 	}
 }
 
-func TestEveryOperationHasItsHourlyLimit(t *testing.T) {
+func TestRateLimits_OfEveryOperation(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, map[chats.Operation]int{
 		chats.OpGetChats: 5_000, chats.OpGetChat: 1_000, chats.OpGetChatHistory: 10_000, chats.OpGetChatMessage: 1_000,
@@ -47,21 +47,21 @@ func TestEveryOperationHasItsHourlyLimit(t *testing.T) {
 	}, contract.RateLimits())
 }
 
-func TestTheLibrarysWordsAreTheContracts(t *testing.T) {
+func TestEnumeration_IsTheLibrarysValues(t *testing.T) {
 	t.Parallel()
-	for schema, words := range map[string][]string{
-		"ChatType": words(chats.ChatTypeChat, chats.ChatTypeArbitrage),
-		"ChatStatusType": words(chats.StatusNew, chats.StatusWaitingForCustomer, chats.StatusWaitingForPartner,
+	for schema, want := range map[string][]string{
+		"ChatType": values(chats.ChatTypeChat, chats.ChatTypeArbitrage),
+		"ChatStatusType": values(chats.StatusNew, chats.StatusWaitingForCustomer, chats.StatusWaitingForPartner,
 			chats.StatusWaitingForArbiter, chats.StatusWaitingForMarket, chats.StatusFinished),
-		"ChatMessageSenderType": words(chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport),
-		"ChatContextType":       words(chats.SubjectOrder, chats.SubjectReturn, chats.SubjectDirect),
+		"ChatMessageSenderType": values(chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport),
+		"ChatContextType":       values(chats.SubjectOrder, chats.SubjectReturn, chats.SubjectDirect),
 	} {
-		assert.Equal(t, words, contract.Enumeration(schema), schema)
+		assert.Equal(t, want, contract.Enumeration(schema), schema)
 	}
 	assert.Nil(t, contract.Enumeration("NoSuchSchema"))
 }
 
-func words[T ~string](constants ...T) []string {
+func values[T ~string](constants ...T) []string {
 	all := make([]string, 0, len(constants))
 	for _, c := range constants {
 		all = append(all, string(c))
@@ -70,16 +70,16 @@ func words[T ~string](constants ...T) []string {
 	return all
 }
 
-// exchange is a request and its answer. The good ones of an operation pass; the
-// wrong body and the wrong answer do not.
+// exchange is a request and its response. The valid ones of an operation pass; the
+// invalid body and the invalid response do not.
 type exchange struct {
 	method      string
 	path        string // below the business
 	body        string
 	contentType string
-	answer      string
+	response    string
 
-	wrongPath, wrongBody, wrongAnswer string // each in place of the good one
+	badPath, badBody, badResponse string // each in place of the valid one
 }
 
 const (
@@ -92,41 +92,41 @@ func ok(result string) string { return `{"status":"OK","result":` + result + `}`
 
 var exchanges = map[chats.Operation]exchange{
 	chats.OpGetChats: {
-		method: http.MethodPost, path: "/chats?limit=20", body: `{"statuses":["NEW"]}`, answer: ok(`{"chats":[` + chatJSON + `]}`),
-		wrongBody:   `{"statuses":[]}`,
-		wrongAnswer: ok(`{"chats":[` + strings.Replace(chatJSON, "NEW", "NEWER", 1) + `]}`),
+		method: http.MethodPost, path: "/chats?limit=20", body: `{"statuses":["NEW"]}`, response: ok(`{"chats":[` + chatJSON + `]}`),
+		badBody:     `{"statuses":[]}`,
+		badResponse: ok(`{"chats":[` + strings.Replace(chatJSON, "NEW", "NEWER", 1) + `]}`),
 	},
 	chats.OpGetChat: {
-		method: http.MethodGet, path: "/chat?chatId=1", answer: ok(chatJSON),
-		wrongPath:   "/chat?chatId=0",
-		wrongAnswer: ok(strings.Replace(chatJSON, "T09:15", " 09:15", 1)),
+		method: http.MethodGet, path: "/chat?chatId=1", response: ok(chatJSON),
+		badPath:     "/chat?chatId=0",
+		badResponse: ok(strings.Replace(chatJSON, "T09:15", " 09:15", 1)),
 	},
 	chats.OpGetChatHistory: {
 		method: http.MethodPost, path: "/chats/history?chatId=1&limit=100", body: `{"messageIdFrom":7}`,
-		answer:      ok(`{"context":{"type":"DIRECT"},"messages":[` + messageJSON + `]}`),
-		wrongPath:   "/chats/history?chatId=1&limit=101",
-		wrongAnswer: ok(`{"context":{"type":"DIRECT"}}`),
+		response:    ok(`{"context":{"type":"DIRECT"},"messages":[` + messageJSON + `]}`),
+		badPath:     "/chats/history?chatId=1&limit=101",
+		badResponse: ok(`{"context":{"type":"DIRECT"}}`),
 	},
 	chats.OpGetChatMessage: {
-		method: http.MethodGet, path: "/chats/message?chatId=1&messageId=1", answer: ok(messageJSON),
-		wrongPath:   "/chats/message?chatId=1&messageId=1&page_token=x",
-		wrongAnswer: ok(strings.Replace(messageJSON, "null", "[]", 1)),
+		method: http.MethodGet, path: "/chats/message?chatId=1&messageId=1", response: ok(messageJSON),
+		badPath:     "/chats/message?chatId=1&messageId=1&page_token=x",
+		badResponse: ok(strings.Replace(messageJSON, "null", "[]", 1)),
 	},
 	chats.OpCreateChat: {
-		method: http.MethodPost, path: "/chats/new", body: `{"context":{"type":"RETURN","id":1}}`, answer: ok(`{"chatId":1}`),
-		wrongBody:   `{"context":{"type":"DIRECT","id":1}}`,
-		wrongAnswer: ok(`{"chatId":"1"}`),
+		method: http.MethodPost, path: "/chats/new", body: `{"context":{"type":"RETURN","id":1}}`, response: ok(`{"chatId":1}`),
+		badBody:     `{"context":{"type":"DIRECT","id":1}}`,
+		badResponse: ok(`{"chatId":"1"}`),
 	},
 	chats.OpSendMessageToChat: {
-		method: http.MethodPost, path: "/chats/message?chatId=1", body: `{"message":"Привет"}`, answer: `{"status":"OK"}`,
-		wrongBody:   `{"message":"` + strings.Repeat("я", 4097) + `"}`,
-		wrongAnswer: `{"status":"FINE"}`,
+		method: http.MethodPost, path: "/chats/message?chatId=1", body: `{"message":"Привет"}`, response: `{"status":"OK"}`,
+		badBody:     `{"message":"` + strings.Repeat("я", 4097) + `"}`,
+		badResponse: `{"status":"FINE"}`,
 	},
 	chats.OpSendFileToChat: {
 		method: http.MethodPost, path: "/chats/file/send?chatId=1",
-		body: form("file"), contentType: "multipart/form-data; boundary=b", answer: `{"status":"OK"}`,
-		wrongBody:   form("photo"),
-		wrongAnswer: `{}`,
+		body: form("file"), contentType: "multipart/form-data; boundary=b", response: `{"status":"OK"}`,
+		badBody:     form("photo"),
+		badResponse: `{}`,
 	},
 }
 
@@ -144,16 +144,16 @@ func form(name string) string {
 	return text.String()
 }
 
-// witness notes what is reported, in place of a test that would fail.
-type witness struct {
+// recorder records what is reported, in place of a test that would fail.
+type recorder struct {
 	testing.TB
 
 	reports []string
 }
 
-func (w *witness) Helper() {}
+func (w *recorder) Helper() {}
 
-func (w *witness) Errorf(format string, values ...any) {
+func (w *recorder) Errorf(format string, values ...any) {
 	w.reports = append(w.reports, fmt.Sprintf(format, values...))
 }
 
@@ -161,8 +161,8 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// answering reads the request and gives an answer in JSON.
-func answering(status int, body string, headers ...string) roundTrip {
+// respondWith reads the request and responds with JSON.
+func respondWith(status int, body string, headers ...string) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		if req.Body != nil {
 			if _, err := io.ReadAll(req.Body); err != nil {
@@ -192,10 +192,10 @@ func (e exchange) request(ctx context.Context, t *testing.T) *http.Request {
 	return req
 }
 
-// fail makes an exchange that gets no answer.
+// fail makes an exchange that fails.
 func fail(t *testing.T, req *http.Request, next roundTrip) (reports []string, err error) {
 	t.Helper()
-	w := &witness{TB: t}
+	w := &recorder{TB: t}
 	resp, err := contract.Transport(w, next).RoundTrip(req)
 	if err == nil {
 		_ = resp.Body.Close()
@@ -203,10 +203,10 @@ func fail(t *testing.T, req *http.Request, next roundTrip) (reports []string, er
 	return w.reports, err
 }
 
-// pass makes an exchange and tells what was reported and the answer's body.
+// pass makes an exchange and returns what was reported and the response's body.
 func pass(t *testing.T, req *http.Request, next http.RoundTripper) (reports []string, body string) {
 	t.Helper()
-	w := &witness{TB: t}
+	w := &recorder{TB: t}
 	resp, err := contract.Transport(w, next).RoundTrip(req)
 	require.NoError(t, err)
 	defer func() { _ = resp.Body.Close() }()
@@ -215,37 +215,37 @@ func pass(t *testing.T, req *http.Request, next http.RoundTripper) (reports []st
 	return w.reports, string(text)
 }
 
-func TestEachOperationIsHeldToTheContract(t *testing.T) {
+func TestTransport_ChecksEachOperation(t *testing.T) {
 	t.Parallel()
 	for op, e := range exchanges {
 		t.Run(string(op), func(t *testing.T) {
 			t.Parallel()
-			reports, body := pass(t, e.request(t.Context(), t), answering(http.StatusOK, e.answer))
+			reports, body := pass(t, e.request(t.Context(), t), respondWith(http.StatusOK, e.response))
 			assert.Empty(t, reports)
-			assert.Equal(t, e.answer, body)
+			assert.Equal(t, e.response, body)
 
-			wrong := e
-			wrong.path, wrong.body = cmp.Or(e.wrongPath, e.path), cmp.Or(e.wrongBody, e.body)
-			reports, _ = pass(t, wrong.request(t.Context(), t), answering(http.StatusOK, e.answer))
+			invalid := e
+			invalid.path, invalid.body = cmp.Or(e.badPath, e.path), cmp.Or(e.badBody, e.body)
+			reports, _ = pass(t, invalid.request(t.Context(), t), respondWith(http.StatusOK, e.response))
 			require.Len(t, reports, 1)
-			assert.Contains(t, reports[0], "contract: "+string(op)+": the request: ")
+			assert.Contains(t, reports[0], "contract: "+string(op)+": request: ")
 
-			reports, body = pass(t, e.request(t.Context(), t), answering(http.StatusOK, e.wrongAnswer))
+			reports, body = pass(t, e.request(t.Context(), t), respondWith(http.StatusOK, e.badResponse))
 			require.Len(t, reports, 1)
-			assert.Contains(t, reports[0], "contract: "+string(op)+": the answer: ")
-			assert.Equal(t, e.wrongAnswer, body, "the caller gets what came")
+			assert.Contains(t, reports[0], "contract: "+string(op)+": response: ")
+			assert.Equal(t, e.badResponse, body, "the caller gets it all the same")
 		})
 	}
 }
 
-func TestStatusAndContentTypeAreHeldToTheContract(t *testing.T) {
+func TestTransport_ChecksStatusAndContentType(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpGetChat]
 	for name, next := range map[string]roundTrip{
-		"a status that is not documented": answering(http.StatusTeapot, `{"status":"ERROR"}`),
-		"an error without an envelope":    answering(http.StatusBadRequest, `{"message":"no"}`),
-		"an error without its code":       answering(http.StatusNotFound, `{"status":"ERROR","errors":[{"message":"no"}]}`),
-		"HTML":                            answering(http.StatusOK, e.answer, "Content-Type", "text/html"),
+		"a status that is not documented": respondWith(http.StatusTeapot, `{"status":"ERROR"}`),
+		"an error without an envelope":    respondWith(http.StatusBadRequest, `{"message":"no"}`),
+		"an error without its code":       respondWith(http.StatusNotFound, `{"status":"ERROR","errors":[{"message":"no"}]}`),
+		"HTML":                            respondWith(http.StatusOK, e.response, "Content-Type", "text/html"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -254,20 +254,20 @@ func TestStatusAndContentTypeAreHeldToTheContract(t *testing.T) {
 		})
 	}
 	for _, status := range []int{400, 401, 403, 404, 420, 500} {
-		reports, _ := pass(t, e.request(t.Context(), t), answering(status, `{"status":"ERROR","errors":null}`))
+		reports, _ := pass(t, e.request(t.Context(), t), respondWith(status, `{"status":"ERROR","errors":null}`))
 		assert.Empty(t, reports, status)
 	}
 }
 
-func TestAnAnswerThatDoesNotEndIsReportedAndGoesOn(t *testing.T) {
+func TestTransport_ReportsAnEndlessResponse(t *testing.T) {
 	t.Parallel()
-	w := &witness{TB: t}
+	w := &recorder{TB: t}
 	resp, err := contract.Transport(w, roundTrip(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(endless{})}, nil
 	})).RoundTrip(exchanges[chats.OpGetChat].request(t.Context(), t))
 	require.NoError(t, err)
 	require.Len(t, w.reports, 1)
-	assert.Contains(t, w.reports[0], "does not end")
+	assert.Contains(t, w.reports[0], "endless body")
 	n, err := io.CopyN(io.Discard, resp.Body, 20<<20)
 	require.NoError(t, err)
 	assert.Equal(t, int64(20<<20), n)
@@ -278,7 +278,7 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestACredentialIsWanted(t *testing.T) {
+func TestTransport_RequiresACredential(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpGetChat]
 	for _, c := range []struct {
@@ -293,12 +293,12 @@ func TestACredentialIsWanted(t *testing.T) {
 		req := e.request(t.Context(), t)
 		req.Header.Del("Api-Key")
 		req.Header.Set(c.header, c.value)
-		reports, _ := pass(t, req, answering(http.StatusOK, e.answer))
+		reports, _ := pass(t, req, respondWith(http.StatusOK, e.response))
 		assert.Len(t, reports, c.want, c.name)
 	}
 }
 
-func TestUnknownPaths(t *testing.T) {
+func TestTransport_ReportsUnknownPaths(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]int{
 		"https://api.partner.market.yandex.ru/v2/businesses/1/chats/all": 1,
@@ -311,28 +311,27 @@ func TestUnknownPaths(t *testing.T) {
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 		require.NoError(t, err)
-		reports, _ := pass(t, req, answering(http.StatusOK, "anything"))
+		reports, _ := pass(t, req, respondWith(http.StatusOK, "anything"))
 		assert.Len(t, reports, want, url)
 	}
 }
 
-func TestWhatIsWrongOnPurposePasses(t *testing.T) {
+func TestTransport_ExemptsDeliberateViolations(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpSendMessageToChat]
-	marked := answering(http.StatusOK, "<html>", "X-Chatstest-Fault", "malformed")
+	marked := respondWith(http.StatusOK, "<html>", "X-Chatstest-Fault", "malformed")
 	reports, _ := pass(t, e.request(t.Context(), t), marked)
 	assert.Empty(t, reports)
 
-	e.body = e.wrongBody
+	e.body = e.badBody
 	reports, _ = pass(t, e.request(t.Context(), t), marked)
-	assert.Len(t, reports, 1, "the request of a deliberate fault is judged")
-	reports, _ = pass(t, e.request(contract.Skip(t.Context()), t), answering(http.StatusOK, "<html>"))
+	assert.Len(t, reports, 1, "the request of a deliberate fault is checked")
+	reports, _ = pass(t, e.request(contract.Skip(t.Context()), t), respondWith(http.StatusOK, "<html>"))
 	assert.Empty(t, reports)
 }
 
-// A body reaches the next transport as the caller gave it: at its pace, with its
-// length and its failure.
-func TestTheRequestPassesUntouched(t *testing.T) {
+// A body reaches the next transport as it is: with its pace, length and error.
+func TestTransport_PassesTheRequestUnchanged(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpSendFileToChat]
 	failure := errors.New("the disk is gone")
@@ -348,10 +347,10 @@ func TestTheRequestPassesUntouched(t *testing.T) {
 	})
 	require.ErrorIs(t, err, failure)
 	assert.Equal(t, e.body[:20], got)
-	assert.Empty(t, reports, "a body that failed is not judged")
+	assert.Empty(t, reports, "a body that failed is not checked")
 }
 
-func TestABodyThatIsSentAgainIsJudgedOnce(t *testing.T) {
+func TestTransport_ChecksARewoundBodyOnce(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpSendFileToChat]
 	next := func(sent *http.Request) (*http.Response, error) {
@@ -360,7 +359,7 @@ func TestABodyThatIsSentAgainIsJudgedOnce(t *testing.T) {
 		require.NoError(t, err)
 		sent = sent.Clone(sent.Context())
 		sent.Body = again
-		return answering(http.StatusOK, e.answer)(sent)
+		return respondWith(http.StatusOK, e.response)(sent)
 	}
 	reports, _ := pass(t, e.request(t.Context(), t), roundTrip(next))
 	assert.Empty(t, reports)
@@ -375,11 +374,10 @@ func TestABodyThatIsSentAgainIsJudgedOnce(t *testing.T) {
 	require.ErrorIs(t, err, failure)
 }
 
-// A wrong request is reported even where its answer is lost.
-func TestAWrongRequestWithoutAnAnswer(t *testing.T) {
+func TestTransport_ReportsARequestWithoutAResponse(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpSendMessageToChat]
-	e.body = e.wrongBody
+	e.body = e.badBody
 	reports, err := fail(t, e.request(t.Context(), t), func(sent *http.Request) (*http.Response, error) {
 		_, _ = io.ReadAll(sent.Body)
 		return nil, io.EOF
@@ -388,10 +386,10 @@ func TestAWrongRequestWithoutAnAnswer(t *testing.T) {
 	assert.Len(t, reports, 1)
 }
 
-func TestAnAnswerThatBreaksOffReachesTheCaller(t *testing.T) {
+func TestTransport_PassesATruncatedResponse(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpGetChat]
-	w := &witness{TB: t}
+	w := &recorder{TB: t}
 	resp, err := contract.Transport(w, roundTrip(func(*http.Request) (*http.Response, error) {
 		body := io.MultiReader(strings.NewReader(`{"sta`), iotest.ErrReader(io.ErrUnexpectedEOF))
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body)}, nil
@@ -404,7 +402,7 @@ func TestAnAnswerThatBreaksOffReachesTheCaller(t *testing.T) {
 	assert.Empty(t, w.reports)
 }
 
-func TestItWorksInABubble(t *testing.T) {
+func TestTransport_WorksInABubble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := exchanges[chats.OpGetChats]
@@ -413,7 +411,7 @@ func TestItWorksInABubble(t *testing.T) {
 			case <-time.After(time.Hour):
 			case <-req.Context().Done():
 			}
-			return answering(http.StatusOK, e.answer)(req)
+			return respondWith(http.StatusOK, e.response)(req)
 		}
 		began := time.Now()
 		reports, _ := pass(t, e.request(t.Context(), t), roundTrip(next))

@@ -31,7 +31,7 @@ var load = sync.OnceValues(func() (*contract, error) {
 		return nil, err
 	}
 	host := doc.Servers[0].URL
-	doc.Servers = nil // an operation is known by its path: tests have it on hosts of their own
+	doc.Servers = nil // tests use hosts of their own: the path identifies the operation
 	router, err := legacy.NewRouter(doc)
 	if err != nil {
 		return nil, err
@@ -39,8 +39,8 @@ var load = sync.OnceValues(func() (*contract, error) {
 	return &contract{doc: doc, router: router, host: host}, nil
 })
 
-// find looks for a file of the repository's root. Tests run in the folder of
-// their package, so it is above.
+// find returns the path of a file in the repository's root. Tests run in the
+// directory of their package, so it is a parent.
 func find(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -67,13 +67,13 @@ func mustLoad() *contract {
 	return c
 }
 
-// Route is where an operation is found.
+// Route is the method and path of an operation.
 type Route struct {
 	Method string
 	Path   string // with {businessId}
 }
 
-// Routes are the operations of the contract.
+// Routes returns the routes of all operations of the contract.
 func Routes() map[chats.Operation]Route {
 	routes := map[chats.Operation]Route{}
 	for path, item := range mustLoad().doc.Paths.Map() {
@@ -84,8 +84,8 @@ func Routes() map[chats.Operation]Route {
 	return routes
 }
 
-// RateLimits are the requests per hour of each operation, from its x-rate-limit.
-// An operation without one, or with one for another time, is missing.
+// RateLimits returns the requests per hour of each operation, from its
+// x-rate-limit. Operations without an hourly limit are missing.
 func RateLimits() map[chats.Operation]int {
 	limits := map[chats.Operation]int{}
 	for _, item := range mustLoad().doc.Paths.Map() {
@@ -100,16 +100,16 @@ func RateLimits() map[chats.Operation]int {
 	return limits
 }
 
-// Enumeration is the words of a schema, sorted, and nil where it has none.
+// Enumeration returns the enum values of a schema, sorted, or nil if it has none.
 func Enumeration(schema string) []string {
 	ref := mustLoad().doc.Components.Schemas[schema]
 	if ref == nil {
 		return nil
 	}
-	var words []string
-	for _, word := range ref.Value.Enum {
-		words = append(words, fmt.Sprint(word))
+	var values []string
+	for _, value := range ref.Value.Enum {
+		values = append(values, fmt.Sprint(value))
 	}
-	slices.Sort(words)
-	return words
+	slices.Sort(values)
+	return values
 }

@@ -34,10 +34,10 @@ var loadNotifications = sync.OnceValues(func() (*routers.Route, error) {
 	}, nil
 })
 
-// NotificationAnswer holds the answer to a notification against
-// api/notifications.yaml and against what the library promises beyond it: a time
-// in UTC, a type and a message in every failure. The answers that are for
-// strangers alone (403, 405, 413, 415) must have the body of a 400.
+// NotificationAnswer checks the response to a notification against
+// api/notifications.yaml and what the library promises beyond it: a time in UTC,
+// and a type and a message in every failure. The responses that only unauthorised
+// senders get (403, 405, 413, 415) must have the body of a 400.
 func NotificationAnswer(status int, header http.Header, body []byte) error {
 	route, err := loadNotifications()
 	if err != nil {
@@ -57,7 +57,7 @@ func NotificationAnswer(status int, header http.Header, body []byte) error {
 	}
 	input.SetBodyBytes(body)
 	if err := openapi3filter.ValidateResponse(context.Background(), input); err != nil {
-		return fmt.Errorf("answer %d: %w", status, err)
+		return fmt.Errorf("response %d: %w", status, err)
 	}
 	return notificationPromises(status, body)
 }
@@ -69,7 +69,7 @@ func notificationPromises(status int, body []byte) error {
 			return err
 		}
 		if !strings.HasSuffix(ok.Time, "Z") {
-			return fmt.Errorf("answer 200: time %q is not in UTC", ok.Time)
+			return fmt.Errorf("response 200: time %q is not in UTC", ok.Time)
 		}
 		return nil
 	}
@@ -78,12 +78,12 @@ func notificationPromises(status int, body []byte) error {
 		return err
 	}
 	if !failure.Error.Type.Valid() || failure.Error.Message == "" {
-		return errors.New("a failure without type and message")
+		return errors.New("response without the type and message of a failure")
 	}
 	return nil
 }
 
-// NotificationBody holds a notification against api/notifications.yaml.
+// NotificationBody checks a notification against api/notifications.yaml.
 func NotificationBody(body []byte) error {
 	route, err := loadNotifications()
 	if err != nil {
@@ -97,7 +97,7 @@ func NotificationBody(body []byte) error {
 		value, openapi3.VisitAsRequest(), openapi3.EnableFormatValidation())
 }
 
-// NotificationExamples are the example bodies of api/notifications.yaml, by name.
+// NotificationExamples returns the example bodies of api/notifications.yaml by name.
 func NotificationExamples() (map[string][]byte, error) {
 	route, err := loadNotifications()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package contract holds the exchanges of the tests against openapi.yaml. Only
-// tests import it.
+// Package contract checks the exchanges of tests against openapi.yaml. Only tests
+// import it.
 package contract
 
 import (
@@ -23,24 +23,25 @@ import (
 // whose own tests import it.
 const faultHeader = "X-Chatstest-Fault"
 
-// maxAnswer is more than any answer within the contract's bounds.
-const maxAnswer = 16 << 20
+// maxResponse is larger than any response within the contract's bounds.
+const maxResponse = 16 << 20
 
 type skipKey struct{}
 
-// Skip marks requests that are wrong, or answered wrongly, on purpose.
+// Skip exempts requests that violate the contract, or get a response that does,
+// on purpose.
 func Skip(ctx context.Context) context.Context {
 	return context.WithValue(ctx, skipKey{}, true)
 }
 
-// Transport passes every exchange on to next, untouched, and reports to tb each
-// request and each answer that openapi.yaml does not allow. It looks at
-//   - the request's body as far as next reads it, and judges it when it was read
-//     to its end: a body that fails, blocks or is never read does so for next;
-//   - the answer's body before the caller gets it.
+// Transport passes every exchange to next, unchanged, and reports to tb each
+// request and each response that openapi.yaml does not allow. It reads
+//   - the request's body as far as next reads it, and checks it if it was read to
+//     its end: a body that fails, blocks or is never read does so for next;
+//   - the response's body before the caller gets it.
 //
-// It lets pass what [Skip] marks, answers marked as deliberate faults by
-// chatstest, and requests that are not the API's, such as downloads.
+// It does not check what [Skip] exempts, responses that chatstest marked as faults,
+// and requests that are not the API's, such as downloads.
 func Transport(tb testing.TB, next http.RoundTripper) http.RoundTripper {
 	tb.Helper()
 	c, err := load()
@@ -63,7 +64,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	route, params, err := t.contract.router.FindRoute(req)
 	if err != nil {
-		if t.contract.claims(req.URL) {
+		if t.contract.isAPI(req.URL) {
 			t.tb.Errorf("contract: %s %s: %v", req.Method, req.URL.Path, err)
 		}
 		return t.next.RoundTrip(req)
@@ -71,9 +72,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent, record := recorded(req)
 	resp, err := t.next.RoundTrip(sent)
 	if err != nil && !record.complete() {
-		return resp, err // whatever went wrong, there is no request to judge
+		return resp, err // there is no complete request to check
 	}
-	ctx := context.WithoutCancel(req.Context()) // the exchange is judged even where its context has ended
+	ctx := context.WithoutCancel(req.Context()) // check the exchange even if its context has ended
 	input := &openapi3filter.RequestValidationInput{
 		Request: record.request(ctx, req), PathParams: params, Route: route, Options: options(),
 	}
@@ -86,8 +87,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// claims says whether an address that is no operation should be one.
-func (c *contract) claims(url *url.URL) bool {
+// isAPI reports whether a URL that is no operation should be one.
+func (c *contract) isAPI(url *url.URL) bool {
 	if strings.HasPrefix(url.Path, "/files/") {
 		return false
 	}
@@ -104,7 +105,7 @@ func options() *openapi3filter.Options {
 	}
 }
 
-// authenticate wants a credential to be there, and no more.
+// authenticate requires a credential and does not check it.
 func authenticate(_ context.Context, input *openapi3filter.AuthenticationInput) error {
 	header := input.RequestValidationInput.Request.Header
 	if input.SecurityScheme.Type == "apiKey" && header.Get(input.SecurityScheme.Name) != "" {
@@ -119,11 +120,11 @@ func authenticate(_ context.Context, input *openapi3filter.AuthenticationInput) 
 func (t *transport) checkRequest(ctx context.Context, input *openapi3filter.RequestValidationInput, sent *record) {
 	input.Options.ExcludeRequestBody = !sent.complete()
 	if err := openapi3filter.ValidateRequest(ctx, input); err != nil {
-		t.report(input.Route, "the request", err)
+		t.report(input.Route, "request", err)
 	}
 	for name := range input.Request.URL.Query() {
 		if input.Route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil {
-			t.report(input.Route, "the request", fmt.Errorf("query parameter %q is unknown", name))
+			t.report(input.Route, "request", fmt.Errorf("query parameter %q is unknown", name))
 		}
 	}
 }
@@ -132,16 +133,16 @@ func (t *transport) checkResponse(ctx context.Context, input *openapi3filter.Req
 	if resp.Header.Get(faultHeader) != "" {
 		return
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if len(data) > maxAnswer {
-		t.report(input.Route, "the answer", errors.New("its body does not end"))
-		resp.Body = rest{io.MultiReader(bytes.NewReader(data), resp.Body), resp.Body}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
+	if len(data) > maxResponse {
+		t.report(input.Route, "response", errors.New("endless body"))
+		resp.Body = readCloser{io.MultiReader(bytes.NewReader(data), resp.Body), resp.Body}
 		return
 	}
 	_ = resp.Body.Close()
 	resp.Body = io.NopCloser(&replay{data: data, err: err})
 	if err != nil {
-		return // the caller meets it
+		return // the caller gets it
 	}
 	err = openapi3filter.ValidateResponse(ctx, &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: input,
@@ -151,7 +152,7 @@ func (t *transport) checkResponse(ctx context.Context, input *openapi3filter.Req
 		Options:                options(),
 	})
 	if err != nil {
-		t.report(input.Route, "the answer", err)
+		t.report(input.Route, "response", err)
 	}
 }
 
@@ -159,7 +160,7 @@ func (t *transport) report(route *routers.Route, what string, err error) {
 	t.tb.Errorf("contract: %s: %s: %v", route.Operation.OperationID, what, err)
 }
 
-// recorded is the same request, with a record of its body.
+// recorded returns the same request, with a record of its body.
 func recorded(req *http.Request) (*http.Request, *record) {
 	r := &record{length: req.ContentLength}
 	if req.Body == nil || req.Body == http.NoBody {
@@ -181,8 +182,8 @@ func recorded(req *http.Request) (*http.Request, *record) {
 	return sent, r
 }
 
-// record is what next has read of a request's body. A transport may read on
-// while it returns the answer.
+// record is what next has read of a request's body. A transport may continue to
+// read while it returns the response.
 type record struct {
 	mu     sync.Mutex
 	data   bytes.Buffer
@@ -203,7 +204,7 @@ func (r *record) restart() {
 	r.ended = false
 }
 
-// request is a copy of the request with the body that was read.
+// request returns a copy of the request with the body that was read.
 func (r *record) request(ctx context.Context, req *http.Request) *http.Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,7 +228,7 @@ func (r *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// replay reads what was read before, and ends as that did.
+// replay returns data that was read before, and the error that ended it.
 type replay struct {
 	data []byte
 	err  error
@@ -245,7 +246,7 @@ func (r *replay) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-type rest struct {
+type readCloser struct {
 	io.Reader
 	io.Closer
 }

@@ -15,30 +15,30 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 )
 
-// Stranger is a field, or a word of an enumeration, that an answer has and the
-// contract does not. The contract tolerates both; a maintainer wants to know.
-type Stranger struct {
+// Unknown is a field or an enum value that a response has and the contract does
+// not. The contract tolerates both; a maintainer wants to know.
+type Unknown struct {
 	Where string // getChatHistory: result.messages[].sender
-	Word  string // empty for a field
+	Value string // empty for a field
 }
 
-func (s Stranger) String() string {
-	if s.Word == "" {
-		return s.Where + ": the contract has no such field"
+func (u Unknown) String() string {
+	if u.Value == "" {
+		return u.Where + ": unknown field"
 	}
-	return fmt.Sprintf("%s: the contract has no word %s", s.Where, s.Word)
+	return fmt.Sprintf("%s: unknown value %s", u.Where, u.Value)
 }
 
-// Strangers finds them in the answer to a request, each once, sorted. It finds
-// nothing in what is no answer of the API or no JSON. It quotes names of fields
-// and words that look like words, and no other value.
-func Strangers(req *http.Request, status int, body []byte) []Stranger {
+// Unknowns returns the unknown fields and enum values of a response, each once,
+// sorted, and none if it is not a response of the API or not JSON. It quotes
+// identifiers only, and no other value.
+func Unknowns(req *http.Request, status int, body []byte) []Unknown {
 	route, _, err := mustLoad().router.FindRoute(req)
 	if err != nil {
 		return nil
 	}
-	answer := route.Operation.Responses.Status(status)
-	if answer == nil || answer.Value.Content.Get("application/json") == nil {
+	described := route.Operation.Responses.Status(status)
+	if described == nil || described.Value.Content.Get("application/json") == nil {
 		return nil
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
@@ -47,15 +47,15 @@ func Strangers(req *http.Request, status int, body []byte) []Stranger {
 	if decoder.Decode(&value) != nil {
 		return nil
 	}
-	w := walk{operation: route.Operation.OperationID, found: map[Stranger]bool{}}
-	w.value(answer.Value.Content.Get("application/json").Schema.Value, value, nil)
+	w := walk{operation: route.Operation.OperationID, found: map[Unknown]bool{}}
+	w.value(described.Value.Content.Get("application/json").Schema.Value, value, nil)
 	return w.sorted()
 }
 
-// walk goes through a value beside its schema.
+// walk visits a value along with its schema.
 type walk struct {
 	operation string
-	found     map[Stranger]bool
+	found     map[Unknown]bool
 }
 
 func (w *walk) value(schema *openapi3.Schema, value any, path []string) {
@@ -65,7 +65,7 @@ func (w *walk) value(schema *openapi3.Schema, value any, path []string) {
 	case []any:
 		w.list(schema, value, path)
 	case string:
-		w.word(schema, value, path)
+		w.enumValue(schema, value, path)
 	}
 }
 
@@ -77,7 +77,7 @@ func (w *walk) object(schema *openapi3.Schema, object map[string]any, path []str
 		}
 	}
 	if len(fields) == 0 {
-		return // whatever it holds, the contract leaves it open
+		return // the contract does not describe its fields
 	}
 	for name, value := range object {
 		at := append(slices.Clip(path), Printable(name))
@@ -103,30 +103,30 @@ func (w *walk) list(schema *openapi3.Schema, list []any, path []string) {
 	}
 }
 
-func (w *walk) word(schema *openapi3.Schema, word string, path []string) {
+func (w *walk) enumValue(schema *openapi3.Schema, value string, path []string) {
 	for part := range parts(schema) {
-		if len(part.Enum) > 0 && !slices.Contains(part.Enum, any(word)) {
-			w.report(path, Printable(word))
+		if len(part.Enum) > 0 && !slices.Contains(part.Enum, any(value)) {
+			w.report(path, Printable(value))
 		}
 	}
 }
 
-func (w *walk) report(path []string, word string) {
-	w.found[Stranger{w.operation + ": " + strings.Join(path, "."), word}] = true
+func (w *walk) report(path []string, value string) {
+	w.found[Unknown{w.operation + ": " + strings.Join(path, "."), value}] = true
 }
 
-func (w *walk) sorted() []Stranger {
-	all := make([]Stranger, 0, len(w.found))
-	for s := range w.found {
-		all = append(all, s)
+func (w *walk) sorted() []Unknown {
+	all := make([]Unknown, 0, len(w.found))
+	for u := range w.found {
+		all = append(all, u)
 	}
-	slices.SortFunc(all, func(a, b Stranger) int {
-		return cmp.Or(cmp.Compare(a.Where, b.Where), cmp.Compare(a.Word, b.Word))
+	slices.SortFunc(all, func(a, b Unknown) int {
+		return cmp.Or(cmp.Compare(a.Where, b.Where), cmp.Compare(a.Value, b.Value))
 	})
 	return all
 }
 
-// parts are a schema and what it is put together from.
+// parts iterates over a schema and those that it is composed of.
 func parts(schema *openapi3.Schema) func(yield func(*openapi3.Schema) bool) {
 	return func(yield func(*openapi3.Schema) bool) {
 		if !yield(schema) {
@@ -142,33 +142,33 @@ func parts(schema *openapi3.Schema) func(yield func(*openapi3.Schema) bool) {
 	}
 }
 
-var wordlike = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+var identifier = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
-// Printable is a name or a word that a program made; what a person may have
-// written is not repeated.
-func Printable(word string) string {
-	if wordlike.MatchString(word) {
-		return word
+// Printable returns an identifier, such as a field name or an enum value, as it is
+// and replaces any other text: a person may have written it.
+func Printable(text string) string {
+	if identifier.MatchString(text) {
+		return text
 	}
-	return fmt.Sprintf("(%d characters that are no word)", len([]rune(word)))
+	return fmt.Sprintf("(%d characters, no identifier)", len([]rune(text)))
 }
 
 var indexes = regexp.MustCompile(`/\d+`)
 
-// Shapes is what [Transport] has against an exchange, without a value of it: a
-// plain error of the validator quotes what it refuses.
-func Shapes(err error) []string {
+// Violations describes an error that [Transport] reported without quoting a value:
+// the validator's own text quotes what it rejects.
+func Violations(err error) []string {
 	var all []string
 	collect(err, &all)
 	if len(all) == 0 {
-		all = []string{"is not what the contract describes"}
+		all = []string{"does not match the contract"}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
 func collect(err error, all *[]string) {
-	switch err := err.(type) { //nolint:errorlint // each layer is opened in turn
+	switch err := err.(type) { //nolint:errorlint // it unwraps one layer at a time
 	case nil:
 	case openapi3.MultiError:
 		for _, one := range err {

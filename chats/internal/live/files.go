@@ -11,10 +11,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// The key of a request's context under which the key may go along.
+// withKey is the context key of downloads that may send the Api-Key.
 type withKey struct{}
 
-// fileAuth adds the key to a download, for a host that was named.
+// fileAuth adds the Api-Key to a download from the configured host.
 func (p *probe) fileAuth(ctx context.Context, req *http.Request) error {
 	if ctx.Value(withKey{}) != nil && req.URL.Hostname() == p.config.FileHost {
 		req.Header.Set("Api-Key", p.config.Key)
@@ -22,12 +22,12 @@ func (p *probe) fileAuth(ctx context.Context, req *http.Request) error {
 	return nil
 }
 
-// files settles whether an attachment opens without the credential, and with it.
-// The key is shown to Market's own host and to the one that was named.
+// files finds out whether an attachment can be downloaded without the credential,
+// and with it. The key is sent to the API's host and to the configured one only.
 func (p *probe) files() {
 	link, err := url.Parse(p.file.URL)
 	if err != nil || link.Host == "" {
-		p.report.add("attachments", "unknown: none was met")
+		p.report.add("attachments", "unknown: none found")
 		return
 	}
 	where := "on another host"
@@ -49,11 +49,11 @@ func (p *probe) mayShowKey(link *url.URL) bool {
 func (p *probe) openPlain() string {
 	req, err := http.NewRequestWithContext(p.ctx, http.MethodGet, p.file.URL, nil)
 	if err != nil {
-		return "no address"
+		return "invalid URL"
 	}
 	resp, err := p.plain.Do(req)
 	if err != nil {
-		return "no answer"
+		return "no response"
 	}
 	defer func() { _ = resp.Body.Close() }()
 	return strconv.Itoa(resp.StatusCode)
@@ -61,7 +61,7 @@ func (p *probe) openPlain() string {
 
 func (p *probe) openWithKey(link *url.URL) string {
 	if !p.mayShowKey(link) {
-		return "not tried: the key goes to a host that you name, in YANDEX_MARKET_FILE_HOST"
+		return "not tried: set YANDEX_MARKET_FILE_HOST to send the key to that host"
 	}
 	body, err := p.client.Download(context.WithValue(p.ctx, withKey{}, true), p.file)
 	if err != nil {
@@ -70,7 +70,7 @@ func (p *probe) openWithKey(link *url.URL) string {
 	defer func() { _ = body.Close() }()
 	n, err := io.Copy(io.Discard, io.LimitReader(body, chats.MaxFileSize))
 	if err != nil {
-		return "cut off"
+		return "truncated"
 	}
-	return fmt.Sprintf("opens, size as told %t", n == p.file.Size)
+	return fmt.Sprintf("opens, size as reported: %t", n == p.file.Size)
 }

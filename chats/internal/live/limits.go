@@ -16,18 +16,18 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// pageLimits asks beyond the bounds, which the library itself would not.
+// pageLimits exceeds the documented bounds, which the library itself does not.
 func (p *probe) pageLimits() {
 	p.report.add("page limits of chats", "%s", p.limitsOf(chats.MaxChatsPage, p.rawChats))
-	if p.story.chat.ID == 0 {
+	if p.sample.chat.ID == 0 {
 		p.report.add("page limits of messages", TooFew)
 		return
 	}
 	p.report.add("page limits of messages", "%s", p.limitsOf(chats.MaxHistoryPage, p.rawHistory))
 }
 
-// raw is a request with a limit, or without one where it is nil.
-type raw func(ctx context.Context, limit *int32) (*http.Response, error)
+// rawRequest makes a request with a limit, or without one if it is nil.
+type rawRequest func(ctx context.Context, limit *int32) (*http.Response, error)
 
 func (p *probe) rawChats(ctx context.Context, limit *int32) (*http.Response, error) {
 	return p.client.API().GetChats(ctx, int64(p.config.Business), &gen.GetChatsParams{Limit: limit}, gen.GetChatsRequest{})
@@ -35,23 +35,23 @@ func (p *probe) rawChats(ctx context.Context, limit *int32) (*http.Response, err
 
 func (p *probe) rawHistory(ctx context.Context, limit *int32) (*http.Response, error) {
 	return p.client.API().GetChatHistory(ctx, int64(p.config.Business),
-		&gen.GetChatHistoryParams{ChatID: int64(p.story.chat.ID), Limit: limit}, gen.GetChatHistoryRequest{})
+		&gen.GetChatHistoryParams{ChatID: int64(p.sample.chat.ID), Limit: limit}, gen.GetChatHistoryRequest{})
 }
 
-func (p *probe) limitsOf(most int32, ask raw) string {
-	above := most + 1
-	atMost, _ := p.answerTo(p.ctx, &most, ask)
-	beyond, _ := p.answerTo(contract.Skip(p.ctx), &above, ask)
-	_, without := p.answerTo(p.ctx, nil, ask)
-	return fmt.Sprintf("%d: %s; %d: %s; none given: %s", most, atMost, above, beyond, without)
+func (p *probe) limitsOf(maximum int32, send rawRequest) string {
+	above := maximum + 1
+	atMaximum, _ := p.pageOf(p.ctx, &maximum, send)
+	beyond, _ := p.pageOf(contract.Skip(p.ctx), &above, send)
+	_, without := p.pageOf(p.ctx, nil, send)
+	return fmt.Sprintf("%d: %s; %d: %s; without: %s", maximum, atMaximum, above, beyond, without)
 }
 
-// answerTo is the status of the answer, and how many items it has where there are
-// more to come.
-func (p *probe) answerTo(ctx context.Context, limit *int32, ask raw) (status, items string) {
-	resp, err := ask(ctx, limit)
+// pageOf returns the status of the response, and the number of its items if
+// another page follows.
+func (p *probe) pageOf(ctx context.Context, limit *int32, send rawRequest) (status, items string) {
+	resp, err := send(ctx, limit)
 	if err != nil {
-		return "no answer", "no answer"
+		return "no response", "no response"
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var body struct {
@@ -70,7 +70,7 @@ func (p *probe) answerTo(ctx context.Context, limit *int32, ask raw) (status, it
 	return status, fmt.Sprintf("%d a page", len(body.Result.Chats)+len(body.Result.Messages))
 }
 
-// headers tells what the answers said of limits, beside their bodies.
+// headers reports what the headers of all responses said.
 func (p *probe) headers() {
 	all := p.traffic.exchanges()
 	p.report.add("limit headers", "%s", presence(all, "X-RateLimit-Resource-Limit", "X-RateLimit-Resource-Remaining", "X-RateLimit-Resource-Until"))
@@ -80,7 +80,7 @@ func (p *probe) headers() {
 	p.report.add("Until", "%s", untils(all))
 }
 
-// presence tells on how many answers all of the headers are.
+// presence reports how many responses had all of the headers.
 func presence(all []exchange, names ...string) string {
 	missing := map[string]bool{}
 	have := 0
@@ -108,7 +108,7 @@ func sortedList(set map[string]bool) string {
 }
 
 func hourly(all []exchange) string {
-	told := map[string]bool{}
+	quotas := map[string]bool{}
 	for _, e := range all {
 		n, err := strconv.Atoi(e.header.Get("X-RateLimit-Resource-Limit"))
 		if err != nil {
@@ -118,12 +118,12 @@ func hourly(all []exchange) string {
 		if want := contract.RateLimits()[e.operation]; n != want {
 			text += fmt.Sprintf(" (the contract says %d)", want)
 		}
-		told[text] = true
+		quotas[text] = true
 	}
-	return cmp.Or(sortedList(told), "not told")
+	return cmp.Or(sortedList(quotas), "not reported")
 }
 
-// countdown looks at neighbouring answers of one operation.
+// countdown compares consecutive responses of one operation.
 func countdown(all []exchange) string {
 	last := map[chats.Operation]int{}
 	steps := map[string]bool{}
@@ -137,24 +137,24 @@ func countdown(all []exchange) string {
 		}
 		last[e.operation] = n
 	}
-	return "changes from answer to answer by " + cmp.Or(sortedList(steps), "an unknown number")
+	return "changes between responses by " + cmp.Or(sortedList(steps), "an unknown number")
 }
 
-// untils reads the dates as they are: the day's name may be wrong in them.
+// untils parses the dates leniently: the name of the day may be wrong.
 func untils(all []exchange) string {
-	var told, read, day, hour int
+	var reported, parsed, day, hour int
 	for _, e := range all {
 		text := e.header.Get("X-RateLimit-Resource-Until")
 		if text == "" {
 			continue
 		}
-		told++
+		reported++
 		name, date, _ := strings.Cut(text, ",")
 		at, err := time.Parse("02 Jan 2006 15:04:05 GMT", strings.TrimSpace(date))
 		if err != nil {
 			continue
 		}
-		read++
+		parsed++
 		if at.Weekday().String()[:3] == name {
 			day++
 		}
@@ -162,8 +162,8 @@ func untils(all []exchange) string {
 			hour++
 		}
 	}
-	if told == 0 {
-		return "not told"
+	if reported == 0 {
+		return "not reported"
 	}
-	return fmt.Sprintf("readable %s, day of the week right %s, full hours %s", share(read, told), share(day, read), share(hour, read))
+	return fmt.Sprintf("readable %s, day of the week right %s, full hours %s", share(parsed, reported), share(day, parsed), share(hour, parsed))
 }

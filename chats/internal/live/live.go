@@ -1,9 +1,9 @@
-// Package live asks the real Market what its documents leave open, and holds
-// every answer against the contract. The tests run the same code against the
-// Market in memory.
+// Package live finds out how the real Market behaves where its documentation does
+// not say, and checks every response against the contract. The tests run the same
+// code against the Market in memory.
 //
-// It reads unless it is given an order to test on. It prints no name, no text, no
-// link and no id of the shop's chats: only how things are made.
+// It only reads unless it gets a test order. It prints no name, text, link or id of
+// the shop's chats, only their form.
 package live
 
 import (
@@ -19,21 +19,20 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// Config says what to ask, and as whom.
+// Config configures a run.
 type Config struct {
-	BaseURL  string // empty: Market's own
+	BaseURL  string // empty: the real one
 	Key      string
 	Business chats.BusinessID
-	Order    chats.OrderID // a test order: with it messages are posted
-	FileHost string        // the host of attachments that may see the key; empty: none but Market's own
+	Order    chats.OrderID // a test order; if set, messages are posted to its chat
+	FileHost string        // a host of attachments that may see the key; empty: the API's only
 }
 
-// ErrNotAsked is of an environment without a key.
-var ErrNotAsked = errors.New("set YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID to ask the real Market")
+// ErrNotAsked is returned by FromEnv if the environment has no key.
+var ErrNotAsked = errors.New("set YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID to test against the real Market")
 
-// FromEnv reads YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID, and where they
-// are set YANDEX_MARKET_TEST_ORDER, YANDEX_MARKET_FILE_HOST and
-// YANDEX_MARKET_BASE_URL.
+// FromEnv reads YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID, and the optional
+// YANDEX_MARKET_TEST_ORDER, YANDEX_MARKET_FILE_HOST and YANDEX_MARKET_BASE_URL.
 func FromEnv(getenv func(string) string) (Config, error) {
 	c := Config{
 		BaseURL:  getenv("YANDEX_MARKET_BASE_URL"),
@@ -52,20 +51,20 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	return c, err
 }
 
-func number(getenv func(string) string, name string, needed bool) (int64, error) {
+func number(getenv func(string) string, name string, required bool) (int64, error) {
 	text := getenv(name)
-	if text == "" && !needed {
+	if text == "" && !required {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%s: a number is needed", name)
+		return 0, fmt.Errorf("%s: must be a positive number", name)
 	}
 	return n, nil
 }
 
-// Run asks everything and gives the report. What breaks the contract, and every
-// field and word that the contract does not know, fails tb.
+// Run runs every probe and returns the report. It fails tb for every violation of
+// the contract, and for every field and enum value that the contract does not have.
 func Run(tb testing.TB, config Config) *Report {
 	tb.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -75,10 +74,10 @@ func Run(tb testing.TB, config Config) *Report {
 		ctx: tb.Context(), tb: tb, config: config, traffic: seen, report: &Report{},
 		plain: &http.Client{Transport: transport},
 	}
-	p.client = p.connect(contract.Transport(quiet(tb), seen))
+	p.client = p.connect(contract.Transport(redacting(tb), seen))
 	p.all()
-	for _, stranger := range seen.strangers() {
-		tb.Errorf("not in the contract: %s", stranger)
+	for _, u := range seen.unknowns() {
+		tb.Errorf("not in the contract: %s", u)
 	}
 	return p.report
 }
@@ -93,9 +92,9 @@ type probe struct {
 	traffic *traffic
 	report  *Report
 
-	chats []chats.Chat // a sample
-	story story        // the longest history of the sample
-	file  chats.File   // any attachment that was met
+	chats  []chats.Chat  // the first of the list
+	sample historySample // the longest history that was read
+	file   chats.File    // any attachment that was found
 }
 
 func (p *probe) connect(transport http.RoundTripper) *chats.Client {
@@ -125,28 +124,28 @@ func (p *probe) all() {
 	}
 	p.files()
 	p.headers()
-	p.strangers()
+	p.unknowns()
 }
 
-func (p *probe) strangers() {
-	found := p.traffic.strangers()
+func (p *probe) unknowns() {
+	found := p.traffic.unknowns()
 	if len(found) == 0 {
-		p.report.add("fields and words outside the contract", "none in %s", p.traffic.answers())
+		p.report.add("fields and values outside the contract", "none in %s", p.traffic.size())
 	}
-	for _, s := range found {
-		p.report.add("fields and words outside the contract", "%s", s)
+	for _, u := range found {
+		p.report.add("fields and values outside the contract", "%s", u)
 	}
 }
 
-// Report is what was found out: questions and answers.
+// Report is what a run found out: questions and findings.
 type Report struct{ lines [][2]string }
 
 func (r *Report) add(question, format string, args ...any) {
 	r.lines = append(r.lines, [2]string{question, fmt.Sprintf(format, args...)})
 }
 
-// Answer is the answer to a question, or "".
-func (r *Report) Answer(question string) string {
+// Finding returns what was found out about a question, or "".
+func (r *Report) Finding(question string) string {
 	var all []string
 	for _, line := range r.lines {
 		if line[0] == question {
@@ -164,7 +163,7 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// outcome is an error without the server's words: they may be anything.
+// outcome describes an error without the server's text, which may contain anything.
 func outcome(err error) string {
 	var failed *chats.Error
 	switch {
@@ -173,7 +172,7 @@ func outcome(err error) string {
 	case !errors.As(err, &failed):
 		return "failed"
 	case failed.StatusCode == 0:
-		return "no answer"
+		return "no response"
 	}
 	codes := make([]string, 0, len(failed.Details))
 	for _, d := range failed.Details {

@@ -7,7 +7,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// The orders in which messages may come.
+// The orders in which messages may be listed.
 const (
 	OldestFirst            = "oldest first"
 	NewestFirst            = "newest first"
@@ -17,23 +17,23 @@ const (
 	TooFew                 = "unknown: too few"
 )
 
-// direction is how a list goes: 1 upwards, -1 downwards, 0 neither, or too short to
-// tell.
-func direction[T any](list []T, compare func(a, b T) int) (way int, known bool) {
+// direction is 1 if a list ascends, -1 if it descends, else 0. It is not known if
+// the list is too short.
+func direction[T any](list []T, compare func(a, b T) int) (dir int, known bool) {
 	for i := 1; i < len(list); i++ {
 		step := compare(list[i], list[i-1])
 		switch {
 		case step == 0:
-		case known && way != step:
+		case known && dir != step:
 			return 0, true
 		default:
-			way, known = step, true
+			dir, known = step, true
 		}
 	}
-	return way, known
+	return dir, known
 }
 
-// orderOf two pages of messages that follow each other.
+// orderOf returns the order of two consecutive pages of messages.
 func orderOf(first, second []chats.Message) string {
 	within, knownWithin := direction(first, byID)
 	if within2, known2 := direction(second, byID); known2 && within2 != within {
@@ -65,7 +65,7 @@ func orderOf(first, second []chats.Message) string {
 
 func byID(a, b chats.Message) int { return cmp.Compare(a.ID, b.ID) }
 
-// orderOfChats goes by the time of the last message.
+// orderOfChats returns the order of chats and the field that it follows.
 func orderOfChats(list []chats.Chat) string {
 	for _, by := range []struct {
 		name    string
@@ -75,13 +75,13 @@ func orderOfChats(list []chats.Chat) string {
 		{"createdAt", func(a, b chats.Chat) int { return a.CreatedAt.Compare(b.CreatedAt) }},
 		{"id", func(a, b chats.Chat) int { return cmp.Compare(a.ID, b.ID) }},
 	} {
-		way, known := direction(list, by.compare)
+		dir, known := direction(list, by.compare)
 		switch {
 		case !known:
 			return TooFew
-		case way > 0:
+		case dir > 0:
 			return OldestFirst + ", by " + by.name
-		case way < 0:
+		case dir < 0:
 			return NewestFirst + ", by " + by.name
 		}
 	}

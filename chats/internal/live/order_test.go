@@ -9,7 +9,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-func TestOrders(t *testing.T) {
+func TestOrderOf(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		first, second []int64
@@ -38,7 +38,7 @@ func messages(ids []int64) []chats.Message {
 	return all
 }
 
-func TestOrdersOfChats(t *testing.T) {
+func TestOrderOfChats(t *testing.T) {
 	t.Parallel()
 	at := func(second int64) time.Time { return time.Unix(second, 0) }
 	chat := func(updated, created, id int64) chats.Chat {

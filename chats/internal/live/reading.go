@@ -11,15 +11,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// How much is read: enough to tell, and a small part of an hour's allowance.
+// How much is read: enough to decide, and a small part of an hourly quota.
 const (
 	sampleChats     = 60
 	sampleHistories = 20
 	enoughMessages  = 6
 )
 
-// story is the part of a chat's history that was read.
-type story struct {
+// historySample is the part of a chat's history that was read.
+type historySample struct {
 	chat     chats.Chat
 	messages []chats.Message // one page of the largest size, in the server's order
 	whole    bool
@@ -30,7 +30,7 @@ func (p *probe) listing() {
 	for len(p.chats) < sampleChats {
 		page, err := p.client.ChatsPage(p.ctx, chats.Filter{}, chats.PageRequest{Token: token})
 		if err != nil {
-			p.tb.Fatalf("the list of chats: %s", outcome(err)) // nothing else can be asked
+			p.tb.Fatalf("the list of chats: %s", outcome(err)) // every other probe needs it
 		}
 		p.chats = append(p.chats, page.Items...)
 		if token = page.Next; token == "" {
@@ -39,37 +39,37 @@ func (p *probe) listing() {
 	}
 	p.report.add("chats read", "%d", len(p.chats))
 	p.report.add("order of chats", "%s", orderOfChats(p.chats))
-	words := map[string]bool{}
+	values := map[string]bool{}
 	for _, c := range p.chats {
-		words[string(c.Type)], words[string(c.Status)], words[string(c.Subject.Kind)] = true, true, true
+		values[string(c.Type)], values[string(c.Status)], values[string(c.Subject.Kind)] = true, true, true
 	}
-	p.report.add("words met in chats", "%s", sortedWords(words))
+	p.report.add("enum values in chats", "%s", printable(values))
 }
 
-func sortedWords(words map[string]bool) string {
-	all := make([]string, 0, len(words))
-	for _, word := range slices.Sorted(maps.Keys(words)) {
-		all = append(all, contract.Printable(word))
+func printable(values map[string]bool) string {
+	all := make([]string, 0, len(values))
+	for _, value := range slices.Sorted(maps.Keys(values)) {
+		all = append(all, contract.Printable(value))
 	}
 	return strings.Join(all, ", ")
 }
 
 func (p *probe) histories() {
-	var read []story
+	var read []historySample
 	for _, chat := range p.chats[:min(len(p.chats), sampleHistories)] {
 		page, err := p.client.HistoryPage(p.ctx, chat.ID, 0, chats.PageRequest{})
 		if err != nil {
 			p.tb.Errorf("a history: %s", outcome(err))
 			continue
 		}
-		s := story{chat, page.Items, page.Next == ""}
+		s := historySample{chat, page.Items, page.Next == ""}
 		read = append(read, s)
 		p.noteFile(s.messages)
-		if len(s.messages) > len(p.story.messages) {
-			p.story = s
+		if len(s.messages) > len(p.sample.messages) {
+			p.sample = s
 		}
 	}
-	p.shapes(read)
+	p.forms(read)
 	p.report.add("order of messages", "%s", p.orderFrom(0))
 	p.since()
 }
@@ -82,8 +82,8 @@ func (p *probe) noteFile(messages []chats.Message) {
 	}
 }
 
-// shapes tells how messages are made.
-func (p *probe) shapes(read []story) {
+// forms reports how messages are made up.
+func (p *probe) forms(read []historySample) {
 	var messages, texts, files, both, neither, micro, last, whole int
 	senders := map[string]bool{}
 	for _, s := range read {
@@ -104,7 +104,7 @@ func (p *probe) shapes(read []story) {
 		}
 	}
 	p.report.add("messages read", "%d: text %d, files %d, both %d, neither %d", messages, texts, files, both, neither)
-	p.report.add("senders met", "%s", sortedWords(senders))
+	p.report.add("senders", "%s", printable(senders))
 	p.report.add("ids are microseconds of createdAt", "%s", share(micro, messages))
 	p.report.add("updatedAt is the last message's time", "%s", share(last, whole))
 	p.report.add("times are written", "%s", p.traffic.timeShapes())
@@ -131,32 +131,32 @@ func share(some, all int) string {
 	return fmt.Sprintf("%d of %d", some, all)
 }
 
-// orderFrom reads two pages of the longest history, as small as it takes.
+// orderFrom reads two pages of the longest history, as small as possible.
 func (p *probe) orderFrom(since chats.MessageID) string {
-	n := len(p.story.messages)
+	n := len(p.sample.messages)
 	if n < 3 {
 		return TooFew
 	}
 	size := min(max(n/2, 2), chats.MaxHistoryPage/2)
-	first, err := p.client.HistoryPage(p.ctx, p.story.chat.ID, since, chats.PageRequest{Size: size})
+	first, err := p.client.HistoryPage(p.ctx, p.sample.chat.ID, since, chats.PageRequest{Size: size})
 	if err != nil || first.Next == "" {
 		return TooFew
 	}
-	second, err := p.client.HistoryPage(p.ctx, p.story.chat.ID, since, chats.PageRequest{Size: size, Token: first.Next})
+	second, err := p.client.HistoryPage(p.ctx, p.sample.chat.ID, since, chats.PageRequest{Size: size, Token: first.Next})
 	if err != nil {
 		return outcome(err)
 	}
 	return orderOf(first.Items, second.Items)
 }
 
-// since settles what messageIdFrom means: the message itself, a number that no
-// message has, and the pages after the first.
+// since finds out what messageIdFrom means for an existing message, for an id that
+// no message has, and for the pages after the first.
 func (p *probe) since() {
-	if len(p.story.messages) < 2 {
+	if len(p.sample.messages) < 2 {
 		p.report.add("messageIdFrom", TooFew)
 		return
 	}
-	sorted := slices.SortedFunc(slices.Values(p.story.messages), byID)
+	sorted := slices.SortedFunc(slices.Values(p.sample.messages), byID)
 	middle := sorted[(len(sorted)-1)/2].ID
 	p.report.add("messageIdFrom", "%s", p.sinceMeans(middle))
 	p.report.add("messageIdFrom that no message has", "%s", p.sinceNone(sorted))
@@ -164,20 +164,20 @@ func (p *probe) since() {
 }
 
 func (p *probe) sinceMeans(named chats.MessageID) string {
-	page, err := p.client.HistoryPage(p.ctx, p.story.chat.ID, named, chats.PageRequest{})
+	page, err := p.client.HistoryPage(p.ctx, p.sample.chat.ID, named, chats.PageRequest{})
 	if err != nil {
 		return outcome(err)
 	}
 	before, itself, after := around(page.Items, named)
 	switch {
 	case before > 0:
-		return "no lower bound: earlier messages come too"
+		return "no lower bound: earlier messages are listed too"
 	case itself > 0:
 		return "inclusive"
 	case after > 0:
 		return "exclusive"
 	default:
-		return "nothing came, though there are later messages"
+		return "nothing, although there are later messages"
 	}
 }
 
@@ -186,7 +186,7 @@ func (p *probe) sinceNone(sorted []chats.Message) string {
 	if named == 0 {
 		return TooFew
 	}
-	page, err := p.client.HistoryPage(p.ctx, p.story.chat.ID, named, chats.PageRequest{})
+	page, err := p.client.HistoryPage(p.ctx, p.sample.chat.ID, named, chats.PageRequest{})
 	if err != nil {
 		return outcome(err)
 	}
@@ -194,7 +194,7 @@ func (p *probe) sinceNone(sorted []chats.Message) string {
 	return fmt.Sprintf("accepted: %s later, %s earlier", some(after), some(before))
 }
 
-// gap is a number between two messages, or 0 where they follow on each other.
+// gap returns an id between two messages, or 0 if all ids are consecutive.
 func gap(sorted []chats.Message) chats.MessageID {
 	for i := len(sorted) - 1; i > 0; i-- {
 		if named := sorted[i].ID - 1; named > sorted[i-1].ID {
@@ -231,27 +231,28 @@ const noSuchID = 1<<53 - 1
 func (p *probe) singles() {
 	if len(p.chats) > 0 {
 		_, err := p.client.Chat(p.ctx, p.chats[0].ID)
-		p.mustBe(err, "getChat")
+		p.mustSucceed(err, "getChat")
 	}
-	if len(p.story.messages) > 0 {
-		_, err := p.client.Message(p.ctx, p.story.chat.ID, p.story.messages[0].ID)
-		p.mustBe(err, "getChatMessage")
-		_, err = p.client.Message(p.ctx, p.story.chat.ID, noSuchID)
+	if len(p.sample.messages) > 0 {
+		_, err := p.client.Message(p.ctx, p.sample.chat.ID, p.sample.messages[0].ID)
+		p.mustSucceed(err, "getChatMessage")
+		_, err = p.client.Message(p.ctx, p.sample.chat.ID, noSuchID)
 		p.report.add("a message that does not exist", "%s", outcome(err))
 	}
 	_, err := p.client.Chat(p.ctx, noSuchID)
 	p.report.add("a chat that does not exist", "%s", outcome(err))
 }
 
-// mustBe fails the test where a plain call fails.
-func (p *probe) mustBe(err error, what string) {
+// mustSucceed fails the test if a plain call failed.
+func (p *probe) mustSucceed(err error, what string) {
 	p.tb.Helper()
 	if err != nil {
 		p.tb.Errorf("%s: %s", what, outcome(err))
 	}
 }
 
-// filters: one author says that only one of them is accepted at a time.
+// filters finds out whether filters may be combined. One source says that only one
+// is accepted at a time.
 func (p *probe) filters() {
 	together := chats.Filter{
 		Types:        []chats.ChatType{chats.ChatTypeChat},

@@ -15,17 +15,17 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// traffic looks at every answer of the API on its way.
+// traffic is a transport that records every response of the API.
 type traffic struct {
 	next http.RoundTripper
 
 	mu    sync.Mutex
 	seen  []exchange
-	found map[contract.Stranger]bool
-	times map[string]bool // how times are written, each digit as a 9
+	found map[contract.Unknown]bool
+	times map[string]bool // the form of times, each digit as a 9
 }
 
-// exchange is what an answer said beside its body.
+// exchange is a response without its body.
 type exchange struct {
 	operation chats.Operation
 	status    int
@@ -33,7 +33,7 @@ type exchange struct {
 }
 
 func newTraffic(next http.RoundTripper) *traffic {
-	return &traffic{next: next, found: map[contract.Stranger]bool{}, times: map[string]bool{}}
+	return &traffic{next: next, found: map[contract.Unknown]bool{}, times: map[string]bool{}}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -49,7 +49,7 @@ func (t *traffic) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	t.note(op, req, resp, body)
+	t.record(op, req, resp, body)
 	return resp, nil
 }
 
@@ -59,12 +59,12 @@ var (
 	timeShape = regexp.MustCompile(`^[9TZ:.+-]*$`)
 )
 
-func (t *traffic) note(op chats.Operation, req *http.Request, resp *http.Response, body []byte) {
+func (t *traffic) record(op chats.Operation, req *http.Request, resp *http.Response, body []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.seen = append(t.seen, exchange{op, resp.StatusCode, resp.Header})
-	for _, s := range contract.Strangers(req, resp.StatusCode, body) {
-		t.found[s] = true
+	for _, u := range contract.Unknowns(req, resp.StatusCode, body) {
+		t.found[u] = true
 	}
 	for _, match := range timeField.FindAllSubmatch(body, -1) {
 		if shape := digit.ReplaceAllString(string(match[1]), "9"); timeShape.MatchString(shape) {
@@ -73,10 +73,10 @@ func (t *traffic) note(op chats.Operation, req *http.Request, resp *http.Respons
 	}
 }
 
-func (t *traffic) strangers() []contract.Stranger {
+func (t *traffic) unknowns() []contract.Unknown {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(t.found), func(a, b contract.Stranger) int {
+	return slices.SortedFunc(maps.Keys(t.found), func(a, b contract.Unknown) int {
 		return strings.Compare(a.String(), b.String())
 	})
 }
@@ -87,7 +87,7 @@ func (t *traffic) exchanges() []exchange {
 	return slices.Clone(t.seen)
 }
 
-func (t *traffic) answers() string { return fmt.Sprintf("%d answers", len(t.exchanges())) }
+func (t *traffic) size() string { return fmt.Sprintf("%d responses", len(t.exchanges())) }
 
 func (t *traffic) timeShapes() string {
 	t.mu.Lock()

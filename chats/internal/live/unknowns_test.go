@@ -12,11 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const library = "../.." // the folder of package chats
+const library = "../.." // the directory of package chats
 
-// The page of what is not documented names a test for each line, and every test
-// that it names exists.
-func TestThePageOfUnknownsNamesTestsThatExist(t *testing.T) {
+// Each row names at least one test.
+func TestUnknowns_NameExistingTests(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join(library, "UNKNOWNS.md"))
 	require.NoError(t, err)

@@ -7,13 +7,13 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// The text has what may be lost on the way: spaces at its edges and within, a line
-// break, a character beyond the basic plane.
+// testText has what a server may change: spaces at its edges and within, a line
+// break, a character outside the basic plane.
 const testText = " ymchats-go:  a test of the API,\nplease ignore it 🙂 "
 
 const testFile = "ymchats-go test.txt"
 
-// writing opens the chat of the test order, posts and looks what comes of it.
+// writing opens the chat of the test order, posts to it and reads it back.
 func (p *probe) writing() {
 	id, err := p.client.OpenChat(p.ctx, chats.AboutOrder(p.config.Order))
 	if err != nil {
@@ -21,7 +21,7 @@ func (p *probe) writing() {
 		return
 	}
 	again, err := p.client.OpenChat(p.ctx, chats.AboutOrder(p.config.Order))
-	p.mustBe(err, "createChat again")
+	p.mustSucceed(err, "createChat again")
 	p.report.add("opening a chat twice", "the same chat: %t", id == again)
 
 	posted, err := p.client.SendTextConfirmed(p.ctx, id, testText)
@@ -29,7 +29,7 @@ func (p *probe) writing() {
 		p.tb.Errorf("SendTextConfirmed: %s", outcome(err))
 		return
 	}
-	p.report.add("a text comes back", "%s", change(testText, posted.Text))
+	p.report.add("a text is stored", "%s", change(testText, posted.Text))
 	p.sendFile(id, posted.ID)
 }
 
@@ -52,12 +52,12 @@ func (p *probe) sendFile(id chats.ChatID, after chats.MessageID) {
 		return
 	}
 	for message, err := range p.client.History(p.ctx, id, after) {
-		p.mustBe(err, "the history after a file")
+		p.mustSucceed(err, "the history after a file")
 		if i := slices.IndexFunc(message.Files, func(f chats.File) bool { return f.Size == int64(len(content)) }); i >= 0 {
 			p.file = message.Files[i]
-			p.report.add("a file comes back", "at once, name kept: %t", p.file.Name == testFile)
+			p.report.add("a file is stored", "at once, name kept: %t", p.file.Name == testFile)
 			return
 		}
 	}
-	p.report.add("a file comes back", "not at once")
+	p.report.add("a file is stored", "not at once")
 }
