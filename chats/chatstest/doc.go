@@ -1,11 +1,11 @@
-// Package chatstest is Yandex Market's chats in memory, for the tests of
-// programs that use package chats.
+// Package chatstest is Yandex Market's chats API in memory, for tests of programs
+// that use package chats.
 //
-// A [Market] holds chats and messages and answers all seven operations over
-// HTTP. It is strict about the API's contract: a wrong path, parameter, bound,
-// content type, form or credential gets the status and the text that the real
-// Market gives. A test tells the story from the outside, lets its program run on
-// [Market.Client], and looks at what the chats then hold:
+// A [Market] holds chats and messages and implements all seven operations over
+// HTTP. It is strict: a request with a wrong path, parameter, bound, content type,
+// form or credential gets the status and the text of the real Market. A test sets
+// up chats, runs its program on [Market.Client], and checks what the chats then
+// contain:
 //
 //	func TestGreeting(t *testing.T) {
 //		market := chatstest.NewMarket()
@@ -18,61 +18,60 @@
 //
 //		messages := market.Messages(chat)
 //		if last := messages[len(messages)-1]; last.Sender != chats.SenderPartner {
-//			t.Errorf("the buyer was not answered: %+v", last)
+//			t.Errorf("the customer got no answer: %+v", last)
 //		}
 //	}
 //
-// # Where it runs
+// # In process or on a listener
 //
-// [Market.Transport], and [Market.Client] on top of it, answers in process: no
-// socket, no goroutine left behind, all waiting in the time of the bubble where a
-// test runs in testing/synctest. An hour of limits then passes at once.
-// [NewServer] puts the same Market on a listener, for tests that need a socket,
-// and [Market.ServeHTTP] makes it a handler of the user's own server.
+// [Market.Transport], and [Market.Client] on top of it, work in process: they open
+// no socket, leave no goroutine behind and, in a testing/synctest bubble, wait in
+// the bubble's time, so that an hour of limits passes at once. [NewServer] puts a
+// Market on a listener, for tests that need a socket, and [Market.ServeHTTP] makes
+// it a handler of your own server.
 //
-// # What is not documented
+// # Undocumented behaviour
 //
-// The real order of the history is not known, nor whether messageIdFrom is
-// inclusive. A program has to be right in any case; test it under each [Order],
-// and with [WithExclusiveSince], [WithEmptyPages] and [WithDuplicates]. Times are
-// cut to whole seconds, as the vendor's examples have them, so that several
-// messages may share one ([WithPreciseTimes] keeps the fractions); ids are
-// microseconds since 1970 and grow within a chat, and two chats may share one.
-// The list of chats begins with the newest message and counts from there, so that
-// it shifts when a message arrives between two pages. A page's token is for
-// requests with the same limit and body only.
+// The order of the real history is unknown, and so is whether messageIdFrom is
+// inclusive. A program must work in either case: test it under each [Order], and
+// with [WithExclusiveSince], [WithEmptyPages] and [WithDuplicates]. Times are
+// truncated to whole seconds, as in the vendor's examples, so that several messages
+// may share one ([WithPreciseTimes] keeps the fractions). Message ids are
+// microseconds since 1970 and grow within a chat; two chats may share one. The
+// list of chats starts with the newest message and is paged by position, so that
+// it shifts when a message arrives between two pages. A page token is valid only
+// with the limit and body that it was issued for.
 //
 // # Limits
 //
-// More than four API requests at once are answered 420 (see
-// [WithParallelLimit]). The headers of every answer tell the documented hourly
-// limits and count down to zero, but nothing is refused by them unless
-// [WithHourlyLimit] asks for it: a test may call as often as it likes. What the
-// Market refuses with a 420, and what a fault answers in its place, costs nothing
-// of the hour.
+// More than four API requests at once fail with 420 (see [WithParallelLimit]). The
+// headers of every response report the documented hourly quotas and count down to
+// zero, but no request is refused because of them unless [WithHourlyLimit] says so:
+// a test may make any number of calls. A 420, and the response of a fault that
+// replaces the Market's, does not count against the quota.
 //
 // # Faults
 //
-// [Market.Fail] makes the next calls of an operation go wrong, and
-// [Market.FailFunc] chooses call by call. What a fault does to the request:
+// [Market.Fail] makes the next calls of an operation fail, and [Market.FailFunc]
+// chooses a fault for each call. What a fault does to the request:
 //
 //	fault                 the request      the caller gets
-//	OK                    is processed     the answer
-//	Delay                 is processed     the answer, all of it later
-//	SlowHeaders           is processed     the answer, its header later
-//	SlowBody              is processed     the answer, half of its body later
+//	OK                    is processed     the response
+//	Delay                 is processed     the response, all of it later
+//	SlowHeaders           is processed     the response, its header later
+//	SlowBody              is processed     the response, half of its body later
 //	Status                is not           that status and body
 //	HTML                  is not           that status and a gateway's page
-//	RateLimitedHourly     is not           420, with the time it is over
+//	RateLimitedHourly     is not           420, with the time of the reset
 //	RateLimitedParallel   is not           420, without one
 //	Refused               is not written   a failed dial
-//	DropBefore            is not           a lost connection
-//	DropAfter             is processed     a lost connection
-//	ProcessLate           is, but later    a lost connection
+//	DropBefore            is not           a closed connection
+//	DropAfter             is processed     a closed connection
+//	ProcessLate           is, but later    a closed connection
 //	StatusAfter           is processed     that status and body
 //	Malformed             is processed     200 and that body
-//	Truncate              is processed     an answer cut off
-//	EndlessBody           is processed     200 and a body without end
+//	Truncate              is processed     a truncated response
+//	EndlessBody           is processed     200 and an endless body
 //
-// Answers that may break the contract carry [FaultHeader].
+// Responses that may violate the contract have the header [FaultHeader].
 package chatstest

@@ -9,8 +9,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// A buyer asks, the program under test answers, and the chat tells what the
-// buyer sees.
+// A customer asks, the program under test answers, and the chat shows what the
+// customer sees.
 func Example() {
 	ctx := context.Background()
 	market := chatstest.NewMarket()
@@ -31,7 +31,7 @@ func Example() {
 	// WAITING_FOR_CUSTOMER
 }
 
-// A gateway fails twice, then lets the request through.
+// Two attempts fail, then the request succeeds.
 func ExampleMarket_Fail() {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{})

@@ -20,24 +20,24 @@ import (
 
 const okBody = `{"status":"OK"}`
 
-// faults tells of every fault what a plain request for sendMessageToChat gets.
+// faults lists what a plain sendMessageToChat gets with each fault.
 var faults = []struct {
 	name      string
 	fault     chatstest.Fault
 	status    int
 	body      string
-	err       error // nil: the whole answer came
+	err       error // nil: the whole response arrived
 	processed bool
 	took      time.Duration
 	marked    string
 }{
 	{name: "OK", fault: chatstest.OK(), status: 200, body: okBody, processed: true},
 	{name: "zero", fault: chatstest.Fault{}, status: 200, body: okBody, processed: true},
-	{name: "Delay", fault: chatstest.Delay(pause), status: 200, body: okBody, processed: true, took: pause},
-	{name: "SlowHeaders", fault: chatstest.SlowHeaders(pause), status: 200, body: okBody, processed: true, took: pause},
+	{name: "Delay", fault: chatstest.Delay(delay), status: 200, body: okBody, processed: true, took: delay},
+	{name: "SlowHeaders", fault: chatstest.SlowHeaders(delay), status: 200, body: okBody, processed: true, took: delay},
 	{
-		name: "SlowBody", fault: chatstest.SlowBody(pause), status: 200, body: okBody,
-		processed: true, took: pause, marked: "slow body",
+		name: "SlowBody", fault: chatstest.SlowBody(delay), status: 200, body: okBody,
+		processed: true, took: delay, marked: "slow body",
 	},
 	{name: "Status", fault: chatstest.Status(500, "{}"), status: 500, body: "{}", marked: "status"},
 	{name: "Status without a body", fault: chatstest.Status(503, ""), status: 503, marked: "status"},
@@ -70,12 +70,12 @@ var faults = []struct {
 	},
 }
 
-const pause = 2 * time.Millisecond // the tests on a listener really wait for it
+const delay = 2 * time.Millisecond // real time in the tests on a listener
 
-// errLost stands for a connection without an answer, whatever the transport calls it.
+// errLost stands for any error of a connection that closed without a response.
 var errLost = errors.New("lost")
 
-func TestFaults(t *testing.T) {
+func TestFail_EachFault(t *testing.T) {
 	t.Parallel()
 	for i := range faults {
 		t.Run(faults[i].name, func(t *testing.T) {
@@ -98,13 +98,13 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// checkFault makes one call that fails and one that does not.
+// checkFault makes a call that fails and one that does not.
 func checkFault(t *testing.T, i int, m *chatstest.Market, transport http.RoundTripper, base string) {
 	t.Helper()
 	want := faults[i]
 	id := m.AddChat(chats.Chat{ID: 5})
 	m.Fail(chats.OpSendMessageToChat, want.fault)
-	send := func() answer {
+	send := func() result {
 		return bounded(t, transport, request(t.Context(), t, http.MethodPost,
 			base+"/v2/businesses/1234567/chats/message?chatId=5", `{"message":"Добрый день"}`))
 	}
@@ -130,23 +130,23 @@ func checkFault(t *testing.T, i int, m *chatstest.Market, transport http.RoundTr
 	assert.Len(t, m.Messages(id), stored)
 	assert.Equal(t, 1, m.Calls(chats.OpSendMessageToChat))
 
-	assert.JSONEq(t, okBody, send().body, "one fault is for one call")
+	assert.JSONEq(t, okBody, send().body, "a fault affects one call")
 	assert.Len(t, m.Messages(id), stored+1)
 }
 
-// bounded reads no more than the first 10,000 bytes of an answer.
-func bounded(t *testing.T, transport http.RoundTripper, req *http.Request) answer {
+// bounded reads at most the first 10,000 bytes of a response.
+func bounded(t *testing.T, transport http.RoundTripper, req *http.Request) result {
 	t.Helper()
 	resp, err := contract.Transport(t, transport).RoundTrip(req)
 	if err != nil {
-		return answer{err: err}
+		return result{err: err}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 10_000))
 	require.NoError(t, resp.Body.Close())
-	return answer{resp.StatusCode, resp.Header, string(body), err}
+	return result{resp.StatusCode, resp.Header, string(body), err}
 }
 
-func TestFaultsTellTheLimits(t *testing.T) {
+func TestFail_LimitHeaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
@@ -172,20 +172,20 @@ func TestFaultsTellTheLimits(t *testing.T) {
 	})
 }
 
-func TestWithoutAParallelLimitTheFaultNamesTheDocumentedOne(t *testing.T) {
+func TestRateLimitedParallel_WithoutALimitNamesTheDocumentedOne(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithParallelLimit(0))
 	m.Fail(chats.OpGetChat, chatstest.RateLimitedParallel())
 	assert.Contains(t, get(t.Context(), t, m).body, "of 4 parallel")
 }
 
-func TestFaultsComeInTurnThenByChoice(t *testing.T) {
+func TestFail_QueueComesBeforeFailFunc(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.AddChat(chats.Chat{ID: 5})
 	m.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
 		assert.Equal(t, chats.OpGetChat, op)
-		assert.Equal(t, n, m.Calls(op), "the Market may be asked")
+		assert.Equal(t, n, m.Calls(op), "the Market may be used")
 		if n%2 == 0 {
 			return chatstest.Status(503, "{}")
 		}
@@ -203,8 +203,7 @@ func TestFaultsComeInTurnThenByChoice(t *testing.T) {
 	assert.Equal(t, 7, m.Calls(chats.OpGetChat))
 }
 
-// What was dropped may still happen.
-func TestProcessLate(t *testing.T) {
+func TestProcessLate_KeepsTheOrderOfDueTimes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
@@ -216,10 +215,10 @@ func TestProcessLate(t *testing.T) {
 		}
 		send("first")
 		send("second")
-		wait(2 * time.Second)
+		time.Sleep(2 * time.Second)
 		m.CustomerSays(id, "third")
 		assert.Len(t, m.Messages(id), 2)
-		wait(10 * time.Second)
+		time.Sleep(10 * time.Second)
 		held := m.Messages(id)
 		require.Len(t, held, 3)
 		assert.Equal(t, "second third first", held[0].Text+" "+held[1].Text+" "+held[2].Text)
@@ -227,8 +226,8 @@ func TestProcessLate(t *testing.T) {
 	})
 }
 
-// Every wait ends with the context, and what was not processed by then never is.
-func TestEveryWaitEndsWithTheContext(t *testing.T) {
+// A request that was not processed when its context ended never is.
+func TestTransport_EveryDelayEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
@@ -252,16 +251,16 @@ func TestEveryWaitEndsWithTheContext(t *testing.T) {
 				got := exchange(t, m.Transport(), request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", `{"message":"a"}`))
 				require.ErrorIs(t, got.err, why)
 				assert.Equal(t, time.Minute, time.Since(began))
-				wait(2 * time.Hour)
+				time.Sleep(2 * time.Hour)
 				assert.Len(t, m.Messages(id), c.stored)
-				assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its place is free")
+				assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its slot is free")
 			})
 		})
 	}
 }
 
-// On a listener, too, a wait ends with its client: the test would not end otherwise.
-func TestAListenersWaitsEndWithTheClient(t *testing.T) {
+// Without it the test would not end.
+func TestServer_DelaysEndWithTheClient(t *testing.T) {
 	t.Parallel()
 	s := chatstest.NewServer(t)
 	id := s.AddChat(chats.Chat{ID: 5})
@@ -283,7 +282,7 @@ func TestAListenersWaitsEndWithTheClient(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 }
 
-func TestAnEndlessAnswerEndsWithItsReader(t *testing.T) {
+func TestServer_EndlessBodyEndsWithItsReader(t *testing.T) {
 	t.Parallel()
 	s := chatstest.NewServer(t)
 	s.AddChat(chats.Chat{ID: 5})

@@ -8,40 +8,26 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// filesPath is where the Market serves files.
+// filesPath is the path below which the Market serves files.
 const filesPath = "/files/"
 
-type servedFile struct {
-	contentType string
-	data        []byte
-}
-
-// AddFile lets the Market serve a file and returns it for
-// [Market.CustomerSays]. It can be downloaded with the Market's credential only,
-// unless there is [WithOpenFiles].
-func (m *Market) AddFile(name string, data []byte) chats.File {
-	m.lock()
-	defer m.mu.Unlock()
-	return m.store(name, http.DetectContentType(data), data)
-}
-
-func (m *Market) store(name, contentType string, data []byte) chats.File {
-	path := fmt.Sprintf("%s%d/%s", filesPath, m.next(), name)
-	m.files[path] = servedFile{contentType, data}
+func (s *store) addFile(name, contentType string, data []byte) chats.File {
+	path := fmt.Sprintf("%s%d/%s", filesPath, s.nextID(), name)
+	s.files[path] = storedFile{contentType, data}
 	return chats.File{
 		Name: name,
-		URL:  m.settings.fileURL((&url.URL{Path: path}).EscapedPath()),
+		URL:  s.settings.fileBase + (&url.URL{Path: path}).EscapedPath(),
 		Size: int64(len(data)),
 	}
 }
 
-func (m *Market) serveFile(r *request) reply {
-	if !m.settings.openFiles && m.authorize(r.header) != nil {
-		return plainReply(http.StatusForbidden, "text/plain; charset=utf-8", []byte("Forbidden\n"))
+func (s *store) serveFile(r *request) response {
+	if !s.settings.openFiles && s.authenticate(r.header) != nil {
+		return newResponse(http.StatusForbidden, "text/plain; charset=utf-8", []byte("Forbidden\n"))
 	}
-	file, ok := m.files[r.path]
+	file, ok := s.files[r.path]
 	if !ok {
-		return plainReply(http.StatusNotFound, "text/plain; charset=utf-8", []byte("Not Found\n"))
+		return newResponse(http.StatusNotFound, "text/plain; charset=utf-8", []byte("Not Found\n"))
 	}
-	return plainReply(http.StatusOK, file.contentType, file.data)
+	return newResponse(http.StatusOK, file.contentType, file.data)
 }

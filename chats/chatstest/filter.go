@@ -6,44 +6,13 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// filter is the body of getChats. A field that is nil was absent or null.
+// filter is the body of getChats. A nil field was absent or null.
 type filter struct {
 	Orders   []chats.OrderID     `json:"orderIds"`
 	Contexts []identifier        `json:"contexts"`
 	Kinds    []chats.SubjectKind `json:"contextTypes"`
 	Types    []chats.ChatType    `json:"types"`
 	Statuses []chats.Status      `json:"statuses"`
-}
-
-// identifier is an order or a return by its number.
-type identifier struct {
-	Type chats.SubjectKind `json:"type"`
-	ID   int64             `json:"id"`
-}
-
-func (i identifier) check() *problem {
-	if i.Type != chats.SubjectOrder && i.Type != chats.SubjectReturn {
-		return badRequest("Field 'context.type' must be ORDER or RETURN: '%s'", i.Type)
-	}
-	if i.ID < 1 {
-		return badRequest("Field 'context.id' must be above 0")
-	}
-	return nil
-}
-
-func (i identifier) subject() chats.Subject {
-	if i.Type == chats.SubjectReturn {
-		return chats.AboutReturn(chats.ReturnID(i.ID))
-	}
-	return chats.AboutOrder(chats.OrderID(i.ID))
-}
-
-// identity is what tells one subject from another: the order of a return does not.
-func identity(s chats.Subject) chats.Subject {
-	if s.Kind == chats.SubjectReturn {
-		return chats.AboutReturn(s.Return)
-	}
-	return s
 }
 
 func (f filter) check() *problem {
@@ -81,18 +50,8 @@ func checkList[T comparable](name string, list []T, known func(T) bool) *problem
 	return nil
 }
 
-// of is those chats of a list that match.
-func (f filter) of(list []*chat) []*chat {
-	if f.Orders == nil && f.Contexts == nil && f.Kinds == nil && f.Types == nil && f.Statuses == nil {
-		return list
-	}
-	var matching []*chat
-	for _, c := range list {
-		if f.matches(c.Chat) {
-			matching = append(matching, c)
-		}
-	}
-	return matching
+func (f filter) isEmpty() bool {
+	return f.Orders == nil && f.Contexts == nil && f.Kinds == nil && f.Types == nil && f.Statuses == nil
 }
 
 func (f filter) matches(c chats.Chat) bool {

@@ -13,11 +13,8 @@ import (
 // statusRateLimited is the vendor's status for both limits.
 const statusRateLimited = 420
 
-// parallelLimit is the documented number of requests of a business at once.
-const parallelLimit = 4
-
-// documentedLimits are the requests per hour of each operation.
-var documentedLimits = map[chats.Operation]int{
+// documentedQuotas are the requests per hour of each operation.
+var documentedQuotas = map[chats.Operation]int{
 	chats.OpGetChats:          5_000,
 	chats.OpGetChat:           1_000,
 	chats.OpGetChatHistory:    10_000,
@@ -27,78 +24,82 @@ var documentedLimits = map[chats.Operation]int{
 	chats.OpSendFileToChat:    1_000,
 }
 
-// limits counts requests, all under the Market's lock. Hours are those of the
-// clock, as on the real Market.
+// limits counts requests. Quota windows are full hours of the clock, as on the
+// real Market.
 type limits struct {
-	parallel     int
-	underWay     int
-	mostUnderWay int
+	business chats.BusinessID
 
-	hourly   map[chats.Operation]int
+	maxParallel int
+	parallel    int
+	peak        int
+
+	quotas   map[chats.Operation]int
 	enforced map[chats.Operation]int
 	used     map[chats.Operation]int
-	hour     time.Time
+	window   time.Time // its beginning
 }
 
-func newLimits(s settings) limits {
-	hourly := maps.Clone(documentedLimits)
-	maps.Copy(hourly, s.hourly)
-	return limits{parallel: s.parallel, hourly: hourly, enforced: s.hourly, used: map[chats.Operation]int{}}
+func newLimits(s settings) *limits {
+	quotas := maps.Clone(documentedQuotas)
+	maps.Copy(quotas, s.hourly)
+	return &limits{
+		business: s.business, maxParallel: s.parallel,
+		quotas: quotas, enforced: s.hourly, used: map[chats.Operation]int{},
+	}
 }
 
-// enter counts a request in and says whether there was room for it.
-func (l *limits) enter() bool {
-	l.underWay++
-	l.mostUnderWay = max(l.mostUnderWay, l.underWay)
-	return l.parallel <= 0 || l.underWay <= l.parallel
+// acquire counts a request in and reports whether it is within the limit. It must
+// be released in either case.
+func (l *limits) acquire() bool {
+	l.parallel++
+	l.peak = max(l.peak, l.parallel)
+	return l.maxParallel <= 0 || l.parallel <= l.maxParallel
 }
 
-func (l *limits) leave() { l.underWay-- }
+func (l *limits) release() { l.parallel-- }
 
-// charge takes one of the hour's requests, if there is one left.
+// charge uses one request of the quota and reports whether one was left.
 func (l *limits) charge(op chats.Operation, now time.Time) bool {
-	l.roll(now)
-	limit, enforced := l.enforced[op]
-	if enforced && l.used[op] >= limit {
+	l.startWindow(now)
+	quota, enforced := l.enforced[op]
+	if enforced && l.used[op] >= quota {
 		return false
 	}
 	l.used[op]++
 	return true
 }
 
-func (l *limits) roll(now time.Time) {
-	if hour := now.Truncate(time.Hour); hour.After(l.hour) {
-		l.hour = hour
+func (l *limits) startWindow(now time.Time) {
+	if hour := now.Truncate(time.Hour); hour.After(l.window) {
+		l.window = hour
 		clear(l.used)
 	}
 }
 
-// tell writes the headers that every answer has.
-func (l *limits) tell(header http.Header, op chats.Operation, now time.Time) {
-	l.roll(now)
-	header.Set("X-RateLimit-Resource-Limit", strconv.Itoa(l.hourly[op]))
-	header.Set("X-RateLimit-Resource-Remaining", strconv.Itoa(max(l.hourly[op]-l.used[op], 0)))
-	header.Set("X-RateLimit-Resource-Until", l.hour.Add(time.Hour).UTC().Format(http.TimeFormat))
+// withHeaders adds the limit headers that every response has.
+func (l *limits) withHeaders(resp response, op chats.Operation, now time.Time) response {
+	l.startWindow(now)
+	resp.header.Set("X-RateLimit-Resource-Limit", strconv.Itoa(l.quotas[op]))
+	resp.header.Set("X-RateLimit-Resource-Remaining", strconv.Itoa(max(l.quotas[op]-l.used[op], 0)))
+	resp.header.Set("X-RateLimit-Resource-Until", l.window.Add(time.Hour).UTC().Format(http.TimeFormat))
+	return resp
 }
 
-func (m *Market) parallelReply(op chats.Operation, now time.Time) reply {
-	limit := m.limits.parallel
+func (l *limits) parallelExceeded(op chats.Operation, now time.Time) response {
+	limit := l.maxParallel
 	if limit <= 0 {
-		limit = parallelLimit
+		limit = defaultParallel
 	}
-	rep := m.limitReply(op, now, fmt.Sprintf("Hit rate limit of %d parallel requests for business %d",
-		limit, m.settings.business))
-	rep.header.Del("X-RateLimit-Resource-Until")
-	return rep
+	resp := l.exceeded(op, now, fmt.Sprintf("Hit rate limit of %d parallel requests for business %d", limit, l.business))
+	resp.header.Del("X-RateLimit-Resource-Until")
+	return resp
 }
 
-func (m *Market) hourlyReply(op chats.Operation, now time.Time) reply {
-	return m.limitReply(op, now, fmt.Sprintf("Hit rate limit of %d requests per hour for resource %s for business %d",
-		m.limits.hourly[op], op, m.settings.business))
+func (l *limits) quotaExceeded(op chats.Operation, now time.Time) response {
+	return l.exceeded(op, now, fmt.Sprintf("Hit rate limit of %d requests per hour for resource %s for business %d",
+		l.quotas[op], op, l.business))
 }
 
-func (m *Market) limitReply(op chats.Operation, now time.Time, text string) reply {
-	rep := (&problem{statusRateLimited, "LIMIT_EXCEEDED", text}).reply()
-	m.limits.tell(rep.header, op, now)
-	return rep
+func (l *limits) exceeded(op chats.Operation, now time.Time, text string) response {
+	return l.withHeaders((&problem{statusRateLimited, "LIMIT_EXCEEDED", text}).response(), op, now)
 }

@@ -18,26 +18,18 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// later lets a second of the bubble's time pass.
-func later(t *testing.T) {
-	t.Helper()
-	wait(time.Second)
-}
-
-func wait(d time.Duration) { <-time.After(d) }
-
-func get(ctx context.Context, t *testing.T, m *chatstest.Market) answer {
+func get(ctx context.Context, t *testing.T, m *chatstest.Market) result {
 	t.Helper()
 	return exchange(t, m.Transport(), request(ctx, t, http.MethodGet, business+"/chat?chatId=5", ""))
 }
 
-func TestEveryAnswerTellsTheDocumentedLimits(t *testing.T) {
+func TestLimits_EveryResponseReportsTheDocumentedQuotas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
 		id := m.AddChat(chats.Chat{ID: 5})
 		message := m.CustomerSays(id, "a")
-		wait(20 * time.Minute)
+		time.Sleep(20 * time.Minute)
 		c := client(t, m)
 		ctx := t.Context()
 		calls := map[chats.Operation]func() error{
@@ -69,11 +61,11 @@ func TestEveryAnswerTellsTheDocumentedLimits(t *testing.T) {
 	})
 }
 
-func TestTheDocumentedLimitsRefuseNothing(t *testing.T) {
+func TestLimits_DocumentedQuotasAreNotEnforced(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.AddChat(chats.Chat{ID: 5})
-	var got answer
+	var got result
 	for range 1_001 {
 		got = exchange(t, m.Transport(), request(contract.Skip(t.Context()), t, http.MethodGet, business+"/chat?chatId=5", ""))
 	}
@@ -82,12 +74,12 @@ func TestTheDocumentedLimitsRefuseNothing(t *testing.T) {
 	assert.Equal(t, 1_001, m.Calls(chats.OpGetChat))
 }
 
-func TestAnHourlyLimitLastsUntilTheHourIsOver(t *testing.T) {
+func TestWithHourlyLimit_LastsUntilTheNextHour(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChat, 2), chatstest.WithHourlyLimit(chats.OpCreateChat, -1))
 		m.AddChat(chats.Chat{ID: 5})
-		wait(59 * time.Minute)
+		time.Sleep(59 * time.Minute)
 		for range 2 {
 			assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status)
 		}
@@ -102,14 +94,14 @@ func TestAnHourlyLimitLastsUntilTheHourIsOver(t *testing.T) {
 		closed := request(t.Context(), t, http.MethodPost, business+"/chats/new", `{"context":{"type":"ORDER","id":1}}`)
 		assert.Equal(t, 420, exchange(t, m.Transport(), closed).status)
 
-		wait(time.Minute)
+		time.Sleep(time.Minute)
 		got = get(t.Context(), t, m)
 		assert.Equal(t, http.StatusOK, got.status)
 		assert.Equal(t, "1", got.header.Get("X-RateLimit-Resource-Remaining"))
 	})
 }
 
-func TestTheParallelLimit(t *testing.T) {
+func TestWithParallelLimit(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
@@ -151,8 +143,7 @@ func TestTheParallelLimit(t *testing.T) {
 	}
 }
 
-// The client keeps within the Market's limit, however many call.
-func TestAClientKeepsWithinTheParallelLimit(t *testing.T) {
+func TestClient_KeepsWithinTheParallelLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket(chatstest.WithLatency(time.Second))
@@ -171,8 +162,8 @@ func TestAClientKeepsWithinTheParallelLimit(t *testing.T) {
 	})
 }
 
-// An answer holds its place until it was read, closed or given up.
-func TestAnAnswerHoldsItsPlace(t *testing.T) {
+// A response is in flight until it is read or closed or its context ends.
+func TestTransport_ResponseIsInFlightUntilRead(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithParallelLimit(1))
 	m.AddChat(chats.Chat{ID: 5})
@@ -208,7 +199,7 @@ func TestAnAnswerHoldsItsPlace(t *testing.T) {
 	cancel()
 }
 
-// eager makes its next request before its answer was written to the end.
+// eager makes its next request before its response has been written.
 type eager struct {
 	*httptest.ResponseRecorder
 
@@ -220,9 +211,9 @@ func (e eager) Write(p []byte) (int, error) {
 	return e.ResponseRecorder.Write(p)
 }
 
-// On a listener a place is free before the client can have the whole answer: its
-// next request may arrive before the one before has returned.
-func TestAQuickClientIsNotRefused(t *testing.T) {
+// On a listener a slot is released before the client can have the whole response:
+// its next request may arrive before the previous handler has returned.
+func TestServeHTTP_QuickClientIsNotRefused(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithParallelLimit(1))
 	m.AddChat(chats.Chat{ID: 5})

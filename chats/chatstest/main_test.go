@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// client is a client whose exchanges are held against the contract.
+// client returns a client whose exchanges are checked against the contract.
 func client(tb testing.TB, m *chatstest.Market) *chats.Client {
 	tb.Helper()
 	return m.Client(chats.WithHTTPClient(&http.Client{Transport: contract.Transport(tb, m.Transport())}))
@@ -28,7 +28,7 @@ const host = "https://api.partner.market.yandex.ru"
 // business is the path of the default business.
 const business = host + "/v2/businesses/1234567"
 
-// request makes a request as a program without the library would, with the key.
+// request creates a request as a program without the library would, with the key.
 func request(ctx context.Context, tb testing.TB, method, url, body string) *http.Request {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
@@ -40,32 +40,32 @@ func request(ctx context.Context, tb testing.TB, method, url, body string) *http
 	return req
 }
 
-// answer is what came of a request.
-type answer struct {
+// result is the outcome of a request.
+type result struct {
 	status int
 	header http.Header
 	body   string
-	err    error // of the exchange, or of reading its body
+	err    error // of the exchange or of reading the body
 }
 
-func exchange(tb testing.TB, transport http.RoundTripper, req *http.Request) answer {
+func exchange(tb testing.TB, transport http.RoundTripper, req *http.Request) result {
 	tb.Helper()
 	resp, err := contract.Transport(tb, transport).RoundTrip(req)
 	if err != nil {
-		return answer{err: err}
+		return result{err: err}
 	}
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(tb, resp.Body.Close())
-	return answer{resp.StatusCode, resp.Header, string(body), err}
+	return result{resp.StatusCode, resp.Header, string(body), err}
 }
 
-// wrong makes a request that breaks the contract on purpose.
-func wrong(t *testing.T, m *chatstest.Market, method, url, body string) answer {
+// sendInvalid makes a request that violates the contract on purpose.
+func sendInvalid(t *testing.T, m *chatstest.Market, method, url, body string) result {
 	t.Helper()
 	return exchange(t, m.Transport(), request(contract.Skip(t.Context()), t, method, url, body))
 }
 
-// collect reads a sequence to its end.
+// collect reads a whole sequence.
 func collect[T any](tb testing.TB, sequence func(func(T, error) bool)) []T {
 	tb.Helper()
 	var all []T

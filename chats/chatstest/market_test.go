@@ -15,7 +15,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-func TestAddChatFillsWhatIsMissing(t *testing.T) {
+func TestAddChat_FillsZeroFields(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
@@ -45,15 +45,15 @@ func TestAddChatFillsWhatIsMissing(t *testing.T) {
 
 		direct := m.Chat(m.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectDirect}}))
 		assert.Equal(t, chats.Subject{Kind: chats.SubjectDirect}, direct.Subject)
-		assert.Len(t, m.Chats(), 3, "the id that was given is not given again")
+		assert.Len(t, m.Chats(), 3, "the id is not used again")
 	})
 }
 
-func TestWhatATestGetsWrongPanics(t *testing.T) {
+func TestMarket_PanicsOnMisuse(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.AddChat(chats.Chat{ID: 5})
-	assert.PanicsWithValue(t, "chatstest: chat 5 is there already", func() { m.AddChat(chats.Chat{ID: 5}) })
+	assert.PanicsWithValue(t, "chatstest: chat 5 already exists", func() { m.AddChat(chats.Chat{ID: 5}) })
 	assert.PanicsWithValue(t, "chatstest: there is no chat 6", func() { m.CustomerSays(6, "a") })
 	assert.Panics(t, func() { m.Client(chats.WithBaseURL("ftp://market")) })
 	assert.Panics(t, func() {
@@ -62,9 +62,8 @@ func TestWhatATestGetsWrongPanics(t *testing.T) {
 	})
 }
 
-// Several messages of one moment share their time, to the second, and have ids
-// that grow.
-func TestIdsGrowWithinAChat(t *testing.T) {
+// Messages of one moment share their time, to the second, but not their id.
+func TestAddMessage_IDsGrowWithinAChat(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
@@ -73,7 +72,7 @@ func TestIdsGrowWithinAChat(t *testing.T) {
 		assert.Equal(t, chats.MessageID(time.Now().UnixMicro()), first)
 		assert.Equal(t, first+1, m.CustomerSays(one, "два"))
 		assert.Equal(t, first, m.CustomerSays(other, "two chats may share an id"))
-		wait(999 * time.Millisecond)
+		time.Sleep(999 * time.Millisecond)
 		m.CustomerSays(one, "три")
 
 		said := m.Messages(one)
@@ -89,7 +88,7 @@ func TestIdsGrowWithinAChat(t *testing.T) {
 	})
 }
 
-func TestWhoWritesDecidesTheStatus(t *testing.T) {
+func TestAddMessage_SenderDecidesTheStatus(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	id := m.AddChat(chats.Chat{})
@@ -113,7 +112,7 @@ func TestWhoWritesDecidesTheStatus(t *testing.T) {
 	assert.Empty(t, message.Files)
 }
 
-func TestTheMarketsOwnCopiesStayItsOwn(t *testing.T) {
+func TestMessages_ReturnsCopies(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	id := m.AddChat(chats.Chat{})
@@ -124,7 +123,7 @@ func TestTheMarketsOwnCopiesStayItsOwn(t *testing.T) {
 	assert.Equal(t, "a", m.Messages(id)[0].Files[0].Name)
 }
 
-func TestTextsCanBeTrimmed(t *testing.T) {
+func TestWithTrimmedTexts(t *testing.T) {
 	t.Parallel()
 	const sent = " да \n"
 	for _, c := range []struct {
@@ -141,7 +140,7 @@ func TestTextsCanBeTrimmed(t *testing.T) {
 	}
 }
 
-func TestFilesWantACredential(t *testing.T) {
+func TestDownload_NeedsACredential(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	file := m.AddFile("a b.txt", []byte("content"))

@@ -21,17 +21,17 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// delivered checks the answer that ended a delivery against the contract.
-func delivered(t *testing.T, answer *http.Response) int {
+// delivered checks the response that ended a delivery against the contract.
+func delivered(t *testing.T, resp *http.Response) int {
 	t.Helper()
-	require.NotNil(t, answer)
-	body, err := io.ReadAll(answer.Body)
+	require.NotNil(t, resp)
+	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	require.NoError(t, contract.NotificationAnswer(answer.StatusCode, answer.Header, body))
-	return answer.StatusCode
+	require.NoError(t, contract.NotificationAnswer(resp.StatusCode, resp.Header, body))
+	return resp.StatusCode
 }
 
-func TestNotifyTellsEveryKindOfEvent(t *testing.T) {
+func TestNotify_DeliversEveryKindOfEvent(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 2, 9, 15, 0, 213_000_000, time.UTC)
 	events := []notify.Event{
@@ -49,16 +49,16 @@ func TestNotifyTellsEveryKindOfEvent(t *testing.T) {
 	require.NoError(t, err)
 	market := chatstest.NewMarket()
 	for _, event := range events {
-		assert.Equal(t, 200, delivered(t, market.Notify(handler, event)))
+		assert.Equal(t, 200, delivered(t, market.Notify(t.Context(), handler, event)))
 	}
 	assert.Equal(t, events, got)
-	assert.Equal(t, 200, delivered(t, market.Notify(handler, notify.Ping{})), "and a PING is answered without the function")
-	assert.Equal(t, 200, delivered(t, market.Notify(handler, notify.Other{Type: "NEW_TYPE"})))
+	assert.Equal(t, 200, delivered(t, market.Notify(t.Context(), handler, notify.Ping{})), "the handler responds to a PING itself")
+	assert.Equal(t, 200, delivered(t, market.Notify(t.Context(), handler, notify.Other{Type: "NEW_TYPE"})))
 	assert.Len(t, got, len(events)+1)
 }
 
-// What Market sends, as the facts have it: a handler of one's own may depend on it.
-func TestNotifyPostsAsMarketDoes(t *testing.T) {
+// A handler that is not the library's may depend on each of these.
+func TestNotify_RequestIsMarkets(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 2, 9, 15, 0, 213_000_000, time.UTC)
 	for _, event := range []notify.Event{
@@ -69,7 +69,7 @@ func TestNotifyPostsAsMarketDoes(t *testing.T) {
 		notify.ArbitrageFinished{Business: 1, Chat: 2, At: at},
 	} {
 		market := chatstest.NewMarket(chatstest.WithNotificationURL("https://crm.example/market/"))
-		market.Notify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		market.Notify(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, http.MethodPost, r.Method)
 			assert.Equal(t, "https://crm.example/market/notification", r.URL.String())
 			assert.Equal(t, "application/json", r.Header.Get("Content-Type"))
@@ -78,42 +78,42 @@ func TestNotifyPostsAsMarketDoes(t *testing.T) {
 			assert.NoError(t, err)
 			assert.NoError(t, contract.NotificationBody(body))
 			if _, sent := event.(notify.MessageSent); sent {
-				assert.Contains(t, string(body), `"messageId":"3"`, "a string, here alone")
+				assert.Contains(t, string(body), `"messageId":"3"`, "a string only here")
 			}
 			good(w)
 		}), event)
 	}
 }
 
-// tries is a handler that notes when it is tried, and answers what it is told.
-type tries struct {
-	mu     sync.Mutex
-	at     []time.Time
-	answer func(n int, w http.ResponseWriter)
+// attempts is a handler that records its calls.
+type attempts struct {
+	mu      sync.Mutex
+	at      []time.Time
+	respond func(n int, w http.ResponseWriter)
 }
 
-func (h *tries) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (h *attempts) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	h.mu.Lock()
 	h.at = append(h.at, time.Now())
 	n := len(h.at)
 	h.mu.Unlock()
-	h.answer(n, w)
+	h.respond(n, w)
 }
 
 const asJSON = "application/json"
 
 func good(w http.ResponseWriter) {
-	answered(asJSON, `{"version":"1","name":"shop","time":"2026-03-02T09:15:00Z"}`)(w)
+	ok(asJSON, `{"version":"1","name":"shop","time":"2026-03-02T09:15:00Z"}`)(w)
 }
 
-func TestNotifyTriesOnTheVendorsSchedule(t *testing.T) {
+func TestNotify_RetriesOnTheVendorsSchedule(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := &tries{answer: func(_ int, w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) }}
+		h := &attempts{respond: func(_ int, w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) }}
 		began := time.Now()
-		answer := chatstest.NewMarket().Notify(h, notify.ChatCreated{Business: 1, Chat: 2})
-		require.NotNil(t, answer)
-		assert.Equal(t, 500, answer.StatusCode)
+		resp := chatstest.NewMarket().Notify(t.Context(), h, notify.ChatCreated{Business: 1, Chat: 2})
+		require.NotNil(t, resp)
+		assert.Equal(t, 500, resp.StatusCode)
 		assert.Equal(t, 14*24*time.Hour, time.Since(began), "then the subscription is switched off")
 		assert.Len(t, h.at, 1+60+23*4+13*24)
 		assert.Equal(t, time.Minute, h.at[60].Sub(h.at[59]))
@@ -122,73 +122,73 @@ func TestNotifyTriesOnTheVendorsSchedule(t *testing.T) {
 	})
 }
 
-func TestNotifyTriesNoLongerThanFourteenDays(t *testing.T) {
+func TestNotify_StopsAfterFourteenDays(t *testing.T) {
 	t.Parallel()
 	for takes, want := range map[time.Duration]int{9 * time.Second: http.StatusInternalServerError, time.Minute: 0} {
 		synctest.Test(t, func(t *testing.T) {
-			h := &tries{answer: func(_ int, w http.ResponseWriter) {
-				<-time.After(takes)
+			h := &attempts{respond: func(_ int, w http.ResponseWriter) {
+				time.Sleep(takes)
 				w.WriteHeader(http.StatusInternalServerError)
 			}}
 			began := time.Now()
-			answer := chatstest.NewMarket().Notify(h, notify.ChatCreated{Business: 1, Chat: 2})
+			resp := chatstest.NewMarket().Notify(t.Context(), h, notify.ChatCreated{Business: 1, Chat: 2})
 			if want == 0 {
-				assert.Nil(t, answer, "there was none")
+				assert.Nil(t, resp, "there was none")
 			} else {
-				require.NotNil(t, answer)
-				assert.Equal(t, want, answer.StatusCode)
+				require.NotNil(t, resp)
+				assert.Equal(t, want, resp.StatusCode)
 			}
-			h.mu.Lock() // a handler that was given up on has not returned yet
+			h.mu.Lock() // a handler that timed out may still be running
 			assert.LessOrEqual(t, h.at[len(h.at)-1].Sub(began), 14*24*time.Hour)
 			h.mu.Unlock()
-			<-time.After(time.Minute)
+			time.Sleep(time.Minute)
 		})
 	}
 }
 
-// answered is a handler that answers 200 with this body.
-func answered(contentType, body string) func(http.ResponseWriter) {
+// ok responds with 200 and this body.
+func ok(contentType, body string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", contentType)
 		_, _ = io.WriteString(w, body)
 	}
 }
 
-func TestNotifyAndAnswersThatAreNone(t *testing.T) {
+func TestNotify_RetriesUnexpectedResponses(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name   string
-		answer func(http.ResponseWriter)
-		event  notify.Event
-		after  time.Duration // until the second try, which is answered well
+		name    string
+		respond func(http.ResponseWriter)
+		event   notify.Event
+		after   time.Duration // until the second attempt, which succeeds
 	}{
 		{"a 200 without the body", func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) }, notify.ChatCreated{}, time.Minute},
-		{"a 200 without a time", answered(asJSON, `{"name":"a","version":"1"}`), notify.ChatCreated{}, time.Minute},
-		{"a 200 without a version", answered(asJSON, `{"name":"a","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
-		{"a 200 without a name", answered(asJSON, `{"version":"a","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
-		{"a 200 with a long name", answered(asJSON, `{"name":"`+strings.Repeat("я", 101)+`","version":"1","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
-		{"a 200 in another zone", answered(asJSON, `{"name":"a","version":"1","time":"2026-03-02T09:15:00+03:00"}`), notify.ChatCreated{}, time.Minute},
-		{"a 200 in capitals", answered(asJSON, `{"NAME":"a","VERSION":"1","TIME":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
-		{"a 200 as a text", answered("text/plain", `{"name":"a","version":"1","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 without a time", ok(asJSON, `{"name":"a","version":"1"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 without a version", ok(asJSON, `{"name":"a","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 without a name", ok(asJSON, `{"version":"a","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 with a long name", ok(asJSON, `{"name":"`+strings.Repeat("я", 101)+`","version":"1","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 in another zone", ok(asJSON, `{"name":"a","version":"1","time":"2026-03-02T09:15:00+03:00"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 in capitals", ok(asJSON, `{"NAME":"a","VERSION":"1","TIME":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
+		{"a 200 as a text", ok("text/plain", `{"name":"a","version":"1","time":"2026-03-02T09:15:00Z"}`), notify.ChatCreated{}, time.Minute},
 		{"a 409", func(w http.ResponseWriter) { w.WriteHeader(http.StatusConflict) }, notify.ChatCreated{}, time.Minute},
 		{"a 503", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, notify.ChatCreated{}, time.Minute},
 		{"a panic", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, notify.ChatCreated{}, time.Minute},
-		{"too late", func(http.ResponseWriter) { <-time.After(11 * time.Second) }, notify.ChatCreated{}, time.Minute + 10*time.Second},
-		{"too late for a PING", func(http.ResponseWriter) { <-time.After(2 * time.Second) }, notify.Ping{}, time.Minute + time.Second},
+		{"too late", func(http.ResponseWriter) { time.Sleep(11 * time.Second) }, notify.ChatCreated{}, time.Minute + 10*time.Second},
+		{"too late for a PING", func(http.ResponseWriter) { time.Sleep(2 * time.Second) }, notify.Ping{}, time.Minute + time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := &tries{answer: func(n int, w http.ResponseWriter) {
+				h := &attempts{respond: func(n int, w http.ResponseWriter) {
 					if n > 1 {
 						good(w)
 						return
 					}
-					tt.answer(w)
+					tt.respond(w)
 				}}
-				answer := chatstest.NewMarket().Notify(h, tt.event)
-				assert.Equal(t, 200, delivered(t, answer))
+				resp := chatstest.NewMarket().Notify(t.Context(), h, tt.event)
+				assert.Equal(t, 200, delivered(t, resp))
 				require.Len(t, h.at, 2)
 				assert.Equal(t, tt.after, h.at[1].Sub(h.at[0]))
 			})
@@ -196,17 +196,17 @@ func TestNotifyAndAnswersThatAreNone(t *testing.T) {
 	}
 }
 
-func TestNotifySendsAMalformedOneOnce(t *testing.T) {
+func TestNotify_SendsAMalformedEventOnce(t *testing.T) {
 	t.Parallel()
 	handler, err := notify.NewHandler("shop", "1", func(context.Context, notify.Event) error { return nil })
 	require.NoError(t, err)
-	answer := chatstest.NewMarket().Notify(handler, notify.ChatCreated{}) // ids that are none
-	assert.Equal(t, 400, delivered(t, answer))
+	resp := chatstest.NewMarket().Notify(t.Context(), handler, notify.ChatCreated{}) // no ids
+	assert.Equal(t, 400, delivered(t, resp))
 }
 
-// A handler fails twice and then works. Everything arrives, one after the other, on
-// the schedule; and a copy that Market sends is handled once.
-func TestAFailingHandlerHoldsEverythingUpAndLosesNothing(t *testing.T) {
+// Events that wait behind a failing one are delivered in order, and a duplicate is
+// handled once.
+func TestNotify_FailingHandlerDelaysAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -228,13 +228,83 @@ func TestAFailingHandlerHoldsEverythingUpAndLosesNothing(t *testing.T) {
 		var pushes sync.WaitGroup
 		for _, message := range []chats.MessageID{1, 2, 2, 3} {
 			pushes.Go(func() {
-				answer := market.Notify(handler, notify.MessageSent{Business: 1, Chat: 2, Message: message, At: began})
-				assert.Equal(t, 200, delivered(t, answer))
+				resp := market.Notify(t.Context(), handler, notify.MessageSent{Business: 1, Chat: 2, Message: message, At: began})
+				assert.Equal(t, 200, delivered(t, resp))
 			})
-			synctest.Wait() // so that they queue up in this order
+			synctest.Wait() // so that they queue in this order
 		}
 		pushes.Wait()
 		assert.Equal(t, []chats.MessageID{1, 2, 3}, handled)
 		assert.Equal(t, []time.Duration{2 * time.Minute, 2 * time.Minute, 2 * time.Minute}, at)
 	})
+}
+
+// An event names the Market's own business by default, and a handler that is
+// mounted as the documentation says gets it.
+func TestNotify_WorksWithoutConfiguration(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithBusiness(8))
+	var got []notify.Event
+	handler, err := notify.NewHandler("shop", "1", func(_ context.Context, e notify.Event) error {
+		got = append(got, e)
+		return nil
+	})
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle("/market", handler)
+	mux.Handle("/market/notification", handler)
+	at := time.Date(2026, 3, 2, 9, 15, 0, 0, time.UTC)
+	for _, event := range []notify.Event{
+		notify.ChatCreated{Chat: 2, At: at},
+		notify.MessageSent{Chat: 2, Message: 3, At: at},
+		notify.ArbitrageStarted{Chat: 2, At: at},
+		notify.ArbitrageFinished{Chat: 2, At: at},
+	} {
+		assert.Equal(t, 200, delivered(t, market.Notify(t.Context(), mux, event)))
+	}
+	assert.Equal(t, []notify.Event{
+		notify.ChatCreated{Business: 8, Chat: 2, At: at},
+		notify.MessageSent{Business: 8, Chat: 2, Message: 3, At: at},
+		notify.ArbitrageStarted{Business: 8, Chat: 2, At: at},
+		notify.ArbitrageFinished{Business: 8, Chat: 2, At: at},
+	}, got)
+}
+
+func TestNotify_EndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	failing := func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) }
+	for name, tt := range map[string]struct {
+		respond func(http.ResponseWriter)
+		after   time.Duration
+		status  int
+	}{
+		"between two attempts": {failing, 90 * time.Second, 500},
+		"during an attempt":    {func(http.ResponseWriter) { time.Sleep(time.Second) }, 100 * time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), tt.after)
+				defer cancel()
+				began := time.Now()
+				market := chatstest.NewMarket()
+				h := &attempts{respond: func(_ int, w http.ResponseWriter) { tt.respond(w) }}
+				var queued sync.WaitGroup
+				queued.Go(func() {
+					synctest.Wait()
+					assert.Nil(t, market.Notify(ctx, h, notify.Ping{}), "it never came to its turn")
+				})
+				resp := market.Notify(ctx, h, notify.ChatCreated{Chat: 2})
+				if tt.status == 0 {
+					assert.Nil(t, resp)
+				} else {
+					require.NotNil(t, resp)
+					assert.Equal(t, tt.status, resp.StatusCode)
+				}
+				queued.Wait()
+				assert.Equal(t, tt.after, time.Since(began))
+				time.Sleep(time.Second) // for the handler to return
+			})
+		})
+	}
 }

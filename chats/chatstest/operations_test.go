@@ -15,9 +15,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// A conversation goes through all seven operations and a download, in process and
-// over both kinds of listener.
-func TestAConversation(t *testing.T) {
+// The conversation uses all seven operations and a download, in process and on
+// both kinds of listener.
+func TestMarket_Conversation(t *testing.T) {
 	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
@@ -74,7 +74,7 @@ func converse(t *testing.T, m *chatstest.Market, c *chats.Client) {
 	assert.Equal(t, m.Chats(), collect(t, c.Chats(ctx, waiting)))
 }
 
-func TestWhatIsWrongIsRefused(t *testing.T) {
+func TestMarket_RejectsInvalidRequests(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.AddChat(chats.Chat{ID: 5})
@@ -94,12 +94,12 @@ func TestWhatIsWrongIsRefused(t *testing.T) {
 		{"history of an unknown chat", post, "/chats/history?chatId=6", "{}", 404, "Can't find chat by id: '6'"},
 		{"history's page too large", post, "/chats/history?chatId=5&limit=101", "{}", 400, "'limit'"},
 		{"history from zero", post, "/chats/history?chatId=5", `{"messageIdFrom":0}`, 400, "'messageIdFrom'"},
-		{"history from a word", post, "/chats/history?chatId=5", `{"messageIdFrom":"a"}`, 400, "cannot be read"},
+		{"history from a text", post, "/chats/history?chatId=5", `{"messageIdFrom":"a"}`, 400, "cannot be read"},
 		{"history without a body", post, "/chats/history?chatId=5", "", 415, "Content-Type"},
 		{"unknown token", post, "/chats/history?chatId=5&pageToken=nonsense", "{}", 400, "'pageToken'"},
 		{"page too large", post, "/chats?limit=21", "{}", 400, "'limit'"},
 		{"page of none", post, "/chats?limit=0", "{}", 400, "'limit'"},
-		{"page of a word", post, "/chats?limit=all", "{}", 400, "'limit'"},
+		{"page of a text", post, "/chats?limit=all", "{}", 400, "'limit'"},
 		{"body is no object", post, "/chats", "null", 400, "JSON object"},
 		{"body is cut off", post, "/chats", `{"statuses":`, 400, "cannot be read"},
 		{"body is not UTF-8", post, "/chats", "{\"x\":\"\xff\"}", 400, "UTF-8"},
@@ -126,7 +126,7 @@ func TestWhatIsWrongIsRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := wrong(t, m, c.method, business+c.path, c.body)
+			got := sendInvalid(t, m, c.method, business+c.path, c.body)
 			assert.Equal(t, c.status, got.status)
 			assert.Contains(t, got.body, c.text)
 			assert.True(t, strings.HasPrefix(got.body, `{"status":"ERROR","errors":[{"code":"`), got.body)
@@ -135,7 +135,7 @@ func TestWhatIsWrongIsRefused(t *testing.T) {
 	t.Cleanup(func() { assert.Empty(t, m.Messages(5)) })
 }
 
-func TestTheBoundsAreWithin(t *testing.T) {
+func TestMarket_AcceptsRequestsAtTheBounds(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.AddChat(chats.Chat{ID: 5})
@@ -145,17 +145,17 @@ func TestTheBoundsAreWithin(t *testing.T) {
 		"/chats/message?chatId=5&unknown=no": `{"message":"` + strings.Repeat("ы", 4096) + `"}`,
 		"/chats/new":                         `{"orderId":77}`,
 	} {
-		got := wrong(t, m, http.MethodPost, business+path, body)
+		got := sendInvalid(t, m, http.MethodPost, business+path, body)
 		assert.Equal(t, http.StatusOK, got.status, got.body)
 	}
 	assert.Len(t, m.Messages(5), 1)
 }
 
-func TestCredentials(t *testing.T) {
+func TestMarket_Credentials(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithBusiness(8))
 	assert.Regexp(t, `^ACMA:[A-Za-z0-9]{40}:[0-9a-f]{8}$`, m.Key())
-	ask := func(url, header, value string) answer {
+	ask := func(url, header, value string) result {
 		req := request(contract.Skip(t.Context()), t, http.MethodPost, url, "{}")
 		req.Header.Del("Api-Key")
 		req.Header.Set(header, value)
@@ -183,7 +183,7 @@ func TestCredentials(t *testing.T) {
 	assert.Equal(t, 200, ask(mine, "Api-Key", "ACMA:new").status)
 }
 
-func TestOpenFindsOrCreates(t *testing.T) {
+func TestCreateChat_FindsOrCreates(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithSubjects(chats.AboutOrder(1), chats.AboutReturn(2)))
 	c := client(t, m)
@@ -208,7 +208,7 @@ func TestOpenFindsOrCreates(t *testing.T) {
 	assert.ErrorContains(t, err, "Return not found: '1'")
 }
 
-func TestAFinishedChatTakesNoMessages(t *testing.T) {
+func TestFinishChat_RejectsMessages(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	id := m.AddChat(chats.Chat{})
@@ -228,7 +228,7 @@ func TestAFinishedChatTakesNoMessages(t *testing.T) {
 	assert.Equal(t, chats.StatusFinished, m.Chat(id).Status)
 }
 
-func TestFiltersAreCombined(t *testing.T) {
+func TestGetChats_CombinesFilters(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	order := m.AddChat(chats.Chat{Subject: chats.AboutOrder(1), Status: chats.StatusWaitingForPartner})
@@ -273,7 +273,7 @@ func TestFiltersAreCombined(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(got.body, `"chatId"`), "the deprecated filter finds returns too")
 }
 
-func TestAFormMustBeWhole(t *testing.T) {
+func TestSendFileToChat_FormMustBeComplete(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	id := m.AddChat(chats.Chat{ID: 5})

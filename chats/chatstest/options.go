@@ -8,7 +8,33 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Option changes how a Market behaves.
+// Order is the order in which the history is listed. The real one is not
+// documented, so a program must work under each.
+type Order int
+
+const (
+	// OldestFirst lists messages from the oldest to the newest. A message that
+	// arrives between two pages is listed at the end.
+	OldestFirst Order = iota
+	// NewestFirst lists messages from the newest to the oldest and counts from the
+	// newest: a message that arrives between two pages shifts the rest, so that the
+	// last message of a page is repeated on the next.
+	NewestFirst
+	// NewestPageFirst lists pages from the newest to the oldest, with the messages
+	// of each page oldest first. A message that arrives between two pages is not
+	// listed.
+	NewestPageFirst
+)
+
+// The defaults of a Market.
+const (
+	defaultBusiness     chats.BusinessID = 1234567
+	defaultParallel                      = 4 // the documented limit
+	defaultFileBase                      = "https://api.partner.market.yandex.ru"
+	defaultNotification                  = "https://shop.example/market"
+)
+
+// Option configures a Market.
 type Option func(*settings)
 
 type settings struct {
@@ -30,28 +56,31 @@ type settings struct {
 	fileBase  string
 	openFiles bool
 
-	notifications string
+	notificationURL string
 }
 
-func defaultSettings() settings {
-	return settings{
-		business: defaultBusiness,
-		parallel: parallelLimit,
-		hourly:   map[chats.Operation]int{},
-		fileBase: defaultFileBase,
-
-		notifications: "https://shop.example",
+func newSettings(options []Option) settings {
+	s := settings{
+		business:        defaultBusiness,
+		parallel:        defaultParallel,
+		hourly:          map[chats.Operation]int{},
+		fileBase:        defaultFileBase,
+		notificationURL: defaultNotification,
 	}
+	for _, option := range options {
+		option(&s)
+	}
+	return s
 }
 
-// WithBusiness names the business whose chats the Market has; 1234567 by default.
+// WithBusiness sets the business that owns the chats. The default is 1234567.
 func WithBusiness(id chats.BusinessID) Option {
 	return func(s *settings) { s.business = id }
 }
 
-// WithSubjects names the orders and returns that exist. To open a chat about any
-// other one is answered 404. By default every number exists. What a chat added
-// by [Market.AddChat] is about exists in any case.
+// WithSubjects sets the orders and returns that exist, in addition to those of
+// earlier WithSubjects and of [Market.AddChat]. Opening a chat about any other
+// fails with 404. By default every order and return exists.
 func WithSubjects(subjects ...chats.Subject) Option {
 	return func(s *settings) {
 		known := maps.Clone(s.subjects)
@@ -65,81 +94,81 @@ func WithSubjects(subjects ...chats.Subject) Option {
 	}
 }
 
-// WithOrder sets the order in which the history comes; [OldestFirst] by default.
+// WithOrder sets the order of the history. The default is [OldestFirst].
 func WithOrder(order Order) Option {
 	return func(s *settings) { s.order = order }
 }
 
-// WithExclusiveSince leaves the message that messageIdFrom names out of the
-// history. By default it comes.
+// WithExclusiveSince excludes the message that messageIdFrom names from the
+// history. By default it is included.
 func WithExclusiveSince() Option {
 	return func(s *settings) { s.exclusiveSince = true }
 }
 
 // WithEmptyPages makes the first page of every list, and every third one after
-// it, empty but for the token of the next.
+// it, empty except for the token of the next.
 func WithEmptyPages() Option {
 	return func(s *settings) { s.emptyPages = true }
 }
 
-// WithDuplicates lets every page after the first repeat the last one or two
-// items of the page before. Pages of one item repeat nothing.
+// WithDuplicates makes every page after the first repeat the last one or two
+// items of the page before it. Pages of one item repeat nothing.
 func WithDuplicates() Option {
 	return func(s *settings) { s.duplicates = true }
 }
 
-// WithRepeatingToken makes every list endless: each page after the first names
+// WithRepeatingToken makes every list endless: each page after the first returns
 // its own token as the next one.
 func WithRepeatingToken() Option {
 	return func(s *settings) { s.repeatingToken = true }
 }
 
-// WithPreciseTimes renders times with their fractions of a second. By default
-// they are cut to whole seconds, so that several messages may share one.
+// WithPreciseTimes renders times with fractions of a second. By default they are
+// truncated to whole seconds, so that several messages may share one.
 func WithPreciseTimes() Option {
 	return func(s *settings) { s.preciseTimes = true }
 }
 
-// WithTrimmedTexts cuts the spaces off both ends of the texts that are sent.
+// WithTrimmedTexts stores the texts that are sent without leading and trailing
+// white space.
 func WithTrimmedTexts() Option {
 	return func(s *settings) { s.trimmedTexts = true }
 }
 
-// WithParallelLimit sets how many API requests may be under way at once; 4 by
-// default. One more is answered 420. Zero or less switches the limit off.
+// WithParallelLimit sets how many API requests may be in flight at once. The
+// default is 4; the next one fails with 420. Zero or less disables the limit.
 func WithParallelLimit(n int) Option {
 	return func(s *settings) { s.parallel = n }
 }
 
-// WithHourlyLimit lets an operation be called n times in every hour of the
-// clock; more is answered 420 until the hour is over. By default the headers
-// tell the documented limits, but nothing is refused.
+// WithHourlyLimit enforces an hourly quota of n requests for op. Further requests
+// fail with 420 until the next full hour. By default the headers report the
+// documented quotas, but none is enforced.
 func WithHourlyLimit(op chats.Operation, n int) Option {
 	return func(s *settings) { s.hourly[op] = max(n, 0) }
 }
 
-// WithLatency makes every request take d before it is processed.
+// WithLatency delays the processing of every request by d.
 func WithLatency(d time.Duration) Option {
 	return func(s *settings) { s.latency = d }
 }
 
-// WithFileBase sets the address that the URLs of files begin with. A Market in
-// process serves them on every host, so that https://files.messenger.yandex.net
-// puts them on a foreign one, as on the real Market. By default they are beside
-// the API.
+// WithFileBase sets the base of file URLs. The in-process transport serves files
+// on every host: https://files.messenger.yandex.net puts them on a host other
+// than the API's, as the real Market does. By default they are on the API's.
 func WithFileBase(url string) Option {
-	return func(s *settings) { s.fileBase = url }
+	return func(s *settings) { s.fileBase = strings.TrimSuffix(url, "/") }
 }
 
-// WithOpenFiles serves files without a credential. By default a request for one
-// without the Market's key or token is answered 403.
+// WithOpenFiles serves files without a credential. By default a request for a
+// file fails with 403 unless it has the Market's key or token.
 func WithOpenFiles() Option {
 	return func(s *settings) { s.openFiles = true }
 }
 
-// WithNotificationURL is the address for notifications as it would be given in the
-// cabinet: [Market.Notify] posts to it with /notification behind. By default it is
-// https://shop.example.
+// WithNotificationURL sets the URL for notifications as it would be entered in the
+// seller's cabinet. [Market.Notify] appends /notification to it. The default is
+// https://shop.example/market.
 func WithNotificationURL(url string) Option {
-	return func(s *settings) { s.notifications = strings.TrimSuffix(url, "/") }
+	return func(s *settings) { s.notificationURL = strings.TrimSuffix(url, "/") }
 }

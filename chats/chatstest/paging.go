@@ -11,29 +11,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Order is an order in which the history may come. The real one is not
-// documented, so a program must be right under each.
-type Order int
-
-const (
-	// OldestFirst goes from the oldest message to the newest. A message that
-	// arrives between two pages comes at the end.
-	OldestFirst Order = iota
-	// NewestFirst goes from the newest message to the oldest, counting from the
-	// newest: a message that arrives between two pages shifts the rest, so that the
-	// last message of a page comes again on the next.
-	NewestFirst
-	// NewestPageFirst goes from the newest page to the oldest, with the messages of
-	// each page oldest first. A message that arrives between two pages does not come.
-	NewestPageFirst
-)
-
-// cursor is what a page's token tells: where the page begins, and for which
-// request it was made.
+// cursor is what a page token contains.
 type cursor struct {
-	number   int // of the page, from 0
-	position int // -1: the beginning
-	request  uint64
+	number   int    // of the page, from 0
+	position int    // where the page begins; -1: at the beginning
+	request  uint64 // fingerprint of the request that the token belongs to
 }
 
 const cursorForm = "%d/%d/%x"
@@ -49,8 +31,8 @@ type pager struct {
 	at    cursor
 }
 
-// pager reads the paging parameters. The token is held against the rest of the
-// request, as limit and body have to stay the same on every page.
+// pager reads the paging parameters. A token is valid only for the request that
+// it was issued for: limit and body must stay the same on every page.
 func (r *request) pager(standard, maximum int, body any) (pager, *problem) {
 	limit := standard
 	if r.query.Has("limit") {
@@ -71,7 +53,7 @@ func (r *request) pager(standard, maximum int, body any) (pager, *problem) {
 		_, err = fmt.Sscanf(string(text), cursorForm, &p.at.number, &p.at.position, &p.at.request)
 	}
 	if err != nil || p.at.request != want {
-		return pager{}, badRequest("Parameter 'pageToken' is unknown or was given for another request: '%s'", p.token)
+		return pager{}, badRequest("Parameter 'pageToken' is unknown or was issued for another request: '%s'", p.token)
 	}
 	return p, nil
 }
@@ -92,8 +74,8 @@ type window struct {
 	next     string
 }
 
-// window finds the page in a list of the given length: from the list's beginning
-// on, or from its end back.
+// window cuts the page out of a list of the given length, counting from its
+// beginning or, backwards, from its end.
 func (p pager) window(s settings, length int, backwards bool) window {
 	if s.emptyPages && p.at.number%3 == 0 {
 		return window{next: p.nextToken(p.at.position)}

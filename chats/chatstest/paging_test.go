@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,8 +17,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// pages reads pages of three, as numbers of the messages from 0, until there is
-// no next one, and lets a message arrive after the first.
+// pages reads all pages of three messages, as message numbers from 0. With
+// arriving, a message arrives after the first page.
 func pages(t *testing.T, arriving bool, since int, options ...chatstest.Option) [][]int {
 	t.Helper()
 	m := chatstest.NewMarket(options...)
@@ -51,7 +52,7 @@ func pages(t *testing.T, arriving bool, since int, options ...chatstest.Option) 
 	}
 }
 
-func TestPageOrders(t *testing.T) {
+func TestHistory_PageOrders(t *testing.T) {
 	t.Parallel()
 	type options = []chatstest.Option
 	newest, newestPage := chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithOrder(chatstest.NewestPageFirst)
@@ -90,7 +91,7 @@ func TestPageOrders(t *testing.T) {
 	}
 }
 
-func TestDuplicatesOfTwo(t *testing.T) {
+func TestWithDuplicates_RepeatsTwo(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithDuplicates())
 	id := m.AddChat(chats.Chat{})
@@ -104,7 +105,7 @@ func TestDuplicatesOfTwo(t *testing.T) {
 	assert.Equal(t, first.Items[4:], second.Items[:2])
 }
 
-func TestAnEmptyHistoryIsOnePage(t *testing.T) {
+func TestHistory_EmptyIsOnePage(t *testing.T) {
 	t.Parallel()
 	for _, order := range []chatstest.Order{chatstest.OldestFirst, chatstest.NewestFirst, chatstest.NewestPageFirst} {
 		m := chatstest.NewMarket(chatstest.WithOrder(order))
@@ -115,9 +116,9 @@ func TestAnEmptyHistoryIsOnePage(t *testing.T) {
 	}
 }
 
-// The last page has no paging at all, and the standard size of a page is the
+// The last page has no paging at all, and the default page sizes are the
 // contract's.
-func TestStandardPages(t *testing.T) {
+func TestPages_DefaultSizes(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	id := m.AddChat(chats.Chat{})
@@ -157,8 +158,7 @@ func TestStandardPages(t *testing.T) {
 	}
 }
 
-// A token is good for the request it was given for.
-func TestATokenIsOfItsRequest(t *testing.T) {
+func TestPageToken_IsValidForItsRequestOnly(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	one, other := m.AddChat(chats.Chat{}), m.AddChat(chats.Chat{})
@@ -193,8 +193,8 @@ func TestATokenIsOfItsRequest(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// The list of chats has the newest message first and shifts when one arrives.
-func TestTheListOfChatsShifts(t *testing.T) {
+// The list starts with the newest message and shifts when one arrives.
+func TestGetChats_ListShifts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
@@ -217,10 +217,10 @@ func TestTheListOfChatsShifts(t *testing.T) {
 		page, _ = read(next)
 		assert.Equal(t, ids[2:], page)
 
-		later(t)
+		time.Sleep(time.Second)
 		m.CustomerSays(ids[3], "я снова здесь")
 		page, next = read(next)
-		assert.Equal(t, []chats.ChatID{ids[1], ids[2]}, page, "one comes twice, one has gone to the front")
+		assert.Equal(t, []chats.ChatID{ids[1], ids[2]}, page, "one is repeated, one has moved to the front")
 		assert.Empty(t, next)
 		page, _ = read("")
 		assert.Equal(t, ids[3], page[0])

@@ -10,66 +10,67 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ServeHTTP makes the Market an [http.Handler], for a server of the user's own.
-// An answer that a fault drops or cuts off panics with [http.ErrAbortHandler],
-// as net/http wants it. Files then need [WithFileBase].
+// ServeHTTP makes the Market an [http.Handler] for a server of your own. If a
+// fault drops or truncates the response, it panics with [http.ErrAbortHandler], as
+// net/http expects. Set [WithFileBase] to the server's URL for downloads.
 func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := route(r.Method, r.URL.Path)
-	v := m.arrive(op)
-	defer v.leave()
+	f := m.begin(op)
+	defer f.done()
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxFormBody+1))
-	if err != nil || v.fault.refused {
+	if err != nil || f.fault.dialError {
 		panic(http.ErrAbortHandler)
 	}
-	rep, err := m.serve(r.Context(), v, newRequest(r, op, body))
-	if err != nil || rep.dropped {
+	resp, err := m.serve(r.Context(), f, newRequest(r, op, body))
+	if err != nil || resp.dropped {
 		panic(http.ErrAbortHandler)
 	}
-	for name, values := range rep.header {
+	for name, values := range resp.header {
 		w.Header()[name] = values
 	}
-	w.WriteHeader(rep.status)
-	if err := rep.write(w, r, v.leave); err != nil {
+	w.WriteHeader(resp.status)
+	if err := resp.write(w, r, f.done); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// write counts the request out before the client can have the whole answer: its
-// next request may be quicker than this goroutine.
-func (r reply) write(w http.ResponseWriter, req *http.Request, leave func()) error {
-	body := &stream{reply: r}
+// write calls done before the client can have the whole response: the client's
+// next request may arrive before this goroutine returns.
+func (r response) write(w http.ResponseWriter, req *http.Request, done func()) error {
+	body := &stream{response: r}
 	flush := http.NewResponseController(w).Flush
 	for {
 		piece, err := body.next(req.Context())
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil // net/http ends the connection where less was written than declared
+			return nil // net/http closes the connection if less was written than declared
 		}
 		if err != nil {
 			return err
 		}
-		if r.endless || body.over() {
-			leave()
+		if r.endless || body.complete() {
+			done()
 		}
 		if _, err := w.Write(piece); err != nil {
 			return err
 		}
-		if r.pause > 0 {
-			_ = flush() // a writer that cannot flush has nothing to hold back
+		if r.bodyDelay > 0 {
+			_ = flush() // a writer that cannot flush does not buffer
 		}
 	}
 }
 
-// Server is a [Market] on a listener of the loopback interface.
+// Server is a [Market] on a loopback listener.
 type Server struct {
 	*Market
 
-	// URL is the base URL, without a slash at its end.
+	// URL is the base URL, without a trailing slash.
 	URL  string
 	http *httptest.Server
 }
 
-// NewServer starts a Market on a listener and closes it with the test. Within
-// testing/synctest use [Market.Transport]: a socket is not durably blocked.
+// NewServer starts a Market on a listener and closes it when the test ends. Within
+// testing/synctest use [Market.Transport]: a goroutine that waits for a socket is
+// not durably blocked.
 func NewServer(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
 	return newServer(tb, (*httptest.Server).Start, options)
@@ -90,7 +91,7 @@ func newServer(tb testing.TB, start func(*httptest.Server), options []Option) *S
 	}))
 	start(s.http)
 	tb.Cleanup(func() {
-		s.http.CloseClientConnections() // ends an endless answer
+		s.http.CloseClientConnections() // ends an endless response
 		s.http.Close()
 	})
 	s.URL = s.http.URL
@@ -98,10 +99,10 @@ func newServer(tb testing.TB, start func(*httptest.Server), options []Option) *S
 	return s
 }
 
-// Transport goes to the server over its listener.
+// Transport returns a transport that trusts the server's certificate.
 func (s *Server) Transport() http.RoundTripper { return s.http.Client().Transport }
 
-// Client makes a client of the server. Options come after the server's own.
+// Client returns a client of the server. The options follow the server's own.
 func (s *Server) Client(options ...chats.Option) *chats.Client {
 	options = append([]chats.Option{chats.WithBaseURL(s.URL)}, options...)
 	return s.client(&http.Client{Transport: s.Transport()}, options)

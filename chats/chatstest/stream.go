@@ -7,31 +7,31 @@ import (
 	"time"
 )
 
-// stream is the body of an answer on its way.
+// stream is the body of a response that is being delivered.
 type stream struct {
-	reply
+	response
 
-	sent   int
-	paused bool
+	sent    int
+	delayed bool
 }
 
-// next is the next piece of the body. It ends with io.EOF, with
-// io.ErrUnexpectedEOF where the answer is cut off, or with the context's cause.
+// next returns the next piece of the body. It ends with io.EOF, with
+// io.ErrUnexpectedEOF if the response is truncated, or with the context's cause.
 func (s *stream) next(ctx context.Context) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	end := len(s.body)
 	switch {
-	case s.cut:
+	case s.truncated:
 		end = s.keep
-	case s.pause > 0 && !s.paused && s.sent < end/2:
+	case s.bodyDelay > 0 && !s.delayed && s.sent < end/2:
 		end /= 2
-	case s.pause > 0 && !s.paused:
-		if err := sleep(ctx, s.pause); err != nil {
+	case s.bodyDelay > 0 && !s.delayed:
+		if err := sleep(ctx, s.bodyDelay); err != nil {
 			return nil, err
 		}
-		s.paused = true
+		s.delayed = true
 	}
 	if s.sent < end {
 		piece := s.body[s.sent:end]
@@ -41,20 +41,20 @@ func (s *stream) next(ctx context.Context) ([]byte, error) {
 	switch {
 	case s.endless:
 		return endlessPiece, nil
-	case s.cut:
+	case s.truncated:
 		return nil, io.ErrUnexpectedEOF
 	}
 	return nil, io.EOF
 }
 
-// over says that the whole body has been handed out.
-func (s *stream) over() bool {
+// complete reports whether the whole body has been returned.
+func (s *stream) complete() bool {
 	return s.sent == len(s.body) && !s.endless
 }
 
 var endlessPiece = bytes.Repeat([]byte("."), 4<<10)
 
-// sleep waits, unless the context ends first.
+// sleep waits for d or until the context ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil

@@ -6,16 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"os"
 	"strconv"
-	"syscall"
 )
 
-// Transport answers requests in process: no socket, no goroutine that outlives
-// its request. It serves every host, calls the hooks of net/http/httptrace as
-// net/http does, and heeds the context at every wait. All its waiting is in the
-// time of the bubble where it runs in one of testing/synctest.
+// Transport returns a transport that serves requests in process: no socket, and no
+// goroutine that outlives its request. It serves every host, calls the hooks of
+// net/http/httptrace as net/http does, and stops every wait when the request's
+// context ends. In a testing/synctest bubble it waits in the bubble's time.
 func (m *Market) Transport() http.RoundTripper { return &transport{m} }
 
 type transport struct{ market *Market }
@@ -24,43 +21,42 @@ type transport struct{ market *Market }
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	if req.Body != nil {
-		defer func() { _ = req.Body.Close() }() // ends a read that is under way, too
+		defer func() { _ = req.Body.Close() }() // also ends a pending read
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	trace := traceOf(ctx)
-	op := route(req.Method, req.URL.Path)
-	v := t.market.arrive(op)
-	rep, err := t.exchange(req, trace, v)
+	f := t.market.begin(route(req.Method, req.URL.Path))
+	resp, err := t.exchange(req, trace, f)
 	if err != nil {
-		v.leave()
+		f.done()
 		return nil, err
 	}
 	trace.gotFirstByte()
-	return rep.response(req, v.leave), nil
+	return resp.toHTTP(req, f.done), nil
 }
 
-func (t *transport) exchange(req *http.Request, trace tracer, v *visit) (reply, error) {
-	if err := trace.connect(hostPort(req), v.fault.refused); err != nil {
-		return reply{}, err
+func (t *transport) exchange(req *http.Request, trace tracer, f *inflight) (response, error) {
+	if err := trace.connect(hostPort(req), f.fault.dialError); err != nil {
+		return response{}, err
 	}
 	trace.wroteHeaders()
-	body, err := upload(req)
+	body, err := readBody(req)
 	trace.wroteRequest(err)
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
-	rep, err := t.market.serve(req.Context(), v, newRequest(req, v.op, body))
-	if err == nil && rep.dropped {
-		err = io.EOF // what net/http says of a connection that ends before the answer
+	resp, err := t.market.serve(req.Context(), f, newRequest(req, f.op, body))
+	if err == nil && resp.dropped {
+		err = io.EOF // net/http's error for a connection that closes before the response
 	}
-	return rep, err
+	return resp, err
 }
 
-// upload reads the request's body, and stops early at one that is too large to
-// be looked at.
-func upload(req *http.Request) ([]byte, error) {
+// readBody reads the request's body up to the size beyond which it is refused
+// unread.
+func readBody(req *http.Request) ([]byte, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil, nil
 	}
@@ -101,9 +97,9 @@ func hostPort(req *http.Request) string {
 	return net.JoinHostPort(req.URL.Hostname(), port)
 }
 
-func (r reply) response(req *http.Request, leave func()) *http.Response {
+func (r response) toHTTP(req *http.Request, done func()) *http.Response {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	stop := context.AfterFunc(ctx, leave)
+	stop := context.AfterFunc(ctx, done)
 	length := int64(len(r.body))
 	if r.endless {
 		length = -1
@@ -115,7 +111,7 @@ func (r reply) response(req *http.Request, leave func()) *http.Response {
 		ProtoMajor:    1,
 		ProtoMinor:    1,
 		Header:        r.header,
-		Body:          &body{stream: stream{reply: r}, ctx: ctx, cancel: cancel, leave: func() { stop(); leave() }},
+		Body:          &body{stream: stream{response: r}, ctx: ctx, cancel: cancel, done: func() { stop(); done() }},
 		ContentLength: length,
 		Request:       req,
 	}
@@ -124,80 +120,31 @@ func (r reply) response(req *http.Request, leave func()) *http.Response {
 // body reads a stream.
 type body struct {
 	stream stream
-	ctx    context.Context // the request's, which Read has no other way to
+	ctx    context.Context // the request's: Read has no parameter for it
 	cancel context.CancelCauseFunc
-	leave  func()
-	rest   []byte // of the piece that was begun
+	done   func()
+	unread []byte // of the current piece
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if len(b.rest) == 0 {
+	if len(b.unread) == 0 {
 		piece, err := b.stream.next(b.ctx)
 		if err != nil {
-			b.leave()
+			b.done()
 			return 0, err
 		}
-		b.rest = piece
+		b.unread = piece
 	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
-	if len(b.rest) == 0 && b.stream.over() {
-		b.leave() // a caller who counts the bytes need not read on
+	n := copy(p, b.unread)
+	b.unread = b.unread[n:]
+	if len(b.unread) == 0 && b.stream.complete() {
+		b.done() // a reader that counts bytes need not wait for EOF
 	}
 	return n, nil
 }
 
 func (b *body) Close() error {
-	b.leave()
+	b.done()
 	b.cancel(http.ErrBodyReadAfterClose)
 	return nil
-}
-
-// tracer calls the hooks of a trace that are set.
-type tracer struct{ *httptrace.ClientTrace }
-
-func traceOf(ctx context.Context) tracer {
-	if trace := httptrace.ContextClientTrace(ctx); trace != nil {
-		return tracer{trace}
-	}
-	return tracer{&httptrace.ClientTrace{}}
-}
-
-func (t tracer) connect(address string, refused bool) error {
-	if t.GetConn != nil {
-		t.GetConn(address)
-	}
-	if t.ConnectStart != nil {
-		t.ConnectStart("tcp", address)
-	}
-	var err error
-	if refused {
-		err = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	}
-	if t.ConnectDone != nil {
-		t.ConnectDone("tcp", address, err)
-	}
-	if t.GotConn != nil && !refused {
-		conn, _ := net.Pipe() // for hooks that ask for its addresses
-		t.GotConn(httptrace.GotConnInfo{Conn: conn})
-	}
-	return err
-}
-
-func (t tracer) wroteHeaders() {
-	if t.WroteHeaders != nil {
-		t.WroteHeaders()
-	}
-}
-
-func (t tracer) wroteRequest(err error) {
-	if t.WroteRequest != nil {
-		t.WroteRequest(httptrace.WroteRequestInfo{Err: err})
-	}
-}
-
-func (t tracer) gotFirstByte() {
-	if t.GotFirstResponseByte != nil {
-		t.GotFirstResponseByte()
-	}
 }

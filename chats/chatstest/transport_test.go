@@ -23,36 +23,36 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// traced notes the hooks in the order in which they are called.
+// traced records the hooks in the order of their calls.
 func traced(ctx context.Context, t *testing.T) (context.Context, *[]string) {
 	t.Helper()
 	var hooks []string
-	note := func(name string) { hooks = append(hooks, name) }
+	record := func(name string) { hooks = append(hooks, name) }
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(address string) { note("GetConn " + address) },
-		ConnectStart: func(string, string) { note("ConnectStart") },
+		GetConn:      func(address string) { record("GetConn " + address) },
+		ConnectStart: func(string, string) { record("ConnectStart") },
 		ConnectDone: func(_, _ string, err error) {
 			if err != nil {
-				note("ConnectDone failed")
+				record("ConnectDone failed")
 				return
 			}
-			note("ConnectDone")
+			record("ConnectDone")
 		},
 		TLSHandshakeStart: func() { t.Error("there is no TLS in process") },
 		TLSHandshakeDone:  func(tls.ConnectionState, error) {},
 		GotConn: func(info httptrace.GotConnInfo) {
 			assert.NotEmpty(t, info.Conn.RemoteAddr().String())
-			note("GotConn")
+			record("GotConn")
 		},
-		WroteHeaders: func() { note("WroteHeaders") },
+		WroteHeaders: func() { record("WroteHeaders") },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err != nil {
-				note("WroteRequest failed")
+				record("WroteRequest failed")
 				return
 			}
-			note("WroteRequest")
+			record("WroteRequest")
 		},
-		GotFirstResponseByte: func() { note("GotFirstResponseByte") },
+		GotFirstResponseByte: func() { record("GotFirstResponseByte") },
 	}), &hooks
 }
 
@@ -60,14 +60,14 @@ var written = []string{
 	"GetConn api.partner.market.yandex.ru:443", "ConnectStart", "ConnectDone", "GotConn", "WroteHeaders", "WroteRequest",
 }
 
-func TestTheHooksOfATrace(t *testing.T) {
+func TestTransport_CallsTraceHooks(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		fault chatstest.Fault
 		want  []string
 	}{
-		{"an answer", chatstest.OK(), append(written[:6:6], "GotFirstResponseByte")},
+		{"a response", chatstest.OK(), append(written[:6:6], "GotFirstResponseByte")},
 		{"a failed dial", chatstest.Refused(), []string{written[0], "ConnectStart", "ConnectDone failed"}},
 		{"dropped before", chatstest.DropBefore(), written},
 		{"dropped after", chatstest.DropAfter(), written},
@@ -84,7 +84,7 @@ func TestTheHooksOfATrace(t *testing.T) {
 	}
 }
 
-func TestAFailedDialLooksLikeOne(t *testing.T) {
+func TestRefused_IsADialError(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.Fail(chats.OpGetChat, chatstest.Refused())
@@ -96,19 +96,19 @@ func TestAFailedDialLooksLikeOne(t *testing.T) {
 	assert.Zero(t, m.PeakParallel())
 }
 
-// closing notes that a body was closed.
-type closing struct {
+// closeRecorder records that a body was closed.
+type closeRecorder struct {
 	io.Reader
 	closed chan struct{}
 }
 
-func (c closing) Close() error {
+func (c closeRecorder) Close() error {
 	close(c.closed)
 	return nil
 }
 
-// A request whose body fails is not processed, and net/http's hooks say so.
-func TestABodyThatFailsPostsNothing(t *testing.T) {
+// A request whose body fails is not processed, and the hooks report the error.
+func TestTransport_FailingBodyPostsNothing(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("the disk is gone")
 	const text = `{"message":"Добрый день"}`
@@ -127,19 +127,19 @@ func TestABodyThatFailsPostsNothing(t *testing.T) {
 			id := m.AddChat(chats.Chat{ID: 5})
 			ctx, hooks := traced(contract.Skip(t.Context()), t)
 			req := request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", text)
-			body := closing{c.body, make(chan struct{})}
+			body := closeRecorder{c.body, make(chan struct{})}
 			req.Body = body
 			require.ErrorContains(t, exchange(t, m.Transport(), req).err, c.want)
 			<-body.closed
 			assert.Equal(t, append(written[:5:5], "WroteRequest failed"), *hooks)
 			assert.Empty(t, m.Messages(id))
 			assert.Equal(t, 1, m.Calls(chats.OpSendMessageToChat))
-			assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its place is free")
+			assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its slot is free")
 		})
 	}
 }
 
-func TestTheBodyIsClosedInAnyCase(t *testing.T) {
+func TestTransport_AlwaysClosesTheBody(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.AddChat(chats.Chat{ID: 5})
@@ -148,16 +148,15 @@ func TestTheBodyIsClosedInAnyCase(t *testing.T) {
 	cancel()
 	for _, ctx := range []context.Context{t.Context(), t.Context(), t.Context(), t.Context(), ended} {
 		req := request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", `{"message":"a"}`)
-		body := closing{req.Body, make(chan struct{})}
+		body := closeRecorder{req.Body, make(chan struct{})}
 		req.Body = body
 		_ = exchange(t, m.Transport(), req)
 		<-body.closed
 	}
-	assert.Equal(t, 4, m.Calls(chats.OpSendMessageToChat), "a context that has ended asks for nothing")
+	assert.Equal(t, 4, m.Calls(chats.OpSendMessageToChat), "a context that has ended sends nothing")
 }
 
-// An upload that blocks ends with the context.
-func TestAnUploadEndsWithTheContext(t *testing.T) {
+func TestTransport_UploadEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
@@ -173,12 +172,11 @@ func TestAnUploadEndsWithTheContext(t *testing.T) {
 		assert.Equal(t, time.Minute, time.Since(began))
 		assert.Empty(t, m.Messages(id))
 		_, err := writer.Write([]byte("age"))
-		require.ErrorIs(t, err, io.ErrClosedPipe, "nobody reads any more")
+		require.ErrorIs(t, err, io.ErrClosedPipe, "nothing reads it any more")
 	})
 }
 
-// A body that closes while it is waited for ends the wait.
-func TestCloseEndsARead(t *testing.T) {
+func TestTransport_CloseEndsARead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := chatstest.NewMarket()
@@ -195,7 +193,7 @@ func TestCloseEndsARead(t *testing.T) {
 	})
 }
 
-func TestTheAnswerIsAsNetHTTPsIs(t *testing.T) {
+func TestTransport_ResponseIsLikeNetHTTPs(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket()
 	m.AddChat(chats.Chat{ID: 5})

@@ -80,7 +80,7 @@ func write(
 		message = market.CustomerSays(chat, text)
 		if text != "" { // Market announces no stickers
 			sent := notify.MessageSent{Business: market.Business(), Chat: chat, Message: message, At: time.Now()}
-			_ = market.Notify(handler, sent).Body.Close()
+			market.Notify(ctx, handler, sent) //nolint:bodyclose // it is in memory
 		}
 	}
 	last.is(message)

@@ -32,7 +32,7 @@ func story(ctx context.Context, market *chatstest.Market, reader *reader) error 
 	defer func() { stop(); <-done }()
 
 	chat := market.AddChat(chats.Chat{Subject: chats.AboutOrder(55_210_044), Customer: chats.Customer{Name: "Мария"}})
-	err = push(market, handler, notify.ChatCreated{Business: market.Business(), Chat: chat, At: time.Now()}) //nolint:contextcheck // Market has a time of its own
+	err = push(ctx, market, handler, notify.ChatCreated{Business: market.Business(), Chat: chat, At: time.Now()})
 	for _, text := range []string{"Здравствуйте! Можно перенести заказ на субботу?", "И ещё: чехол есть в комплекте?", "", "Спасибо!"} {
 		message := market.CustomerSays(chat, text)
 		if text == "" {
@@ -40,13 +40,13 @@ func story(ctx context.Context, market *chatstest.Market, reader *reader) error 
 		}
 		sent := notify.MessageSent{Business: market.Business(), Chat: chat, Message: message, At: time.Now()}
 		// Market may send an event twice; it is handled once.
-		err = errors.Join(err, push(market, handler, sent), push(market, handler, sent), await(ctx, read, message)) //nolint:contextcheck // Market has a time of its own
+		err = errors.Join(err, push(ctx, market, handler, sent), push(ctx, market, handler, sent), await(ctx, read, message))
 	}
 	return err
 }
 
-func push(market *chatstest.Market, handler http.Handler, event notify.Event) error {
-	answer := market.Notify(handler, event)
+func push(ctx context.Context, market *chatstest.Market, handler http.Handler, event notify.Event) error {
+	answer := market.Notify(ctx, handler, event)
 	if answer == nil || answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("the push %T was not taken", event)
 	}

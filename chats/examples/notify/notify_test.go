@@ -67,13 +67,13 @@ func TestAChatThatDoesNotExistIsAskedForOnce(t *testing.T) {
 		go func() { defer close(done); reader.run(ctx) }()
 		for i := range chats.ChatID(20) {
 			began := time.Now()
-			require.NoError(t, push(market, handler, notify.ChatCreated{Business: market.Business(), Chat: known + 1 + i, At: began}))
+			require.NoError(t, push(t.Context(), market, handler, notify.ChatCreated{Business: market.Business(), Chat: known + 1 + i, At: began}))
 			assert.Zero(t, time.Since(began), "answered at once")
 		}
 		<-time.After(time.Hour)
 		assert.Equal(t, 20, market.Calls(chats.OpGetChatHistory))
 		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(http.StatusForbidden, "") })
-		require.NoError(t, push(market, handler, notify.ChatCreated{Business: market.Business(), Chat: known, At: time.Now()}))
+		require.NoError(t, push(t.Context(), market, handler, notify.ChatCreated{Business: market.Business(), Chat: known, At: time.Now()}))
 		<-time.After(time.Hour)
 		assert.Less(t, market.Calls(chats.OpGetChatHistory), 20+20)
 		stop()

@@ -1,0 +1,47 @@
+package chatstest
+
+import "github.com/ymchats/ymchats-go/chats"
+
+// Fail makes the next calls of an operation fail, one per fault, in order. Faults
+// of later calls of Fail follow those that are still queued.
+func (m *Market) Fail(op chats.Operation, faults ...Fault) {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	m.faults[op] = append(m.faults[op], faults...)
+}
+
+// FailFunc makes choose select the fault of every call for which [Market.Fail] has
+// none; n counts the calls of the operation from 1. It is called for one request
+// at a time, so that a random choice needs no lock, and may use the Market except
+// for FailFunc itself. Nil removes it.
+func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
+	m.failMu.Lock()
+	defer m.failMu.Unlock()
+	m.failFunc = choose
+}
+
+// takeFault counts a call and returns its fault.
+func (m *Market) takeFault(op chats.Operation) Fault {
+	fault, n, queued := m.queuedFault(op)
+	if queued || op == "" {
+		return fault
+	}
+	m.failMu.Lock()
+	defer m.failMu.Unlock()
+	if m.failFunc == nil {
+		return Fault{}
+	}
+	return m.failFunc(op, n)
+}
+
+func (m *Market) queuedFault(op chats.Operation) (fault Fault, n int, queued bool) {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	m.calls[op]++
+	queue := m.faults[op]
+	if len(queue) == 0 {
+		return Fault{}, m.calls[op], false
+	}
+	m.faults[op] = queue[1:]
+	return queue[0], m.calls[op], true
+}

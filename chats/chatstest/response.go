@@ -1,0 +1,88 @@
+package chatstest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// response is an HTTP response and how it is delivered.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+
+	dropped     bool          // the connection is closed instead
+	headerDelay time.Duration // before the header
+	bodyDelay   time.Duration // before the second half of the body
+	truncated   bool          // the connection is closed after keep bytes of the body
+	keep        int
+	endless     bool
+}
+
+// envelope is the body of every response of the API.
+type envelope struct {
+	Status string     `json:"status"`
+	Result any        `json:"result,omitempty"`
+	Errors []apiError `json:"errors,omitempty"`
+}
+
+type apiError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func jsonResponse(status int, body envelope) response {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic("chatstest: " + err.Error()) // a time after the year 9999
+	}
+	return newResponse(status, "application/json", text)
+}
+
+func newResponse(status int, contentType string, body []byte) response {
+	return response{
+		status: status,
+		header: http.Header{
+			"Content-Type":   {contentType},
+			"Content-Length": {strconv.Itoa(len(body))},
+		},
+		body: body,
+	}
+}
+
+// problem is an error of the API. A nil problem is none.
+type problem struct {
+	status  int
+	code    string
+	message string
+}
+
+func (p *problem) response() response {
+	return jsonResponse(p.status, envelope{Status: "ERROR", Errors: []apiError{{p.code, p.message}}})
+}
+
+func badRequest(format string, values ...any) *problem {
+	return &problem{http.StatusBadRequest, "BAD_REQUEST", fmt.Sprintf(format, values...)}
+}
+
+func unauthorized(text string) *problem {
+	return &problem{http.StatusUnauthorized, "UNAUTHORIZED", text}
+}
+
+func forbidden(format string, values ...any) *problem {
+	return &problem{http.StatusForbidden, "FORBIDDEN", fmt.Sprintf(format, values...)}
+}
+
+func notFound(format string, values ...any) *problem {
+	return &problem{http.StatusNotFound, "NOT_FOUND", fmt.Sprintf(format, values...)}
+}
+
+func unsupported(contentType string) *problem {
+	return &problem{
+		http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE",
+		"Content-Type '" + contentType + "' is not supported",
+	}
+}

@@ -1,0 +1,80 @@
+package chatstest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// inflight is one request from its arrival until its response has been delivered.
+type inflight struct {
+	op       chats.Operation
+	fault    Fault
+	admitted bool   // it is within the limit of concurrent requests
+	done     func() // call it at the end; only the first call counts
+}
+
+// begin counts a request and takes the fault that is queued for it.
+func (m *Market) begin(op chats.Operation) *inflight {
+	f := &inflight{op: op, fault: m.takeFault(op), admitted: true, done: func() {}}
+	if f.fault.dialError || !isAPI(op) {
+		return f
+	}
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	f.admitted = m.limits.acquire()
+	f.done = sync.OnceFunc(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.limits.release()
+	})
+	return f
+}
+
+// serve responds to a request. It returns an error only if the context ends
+// before the response's header is due.
+func (m *Market) serve(ctx context.Context, f *inflight, r *request) (response, error) {
+	if f.fault.respond == nil && !f.admitted {
+		m.lockAndCatchUp()
+		defer m.mu.Unlock()
+		return m.finish(m.limits.parallelExceeded(r.op, time.Now())), nil
+	}
+	if err := sleep(ctx, m.settings.latency+f.fault.delay); err != nil {
+		return response{}, err
+	}
+	resp := m.process(f, r)
+	return resp, sleep(ctx, resp.headerDelay)
+}
+
+func (m *Market) process(f *inflight, r *request) response {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	r.at = time.Now()
+	if f.fault.late > 0 {
+		r.at = r.at.Add(f.fault.late)
+		m.late = append(m.late, r)
+		return response{dropped: true}
+	}
+	if f.fault.respond != nil {
+		return m.finish(f.fault.respond(m.limits, r.op))
+	}
+	resp := m.handle(r)
+	if f.fault.rewrite != nil {
+		resp = f.fault.rewrite(resp)
+	}
+	return m.finish(resp)
+}
+
+// finish adds the headers that every response has.
+func (m *Market) finish(resp response) response {
+	if resp.header != nil {
+		m.traces++
+		resp.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+		resp.header.Set("Traceparent", fmt.Sprintf("00-%032x-%016x-01", m.traces, m.traces))
+	}
+	return resp
+}

@@ -1,0 +1,161 @@
+package chatstest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// store is what a Market holds. The Market's mutex guards it.
+type store struct {
+	settings settings
+	limits   *limits
+	key      string
+	chats    map[chats.ChatID]*chat
+	listed   []*chat               // the same chats; see newestFirst
+	files    map[string]storedFile // by path
+	lastID   int                   // of those that the store makes up
+}
+
+// storedFile is a file that the Market serves.
+type storedFile struct {
+	contentType string
+	data        []byte
+}
+
+// chat is a conversation with everything it holds.
+type chat struct {
+	chats.Chat
+
+	messages []chats.Message // ascending
+	uploads  []Upload
+}
+
+func newStore(s settings, key string) store {
+	return store{
+		settings: s,
+		key:      key,
+		limits:   newLimits(s),
+		chats:    map[chats.ChatID]*chat{},
+		files:    map[string]storedFile{},
+	}
+}
+
+func (s *store) nextID() int {
+	s.lastID++
+	return s.lastID
+}
+
+func (s *store) add(c chats.Chat, now time.Time) *chat {
+	if c.ID == 0 {
+		c.ID = s.freeChatID()
+	}
+	if s.chats[c.ID] != nil {
+		panic(fmt.Sprintf("chatstest: chat %d already exists", c.ID))
+	}
+	c.Type = cmp.Or(c.Type, chats.ChatTypeChat)
+	c.Status = cmp.Or(c.Status, chats.StatusNew)
+	if c.CreatedAt.IsZero() {
+		c.CreatedAt = now
+	}
+	if c.UpdatedAt.IsZero() {
+		c.UpdatedAt = c.CreatedAt
+	}
+	c.Subject = s.fillSubject(c.Subject)
+	added := &chat{Chat: c}
+	s.chats[c.ID] = added
+	s.listed = append(s.listed, added)
+	return added
+}
+
+func (s *store) freeChatID() chats.ChatID {
+	for {
+		if id := chats.ChatID(70_000_000 + s.nextID()); s.chats[id] == nil {
+			return id
+		}
+	}
+}
+
+// fillSubject derives the kind from the ids that are set, and sets the order of
+// orders and returns, as Market does.
+func (s *store) fillSubject(subject chats.Subject) chats.Subject {
+	switch {
+	case subject.Kind != "":
+	case subject.Return != 0:
+		subject.Kind = chats.SubjectReturn
+	default:
+		subject.Kind = chats.SubjectOrder
+	}
+	if subject.Order == 0 && (subject.Kind == chats.SubjectOrder || subject.Kind == chats.SubjectReturn) {
+		subject.Order = chats.OrderID(50_000_000 + s.nextID())
+	}
+	return subject
+}
+
+// mustChat panics if the chat does not exist.
+func (s *store) mustChat(id chats.ChatID) *chat {
+	c := s.chats[id]
+	if c == nil {
+		panic(fmt.Sprintf("chatstest: there is no chat %d", id))
+	}
+	return c
+}
+
+// chatAbout returns the oldest chat about a subject, or nil.
+func (s *store) chatAbout(about chats.Subject) *chat {
+	var found *chat
+	for _, c := range s.chats {
+		if identity(c.Subject) == about && (found == nil || c.ID < found.ID) {
+			found = c
+		}
+	}
+	return found
+}
+
+// newestFirst is the order of the list of chats. The list is kept because it is
+// usually still sorted.
+func (s *store) newestFirst() []*chat {
+	if !slices.IsSortedFunc(s.listed, laterFirst) {
+		slices.SortFunc(s.listed, laterFirst)
+	}
+	return s.listed
+}
+
+func laterFirst(a, b *chat) int {
+	return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), cmp.Compare(b.ID, a.ID))
+}
+
+// post appends a message. Its id is the microseconds since 1970, or the next free
+// number if several messages share one.
+func (c *chat) post(message chats.Message, now time.Time) chats.MessageID {
+	message.ID, message.CreatedAt = chats.MessageID(now.UnixMicro()), now
+	if n := len(c.messages); n > 0 {
+		message.ID = max(message.ID, c.messages[n-1].ID+1)
+	}
+	c.messages = append(c.messages, message)
+	c.UpdatedAt = now
+	switch message.Sender {
+	case chats.SenderCustomer:
+		c.Status = chats.StatusWaitingForPartner
+	case chats.SenderPartner:
+		c.Status = chats.StatusWaitingForCustomer
+	default:
+	}
+	return message.ID
+}
+
+// since is the part of the history that messageIdFrom selects. The message that
+// it names need not exist.
+func (c *chat) since(from *chats.MessageID, exclusive bool) []chats.Message {
+	if from == nil {
+		return c.messages
+	}
+	first := sort.Search(len(c.messages), func(i int) bool {
+		return c.messages[i].ID > *from || c.messages[i].ID == *from && !exclusive
+	})
+	return c.messages[first:]
+}
