@@ -1,170 +1,24 @@
 package chats_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"go/format"
-	"go/parser"
-	"go/token"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"reflect"
+	"errors"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
-	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-const repoRoot = ".."
+// The functions that the pages show are here as they are there, and run.
 
-// readmes are the README in its languages, with the words that its tables use.
-var readmes = map[string]struct{ operations, failures, repeated string }{
-	"README.md":    {"| operation |", "| failure |", "repeated"},
-	"README.ru.md": {"| операция |", "| что случилось |", "повтор"},
-}
-
-func readRepo(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(repoRoot, name))
-	require.NoError(t, err)
-	return string(text)
-}
-
-// readmeBlocks are the pieces of Go in a README.
-func readmeBlocks(t *testing.T, name string) []string {
-	t.Helper()
-	found := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readRepo(t, name), -1)
-	blocks := make([]string, len(found))
-	for i, block := range found {
-		blocks[i] = block[1]
-	}
-	require.NotEmpty(t, blocks)
-	return blocks
-}
-
-// readmeTable gives the rows of the table whose header begins so.
-func readmeTable(t *testing.T, text, header string) [][]string {
-	t.Helper()
-	_, after, found := strings.Cut(text, header)
-	require.True(t, found, "no table %q", header)
-	var rows [][]string
-	for line := range strings.Lines(after) {
-		if strings.HasPrefix(line, "|---") || len(rows) == 0 && !strings.HasPrefix(line, "| ") {
-			continue // what is left of the header
-		}
-		if !strings.HasPrefix(line, "|") {
-			break
-		}
-		rows = append(rows, tableCells(strings.Trim(strings.TrimSpace(line), "|")))
-	}
-	require.NotEmpty(t, rows, "the table %q is empty", header)
-	return rows
-}
-
-func tableCells(line string) []string {
-	row := strings.Split(line, "|")
-	for i := range row {
-		row[i] = strings.TrimSpace(row[i])
-	}
-	return row
-}
-
-func TestTheReadmesOperationsAreTheContracts(t *testing.T) {
-	t.Parallel()
-	digits := regexp.MustCompile(`\D`)
-	for name, words := range readmes {
-		limits := map[chats.Operation]int{}
-		for _, row := range readmeTable(t, readRepo(t, name), words.operations) {
-			require.Len(t, row, 5, "%s: %v", name, row)
-			op := chats.Operation(row[0])
-			limits[op], _ = strconv.Atoi(digits.ReplaceAllString(row[3], ""))
-			route := contract.Routes()[op]
-			assert.Equal(t, route.Method+" "+strings.TrimPrefix(route.Path, "/v2/businesses/{businessId}"), row[2], name)
-			for method := range strings.SplitSeq(row[1], ", ") {
-				_, exists := reflect.TypeFor[*chats.Client]().MethodByName(method)
-				assert.True(t, exists, "%s: Client has no method %s", name, method)
-			}
-			if page := map[chats.Operation]int{
-				chats.OpGetChats: chats.MaxChatsPage, chats.OpGetChatHistory: chats.MaxHistoryPage,
-			}[op]; page > 0 {
-				assert.Equal(t, strconv.Itoa(page), row[4], name)
-			}
-		}
-		assert.Equal(t, contract.RateLimits(), limits, name)
-	}
-}
-
-func TestTheReadmesRetriesAreThePackageDocumentations(t *testing.T) {
-	t.Parallel()
-	want := retriesOfTheDocumentation(t)
-	for name, words := range readmes {
-		got := readmeTable(t, readRepo(t, name), words.failures)
-		require.Len(t, got, len(want), name)
-		for i, row := range got {
-			for column, cell := range row {
-				cell = strings.ReplaceAll(cell, words.repeated, "repeated")
-				if column > 0 || name == "README.md" {
-					assert.Equal(t, want[i][column], cell, "%s: %v", name, row)
-				}
-			}
-		}
-	}
-}
-
-func retriesOfTheDocumentation(t *testing.T) [][]string {
-	t.Helper()
-	var rows [][]string
-	for line := range strings.Lines(readRepo(t, "chats/doc.go")) {
-		if row, isTable := strings.CutPrefix(line, "//\t"); isTable && strings.Count(row, "|") == 2 {
-			rows = append(rows, tableCells(row))
-		}
-	}
-	require.Greater(t, len(rows), 1)
-	return rows[1:]
-}
-
-func TestTheReadmesShowTheSameCode(t *testing.T) {
-	t.Parallel()
-	comments := regexp.MustCompile(`// .*`)
-	code := func(name string) []string {
-		blocks := readmeBlocks(t, name)
-		for i, block := range blocks {
-			blocks[i] = comments.ReplaceAllString(block, "//")
-		}
-		return blocks
-	}
-	assert.Equal(t, code("README.md"), code("README.ru.md"))
-}
-
-// TestTheBuyerIsAnswered stands in the README, word for word.
-func TestTheBuyerIsAnswered(t *testing.T) {
-	market := chatstest.NewMarket()
-	chat := market.AddChat(chats.Chat{Customer: chats.Customer{Name: "Анна"}})
-	market.CustomerSays(chat, "Здравствуйте! Где мой заказ?")
-	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter()) // posted, but the answer is lost
-
-	if err := answerAll(t.Context(), market.Client()); err != nil {
-		t.Fatal(err)
-	}
-
-	messages := market.Messages(chat)
-	if len(messages) != 2 || messages[1].Sender != chats.SenderPartner {
-		t.Errorf("the buyer should have one answer: %+v", messages)
-	}
-}
-
-// answerAll is the program that the README tests.
 func answerAll(ctx context.Context, client *chats.Client) error {
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
 	var list []chats.Chat
@@ -175,127 +29,166 @@ func answerAll(ctx context.Context, client *chats.Client) error {
 		list = append(list, chat)
 	}
 	for _, chat := range list {
-		if _, err := client.SendTextConfirmed(ctx, chat.ID, "Здравствуйте! Разбираемся, скоро ответим."); err != nil {
+		text := "Здравствуйте! Разбираемся, скоро ответим." // "Hello! We are looking into it and will reply soon."
+		if _, err := client.SendTextConfirmed(ctx, chat.ID, text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func TestTheReadmesTestIsThisOne(t *testing.T) {
-	t.Parallel()
-	source := readRepo(t, "chats/readme_test.go")
-	block := slices.IndexFunc(readmeBlocks(t, "README.md"), func(b string) bool { return strings.HasPrefix(b, "func Test") })
-	require.NotEqual(t, -1, block)
-	assert.Contains(t, source, "\n"+readmeBlocks(t, "README.md")[block])
-}
+func TestAnswerAll_LostResponsePostsOnce(t *testing.T) {
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{Customer: chats.Customer{Name: "Анна"}})
+	market.CustomerSays(chat, "Здравствуйте! Где мой заказ?")     // "Hello! Where is my order?"
+	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter()) // posted, but the response is lost
 
-// What the README's pieces may take for readmeGranted, beside the packages that they name.
-const readmeGranted = `
-var err error
-
-func answerAll(context.Context, *chats.Client) error { return nil }
-
-var (
-	in  interface{ Wake(context.Context, chats.ChatID) error }
-	crm interface{ Save(context.Context, chats.Chat, chats.Message) error }
-)
-
-func task(
-	ctx context.Context, client *chats.Client, business chats.BusinessID, key string,
-	chatID chats.ChatID, orderID chats.OrderID, last chats.MessageID,
-) error {
-%s	return nil
-}
-`
-
-var readmeImports = map[string]string{
-	"chats": "github.com/ymchats/ymchats-go/chats", "chatstest": "github.com/ymchats/ymchats-go/chats/chatstest",
-	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "os": "os",
-	"slog": "log/slog", "sql": "database/sql", "testing": "testing", "time": "time", "tls": "crypto/tls",
-	"notify": "github.com/ymchats/ymchats-go/chats/notify", "inbox": "github.com/ymchats/ymchats-go/chats/inbox",
-	"sqlstore": "github.com/ymchats/ymchats-go/chats/sqlstore",
-}
-
-// readmeProgram makes a piece of Go a whole file.
-func readmeProgram(block string) string {
-	if strings.HasPrefix(block, "package ") {
-		return block
+	if err := answerAll(t.Context(), market.Client()); err != nil {
+		t.Fatal(err)
 	}
-	statements, declarations := block, ""
-	if _, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+block, 0); err == nil {
-		statements, declarations = "", block
+
+	messages := market.Messages(chat)
+	if len(messages) != 2 || messages[1].Sender != chats.SenderPartner {
+		t.Errorf("want one reply, got %+v", messages)
 	}
-	body := declarations + fmt.Sprintf(readmeGranted, statements)
-	var file strings.Builder
-	file.WriteString("package p\n")
-	for name, path := range readmeImports {
-		if regexp.MustCompile(`\b` + name + `\.[A-Z]`).MatchString(body) {
-			fmt.Fprintf(&file, "import %s %q\n", name, path)
+}
+
+func TestAnswerAll_ServerErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		market.CustomerSays(chat, "Здравствуйте!") // "Hello!"
+		market.Fail(chats.OpGetChats, chatstest.HTML(502), chatstest.DropBefore())
+		market.Fail(chats.OpSendMessageToChat, chatstest.Status(503, "")) // not posted
+
+		if err := answerAll(t.Context(), market.Client()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	return file.String() + body
-}
-
-// The pieces are compiled, and not linked, as packages of this module which are laid
-// over it and exist nowhere on the disk.
-func TestTheReadmesCodeCompiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes the compiler's time")
-	}
-	t.Parallel()
-	dir, err := filepath.Abs(repoRoot)
-	require.NoError(t, err)
-	replace := map[string]string{}
-	for i, block := range readmeBlocks(t, "README.md") {
-		formatted, err := format.Source([]byte(block))
-		require.NoError(t, err, block)
-		assert.Equal(t, block, string(formatted), "gofmt")
-
-		file := filepath.Join(t.TempDir(), fmt.Sprintf("%d.go", i))
-		require.NoError(t, os.WriteFile(file, []byte(readmeProgram(block)), 0o600))
-		replace[filepath.Join(dir, "readme", strconv.Itoa(i), "piece.go")] = file
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "overlay.json")
-	require.NoError(t, os.WriteFile(file, overlay, 0o600))
-
-	compile := exec.CommandContext(t.Context(), "go", "list", "-export", "-overlay="+file, "./readme/...")
-	compile.Dir = dir
-	out, err := compile.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	assert.Equal(t, len(replace), bytes.Count(out, []byte("/readme/")), "%s", out)
-}
-
-func TestTheReadmesNameWhatExists(t *testing.T) {
-	t.Parallel()
-	makefile := readRepo(t, "Makefile")
-	for name := range readmes {
-		text := readRepo(t, name)
-		for _, target := range regexp.MustCompile("(?m)(?:`|^)make ([a-z][a-z-]*)").FindAllStringSubmatch(text, -1) {
-			assert.Regexp(t, `(?m)^`+target[1]+`:`, makefile, name)
+		if got := len(market.Messages(chat)); got != 2 {
+			t.Errorf("got %d messages, want the customer's and one reply", got)
 		}
-		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
-			if anchor, within := strings.CutPrefix(link[1], "#"); within {
-				assert.Contains(t, readmeAnchors(text), anchor, name)
-				continue
+	})
+}
+
+// retryAfter reports whether another attempt may help, and how long to wait before it.
+func retryAfter(err error) (time.Duration, bool) {
+	var failed *chats.Error
+	switch {
+	case !errors.As(err, &failed), errors.Is(err, chats.ErrOutcomeUnknown):
+		return 0, false // after an unknown outcome, read the history first
+	case failed.Limit != nil:
+		return max(time.Until(failed.Limit.Until), time.Minute), true // Until is zero for the parallel limit
+	case errors.Is(err, chats.ErrServer), failed.StatusCode == 0:
+		return time.Minute, true
+	}
+	return 0, false // log it: failed.Details and failed.TraceParent say more
+}
+
+func TestRetryAfter_NeitherHotLoopNorSecondPost(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault chatstest.Fault
+		read  time.Duration // 0 if it must not be tried again
+		send  time.Duration
+	}{
+		"parallel":      {chatstest.RateLimitedParallel(), time.Minute, time.Minute},
+		"quota":         {chatstest.RateLimitedHourly(synctestStart.Add(20 * time.Minute)), 20 * time.Minute, 20 * time.Minute},
+		"no connection": {chatstest.Refused(), time.Minute, time.Minute},
+		"dropped":       {chatstest.DropAfter(), time.Minute, 0},
+		"server":        {chatstest.Status(500, ""), time.Minute, 0},
+		"bad request":   {chatstest.Status(400, ""), 0, 0},
+		"success":       {chatstest.OK(), 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
+				for op, want := range map[chats.Operation]time.Duration{chats.OpGetChat: c.read, chats.OpSendMessageToChat: c.send} {
+					s.market.Fail(op, c.fault)
+					wait, again := retryAfter(s.call(t.Context(), op))
+					assert.Equal(t, want, wait, op)
+					assert.Equal(t, want > 0, again, op)
+				}
+			})
+		})
+	}
+}
+
+// synctestStart is the time at which every bubble begins.
+var synctestStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestDocs_ShownFunctionsRun(t *testing.T) {
+	t.Parallel()
+	source, shown := readRepo(t, "chats/readme_test.go"), 0
+	for _, page := range goPages(t) {
+		for _, block := range goBlocks(t, page) {
+			if regexp.MustCompile(`(?m)^func `).MatchString(block) && !strings.HasPrefix(block, "package ") {
+				assert.Contains(t, source, "\n"+block, page)
+				shown++
 			}
-			_, err := os.Stat(filepath.Join(repoRoot, link[1]))
-			require.NoError(t, err, name)
-		}
-		for _, word := range regexp.MustCompile(`\bErr[A-Z][A-Za-z]+`).FindAllString(text, -1) {
-			assert.Contains(t, readRepo(t, "chats/errors.go"), "\t"+word+" = ", name)
 		}
 	}
+	assert.Equal(t, 4, shown)
 }
 
-// readmeAnchors are what GitHub makes of the headings.
-func readmeAnchors(text string) (anchors []string) {
-	dropped := regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
-	for _, heading := range regexp.MustCompile(`(?m)^##+ (.+)$`).FindAllStringSubmatch(text, -1) {
-		anchor := dropped.ReplaceAllString(strings.ToLower(heading[1]), "")
-		anchors = append(anchors, strings.ReplaceAll(anchor, " ", "-"))
+func TestDocs_BlocksSendAtMostOnce(t *testing.T) {
+	t.Parallel()
+	send := regexp.MustCompile(`\.Send[A-Z]\w*\(`)
+	for _, page := range goPages(t) {
+		for _, block := range goBlocks(t, page) {
+			assert.LessOrEqual(t, len(send.FindAllString(block, -1)), 1, "%s: pasted whole, this sends twice: %s", page, block)
+		}
 	}
-	return anchors
+	first := goBlocks(t, "README.md")[0]
+	assert.Contains(t, first, "package main")
+	assert.NotRegexp(t, `\.(Send|Open)[A-Z]`, first, "the first program only reads")
+}
+
+func TestReadme_IsAnEntryPage(t *testing.T) {
+	t.Parallel()
+	assert.LessOrEqual(t, strings.Count(readRepo(t, "README.md"), "\n"), 250, "move details to chats/docs")
+}
+
+// section is what two languages of one section have in common, each sorted.
+type section struct{ code, links, numbers []string }
+
+func TestReadme_LanguagesAgree(t *testing.T) {
+	t.Parallel()
+	english, russian := sections(readRepo(t, "README.md")), sections(readRepo(t, "README.ru.md"))
+	require.Len(t, russian, len(english))
+	for i, want := range english {
+		assert.Equal(t, want, russian[i], "section %d", i)
+	}
+	comments := regexp.MustCompile(` *// .*`)
+	code := func(name string) []string {
+		blocks := goBlocks(t, name)
+		for i, block := range blocks {
+			blocks[i] = comments.ReplaceAllString(block, "")
+		}
+		return blocks
+	}
+	assert.Equal(t, code("README.md"), code("README.ru.md"))
+}
+
+func sections(page string) (all []section) {
+	prose := fence.ReplaceAllString(page, "")
+	separator := strings.NewReplacer("\u00a0", "", ",", "", ".", "")
+	for _, text := range regexp.MustCompile(`(?m)^##+ .*$`).Split(prose, -1) {
+		var s section
+		for _, match := range regexp.MustCompile("`[^`]+`").FindAllString(text, -1) {
+			s.code = append(s.code, match)
+		}
+		for _, match := range markdownLink.FindAllStringSubmatch(text, -1) {
+			s.links = append(s.links, strings.ReplaceAll(match[1], "README.ru.md", "README.md"))
+		}
+		text = markdownLink.ReplaceAllString(text, "")
+		for _, match := range regexp.MustCompile(`\d[\d.,\x{a0}]*\d|\d`).FindAllString(text, -1) {
+			s.numbers = append(s.numbers, separator.Replace(match))
+		}
+		slices.Sort(s.code)
+		slices.Sort(s.links)
+		slices.Sort(s.numbers)
+		all = append(all, s)
+	}
+	return all
 }
