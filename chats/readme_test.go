@@ -3,6 +3,7 @@ package chats_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
 // The functions that the pages show are here as they are there, and run.
@@ -102,13 +104,20 @@ func TestRetryAfter_NeitherHotLoopNorSecondPost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s := newShop(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
-				for op, want := range map[chats.Operation]time.Duration{chats.OpGetChat: c.read, chats.OpSendMessageToChat: c.send} {
-					s.market.Fail(op, c.fault)
-					wait, again := retryAfter(s.call(t.Context(), op))
-					assert.Equal(t, want, wait, op)
-					assert.Equal(t, want > 0, again, op)
-				}
+				market := chatstest.NewMarket()
+				transport := &http.Client{Transport: contract.Transport(t, market.Transport())}
+				client := market.Client(chats.WithHTTPClient(transport), chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
+				chat := market.AddChat(chats.Chat{})
+				market.Fail(chats.OpGetChat, c.fault)
+				market.Fail(chats.OpSendMessageToChat, c.fault)
+
+				_, err := client.Chat(t.Context(), chat)
+				wait, again := retryAfter(err)
+				assert.Equal(t, c.read, wait)
+				assert.Equal(t, c.read > 0, again)
+				wait, again = retryAfter(client.SendText(t.Context(), chat, "Завтра"))
+				assert.Equal(t, c.send, wait)
+				assert.Equal(t, c.send > 0, again)
 			})
 		})
 	}
