@@ -21,29 +21,29 @@ COVERAGE := 95
 NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './.bin/*' | sort))
 
 .PHONY: help
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## the support desk, unattended, on the Market in memory
+demo: ## run the support desk, unattended, on the in-memory Market
 	go run ./chats/examples/desk -demo
 
 .PHONY: test
-test: ## the tests, in seconds
+test: ## run the tests (about a minute with a cold build cache)
 	go test ./...
 
 .PHONY: race
-race: ## the tests with the race detector, in random order
+race: ## run the tests with the race detector, in random order
 	go test -race -shuffle=on ./...
 
 .PHONY: cover
-cover: ## the same as race, with every package's coverage by its own tests
+cover: ## the same as race, with coverage; fail if that of chats is too low
 	@go test -race -shuffle=on -cover ./... | tee cover.out
 	@awk '$$2 ~ /\/chats$$/ {sub("%","",$$5); if ($$5 + 0 < $(COVERAGE)) {print "chats: less than $(COVERAGE)%"; exit 1}; found = 1} \
-		END {if (!found) {print "no coverage of chats was told"; exit 1}}' cover.out
+		END {if (!found) {print "no coverage of chats was reported"; exit 1}}' cover.out
 
 .PHONY: chaos
-chaos: ## the random mixes of faults and the simulation of the inbox, longer and larger (half an hour)
+chaos: ## run random combinations of faults and the inbox simulation, longer and larger (half an hour)
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
 	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 90m -chaos
 
@@ -51,7 +51,7 @@ BENCHTIME ?= 3s
 BENCHCOUNT ?= 3
 
 .PHONY: bench
-bench: ## the figures of chats/BENCHMARKS.md, as a table at the end
+bench: ## measure the figures of chats/BENCHMARKS.md (under five minutes)
 	go test -run '^$$' -bench './(ours|baseline)$$' -benchtime 0.2s -count 3 ./chats/internal/bench
 	go test -run '^$$' -bench './(ratio|heap)$$' -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./chats/internal/bench
 
@@ -67,17 +67,17 @@ MUTANTS = GOFLAGS='-short -count=1 -vet=off -ldflags=-w' $(BIN)/gremlins-$(GREML
 MUTANT_WORKERS ?= 2
 
 .PHONY: mutants
-mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## breaks the code in many small ways and counts what the tests notice (an hour or more)
+mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## mutate the code and count what the tests notice (an hour or more)
 	$(MUTANTS) ./chats/notify
 	$(MUTANTS) --exclude-files '^sqlstore/' ./chats/inbox
 	$(MUTANTS) --exclude-files '^(chatstest|examples|inbox|internal|notify)/' ./chats
 
 .PHONY: live
-live: ## holds the real Market against the contract: YANDEX_MARKET_API_KEY, YANDEX_MARKET_BUSINESS_ID
+live: ## check the real Market against the contract; needs YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID
 	go test -tags live -count 1 -v -run '^TestLive$$' ./chats
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME each
+fuzz: ## run every fuzz target for FUZZTIME each
 	@for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
@@ -85,16 +85,16 @@ fuzz: ## every fuzz target for FUZZTIME each
 	done
 
 .PHONY: generate
-generate: ## gen from the contracts
+generate: ## generate gen/ from the contracts
 	go generate ./...
 
 .PHONY: generate-check
-generate-check: ## fails when gen is not what the contracts give
+generate-check: ## fail if gen/ is out of date
 	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -R gen "$$before/"; go generate ./...; \
-	diff -r "$$before/gen" gen || { echo "gen was stale: commit what make generate wrote"; exit 1; }
+	diff -r "$$before/gen" gen || { echo "gen/ was out of date: commit what make generate wrote"; exit 1; }
 
 .PHONY: fmt
-fmt: ## fails on files that gofmt would change
+fmt: ## fail if gofmt would change a file
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt -w $$out"; exit 1; }
 
 .PHONY: vet
@@ -107,17 +107,17 @@ $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	mv $(BIN)/golangci-lint $@
 
 .PHONY: lint
-lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## golangci-lint (the first time it builds the linter, which takes minutes)
+lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## run golangci-lint (the first run builds it, which takes minutes)
 	$< run ./...
 
 .PHONY: drift
-drift: ## compares the contracts with the vendor's, UPSTREAM=path UPSTREAM_NOTIFICATIONS=path
+drift: ## compare the contracts with the vendor's: UPSTREAM=path UPSTREAM_NOTIFICATIONS=path
 	@api/drift.sh openapi.yaml "$(UPSTREAM)" $(OASDIFF_VERSION)
 	@[ -z "$(UPSTREAM_NOTIFICATIONS)" ] || api/drift-notifications.sh api/notifications.yaml "$(UPSTREAM_NOTIFICATIONS)" $(OASDIFF_VERSION)
 	@[ -n "$(UPSTREAM_NOTIFICATIONS)" ] || echo "the notifications were not compared: pass the vendor's file as UPSTREAM_NOTIFICATIONS=path"
 
 .PHONY: deps
-deps: ## what a program that imports chats links
+deps: ## list what a program that imports chats links
 	@api/deps.sh
 
 .PHONY: nested
@@ -125,25 +125,25 @@ nested: ## vet and test the nested modules
 	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet -mod=readonly ./... && go test -mod=readonly ./...); done
 
 .PHONY: databases
-databases: ## the nested modules' tests on PostgreSQL, too; installs it where it may
+databases: ## run the nested modules' tests on PostgreSQL, too; install it if possible
 	@for dir in $(NESTED); do if grep -q jackc/pgx $$dir/go.mod; then echo "== $$dir"; \
 		(cd $$dir && $(CURDIR)/chats/sqlstore/integration/postgres.sh go test -mod=readonly ./...); fi; done
 
 .PHONY: api
-api: ## the exported API of every public package, into api/exported
+api: ## write the exported API of every public package to api/exported
 	api/exported.sh write
 
 .PHONY: api-check
-api-check: ## fails when the exported API has changed unnoticed
+api-check: ## fail if the exported API differs from api/exported
 	api/exported.sh check
 
 .PHONY: workflows
-workflows: ## checks the hosted workflows
+workflows: ## check the hosted workflows
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 .PHONY: vulns
-vulns: ## known vulnerabilities; asks the Go vulnerability database
+vulns: ## find known vulnerabilities; queries the Go vulnerability database
 	@for dir in . $(NESTED); do echo "== $$dir"; (cd $$dir && go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...); done
 
 .PHONY: check
-check: fmt vet lint generate-check deps api-check workflows cover nested demo ## every offline guard
+check: fmt vet lint generate-check deps api-check workflows cover nested demo ## run every offline check
