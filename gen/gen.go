@@ -150,21 +150,21 @@ func (e ChatType) Valid() bool {
 // BadRequestResponse The envelope of a 400.
 type BadRequestResponse = ErrorResponse
 
-// ErrorDetail One reason for a failure.
+// ErrorDetail One reason for an error.
 type ErrorDetail struct {
-	// Code A word for programs. The set of words is open.
+	// Code A code for programs. The set of codes is open.
 	Code string `json:"code"`
 
-	// Message A sentence for people, which may change at any time.
+	// Message A text for people. It may change at any time.
 	Message string `json:"message,omitempty"`
 }
 
-// ErrorResponse The envelope of a failure.
+// ErrorResponse The envelope of an error.
 type ErrorResponse struct {
-	// Errors What went wrong. May be missing, and may be null.
+	// Errors The reasons. May be missing or null.
 	Errors []ErrorDetail `json:"errors,omitempty"`
 
-	// Status OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+	// Status OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 	Status EnvelopeStatus `json:"status"`
 }
 
@@ -177,13 +177,13 @@ type LimitResponse = ErrorResponse
 // NotFoundResponse The envelope of a 404.
 type NotFoundResponse = ErrorResponse
 
-// Envelope The envelope of every answer.
+// Envelope The envelope of every response.
 type Envelope struct {
-	// Status OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+	// Status OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 	Status EnvelopeStatus `json:"status"`
 }
 
-// EnvelopeStatus OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+// EnvelopeStatus OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 type EnvelopeStatus string
 
 // ServerErrorResponse The envelope of a 500.
@@ -192,22 +192,22 @@ type ServerErrorResponse = ErrorResponse
 // UnauthorizedResponse The envelope of a 401.
 type UnauthorizedResponse = ErrorResponse
 
-// CampaignID A shop of the business, as the API numbers it. Not the number that the cabinet shows, and no advertising campaign.
+// CampaignID A shop of the business, by its API number; the cabinet shows a different one. Not an advertising campaign.
 type CampaignID = int64
 
-// ChatContext An order or a return, by its number.
+// ChatContext An order or a return, by its ID.
 type ChatContext struct {
-	// ID The number of the order or of the return, as `type` says.
+	// ID The ID of the order or of the return, depending on `type`.
 	ID int64 `json:"id"`
 
-	// Type What a chat can be looked up or opened by:
+	// Type What a chat can be found or opened by:
 	//
 	// * ORDER: an order.
 	// * RETURN: a return (FBY, FBS and Express shops).
 	Type IdentifiableContextType `json:"type"`
 }
 
-// IdentifiableContextType What a chat can be looked up or opened by:
+// IdentifiableContextType What a chat can be found or opened by:
 //
 // * ORDER: an order.
 // * RETURN: a return (FBY, FBS and Express shops).
@@ -217,10 +217,10 @@ type IdentifiableContextType string
 //
 // * ORDER: an order.
 // * RETURN: a return (FBY, FBS and Express shops).
-// * DIRECT: a question that the buyer began, with no order behind it.
+// * DIRECT: a question of the customer, without an order.
 type ChatContextType string
 
-// Customer A buyer, as far as the buyer's public profile tells.
+// Customer A customer's public profile.
 type Customer struct {
 	// Name The public name.
 	Name string `json:"name,omitempty"`
@@ -229,12 +229,12 @@ type Customer struct {
 	PublicID string `json:"publicId,omitempty"`
 }
 
-// ChatFullContext What a chat is about, and with whom.
+// ChatFullContext What a chat is about, and who the customer is.
 type ChatFullContext struct {
-	// CampaignID A shop of the business, as the API numbers it. Not the number that the cabinet shows, and no advertising campaign.
+	// CampaignID A shop of the business, by its API number; the cabinet shows a different one. Not an advertising campaign.
 	CampaignID CampaignID `json:"campaignId,omitempty"`
 
-	// Customer A buyer, as far as the buyer's public profile tells.
+	// Customer A customer's public profile.
 	Customer Customer `json:"customer,omitempty"`
 
 	// OrderID The order. Present for orders and returns.
@@ -247,11 +247,11 @@ type ChatFullContext struct {
 	//
 	// * ORDER: an order.
 	// * RETURN: a return (FBY, FBS and Express shops).
-	// * DIRECT: a question that the buyer began, with no order behind it.
+	// * DIRECT: a question of the customer, without an order.
 	Type ChatContextType `json:"type"`
 }
 
-// Message A message. It has a text, files, both, or (a sticker) neither.
+// Message A message. It has a text, files, both, or, if it is a sticker, neither.
 type Message struct {
 	// CreatedAt When it was posted.
 	//
@@ -261,16 +261,16 @@ type Message struct {
 	// Text The text. May be missing.
 	Text string `json:"message,omitempty"`
 
-	// MessageID The message's id. Grows within a chat, as far as has been seen.
+	// MessageID The message's ID. It grows within a chat, as far as has been observed.
 	MessageID int64 `json:"messageId"`
 
-	// Files The files. May be missing, and may be null.
+	// Files The files. May be missing or null.
 	Files []File `json:"payload,omitempty"`
 
 	// Sender * PARTNER: the shop.
-	// * CUSTOMER: the buyer.
-	// * MARKET: Market's automatic message.
-	// * SUPPORT: a person of Market's support.
+	// * CUSTOMER: the customer.
+	// * MARKET: an automatic message of Market.
+	// * SUPPORT: an employee of Market's support.
 	Sender Sender `json:"sender"`
 }
 
@@ -282,19 +282,19 @@ type File struct {
 	// Size The file's size in bytes.
 	Size int64 `json:"size"`
 
-	// URL An absolute address.
+	// URL An absolute URL.
 	URL URL `json:"url"`
 }
 
 // Sender * PARTNER: the shop.
-// * CUSTOMER: the buyer.
-// * MARKET: Market's automatic message.
-// * SUPPORT: a person of Market's support.
+// * CUSTOMER: the customer.
+// * MARKET: an automatic message of Market.
+// * SUPPORT: an employee of Market's support.
 type Sender string
 
 // MessagesPage A page of messages.
 type MessagesPage struct {
-	// Context What a chat is about, and with whom.
+	// Context What a chat is about, and who the customer is.
 	Context ChatFullContext `json:"context"`
 
 	// Messages The messages, in no documented order.
@@ -304,27 +304,27 @@ type MessagesPage struct {
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 
-	// Paging Where to go on.
+	// Paging How to get the next page.
 	Paging Paging `json:"paging,omitempty"`
 }
 
-// ChatStatus Who is to act next:
+// ChatStatus Who has to act next:
 //
-// * NEW: nobody has written yet.
-// * WAITING_FOR_CUSTOMER: the buyer.
+// * NEW: there is no message yet.
+// * WAITING_FOR_CUSTOMER: the customer.
 // * WAITING_FOR_PARTNER: the shop.
 // * WAITING_FOR_ARBITER: the arbiter of the dispute.
 // * WAITING_FOR_MARKET: Market.
-// * FINISHED: nobody; the chat is closed.
+// * FINISHED: no one; the chat is closed.
 type ChatStatus string
 
-// ChatType * CHAT: a conversation with the buyer.
+// ChatType * CHAT: a conversation with the customer.
 // * ARBITRAGE: a dispute, with an arbiter of Market.
 type ChatType string
 
 // CreateChatRequest What the chat is about.
 type CreateChatRequest struct {
-	// Context An order or a return, by its number.
+	// Context An order or a return, by its ID.
 	Context *ChatContext `json:"context,omitempty"`
 
 	// OrderID The order. Use `context`.
@@ -332,45 +332,45 @@ type CreateChatRequest struct {
 	OrderID int64 `json:"orderId,omitempty"`
 }
 
-// CreateChatResponse The answer to createChat.
+// CreateChatResponse The response of createChat.
 type CreateChatResponse struct {
-	// Result The chat that was opened or found.
+	// Result The new or existing chat.
 	Result *CreatedChat `json:"result,omitempty"`
 
-	// Status OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+	// Status OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 	Status EnvelopeStatus `json:"status"`
 }
 
-// CreatedChat The chat that was opened or found.
+// CreatedChat The new or existing chat.
 type CreatedChat struct {
-	// ChatID The chat's id.
+	// ChatID The chat's ID.
 	ChatID int64 `json:"chatId"`
 }
 
-// EmptyResponse The envelope of a call that has nothing to tell beyond its success.
+// EmptyResponse The envelope of a response without a result.
 type EmptyResponse = Envelope
 
-// GetChatHistoryRequest Where to begin.
+// GetChatHistoryRequest Where to start.
 type GetChatHistoryRequest struct {
-	// MessageIDFrom The message to begin with. Expect that message itself to come back, and expect that it may not; it need not exist.
+	// MessageIDFrom The message from which to start. The response may or may not contain it, and it need not exist.
 	MessageIDFrom int64 `json:"messageIdFrom,omitempty"`
 }
 
-// GetChatHistoryResponse The answer to getChatHistory.
+// GetChatHistoryResponse The response of getChatHistory.
 type GetChatHistoryResponse struct {
 	// Result A page of messages.
 	Result *MessagesPage `json:"result,omitempty"`
 
-	// Status OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+	// Status OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 	Status EnvelopeStatus `json:"status"`
 }
 
 // Chat A chat, without its messages.
 type Chat struct {
-	// ChatID The chat's id.
+	// ChatID The chat's ID.
 	ChatID int64 `json:"chatId"`
 
-	// Context What a chat is about, and with whom.
+	// Context What a chat is about, and who the customer is.
 	Context ChatFullContext `json:"context"`
 
 	// CreatedAt When the chat was opened.
@@ -382,41 +382,41 @@ type Chat struct {
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 
-	// Status Who is to act next:
+	// Status Who has to act next:
 	//
-	// * NEW: nobody has written yet.
-	// * WAITING_FOR_CUSTOMER: the buyer.
+	// * NEW: there is no message yet.
+	// * WAITING_FOR_CUSTOMER: the customer.
 	// * WAITING_FOR_PARTNER: the shop.
 	// * WAITING_FOR_ARBITER: the arbiter of the dispute.
 	// * WAITING_FOR_MARKET: Market.
-	// * FINISHED: nobody; the chat is closed.
+	// * FINISHED: no one; the chat is closed.
 	Status ChatStatus `json:"status"`
 
-	// Type * CHAT: a conversation with the buyer.
+	// Type * CHAT: a conversation with the customer.
 	// * ARBITRAGE: a dispute, with an arbiter of Market.
 	Type ChatType `json:"type"`
 
-	// UpdatedAt When its last message was posted. Whole seconds have been seen, so two messages may share one value.
+	// UpdatedAt When its last message was posted. The value may be in whole seconds, so two messages may share it.
 	//
 	// Example: 2026-03-02T11:40:00+03:00
 	UpdatedAt time.Time `json:"updatedAt"`
 }
 
-// GetChatMessageResponse The answer to getChatMessage.
+// GetChatMessageResponse The response of getChatMessage.
 type GetChatMessageResponse struct {
-	// Result A message. It has a text, files, both, or (a sticker) neither.
+	// Result A message. It has a text, files, both, or, if it is a sticker, neither.
 	Result *Message `json:"result,omitempty"`
 
-	// Status OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+	// Status OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 	Status EnvelopeStatus `json:"status"`
 }
 
-// GetChatResponse The answer to getChat.
+// GetChatResponse The response of getChat.
 type GetChatResponse struct {
 	// Result A chat, without its messages.
 	Result *Chat `json:"result,omitempty"`
 
-	// Status OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+	// Status OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 	Status EnvelopeStatus `json:"status"`
 }
 
@@ -425,14 +425,14 @@ type ChatsPage struct {
 	// Chats The chats, in no documented order.
 	Chats []Chat `json:"chats"`
 
-	// Paging Where to go on.
+	// Paging How to get the next page.
 	Paging Paging `json:"paging,omitempty"`
 }
 
-// GetChatsRequest Filters. Each may be left out or null; an empty list is answered 400, and so is a value given twice. Whether several
-// filters may be combined is not documented.
+// GetChatsRequest Filters. Each may be omitted or null; an empty list is a 400, and so is a duplicate value. Whether several filters may
+// be combined is not documented.
 type GetChatsRequest struct {
-	// ContextTypes Whether the chats are about an order, a return or a buyer's question.
+	// ContextTypes Whether the chats are about an order, a return or a customer's question.
 	ContextTypes []ChatContextType `json:"contextTypes,omitempty"`
 
 	// Contexts The orders and returns that the chats are about.
@@ -442,23 +442,23 @@ type GetChatsRequest struct {
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderIDs []int64 `json:"orderIds,omitempty"`
 
-	// Statuses Who is to act next. WAITING_FOR_PARTNER finds the chats that wait for the shop.
+	// Statuses Who has to act next. WAITING_FOR_PARTNER finds the chats that wait for the shop.
 	Statuses []ChatStatus `json:"statuses,omitempty"`
 
-	// Types Conversations, disputes.
+	// Types Conversations or disputes.
 	Types []ChatType `json:"types,omitempty"`
 }
 
-// GetChatsResponse The answer to getChats.
+// GetChatsResponse The response of getChats.
 type GetChatsResponse struct {
 	// Result A page of chats.
 	Result *ChatsPage `json:"result,omitempty"`
 
-	// Status OK, or ERROR. Do not decide by it alone: the vendor's own pages print OK in the body of an error.
+	// Status OK or ERROR. Do not rely on it alone: the vendor's own pages show OK in the body of an error.
 	Status EnvelopeStatus `json:"status"`
 }
 
-// Paging Where to go on.
+// Paging How to get the next page.
 type Paging struct {
 	// NextPageToken The token of the next page. Missing on the last page.
 	NextPageToken string `json:"nextPageToken,omitempty"`
@@ -476,7 +476,7 @@ type SendMessageToChatRequest struct {
 	Text string `json:"message"`
 }
 
-// URL An absolute address.
+// URL An absolute URL.
 type URL = string
 
 // BusinessID defines model for BusinessId.
@@ -517,51 +517,51 @@ type ServerError = ServerErrorResponse
 
 // GetChatParams defines parameters for GetChat.
 type GetChatParams struct {
-	// ChatID The chat. A query parameter in every call, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, the POSTs included.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 }
 
 // GetChatsParams defines parameters for GetChats.
 type GetChatsParams struct {
-	// PageToken The page to read: the `nextPageToken` of the page before, passed on as it came. Left out, the first page. Before
-	// 2026-02 the parameter was called page_token.
+	// PageToken The page to read: the `nextPageToken` of the previous page, unchanged. Omit it for the first page. Before 2026-02 the
+	// parameter was called page_token.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 
-	// Limit How many chats a page may hold. More than the maximum is answered 400. Keep it the same on every page.
+	// Limit The page size. More than the maximum is a 400. Keep it the same for every page.
 	Limit *PageLimit20 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // SendFileToChatParams defines parameters for SendFileToChat.
 type SendFileToChatParams struct {
-	// ChatID The chat. A query parameter in every call, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, the POSTs included.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 }
 
 // GetChatHistoryParams defines parameters for GetChatHistory.
 type GetChatHistoryParams struct {
-	// ChatID The chat. A query parameter in every call, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, the POSTs included.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 
-	// PageToken The page to read: the `nextPageToken` of the page before, passed on as it came. Left out, the first page. Before
-	// 2026-02 the parameter was called page_token.
+	// PageToken The page to read: the `nextPageToken` of the previous page, unchanged. Omit it for the first page. Before 2026-02 the
+	// parameter was called page_token.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 
-	// Limit How many messages a page may hold. More than the maximum is answered 400. Keep it the same on every page.
+	// Limit The page size. More than the maximum is a 400. Keep it the same for every page.
 	Limit *PageLimit100 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // GetChatMessageParams defines parameters for GetChatMessage.
 type GetChatMessageParams struct {
-	// ChatID The chat. A query parameter in every call, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, the POSTs included.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 
-	// MessageID The message. Unique within its chat; no promise beyond it.
+	// MessageID The message. Unique within its chat only.
 	MessageID MessageID `form:"messageId" json:"messageId"`
 }
 
 // SendMessageToChatParams defines parameters for SendMessageToChat.
 type SendMessageToChatParams struct {
-	// ChatID The chat. A query parameter in every call, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, the POSTs included.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 }
 
@@ -656,16 +656,16 @@ type ClientInterface interface {
 
 	// GetChat Read one chat
 	//
-	// The chat with the given id, without its messages. A read; it may be repeated freely.
+	// Returns the chat with the given ID, without its messages. It is safe to retry.
 	//
 	// Corresponds with GET /v2/businesses/{businessId}/chat (the `GetChat` operationId).
 	GetChat(ctx context.Context, businessID BusinessID, params *GetChatParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetChatsWithBody List the chats of a business
 	//
-	// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes any type of body and a specified content type.
@@ -675,9 +675,9 @@ type ClientInterface interface {
 
 	// GetChats List the chats of a business
 	//
-	// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes a body of the `application/json` content type.
@@ -687,7 +687,7 @@ type ClientInterface interface {
 
 	// SendFileToChatWithBody Post a file into a chat
 	//
-	// Posts one file of at most 5 MB and answers without the id of the message. Not idempotent: whoever repeats the
+	// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
 	// request posts the file twice.
 	//
 	// Takes any type of body and a specified content type.
@@ -697,8 +697,8 @@ type ClientInterface interface {
 
 	// GetChatHistoryWithBody Read the messages of a chat
 	//
-	// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-	// allowance than reading messages one by one.
+	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+	// times that of reading single messages.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -709,8 +709,8 @@ type ClientInterface interface {
 
 	// GetChatHistory Read the messages of a chat
 	//
-	// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-	// allowance than reading messages one by one.
+	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+	// times that of reading single messages.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -721,16 +721,16 @@ type ClientInterface interface {
 
 	// GetChatMessage Read one message
 	//
-	// The message with the given id. A read; it may be repeated freely. Prefer getChatHistory where you read more than
-	// one message: its allowance is ten times larger and a page holds a hundred.
+	// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
+	// quota is ten times larger, and a page holds a hundred.
 	//
 	// Corresponds with GET /v2/businesses/{businessId}/chats/message (the `GetChatMessage` operationId).
 	GetChatMessage(ctx context.Context, businessID BusinessID, params *GetChatMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendMessageToChatWithBody Post a text into a chat
 	//
-	// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-	// lost answer read the history before sending again.
+	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+	// the response is lost, read the history before sending again.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -739,8 +739,8 @@ type ClientInterface interface {
 
 	// SendMessageToChat Post a text into a chat
 	//
-	// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-	// lost answer read the history before sending again.
+	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+	// the response is lost, read the history before sending again.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -749,9 +749,9 @@ type ClientInterface interface {
 
 	// CreateChatWithBody Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-	// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-	// for shops of the FBY, FBS and Express models.
+	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -760,9 +760,9 @@ type ClientInterface interface {
 
 	// CreateChat Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-	// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-	// for shops of the FBY, FBS and Express models.
+	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -772,7 +772,7 @@ type ClientInterface interface {
 
 // GetChat Read one chat
 //
-// The chat with the given id, without its messages. A read; it may be repeated freely.
+// Returns the chat with the given ID, without its messages. It is safe to retry.
 //
 // Corresponds with GET /v2/businesses/{businessId}/chat (the `GetChat` operationId).
 func (c *Client) GetChat(ctx context.Context, businessID BusinessID, params *GetChatParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -789,9 +789,9 @@ func (c *Client) GetChat(ctx context.Context, businessID BusinessID, params *Get
 
 // GetChatsWithBody List the chats of a business
 //
-// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes any type of body and a specified content type.
@@ -811,9 +811,9 @@ func (c *Client) GetChatsWithBody(ctx context.Context, businessID BusinessID, pa
 
 // GetChats List the chats of a business
 //
-// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes a body of the `application/json` content type.
@@ -833,7 +833,7 @@ func (c *Client) GetChats(ctx context.Context, businessID BusinessID, params *Ge
 
 // SendFileToChatWithBody Post a file into a chat
 //
-// Posts one file of at most 5 MB and answers without the id of the message. Not idempotent: whoever repeats the
+// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
 // request posts the file twice.
 //
 // Takes any type of body and a specified content type.
@@ -853,8 +853,8 @@ func (c *Client) SendFileToChatWithBody(ctx context.Context, businessID Business
 
 // GetChatHistoryWithBody Read the messages of a chat
 //
-// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-// allowance than reading messages one by one.
+// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+// times that of reading single messages.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -875,8 +875,8 @@ func (c *Client) GetChatHistoryWithBody(ctx context.Context, businessID Business
 
 // GetChatHistory Read the messages of a chat
 //
-// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-// allowance than reading messages one by one.
+// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+// times that of reading single messages.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -897,8 +897,8 @@ func (c *Client) GetChatHistory(ctx context.Context, businessID BusinessID, para
 
 // GetChatMessage Read one message
 //
-// The message with the given id. A read; it may be repeated freely. Prefer getChatHistory where you read more than
-// one message: its allowance is ten times larger and a page holds a hundred.
+// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
+// quota is ten times larger, and a page holds a hundred.
 //
 // Corresponds with GET /v2/businesses/{businessId}/chats/message (the `GetChatMessage` operationId).
 func (c *Client) GetChatMessage(ctx context.Context, businessID BusinessID, params *GetChatMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -915,8 +915,8 @@ func (c *Client) GetChatMessage(ctx context.Context, businessID BusinessID, para
 
 // SendMessageToChatWithBody Post a text into a chat
 //
-// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-// lost answer read the history before sending again.
+// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+// the response is lost, read the history before sending again.
 //
 // Takes any type of body and a specified content type.
 //
@@ -935,8 +935,8 @@ func (c *Client) SendMessageToChatWithBody(ctx context.Context, businessID Busin
 
 // SendMessageToChat Post a text into a chat
 //
-// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-// lost answer read the history before sending again.
+// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+// the response is lost, read the history before sending again.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -955,9 +955,9 @@ func (c *Client) SendMessageToChat(ctx context.Context, businessID BusinessID, p
 
 // CreateChatWithBody Open the chat about an order or a return
 //
-// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-// for shops of the FBY, FBS and Express models.
+// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type.
 //
@@ -976,9 +976,9 @@ func (c *Client) CreateChatWithBody(ctx context.Context, businessID BusinessID, 
 
 // CreateChat Open the chat about an order or a return
 //
-// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-// for shops of the FBY, FBS and Express models.
+// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1519,7 +1519,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatWithResponse Read one chat
 	//
-	// The chat with the given id, without its messages. A read; it may be repeated freely.
+	// Returns the chat with the given ID, without its messages. It is safe to retry.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1528,9 +1528,9 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatsWithBodyWithResponse List the chats of a business
 	//
-	// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1540,9 +1540,9 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatsWithResponse List the chats of a business
 	//
-	// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -1552,7 +1552,7 @@ type ClientWithResponsesInterface interface {
 
 	// SendFileToChatWithBodyWithResponse Post a file into a chat
 	//
-	// Posts one file of at most 5 MB and answers without the id of the message. Not idempotent: whoever repeats the
+	// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
 	// request posts the file twice.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1562,8 +1562,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatHistoryWithBodyWithResponse Read the messages of a chat
 	//
-	// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-	// allowance than reading messages one by one.
+	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+	// times that of reading single messages.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -1574,8 +1574,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatHistoryWithResponse Read the messages of a chat
 	//
-	// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-	// allowance than reading messages one by one.
+	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+	// times that of reading single messages.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -1586,8 +1586,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatMessageWithResponse Read one message
 	//
-	// The message with the given id. A read; it may be repeated freely. Prefer getChatHistory where you read more than
-	// one message: its allowance is ten times larger and a page holds a hundred.
+	// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
+	// quota is ten times larger, and a page holds a hundred.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1596,8 +1596,8 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageToChatWithBodyWithResponse Post a text into a chat
 	//
-	// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-	// lost answer read the history before sending again.
+	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+	// the response is lost, read the history before sending again.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1606,8 +1606,8 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageToChatWithResponse Post a text into a chat
 	//
-	// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-	// lost answer read the history before sending again.
+	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+	// the response is lost, read the history before sending again.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1616,9 +1616,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatWithBodyWithResponse Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-	// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-	// for shops of the FBY, FBS and Express models.
+	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1627,9 +1627,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatWithResponse Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-	// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-	// for shops of the FBY, FBS and Express models.
+	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1940,7 +1940,7 @@ func (r CreateChatHTTPResponse) ContentType() string {
 
 // GetChatWithResponse Read one chat
 //
-// The chat with the given id, without its messages. A read; it may be repeated freely.
+// Returns the chat with the given ID, without its messages. It is safe to retry.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -1955,9 +1955,9 @@ func (c *ClientWithResponses) GetChatWithResponse(ctx context.Context, businessI
 
 // GetChatsWithBodyWithResponse List the chats of a business
 //
-// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1973,9 +1973,9 @@ func (c *ClientWithResponses) GetChatsWithBodyWithResponse(ctx context.Context, 
 
 // GetChatsWithResponse List the chats of a business
 //
-// One page of the chats that match all filters of the body. A read, though it is a POST: it may be repeated freely.
+// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages: expect to meet a chat twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -1991,7 +1991,7 @@ func (c *ClientWithResponses) GetChatsWithResponse(ctx context.Context, business
 
 // SendFileToChatWithBodyWithResponse Post a file into a chat
 //
-// Posts one file of at most 5 MB and answers without the id of the message. Not idempotent: whoever repeats the
+// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
 // request posts the file twice.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2007,8 +2007,8 @@ func (c *ClientWithResponses) SendFileToChatWithBodyWithResponse(ctx context.Con
 
 // GetChatHistoryWithBodyWithResponse Read the messages of a chat
 //
-// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-// allowance than reading messages one by one.
+// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+// times that of reading single messages.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -2025,8 +2025,8 @@ func (c *ClientWithResponses) GetChatHistoryWithBodyWithResponse(ctx context.Con
 
 // GetChatHistoryWithResponse Read the messages of a chat
 //
-// One page of the messages of a chat. A read, though it is a POST: it may be repeated freely. Ten times cheaper in
-// allowance than reading messages one by one.
+// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
+// times that of reading single messages.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -2043,8 +2043,8 @@ func (c *ClientWithResponses) GetChatHistoryWithResponse(ctx context.Context, bu
 
 // GetChatMessageWithResponse Read one message
 //
-// The message with the given id. A read; it may be repeated freely. Prefer getChatHistory where you read more than
-// one message: its allowance is ten times larger and a page holds a hundred.
+// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
+// quota is ten times larger, and a page holds a hundred.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -2059,8 +2059,8 @@ func (c *ClientWithResponses) GetChatMessageWithResponse(ctx context.Context, bu
 
 // SendMessageToChatWithBodyWithResponse Post a text into a chat
 //
-// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-// lost answer read the history before sending again.
+// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+// the response is lost, read the history before sending again.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2075,8 +2075,8 @@ func (c *ClientWithResponses) SendMessageToChatWithBodyWithResponse(ctx context.
 
 // SendMessageToChatWithResponse Post a text into a chat
 //
-// Posts a text and answers without its id. Not idempotent: whoever repeats the request posts the text twice. After a
-// lost answer read the history before sending again.
+// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
+// the response is lost, read the history before sending again.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2091,9 +2091,9 @@ func (c *ClientWithResponses) SendMessageToChatWithResponse(ctx context.Context,
 
 // CreateChatWithBodyWithResponse Open the chat about an order or a return
 //
-// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-// for shops of the FBY, FBS and Express models.
+// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2108,9 +2108,9 @@ func (c *ClientWithResponses) CreateChatWithBodyWithResponse(ctx context.Context
 
 // CreateChatWithResponse Open the chat about an order or a return
 //
-// Opens a chat, or finds the one that is already open about the same order or return: the answer is the same, so it may
-// be repeated freely. A chat of context DIRECT is begun by the buyer and cannot be opened. Chats about returns exist
-// for shops of the FBY, FBS and Express models.
+// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
+// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

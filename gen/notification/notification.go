@@ -106,7 +106,7 @@ type ChatArbitrageFinished struct {
 	// FinishedAt When the dispute ended, RFC 3339 with an offset.
 	FinishedAt time.Time `json:"finishedAt"`
 
-	// NotificationType What happened. The words of chats and PING are described here; the others belong to orders, reviews and questions.
+	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 }
 
@@ -118,14 +118,14 @@ type ChatArbitrageStarted struct {
 	// ChatID The chat.
 	ChatID int64 `json:"chatId"`
 
-	// NotificationType What happened. The words of chats and PING are described here; the others belong to orders, reviews and questions.
+	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 
 	// StartedAt When the dispute began, RFC 3339 with an offset.
 	StartedAt time.Time `json:"startedAt"`
 }
 
-// ChatCreated A chat has begun, of whatever kind.
+// ChatCreated A chat of any kind has been opened.
 type ChatCreated struct {
 	// BusinessID The seller's cabinet.
 	BusinessID BusinessID `json:"businessId"`
@@ -133,14 +133,14 @@ type ChatCreated struct {
 	// ChatID The new chat.
 	ChatID int64 `json:"chatId"`
 
-	// CreatedAt When it began, RFC 3339 with an offset.
+	// CreatedAt When it was opened, RFC 3339 with an offset.
 	CreatedAt time.Time `json:"createdAt"`
 
-	// NotificationType What happened. The words of chats and PING are described here; the others belong to orders, reviews and questions.
+	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 }
 
-// ChatMessageSent A message has been posted in a chat of whatever kind. Not sent for stickers.
+// ChatMessageSent A message has been posted in a chat of any kind. Not sent for stickers.
 type ChatMessageSent struct {
 	// BusinessID The seller's cabinet.
 	BusinessID BusinessID `json:"businessId"`
@@ -148,10 +148,10 @@ type ChatMessageSent struct {
 	// ChatID The chat.
 	ChatID int64 `json:"chatId"`
 
-	// MessageID The message. A string here; the calls of the API take and give the same id as an integer.
+	// MessageID The message. A string here; in the operations of the API the same ID is an integer.
 	MessageID string `json:"messageId"`
 
-	// NotificationType What happened. The words of chats and PING are described here; the others belong to orders, reviews and questions.
+	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 
 	// SentAt When it was posted, RFC 3339 with an offset.
@@ -160,48 +160,48 @@ type ChatMessageSent struct {
 
 // Error What went wrong.
 type Error struct {
-	// Message The same in words, for people.
+	// Message The reason, for people.
 	Message string `json:"message,omitempty"`
 
 	// Type * `UNKNOWN`: the shop failed.
 	// * `WRONG_EVENT_FORMAT`: the notification is malformed.
-	// * `DUPLICATED_EVENT`: the event was told before.
+	// * `DUPLICATED_EVENT`: the event came before.
 	Type ErrorType `json:"type,omitempty"`
 }
 
 // ErrorType * `UNKNOWN`: the shop failed.
 // * `WRONG_EVENT_FORMAT`: the notification is malformed.
-// * `DUPLICATED_EVENT`: the event was told before.
+// * `DUPLICATED_EVENT`: the event came before.
 type ErrorType string
 
-// Type What happened. The words of chats and PING are described here; the others belong to orders, reviews and questions.
+// Type What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 type Type string
 
-// Other Any other event. The vendor describes what else it carries.
+// Other Any other event. The vendor describes its other fields.
 type Other struct {
-	// NotificationType What happened. The words of chats and PING are described here; the others belong to orders, reviews and questions.
+	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 }
 
-// Ping A trial of the address, when the shop sets it up and later. To be answered within a second.
+// Ping A check of the URL, when the shop sets it up and later. The response is due within a second.
 type Ping struct {
-	// NotificationType What happened. The words of chats and PING are described here; the others belong to orders, reviews and questions.
+	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType,omitempty"`
 
-	// Time When the trial was made, RFC 3339 with an offset.
+	// Time When the check was made, RFC 3339 with an offset.
 	Time time.Time `json:"time,omitempty"`
 }
 
-// ErrorResponse Why the notification was not taken over.
+// ErrorResponse Why the notification was not accepted.
 type ErrorResponse struct {
 	// Error What went wrong.
 	Error Error `json:"error,omitempty"`
 }
 
-// Notification An event. `notificationType` tells which one.
+// Notification An event. `notificationType` says which one.
 type Notification = json.RawMessage
 
-// Response Who took the notification over, and when.
+// Response Who accepted the notification, and when.
 type Response struct {
 	// Name The name of the shop's program.
 	Name string `json:"name"`
