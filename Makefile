@@ -1,4 +1,4 @@
-# Everything that is checked is checked from here: hosted CI, .ci/run and people call the same targets.
+# All checks are here: hosted CI, .ci/run and developers run the same targets.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,12 +12,12 @@ GREMLINS_VERSION := v0.6.0
 
 BIN := $(CURDIR)/.bin
 UPSTREAM ?= ../shared/upstream/chats.yaml
-# The vendor's contract of the notifications, if it lies beside the other one.
+# The vendor's contract of the notifications, if it is in the same directory.
 UPSTREAM_NOTIFICATIONS ?= $(wildcard $(dir $(UPSTREAM))notifications.yaml)
 FUZZTIME ?= 1m
 COVERAGE := 95
 
-# Modules of their own, kept apart so that their drivers and tools reach nobody who imports the library.
+# Separate modules, so that users of the library do not depend on their drivers and tools.
 NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './.bin/*' | sort))
 
 .PHONY: help
@@ -59,9 +59,9 @@ $(BIN)/gremlins-$(GREMLINS_VERSION):
 	GOBIN=$(BIN) go install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS_VERSION)
 	mv $(BIN)/gremlins $@
 
-# A mutant that hangs is killed by its time, a multiple of what the tests take unharmed: so that run
-# must not come from the cache (-count=1). What only checks or debugs the tests is left out: it is half
-# of the time.
+# A mutant that hangs is killed by a timeout, a multiple of the time that the tests take without a
+# mutation: so that run must not come from the cache (-count=1). Checks and debug information of the
+# tests are off: they take half of the time.
 MUTANTS = GOFLAGS='-short -count=1 -vet=off -ldflags=-w' $(BIN)/gremlins-$(GREMLINS_VERSION) unleash \
 	--workers $(MUTANT_WORKERS) --timeout-coefficient 3 --threshold-efficacy 90
 MUTANT_WORKERS ?= 2
