@@ -52,7 +52,7 @@ func retryTable(t *testing.T) map[string][2]string {
 	return table
 }
 
-func TestTheDocumentedTableIsTrue(t *testing.T) {
+func TestPackageDoc_RetryTable(t *testing.T) {
 	t.Parallel()
 	table := retryTable(t)
 	require.Len(t, table, len(failures()))

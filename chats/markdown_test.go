@@ -124,7 +124,7 @@ func TestDocs_OperationsMatchContract(t *testing.T) {
 	assert.Equal(t, contract.RateLimits(), limits)
 }
 
-// The table in the package documentation is run by TestTheDocumentedTableIsTrue.
+// The table in the package documentation is run by TestPackageDoc_RetryTable.
 func TestDocs_RetriesMatchPackageDocumentation(t *testing.T) {
 	t.Parallel()
 	var want [][]string
@@ -314,6 +314,34 @@ func TestDocs_NamesExist(t *testing.T) {
 		for _, m := range members.FindAllStringSubmatch(text, -1) {
 			exists(m[0], `(?m)^(method \(\*?`+m[1]+`\) |type `+m[1]+` struct, field )`+m[2]+`\b`, everything)
 		}
+	}
+}
+
+func TestContributing_NamesExist(t *testing.T) {
+	t.Parallel()
+	tests := map[string]bool{}
+	for _, glob := range []string{"*_test.go", "*/*_test.go"} {
+		files, err := filepath.Glob(glob)
+		require.NoError(t, err)
+		for _, file := range files {
+			for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)`).FindAllStringSubmatch(readRepo(t, "chats/"+file), -1) {
+				tests[m[1]] = true
+			}
+		}
+	}
+	for _, page := range []string{"CONTRIBUTING.md", "SECURITY.md"} {
+		for _, m := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(readRepo(t, page), -1) {
+			assert.True(t, tests[m[1]], "%s: there is no %s", page, m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile("`((?:api|chats|gen|inbox)/[\\w/.-]*|\\w+\\.go)[`,]").FindAllStringSubmatch(readRepo(t, "CONTRIBUTING.md"), -1) {
+		file := m[1]
+		if !strings.Contains(file, "/") || strings.HasPrefix(file, "inbox/") {
+			file = "chats/" + file
+		}
+		_, err := os.Stat(filepath.Join(repoRoot, file))
+		_, inMarket := os.Stat(filepath.Join(repoRoot, "chats/chatstest", path.Base(file))) // the steps name some of them alone
+		assert.True(t, err == nil || inMarket == nil, "CONTRIBUTING.md: there is no %s", file)
 	}
 }
 
