@@ -14,7 +14,7 @@ import (
 const maxBody = 8 << 20
 
 // keepBody is how large a buffer may be and still go back to the pool.
-const keepBody = 1 << 20
+const maxPooledBody = 1 << 20
 
 var errTooLarge = errors.New("the answer is larger than 8 MiB")
 
@@ -34,7 +34,7 @@ func readBody(resp *http.Response) (*bytes.Buffer, error) {
 	// The length is the server's word: believed up to what a pool would keep. One
 	// read more than the content finds the end without growing.
 	if n := resp.ContentLength; n > 0 {
-		buf.Grow(int(min(n, keepBody)) + bytes.MinRead)
+		buf.Grow(int(min(n, maxPooledBody)) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
 	if err == nil && n > maxBody {
@@ -43,8 +43,8 @@ func readBody(resp *http.Response) (*bytes.Buffer, error) {
 	return buf, err
 }
 
-func recycle(buf *bytes.Buffer) {
-	if buf != nil && buf.Cap() <= keepBody {
+func putBuffer(buf *bytes.Buffer) {
+	if buf != nil && buf.Cap() <= maxPooledBody {
 		buf.Reset()
 		buffers.Put(buf)
 	}

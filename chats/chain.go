@@ -8,7 +8,7 @@ import (
 
 // handler makes a call and gives its answer, whatever the status, or an error
 // where there is none.
-type handler func(context.Context, *call) (*answer, error)
+type doFunc func(context.Context, *call) (*response, error)
 
 // call is one call of an operation on its way through the chain.
 type call struct {
@@ -19,12 +19,12 @@ type call struct {
 	maxAttempts int
 	// decode reads the result out of a good answer. The call has not succeeded
 	// before it has.
-	decode func(*answer) error
+	decode func(*response) error
 
 	secret   secret        // of this attempt
 	attempts int           // made so far
 	waited   time.Duration // since the attempt before
-	took     time.Duration // by the last attempt
+	duration time.Duration // by the last attempt
 }
 
 // newChain puts the links together, outermost first:
@@ -38,17 +38,17 @@ type call struct {
 // A place is held in limits, so neither a rest nor the decoding keeps others from
 // theirs. observe stands outside limits, because an attempt has succeeded only
 // when its answer is decoded.
-func (c *Client) newChain() handler {
+func (c *Client) newChain() doFunc {
 	h := wire(c.http, c.config.retry.AttemptTimeout)
-	h = c.credential.link(h)
-	h = c.limits.link(h)
+	h = c.credential.middleware(h)
+	h = c.limits.middleware(h)
 	h = c.observe(h)
-	return c.config.retry.link(c.limits, h)
+	return c.config.retry.middleware(c.limits, h)
 }
 
 // link puts the credential into the call.
-func (cr Credential) link(next handler) handler {
-	return func(ctx context.Context, c *call) (*answer, error) {
+func (cr Credential) middleware(next doFunc) doFunc {
+	return func(ctx context.Context, c *call) (*response, error) {
 		value, err := cr.read(ctx)
 		if err != nil {
 			return nil, err
@@ -59,21 +59,21 @@ func (cr Credential) link(next handler) handler {
 }
 
 // do makes a call. The answer may have any status; the error is an *Error.
-func (c *Client) do(ctx context.Context, call *call) (*answer, error) {
+func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	call.rule = rules[call.op]
 	if call.maxAttempts == 0 {
 		call.maxAttempts = c.config.retry.MaxAttempts
 	}
-	c.dress(call.request)
-	a, err := c.chain(ctx, call)
+	c.setHeaders(call.request)
+	resp, err := c.chain(ctx, call)
 	if err != nil {
 		return nil, call.failure(ctx, err)
 	}
-	return a, nil
+	return resp, nil
 }
 
 // dress adds the headers that every request has.
-func (c *Client) dress(req *http.Request) {
+func (c *Client) setHeaders(req *http.Request) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent())
 	if c.config.integration != "" {

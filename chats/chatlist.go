@@ -27,10 +27,10 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 		fetch := func(ctx context.Context, token string) (Page[Chat], error) {
 			return c.ChatsPage(ctx, filter, PageRequest{Token: token})
 		}
-		news := func(list []Chat) bool { return slices.ContainsFunc(list, isNew) }
-		for page, err := range pages(ctx, OpGetChats, fetch, news) {
+		hasNew := func(list []Chat) bool { return slices.ContainsFunc(list, isNew) }
+		for page, err := range pages(ctx, OpGetChats, fetch, hasNew) {
 			if err != nil {
-				yield(Chat{}, ended(ctx, err))
+				yield(Chat{}, contextErr(ctx, err))
 				return
 			}
 			for _, chat := range page.Items {
@@ -38,7 +38,7 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 					continue
 				}
 				seen[chat.ID] = struct{}{}
-				if !deliver(ctx, yield, chat) {
+				if !yieldItem(ctx, yield, chat) {
 					return
 				}
 			}
@@ -48,7 +48,7 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 
 // deliver yields an item, or the context's error where the context has ended: a
 // listing that was cut never looks complete.
-func deliver[T any](ctx context.Context, yield func(T, error) bool, item T) bool {
+func yieldItem[T any](ctx context.Context, yield func(T, error) bool, item T) bool {
 	if err := ctx.Err(); err != nil {
 		var none T
 		yield(none, err)
@@ -72,7 +72,7 @@ func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest)
 	req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
 		PageToken: optional(page.Token), Limit: &limit,
 	}, filter.request())
-	call, err := request(OpGetChats, req, err)
+	call, err := newCall(OpGetChats, req, err)
 	if err != nil {
 		return Page[Chat]{}, err
 	}
@@ -95,7 +95,7 @@ func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
 		return Chat{}, err
 	}
 	req, err := gen.NewGetChatRequest(c.base(), int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
-	call, err := request(OpGetChat, req, err)
+	call, err := newCall(OpGetChat, req, err)
 	if err != nil {
 		return Chat{}, err
 	}

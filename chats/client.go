@@ -20,9 +20,9 @@ type Client struct {
 	credential Credential
 	config     config
 	limits     *limits
-	turns      *turns
+	sendLocks  *keyedMutex
 	http       *http.Client // for the API: follows no redirect
-	chain      handler
+	chain      doFunc
 	api        *gen.ClientWithResponses
 }
 
@@ -51,10 +51,10 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	}
 	c := &Client{
 		business: business, credential: credential, config: cfg,
-		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), turns: &turns{},
+		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedMutex{},
 	}
-	c.http = withRedirects(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
-	c.http.Transport = noLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
+	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
+	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
 	c.chain = c.newChain()
 	api, err := gen.NewClientWithResponses(cfg.base.String(), gen.WithHTTPClient(doer{c}))
 	if err != nil {
@@ -66,7 +66,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 
 // withRedirects copies the client, which may be shared, and sets how the copy
 // follows redirects.
-func withRedirects(client *http.Client, check func(*http.Request, []*http.Request) error) *http.Client {
+func withRedirectPolicy(client *http.Client, check func(*http.Request, []*http.Request) error) *http.Client {
 	own := *client
 	own.CheckRedirect = check
 	return &own
@@ -75,9 +75,9 @@ func withRedirects(client *http.Client, check func(*http.Request, []*http.Reques
 // noLocation hides from net/http where an answer redirects to. CheckRedirect comes
 // too late to refuse: by then the address has been parsed and the body rewound, and
 // where either fails the answer with its status is lost.
-type noLocation struct{ next http.RoundTripper }
+type hideLocation struct{ next http.RoundTripper }
 
-func (t noLocation) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err == nil && resp != nil && resp.StatusCode/100 == 3 {
 		resp.Header = resp.Header.Clone()
@@ -94,7 +94,7 @@ func (c *Client) businessID() string { return strconv.FormatInt(int64(c.business
 // Limit is what the server last said of the hour's allowance of an operation, to
 // this client; ok is false before it said anything. Other programs use up the same
 // allowance.
-func (c *Client) Limit(op Operation) (limit Limit, ok bool) { return c.limits.last(op) }
+func (c *Client) Limit(op Operation) (limit Limit, ok bool) { return c.limits.reported(op) }
 
 // API is the generated client, for what this package does not offer. It goes the
 // same way: credential, limits, and the same rules for what is repeated. Its
@@ -126,19 +126,19 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	case origin(req.URL) != origin(d.c.config.base):
 		return nil, badArgument("request", "the credential goes to %s only", origin(d.c.config.base))
 	}
-	a, err := d.c.do(req.Context(), &call{op: op, request: req})
+	resp, err := d.c.do(req.Context(), &call{op: op, request: req})
 	if err != nil {
 		return nil, err
 	}
-	return a.response(req), nil
+	return resp.httpResponse(req), nil
 }
 
 // invoke makes a call and reads its result. T is the contract's type of the
 // result; prepared, where there is one, is decoded into.
 func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, check func(*T) error) (*T, error) {
 	var result *T
-	call.decode = func(a *answer) (err error) {
-		if result, err = decode(a, prepared); err != nil && (err != errNewStatus || result == nil) { //nolint:errorlint // our own, unwrapped
+	call.decode = func(r *response) (err error) {
+		if result, err = decode(r, prepared); err != nil && (err != errUnknownStatus || result == nil) { //nolint:errorlint // our own, unwrapped
 			return err
 		}
 		if result == nil {
@@ -154,19 +154,19 @@ func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, chec
 
 // perform makes a call whose decode reads what it needs.
 func (c *Client) perform(ctx context.Context, call *call) error {
-	a, err := c.do(ctx, call)
+	resp, err := c.do(ctx, call)
 	if err != nil {
 		return err
 	}
-	defer a.release()
-	if failed := a.failed(); failed != nil {
-		return failed
+	defer resp.release()
+	if failure := resp.err(); failure != nil {
+		return failure
 	}
 	return nil
 }
 
 // request turns what a builder of gen gives into a call.
-func request(op Operation, req *http.Request, err error) (*call, error) {
+func newCall(op Operation, req *http.Request, err error) (*call, error) {
 	if err != nil {
 		return nil, &Error{Operation: op, cause: err}
 	}
@@ -174,9 +174,9 @@ func request(op Operation, req *http.Request, err error) (*call, error) {
 }
 
 // ended gives a sequence the bare ctx.Err() where the context is what ended it.
-func ended(ctx context.Context, err error) error {
-	if stop := ctx.Err(); stop != nil && errors.Is(err, stop) {
-		return stop
+func contextErr(ctx context.Context, err error) error {
+	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
+		return ctxErr
 	}
 	return err
 }

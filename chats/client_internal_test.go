@@ -111,19 +111,19 @@ func TestAClientWithoutATransport(t *testing.T) {
 	t.Parallel()
 	client, err := New(1, APIKey("key"), WithHTTPClient(&http.Client{Timeout: time.Minute}))
 	require.NoError(t, err)
-	assert.Equal(t, noLocation{http.DefaultTransport}, client.http.Transport)
+	assert.Equal(t, hideLocation{http.DefaultTransport}, client.http.Transport)
 	assert.Nil(t, client.config.client.Transport)
 }
 
 func TestABufferTooLargeIsNotKept(t *testing.T) {
 	t.Parallel()
 	buf, _ := buffers.Get().(*bytes.Buffer)
-	buf.Grow(keepBody + 1)
+	buf.Grow(maxPooledBody + 1)
 	buf.WriteString("of an answer")
-	recycle(buf)
+	putBuffer(buf)
 	assert.Equal(t, "of an answer", buf.String(), "left to the collector")
-	recycle(nil)
-	(*answer)(nil).release()
+	putBuffer(nil)
+	(*response)(nil).release()
 }
 
 func TestAnHTTPDateIsReadWithoutItsDay(t *testing.T) {
@@ -150,34 +150,34 @@ func TestADecodedResultOfAPreparedPage(t *testing.T) {
 		`{"status":"OK","result":{"list":null}}`: true, `{"status":"OK","result":{}}`: true, `{"status":"OK"}`: true,
 	} {
 		for _, size := range []int{1, 100} {
-			a := &answer{status: http.StatusOK, body: bytes.NewBufferString(body)}
+			a := &response{status: http.StatusOK, body: bytes.NewBufferString(body)}
 			got, err := decode(a, &page{List: make([]int, 0, size)})
 			require.NoError(t, err)
 			assert.Equal(t, want, missing(got.List), body)
 		}
 	}
 	assert.True(t, missing[int](nil))
-	got, err := decode[page](&answer{body: bytes.NewBufferString(`{"status":"OK","result":null}`)}, &page{})
+	got, err := decode[page](&response{body: bytes.NewBufferString(`{"status":"OK","result":null}`)}, &page{})
 	require.NoError(t, err)
 	assert.Nil(t, got)
 }
 
 func TestCleanMakesAnyTextFitForAnError(t *testing.T) {
 	t.Parallel()
-	a := &answer{secrets: secrets{"", "key"}}
+	a := &response{secrets: secrets{"", "key"}}
 	for in, want := range map[any]string{
 		nil: "", 5.0: "", true: "", "": "", " \t\r\n": "", "a\n\nb": "a b", "a\x00\x1b[2Jb": "a [2Jb",
 		"\u202eab\u2028c\u00a0d": "ab c d", "\xff\xfea": "?a", "my key.": "my [redacted].", "keykey": "[redacted][redacted]",
 	} {
-		assert.Equal(t, want, a.clean(in), "%q", in)
+		assert.Equal(t, want, a.sanitize(in), "%q", in)
 	}
 }
 
 func TestASequenceOfAnEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	assert.Equal(t, errNoChats, ended(ctx, errNoChats))
+	assert.Equal(t, errNoChats, contextErr(ctx, errNoChats))
 	cancel()
-	assert.Equal(t, errNoChats, ended(ctx, errNoChats), "an error of its own")
-	assert.Equal(t, context.Canceled, ended(ctx, &Error{cause: context.Canceled}))
+	assert.Equal(t, errNoChats, contextErr(ctx, errNoChats), "an error of its own")
+	assert.Equal(t, context.Canceled, contextErr(ctx, &Error{cause: context.Canceled}))
 }

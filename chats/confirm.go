@@ -44,19 +44,19 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 func (c *Client) SendTextConfirmed(
 	ctx context.Context, id ChatID, text string, options ...ConfirmOption,
 ) (Message, error) {
-	confirm := confirmation{client: c, chat: id, words: words(text)}
+	confirm := confirmation{client: c, chat: id, normalized: normalizeSpace(text)}
 	for _, option := range options {
 		option(&confirm)
 	}
 	if err := first(checkID("chat", id), checkText(text), confirm.check()); err != nil {
 		return Message{}, err
 	}
-	give, err := c.turns.take(ctx, turn{id, confirm.words})
+	unlock, err := c.sendLocks.lock(ctx, sendKey{id, confirm.normalized})
 	if err != nil {
 		return Message{}, &Error{Operation: OpSendMessageToChat, cause: err}
 	}
-	defer give()
-	if err := confirm.noteEnd(ctx); err != nil {
+	defer unlock()
+	if err := confirm.findTail(ctx); err != nil {
 		return Message{}, err
 	}
 	return confirm.send(ctx, text)
@@ -64,19 +64,19 @@ func (c *Client) SendTextConfirmed(
 
 // confirmation is one text on its way into a chat.
 type confirmation struct {
-	client *Client
-	chat   ChatID
-	words  string
-	after  MessageID // where the chat stood before the first send
-	sends  int
+	client     *Client
+	chat       ChatID
+	normalized string
+	after      MessageID // where the chat stood before the first send
+	attempts   int
 }
 
 // words is a text without what is lost on the way: space at its edges, and the kind
 // and number of spaces within.
-func words(text string) string { return strings.Join(strings.Fields(text), " ") }
+func normalizeSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func (c *confirmation) check() error {
-	if c.words == "" {
+	if c.normalized == "" {
 		return badArgument("text", "is blank: it could not be found again")
 	}
 	return checkSince("ConfirmAfter", c.after)
@@ -85,7 +85,7 @@ func (c *confirmation) check() error {
 // noteEnd finds the newest message. What is read begins with the one that the caller
 // named: above an id that does not stand in the chat nothing might ever be found, so
 // that the message would be posted again and again.
-func (c *confirmation) noteEnd(ctx context.Context) error {
+func (c *confirmation) findTail(ctx context.Context) error {
 	end, err := c.newest(ctx, max(c.after-1, 0))
 	if err == nil && end == 0 && c.after > 1 {
 		end, err = c.newest(ctx, 0)
@@ -107,61 +107,61 @@ func (c *confirmation) newest(ctx context.Context, since MessageID) (id MessageI
 // send sends until the text stands in the chat. A send that was answered well is
 // never repeated, even where the message does not show.
 func (c *confirmation) send(ctx context.Context, text string) (Message, error) {
-	most := c.client.config.retry.MaxAttempts
+	maxAttempts := c.client.config.retry.MaxAttempts
 	for {
-		made, err := c.client.sendText(ctx, c.chat, text, most-c.sends)
-		c.sends += made
+		made, err := c.client.sendText(ctx, c.chat, text, maxAttempts-c.attempts)
+		c.attempts += made
 		if err != nil && !errors.Is(err, ErrOutcomeUnknown) {
 			return Message{}, err
 		}
-		message, missed := c.look(ctx)
-		if missed == nil {
+		message, searchErr := c.awaitVisible(ctx)
+		if searchErr == nil {
 			return message, nil
 		}
-		if err == nil || c.sends >= most || !errors.Is(missed, errNotThere) {
-			return Message{}, c.unconfirmed(err, missed)
+		if err == nil || c.attempts >= maxAttempts || !errors.Is(searchErr, errMessageNotFound) {
+			return Message{}, c.unconfirmed(err, searchErr)
 		}
 	}
 }
 
-var errNotThere = errors.New("the message does not stand in the history")
+var errMessageNotFound = errors.New("the message does not stand in the history")
 
 // lookPolicy is what a look lasts at least, whatever the caller's policy.
-var lookPolicy = RetryPolicy{}.withDefaults()
+var minSearchPolicy = RetryPolicy{}.withDefaults()
 
 // longestLook bounds a look under a policy that would go on for ever.
-const longestLook = 10 * time.Minute
+const maxSearch = 10 * time.Minute
 
 // lookFor is how long the pauses of all attempts may last.
-func (p RetryPolicy) lookFor() (total time.Duration) {
-	for n := 0; n < p.MaxAttempts-1 && total < longestLook; n++ {
-		total += p.bound(n)
+func (p RetryPolicy) searchDuration() (total time.Duration) {
+	for n := 0; n < p.MaxAttempts-1 && total < maxSearch; n++ {
+		total += p.delayCap(n)
 	}
-	return min(total, longestLook)
+	return min(total, maxSearch)
 }
 
 // look reads the history until the message is there, for as long as retries would
 // last. Only a look at the whole history that began when that time was over may say
 // that it is not there; should that one fail, it is made again some times.
-func (c *confirmation) look(ctx context.Context) (Message, error) {
+func (c *confirmation) awaitVisible(ctx context.Context) (Message, error) {
 	policy := c.client.config.retry
-	length := max(policy.lookFor(), lookPolicy.lookFor())
+	duration := max(policy.searchDuration(), minSearchPolicy.searchDuration())
 	began := time.Now()
-	for n, late := 0, 0; ; n++ {
-		if time.Since(began) >= length {
-			late++
+	for n, finalSearches := 0, 0; ; n++ {
+		if time.Since(began) >= duration {
+			finalSearches++
 		}
 		message, err := c.find(ctx)
-		over := late > 0 && errors.Is(err, errNotThere) || late >= lookPolicy.MaxAttempts
-		if err == nil || over || ctx.Err() != nil || isFinal(err) {
+		done := finalSearches > 0 && errors.Is(err, errMessageNotFound) || finalSearches >= minSearchPolicy.MaxAttempts
+		if err == nil || done || ctx.Err() != nil || isFinal(err) {
 			return message, err
 		}
-		pause := max(policy.bound(n), lookPolicy.bound(n))
-		if left := length - time.Since(began); left > 0 {
-			pause = min(pause, left)
+		delay := max(policy.delayCap(n), minSearchPolicy.delayCap(n))
+		if remaining := duration - time.Since(began); remaining > 0 {
+			delay = min(delay, remaining)
 		}
-		if stop := wait(ctx, pause); stop != nil {
-			return Message{}, stop
+		if waitErr := wait(ctx, delay); waitErr != nil {
+			return Message{}, waitErr
 		}
 	}
 }
@@ -174,7 +174,7 @@ func isFinal(err error) bool {
 		return false
 	}
 	hourly := e.Limit != nil && e.Limit.Kind == LimitHourly
-	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isGivenUp(e.StatusCode)
+	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }
 
 func (c *confirmation) find(ctx context.Context) (Message, error) {
@@ -182,24 +182,24 @@ func (c *confirmation) find(ctx context.Context) (Message, error) {
 		if err != nil {
 			return Message{}, err
 		}
-		if message.Sender == SenderPartner && words(message.Text) == c.words {
+		if message.Sender == SenderPartner && normalizeSpace(message.Text) == c.normalized {
 			return message, nil
 		}
 	}
-	return Message{}, errNotThere
+	return Message{}, errMessageNotFound
 }
 
-func (c *confirmation) unconfirmed(send, look error) error {
-	e := &Error{Operation: OpSendMessageToChat, Attempts: c.sends, kinds: []error{ErrOutcomeUnknown}}
-	if send == nil {
-		e.cause = fmt.Errorf("the message was accepted, but could not be found afterwards: %w", look)
+func (c *confirmation) unconfirmed(sendErr, searchErr error) error {
+	e := &Error{Operation: OpSendMessageToChat, Attempts: c.attempts, kinds: []error{ErrOutcomeUnknown}}
+	if sendErr == nil {
+		e.cause = fmt.Errorf("the message was accepted, but could not be found afterwards: %w", searchErr)
 		return e
 	}
 	var last *Error
-	if errors.As(send, &last) {
+	if errors.As(sendErr, &last) {
 		e.StatusCode, e.Details, e.TraceParent, e.Limit = last.StatusCode, last.Details, last.TraceParent, last.Limit
 		e.kinds = append(e.kinds, last.kinds...)
-		e.cause = because(last.cause, look)
+		e.cause = joinCause(last.cause, searchErr)
 	}
 	return e
 }

@@ -20,15 +20,15 @@ const redacted = "[redacted]"
 type Credential struct {
 	// A closure instead of a string: fmt prints unexported fields of a struct that
 	// holds a Credential without asking its methods, and finds no secret there.
-	source func(context.Context) (string, error)
-	oauth  bool
-	broken error // what is known to be wrong with it beforehand
+	source  func(context.Context) (string, error)
+	oauth   bool
+	invalid error // what is known to be wrong with it beforehand
 }
 
 // APIKey is the key as the cabinet shows it, ACMA:...:..., without any prefix.
 // It opens one business and does not expire.
 func APIKey(key string) Credential {
-	return Credential{source: constant(key), broken: checkSecret(key)}
+	return Credential{source: staticSource(key), invalid: checkSecret(key)}
 }
 
 // APIKeySource asks for the key before every request, so that keys can rotate, from
@@ -40,7 +40,7 @@ func APIKeySource(key func(context.Context) (string, error)) Credential {
 // OAuthToken is the older way in: a token, without the word Bearer. Tokens
 // expire; Market answers an expired one with 403.
 func OAuthToken(token string) Credential {
-	return Credential{source: constant(token), broken: checkSecret(token), oauth: true}
+	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
 }
 
 // OAuthTokenSource asks for the token before every request, so that it can be
@@ -50,7 +50,7 @@ func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: token, oauth: true}
 }
 
-func constant(secret string) func(context.Context) (string, error) {
+func staticSource(secret string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return secret, nil }
 }
 
@@ -74,8 +74,8 @@ func (c Credential) check() error {
 	switch {
 	case c.source == nil:
 		return badArgument("credential", "is empty: use APIKey, OAuthToken or one of their sources")
-	case c.broken != nil:
-		return badArgument("credential", "%v", c.broken)
+	case c.invalid != nil:
+		return badArgument("credential", "%v", c.invalid)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ type secret struct{ header, value, raw string }
 // secrets are what may show in no text, whoever wrote it.
 type secrets []string
 
-func (s secrets) hide(text string) string {
+func (s secrets) redact(text string) string {
 	for _, raw := range s {
 		if raw != "" {
 			text = strings.ReplaceAll(text, raw, redacted)
@@ -97,8 +97,8 @@ func (s secrets) hide(text string) string {
 
 // clean makes a text from the network fit for an error: one line, printable, bounded,
 // without a secret.
-func (s secrets) clean(text string) string {
-	words := strings.FieldsFunc(strings.ToValidUTF8(s.hide(text), "?"), func(r rune) bool {
+func (s secrets) sanitize(text string) string {
+	words := strings.FieldsFunc(strings.ToValidUTF8(s.redact(text), "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	})
 	runes := []rune(strings.Join(words, " "))
@@ -107,29 +107,29 @@ func (s secrets) clean(text string) string {
 
 // masked is an error whose text is clean: net/http quotes the broken line of an answer,
 // whatever it holds. One that held a secret is not unwrapped any more.
-func (s secrets) masked(err error) error {
+func (s secrets) sanitizeError(err error) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
-	clean := s.clean(text)
+	clean := s.sanitize(text)
 	switch {
 	case clean == text:
 		return err
-	case s.hide(text) != text:
+	case s.redact(text) != text:
 		return errors.New(clean)
 	default:
-		return &cleanedError{clean, err}
+		return &sanitizedError{clean, err}
 	}
 }
 
-type cleanedError struct {
+type sanitizedError struct {
 	text string
 	err  error
 }
 
-func (e *cleanedError) Error() string { return e.text }
-func (e *cleanedError) Unwrap() error { return e.err }
+func (e *sanitizedError) Error() string { return e.text }
+func (e *sanitizedError) Unwrap() error { return e.err }
 
 // read asks the source and checks what it gives, so that a broken key fails here
 // and not as a puzzling 401.

@@ -35,28 +35,28 @@ func (c *Client) Download(ctx context.Context, file File) (io.ReadCloser, error)
 }
 
 func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, file File) (io.ReadCloser, error) {
-	req, err := c.downloadRequest(ctx, file)
+	req, err := c.newDownloadRequest(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	hidden := secretsIn(req.Header)
-	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errSlow) })
+	hidden := headerSecrets(req.Header)
+	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errAttemptTimeout) })
 	defer timer.Stop()
-	resp, err := withRedirects(c.config.client, keepSecrets).Do(req) //nolint:bodyclose // the caller closes it, or downloadFailed
+	resp, err := withRedirectPolicy(c.config.client, stripOnRedirect).Do(req) //nolint:bodyclose // the caller closes it, or downloadFailed
 	if err != nil {
-		e := &Error{Operation: OpDownload, Attempts: 1, cause: hidden.masked(withoutURL(err))}
+		e := &Error{Operation: OpDownload, Attempts: 1, cause: hidden.sanitizeError(withoutURL(err))}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			e.cause = cause
 		}
 		return nil, e
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, downloadFailed(resp, hidden)
+		return nil, downloadError(resp, hidden)
 	}
-	return &download{resp.Body, cancel}, nil
+	return &downloadBody{resp.Body, cancel}, nil
 }
 
-func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request, error) {
+func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Request, error) {
 	link, err := url.Parse(file.URL)
 	if err != nil || link.Hostname() == "" || link.Scheme != "https" && link.Scheme != "http" {
 		return nil, badArgument("file", "its URL is no absolute http(s) address")
@@ -86,21 +86,21 @@ func (c *Client) downloadRequest(ctx context.Context, file File) (*http.Request,
 // secretsIn are the words of all headers but our own: the credential, and whatever the
 // caller has added to get in. A short word is no secret, but for the key, and would blot
 // out every text.
-func secretsIn(header http.Header) (hidden secrets) {
+func headerSecrets(header http.Header) (secret secrets) {
 	for name, values := range header {
-		for _, word := range strings.Fields(strings.Join(values, " ")) {
-			if name == "Api-Key" || name != "User-Agent" && len(word) >= 8 {
-				hidden = append(hidden, word)
+		for _, value := range strings.Fields(strings.Join(values, " ")) {
+			if name == "Api-Key" || name != "User-Agent" && len(value) >= 8 {
+				secret = append(secret, value)
 			}
 		}
 	}
-	return hidden
+	return secret
 }
 
 // keepSecrets lets a redirect to another host go without anything that was meant
 // for the first. net/http alone would carry every header but a few along, the
 // Api-Key among them, and the link itself as Referer.
-func keepSecrets(req *http.Request, via []*http.Request) error {
+func stripOnRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return errors.New("stopped after 10 redirects")
 	}
@@ -111,23 +111,23 @@ func keepSecrets(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func downloadFailed(resp *http.Response, hidden secrets) error {
+func downloadError(resp *http.Response, hidden secrets) error {
 	buf, err := readBody(resp)
-	a := &answer{
+	r := &response{
 		op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
 		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,
 	}
-	defer a.release()
-	return a.failed()
+	defer r.release()
+	return r.err()
 }
 
 // download is an attachment that is being read.
-type download struct {
+type downloadBody struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
 }
 
-func (d *download) Close() error {
+func (d *downloadBody) Close() error {
 	err := d.ReadCloser.Close()
 	d.cancel(nil)
 	return err

@@ -121,7 +121,7 @@ var advice = map[error]string{
 func (e *Error) reason() string {
 	var parts []string
 	if e.Limit != nil {
-		parts = append(parts, e.Limit.reached())
+		parts = append(parts, e.Limit.describe())
 	} else if text, ok := advice[sentinelOf(e.StatusCode)]; ok {
 		parts = append(parts, text)
 	}

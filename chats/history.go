@@ -32,18 +32,18 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 			return c.HistoryPage(ctx, id, since, PageRequest{Token: token})
 		}
 		merge := newMerge(since)
-		for page, err := range pages(ctx, OpGetChatHistory, fetch, merge.widens) {
+		for page, err := range pages(ctx, OpGetChatHistory, fetch, merge.extendsRange) {
 			var ready []Message
 			if err == nil {
 				ready, err = merge.add(page.Items, page.Next == "")
 			}
 			for _, message := range ready {
-				if !deliver(ctx, yield, message) {
+				if !yieldItem(ctx, yield, message) {
 					return
 				}
 			}
 			if err != nil {
-				yield(Message{}, ended(ctx, err))
+				yield(Message{}, contextErr(ctx, err))
 				return
 			}
 		}
@@ -68,7 +68,7 @@ func (c *Client) HistoryPage(
 	req, err := gen.NewGetChatHistoryRequest(c.base(), int64(c.business), &gen.GetChatHistoryParams{
 		ChatID: int64(id), PageToken: optional(page.Token), Limit: &limit,
 	}, gen.GetChatHistoryRequest{MessageIDFrom: int64(since)})
-	call, err := request(OpGetChatHistory, req, err)
+	call, err := newCall(OpGetChatHistory, req, err)
 	if err != nil {
 		return Page[Message]{}, err
 	}
@@ -93,7 +93,7 @@ func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Mes
 	req, err := gen.NewGetChatMessageRequest(c.base(), int64(c.business), &gen.GetChatMessageParams{
 		ChatID: int64(id), MessageID: int64(message),
 	})
-	call, err := request(OpGetChatMessage, req, err)
+	call, err := newCall(OpGetChatMessage, req, err)
 	if err != nil {
 		return Message{}, err
 	}
@@ -115,13 +115,13 @@ const rememberedIDs = 1024
 // above the first, the oldest come first, and each page can be handed over at
 // once. Otherwise everything is held to the end.
 type merge struct {
-	asked  MessageID // everything up to here is of no interest
-	held   []Message // not handed over yet
-	order  pageOrder
-	low    MessageID   // the lowest and
-	high   MessageID   // the highest id that was sent
-	last   MessageID   // handed over last
-	recent []MessageID // handed over lately, ascending
+	since       MessageID // everything up to here is of no interest
+	buffered    []Message // not handed over yet
+	order       pageOrder
+	low         MessageID   // the lowest and
+	high        MessageID   // the highest id that was sent
+	lastEmitted MessageID   // handed over last
+	recentIDs   []MessageID // handed over lately, ascending
 }
 
 type pageOrder int
@@ -132,11 +132,11 @@ const (
 	otherOrder
 )
 
-func newMerge(since MessageID) *merge { return &merge{asked: since} }
+func newMerge(since MessageID) *merge { return &merge{since: since} }
 
 // widens: whether a page reaches beyond all pages before it, as it does in every order
 // that gets anywhere. To look for its ids among all those held would cost too much.
-func (m *merge) widens(page []Message) (widened bool) {
+func (m *merge) extendsRange(page []Message) (widened bool) {
 	for _, message := range page {
 		if m.low == 0 || message.ID < m.low {
 			m.low, widened = message.ID, true
@@ -150,40 +150,40 @@ func (m *merge) widens(page []Message) (widened bool) {
 
 // add takes a page, which it may reorder, and gives what can be handed over.
 func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
-	page, err = m.unseen(page)
+	page, err = m.dropSeen(page)
 	if err != nil {
 		return nil, err
 	}
-	if m.order == orderUnknown && len(m.held) > 0 && len(page) > 0 {
+	if m.order == orderUnknown && len(m.buffered) > 0 && len(page) > 0 {
 		m.order = otherOrder
-		if page[0].ID > m.held[len(m.held)-1].ID {
+		if page[0].ID > m.buffered[len(m.buffered)-1].ID {
 			m.order = oldestFirst
 		}
 	}
 	if m.order != oldestFirst && !last {
-		m.held = append(m.held, page...)
+		m.buffered = append(m.buffered, page...)
 		return nil, nil
 	}
 	ready = page
-	if len(m.held) > 0 {
-		ready = sortedOnce(append(m.held, page...))
-		m.held = nil
+	if len(m.buffered) > 0 {
+		ready = sortUnique(append(m.buffered, page...))
+		m.buffered = nil
 	}
-	m.handOver(ready)
+	m.markEmitted(ready)
 	return ready, nil
 }
 
 // unseen sorts a page and takes out what is known already: what the caller did not
 // ask for, what is held, what was handed over.
-func (m *merge) unseen(page []Message) ([]Message, error) {
-	page = slices.DeleteFunc(sortedOnce(page), func(message Message) bool {
-		_, again := slices.BinarySearch(m.recent, message.ID)
-		return again || message.ID <= m.asked || m.order == orderUnknown && m.holds(message.ID)
+func (m *merge) dropSeen(page []Message) ([]Message, error) {
+	page = slices.DeleteFunc(sortUnique(page), func(message Message) bool {
+		_, again := slices.BinarySearch(m.recentIDs, message.ID)
+		return again || message.ID <= m.since || m.order == orderUnknown && m.isBuffered(message.ID)
 	})
-	if len(page) > 0 && page[0].ID < m.last {
+	if len(page) > 0 && page[0].ID < m.lastEmitted {
 		return nil, &Error{
 			Operation: OpGetChatHistory, kinds: []error{ErrProtocol},
-			cause: fmt.Errorf("message %d came after message %d: the server changed its order", page[0].ID, m.last),
+			cause: fmt.Errorf("message %d came after message %d: the server changed its order", page[0].ID, m.lastEmitted),
 		}
 	}
 	return page, nil
@@ -191,25 +191,25 @@ func (m *merge) unseen(page []Message) ([]Message, error) {
 
 // holds is asked only while the order is unknown, when little more than a page is
 // held.
-func (m *merge) holds(id MessageID) bool {
-	return slices.ContainsFunc(m.held, func(h Message) bool { return h.ID == id })
+func (m *merge) isBuffered(id MessageID) bool {
+	return slices.ContainsFunc(m.buffered, func(h Message) bool { return h.ID == id })
 }
 
-func (m *merge) handOver(ready []Message) {
+func (m *merge) markEmitted(ready []Message) {
 	if len(ready) == 0 {
 		return
 	}
-	m.last = ready[len(ready)-1].ID
+	m.lastEmitted = ready[len(ready)-1].ID
 	for _, message := range ready {
-		m.recent = append(m.recent, message.ID)
+		m.recentIDs = append(m.recentIDs, message.ID)
 	}
-	if len(m.recent) > 2*rememberedIDs {
-		m.recent = append(m.recent[:0], m.recent[len(m.recent)-rememberedIDs:]...)
+	if len(m.recentIDs) > 2*rememberedIDs {
+		m.recentIDs = append(m.recentIDs[:0], m.recentIDs[len(m.recentIDs)-rememberedIDs:]...)
 	}
 }
 
 // sortedOnce sorts by id and keeps the first of each.
-func sortedOnce(messages []Message) []Message {
+func sortUnique(messages []Message) []Message {
 	slices.SortStableFunc(messages, func(a, b Message) int { return cmp.Compare(a.ID, b.ID) })
 	return slices.CompactFunc(messages, func(a, b Message) bool { return a.ID == b.ID })
 }

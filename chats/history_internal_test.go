@@ -149,14 +149,14 @@ func TestOldestFirstHoldsNoMoreThanAPage(t *testing.T) {
 		ready, err := m.add(someMessages(ids...), false)
 		require.NoError(t, err)
 		if page == 0 {
-			require.Len(t, m.held, size, "the order is not known yet")
+			require.Len(t, m.buffered, size, "the order is not known yet")
 			continue
 		}
-		require.Empty(t, m.held)
-		require.LessOrEqual(t, cap(m.held), 0, "nothing is kept by its array either")
+		require.Empty(t, m.buffered)
+		require.LessOrEqual(t, cap(m.buffered), 0, "nothing is kept by its array either")
 		require.LessOrEqual(t, len(ready), 2*size)
-		require.LessOrEqual(t, len(m.recent), 2*rememberedIDs)
-		require.LessOrEqual(t, cap(m.recent), 4*rememberedIDs)
+		require.LessOrEqual(t, len(m.recentIDs), 2*rememberedIDs)
+		require.LessOrEqual(t, cap(m.recentIDs), 4*rememberedIDs)
 	}
 	// An id that came lately is known, one from long ago is told from nothing new.
 	ready, err := m.add(someMessages(20_000-rememberedIDs+1), false)
@@ -179,7 +179,7 @@ func TestWhichPagesReachFurther(t *testing.T) {
 		{[]MessageID{55, 40, 39}, false},
 		{[]MessageID{61}, true},
 	} {
-		assert.Equal(t, page.want, m.widens(someMessages(page.ids...)), "%v", page.ids)
+		assert.Equal(t, page.want, m.extendsRange(someMessages(page.ids...)), "%v", page.ids)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestPagesWithoutNewsInARowAreBounded(t *testing.T) {
 		require.NoError(t, guard.check(token(), false))
 	}
 	require.NoError(t, guard.check("", false), "the end is the end")
-	require.ErrorIs(t, guard.check(token(), false), errNothingNew)
+	require.ErrorIs(t, guard.check(token(), false), errNoProgress)
 }
 
 // FuzzMerge makes pages of bytes: 0 ends a page, anything else is an id. Whatever the

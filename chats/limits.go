@@ -29,7 +29,7 @@ type Limit struct {
 }
 
 // reached is the text of an error.
-func (l Limit) reached() string {
+func (l Limit) describe() string {
 	text := string(l.Kind) + " limit"
 	if l.Max > 0 {
 		text += fmt.Sprintf(" of %d", l.Max)
@@ -51,15 +51,15 @@ const (
 )
 
 // limitFrom reads the headers. ok is false where they tell nothing.
-func limitFrom(h http.Header) (limit Limit, ok bool) {
-	most, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
-	left, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))
+func parseLimit(h http.Header) (limit Limit, ok bool) {
+	maximum, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
+	remaining, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))
 	until, _ := httpDate(h.Get(headerUntil))
 	limit = Limit{Kind: LimitHourly, Until: until}
-	if err1 != nil || err2 != nil || most < 0 || left < 0 {
+	if err1 != nil || err2 != nil || maximum < 0 || remaining < 0 {
 		return limit, false
 	}
-	limit.Max, limit.Remaining = most, left
+	limit.Max, limit.Remaining = maximum, remaining
 	return limit, true
 }
 
@@ -75,21 +75,21 @@ func httpDate(text string) (time.Time, bool) {
 }
 
 // longestBlock bounds what a header can make the client refuse locally.
-const longestBlock = 24 * time.Hour
+const maxBlock = 24 * time.Hour
 
 // reopensIn is how long the window still lasts: by the answer's own Date where
 // there is one, for the two clocks may differ.
-func reopensIn(until time.Time, h http.Header, now time.Time) time.Duration {
+func resetIn(until time.Time, h http.Header, now time.Time) time.Duration {
 	if date, ok := httpDate(h.Get("Date")); ok {
 		now = date
 	}
-	return min(until.Sub(now), longestBlock)
+	return min(until.Sub(now), maxBlock)
 }
 
 // limitOf a 420: its text tells which of the two limits it was, whatever headers it
 // carries, for they speak of the hour on every answer. Where the text is lost, an
 // hour of which something remains cannot be what was reached.
-func limitOf(details []Detail, hour Limit) Limit {
+func reachedLimit(details []Detail, hourly Limit) Limit {
 	for _, d := range details {
 		switch text := strings.ToLower(d.Message); {
 		case strings.Contains(text, "parallel"):
@@ -97,38 +97,38 @@ func limitOf(details []Detail, hour Limit) Limit {
 			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 in another text
 			return parallel
 		case strings.Contains(text, "requests per"):
-			return hour
+			return hourly
 		}
 	}
-	if hour.Remaining > 0 {
+	if hourly.Remaining > 0 {
 		return Limit{Kind: LimitParallel}
 	}
-	return hour
+	return hourly
 }
 
 // limits is what a client knows of Market's limits, and its own bound on requests
 // at once.
 type limits struct {
-	places  chan struct{}
+	slots   chan struct{}
 	limiter Limiter
-	near    time.Duration // a block that ends within this is waited for
+	maxWait time.Duration // a block that ends within this is waited for
 
 	mu     sync.Mutex
-	told   map[Operation]Limit
+	quotas map[Operation]Limit
 	blocks map[Operation]block
 }
 
 type block struct {
 	limit Limit
-	ends  time.Time // by our clock
+	until time.Time // by our clock
 }
 
-func newLimits(maxParallel int, limiter Limiter, near time.Duration) *limits {
+func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits {
 	return &limits{
-		places:  make(chan struct{}, maxParallel),
+		slots:   make(chan struct{}, maxParallel),
 		limiter: limiter,
-		near:    near,
-		told:    map[Operation]Limit{},
+		maxWait: maxWait,
+		quotas:  map[Operation]Limit{},
 		blocks:  map[Operation]block{},
 	}
 }
@@ -136,26 +136,26 @@ func newLimits(maxParallel int, limiter Limiter, near time.Duration) *limits {
 // link holds a place for the request while next runs, and only then: not while
 // anybody waits. The hour is looked at again with the place in hand, because the
 // requests before may have used it up meanwhile.
-func (l *limits) link(next handler) handler {
-	return func(ctx context.Context, c *call) (*answer, error) {
+func (l *limits) middleware(next doFunc) doFunc {
+	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
 		if err := l.admit(ctx, c.op); err != nil {
 			return nil, err
 		}
-		defer func() { <-l.places }()
+		defer func() { <-l.slots }()
 		c.waited += time.Since(began)
 
-		a, err := next(ctx, c)
-		if a != nil {
-			l.note(a)
+		resp, err := next(ctx, c)
+		if resp != nil {
+			l.observe(resp)
 		}
-		return a, err
+		return resp, err
 	}
 }
 
 // admit returns with a place in hand, or with an error.
 func (l *limits) admit(ctx context.Context, op Operation) error {
-	if err := l.awaitHour(ctx, op); err != nil {
+	if err := l.awaitQuota(ctx, op); err != nil {
 		return err
 	}
 	if l.limiter != nil {
@@ -164,51 +164,51 @@ func (l *limits) admit(ctx context.Context, op Operation) error {
 		}
 	}
 	for {
-		if err := l.awaitHour(ctx, op); err != nil {
+		if err := l.awaitQuota(ctx, op); err != nil {
 			return err
 		}
 		select {
-		case l.places <- struct{}{}:
+		case l.slots <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		if _, blocked := l.blocked(op); !blocked {
 			return nil
 		}
-		<-l.places
+		<-l.slots
 	}
 }
 
 // awaitHour waits for a block that ends soon and refuses for one that does not.
-func (l *limits) awaitHour(ctx context.Context, op Operation) error {
+func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	for {
 		b, blocked := l.blocked(op)
 		if !blocked {
 			return ctx.Err()
 		}
-		left := time.Until(b.ends)
-		if left > l.near {
-			return &refusal{limit: b.limit}
+		remaining := time.Until(b.until)
+		if remaining > l.maxWait {
+			return &quotaError{limit: b.limit}
 		}
-		if err := wait(ctx, left); err != nil {
-			return &refusal{b.limit, err}
+		if err := wait(ctx, remaining); err != nil {
+			return &quotaError{b.limit, err}
 		}
 	}
 }
 
 // refusal is a call that was not made, for its hour is known to be used up.
-type refusal struct {
+type quotaError struct {
 	limit Limit
 	cause error // why it was not waited for, where it would have been
 }
 
-func (r *refusal) Error() string { return r.limit.reached() }
+func (e *quotaError) Error() string { return e.limit.describe() }
 
 func (l *limits) blocked(op Operation) (block, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b, ok := l.blocks[op]
-	if ok && !time.Now().Before(b.ends) {
+	if ok && !time.Now().Before(b.until) {
 		delete(l.blocks, op)
 		return block{}, false
 	}
@@ -217,39 +217,39 @@ func (l *limits) blocked(op Operation) (block, bool) {
 
 // note keeps what an answer says of the limits, and blocks the operation where
 // its hour is used up.
-func (l *limits) note(a *answer) {
-	limit, told := limitFrom(a.header)
-	if told {
-		a.limit = limit
-		l.tell(a.op, limit)
+func (l *limits) observe(resp *response) {
+	limit, reported := parseLimit(resp.header)
+	if reported {
+		resp.limit = limit
+		l.setReported(resp.op, limit)
 	}
-	if !isRateLimited(a.status) {
+	if !isRateLimited(resp.status) {
 		return
 	}
-	if a.limit = limitOf(a.details(), limit); a.limit.Kind != LimitHourly {
+	if resp.limit = reachedLimit(resp.details(), limit); resp.limit.Kind != LimitHourly {
 		return
 	}
-	if !told && !limit.Until.IsZero() { // how many there are is not news; that none is left, is
-		known, _ := l.last(a.op)
-		a.limit.Max = known.Max
-		l.tell(a.op, a.limit)
+	if !reported && !limit.Until.IsZero() { // how many there are is not news; that none is left, is
+		known, _ := l.reported(resp.op)
+		resp.limit.Max = known.Max
+		l.setReported(resp.op, resp.limit)
 	}
-	if in := reopensIn(limit.Until, a.header, time.Now()); !limit.Until.IsZero() && in > 0 {
+	if in := resetIn(limit.Until, resp.header, time.Now()); !limit.Until.IsZero() && in > 0 {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.blocks[a.op] = block{limit: limit, ends: time.Now().Add(in)}
+		l.blocks[resp.op] = block{limit: limit, until: time.Now().Add(in)}
 	}
 }
 
-func (l *limits) tell(op Operation, limit Limit) {
+func (l *limits) setReported(op Operation, limit Limit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.told[op] = limit
+	l.quotas[op] = limit
 }
 
-func (l *limits) last(op Operation) (Limit, bool) {
+func (l *limits) reported(op Operation) (Limit, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limit, ok := l.told[op]
+	limit, ok := l.quotas[op]
 	return limit, ok
 }

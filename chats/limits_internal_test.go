@@ -9,8 +9,8 @@ import (
 
 func TestTheTextOfALimit(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, "hourly limit of 1000 reached", Limit{Kind: LimitHourly, Max: 1000}.reached())
-	assert.Equal(t, "parallel limit reached", Limit{Kind: LimitParallel}.reached())
+	assert.Equal(t, "hourly limit of 1000 reached", Limit{Kind: LimitHourly, Max: 1000}.describe())
+	assert.Equal(t, "parallel limit reached", Limit{Kind: LimitParallel}.describe())
 }
 
 func TestWhatTheHeadersOfALimitTell(t *testing.T) {
@@ -28,7 +28,7 @@ func TestWhatTheHeadersOfALimitTell(t *testing.T) {
 		{"1", "", Limit{Kind: LimitHourly}, false},
 		{"many", "1", Limit{Kind: LimitHourly}, false},
 	} {
-		got, ok := limitFrom(http.Header{headerLimit: {tt.most}, headerRemaining: {tt.left}})
+		got, ok := parseLimit(http.Header{headerLimit: {tt.most}, headerRemaining: {tt.left}})
 		assert.Equal(t, tt.ok, ok, "%q of %q", tt.left, tt.most)
 		assert.Equal(t, tt.want, got, "%q of %q", tt.left, tt.most)
 	}
@@ -37,6 +37,6 @@ func TestWhatTheHeadersOfALimitTell(t *testing.T) {
 // A 420 whose text is lost.
 func TestWhichLimitWasReached(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, LimitHourly, limitOf(nil, Limit{Kind: LimitHourly, Max: 1000}).Kind)
-	assert.Equal(t, LimitParallel, limitOf(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}).Kind)
+	assert.Equal(t, LimitHourly, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000}).Kind)
+	assert.Equal(t, LimitParallel, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}).Kind)
 }

@@ -19,53 +19,53 @@ type Attempt struct {
 
 // observe tells hook and logger of every attempt. What was refused before
 // anything was sent is none.
-func (c *Client) observe(next handler) handler {
-	return func(ctx context.Context, call *call) (*answer, error) {
+func (c *Client) observe(next doFunc) doFunc {
+	return func(ctx context.Context, call *call) (*response, error) {
 		before := call.attempts
-		a, err := next(ctx, call)
+		resp, err := next(ctx, call)
 		if call.attempts == before {
-			return a, err
+			return resp, err
 		}
-		if a != nil && a.ok() {
-			a.decodeErr = a.bodyErr
+		if resp != nil && resp.ok() {
+			resp.decodeErr = resp.bodyErr
 			if call.decode != nil {
-				a.decodeErr = call.decode(a)
+				resp.decodeErr = call.decode(resp)
 			}
 		}
 		if c.config.hook != nil || c.config.logger.Enabled(ctx, slog.LevelDebug) {
-			c.report(ctx, call, a, err)
+			c.report(ctx, call, resp, err)
 		}
 		call.waited = 0
-		return a, err
+		return resp, err
 	}
 }
 
-func (c *Client) report(ctx context.Context, call *call, a *answer, err error) {
-	seen := Attempt{
-		Operation: call.op, Number: call.attempts, Duration: call.took, Wait: call.waited,
+func (c *Client) report(ctx context.Context, call *call, resp *response, err error) {
+	attempt := Attempt{
+		Operation: call.op, Number: call.attempts, Duration: call.duration, Wait: call.waited,
 	}
 	attrs := []slog.Attr{
 		slog.String("operation", string(call.op)),
 		slog.Int("attempt", call.attempts),
-		slog.Duration("duration", call.took),
+		slog.Duration("duration", call.duration),
 	}
-	if a != nil {
-		seen.StatusCode, seen.Limit = a.status, a.limit
+	if resp != nil {
+		attempt.StatusCode, attempt.Limit = resp.status, resp.limit
 		attrs = append(attrs,
-			slog.Int("status", a.status),
-			slog.String("traceparent", a.clean(a.header.Get("Traceparent"))),
+			slog.Int("status", resp.status),
+			slog.String("traceparent", resp.sanitize(resp.header.Get("Traceparent"))),
 		)
-		if a.limit.Kind == LimitHourly { // told by this answer
-			attrs = append(attrs, slog.Int("remaining", a.limit.Remaining))
+		if resp.limit.Kind == LimitHourly { // told by this answer
+			attrs = append(attrs, slog.Int("remaining", resp.limit.Remaining))
 		}
-		if failed := a.failed(); failed != nil {
-			seen.Err = failed
+		if failure := resp.err(); failure != nil {
+			attempt.Err = failure
 		}
 	} else {
-		seen.Err = call.failure(ctx, err)
+		attempt.Err = call.failure(ctx, err)
 	}
 	if c.config.hook != nil {
-		c.config.hook(ctx, seen)
+		c.config.hook(ctx, attempt)
 	}
 	c.config.logger.LogAttrs(ctx, slog.LevelDebug, "chats: attempt", attrs...)
 }

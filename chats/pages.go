@@ -10,16 +10,16 @@ import (
 const maxStalePages = 1000
 
 var (
-	errTokenAgain = errors.New("the server sends a page token again: the listing would never end")
-	errNothingNew = errors.New("1000 pages in a row without anything new: the listing would never end")
-	errAborted    = errors.New("a hook, a credential's source or a transport has ended the goroutine that fetched the page")
+	errRepeatedPageToken = errors.New("the server sends a page token again: the listing would never end")
+	errNoProgress        = errors.New("1000 pages in a row without anything new: the listing would never end")
+	errAborted           = errors.New("a hook, a credential's source or a transport has ended the goroutine that fetched the page")
 )
 
 // pages reads the pages of a listing. While the caller works on one page the next
 // is being fetched; when the caller stops, that fetch is cancelled and waited for.
 // news tells whether a page has anything that none before it had.
 func pages[T any](
-	ctx context.Context, op Operation, fetch func(context.Context, string) (Page[T], error), news func([]T) bool,
+	ctx context.Context, op Operation, fetch func(context.Context, string) (Page[T], error), hasNew func([]T) bool,
 ) iter.Seq2[Page[T], error] {
 	return func(yield func(Page[T], error) bool) {
 		ahead := &lookahead[T]{fetch: fetch}
@@ -35,7 +35,7 @@ func pages[T any](
 				yield(Page[T]{}, err)
 				return
 			}
-			endless := guard.check(page.Next, news(page.Items))
+			endless := guard.check(page.Next, hasNew(page.Items))
 			if page.Next != "" && endless == nil {
 				ahead.start(ctx, page.Next)
 			}
@@ -86,22 +86,22 @@ type tokenGuard struct {
 	stale       int
 }
 
-func (g *tokenGuard) check(token string, news bool) error {
+func (g *tokenGuard) check(token string, progress bool) error {
 	if token == "" {
 		return nil
 	}
 	if token == g.kept {
-		return errTokenAgain
+		return errRepeatedPageToken
 	}
 	if g.steps++; g.steps > g.next {
 		g.kept, g.next = token, 2*g.steps
 	}
-	if news {
+	if progress {
 		g.stale = 0
 		return nil
 	}
 	if g.stale++; g.stale >= maxStalePages {
-		return errNothingNew
+		return errNoProgress
 	}
 	return nil
 }

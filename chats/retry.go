@@ -50,7 +50,7 @@ func orDefault[T comparable](field *T, value T) {
 }
 
 // bound is how long the pause after the n-th failure may be, n from 0.
-func (p RetryPolicy) bound(n int) time.Duration {
+func (p RetryPolicy) delayCap(n int) time.Duration {
 	d := p.BaseDelay
 	for range n {
 		if d >= p.MaxDelay/2 {
@@ -62,8 +62,8 @@ func (p RetryPolicy) bound(n int) time.Duration {
 }
 
 // pause is the pause after the n-th failure: full jitter below its bound.
-func (p RetryPolicy) pause(n int) time.Duration {
-	return rand.N(max(p.bound(n), 1))
+func (p RetryPolicy) jitter(n int) time.Duration {
+	return rand.N(max(p.delayCap(n), 1))
 }
 
 // wait returns when d is over. It ends at once with the context, and does not
@@ -95,79 +95,79 @@ func (e *tooLateError) Error() string {
 func (*tooLateError) Unwrap() error { return context.DeadlineExceeded }
 
 // link repeats what may be repeated. What comes out of it is final.
-func (p RetryPolicy) link(l *limits, next handler) handler {
-	return func(ctx context.Context, c *call) (*answer, error) {
-		var last *answer
+func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
+	return func(ctx context.Context, c *call) (*response, error) {
+		var last *response
 		var lastErr error
 		for n := 0; ; n++ {
-			made := c.attempts
-			a, err := next(ctx, c)
-			if n > 0 && c.attempts == made {
-				return gaveUp(last, lastErr, err) // not let in: what the last attempt failed with counts
+			before := c.attempts
+			resp, err := next(ctx, c)
+			if n > 0 && c.attempts == before {
+				return withStopReason(last, lastErr, err) // not let in: what the last attempt failed with counts
 			}
 			last.release()
-			if !c.mayRepeat(a, err) {
-				return a, err
+			if !c.shouldRetry(resp, err) {
+				return resp, err
 			}
 			began := time.Now()
-			if stop := p.rest(ctx, l, c, a, n); stop != nil {
-				return gaveUp(a, err, stop)
+			if stopReason := p.awaitRetry(ctx, l, c, resp, n); stopReason != nil {
+				return withStopReason(resp, err, stopReason)
 			}
 			c.waited += time.Since(began)
-			last, lastErr = a, err
+			last, lastErr = resp, err
 		}
 	}
 }
 
 // mayRepeat is the rule of the whole library: a read is repeated after every
 // passing failure, a send only when it is certain that nothing was processed.
-func (c *call) mayRepeat(a *answer, err error) bool {
+func (c *call) shouldRetry(resp *response, err error) bool {
 	if c.attempts >= c.maxAttempts || !c.rewindable() {
 		return false
 	}
-	if a != nil {
-		passing := a.status >= 500 || a.ok() && a.cut()
-		return isRateLimited(a.status) || passing && c.rule.repeatable
+	if resp != nil {
+		transient := resp.status >= 500 || resp.ok() && resp.truncated()
+		return isRateLimited(resp.status) || transient && c.rule.repeatable
 	}
 	var broken *transportError
 	if !errors.As(err, &broken) {
 		return false // refused before anything was sent
 	}
-	return !broken.fatal && (c.rule.repeatable || broken.unsent)
+	return !broken.permanent && (c.rule.repeatable || broken.unsent)
 }
 
 // rest waits before the next attempt. For an hour that ends soon the wait is in
 // limits, where everybody waits for it.
-func (p RetryPolicy) rest(ctx context.Context, l *limits, c *call, a *answer, n int) error {
-	if a != nil && isRateLimited(a.status) && a.limit.Kind == LimitHourly {
+func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
+	if resp != nil && isRateLimited(resp.status) && resp.limit.Kind == LimitHourly {
 		if b, blocked := l.blocked(c.op); blocked {
-			if left := time.Until(b.ends); left > l.near {
-				return errHourOver
+			if remaining := time.Until(b.until); remaining > l.maxWait {
+				return errQuotaExhausted
 			}
 			return nil
 		}
 	}
-	return wait(ctx, p.pause(n))
+	return wait(ctx, p.jitter(n))
 }
 
 // errHourOver ends the repeating; the answer itself says all there is to say.
-var errHourOver = errors.New("the hour's allowance is used up")
+var errQuotaExhausted = errors.New("the hour's allowance is used up")
 
 // gaveUp keeps the last failure and adds why it was not repeated.
-func gaveUp(a *answer, err, stop error) (*answer, error) {
+func withStopReason(resp *response, err, stopReason error) (*response, error) {
 	switch {
-	case stop == errHourOver:
-		return a, nil
-	case a != nil:
-		a.stopped = stop
-		return a, nil
+	case stopReason == errQuotaExhausted:
+		return resp, nil
+	case resp != nil:
+		resp.stopReason = stopReason
+		return resp, nil
 	default:
-		return nil, because(err, stop)
+		return nil, joinCause(err, stopReason)
 	}
 }
 
 // because is a failure and why nothing more was tried.
-func because(last, stop error) error {
+func joinCause(last, stop error) error {
 	switch {
 	case last == nil:
 		return stop

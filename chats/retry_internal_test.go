@@ -19,16 +19,16 @@ func TestALookLastsAsLongAsThePausesOfAllAttempts(t *testing.T) {
 		{RetryPolicy{MaxAttempts: 2, BaseDelay: time.Second}, time.Second},
 		{RetryPolicy{MaxAttempts: 4, BaseDelay: time.Second}, 7 * time.Second},
 		{RetryPolicy{MaxAttempts: 4, BaseDelay: time.Second, MaxDelay: 2 * time.Second}, 5 * time.Second},
-		{RetryPolicy{MaxAttempts: math.MaxInt}, longestLook},
+		{RetryPolicy{MaxAttempts: math.MaxInt}, maxSearch},
 	} {
-		assert.Equal(t, tt.want, tt.policy.withDefaults().lookFor(), "%+v", tt.policy)
+		assert.Equal(t, tt.want, tt.policy.withDefaults().searchDuration(), "%+v", tt.policy)
 	}
 }
 
 func TestBoundsOfPausesDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	p := RetryPolicy{BaseDelay: time.Second, MaxDelay: math.MaxInt64}
-	assert.Equal(t, time.Second, p.bound(0))
-	assert.Equal(t, 4*time.Second, p.bound(2))
-	assert.EqualValues(t, math.MaxInt64, p.bound(1000))
+	assert.Equal(t, time.Second, p.delayCap(0))
+	assert.Equal(t, 4*time.Second, p.delayCap(2))
+	assert.EqualValues(t, math.MaxInt64, p.delayCap(1000))
 }

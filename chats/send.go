@@ -20,7 +20,7 @@ func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
 	}
 	subject := fromSubject(about)
 	req, err := gen.NewCreateChatRequest(c.base(), int64(c.business), gen.CreateChatRequest{Context: &subject})
-	call, err := request(OpCreateChat, req, err)
+	call, err := newCall(OpCreateChat, req, err)
 	if err != nil {
 		return 0, err
 	}
@@ -54,19 +54,19 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 func (c *Client) sendText(ctx context.Context, id ChatID, text string, attempts int) (made int, err error) {
 	req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
 		&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
-	call, err := request(OpSendMessageToChat, req, err)
+	call, err := newCall(OpSendMessageToChat, req, err)
 	if err != nil {
 		return 0, err
 	}
 	call.maxAttempts = attempts
-	call.decode = posted
+	call.decode = decodeSend
 	err = c.perform(ctx, call)
 	return call.attempts, err
 }
 
 // posted reads the answer to a send, which has no result.
-func posted(a *answer) error {
-	_, err := decode[any](a, nil)
+func decodeSend(r *response) error {
+	_, err := decode[any](r, nil)
 	return err
 }
 
@@ -91,11 +91,11 @@ func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content i
 	// The reader is attached afterwards: the builder would hide its length.
 	req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
 		&gen.SendFileToChatParams{ChatID: int64(id)}, up.contentType, http.NoBody)
-	call, err := request(OpSendFileToChat, req, err)
+	call, err := newCall(OpSendFileToChat, req, err)
 	if err != nil {
 		return err
 	}
 	up.attach(req)
-	call.upload, call.decode = up, posted
+	call.upload, call.decode = up, decodeSend
 	return c.perform(ctx, call)
 }

@@ -23,18 +23,18 @@ type upload struct {
 	seeker      io.Seeker // nil where the content cannot be rewound
 	start       int64     // where the seeker stood
 
-	mu      lock
+	mu      chanMutex
 	touched bool        // the content has been read from
-	failed  error       // the content's own error
+	readErr error       // the content's own error
 	current *uploadBody // the body of the attempt that is under way
 }
 
 // lock is held while the caller's reader reads, for as long as that takes. A channel,
 // because a wait for a sync.Mutex stops the time in a bubble of testing/synctest.
-type lock chan struct{}
+type chanMutex chan struct{}
 
-func (l lock) Lock()   { l <- struct{}{} }
-func (l lock) Unlock() { <-l }
+func (m chanMutex) Lock()   { m <- struct{}{} }
+func (m chanMutex) Unlock() { <-m }
 
 // newUpload looks at what the caller gave. What tells its size is streamed; what
 // does not is read first, up to the limit.
@@ -42,7 +42,7 @@ func newUpload(name string, content io.Reader) (*upload, error) {
 	if content == nil {
 		return nil, badArgument("file content", "is nil")
 	}
-	u := &upload{content: content, mu: make(lock, 1)}
+	u := &upload{content: content, mu: make(chanMutex, 1)}
 	if err := u.measure(); err != nil {
 		return nil, err
 	}
@@ -50,12 +50,12 @@ func newUpload(name string, content io.Reader) (*upload, error) {
 	case u.size == 0:
 		return nil, badArgument("file content", "is empty")
 	case u.size > MaxFileSize:
-		return nil, tooLargeFile()
+		return nil, fileTooLarge()
 	}
 	return u, u.frame(name)
 }
 
-func tooLargeFile() error {
+func fileTooLarge() error {
 	return badArgument("file content", "larger than %d bytes, which is all that Market takes", MaxFileSize)
 }
 
@@ -71,7 +71,7 @@ func (u *upload) measure() error {
 	}
 	whole, err := io.ReadAll(io.LimitReader(u.content, MaxFileSize+1))
 	if err != nil {
-		return unreadable("reading", err)
+		return fileError("reading", err)
 	}
 	reader := bytes.NewReader(whole)
 	u.content, u.seeker, u.size = reader, reader, reader.Size()
@@ -79,7 +79,7 @@ func (u *upload) measure() error {
 }
 
 // unreadable is a failure of the caller's reader before anything was sent.
-func unreadable(doing string, err error) error {
+func fileError(doing string, err error) error {
 	return &Error{Operation: OpSendFileToChat, cause: fmt.Errorf("%s the file: %w", doing, err)}
 }
 
@@ -89,7 +89,7 @@ func (u *upload) measureSeeker(seeker io.Seeker, start int64) error {
 		_, err = seeker.Seek(start, io.SeekStart)
 	}
 	if err != nil {
-		return unreadable("measuring", err)
+		return fileError("measuring", err)
 	}
 	u.seeker, u.start, u.size = seeker, start, max(end-start, 0)
 	return nil
@@ -150,8 +150,8 @@ func (u *upload) open() (io.ReadCloser, error) {
 			return nil, fmt.Errorf("rewinding the file: %w", err)
 		}
 	}
-	u.failed = nil // what failed in an attempt before is no sign of this one's fate
-	u.current = &uploadBody{upload: u, rest: io.MultiReader(
+	u.readErr = nil // what failed in an attempt before is no sign of this one's fate
+	u.current = &uploadBody{upload: u, reader: io.MultiReader(
 		bytes.NewReader(u.head), &contentReader{u, u.size}, bytes.NewReader(u.tail),
 	)}
 	return u.current, nil
@@ -164,14 +164,14 @@ func (u *upload) stop() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.current = nil
-	return u.failed
+	return u.readErr
 }
 
 // uploadBody is the body of one attempt. It offers net/http nothing but Read: the
 // WriteTo of a MultiReader would allocate a buffer of its own for every file.
 type uploadBody struct {
 	upload *upload
-	rest   io.Reader
+	reader io.Reader
 }
 
 func (b *uploadBody) Read(p []byte) (int, error) {
@@ -180,29 +180,29 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	if b.upload.current != b {
 		return 0, errAttemptOver
 	}
-	return b.rest.Read(p)
+	return b.reader.Read(p)
 }
 
 func (b *uploadBody) Close() error { return nil }
 
 // contentReader reads the caller's content, exactly as long as it was measured.
 type contentReader struct {
-	upload *upload
-	left   int64
+	upload    *upload
+	remaining int64
 }
 
 func (r *contentReader) Read(p []byte) (int, error) {
-	if r.left == 0 {
+	if r.remaining == 0 {
 		return 0, io.EOF
 	}
 	r.upload.touched = true
-	n, err := r.upload.content.Read(p[:min(int64(len(p)), r.left)])
-	r.left -= int64(n)
-	if err == io.EOF && r.left > 0 {
-		err = fmt.Errorf("the file ended %d bytes before its size: %w", r.left, io.ErrUnexpectedEOF)
+	n, err := r.upload.content.Read(p[:min(int64(len(p)), r.remaining)])
+	r.remaining -= int64(n)
+	if err == io.EOF && r.remaining > 0 {
+		err = fmt.Errorf("the file ended %d bytes before its size: %w", r.remaining, io.ErrUnexpectedEOF)
 	}
 	if err != nil && err != io.EOF {
-		r.upload.failed = err
+		r.upload.readErr = err
 	}
 	return n, err
 }

@@ -22,9 +22,9 @@ func checkSince(field string, id MessageID) error {
 	return nil
 }
 
-func checkSize(field string, size, most int) error {
-	if size < 0 || size > most {
-		return badArgument(field, "%d, must be 1 to %d, or 0 for the maximum", size, most)
+func checkSize(field string, size, maximum int) error {
+	if size < 0 || size > maximum {
+		return badArgument(field, "%d, must be 1 to %d, or 0 for the maximum", size, maximum)
 	}
 	return nil
 }
@@ -62,17 +62,17 @@ func (f *Filter) check() error {
 		}
 	}
 	return first(
-		checkWords("filter: kinds", f.SubjectKinds),
-		checkWords("filter: types", f.Types),
-		checkWords("filter: statuses", f.Statuses),
+		checkEnums("filter: kinds", f.SubjectKinds),
+		checkEnums("filter: types", f.Types),
+		checkEnums("filter: statuses", f.Statuses),
 		checkSize("filter: page size", f.PageSize, MaxChatsPage),
 	)
 }
 
 // checkWords lets words through that the library does not know: Market may.
-func checkWords[T ~string](field string, words []T) error {
-	for _, w := range words {
-		if w == "" {
+func checkEnums[T ~string](field string, values []T) error {
+	for _, value := range values {
+		if value == "" {
 			return badArgument(field, "an empty word")
 		}
 	}

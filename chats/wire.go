@@ -16,9 +16,9 @@ import (
 
 // transportError is an attempt that got no answer.
 type transportError struct {
-	err    error
-	unsent bool // certain: no byte of the request left
-	fatal  bool // the caller's own reader failed; nothing was posted, and no repeating would help
+	err       error
+	unsent    bool // certain: no byte of the request left
+	permanent bool // the caller's own reader failed; nothing was posted, and no repeating would help
 }
 
 func (e *transportError) Error() string { return e.err.Error() }
@@ -46,16 +46,16 @@ var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 
 // errSlow is an attempt that took too long. It is not the context's error: the
 // caller's context lives.
-var errSlow = errors.New("no answer within RetryPolicy.AttemptTimeout")
+var errAttemptTimeout = errors.New("no answer within RetryPolicy.AttemptTimeout")
 
 // wire is the innermost link: one attempt, from the request to the last byte of
 // its answer, within timeout.
-func wire(client *http.Client, timeout time.Duration) handler {
-	return func(caller context.Context, c *call) (*answer, error) {
+func wire(client *http.Client, timeout time.Duration) doFunc {
+	return func(caller context.Context, c *call) (*response, error) {
 		ctx, cancel := context.WithTimeout(caller, timeout)
 		defer cancel()
 		sent := &sentTrace{}
-		req, err := c.next(httptrace.WithClientTrace(ctx, sent.hooks()))
+		req, err := c.newRequest(httptrace.WithClientTrace(ctx, sent.hooks()))
 		if err != nil {
 			return nil, err
 		}
@@ -64,19 +64,19 @@ func wire(client *http.Client, timeout time.Duration) handler {
 		}
 		c.attempts++
 		began := time.Now()
-		defer func() { c.took = time.Since(began) }()
+		defer func() { c.duration = time.Since(began) }()
 		resp, err := client.Do(req) //nolint:bodyclose // readBody closes it
 		if err != nil {
-			return nil, c.broken(c.explained(caller, ctx, err), sent)
+			return nil, c.newTransportError(c.attemptError(caller, ctx, err), sent)
 		}
 		buf, err := readBody(resp)
-		_ = c.closeUpload() // not before: net/http drops the connection of a request that stops short
+		_ = c.stopUpload() // not before: net/http drops the connection of a request that stops short
 		if err != nil && caller.Err() != nil {
-			recycle(buf)
+			putBuffer(buf)
 			return nil, &transportError{err: caller.Err()}
 		}
-		err = c.explained(caller, ctx, err)
-		return &answer{
+		err = c.attemptError(caller, ctx, err)
+		return &response{
 			op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
 			body: buf, bodyErr: err, secrets: secrets{c.secret.raw}, attempts: c.attempts,
 		}, nil
@@ -84,37 +84,37 @@ func wire(client *http.Client, timeout time.Duration) handler {
 }
 
 // broken is an attempt without an answer.
-func (c *call) broken(err error, sent *sentTrace) error {
-	if failed := c.closeUpload(); failed != nil {
+func (c *call) newTransportError(err error, sent *sentTrace) error {
+	if readErr := c.stopUpload(); readErr != nil {
 		// The request was broken off before its end: nothing can have been posted.
-		return &transportError{err: fmt.Errorf("reading the file: %w", failed), fatal: true}
+		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), permanent: true}
 	}
-	return &transportError{err: err, unsent: sent.certainlyNot()}
+	return &transportError{err: err, unsent: sent.provablyUnsent()}
 }
 
 // explained is an attempt's error fit for the caller: with the reason where it was our
 // own time limit, and without the address and the credential.
-func (c *call) explained(caller, attempt context.Context, err error) error {
+func (c *call) attemptError(caller, attempt context.Context, err error) error {
 	if err != nil && attempt.Err() != nil && caller.Err() == nil {
-		return errSlow
+		return errAttemptTimeout
 	}
-	return secrets{c.secret.raw}.masked(withoutURL(err))
+	return secrets{c.secret.raw}.sanitizeError(withoutURL(err))
 }
 
 // sentTrace tells whether a request may have left. Only a transport that says it
 // is looking for a connection, and never that it has one, certainly sent nothing.
 // WroteHeaders would be too late a mark: when the context ends after a connection
 // was found, net/http returns while its writer may still be writing.
-type sentTrace struct{ looking, connected atomic.Bool }
+type sentTrace struct{ gettingConn, gotConn atomic.Bool }
 
 func (s *sentTrace) hooks() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GetConn: func(string) { s.looking.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { s.connected.Store(true) },
+		GetConn: func(string) { s.gettingConn.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { s.gotConn.Store(true) },
 	}
 }
 
-func (s *sentTrace) certainlyNot() bool { return s.looking.Load() && !s.connected.Load() }
+func (s *sentTrace) provablyUnsent() bool { return s.gettingConn.Load() && !s.gotConn.Load() }
 
 // withoutURL takes the address off: an error names the operation instead.
 func withoutURL(err error) error {
@@ -127,7 +127,7 @@ func withoutURL(err error) error {
 
 // next is the request of the next attempt: a copy of its own, for net/http may
 // still hold the one before.
-func (c *call) next(ctx context.Context) (*http.Request, error) {
+func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	req := c.request.Clone(context.WithValue(ctx, operationKey{}, c.op))
 	if c.request.GetBody != nil {
 		body, err := c.request.GetBody()
@@ -157,7 +157,7 @@ func (c *call) rewindable() bool {
 
 // closeUpload keeps the caller's reader from being read once the attempt is over,
 // and tells whether that reader failed.
-func (c *call) closeUpload() error {
+func (c *call) stopUpload() error {
 	if c.upload == nil {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // answer is what came back of the last attempt, its body read whole.
-type answer struct {
+type response struct {
 	op       Operation
 	rule     rule
 	status   int
@@ -25,20 +25,20 @@ type answer struct {
 	limit    Limit
 	secrets  secrets // to be taken out of whatever the server echoes
 
-	decodeErr error // a 2xx that is not what it should be
-	stopped   error // why it was not repeated, where that says more than the status
+	decodeErr  error // a 2xx that is not what it should be
+	stopReason error // why it was not repeated, where that says more than the status
 }
 
-func (a *answer) ok() bool { return a.status >= 200 && a.status < 300 }
+func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 
 // cut: the connection broke before the body was whole.
-func (a *answer) cut() bool { return a.bodyErr != nil && !errors.Is(a.bodyErr, errTooLarge) }
+func (r *response) truncated() bool { return r.bodyErr != nil && !errors.Is(r.bodyErr, errTooLarge) }
 
 // release gives the buffer back. Nothing of the body may be used afterwards.
-func (a *answer) release() {
-	if a != nil {
-		recycle(a.body)
-		a.body = nil
+func (r *response) release() {
+	if r != nil {
+		putBuffer(r.body)
+		r.body = nil
 	}
 }
 
@@ -51,48 +51,48 @@ type envelope[T any] struct {
 
 // decode reads the result of a 2xx. A result that is prepared, with a list sized
 // to the page, spares the list its growing. With errNewStatus a result may come, too.
-func decode[T any](a *answer, prepared *T) (*T, error) {
-	if a.bodyErr != nil {
-		return nil, a.bodyErr
+func decode[T any](r *response, prepared *T) (*T, error) {
+	if r.bodyErr != nil {
+		return nil, r.bodyErr
 	}
 	env := envelope[T]{Result: prepared}
-	err := json.Unmarshal(a.body.Bytes(), &env)
+	err := json.Unmarshal(r.body.Bytes(), &env)
 	var mistyped *json.UnmarshalTypeError // all the rest has been read
 	if err != nil && (env.Status != gen.EnvelopeStatusError || !errors.As(err, &mistyped)) {
-		return nil, a.brokenBody(err)
+		return nil, r.jsonError(err)
 	}
 	switch env.Status {
 	case gen.EnvelopeStatusOK:
 		return env.Result, nil
 	case gen.EnvelopeStatusError:
-		return nil, errDeclared
+		return nil, errStatusError
 	}
 	if env.Status != "" {
-		return env.Result, errNewStatus
+		return env.Result, errUnknownStatus
 	}
 	return nil, errNoStatus
 }
 
 var (
 	// errDeclared: 2xx, but the body says ERROR. Its details say why.
-	errDeclared = errors.New("the body's status is ERROR")
-	errNoStatus = errors.New("the body has no status")
+	errStatusError = errors.New("the body's status is ERROR")
+	errNoStatus    = errors.New("the body has no status")
 	// errNewStatus: a word that is new fails no page. Whether a message was posted it
 	// leaves open.
-	errNewStatus = errors.New("the body has no status that is known")
-	errNoResult  = errors.New("the answer has no result")
+	errUnknownStatus = errors.New("the body has no status that is known")
+	errNoResult      = errors.New("the answer has no result")
 )
 
 // brokenBody cleans the decoder's error, which may quote the body at any length.
-func (a *answer) brokenBody(err error) error {
-	if len(bytes.TrimSpace(a.body.Bytes())) == 0 {
+func (r *response) jsonError(err error) error {
+	if len(bytes.TrimSpace(r.body.Bytes())) == 0 {
 		return errors.New("the answer is empty")
 	}
 	var mistyped *json.UnmarshalTypeError
 	if errors.As(err, &mistyped) { // its text is of Go's types
-		return errors.New("the answer is not the JSON it should be: " + a.clean(mistyped.Field+" is a "+mistyped.Value))
+		return errors.New("the answer is not the JSON it should be: " + r.sanitize(mistyped.Field+" is a "+mistyped.Value))
 	}
-	return errors.New("the answer is not the JSON it should be: " + a.clean(err.Error()))
+	return errors.New("the answer is not the JSON it should be: " + r.sanitize(err.Error()))
 }
 
 // missing tells an absent list from an empty one. encoding/json replaces a slice by
@@ -108,11 +108,11 @@ const (
 
 // details reads what it can of an error's body: the envelope, a bare message, or
 // whatever text there is.
-func (a *answer) details() []Detail {
-	if a.body == nil {
+func (r *response) details() []Detail {
+	if r.body == nil {
 		return nil
 	}
-	text := []byte(a.secrets.hide(a.body.String())) // before anything is cut, or a part of a secret could stay
+	text := []byte(r.secrets.redact(r.body.String())) // before anything is cut, or a part of a secret could stay
 	text = text[:min(len(text), maxErrorBody)]
 	var body struct {
 		Errors  []struct{ Code, Message any }
@@ -121,16 +121,16 @@ func (a *answer) details() []Detail {
 	_ = json.Unmarshal(text, &body) // what does not fit stays empty
 	var all []Detail
 	for _, e := range body.Errors[:min(len(body.Errors), 10)] {
-		if d := (Detail{a.clean(e.Code), a.clean(e.Message)}); d != (Detail{}) {
+		if d := (Detail{r.sanitize(e.Code), r.sanitize(e.Message)}); d != (Detail{}) {
 			all = append(all, d)
 		}
 	}
 	if len(all) > 0 {
 		return all
 	}
-	bare := a.clean(body.Message)
+	bare := r.sanitize(body.Message)
 	if bare == "" {
-		bare = a.clean(plain(text))
+		bare = r.sanitize(plainText(text))
 	}
 	if bare == "" {
 		return nil
@@ -140,7 +140,7 @@ func (a *answer) details() []Detail {
 
 // plain is the text of a body of no known shape. JSON is written anew, so that a secret
 // is found however it was escaped; an envelope with nothing in it is no text.
-func plain(text []byte) string {
+func plainText(text []byte) string {
 	var value any
 	if json.Unmarshal(text, &value) != nil {
 		return markup.ReplaceAllString(string(text[:min(len(text), 8*maxText)]), " ")
@@ -167,33 +167,33 @@ func isEmpty(value any) bool {
 var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>]*>`)
 
 // clean is a text of the answer, fit for an error; what is none is empty.
-func (a *answer) clean(value any) string {
+func (r *response) sanitize(value any) string {
 	text, _ := value.(string)
-	return a.secrets.clean(text)
+	return r.secrets.sanitize(text)
 }
 
 // failed is the answer as an error, or nil for a good one.
-func (a *answer) failed() *Error {
-	if a.ok() && a.decodeErr == nil {
+func (r *response) err() *Error {
+	if r.ok() && r.decodeErr == nil {
 		return nil
 	}
 	e := &Error{
-		Operation:   a.op,
-		StatusCode:  a.status,
-		Details:     a.details(),
-		Attempts:    a.attempts,
-		TraceParent: a.clean(a.header.Get("Traceparent")),
-		cause:       a.stopped,
+		Operation:   r.op,
+		StatusCode:  r.status,
+		Details:     r.details(),
+		Attempts:    r.attempts,
+		TraceParent: r.sanitize(r.header.Get("Traceparent")),
+		cause:       r.stopReason,
 	}
-	if isRateLimited(a.status) {
-		limit := a.limit
+	if isRateLimited(r.status) {
+		limit := r.limit
 		e.Limit = &limit
 	}
-	e.refused()
-	if a.ok() {
-		e.classify2xx(a)
+	e.applyRefusal()
+	if r.ok() {
+		e.classify2xx(r)
 	}
-	if !a.rule.repeatable && a.leavesDoubt(e) {
+	if !r.rule.repeatable && r.outcomeUnknown(e) {
 		e.kinds = append(e.kinds, ErrOutcomeUnknown)
 	}
 	return e
@@ -202,47 +202,47 @@ func (a *answer) failed() *Error {
 // classify2xx: a declared error is one by its details; anything else, and an ERROR
 // without any, breaks the contract. Of a body that is not an envelope the text is
 // of no use.
-func (e *Error) classify2xx(a *answer) {
-	if a.decodeErr == errDeclared && len(e.Details) > 0 {
+func (e *Error) classify2xx(r *response) {
+	if r.decodeErr == errStatusError && len(e.Details) > 0 {
 		return
 	}
 	e.kinds = append(e.kinds, ErrProtocol)
-	e.cause = because(a.decodeErr, e.cause)
+	e.cause = joinCause(r.decodeErr, e.cause)
 	e.Details = nil
 }
 
 // leavesDoubt: whether a send that was answered so may have been posted.
-func (a *answer) leavesDoubt(e *Error) bool {
-	if a.ok() {
+func (r *response) outcomeUnknown(e *Error) bool {
+	if r.ok() {
 		return errors.Is(e, ErrProtocol)
 	}
-	return a.status >= 500 || isGivenUp(a.status)
+	return r.status >= 500 || isTimeoutStatus(r.status)
 }
 
 // isGivenUp: 408 and 499 speak of a request given up on, not of one refused.
-func isGivenUp(status int) bool { return status == http.StatusRequestTimeout || status == 499 }
+func isTimeoutStatus(status int) bool { return status == http.StatusRequestTimeout || status == 499 }
 
 // refused takes out of the cause that the hour is used up: Limit says so.
-func (e *Error) refused() {
-	var refused *refusal
-	if !errors.As(e.cause, &refused) {
+func (e *Error) applyRefusal() {
+	var exhausted *quotaError
+	if !errors.As(e.cause, &exhausted) {
 		return
 	}
-	e.Limit, e.kinds = &refused.limit, append(e.kinds, ErrRateLimited)
+	e.Limit, e.kinds = &exhausted.limit, append(e.kinds, ErrRateLimited)
 	var stopped *stoppedError
 	if errors.As(e.cause, &stopped) {
-		e.cause = because(stopped.last, refused.cause)
+		e.cause = joinCause(stopped.last, exhausted.cause)
 	} else {
-		e.cause = refused.cause
+		e.cause = exhausted.cause
 	}
 }
 
 // failure makes an *Error of a call that has no answer.
 func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Operation: c.op, Attempts: c.attempts, cause: err}
-	e.refused()
+	e.applyRefusal()
 	var broken *transportError
-	if errors.As(err, &broken) && !c.rule.repeatable && !broken.unsent && !broken.fatal {
+	if errors.As(err, &broken) && !c.rule.repeatable && !broken.unsent && !broken.permanent {
 		e.kinds = append(e.kinds, ErrOutcomeUnknown)
 	}
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
@@ -253,32 +253,32 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 }
 
 // answerBody lets the generated client read an answer.
-type answerBody struct {
+type responseBody struct {
 	io.Reader
-	answer *answer
+	response *response
 }
 
-func (b *answerBody) Close() error {
+func (b *responseBody) Close() error {
 	b.Reader = bytes.NewReader(nil)
-	b.answer.release()
+	b.response.release()
 	return nil
 }
 
 // response is the answer as the generated client expects it.
-func (a *answer) response(req *http.Request) *http.Response {
-	var body io.Reader = bytes.NewReader(a.body.Bytes())
-	if a.bodyErr != nil {
-		body = io.MultiReader(body, errorReader{a.bodyErr})
+func (r *response) httpResponse(req *http.Request) *http.Response {
+	var body io.Reader = bytes.NewReader(r.body.Bytes())
+	if r.bodyErr != nil {
+		body = io.MultiReader(body, errorReader{r.bodyErr})
 	}
 	return &http.Response{
-		Status:        strconv.Itoa(a.status) + " " + http.StatusText(a.status),
-		StatusCode:    a.status,
+		Status:        strconv.Itoa(r.status) + " " + http.StatusText(r.status),
+		StatusCode:    r.status,
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
 		ProtoMinor:    1,
-		Header:        a.header,
-		Body:          &answerBody{Reader: body, answer: a},
-		ContentLength: int64(a.body.Len()),
+		Header:        r.header,
+		Body:          &responseBody{Reader: body, response: r},
+		ContentLength: int64(r.body.Len()),
 		Request:       req,
 	}
 }
