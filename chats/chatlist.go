@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -46,28 +47,15 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 	}
 }
 
-// deliver yields an item, or the context's error where the context has ended: a
-// listing that was cut never looks complete.
-func yieldItem[T any](ctx context.Context, yield func(T, error) bool, item T) bool {
-	if err := ctx.Err(); err != nil {
-		var none T
-		yield(none, err)
-		return false
-	}
-	return yield(item, nil)
-}
-
 // ChatsPage reads one page of the list of chats: one request, as the server
 // answers it. A page may be empty and still have a next one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {
-	if err := first(filter.check(), checkSize("page size", page.Size, MaxChatsPage)); err != nil {
+	if err := cmp.Or(filter.check(), checkSize("page size", page.Size, MaxChatsPage)); err != nil {
 		return Page[Chat]{}, err
 	}
-	size := page.Size
-	orDefault(&size, filter.PageSize)
-	orDefault(&size, MaxChatsPage)
+	size := cmp.Or(page.Size, filter.PageSize, MaxChatsPage)
 	limit := int32(size) //nolint:gosec // at most MaxChatsPage
 	req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
 		PageToken: optional(page.Token), Limit: &limit,
@@ -84,36 +72,4 @@ func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest)
 		return Page[Chat]{}, err
 	}
 	return Page[Chat]{Items: toList(result.Chats, toChat), Next: result.Paging.NextPageToken}, nil
-}
-
-// Chat reads one chat (GET /v2/businesses/{id}/chat).
-//
-// Errors: [ArgumentError], [Error]; [ErrNotFound] where the business has no such
-// chat.
-func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
-	if err := checkID("chat", id); err != nil {
-		return Chat{}, err
-	}
-	req, err := gen.NewGetChatRequest(c.base(), int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
-	call, err := newCall(OpGetChat, req, err)
-	if err != nil {
-		return Chat{}, err
-	}
-	result, err := invoke(ctx, c, call, nil, checkChat)
-	if err != nil {
-		return Chat{}, err
-	}
-	return toChat(result), nil
-}
-
-// base ends with a slash: without it the builders of gen would take the last part of
-// a path for a file's name, and replace it.
-func (c *Client) base() string { return c.config.base.String() + "/" }
-
-// optional leaves a query parameter out where it is empty.
-func optional(value string) *string {
-	if value == "" {
-		return nil
-	}
-	return &value
 }

@@ -3,7 +3,6 @@ package chats
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -55,35 +54,13 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
-	c.chain = c.newChain()
+	c.chain = newChain(&c.config, c.http, credential, c.limits)
 	api, err := gen.NewClientWithResponses(cfg.base.String(), gen.WithHTTPClient(doer{c}))
 	if err != nil {
 		return nil, err
 	}
 	c.api = api
 	return c, nil
-}
-
-// withRedirects copies the client, which may be shared, and sets how the copy
-// follows redirects.
-func withRedirectPolicy(client *http.Client, check func(*http.Request, []*http.Request) error) *http.Client {
-	own := *client
-	own.CheckRedirect = check
-	return &own
-}
-
-// noLocation hides from net/http where an answer redirects to. CheckRedirect comes
-// too late to refuse: by then the address has been parsed and the body rewound, and
-// where either fails the answer with its status is lost.
-type hideLocation struct{ next http.RoundTripper }
-
-func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(req)
-	if err == nil && resp != nil && resp.StatusCode/100 == 3 {
-		resp.Header = resp.Header.Clone()
-		resp.Header.Del("Location")
-	}
-	return resp, err
 }
 
 // Business is the business that the client was made for.
@@ -133,50 +110,29 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	return resp.httpResponse(req), nil
 }
 
-// invoke makes a call and reads its result. T is the contract's type of the
-// result; prepared, where there is one, is decoded into.
-func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, check func(*T) error) (*T, error) {
-	var result *T
-	call.decode = func(r *response) (err error) {
-		if result, err = decode(r, prepared); err != nil && (err != errUnknownStatus || result == nil) { //nolint:errorlint // our own, unwrapped
-			return err
-		}
-		if result == nil {
-			return errNoResult
-		}
-		return check(result)
+// do makes a call. The answer may have any status; the error is an *Error.
+func (c *Client) do(ctx context.Context, call *call) (*response, error) {
+	call.rule = rules[call.op]
+	if call.maxAttempts == 0 {
+		call.maxAttempts = c.config.retry.MaxAttempts
 	}
-	if err := c.perform(ctx, call); err != nil {
-		return nil, err
-	}
-	return result, nil
-}
-
-// perform makes a call whose decode reads what it needs.
-func (c *Client) perform(ctx context.Context, call *call) error {
-	resp, err := c.do(ctx, call)
+	c.setHeaders(call.request)
+	resp, err := c.chain(ctx, call)
 	if err != nil {
-		return err
+		return nil, call.failure(ctx, err)
 	}
-	defer resp.release()
-	if failure := resp.err(); failure != nil {
-		return failure
-	}
-	return nil
+	return resp, nil
 }
 
-// request turns what a builder of gen gives into a call.
-func newCall(op Operation, req *http.Request, err error) (*call, error) {
-	if err != nil {
-		return nil, &Error{Operation: op, cause: err}
+// dress adds the headers that every request has.
+func (c *Client) setHeaders(req *http.Request) {
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent())
+	if c.config.integration != "" {
+		req.Header.Set("X-Market-Integration", c.config.integration)
 	}
-	return &call{op: op, request: req}, nil
-}
-
-// ended gives a sequence the bare ctx.Err() where the context is what ended it.
-func contextErr(ctx context.Context, err error) error {
-	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
-		return ctxErr
+	if c.credential.oauth {
+		// Without it the token's owner, not the business, is what the limits count.
+		req.Header.Set("X-Business-Id", c.businessID())
 	}
-	return err
 }

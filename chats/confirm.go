@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (c *Client) SendTextConfirmed(
 	for _, option := range options {
 		option(&confirm)
 	}
-	if err := first(checkID("chat", id), checkText(text), confirm.check()); err != nil {
+	if err := cmp.Or(checkID("chat", id), checkText(text), confirm.check()); err != nil {
 		return Message{}, err
 	}
 	unlock, err := c.sendLocks.lock(ctx, sendKey{id, confirm.normalized})
@@ -135,7 +136,7 @@ const maxSearch = 10 * time.Minute
 // lookFor is how long the pauses of all attempts may last.
 func (p RetryPolicy) searchDuration() (total time.Duration) {
 	for n := 0; n < p.MaxAttempts-1 && total < maxSearch; n++ {
-		total += p.delayCap(n)
+		total += p.backoff().delayCap(n)
 	}
 	return min(total, maxSearch)
 }
@@ -156,7 +157,7 @@ func (c *confirmation) awaitVisible(ctx context.Context) (Message, error) {
 		if err == nil || done || ctx.Err() != nil || isFinal(err) {
 			return message, err
 		}
-		delay := max(policy.delayCap(n), minSearchPolicy.delayCap(n))
+		delay := max(policy.backoff().delayCap(n), minSearchPolicy.backoff().delayCap(n))
 		if remaining := duration - time.Since(began); remaining > 0 {
 			delay = min(delay, remaining)
 		}

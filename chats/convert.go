@@ -128,3 +128,7 @@ func unique[T any, G comparable](values []T, convert func(T) G) []G {
 	}
 	return all
 }
+
+// missing tells an absent list from an empty one. encoding/json replaces a slice by
+// an empty one for [], by nil for null, and leaves it as it was when it met none.
+func missing[T any](list []T) bool { return list == nil || len(list) == 0 && cap(list) > 0 }

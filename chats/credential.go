@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"unicode"
 )
-
-const redacted = "[redacted]"
 
 // Credential is what a client shows to Market: an Api-Key or an OAuth token.
 // However it is printed, logged or marshalled, it shows [redacted].
@@ -82,54 +79,6 @@ func (c Credential) check() error {
 
 // secret is one credential's value, ready to be sent.
 type secret struct{ header, value, raw string }
-
-// secrets are what may show in no text, whoever wrote it.
-type secrets []string
-
-func (s secrets) redact(text string) string {
-	for _, raw := range s {
-		if raw != "" {
-			text = strings.ReplaceAll(text, raw, redacted)
-		}
-	}
-	return text
-}
-
-// clean makes a text from the network fit for an error: one line, printable, bounded,
-// without a secret.
-func (s secrets) sanitize(text string) string {
-	words := strings.FieldsFunc(strings.ToValidUTF8(s.redact(text), "?"), func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r)
-	})
-	runes := []rune(strings.Join(words, " "))
-	return string(runes[:min(len(runes), maxText)])
-}
-
-// masked is an error whose text is clean: net/http quotes the broken line of an answer,
-// whatever it holds. One that held a secret is not unwrapped any more.
-func (s secrets) sanitizeError(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	clean := s.sanitize(text)
-	switch {
-	case clean == text:
-		return err
-	case s.redact(text) != text:
-		return errors.New(clean)
-	default:
-		return &sanitizedError{clean, err}
-	}
-}
-
-type sanitizedError struct {
-	text string
-	err  error
-}
-
-func (e *sanitizedError) Error() string { return e.text }
-func (e *sanitizedError) Unwrap() error { return e.err }
 
 // read asks the source and checks what it gives, so that a broken key fails here
 // and not as a puzzling 401.

@@ -10,40 +10,6 @@ import (
 	"time"
 )
 
-// LimitKind tells Market's two limits apart.
-type LimitKind string
-
-// The kinds of limits.
-const (
-	LimitHourly   LimitKind = "hourly"   // requests of one operation per hour, per business
-	LimitParallel LimitKind = "parallel" // requests at once, per business
-)
-
-// Limit is what the server said of a limit. Everything that uses the business
-// shares it, not this client alone.
-type Limit struct {
-	Kind      LimitKind
-	Max       int       // requests per window; 0 when not told
-	Remaining int       // of Max
-	Until     time.Time // end of the window, by the server's clock; zero when not told
-}
-
-// reached is the text of an error.
-func (l Limit) describe() string {
-	text := string(l.Kind) + " limit"
-	if l.Max > 0 {
-		text += fmt.Sprintf(" of %d", l.Max)
-	}
-	text += " reached"
-	if !l.Until.IsZero() {
-		text += ", open again at " + l.Until.UTC().Format("15:04:05Z")
-	}
-	return text
-}
-
-// 420 is Market's status for both limits; it never sends 429, a proxy may.
-func isRateLimited(status int) bool { return status == 420 || status == http.StatusTooManyRequests }
-
 const (
 	headerLimit     = "X-Ratelimit-Resource-Limit"
 	headerRemaining = "X-Ratelimit-Resource-Remaining"
@@ -196,14 +162,6 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	}
 }
 
-// refusal is a call that was not made, for its hour is known to be used up.
-type quotaError struct {
-	limit Limit
-	cause error // why it was not waited for, where it would have been
-}
-
-func (e *quotaError) Error() string { return e.limit.describe() }
-
 func (l *limits) blocked(op Operation) (block, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -253,3 +211,8 @@ func (l *limits) reported(op Operation) (Limit, bool) {
 	limit, ok := l.quotas[op]
 	return limit, ok
 }
+
+// Limiter is a pace of the caller's own. Wait is called once per attempt and
+// returns when the attempt may begin, or with an error that fails the call.
+// *rate.Limiter of golang.org/x/time/rate is one.
+type Limiter interface{ Wait(context.Context) error }

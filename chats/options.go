@@ -3,7 +3,6 @@ package chats
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -11,9 +10,6 @@ import (
 )
 
 const defaultBaseURL = "https://api.partner.market.yandex.ru"
-
-// Version is the library's, as told in the User-Agent.
-const Version = "0.1.0"
 
 type config struct {
 	base           *url.URL
@@ -138,11 +134,6 @@ func WithMaxParallel(n int) Option {
 	}
 }
 
-// Limiter is a pace of the caller's own. Wait is called once per attempt and
-// returns when the attempt may begin, or with an error that fails the call.
-// *rate.Limiter of golang.org/x/time/rate is one.
-type Limiter interface{ Wait(context.Context) error }
-
 // WithLimiter paces the requests, in addition to Market's own limits.
 func WithLimiter(limiter Limiter) Option {
 	return func(c *config) error {
@@ -165,13 +156,4 @@ func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option 
 		c.attachmentAuth = auth
 		return nil
 	}
-}
-
-// origin tells two hosts apart: another scheme or port is another host.
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

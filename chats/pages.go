@@ -105,3 +105,22 @@ func (g *tokenGuard) check(token string, progress bool) error {
 	}
 	return nil
 }
+
+// deliver yields an item, or the context's error where the context has ended: a
+// listing that was cut never looks complete.
+func yieldItem[T any](ctx context.Context, yield func(T, error) bool, item T) bool {
+	if err := ctx.Err(); err != nil {
+		var none T
+		yield(none, err)
+		return false
+	}
+	return yield(item, nil)
+}
+
+// ended gives a sequence the bare ctx.Err() where the context is what ended it.
+func contextErr(ctx context.Context, err error) error {
+	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
+		return ctxErr
+	}
+	return err
+}

@@ -2,7 +2,6 @@ package chats
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -95,16 +94,8 @@ func (r *response) jsonError(err error) error {
 	return errors.New("the answer is not the JSON it should be: " + r.sanitize(err.Error()))
 }
 
-// missing tells an absent list from an empty one. encoding/json replaces a slice by
-// an empty one for [], by nil for null, and leaves it as it was when it met none.
-func missing[T any](list []T) bool { return list == nil || len(list) == 0 && cap(list) > 0 }
-
-// maxText bounds a text that the server put into an error, and maxErrorBody how much
-// of a body is looked at for one.
-const (
-	maxText      = 512
-	maxErrorBody = 64 << 10
-)
+// maxErrorBody bounds how much of a body is searched for one.
+const maxErrorBody = 64 << 10
 
 // details reads what it can of an error's body: the envelope, a bare message, or
 // whatever text there is.
@@ -170,86 +161,6 @@ var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>
 func (r *response) sanitize(value any) string {
 	text, _ := value.(string)
 	return r.secrets.sanitize(text)
-}
-
-// failed is the answer as an error, or nil for a good one.
-func (r *response) err() *Error {
-	if r.ok() && r.decodeErr == nil {
-		return nil
-	}
-	e := &Error{
-		Operation:   r.op,
-		StatusCode:  r.status,
-		Details:     r.details(),
-		Attempts:    r.attempts,
-		TraceParent: r.sanitize(r.header.Get("Traceparent")),
-		cause:       r.stopReason,
-	}
-	if isRateLimited(r.status) {
-		limit := r.limit
-		e.Limit = &limit
-	}
-	e.applyRefusal()
-	if r.ok() {
-		e.classify2xx(r)
-	}
-	if !r.rule.repeatable && r.outcomeUnknown(e) {
-		e.kinds = append(e.kinds, ErrOutcomeUnknown)
-	}
-	return e
-}
-
-// classify2xx: a declared error is one by its details; anything else, and an ERROR
-// without any, breaks the contract. Of a body that is not an envelope the text is
-// of no use.
-func (e *Error) classify2xx(r *response) {
-	if r.decodeErr == errStatusError && len(e.Details) > 0 {
-		return
-	}
-	e.kinds = append(e.kinds, ErrProtocol)
-	e.cause = joinCause(r.decodeErr, e.cause)
-	e.Details = nil
-}
-
-// leavesDoubt: whether a send that was answered so may have been posted.
-func (r *response) outcomeUnknown(e *Error) bool {
-	if r.ok() {
-		return errors.Is(e, ErrProtocol)
-	}
-	return r.status >= 500 || isTimeoutStatus(r.status)
-}
-
-// isGivenUp: 408 and 499 speak of a request given up on, not of one refused.
-func isTimeoutStatus(status int) bool { return status == http.StatusRequestTimeout || status == 499 }
-
-// refused takes out of the cause that the hour is used up: Limit says so.
-func (e *Error) applyRefusal() {
-	var exhausted *quotaError
-	if !errors.As(e.cause, &exhausted) {
-		return
-	}
-	e.Limit, e.kinds = &exhausted.limit, append(e.kinds, ErrRateLimited)
-	var stopped *stoppedError
-	if errors.As(e.cause, &stopped) {
-		e.cause = joinCause(stopped.last, exhausted.cause)
-	} else {
-		e.cause = exhausted.cause
-	}
-}
-
-// failure makes an *Error of a call that has no answer.
-func (c *call) failure(ctx context.Context, err error) *Error {
-	e := &Error{Operation: c.op, Attempts: c.attempts, cause: err}
-	e.applyRefusal()
-	var broken *transportError
-	if errors.As(err, &broken) && !c.rule.repeatable && !broken.unsent && !broken.permanent {
-		e.kinds = append(e.kinds, ErrOutcomeUnknown)
-	}
-	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
-		// net/http gives the context's cause instead.
-		e.kinds = append(e.kinds, ended)
-	}
-	return e
 }
 
 // answerBody lets the generated client read an answer.

@@ -1,10 +1,9 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -35,64 +34,14 @@ func (p RetryPolicy) check() error {
 }
 
 func (p RetryPolicy) withDefaults() RetryPolicy {
-	orDefault(&p.MaxAttempts, 6)
-	orDefault(&p.BaseDelay, 500*time.Millisecond)
-	orDefault(&p.MaxDelay, 30*time.Second)
-	orDefault(&p.AttemptTimeout, 30*time.Second)
+	p.MaxAttempts = cmp.Or(p.MaxAttempts, 6)
+	p.BaseDelay = cmp.Or(p.BaseDelay, 500*time.Millisecond)
+	p.MaxDelay = cmp.Or(p.MaxDelay, 30*time.Second)
+	p.AttemptTimeout = cmp.Or(p.AttemptTimeout, 30*time.Second)
 	return p
 }
 
-func orDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-// bound is how long the pause after the n-th failure may be, n from 0.
-func (p RetryPolicy) delayCap(n int) time.Duration {
-	d := p.BaseDelay
-	for range n {
-		if d >= p.MaxDelay/2 {
-			return p.MaxDelay
-		}
-		d *= 2
-	}
-	return min(d, p.MaxDelay)
-}
-
-// pause is the pause after the n-th failure: full jitter below its bound.
-func (p RetryPolicy) jitter(n int) time.Duration {
-	return rand.N(max(p.delayCap(n), 1))
-}
-
-// wait returns when d is over. It ends at once with the context, and does not
-// begin where the context's deadline comes first.
-func wait(ctx context.Context, d time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return &tooLateError{d}
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// tooLateError: there is no use in waiting until the deadline only to fail then.
-type tooLateError struct{ wait time.Duration }
-
-func (e *tooLateError) Error() string {
-	return fmt.Sprintf("the next attempt is due in %s, after the context's deadline", e.wait.Round(time.Millisecond))
-}
-
-func (*tooLateError) Unwrap() error { return context.DeadlineExceeded }
+func (p RetryPolicy) backoff() backoff { return backoff{base: p.BaseDelay, limit: p.MaxDelay} }
 
 // link repeats what may be repeated. What comes out of it is final.
 func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
@@ -147,7 +96,7 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 			return nil
 		}
 	}
-	return wait(ctx, p.jitter(n))
+	return wait(ctx, p.backoff().jitter(n))
 }
 
 // errHourOver ends the repeating; the answer itself says all there is to say.
@@ -165,19 +114,3 @@ func withStopReason(resp *response, err, stopReason error) (*response, error) {
 		return nil, joinCause(err, stopReason)
 	}
 }
-
-// because is a failure and why nothing more was tried.
-func joinCause(last, stop error) error {
-	switch {
-	case last == nil:
-		return stop
-	case stop == nil:
-		return last
-	}
-	return &stoppedError{last: last, stop: stop}
-}
-
-type stoppedError struct{ last, stop error }
-
-func (e *stoppedError) Error() string   { return e.last.Error() + "; " + e.stop.Error() }
-func (e *stoppedError) Unwrap() []error { return []error{e.last, e.stop} }

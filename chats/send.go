@@ -1,40 +1,13 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
-
-// OpenChat gives the chat about an order or a return, and opens it if there is none
-// yet. It may be repeated: the answer is the same chat
-// (POST /v2/businesses/{id}/chats/new). A test order of the cabinet's debugging page
-// gets a test chat this way; nobody answers there.
-//
-// Errors: [ArgumentError], [Error]; [ErrNotFound] where there is no such order.
-func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
-	if err := checkSubject("about", about); err != nil {
-		return 0, err
-	}
-	subject := fromSubject(about)
-	req, err := gen.NewCreateChatRequest(c.base(), int64(c.business), gen.CreateChatRequest{Context: &subject})
-	call, err := newCall(OpCreateChat, req, err)
-	if err != nil {
-		return 0, err
-	}
-	created, err := invoke(ctx, c, call, nil, func(created *gen.CreatedChat) error {
-		if created.ChatID < 1 {
-			return errNoChatID
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return ChatID(created.ChatID), nil
-}
 
 // SendText posts a text of 1 to 4,096 characters, at most once: it is repeated only
 // when it is certain that nothing was processed, after a 420 or where no connection
@@ -43,7 +16,7 @@ func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
 //
 // POST /v2/businesses/{id}/chats/message. Errors: [ArgumentError], [Error].
 func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
-	if err := first(checkID("chat", id), checkText(text)); err != nil {
+	if err := cmp.Or(checkID("chat", id), checkText(text)); err != nil {
 		return err
 	}
 	_, err := c.sendText(ctx, id, text, c.config.retry.MaxAttempts)
@@ -81,7 +54,7 @@ func decodeSend(r *response) error {
 //
 // POST /v2/businesses/{id}/chats/file/send. Errors: [ArgumentError], [Error].
 func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content io.Reader) error {
-	if err := first(checkID("chat", id), checkFileName(name)); err != nil {
+	if err := cmp.Or(checkID("chat", id), checkFileName(name)); err != nil {
 		return err
 	}
 	up, err := newUpload(name, content)

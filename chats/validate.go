@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"strings"
 	"unicode/utf8"
 )
@@ -61,7 +62,7 @@ func (f *Filter) check() error {
 			return err
 		}
 	}
-	return first(
+	return cmp.Or(
 		checkEnums("filter: kinds", f.SubjectKinds),
 		checkEnums("filter: types", f.Types),
 		checkEnums("filter: statuses", f.Statuses),
@@ -89,16 +90,6 @@ func checkFileName(name string) error {
 		return badArgument("file name", "a name without a path is needed")
 	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return badArgument("file name", "has a control character")
-	}
-	return nil
-}
-
-// first gives the first of the errors that is one.
-func first(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -2,47 +2,13 @@ package chats
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// transportError is an attempt that got no answer.
-type transportError struct {
-	err       error
-	unsent    bool // certain: no byte of the request left
-	permanent bool // the caller's own reader failed; nothing was posted, and no repeating would help
-}
-
-func (e *transportError) Error() string { return e.err.Error() }
-func (e *transportError) Unwrap() error { return e.err }
-
-// defaultTransport is one for all clients that bring none: they share its TLS
-// sessions. Market closes every connection, so that a call costs a handshake, and
-// a resumed one costs half. Nothing is read from the environment: for a proxy
-// pass a client of your own. HTTP/1.1 only, because there "not connected" means
-// "not sent", which is what the repeating of a send stands on.
-var defaultTransport = sync.OnceValue(func() http.RoundTripper {
-	return &http.Transport{
-		DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig: &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(64),
-		},
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		MaxIdleConns:           64,
-		MaxIdleConnsPerHost:    4,
-		IdleConnTimeout:        30 * time.Second,
-	}
-})
 
 // errSlow is an attempt that took too long. It is not the context's error: the
 // caller's context lives.
@@ -115,51 +81,3 @@ func (s *sentTrace) hooks() *httptrace.ClientTrace {
 }
 
 func (s *sentTrace) provablyUnsent() bool { return s.gettingConn.Load() && !s.gotConn.Load() }
-
-// withoutURL takes the address off: an error names the operation instead.
-func withoutURL(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
-	}
-	return err
-}
-
-// next is the request of the next attempt: a copy of its own, for net/http may
-// still hold the one before.
-func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
-	req := c.request.Clone(context.WithValue(ctx, operationKey{}, c.op))
-	if c.request.GetBody != nil {
-		body, err := c.request.GetBody()
-		if err != nil {
-			return nil, err
-		}
-		req.Body = body
-	}
-	if !c.rule.repeatable {
-		// net/http would use it to repeat a request by itself: over HTTP/2 also one that
-		// has arrived whole.
-		req.GetBody = nil
-	}
-	if c.secret.header != "" {
-		req.Header.Set(c.secret.header, c.secret.value)
-	}
-	return req, nil
-}
-
-// rewindable: whether the request's body can be sent once more.
-func (c *call) rewindable() bool {
-	if c.upload != nil {
-		return c.upload.rewindable()
-	}
-	return c.request.Body == nil || c.request.Body == http.NoBody || c.request.GetBody != nil
-}
-
-// closeUpload keeps the caller's reader from being read once the attempt is over,
-// and tells whether that reader failed.
-func (c *call) stopUpload() error {
-	if c.upload == nil {
-		return nil
-	}
-	return c.upload.stop()
-}

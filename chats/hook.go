@@ -19,7 +19,12 @@ type Attempt struct {
 
 // observe tells hook and logger of every attempt. What was refused before
 // anything was sent is none.
-func (c *Client) observe(next doFunc) doFunc {
+type observer struct {
+	hook   func(context.Context, Attempt) // may be nil
+	logger *slog.Logger
+}
+
+func (o observer) middleware(next doFunc) doFunc {
 	return func(ctx context.Context, call *call) (*response, error) {
 		before := call.attempts
 		resp, err := next(ctx, call)
@@ -32,15 +37,15 @@ func (c *Client) observe(next doFunc) doFunc {
 				resp.decodeErr = call.decode(resp)
 			}
 		}
-		if c.config.hook != nil || c.config.logger.Enabled(ctx, slog.LevelDebug) {
-			c.report(ctx, call, resp, err)
+		if o.hook != nil || o.logger.Enabled(ctx, slog.LevelDebug) {
+			o.report(ctx, call, resp, err)
 		}
 		call.waited = 0
 		return resp, err
 	}
 }
 
-func (c *Client) report(ctx context.Context, call *call, resp *response, err error) {
+func (o observer) report(ctx context.Context, call *call, resp *response, err error) {
 	attempt := Attempt{
 		Operation: call.op, Number: call.attempts, Duration: call.duration, Wait: call.waited,
 	}
@@ -64,8 +69,8 @@ func (c *Client) report(ctx context.Context, call *call, resp *response, err err
 	} else {
 		attempt.Err = call.failure(ctx, err)
 	}
-	if c.config.hook != nil {
-		c.config.hook(ctx, attempt)
+	if o.hook != nil {
+		o.hook(ctx, attempt)
 	}
-	c.config.logger.LogAttrs(ctx, slog.LevelDebug, "chats: attempt", attrs...)
+	o.logger.LogAttrs(ctx, slog.LevelDebug, "chats: attempt", attrs...)
 }

@@ -1,0 +1,27 @@
+package chats
+
+import (
+	"context"
+
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// Chat reads one chat (GET /v2/businesses/{id}/chat).
+//
+// Errors: [ArgumentError], [Error]; [ErrNotFound] where the business has no such
+// chat.
+func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
+	if err := checkID("chat", id); err != nil {
+		return Chat{}, err
+	}
+	req, err := gen.NewGetChatRequest(c.base(), int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
+	call, err := newCall(OpGetChat, req, err)
+	if err != nil {
+		return Chat{}, err
+	}
+	result, err := invoke(ctx, c, call, nil, checkChat)
+	if err != nil {
+		return Chat{}, err
+	}
+	return toChat(result), nil
+}

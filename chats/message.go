@@ -1,0 +1,30 @@
+package chats
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// Message reads one message (GET /v2/businesses/{id}/chats/message). Its allowance
+// is a tenth of the history's: prefer [Client.History] for more than one.
+//
+// Errors: [ArgumentError], [Error]; [ErrNotFound] where there is no such message.
+func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Message, error) {
+	if err := cmp.Or(checkID("chat", id), checkID("message", message)); err != nil {
+		return Message{}, err
+	}
+	req, err := gen.NewGetChatMessageRequest(c.base(), int64(c.business), &gen.GetChatMessageParams{
+		ChatID: int64(id), MessageID: int64(message),
+	})
+	call, err := newCall(OpGetChatMessage, req, err)
+	if err != nil {
+		return Message{}, err
+	}
+	result, err := invoke(ctx, c, call, nil, checkMessage)
+	if err != nil {
+		return Message{}, err
+	}
+	return toMessage(result), nil
+}

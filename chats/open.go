@@ -1,0 +1,35 @@
+package chats
+
+import (
+	"context"
+
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// OpenChat gives the chat about an order or a return, and opens it if there is none
+// yet. It may be repeated: the answer is the same chat
+// (POST /v2/businesses/{id}/chats/new). A test order of the cabinet's debugging page
+// gets a test chat this way; nobody answers there.
+//
+// Errors: [ArgumentError], [Error]; [ErrNotFound] where there is no such order.
+func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
+	if err := checkSubject("about", about); err != nil {
+		return 0, err
+	}
+	subject := fromSubject(about)
+	req, err := gen.NewCreateChatRequest(c.base(), int64(c.business), gen.CreateChatRequest{Context: &subject})
+	call, err := newCall(OpCreateChat, req, err)
+	if err != nil {
+		return 0, err
+	}
+	created, err := invoke(ctx, c, call, nil, func(created *gen.CreatedChat) error {
+		if created.ChatID < 1 {
+			return errNoChatID
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return ChatID(created.ChatID), nil
+}
