@@ -144,13 +144,13 @@ func TestAPI_RefusesOtherHostsAndPaths(t *testing.T) {
 		change func(*url.URL)
 		want   string
 	}{
-		{"other host", func(u *url.URL) { u.Host = "evil.example" }, "the credential goes to https://api.partner.market.yandex.ru:443 only"},
-		{"other port", func(u *url.URL) { u.Host += ":8443" }, "the credential goes to"},
-		{"other scheme", func(u *url.URL) { u.Scheme = "http" }, "the credential goes to"},
-		{"unknown path", func(u *url.URL) { u.Path = "/v2/businesses/1/offers" }, "is no operation of the chats"},
-		{"unrelated path", func(u *url.URL) { u.Path = "/other" }, "is no operation of the chats"},
-		{"incomplete path", func(u *url.URL) { u.Path = "/v2/businesses/1" }, "is no operation of the chats"},
-		{"path of another operation", func(u *url.URL) { u.Path = "/v2/businesses/1/chats/history" }, "GET /v2/businesses/1/chats/history is no operation of the chats"},
+		{"other host", func(u *url.URL) { u.Host = "evil.example" }, "the credential is sent only to https://api.partner.market.yandex.ru:443"},
+		{"other port", func(u *url.URL) { u.Host += ":8443" }, "the credential is sent only to"},
+		{"other scheme", func(u *url.URL) { u.Scheme = "http" }, "the credential is sent only to"},
+		{"unknown path", func(u *url.URL) { u.Path = "/v2/businesses/1/offers" }, "is not a chats operation"},
+		{"unrelated path", func(u *url.URL) { u.Path = "/other" }, "is not a chats operation"},
+		{"incomplete path", func(u *url.URL) { u.Path = "/v2/businesses/1" }, "is not a chats operation"},
+		{"path of another operation", func(u *url.URL) { u.Path = "/v2/businesses/1/chats/history" }, "GET /v2/businesses/1/chats/history is not a chats operation"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// backoff doubles the delay before a retry from base up to limit.
+// backoff doubles the delay before a retry, from base up to limit.
 type backoff struct{ base, limit time.Duration }
 
 // delayCap returns the upper bound of the delay after failure n, counted from 0.
@@ -28,8 +28,8 @@ func (b backoff) jitter(n int) time.Duration {
 	return rand.N(max(b.delayCap(n), 1))
 }
 
-// wait returns when d is over. It ends at once with the context, and does not
-// begin where the context's deadline comes first.
+// wait sleeps for d. It returns early if ctx ends, and at once if the deadline of ctx
+// comes before d is over.
 func wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -47,7 +47,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tooLateError: there is no use in waiting until the deadline only to fail then.
+// tooLateError is returned instead of waiting for a deadline only to fail then.
 type tooLateError struct{ wait time.Duration }
 
 func (e *tooLateError) Error() string {

@@ -8,31 +8,31 @@ import (
 	"sync"
 )
 
-// maxBody bounds an answer. The largest the contract allows for, a page of 100
-// messages of 4,096 characters, each escaped to twelve bytes, with ten
-// attachments of 2,000 characters each, is about 7 MB.
+// maxBody bounds a response body. The largest body that the contract allows is about
+// 7 MB: a page of 100 messages of 4,096 characters, each escaped to twelve bytes, with
+// ten attachments of 2,000 characters each.
 const maxBody = 8 << 20
 
-// keepBody is how large a buffer may be and still go back to the pool.
+// maxPooledBody is the capacity up to which a buffer returns to the pool.
 const maxPooledBody = 1 << 20
 
-var errTooLarge = errors.New("the answer is larger than 8 MiB")
+var errTooLarge = errors.New("response is larger than 8 MiB")
 
-// Reading into a pooled buffer that is as large as the answer costs half the
-// memory of io.ReadAll. The buffer can go back once the answer is decoded:
-// encoding/json copies what it keeps.
+// buffers pools the bodies. Reading into a pooled buffer of the response's size takes
+// half the memory of io.ReadAll. A buffer can be reused once the response is decoded,
+// because encoding/json copies what it keeps.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// readBody reads the whole body, bounded, and closes it. What was read before an
-// error comes with it.
+// readBody reads the whole body up to maxBody and closes it. It returns what was read
+// together with an error.
 func readBody(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	buf, _ := buffers.Get().(*bytes.Buffer)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return buf, nil // its body is the bare connection, which no context ends
+		return buf, nil // the body is the bare connection, which no context ends
 	}
-	// The length is the server's word: believed up to what a pool would keep. One
-	// read more than the content finds the end without growing.
+	// Content-Length is not verified, so it reserves no more than the pool keeps. The
+	// extra MinRead lets the read that finds the end do so without growing the buffer.
 	if n := resp.ContentLength; n > 0 {
 		buf.Grow(int(min(n, maxPooledBody)) + bytes.MinRead)
 	}

@@ -6,29 +6,30 @@ import (
 	"time"
 )
 
-// handler makes a call and gives its answer, whatever the status, or an error
-// where there is none.
+// doFunc makes a call. It returns a response of any status, or an error if the server
+// did not respond.
 type doFunc func(context.Context, *call) (*response, error)
 
-// call is one call of an operation on its way through the chain.
+// call is one call of an operation on its way through the chain. It takes one or more
+// attempts.
 type call struct {
 	op          Operation
 	rule        rule
-	request     *http.Request // as built; every attempt sends a copy
-	upload      *upload       // of sendFileToChat
+	request     *http.Request // every attempt sends a copy
+	upload      *upload       // of sendFileToChat, otherwise nil
 	maxAttempts int
-	// decode reads the result out of a good answer. The call has not succeeded
-	// before it has.
+	// decode reads the result of a 2xx response. An attempt has not succeeded before
+	// decode has.
 	decode func(*response) error
 
-	secret   secret        // of this attempt
+	secret   secret        // of the current attempt
 	attempts int           // made so far
-	waited   time.Duration // since the attempt before
-	duration time.Duration // by the last attempt
+	waited   time.Duration // since the previous attempt
+	duration time.Duration // of the last attempt
 }
 
-// next is the request of the next attempt: a copy of its own, for net/http may
-// still hold the one before.
+// newRequest returns the request of the next attempt. It is a copy, because net/http
+// may still use the previous one.
 func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	req := c.request.Clone(context.WithValue(ctx, operationKey{}, c.op))
 	if c.request.GetBody != nil {
@@ -39,7 +40,7 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 		req.Body = body
 	}
 	if !c.rule.repeatable {
-		// net/http would use it to repeat a request by itself: over HTTP/2 also one that
+		// net/http would use GetBody to retry on its own, over HTTP/2 even a request that
 		// has arrived whole.
 		req.GetBody = nil
 	}
@@ -49,7 +50,7 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// rewindable: whether the request's body can be sent once more.
+// rewindable reports whether the body of the request can be sent again.
 func (c *call) rewindable() bool {
 	if c.upload != nil {
 		return c.upload.rewindable()
@@ -57,8 +58,8 @@ func (c *call) rewindable() bool {
 	return c.request.Body == nil || c.request.Body == http.NoBody || c.request.GetBody != nil
 }
 
-// closeUpload keeps the caller's reader from being read once the attempt is over,
-// and tells whether that reader failed.
+// stopUpload ends the reading of the caller's file for this attempt and returns the
+// reader's error, if it failed.
 func (c *call) stopUpload() error {
 	if c.upload == nil {
 		return nil

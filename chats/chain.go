@@ -5,17 +5,17 @@ import (
 	"net/http"
 )
 
-// newChain puts the links together, outermost first:
+// newChain returns the middlewares around wire, outermost first:
 //
-//	retry       repeats what may be repeated, and rests in between
-//	observe     decodes, and tells hook and logger of every attempt
-//	limits      waits for the hour, the caller's pace and a place
-//	credential  asks for the key as late as possible
-//	wire        makes one request and reads its answer whole
+//	retry       retries what may be retried, with backoff
+//	observer    decodes, and reports every attempt to hook and logger
+//	limits      waits for the hourly quota, the caller's limiter and a slot
+//	credential  reads the key as late as possible
+//	wire        sends one request and reads the whole response
 //
-// A place is held in limits, so neither a rest nor the decoding keeps others from
-// theirs. observe stands outside limits, because an attempt has succeeded only
-// when its answer is decoded.
+// limits holds a slot only while the layers below it run, so neither backoff nor
+// decoding blocks other calls. observer is outside of limits, because an attempt has
+// succeeded only when its response is decoded.
 func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
 	do := wire(client, cfg.retry.AttemptTimeout)
 	do = credential.middleware(do)
@@ -24,7 +24,7 @@ func newChain(cfg *config, client *http.Client, credential Credential, l *limits
 	return cfg.retry.middleware(l, do)
 }
 
-// link puts the credential into the call.
+// middleware sets the secret of the attempt.
 func (cr Credential) middleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		value, err := cr.read(ctx)

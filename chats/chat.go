@@ -6,10 +6,9 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Chat reads one chat (GET /v2/businesses/{id}/chat).
+// Chat returns one chat (GET /v2/businesses/{id}/chat).
 //
-// Errors: [ArgumentError], [Error]; [ErrNotFound] where the business has no such
-// chat.
+// Errors: [ArgumentError], [Error]; [ErrNotFound] if the business has no such chat.
 func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
 	if err := checkID("chat", id); err != nil {
 		return Chat{}, err

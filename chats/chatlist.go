@@ -9,19 +9,19 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Chats lists the chats that match the filter, each once, in the server's order,
-// which is not documented. It is lazy: nothing is requested before it is ranged
-// over, and each range begins anew. An error is yielded once, and last; where the
-// context ended it is ctx.Err().
+// Chats returns a sequence of the chats that match filter, each once, in the server's
+// order, which is not documented. The sequence is lazy: nothing is requested before it is
+// ranged over, and every range starts over. An error is yielded once and ends the
+// sequence; it is ctx.Err() if ctx has ended.
 //
 // The list may shift while it is read: a chat that receives a message meanwhile may be
-// missed by this listing and is found by the next. Whoever answers the chats that wait
-// shifts it himself, for an answered chat leaves the list, and the first of the next page
-// takes its place: read the list to its end first.
+// missing from this listing and is found by the next one. Replying to a chat removes it
+// from a list of [StatusWaitingForPartner] and shifts later pages: collect the list before
+// replying.
 //
-// One request of getChats for every 20 chats (POST /v2/businesses/{id}/chats).
+// It costs one request of getChats for every 20 chats (POST /v2/businesses/{id}/chats).
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
-	filter = filter.clone() // every page is asked for with the same one, whatever the caller does meanwhile
+	filter = filter.clone() // the caller may change its slices between two pages
 	return func(yield func(Chat, error) bool) {
 		seen := map[ChatID]struct{}{}
 		isNew := func(chat Chat) bool { _, again := seen[chat.ID]; return !again }
@@ -47,8 +47,8 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 	}
 }
 
-// ChatsPage reads one page of the list of chats: one request, as the server
-// answers it. A page may be empty and still have a next one.
+// ChatsPage returns one page of the list of chats in the server's order. It is one
+// request. A page may be empty and still have a next one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {

@@ -12,20 +12,20 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Client talks with Market for one business. It is safe for concurrent use, and
-// one client per business is what the limits on requests at once are kept by.
+// Client is a client for the chats of one business. It is safe for concurrent use. Share
+// one Client per business: it enforces the limit on concurrent requests.
 type Client struct {
 	business   BusinessID
 	credential Credential
 	config     config
 	limits     *limits
 	sendLocks  *keyedMutex
-	http       *http.Client // for the API: follows no redirect
+	http       *http.Client // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
 }
 
-// New makes a client for a business. Nothing is sent. The error is an
+// New returns a client for a business. It sends no request. Its error is an
 // [ArgumentError].
 func New(business BusinessID, credential Credential, options ...Option) (*Client, error) {
 	if business < 1 {
@@ -63,25 +63,25 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	return c, nil
 }
 
-// Business is the business that the client was made for.
+// Business returns the ID of the client's business.
 func (c *Client) Business() BusinessID { return c.business }
 
 func (c *Client) businessID() string { return strconv.FormatInt(int64(c.business), 10) }
 
-// Limit is what the server last said of the hour's allowance of an operation, to
-// this client; ok is false before it said anything. Other programs use up the same
-// allowance.
+// Limit returns the hourly quota of op as last reported by the server to this client. ok
+// is false until a response has reported it. Other programs that use the business share
+// the quota.
 func (c *Client) Limit(op Operation) (limit Limit, ok bool) { return c.limits.reported(op) }
 
-// API is the generated client, for what this package does not offer. It goes the
-// same way: credential, limits, and the same rules for what is repeated. Its
-// answers may have any status; its errors, where no answer came, are an [*Error].
+// API returns the underlying generated client. Its requests use the same authentication,
+// limits and retry rules. Its responses may have any status; it returns an [*Error] if the
+// server did not respond.
 func (c *Client) API() *gen.ClientWithResponses { return c.api }
 
-// String tells the business alone.
+// String returns the business ID only, never the credential.
 func (c *Client) String() string { return fmt.Sprintf("chats.Client(business %d)", c.business) }
 
-// Format prints String whatever the verb: %+v of the fields would serve nobody.
+// Format prints String for every verb, so that %+v does not print the fields.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, c.String()) }
 
 func (c *Client) userAgent() string {
@@ -92,16 +92,16 @@ func (c *Client) userAgent() string {
 	return agent
 }
 
-// doer brings the requests of the generated client into the chain.
+// doer sends the requests of the generated client through the chain.
 type doer struct{ c *Client }
 
 func (d doer) Do(req *http.Request) (*http.Response, error) {
 	op, ok := operationOf(req.Method, req.URL.Path)
 	switch {
 	case !ok:
-		return nil, badArgument("request", "%s %s is no operation of the chats", req.Method, req.URL.Path)
+		return nil, badArgument("request", "%s %s is not a chats operation", req.Method, req.URL.Path)
 	case origin(req.URL) != origin(d.c.config.base):
-		return nil, badArgument("request", "the credential goes to %s only", origin(d.c.config.base))
+		return nil, badArgument("request", "the credential is sent only to %s", origin(d.c.config.base))
 	}
 	resp, err := d.c.do(req.Context(), &call{op: op, request: req})
 	if err != nil {
@@ -110,7 +110,8 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	return resp.httpResponse(req), nil
 }
 
-// do makes a call. The answer may have any status; the error is an *Error.
+// do makes a call. It returns a response of any status, or an *Error if the server did
+// not respond.
 func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	call.rule = rules[call.op]
 	if call.maxAttempts == 0 {
@@ -124,7 +125,7 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	return resp, nil
 }
 
-// dress adds the headers that every request has.
+// setHeaders sets the headers that every request has.
 func (c *Client) setHeaders(req *http.Request) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent())
@@ -132,7 +133,7 @@ func (c *Client) setHeaders(req *http.Request) {
 		req.Header.Set("X-Market-Integration", c.config.integration)
 	}
 	if c.credential.oauth {
-		// Without it the token's owner, not the business, is what the limits count.
+		// Without it the limits count per owner of the token, not per business.
 		req.Header.Set("X-Business-Id", c.businessID())
 	}
 }

@@ -9,39 +9,39 @@ import (
 	"time"
 )
 
-// ConfirmOption sets up one [Client.SendTextConfirmed].
+// ConfirmOption configures one call of [Client.SendTextConfirmed].
 type ConfirmOption func(*confirmation)
 
-// ConfirmAfter names the newest message of the chat that the caller knows of. The
-// history is then read from there, and not from its beginning, unless neither that
-// message nor a newer one stands in the chat.
+// ConfirmAfter sets the newest message of the chat that the caller knows. The history is
+// then read from there instead of from the beginning of the chat, unless the chat has
+// neither that message nor a newer one.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after = last }
 }
 
-// SendTextConfirmed posts a text exactly once and returns the message as it stands
-// in the chat, with its id.
+// SendTextConfirmed posts a text once, confirms it and returns the message as the history
+// shows it, with its id.
 //
-// It notes where the chat stands, sends, and reads the history for the shop's
-// message with that text. When the outcome of a send is unknown it looks first, for
-// as long as the pauses of the policy's retries could last and for 15.5 s at least
-// (Market itself gives up on a request after 10), and sends again only when the
-// message is not there. White space is no difference between two texts. Calls of one
-// client with the same text for the same chat are made one after the other.
+// It records the newest message, sends the text, then searches the history for it: a
+// message of the shop with the same text. If the outcome of a send is unknown, it searches
+// for as long as the backoff of the policy's retries could last, and for at least 15.5 s
+// (Market itself gives up on a request after 10 s). It sends again only if the message has
+// not appeared by then. Texts are compared with whitespace normalized. Calls of one client
+// with the same text for the same chat run one after the other.
 //
-// It costs the history from [ConfirmAfter], or from the beginning, one send, and
-// mostly one more page of history; with an unknown outcome up to
-// RetryPolicy.MaxAttempts sends, each followed by six looks or more. A history that
-// cannot be read, because Market is down, is tried for some minutes.
+// It costs the history from [ConfirmAfter], or from the beginning, one send, and usually
+// one more page of history. With an unknown outcome it costs up to RetryPolicy.MaxAttempts
+// sends, each followed by six searches or more. If the history cannot be read because
+// Market is down, it keeps trying for some minutes.
 //
-// What it cannot tell apart: two programs, or two clients, that post the same text to
-// the same chat at the same moment. And it cannot hold against a server that shows a
-// message only after the look has ended: a policy with more or longer pauses looks
+// Two exceptions: it cannot distinguish two programs, or two clients, that post the same
+// text to the same chat at the same moment. And it may post twice if the server shows a
+// message only after the search has ended; a policy with more or longer delays searches
 // longer.
 //
-// Errors: those of [Client.SendText] where nothing was posted, and
-// [ErrOutcomeUnknown] where the message did not appear, the history could not be
-// read, or the context ended before either was known. The text must not be blank.
+// Errors: those of [Client.SendText] if nothing was posted; [ErrOutcomeUnknown] if the
+// message did not appear, the history could not be read, or ctx ended before either was
+// known; [ArgumentError], also for a blank text.
 func (c *Client) SendTextConfirmed(
 	ctx context.Context, id ChatID, text string, options ...ConfirmOption,
 ) (Message, error) {
@@ -63,35 +63,35 @@ func (c *Client) SendTextConfirmed(
 	return confirm.send(ctx, text)
 }
 
-// confirmation is one text on its way into a chat.
+// confirmation is one call of SendTextConfirmed.
 type confirmation struct {
 	client     *Client
 	chat       ChatID
 	normalized string
-	after      MessageID // where the chat stood before the first send
+	after      MessageID // the newest message before the first send
 	attempts   int
 }
 
-// words is a text without what is lost on the way: space at its edges, and the kind
-// and number of spaces within.
+// normalizeSpace drops what Market may not preserve: whitespace at the ends of a text, and
+// the kind and number of whitespace characters within.
 func normalizeSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func (c *confirmation) check() error {
 	if c.normalized == "" {
-		return badArgument("text", "is blank: it could not be found again")
+		return badArgument("text", "is blank and could not be confirmed")
 	}
 	return checkSince("ConfirmAfter", c.after)
 }
 
-// noteEnd finds the newest message. What is read begins with the one that the caller
-// named: above an id that does not stand in the chat nothing might ever be found, so
-// that the message would be posted again and again.
+// findTail sets after to the newest message. It starts at the message that the caller
+// named, inclusively: if the chat does not have that id, nothing might ever appear above
+// it, and the text would be posted again and again.
 func (c *confirmation) findTail(ctx context.Context) error {
-	end, err := c.newest(ctx, max(c.after-1, 0))
-	if err == nil && end == 0 && c.after > 1 {
-		end, err = c.newest(ctx, 0)
+	tail, err := c.newest(ctx, max(c.after-1, 0))
+	if err == nil && tail == 0 && c.after > 1 {
+		tail, err = c.newest(ctx, 0)
 	}
-	c.after = end
+	c.after = tail
 	return err
 }
 
@@ -105,8 +105,8 @@ func (c *confirmation) newest(ctx context.Context, since MessageID) (id MessageI
 	return id, nil
 }
 
-// send sends until the text stands in the chat. A send that was answered well is
-// never repeated, even where the message does not show.
+// send sends until the history shows the text. It never sends again after the server has
+// accepted a send, even if the message does not appear.
 func (c *confirmation) send(ctx context.Context, text string) (Message, error) {
 	maxAttempts := c.client.config.retry.MaxAttempts
 	for {
@@ -125,15 +125,15 @@ func (c *confirmation) send(ctx context.Context, text string) (Message, error) {
 	}
 }
 
-var errMessageNotFound = errors.New("the message does not stand in the history")
+var errMessageNotFound = errors.New("message not found in the history")
 
-// lookPolicy is what a look lasts at least, whatever the caller's policy.
+// minSearchPolicy sets the minimum duration of a search, whatever the caller's policy.
 var minSearchPolicy = RetryPolicy{}.withDefaults()
 
-// longestLook bounds a look under a policy that would go on for ever.
+// maxSearch bounds a search under a policy with very many attempts.
 const maxSearch = 10 * time.Minute
 
-// lookFor is how long the pauses of all attempts may last.
+// searchDuration returns the maximum total delay between all attempts.
 func (p RetryPolicy) searchDuration() (total time.Duration) {
 	for n := 0; n < p.MaxAttempts-1 && total < maxSearch; n++ {
 		total += p.backoff().delayCap(n)
@@ -141,9 +141,9 @@ func (p RetryPolicy) searchDuration() (total time.Duration) {
 	return min(total, maxSearch)
 }
 
-// look reads the history until the message is there, for as long as retries would
-// last. Only a look at the whole history that began when that time was over may say
-// that it is not there; should that one fail, it is made again some times.
+// awaitVisible searches the history until the message appears, for as long as retries could
+// last. It reports errMessageNotFound only after a complete search that began when that
+// time was over. If that search fails, it is retried a few times.
 func (c *confirmation) awaitVisible(ctx context.Context) (Message, error) {
 	policy := c.client.config.retry
 	duration := max(policy.searchDuration(), minSearchPolicy.searchDuration())
@@ -167,8 +167,8 @@ func (c *confirmation) awaitVisible(ctx context.Context) (Message, error) {
 	}
 }
 
-// isFinal: there is no use in looking on. Of a used-up hour the caller learns at once
-// until when it lasts.
+// isFinal reports whether searching on is useless. An exhausted hourly quota is final, so
+// that the caller learns its end at once.
 func isFinal(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -193,7 +193,7 @@ func (c *confirmation) find(ctx context.Context) (Message, error) {
 func (c *confirmation) unconfirmed(sendErr, searchErr error) error {
 	e := &Error{Operation: OpSendMessageToChat, Attempts: c.attempts, kinds: []error{ErrOutcomeUnknown}}
 	if sendErr == nil {
-		e.cause = fmt.Errorf("the message was accepted, but could not be found afterwards: %w", searchErr)
+		e.cause = fmt.Errorf("the message was accepted but could not be confirmed: %w", searchErr)
 		return e
 	}
 	var last *Error

@@ -7,15 +7,15 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Everything that crosses between the contract's types and the model crosses
-// here. Only an id is indispensable: without it a chat or message could neither
-// be told from another nor be asked for again. Whatever else is missing is zero.
+// This file converts between the types of the contract and the model. Only the id of a chat
+// or message is required, because without it the item could neither be distinguished from
+// others nor requested again. Everything else that is missing is zero.
 
 var (
-	errNoChatID    = errors.New("a chat without an id")
-	errNoMessageID = errors.New("a message without an id")
-	errNoChats     = errors.New("the answer has no list of chats")
-	errNoMessages  = errors.New("the answer has no list of messages")
+	errNoChatID    = errors.New("response has a chat without an id")
+	errNoMessageID = errors.New("response has a message without an id")
+	errNoChats     = errors.New("response has no list of chats")
+	errNoMessages  = errors.New("response has no list of messages")
 )
 
 func toChat(c *gen.Chat) Chat {
@@ -49,14 +49,14 @@ func toFiles(files []gen.File) []File {
 	var all []File
 	for _, f := range files {
 		if f == (gen.File{}) {
-			continue // a null in the list, which the vendor's own example shows
+			continue // a null in the list, as in an example of the API documentation
 		}
 		all = append(all, File{Name: f.Name, URL: f.URL, Size: f.Size})
 	}
 	return all
 }
 
-// toList converts a list. Its T values are what the caller keeps: one allocation.
+// toList converts a list in one allocation.
 func toList[G, T any](list []G, convert func(*G) T) []T {
 	all := make([]T, len(list))
 	for i := range list {
@@ -79,7 +79,7 @@ func checkMessage(m *gen.Message) error {
 	return nil
 }
 
-// checkList refuses a list that is not there, and any item of it that is no use.
+// checkList returns the error absent for a missing list, and the first error of an item.
 func checkList[T any](list []T, absent error, check func(*T) error) error {
 	if missing(list) {
 		return absent
@@ -115,8 +115,8 @@ func fromSubject(s Subject) gen.ChatContext {
 	return gen.ChatContext{Type: gen.IdentifiableContextType(s.Kind), ID: id}
 }
 
-// unique converts a filter's values and drops those given twice: the contract
-// refuses them. Of no values it makes nil, which is left out of the request.
+// unique converts the values of a filter without duplicates, which the contract forbids.
+// It returns nil for no values, so that the request omits the field.
 func unique[T any, G comparable](values []T, convert func(T) G) []G {
 	var all []G
 	seen := make(map[G]bool, len(values))
@@ -129,6 +129,6 @@ func unique[T any, G comparable](values []T, convert func(T) G) []G {
 	return all
 }
 
-// missing tells an absent list from an empty one. encoding/json replaces a slice by
-// an empty one for [], by nil for null, and leaves it as it was when it met none.
+// missing reports whether a decoded list was absent or null. encoding/json sets a slice to
+// an empty one for [] and to nil for null, and leaves it unchanged if the list is absent.
 func missing[T any](list []T) bool { return list == nil || len(list) == 0 && cap(list) > 0 }

@@ -8,41 +8,43 @@ import (
 	"strings"
 )
 
-// Credential is what a client shows to Market: an Api-Key or an OAuth token.
-// However it is printed, logged or marshalled, it shows [redacted].
+// Credential authenticates a client: an Api-Key or an OAuth token. It prints, logs and
+// marshals as [redacted].
 //
-// The key is made in the seller's cabinet, under API and modules. Reading needs
-// one of the scopes communication, all-methods and all-methods:read-only,
-// writing one of communication and all-methods.
+// Keys are created in the seller's cabinet, under API and modules. Reading needs one of
+// the scopes communication, all-methods and all-methods:read-only; writing needs
+// communication or all-methods.
 type Credential struct {
-	// A closure instead of a string: fmt prints unexported fields of a struct that
-	// holds a Credential without asking its methods, and finds no secret there.
+	// A closure instead of a string: fmt prints the unexported fields of a struct that
+	// holds a Credential without calling its methods, and must find no secret there.
 	source  func(context.Context) (string, error)
 	oauth   bool
-	invalid error // what is known to be wrong with it beforehand
+	invalid error // why the constructor's argument can never work
 }
 
-// APIKey is the key as the cabinet shows it, ACMA:...:..., without any prefix.
-// It opens one business and does not expire.
+// APIKey returns the credential for a key as the cabinet shows it, ACMA:...:..., without
+// any prefix. A key is valid for one business and does not expire.
 func APIKey(key string) Credential {
 	return Credential{source: staticSource(key), invalid: checkSecret(key)}
 }
 
-// APIKeySource asks for the key before every request, so that keys can rotate, from
-// any goroutine and several at once. An error of key fails the call; nothing is sent.
+// APIKeySource returns a credential that calls key before every request, so that keys can
+// rotate. key must be safe for concurrent use. If it fails, the call fails and nothing is
+// sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: key}
 }
 
-// OAuthToken is the older way in: a token, without the word Bearer. Tokens
-// expire; Market answers an expired one with 403.
+// OAuthToken returns the credential for an OAuth token, without the prefix Bearer. It is
+// the older method of authentication. Tokens expire; Market responds to an expired one
+// with 403.
 func OAuthToken(token string) Credential {
 	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
 }
 
-// OAuthTokenSource asks for the token before every request, so that it can be
-// refreshed, from any goroutine and several at once. An error of token fails the
-// call; nothing is sent.
+// OAuthTokenSource returns a credential that calls token before every request, so that
+// tokens can be refreshed. token must be safe for concurrent use. If it fails, the call
+// fails and nothing is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: token, oauth: true}
 }
@@ -51,37 +53,38 @@ func staticSource(secret string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return secret, nil }
 }
 
-// String redacts.
+// String returns [redacted].
 func (Credential) String() string { return redacted }
 
-// GoString redacts.
+// GoString returns [redacted].
 func (Credential) GoString() string { return redacted }
 
-// Format redacts whatever the verb.
+// Format prints [redacted] for every verb.
 func (Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
-// LogValue redacts in log/slog.
+// LogValue returns [redacted] for log/slog.
 func (Credential) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText redacts in JSON and every other encoding.
+// MarshalText returns [redacted], also for JSON.
 func (Credential) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// check refuses what could never work.
+// check returns an [ArgumentError] for a credential that can never work.
 func (c Credential) check() error {
 	switch {
 	case c.source == nil:
-		return badArgument("credential", "is empty: use APIKey, OAuthToken or one of their sources")
+		return badArgument("credential", "is empty: use APIKey, OAuthToken, APIKeySource or OAuthTokenSource")
 	case c.invalid != nil:
 		return badArgument("credential", "%v", c.invalid)
 	}
 	return nil
 }
 
-// secret is one credential's value, ready to be sent.
+// secret is the value of a credential: the header to send, and raw as the source returned
+// it.
 type secret struct{ header, value, raw string }
 
-// read asks the source and checks what it gives, so that a broken key fails here
-// and not as a puzzling 401.
+// read returns the secret from the source. It checks it, so that a malformed key fails
+// here and not with a 401.
 func (c Credential) read(ctx context.Context) (secret, error) {
 	raw, err := c.source(ctx)
 	if err != nil {
@@ -96,13 +99,13 @@ func (c Credential) read(ctx context.Context) (secret, error) {
 	return secret{"Api-Key", raw, raw}, nil
 }
 
-// checkSecret never quotes what it refuses.
+// checkSecret returns an error for a malformed secret. The error never quotes it.
 func checkSecret(raw string) error {
 	if raw == "" {
 		return errors.New("the credential is empty")
 	}
 	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return errors.New("the credential has a character that is not printable ASCII, or a space: pass the bare key, without a prefix")
+		return errors.New("the credential contains a space or a character that is not printable ASCII: pass the bare key, without a prefix")
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
-// Package chats talks with the buyers of a shop on Yandex Market: it reads the chats
-// of a business, answers in them, sends files and opens chats about orders and
-// returns. It wraps the client that is generated from the contract (package gen).
+// Package chats is a client for the chats of a business on Yandex Market. It reads the
+// chats with customers, sends texts and files, and opens chats about orders and returns.
+// It wraps the client that is generated from the API contract (package gen).
 //
 //	client, err := chats.New(business, chats.APIKey(key))
 //	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
@@ -8,85 +8,92 @@
 //
 // # Authentication
 //
-// A [Client] belongs to one business and one [Credential]: an [APIKey], made in the
-// seller's cabinet under API and modules, or an [OAuthToken]. The business id is told
-// by GET v2/campaigns of the Partner API. Reading needs one of the key's scopes
-// communication, all-methods and all-methods:read-only; writing one of
-// communication and all-methods. The credential goes to the base URL's host and
-// nowhere else, redirects included, and shows in no error, log line or dump.
+// A [Client] belongs to one business and one [Credential]: an [APIKey], created in the
+// seller's cabinet under API and modules, or an [OAuthToken]. GET v2/campaigns of the
+// Partner API returns the business ID. Reading needs one of the key's scopes
+// communication, all-methods and all-methods:read-only; writing needs communication or
+// all-methods. The credential is sent only to the host of the base URL, also after
+// redirects, and appears in no error, log line or dump.
 //
 // # Reading
 //
-// [Client.Chats] lists chats, [Client.History] reads a chat's messages above an id;
-// both are sequences to range over: lazy, repeatable, all pages, each item once.
-// History is ascending whatever the server's order, so the id received last is all
-// that a program has to keep. [Client.ChatsPage] and [Client.HistoryPage] are one
-// request each. Words and fields that the contract does not have yet never fail an
-// answer: the types of words are open, and Known tells.
+// [Client.Chats] lists chats. [Client.History] reads the messages of a chat above an ID.
+// Both return sequences that are lazy, can be ranged over again, and yield each item of
+// all pages once. History is in ascending order whatever the server's order is, so a
+// program only has to keep the last ID received. [Client.ChatsPage] and
+// [Client.HistoryPage] make one request each. Unknown fields and enum values never cause
+// an error; unknown values are passed through, and Known reports whether a value is
+// defined here.
 //
 // # Sending
 //
 // [Client.SendText] and [Client.SendFile] post at most once. [Client.SendTextConfirmed]
-// posts exactly once and returns the message with its id. [Client.OpenChat] opens the
-// chat about an order or a return, or finds it. Arguments are checked before anything
-// is sent; a failed check is an [ArgumentError].
+// posts once, confirms the message in the history and returns it with its ID. There are
+// two exceptions: it cannot distinguish two programs or clients that post the same text to
+// the same chat at the same moment, and it may post twice if the server shows the message
+// only after the search for it has ended. [Client.OpenChat] opens the chat about an order
+// or a return, or finds it. Arguments are checked before anything is sent; an invalid one
+// is an [ArgumentError].
 //
 // # Retries
 //
-// What may be repeated depends on what an operation does, not on its HTTP method: the
-// reads and OpenChat may, a send only when it is certain that nothing was processed. This
-// is what comes of each failure; "repeated" is up to RetryPolicy.MaxAttempts, and what
-// the last attempt failed with is returned:
+// What is retried depends on what an operation does, not on its HTTP method: reads and
+// OpenChat are idempotent; a send is retried only if it is certain that nothing was
+// processed. The table shows the result of each failure. "retried" means up to
+// RetryPolicy.MaxAttempts requests, then the error of the last attempt:
 //
 //	failure                  | reads, OpenChat | SendText, SendFile
-//	no connection            | repeated       | repeated
-//	dropped, timed out       | repeated       | ErrOutcomeUnknown
-//	420, parallel            | repeated       | repeated
-//	420, hour ends soon      | repeated       | repeated
-//	420, hour ends late      | ErrRateLimited | ErrRateLimited
-//	5xx                      | repeated       | ErrServer, ErrOutcomeUnknown
+//	no connection            | retried         | retried
+//	dropped, timed out       | retried         | ErrOutcomeUnknown
+//	420, parallel            | retried         | retried
+//	420, hour ends soon      | retried         | retried
+//	420, hour ends late      | ErrRateLimited  | ErrRateLimited
+//	5xx                      | retried         | ErrServer, ErrOutcomeUnknown
 //	401                      | ErrUnauthorized | ErrUnauthorized
-//	403                      | ErrForbidden   | ErrForbidden
-//	404                      | ErrNotFound    | ErrNotFound
-//	other 4xx, 3xx           | Error          | Error
-//	408, 499                 | Error          | ErrOutcomeUnknown
-//	2xx, cut off             | repeated       | ErrProtocol, ErrOutcomeUnknown
-//	2xx, not JSON or too big | ErrProtocol    | ErrProtocol, ErrOutcomeUnknown
-//	2xx, status ERROR        | Error          | Error
+//	403                      | ErrForbidden    | ErrForbidden
+//	404                      | ErrNotFound     | ErrNotFound
+//	other 4xx, 3xx           | Error           | Error
+//	408, 499                 | Error           | ErrOutcomeUnknown
+//	2xx, cut off             | retried         | ErrProtocol, ErrOutcomeUnknown
+//	2xx, not JSON or too big | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
+//	2xx, status ERROR        | Error           | Error
 //
-// Between attempts the client rests for a random part of a bound that doubles
-// ([RetryPolicy]). Where the context's deadline comes first, the call fails at once and
-// says so. An attempt that has used up RetryPolicy.AttemptTimeout counts as dropped; it
-// is no context.DeadlineExceeded, which is of the caller's context alone. A file is sent again only from a reader that can be rewound.
+// Between attempts the client waits with full jitter; the upper bound doubles after each
+// failure ([RetryPolicy]). If the context's deadline comes before the next attempt, the
+// call fails at once and says so. An attempt that exceeds RetryPolicy.AttemptTimeout
+// counts as dropped. It does not match context.DeadlineExceeded, which is reserved for the
+// caller's context. A file is retried only if its reader can be rewound.
 //
-// # Limits
+// # Rate limits
 //
-// Market allows four requests of a business at once and a number per hour for every
-// operation, shared by all programs; both are answered 420. A client keeps to four at
-// once itself ([WithMaxParallel]); a place is held while a request is under way, never
-// while waiting. A used-up hour that ends within RetryPolicy.MaxDelay is waited for.
-// Otherwise the call fails with [ErrRateLimited] and Error.Limit, and until the hour
-// ends that operation, and no other, is refused locally without a request.
-// [Client.Limit] tells what the server said last; [WithLimiter] adds a pace of your own.
+// Market allows four concurrent requests per business and an hourly quota per operation.
+// All programs that use the business share both limits; the response to exceeding either
+// is 420. A client makes at most four concurrent requests ([WithMaxParallel]); a request
+// holds its slot only while it is in flight. If the quota is exhausted and the next window
+// begins within RetryPolicy.MaxDelay, a call waits for it. Otherwise the call fails with
+// [ErrRateLimited] and Error.Limit, and until the window ends the client refuses that
+// operation, and no other, without a request. [Client.Limit] returns the quota that the
+// server reported last. [WithLimiter] adds a rate limiter of your own.
 //
 // # Errors
 //
-// Whatever was sent and failed is an [*Error]: match it with errors.Is on the
-// sentinels, read its StatusCode, Details and TraceParent for the rest. The HTTP status
-// decides, not the body's. A 400 is the server's and is no sentinel;
-// [ErrInvalidArgument] means that nothing was sent.
+// A failed call returns an [*Error]. Match it against the sentinels with errors.Is; its
+// StatusCode, Details and TraceParent have the rest. The HTTP status decides, not the
+// status in the body. A 400 comes from the server and matches no sentinel; an
+// [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent.
 //
-// # Observing
+// # Observability
 //
-// [WithHook] is called once per attempt, [WithLogger] logs the same at debug level by an
-// allow-list, and [OperationFromContext] names the spans of a caller's own transport.
+// The function of [WithHook] is called once per attempt. [WithLogger] logs the same at
+// debug level, with an allow-list of attributes. [OperationFromContext] names spans in a
+// transport of your own.
 //
 // # Testing
 //
-// Package chatstest is a Market in memory, with its page orders, limits and failures.
+// Package chatstest is an in-memory Market with page orders, limits and failures.
 //
 // # Compatibility
 //
-// The package follows semantic versioning and reads nothing from the environment: not
-// even a proxy, for which pass an http.Client of your own.
+// The package follows semantic versioning. It reads nothing from the environment, proxy
+// settings included: for a proxy, set an http.Client with [WithHTTPClient].
 package chats

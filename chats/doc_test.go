@@ -89,7 +89,7 @@ func keeps(t *testing.T, op chats.Operation, fault chatstest.Fault, promise stri
 	s := newFixture(t)
 	s.market.Fail(op, fault)
 	err := s.call(t.Context(), op)
-	if promise == "repeated" {
+	if promise == "retried" {
 		assert.NoError(t, err, op)
 		assert.Equal(t, 2, s.market.Calls(op), op)
 		return

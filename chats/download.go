@@ -11,17 +11,19 @@ import (
 	"time"
 )
 
-// Download opens an attachment. The caller reads it, bounds it where that matters
-// (File.Size is the server's word) and closes it.
+// Download opens an attachment. The caller reads it, limits the read if size matters
+// (File.Size is not verified) and closes it.
 //
-// The credential is sent to the base URL's host alone; another scheme, host or port
-// is another host. Attachments are known to lie elsewhere and to answer 403 there:
-// what that host asks for, [WithAttachmentAuth] adds. Redirects are followed,
-// without the credential and without what was added for another host. One request;
-// it takes none of the parallel places and counts against no allowance. The policy's
-// AttemptTimeout bounds the wait for its first byte, the context the whole.
+// The credential is sent only to the host of the base URL; another scheme, host or port is
+// another host. Attachments are known to be stored on other hosts, which respond with 403:
+// use [WithAttachmentAuth] to authenticate there. Redirects are followed, to another host
+// without the credential and without the headers from WithAttachmentAuth.
 //
-// How long a link lives is not documented: read the message again for a fresh one.
+// It makes one request and does not retry. The request needs no slot of [WithMaxParallel]
+// and does not count against a quota. RetryPolicy.AttemptTimeout is the timeout for the
+// response headers; ctx covers the whole download.
+//
+// How long a link is valid is not documented: read the message again for a new one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) Download(ctx context.Context, file File) (io.ReadCloser, error) {
@@ -59,11 +61,11 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Request, error) {
 	link, err := url.Parse(file.URL)
 	if err != nil || link.Hostname() == "" || link.Scheme != "https" && link.Scheme != "http" {
-		return nil, badArgument("file", "its URL is no absolute http(s) address")
+		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, file.URL, nil)
 	if err != nil {
-		return nil, badArgument("file", "its URL is no absolute http(s) address")
+		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
 	if origin(link) == origin(c.config.base) {
 		value, err := c.credential.read(ctx)
@@ -83,9 +85,9 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	return req, nil
 }
 
-// secretsIn are the words of all headers but our own: the credential, and whatever the
-// caller has added to get in. A short word is no secret, but for the key, and would blot
-// out every text.
+// headerSecrets returns the secrets in the headers of a download: the key, and every token
+// of 8 characters or more that the caller has added. Redacting shorter ones would make
+// every text unreadable.
 func headerSecrets(header http.Header) (secret secrets) {
 	for name, values := range header {
 		for _, value := range strings.Fields(strings.Join(values, " ")) {
@@ -97,16 +99,15 @@ func headerSecrets(header http.Header) (secret secrets) {
 	return secret
 }
 
-// keepSecrets lets a redirect to another host go without anything that was meant
-// for the first. net/http alone would carry every header but a few along, the
-// Api-Key among them, and the link itself as Referer.
+// stripOnRedirect drops all headers on a redirect to another host. net/http alone would send
+// most of them along, the Api-Key included, and the link itself as Referer.
 func stripOnRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return errors.New("stopped after 10 redirects")
 	}
 	req.Header.Del("Referer")
 	if origin(req.URL) != origin(via[0].URL) {
-		req.Header = http.Header{"User-Agent": via[0].Header["User-Agent"]} //nolint:gosec // all that is kept
+		req.Header = http.Header{"User-Agent": via[0].Header["User-Agent"]} //nolint:gosec // the only header kept
 	}
 	return nil
 }
@@ -121,7 +122,7 @@ func downloadError(resp *http.Response, hidden secrets) error {
 	return r.err()
 }
 
-// download is an attachment that is being read.
+// downloadBody is the body of an attachment. Close also ends its context.
 type downloadBody struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc

@@ -286,7 +286,7 @@ func TestDownload_AttemptTimeoutBoundsHeadersAndContextBoundsBody(t *testing.T) 
 		_, err := download(t, client, file.URL)
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)
-		assert.Contains(t, err.Error(), "no answer within RetryPolicy.AttemptTimeout")
+		assert.Contains(t, err.Error(), "no response within RetryPolicy.AttemptTimeout")
 		assert.Equal(t, 30*time.Second, time.Since(began))
 
 		market.Fail(chatstest.OpDownload, chatstest.SlowBody(time.Hour))

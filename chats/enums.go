@@ -2,59 +2,58 @@ package chats
 
 import "github.com/ymchats/ymchats-go/gen"
 
-// The enumerations are open: Market adds words without notice, and a word that
-// the library does not know reaches the caller as it came. Known tells them
-// apart.
+// Enums are open: Market may add values at any time. Unknown values are passed through
+// unchanged; Known reports whether a value is defined here.
 type (
-	// ChatType tells a conversation from a dispute.
+	// ChatType is the type of a chat: a conversation or a dispute.
 	ChatType string
-	// Status tells who is to act next in a chat.
+	// Status is the state of a chat: who acts next in it.
 	Status string
-	// Sender tells who wrote a message.
+	// Sender is the author of a message.
 	Sender string
-	// SubjectKind tells what a chat is about.
+	// SubjectKind is the kind of thing that a chat is about.
 	SubjectKind string
 )
 
 // Known types of chats.
 const (
-	ChatTypeChat      = ChatType(gen.ChatTypeChat)      // with the buyer
-	ChatTypeArbitrage = ChatType(gen.ChatTypeArbitrage) // a dispute, with an arbiter of Market
+	ChatTypeChat      = ChatType(gen.ChatTypeChat)      // a conversation with the customer
+	ChatTypeArbitrage = ChatType(gen.ChatTypeArbitrage) // a dispute with an arbiter from Market
 )
 
 // Known statuses.
 const (
-	StatusNew                = Status(gen.ChatStatusNew)                // nobody has written yet
-	StatusWaitingForCustomer = Status(gen.ChatStatusWaitingForCustomer) // the buyer is to answer
-	StatusWaitingForPartner  = Status(gen.ChatStatusWaitingForPartner)  // the shop is to answer
-	StatusWaitingForArbiter  = Status(gen.ChatStatusWaitingForArbiter)  // the arbiter is to answer
-	StatusWaitingForMarket   = Status(gen.ChatStatusWaitingForMarket)   // Market is to answer
-	StatusFinished           = Status(gen.ChatStatusFinished)           // closed; it takes no messages
+	StatusNew                = Status(gen.ChatStatusNew)                // no message yet
+	StatusWaitingForCustomer = Status(gen.ChatStatusWaitingForCustomer) // the customer writes next
+	StatusWaitingForPartner  = Status(gen.ChatStatusWaitingForPartner)  // the shop writes next
+	StatusWaitingForArbiter  = Status(gen.ChatStatusWaitingForArbiter)  // the arbiter writes next
+	StatusWaitingForMarket   = Status(gen.ChatStatusWaitingForMarket)   // Market writes next
+	StatusFinished           = Status(gen.ChatStatusFinished)           // closed: it accepts no messages
 )
 
 // Known senders.
 const (
 	SenderPartner  = Sender(gen.SenderPartner)  // the shop
-	SenderCustomer = Sender(gen.SenderCustomer) // the buyer
+	SenderCustomer = Sender(gen.SenderCustomer) // the customer
 	SenderMarket   = Sender(gen.SenderMarket)   // an automatic message
-	SenderSupport  = Sender(gen.SenderSupport)  // a person of Market's support
+	SenderSupport  = Sender(gen.SenderSupport)  // an agent of Market's support
 )
 
 // Known kinds of subjects.
 const (
 	SubjectOrder  = SubjectKind(gen.ChatContextTypeOrder)
 	SubjectReturn = SubjectKind(gen.ChatContextTypeReturn)
-	SubjectDirect = SubjectKind(gen.ChatContextTypeDirect) // begun by the buyer, about no order; cannot be opened by the shop
+	SubjectDirect = SubjectKind(gen.ChatContextTypeDirect) // started by the customer; the shop cannot open one
 )
 
-// Known reports whether the contract this library was built from has the word.
+// Known reports whether the API contract of this version defines the value.
 func (t ChatType) Known() bool { return gen.ChatType(t).Valid() }
 
-// Known reports whether the contract this library was built from has the word.
+// Known reports whether the API contract of this version defines the value.
 func (s Status) Known() bool { return gen.ChatStatus(s).Valid() }
 
-// Known reports whether the contract this library was built from has the word.
+// Known reports whether the API contract of this version defines the value.
 func (s Sender) Known() bool { return gen.Sender(s).Valid() }
 
-// Known reports whether the contract this library was built from has the word.
+// Known reports whether the API contract of this version defines the value.
 func (k SubjectKind) Known() bool { return gen.ChatContextType(k).Valid() }

@@ -7,70 +7,71 @@ import (
 	"strings"
 )
 
-// The sentinels, for errors.Is. One error may be several of them: a 503 to a
-// send is both ErrServer and ErrOutcomeUnknown.
+// Sentinels for errors.Is. An error may match several of them: a 503 to a send matches
+// both ErrServer and ErrOutcomeUnknown.
 var (
-	// ErrInvalidArgument: refused by the library before anything was sent. The
-	// error is an [ArgumentError]. A 400 from the server is not this one.
+	// ErrInvalidArgument is returned before any request is sent. The error is an
+	// [ArgumentError]. A 400 from the server does not match.
 	ErrInvalidArgument = errors.New("invalid argument")
-	// ErrUnauthorized: 401. The key is missing, malformed, unknown or revoked.
+	// ErrUnauthorized is returned for 401: the key is missing, malformed, unknown or
+	// revoked.
 	ErrUnauthorized = errors.New("unauthorized")
-	// ErrForbidden: 403. A scope is missing, the business is another one, the API
-	// is switched off for it, or an OAuth token is wrong or has expired.
+	// ErrForbidden is returned for 403: the key lacks a scope or belongs to another
+	// business, the API is disabled for the business, or an OAuth token is invalid or has
+	// expired.
 	ErrForbidden = errors.New("forbidden")
-	// ErrNotFound: 404. There is no such chat, message, order or return.
+	// ErrNotFound is returned for 404: there is no such chat, message, order or return.
 	ErrNotFound = errors.New("not found")
-	// ErrRateLimited: 420 (or 429), or refused locally because the hour's
-	// allowance is known to be used up. [Error.Limit] says until when.
+	// ErrRateLimited is returned for 420 and 429, and without a request while the hourly
+	// quota is known to be exhausted. [Error.Limit] has the end of the quota window.
 	ErrRateLimited = errors.New("rate limited")
-	// ErrServer: 5xx.
+	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
-	// ErrProtocol: the answer breaks the contract: not JSON, cut off, too large,
-	// without its result, or a listing without an end.
-	ErrProtocol = errors.New("answer breaks the contract")
-	// ErrOutcomeUnknown: a message or file was sent, and whether it was posted is
-	// not known. Read the history before sending it again, or use
-	// [Client.SendTextConfirmed], which does so.
+	// ErrProtocol is returned if a response violates the API contract: it is not JSON,
+	// truncated, too large or without its result, or a listing does not end.
+	ErrProtocol = errors.New("response violates the API contract")
+	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted.
+	// Read the history before sending it again, or use [Client.SendTextConfirmed], which
+	// does so.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 )
 
-// ArgumentError is an argument that breaks a rule. Nothing was sent. It is
-// [ErrInvalidArgument].
+// ArgumentError reports an invalid argument. It is returned before any request is sent and
+// matches [ErrInvalidArgument].
 type ArgumentError struct {
-	Package string // the package whose function was called: "chats", "inbox", "notify"
-	Field   string // the parameter, as the signature names it
-	Reason  string // the rule it breaks
+	Package string // the package of the function called: "chats", "inbox", "notify" ...
+	Field   string // the parameter
+	Reason  string // the rule that it violates
 }
 
 func (e *ArgumentError) Error() string { return e.Package + ": " + e.Field + ": " + e.Reason }
 
-// Is makes every ArgumentError an [ErrInvalidArgument].
+// Is reports whether target is [ErrInvalidArgument].
 func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgument }
 
 func badArgument(field, format string, args ...any) error {
 	return &ArgumentError{Package: "chats", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Detail is one reason of a failure, as the server gave it, without control
-// characters and cut to 512 characters. Code is empty where the server sent mere
-// text.
+// Detail is one reason of a failure as the server reported it, without control characters
+// and truncated to 512 characters. Code is empty if the server sent plain text.
 type Detail struct{ Code, Message string }
 
-// Error is a call that failed: by its status where there was an answer, by its
-// cause where there was none. Match it by errors.Is on the sentinels.
+// Error describes a failed call. StatusCode is set if the server responded; otherwise
+// Unwrap returns the cause. Match it against the sentinels with errors.Is.
 type Error struct {
 	Operation   Operation
-	StatusCode  int // 0 when no answer came
+	StatusCode  int // 0 if the server did not respond
 	Details     []Detail
-	Attempts    int    // requests made; 0 when refused locally
-	Limit       *Limit // of a 420, or of a local refusal
-	TraceParent string // of the last answer; the vendor's support asks for it
+	Attempts    int    // requests made; 0 if none was sent
+	Limit       *Limit // the limit that was reached, for ErrRateLimited; otherwise nil
+	TraceParent string // of the last response; the vendor's support asks for it
 
-	kinds []error // sentinels beyond the one of the status
+	kinds []error // sentinels in addition to that of the status
 	cause error
 }
 
-// Unwrap gives errors.Is and errors.As the sentinels and the cause.
+// Unwrap returns the matching sentinels and the cause.
 func (e *Error) Unwrap() []error {
 	all := append([]error(nil), e.kinds...)
 	if kind := sentinelOf(e.StatusCode); kind != nil {
@@ -98,7 +99,7 @@ func sentinelOf(status int) error {
 	return nil
 }
 
-// Error says what happened and what to do next.
+// Error returns what happened and what to do next.
 func (e *Error) Error() string {
 	parts := []string{"chats: " + string(e.Operation)}
 	if e.StatusCode != 0 {
@@ -107,15 +108,15 @@ func (e *Error) Error() string {
 	parts = append(parts, e.reason())
 	text := strings.Join(parts, ": ")
 	if errors.Is(e, ErrOutcomeUnknown) {
-		text += "; whether it was posted is unknown: read the history before sending it again"
+		text += "; it may have been posted: read the history before sending it again"
 	}
 	return text
 }
 
-// advice is for the statuses that a person has to do something about.
+// advice is the text for statuses that need action by a person.
 var advice = map[error]string{
-	ErrUnauthorized: "the credential is missing, malformed or revoked: make a new key in the seller's cabinet",
-	ErrForbidden:    "the credential does not open this: check its scopes and its business, and whether the token has expired",
+	ErrUnauthorized: "the credential is missing, malformed or revoked: create a new key in the seller's cabinet",
+	ErrForbidden:    "the credential lacks access: check its scopes and its business, and whether the token has expired",
 }
 
 func (e *Error) reason() string {

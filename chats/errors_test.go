@@ -137,13 +137,13 @@ func TestErrors_TextSaysWhatToDo(t *testing.T) {
 	}{
 		{"no details", chats.OpGetChat, 400, ``, "chats: getChat: 400: the server gave no reason"},
 		{"details", chats.OpGetChat, 400, `{"errors":[{"code":"A","message":"why"},{"message":"so"},{"code":"B"}]}`, "chats: getChat: 400: A: why; so; B"},
-		{"unauthorized", chats.OpGetChats, 401, ``, "chats: getChats: 401: the credential is missing, malformed or revoked: make a new key in the seller's cabinet"},
+		{"unauthorized", chats.OpGetChats, 401, ``, "chats: getChats: 401: the credential is missing, malformed or revoked: create a new key in the seller's cabinet"},
 		{"forbidden", chats.OpGetChats, 403, `{"message":"No scope"}`,
-			"chats: getChats: 403: the credential does not open this: check its scopes and its business, and whether the token has expired; No scope"},
+			"chats: getChats: 403: the credential lacks access: check its scopes and its business, and whether the token has expired; No scope"},
 		{"parallel limit", chats.OpGetChats, 420, `{"errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests for business"}]}`,
 			"chats: getChats: 420: parallel limit of 4 reached; LIMIT: Hit rate limit of 4 parallel requests for business"},
 		{"a send that may be posted", chats.OpSendMessageToChat, 503, `<h1>Gone</h1>`,
-			"chats: sendMessageToChat: 503: Gone; whether it was posted is unknown: read the history before sending it again"},
+			"chats: sendMessageToChat: 503: Gone; it may have been posted: read the history before sending it again"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -167,11 +167,11 @@ func TestErrors_2xxOutsideContractIsError(t *testing.T) {
 		{"ERROR with a result", `{"status":"ERROR","result":{"chatId":1,"messageId":1},"errors":[{"code":"A"}]}`, []chats.Detail{{"A", ""}}, "200: A"},
 		{"ERROR without details", `{"status":"ERROR"}`, nil, "status is ERROR"},
 		{"ERROR with errors null", `{"status":"ERROR","errors":null,"result":{"chatId":1,"messageId":1}}`, nil, "status is ERROR"},
-		{"empty", ``, nil, "the answer is empty"},
-		{"blank", "\r\n ", nil, "the answer is empty"},
-		{"HTML", `<html>It works!</html>`, nil, "not the JSON it should be"},
-		{"text", `OK`, nil, "not the JSON it should be"},
-		{"truncated", `{"status":"OK","result":{"chatId":1`, nil, "not the JSON it should be"},
+		{"empty", ``, nil, "empty response"},
+		{"blank", "\r\n ", nil, "empty response"},
+		{"HTML", `<html>It works!</html>`, nil, "invalid JSON response"},
+		{"text", `OK`, nil, "invalid JSON response"},
+		{"truncated", `{"status":"OK","result":{"chatId":1`, nil, "invalid JSON response"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestErrors_DeclaredErrorWithUnreadableResult(t *testing.T) {
 	}
 	_, err := callWithBody(t, chats.OpGetChats, `{"status":"OK","result":{"chats":{}}}`)
 	require.ErrorIs(t, err, chats.ErrProtocol)
-	require.ErrorContains(t, err, "result.chats is a object")
+	require.ErrorContains(t, err, "unexpected object in result.chats")
 	assert.NotContains(t, err.Error(), "Go ")
 }
 

@@ -62,7 +62,7 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output:
 	// chats.Client(business 1234567) <nil>
-	// chats: credential: the credential has a character that is not printable ASCII, or a space: pass the bare key, without a prefix
+	// chats: credential: the credential contains a space or a character that is not printable ASCII: pass the bare key, without a prefix
 }
 
 // Use a key that rotates: the source is called before every attempt.
@@ -440,7 +440,7 @@ func ExampleArgumentError() {
 	}
 	// Output:
 	// about
-	// a DIRECT chat is begun by the buyer and has no number: use AboutOrder or AboutReturn
+	// a DIRECT chat is started by the customer and has no number: use AboutOrder or AboutReturn
 }
 
 // Recognize a 400 by its status and details: this chat is closed.
@@ -468,7 +468,7 @@ func ExampleError_unauthorized() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// chats: createChat: 401: the credential is missing, malformed or revoked: make a new key in the seller's cabinet; UNAUTHORIZED: Api-Key is unknown
+	// chats: createChat: 401: the credential is missing, malformed or revoked: create a new key in the seller's cabinet; UNAUTHORIZED: Api-Key is unknown
 }
 
 // ErrForbidden: the key is valid, but has no access to this business or lacks a scope.
@@ -485,7 +485,7 @@ func ExampleError_forbidden() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// chats: createChat: 403: the credential does not open this: check its scopes and its business, and whether the token has expired; FORBIDDEN: No access to business: 765
+	// chats: createChat: 403: the credential lacks access: check its scopes and its business, and whether the token has expired; FORBIDDEN: No access to business: 765
 }
 
 // ErrNotFound: there is no such chat, message, order or return.
@@ -551,7 +551,7 @@ func ExampleError_protocol() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// chats: getChat: 200: the answer has no result
+	// chats: getChat: 200: response has no result
 }
 
 // ErrOutcomeUnknown: a message was sent, but it is unknown whether it was posted. The

@@ -7,7 +7,7 @@ import (
 	"net/url"
 )
 
-// failed is the answer as an error, or nil for a good one.
+// err returns the response as an error, or nil if the attempt succeeded.
 func (r *response) err() *Error {
 	if r.ok() && r.decodeErr == nil {
 		return nil
@@ -34,9 +34,9 @@ func (r *response) err() *Error {
 	return e
 }
 
-// classify2xx: a declared error is one by its details; anything else, and an ERROR
-// without any, breaks the contract. Of a body that is not an envelope the text is
-// of no use.
+// classify2xx classifies a 2xx that is an error. Status ERROR with details is described by
+// them. Everything else, ERROR without details included, is a protocol error; the text of
+// a body that is not an envelope is dropped.
 func (e *Error) classify2xx(r *response) {
 	if r.decodeErr == errStatusError && len(e.Details) > 0 {
 		return
@@ -46,7 +46,7 @@ func (e *Error) classify2xx(r *response) {
 	e.Details = nil
 }
 
-// leavesDoubt: whether a send that was answered so may have been posted.
+// outcomeUnknown reports whether a send with this response may have been posted.
 func (r *response) outcomeUnknown(e *Error) bool {
 	if r.ok() {
 		return errors.Is(e, ErrProtocol)
@@ -54,10 +54,10 @@ func (r *response) outcomeUnknown(e *Error) bool {
 	return r.status >= 500 || isTimeoutStatus(r.status)
 }
 
-// isGivenUp: 408 and 499 speak of a request given up on, not of one refused.
+// isTimeoutStatus reports whether the server gave up on a request instead of rejecting it.
 func isTimeoutStatus(status int) bool { return status == http.StatusRequestTimeout || status == 499 }
 
-// refused takes out of the cause that the hour is used up: Limit says so.
+// applyRefusal moves a quotaError from the cause to Limit, which describes it.
 func (e *Error) applyRefusal() {
 	var exhausted *quotaError
 	if !errors.As(e.cause, &exhausted) {
@@ -72,33 +72,34 @@ func (e *Error) applyRefusal() {
 	}
 }
 
-// failure makes an *Error of a call that has no answer.
+// failure returns the *Error of a call without a response.
 func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Operation: c.op, Attempts: c.attempts, cause: err}
 	e.applyRefusal()
-	var broken *transportError
-	if errors.As(err, &broken) && !c.rule.repeatable && !broken.unsent && !broken.permanent {
+	var failed *transportError
+	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent && !failed.permanent {
 		e.kinds = append(e.kinds, ErrOutcomeUnknown)
 	}
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
-		// net/http gives the context's cause instead.
+		// net/http returns the context's cause instead.
 		e.kinds = append(e.kinds, ended)
 	}
 	return e
 }
 
-// transportError is an attempt that got no answer.
+// transportError is an attempt without a response.
 type transportError struct {
 	err       error
-	unsent    bool // certain: no byte of the request left
-	permanent bool // the caller's own reader failed; nothing was posted, and no repeating would help
+	unsent    bool // certainly no byte of the request was sent
+	permanent bool // the caller's reader failed: nothing was posted, and a retry would not help
 }
 
 func (e *transportError) Error() string { return e.err.Error() }
 
 func (e *transportError) Unwrap() error { return e.err }
 
-// withoutURL takes the address off: an error names the operation instead.
+// withoutURL strips the method and address that net/http adds; an Error names the
+// operation instead.
 func withoutURL(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -107,15 +108,17 @@ func withoutURL(err error) error {
 	return err
 }
 
-// refusal is a call that was not made, for its hour is known to be used up.
+// quotaError is returned for an attempt that is not made because the hourly quota is
+// known to be exhausted.
 type quotaError struct {
 	limit Limit
-	cause error // why it was not waited for, where it would have been
+	cause error // why waiting for the next window failed; nil if it is too far away
 }
 
 func (e *quotaError) Error() string { return e.limit.describe() }
 
-// because is a failure and why nothing more was tried.
+// joinCause returns the last failure together with the reason for not retrying. Either may
+// be nil.
 func joinCause(last, stop error) error {
 	switch {
 	case last == nil:

@@ -8,21 +8,20 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// History yields every message of the chat with an id above since, once, in
-// ascending order of ids; 0 is the beginning. So whoever stops, anywhere, and goes
-// on later from the last id received has lost nothing and has received nothing
-// twice.
+// History returns a sequence of the messages of a chat with ids above since, each once,
+// in ascending order of ids. A since of 0 starts at the beginning of the chat. Iteration
+// may stop at any point and resume from the last ID received without gaps or duplicates.
 //
-// It is lazy: nothing is requested before it is ranged over, and each range begins
-// anew. The next page is fetched while the caller works on this one. An error is
-// yielded once, and last; where the context ended it is ctx.Err().
+// The sequence is lazy: nothing is requested before it is ranged over, and every range
+// starts over. The next page is fetched while the caller works on the current one. An
+// error is yielded once and ends the sequence; it is ctx.Err() if ctx has ended.
 //
-// Market does not document its order. Where it sends the oldest messages first,
-// History keeps a page and the one ahead; where it sends the newest first, there is
-// no way but to hold the unread part until the end. An order that changes in the
-// middle is an [ErrProtocol], not a loss.
+// Market does not document the order of messages. If it sends the oldest first, History
+// holds at most two pages in memory. If it sends the newest first, History has to hold
+// all messages above since until the last page. If the order changes on the way, History
+// yields an error that matches [ErrProtocol] and loses no message silently.
 //
-// One request of getChatHistory for every 100 messages
+// It costs one request of getChatHistory for every 100 messages
 // (POST /v2/businesses/{id}/chats/history).
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
@@ -48,9 +47,8 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 	}
 }
 
-// HistoryPage reads one page of a chat's messages: one request, in the server's
-// order, with since itself among them if the server sends it. [Client.History] is
-// what most programs want.
+// HistoryPage returns one page of a chat's messages in the server's order, which may
+// include since itself. It is one request. Most programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

@@ -526,7 +526,7 @@ func TestHistory_GoexitInHookIsError(t *testing.T) {
 		}
 	}))
 	got, err := collect(t, client.History(t.Context(), chat, 0))
-	require.ErrorContains(t, err, "has ended the goroutine")
+	require.ErrorContains(t, err, "ended the goroutine")
 	assert.Less(t, len(got), 250)
 }
 

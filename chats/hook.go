@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Attempt is one attempt, as [WithHook] sees it.
+// Attempt describes one attempt, that is one HTTP request, to the function of [WithHook].
 type Attempt struct {
 	Operation  Operation
 	Number     int           // from 1
-	StatusCode int           // 0 when no answer came
+	StatusCode int           // 0 if the server did not respond
 	Duration   time.Duration // from the connection to the last byte
-	Wait       time.Duration // before it: for a place, the caller's limiter, the hour, or the pause after a failure
-	Limit      Limit         // as this answer told it
-	Err        error         // why the attempt failed, a 5xx included; nil when it succeeded
+	Wait       time.Duration // before the attempt: for a slot, the Limiter, the hourly quota, or backoff
+	Limit      Limit         // as this response reported it; zero if it did not
+	Err        error         // why the attempt failed; nil if it succeeded
 }
 
-// observe tells hook and logger of every attempt. What was refused before
-// anything was sent is none.
+// observer reports every attempt to a hook and a logger. A call that is refused before
+// anything is sent has no attempt.
 type observer struct {
 	hook   func(context.Context, Attempt) // may be nil
 	logger *slog.Logger
@@ -60,7 +60,7 @@ func (o observer) report(ctx context.Context, call *call, resp *response, err er
 			slog.Int("status", resp.status),
 			slog.String("traceparent", resp.sanitize(resp.header.Get("Traceparent"))),
 		)
-		if resp.limit.Kind == LimitHourly { // told by this answer
+		if resp.limit.Kind == LimitHourly { // this response reported it
 			attrs = append(attrs, slog.Int("remaining", resp.limit.Remaining))
 		}
 		if failure := resp.err(); failure != nil {

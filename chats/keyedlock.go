@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// turns lets one call of [Client.SendTextConfirmed] go after the other where they
-// could take each other's message for their own.
+// keyedMutex serializes calls with the same key: confirmed sends that could mistake each
+// other's message for their own. The zero value is unlocked.
 type keyedMutex struct {
 	mu   sync.Mutex
-	held map[sendKey]chan struct{} // closed when it is given back
+	held map[sendKey]chan struct{} // closed by unlock
 }
 
 type sendKey struct {
@@ -17,34 +17,34 @@ type sendKey struct {
 	text string
 }
 
-// take waits for the turn; whoever has it gives it back.
+// lock waits until it holds key and returns the function that releases it.
 func (m *keyedMutex) lock(ctx context.Context, key sendKey) (unlock func(), err error) {
 	for {
-		held, acquired := m.tryLock(key)
-		if held == nil {
+		acquired, holder := m.tryLock(key)
+		if acquired != nil {
 			return func() { m.unlock(key, acquired) }, nil
 		}
 		select {
-		case <-held:
+		case <-holder:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// claim gives the turn, or the one to wait for.
-func (m *keyedMutex) tryLock(key sendKey) (held, acquired chan struct{}) {
+// tryLock acquires key, or returns the channel that its holder closes.
+func (m *keyedMutex) tryLock(key sendKey) (acquired, holder chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if held = m.held[key]; held != nil {
-		return held, nil
+	if holder = m.held[key]; holder != nil {
+		return nil, holder
 	}
 	if m.held == nil {
 		m.held = map[sendKey]chan struct{}{}
 	}
 	acquired = make(chan struct{})
 	m.held[key] = acquired
-	return nil, acquired
+	return acquired, nil
 }
 
 func (m *keyedMutex) unlock(key sendKey, acquired chan struct{}) {

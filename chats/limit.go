@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// LimitKind tells Market's two limits apart.
+// LimitKind is one of Market's two kinds of limits.
 type LimitKind string
 
 // The kinds of limits.
 const (
-	LimitHourly   LimitKind = "hourly"   // requests of one operation per hour, per business
-	LimitParallel LimitKind = "parallel" // requests at once, per business
+	LimitHourly   LimitKind = "hourly"   // the quota: requests of one operation per hour and business
+	LimitParallel LimitKind = "parallel" // concurrent requests per business
 )
 
-// Limit is what the server said of a limit. Everything that uses the business
-// shares it, not this client alone.
+// Limit is a limit as the server reported it. All programs that use the business share
+// it.
 type Limit struct {
 	Kind      LimitKind
-	Max       int       // requests per window; 0 when not told
-	Remaining int       // of Max
-	Until     time.Time // end of the window, by the server's clock; zero when not told
+	Max       int       // requests per quota window, or concurrent ones; 0 if not reported
+	Remaining int       // requests left in the window
+	Until     time.Time // end of the window by the server's clock; zero if not reported
 }
 
-// reached is the text of an error.
+// describe returns the text of an error: the limit was reached.
 func (l Limit) describe() string {
 	text := string(l.Kind) + " limit"
 	if l.Max > 0 {
@@ -37,5 +37,6 @@ func (l Limit) describe() string {
 	return text
 }
 
-// 420 is Market's status for both limits; it never sends 429, a proxy may.
+// isRateLimited reports whether status is that of a reached limit. Market sends 420 for
+// both kinds and never 429, but a proxy may.
 func isRateLimited(status int) bool { return status == 420 || status == http.StatusTooManyRequests }

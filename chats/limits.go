@@ -16,7 +16,8 @@ const (
 	headerUntil     = "X-Ratelimit-Resource-Until"
 )
 
-// limitFrom reads the headers. ok is false where they tell nothing.
+// parseLimit returns the hourly quota from the headers. ok is false if they do not report
+// it; the limit may have an Until all the same.
 func parseLimit(h http.Header) (limit Limit, ok bool) {
 	maximum, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
 	remaining, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))
@@ -29,8 +30,8 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 	return limit, true
 }
 
-// httpDate reads an HTTP date without looking at the day's name, which Market has
-// been seen to get wrong.
+// httpDate parses an HTTP date. It ignores the name of the day, which Market is known to
+// get wrong.
 func httpDate(text string) (time.Time, bool) {
 	_, date, found := strings.Cut(text, ",")
 	if !found {
@@ -40,11 +41,11 @@ func httpDate(text string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// longestBlock bounds what a header can make the client refuse locally.
+// maxBlock bounds how long a header can block an operation.
 const maxBlock = 24 * time.Hour
 
-// reopensIn is how long the window still lasts: by the answer's own Date where
-// there is one, for the two clocks may differ.
+// resetIn returns how long the quota window still lasts. It goes by the Date of the
+// response if there is one, because the clocks may differ.
 func resetIn(until time.Time, h http.Header, now time.Time) time.Duration {
 	if date, ok := httpDate(h.Get("Date")); ok {
 		now = date
@@ -52,15 +53,15 @@ func resetIn(until time.Time, h http.Header, now time.Time) time.Duration {
 	return min(until.Sub(now), maxBlock)
 }
 
-// limitOf a 420: its text tells which of the two limits it was, whatever headers it
-// carries, for they speak of the hour on every answer. Where the text is lost, an
-// hour of which something remains cannot be what was reached.
+// reachedLimit returns the limit behind a 420. The text of the response decides, not its
+// headers, which report the hourly quota on every response. Without a text, a quota of
+// which something remains cannot be the one that was reached.
 func reachedLimit(details []Detail, hourly Limit) Limit {
 	for _, d := range details {
 		switch text := strings.ToLower(d.Message); {
 		case strings.Contains(text, "parallel"):
 			parallel := Limit{Kind: LimitParallel}
-			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 in another text
+			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 if the text differs
 			return parallel
 		case strings.Contains(text, "requests per"):
 			return hourly
@@ -72,21 +73,27 @@ func reachedLimit(details []Detail, hourly Limit) Limit {
 	return hourly
 }
 
-// limits is what a client knows of Market's limits, and its own bound on requests
-// at once.
+// Limiter paces outgoing requests. Wait is called once per attempt. It returns nil when
+// the attempt may begin; an error fails the call. A *rate.Limiter of
+// golang.org/x/time/rate implements it.
+type Limiter interface{ Wait(context.Context) error }
+
+// limits holds the quotas that Market has reported, and bounds the concurrent requests of
+// the client.
 type limits struct {
-	slots   chan struct{}
-	limiter Limiter
-	maxWait time.Duration // a block that ends within this is waited for
+	slots   chan struct{} // a semaphore
+	limiter Limiter       // may be nil
+	maxWait time.Duration // a call waits for a block that ends within it
 
 	mu     sync.Mutex
 	quotas map[Operation]Limit
 	blocks map[Operation]block
 }
 
+// block is the time during which an operation is refused without a request.
 type block struct {
 	limit Limit
-	until time.Time // by our clock
+	until time.Time // by the local clock
 }
 
 func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits {
@@ -99,9 +106,7 @@ func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits 
 	}
 }
 
-// link holds a place for the request while next runs, and only then: not while
-// anybody waits. The hour is looked at again with the place in hand, because the
-// requests before may have used it up meanwhile.
+// middleware holds a slot while next runs, and not while the call waits.
 func (l *limits) middleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
@@ -119,7 +124,8 @@ func (l *limits) middleware(next doFunc) doFunc {
 	}
 }
 
-// admit returns with a place in hand, or with an error.
+// admit returns nil once it holds a slot. It checks the quota again with the slot held,
+// because the requests before may have exhausted it.
 func (l *limits) admit(ctx context.Context, op Operation) error {
 	if err := l.awaitQuota(ctx, op); err != nil {
 		return err
@@ -145,7 +151,7 @@ func (l *limits) admit(ctx context.Context, op Operation) error {
 	}
 }
 
-// awaitHour waits for a block that ends soon and refuses for one that does not.
+// awaitQuota waits for the end of a block, or returns a quotaError if that is too far away.
 func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	for {
 		b, blocked := l.blocked(op)
@@ -173,8 +179,8 @@ func (l *limits) blocked(op Operation) (block, bool) {
 	return b, ok
 }
 
-// note keeps what an answer says of the limits, and blocks the operation where
-// its hour is used up.
+// observe records the limit that a response reports, and blocks the operation if its
+// hourly quota is exhausted.
 func (l *limits) observe(resp *response) {
 	limit, reported := parseLimit(resp.header)
 	if reported {
@@ -187,7 +193,7 @@ func (l *limits) observe(resp *response) {
 	if resp.limit = reachedLimit(resp.details(), limit); resp.limit.Kind != LimitHourly {
 		return
 	}
-	if !reported && !limit.Until.IsZero() { // how many there are is not news; that none is left, is
+	if !reported && !limit.Until.IsZero() { // keeps the known maximum and records that none remain
 		known, _ := l.reported(resp.op)
 		resp.limit.Max = known.Max
 		l.setReported(resp.op, resp.limit)
@@ -211,8 +217,3 @@ func (l *limits) reported(op Operation) (Limit, bool) {
 	limit, ok := l.quotas[op]
 	return limit, ok
 }
-
-// Limiter is a pace of the caller's own. Wait is called once per attempt and
-// returns when the attempt may begin, or with an error that fails the call.
-// *rate.Limiter of golang.org/x/time/rate is one.
-type Limiter interface{ Wait(context.Context) error }

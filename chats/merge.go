@@ -6,24 +6,22 @@ import (
 	"slices"
 )
 
-// rememberedIDs is how many of the ids handed over last the merge remembers, to
-// tell a message that came again from one that came too late.
+// rememberedIDs is the number of last emitted ids that merge remembers, to distinguish a
+// message that was sent again from one that came too late.
 const rememberedIDs = 1024
 
-// merge turns the pages of a history, whatever their order, into one ascending
-// sequence.
+// merge turns the pages of a history in any order into one ascending sequence.
 //
-// One page does not tell the server's order, the second does: where all of it lies
-// above the first, the oldest come first, and each page can be handed over at
-// once. Otherwise everything is held to the end.
+// The second page shows the server's order: if it lies above the first, the oldest
+// messages come first and each page can be emitted at once. Otherwise all pages are
+// buffered until the last one.
 type merge struct {
-	since       MessageID // everything up to here is of no interest
-	buffered    []Message // not handed over yet
+	since       MessageID // messages up to here are dropped
+	buffered    []Message // not emitted yet
 	order       pageOrder
-	low         MessageID   // the lowest and
-	high        MessageID   // the highest id that was sent
-	lastEmitted MessageID   // handed over last
-	recentIDs   []MessageID // handed over lately, ascending
+	low, high   MessageID // the lowest and the highest id received
+	lastEmitted MessageID
+	recentIDs   []MessageID // the last ids emitted, ascending
 }
 
 type pageOrder int
@@ -36,21 +34,21 @@ const (
 
 func newMerge(since MessageID) *merge { return &merge{since: since} }
 
-// widens: whether a page reaches beyond all pages before it, as it does in every order
-// that gets anywhere. To look for its ids among all those held would cost too much.
-func (m *merge) extendsRange(page []Message) (widened bool) {
+// extendsRange reports whether a page reaches beyond all previous pages, as a page does
+// in every order that makes progress. Searching all buffered ids would cost too much.
+func (m *merge) extendsRange(page []Message) (extends bool) {
 	for _, message := range page {
 		if m.low == 0 || message.ID < m.low {
-			m.low, widened = message.ID, true
+			m.low, extends = message.ID, true
 		}
 		if message.ID > m.high {
-			m.high, widened = message.ID, true
+			m.high, extends = message.ID, true
 		}
 	}
-	return widened
+	return extends
 }
 
-// add takes a page, which it may reorder, and gives what can be handed over.
+// add takes a page, which it may reorder, and returns the messages that can be emitted.
 func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
 	page, err = m.dropSeen(page)
 	if err != nil {
@@ -75,8 +73,8 @@ func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
 	return ready, nil
 }
 
-// unseen sorts a page and takes out what is known already: what the caller did not
-// ask for, what is held, what was handed over.
+// dropSeen sorts a page and drops the messages up to since and those that are buffered
+// or emitted already.
 func (m *merge) dropSeen(page []Message) ([]Message, error) {
 	page = slices.DeleteFunc(sortUnique(page), func(message Message) bool {
 		_, again := slices.BinarySearch(m.recentIDs, message.ID)
@@ -91,10 +89,10 @@ func (m *merge) dropSeen(page []Message) ([]Message, error) {
 	return page, nil
 }
 
-// holds is asked only while the order is unknown, when little more than a page is
-// held.
+// isBuffered is called only while the order is unknown, when little more than a page is
+// buffered.
 func (m *merge) isBuffered(id MessageID) bool {
-	return slices.ContainsFunc(m.buffered, func(h Message) bool { return h.ID == id })
+	return slices.ContainsFunc(m.buffered, func(b Message) bool { return b.ID == id })
 }
 
 func (m *merge) markEmitted(ready []Message) {
@@ -110,7 +108,7 @@ func (m *merge) markEmitted(ready []Message) {
 	}
 }
 
-// sortedOnce sorts by id and keeps the first of each.
+// sortUnique sorts by id and keeps the first message of each id.
 func sortUnique(messages []Message) []Message {
 	slices.SortStableFunc(messages, func(a, b Message) int { return cmp.Compare(a.ID, b.ID) })
 	return slices.CompactFunc(messages, func(a, b Message) bool { return a.ID == b.ID })

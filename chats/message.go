@@ -7,10 +7,10 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Message reads one message (GET /v2/businesses/{id}/chats/message). Its allowance
-// is a tenth of the history's: prefer [Client.History] for more than one.
+// Message returns one message (GET /v2/businesses/{id}/chats/message). Its hourly quota
+// is a tenth of the history's: prefer [Client.History] for more than one message.
 //
-// Errors: [ArgumentError], [Error]; [ErrNotFound] where there is no such message.
+// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such message.
 func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Message, error) {
 	if err := cmp.Or(checkID("chat", id), checkID("message", message)); err != nil {
 		return Message{}, err

@@ -158,15 +158,15 @@ func TestResponse_RequiredFields(t *testing.T) {
 		{"second item without an id", `{"status":"OK","result":{"chats":[{"chatId":1},{"type":"CHAT"}],"messages":[{"messageId":1},{}]}}`, noID,
 			[]chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"id below 1", `{"status":"OK","result":{"chatId":-7,"messageId":0}}`, noID, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
-		{"id too large", `{"status":"OK","result":{"chatId":9223372036854775808,"messageId":1e30}}`, "not the JSON it should be",
+		{"id too large", `{"status":"OK","result":{"chatId":9223372036854775808,"messageId":1e30}}`, "invalid JSON response",
 			[]chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
-		{"list of another type", `{"status":"OK","result":{"chats":{},"messages":"none"}}`, "not the JSON it should be", []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
+		{"list of another type", `{"status":"OK","result":{"chats":{},"messages":"none"}}`, "invalid JSON response", []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"no status", `{"result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`, "status", chats.Operations()},
 		{"unknown status", `{"status":"MAYBE","result":{"chatId":1}}`, "status", []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat}},
 		{"unknown status and no result", `{"status":"MAYBE"}`, "status", []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
-		{"an array", `[]`, "not the JSON it should be", chats.Operations()},
+		{"an array", `[]`, "invalid JSON response", chats.Operations()},
 		{"null", `null`, "status", chats.Operations()},
-		{"two documents", `{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}{}`, "not the JSON it should be", chats.Operations()},
+		{"two documents", `{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}{}`, "invalid JSON response", chats.Operations()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

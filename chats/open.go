@@ -6,12 +6,12 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// OpenChat gives the chat about an order or a return, and opens it if there is none
-// yet. It may be repeated: the answer is the same chat
-// (POST /v2/businesses/{id}/chats/new). A test order of the cabinet's debugging page
-// gets a test chat this way; nobody answers there.
+// OpenChat returns the chat about an order or a return, and opens it if there is none
+// yet (POST /v2/businesses/{id}/chats/new). It is idempotent: a second call returns the
+// same chat. A test order from the cabinet's debugging page gets a test chat, in which
+// no customer replies.
 //
-// Errors: [ArgumentError], [Error]; [ErrNotFound] where there is no such order.
+// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such order.
 func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
 	if err := checkSubject("about", about); err != nil {
 		return 0, err

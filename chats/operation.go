@@ -6,11 +6,10 @@ import (
 	"strings"
 )
 
-// Operation is one of the API's operations. Its value is the operationId of the
-// contract.
+// Operation is an operation of the API. Its value is the operationId of the contract.
 type Operation string
 
-// The operations of the contract, and what makes them.
+// The operations of the contract and the methods that call them.
 const (
 	OpGetChats          Operation = "getChats"          // [Client.Chats], [Client.ChatsPage]
 	OpGetChat           Operation = "getChat"           // [Client.Chat]
@@ -21,16 +20,17 @@ const (
 	OpSendFileToChat    Operation = "sendFileToChat"    // [Client.SendFile]
 )
 
-// OpDownload names [Client.Download] in errors. It is no operation of the API.
+// OpDownload is the Operation of errors from [Client.Download]. It is not an operation of
+// the API.
 const OpDownload Operation = "download"
 
-// rule is what the library knows of an operation.
+// rule describes an operation.
 type rule struct {
 	method string
 	path   string // below /v2/businesses/{businessId}
-	// repeatable says that a request may be made again although the one before may
-	// have been processed. It goes by what the operation does, not by its method:
-	// two of the reads are POSTs, and createChat finds the chat that it opened.
+	// repeatable is set if a request may be sent again although the previous one may have
+	// been processed. The effect of the operation decides, not its method: two of the
+	// reads are POSTs, and createChat finds the chat that it has opened.
 	repeatable bool
 }
 
@@ -44,14 +44,14 @@ var rules = map[Operation]rule{
 	OpSendFileToChat:    {http.MethodPost, "/chats/file/send", false},
 }
 
-// Operations lists the API's operations, in the order of the constants.
+// Operations returns the operations of the API in the order of the constants.
 func Operations() []Operation {
 	return []Operation{
 		OpGetChats, OpGetChat, OpGetChatHistory, OpGetChatMessage, OpCreateChat, OpSendMessageToChat, OpSendFileToChat,
 	}
 }
 
-// operationOf finds the operation of a request made by the generated client.
+// operationOf returns the operation of a request from the generated client.
 func operationOf(method, path string) (Operation, bool) {
 	_, below, found := strings.Cut(path, "/v2/businesses/")
 	_, below, slash := strings.Cut(below, "/")
@@ -68,8 +68,9 @@ func operationOf(method, path string) (Operation, bool) {
 
 type operationKey struct{}
 
-// OperationFromContext tells a caller's own transport, wrapped into
-// [WithHTTPClient], which operation a request belongs to: a name for a span.
+// OperationFromContext returns the operation of a request from the request's context, for
+// example as the name of a span in the transport of [WithHTTPClient]. It returns false for
+// the request of a download.
 func OperationFromContext(ctx context.Context) (Operation, bool) {
 	op, ok := ctx.Value(operationKey{}).(Operation)
 	return op, ok

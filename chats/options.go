@@ -23,24 +23,24 @@ type config struct {
 	attachmentAuth func(context.Context, *http.Request) error
 }
 
-// Option sets up a [Client].
+// Option configures a [Client].
 type Option func(*config) error
 
-// WithBaseURL talks to another address than Market's: a proxy of your own, or a
-// test server. It must be https; plain http is taken for loopback addresses
-// only, because the credential goes there.
+// WithBaseURL sets the API base URL, for example for a proxy or a test server. The
+// credential is sent there, so it must be https; plain http is accepted for loopback
+// addresses only.
 func WithBaseURL(address string) Option {
 	return func(c *config) error {
 		base, err := url.Parse(strings.TrimSuffix(address, "/"))
 		switch {
 		case err != nil:
-			return badArgument("base URL", "not an address") // the parser's error would quote it whole
+			return badArgument("base URL", "is not a URL") // the parser's error would quote it
 		case base.Hostname() == "" || base.Scheme != "https" && base.Scheme != "http":
-			return badArgument("base URL", "give an absolute https address")
+			return badArgument("base URL", "must be an absolute https URL")
 		case base.User != nil || base.RawQuery != "" || base.Fragment != "":
-			return badArgument("base URL", "give scheme, host and path alone, without user, query or fragment")
+			return badArgument("base URL", "must have no user, query or fragment")
 		case base.Scheme == "http" && !isLoopback(base.Hostname()):
-			return badArgument("base URL", "plain http would show the credential to the network: use https")
+			return badArgument("base URL", "must be https: plain http would expose the credential")
 		}
 		c.base = base
 		return nil
@@ -55,9 +55,9 @@ func isLoopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// WithHTTPClient uses the caller's client: its transport, its jar, its timeout.
-// The client is copied and never written to. Redirects of API calls are not
-// followed whatever its CheckRedirect says, for the key would go with them.
+// WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. It is copied
+// and never modified. Its CheckRedirect is not used: API calls follow no redirect, because
+// the key would go along.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {
@@ -69,27 +69,28 @@ func WithHTTPClient(client *http.Client) Option {
 	}
 }
 
-// WithIntegration names the caller in the cabinet's request log (header
-// X-Market-Integration: name/version) and at the end of the User-Agent. Printable
-// ASCII without spaces; 100 characters together at most.
+// WithIntegration sets the name and version under which requests appear in the cabinet's
+// request log (header X-Market-Integration: name/version). They are also appended to the
+// User-Agent. They must be printable ASCII without spaces, at most 100 characters together
+// with the slash.
 func WithIntegration(name, version string) Option {
 	return func(c *config) error {
 		c.integration = name + "/" + version
 		switch {
 		case name == "" || version == "":
-			return badArgument("integration", "give a name and a version")
+			return badArgument("integration", "must have a name and a version")
 		case len(c.integration) > 100:
 			return badArgument("integration", "%d characters with the slash, at most 100 allowed", len(c.integration))
 		case checkSecret(c.integration) != nil:
-			return badArgument("integration", "printable ASCII without spaces only")
+			return badArgument("integration", "must be printable ASCII without spaces")
 		}
 		return nil
 	}
 }
 
-// WithLogger logs every attempt at debug level: operation, attempt, status,
-// duration, traceparent and what remains of the hour's allowance. Never a body,
-// never a credential.
+// WithLogger sets the logger. Every attempt is logged at debug level with operation,
+// attempt, duration, status, traceparent and what remains of the hourly quota; bodies and
+// credentials are never logged. The default is not to log.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -100,9 +101,9 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithHook calls hook once per attempt, when the attempt has ended: for metrics.
-// It must be quick, and is called from several goroutines: a sequence fetches its next
-// page beside the loop that reads it.
+// WithHook sets a function that is called at the end of every attempt, for example for
+// metrics. It delays the call, so it should be fast. It must be safe for concurrent use: a
+// sequence fetches its next page in a goroutine of its own.
 func WithHook(hook func(context.Context, Attempt)) Option {
 	return func(c *config) error {
 		if hook == nil {
@@ -113,7 +114,7 @@ func WithHook(hook func(context.Context, Attempt)) Option {
 	}
 }
 
-// WithRetry replaces the [RetryPolicy]. A field that is zero means its default.
+// WithRetry sets the [RetryPolicy]. Zero fields mean their defaults.
 func WithRetry(policy RetryPolicy) Option {
 	return func(c *config) error {
 		c.retry = policy
@@ -121,20 +122,19 @@ func WithRetry(policy RetryPolicy) Option {
 	}
 }
 
-// WithMaxParallel bounds how many requests of this client are under way at once.
-// The default, 4, is Market's bound for a business: give less where other
-// programs share the business.
+// WithMaxParallel sets the maximum number of concurrent requests of the client. The default
+// is 4, Market's limit for a business: set less if other programs share the business.
 func WithMaxParallel(n int) Option {
 	return func(c *config) error {
 		if n < 1 {
-			return badArgument("max parallel", "%d, at least 1 needed", n)
+			return badArgument("max parallel", "%d, must be at least 1", n)
 		}
 		c.maxParallel = n
 		return nil
 	}
 }
 
-// WithLimiter paces the requests, in addition to Market's own limits.
+// WithLimiter sets a [Limiter] that paces requests in addition to Market's limits.
 func WithLimiter(limiter Limiter) Option {
 	return func(c *config) error {
 		if limiter == nil {
@@ -145,9 +145,9 @@ func WithLimiter(limiter Limiter) Option {
 	}
 }
 
-// WithAttachmentAuth lets auth add to the request of a [Client.Download] what the
-// file's host asks for: it is called for the first request, whatever the host.
-// What it added is not carried to another host by a redirect.
+// WithAttachmentAuth sets a function that authenticates attachment downloads. It is called
+// once per [Client.Download], for the initial request, whatever its host. Headers that it
+// sets are not sent to another host after a redirect. An error fails the download.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
 	return func(c *config) error {
 		if auth == nil {

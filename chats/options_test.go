@@ -35,8 +35,8 @@ func TestOptions_InvalidValuesAreRefused(t *testing.T) {
 		{"negative BaseDelay", chats.WithRetry(chats.RetryPolicy{BaseDelay: -1}), "retry policy", "negative"},
 		{"negative MaxDelay", chats.WithRetry(chats.RetryPolicy{MaxDelay: -1}), "retry policy", "negative"},
 		{"negative AttemptTimeout", chats.WithRetry(chats.RetryPolicy{AttemptTimeout: -1}), "retry policy", "negative"},
-		{"no name", chats.WithIntegration("", "1"), "integration", "give a name and a version"},
-		{"no version", chats.WithIntegration("desk", ""), "integration", "give a name and a version"},
+		{"no name", chats.WithIntegration("", "1"), "integration", "must have a name and a version"},
+		{"no version", chats.WithIntegration("desk", ""), "integration", "must have a name and a version"},
 		{"too long", chats.WithIntegration(strings.Repeat("a", 98), "1.0"), "integration", "102 characters with the slash, at most 100"},
 		{"space", chats.WithIntegration("my desk", "1"), "integration", "printable ASCII without spaces"},
 		{"line end", chats.WithIntegration("desk", "1\r\nApi-Key: x"), "integration", "printable ASCII without spaces"},
@@ -72,10 +72,10 @@ func TestOptions_BaseURLIsHTTPSOrLoopback(t *testing.T) {
 	for address, reason := range map[string]string{
 		"": "absolute", "/v2": "absolute", "api.partner.market.yandex.ru": "absolute", "https://": "absolute", "https://:443": "absolute",
 		"ftp://host": "absolute", "https:host": "absolute",
-		"https://host\x00": "not an address", "http://[::1": "not an address", "https://secret:%zz@host": "not an address",
-		"https://user:secret@host": "without user", "https://host?a=secret": "without user", "https://host#a": "without user",
-		"http://api.partner.market.yandex.ru": "use https", "http://10.0.0.1": "use https", "http://localhost.example": "use https",
-		"http://0.0.0.0": "use https",
+		"https://host\x00": "not a URL", "http://[::1": "not a URL", "https://secret:%zz@host": "not a URL",
+		"https://user:secret@host": "must have no user", "https://host?a=secret": "must have no user", "https://host#a": "must have no user",
+		"http://api.partner.market.yandex.ru": "must be https", "http://10.0.0.1": "must be https", "http://localhost.example": "must be https",
+		"http://0.0.0.0": "must be https",
 	} {
 		_, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(address))
 		require.ErrorIs(t, err, chats.ErrInvalidArgument, address)

@@ -6,18 +6,18 @@ import (
 	"iter"
 )
 
-// maxStalePages bounds how long a listing may go on without anything new.
+// maxStalePages is the number of pages without a new item after which a listing fails.
 const maxStalePages = 1000
 
 var (
-	errRepeatedPageToken = errors.New("the server sends a page token again: the listing would never end")
-	errNoProgress        = errors.New("1000 pages in a row without anything new: the listing would never end")
-	errAborted           = errors.New("a hook, a credential's source or a transport has ended the goroutine that fetched the page")
+	errRepeatedPageToken = errors.New("repeated page token: the listing would never end")
+	errNoProgress        = errors.New("no new items in 1000 pages: the listing would never end")
+	errAborted           = errors.New("a hook, credential source or transport ended the goroutine that fetched the page")
 )
 
-// pages reads the pages of a listing. While the caller works on one page the next
-// is being fetched; when the caller stops, that fetch is cancelled and waited for.
-// news tells whether a page has anything that none before it had.
+// pages returns a sequence of the pages of a listing. The next page is fetched while the
+// caller works on the current one. If the caller stops, that fetch is cancelled and waited
+// for. hasNew reports whether a page has an item that no previous page had.
 func pages[T any](
 	ctx context.Context, op Operation, fetch func(context.Context, string) (Page[T], error), hasNew func([]T) bool,
 ) iter.Seq2[Page[T], error] {
@@ -50,7 +50,7 @@ func pages[T any](
 	}
 }
 
-// lookahead fetches one page beside the caller.
+// lookahead fetches one page in a goroutine of its own.
 type lookahead[T any] struct {
 	fetch func(context.Context, string) (Page[T], error)
 	done  chan struct{}
@@ -71,15 +71,15 @@ func (l *lookahead[T]) start(ctx context.Context, token string) {
 func (l *lookahead[T]) await() (Page[T], error) {
 	l.wait()
 	page := l.page
-	l.page = Page[T]{} // not kept while the caller works on it
+	l.page = Page[T]{} // releases the page while the caller works on it
 	return page, l.err
 }
 
 func (l *lookahead[T]) wait() { <-l.done }
 
-// tokenGuard finds a listing without an end. Tokens that go in a circle are found by
-// Brent's method: compare with one that is kept, and keep a new one ever more
-// rarely. That needs no memory that grows with the listing.
+// tokenGuard detects a listing without an end. It finds cycles of page tokens by Brent's
+// algorithm: compare each token with a kept one, and replace that one ever more rarely.
+// So its memory does not grow with the listing.
 type tokenGuard struct {
 	kept        string
 	steps, next int
@@ -106,8 +106,8 @@ func (g *tokenGuard) check(token string, progress bool) error {
 	return nil
 }
 
-// deliver yields an item, or the context's error where the context has ended: a
-// listing that was cut never looks complete.
+// yieldItem yields item, or ctx.Err() if ctx has ended, so that an interrupted listing
+// never looks complete.
 func yieldItem[T any](ctx context.Context, yield func(T, error) bool, item T) bool {
 	if err := ctx.Err(); err != nil {
 		var none T
@@ -117,7 +117,8 @@ func yieldItem[T any](ctx context.Context, yield func(T, error) bool, item T) bo
 	return yield(item, nil)
 }
 
-// ended gives a sequence the bare ctx.Err() where the context is what ended it.
+// contextErr returns the bare ctx.Err() if err was caused by the end of ctx, and err
+// otherwise.
 func contextErr(ctx context.Context, err error) error {
 	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
 		return ctxErr

@@ -6,12 +6,13 @@ import (
 	"unicode"
 )
 
+// redacted replaces a secret in a text.
 const redacted = "[redacted]"
 
-// maxText bounds a text that the server put into an error.
+// maxText is the maximum length of a text from the server in an error, in characters.
 const maxText = 512
 
-// secrets are what may show in no text, whoever wrote it.
+// secrets are values that must be redacted from all text.
 type secrets []string
 
 func (s secrets) redact(text string) string {
@@ -23,8 +24,8 @@ func (s secrets) redact(text string) string {
 	return text
 }
 
-// clean makes a text from the network fit for an error: one line, printable, bounded,
-// without a secret.
+// sanitize makes a text from the network fit for an error: one printable line of at most
+// maxText characters, without secrets.
 func (s secrets) sanitize(text string) string {
 	words := strings.FieldsFunc(strings.ToValidUTF8(s.redact(text), "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
@@ -33,8 +34,9 @@ func (s secrets) sanitize(text string) string {
 	return string(runes[:min(len(runes), maxText)])
 }
 
-// masked is an error whose text is clean: net/http quotes the broken line of an answer,
-// whatever it holds. One that held a secret is not unwrapped any more.
+// sanitizeError returns an error with a sanitized text: net/http quotes a malformed line
+// of a response, whatever it contains. An error whose text held a secret is not wrapped,
+// because its text could be printed.
 func (s secrets) sanitizeError(err error) error {
 	if err == nil {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// request turns what a builder of gen gives into a call.
+// newCall returns a call for what a request builder of gen has returned.
 func newCall(op Operation, req *http.Request, err error) (*call, error) {
 	if err != nil {
 		return nil, &Error{Operation: op, cause: err}
@@ -13,12 +13,12 @@ func newCall(op Operation, req *http.Request, err error) (*call, error) {
 	return &call{op: op, request: req}, nil
 }
 
-// invoke makes a call and reads its result. T is the contract's type of the
-// result; prepared, where there is one, is decoded into.
+// invoke makes a call and returns its result. T is the contract's type of the result. If
+// prepared is not nil, the result is decoded into it.
 func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, check func(*T) error) (*T, error) {
 	var result *T
 	call.decode = func(r *response) (err error) {
-		if result, err = decode(r, prepared); err != nil && (err != errUnknownStatus || result == nil) { //nolint:errorlint // our own, unwrapped
+		if result, err = decode(r, prepared); err != nil && (err != errUnknownStatus || result == nil) { //nolint:errorlint // decode returns it unwrapped
 			return err
 		}
 		if result == nil {
@@ -32,7 +32,7 @@ func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, chec
 	return result, nil
 }
 
-// perform makes a call whose decode reads what it needs.
+// perform makes a call whose result only call.decode reads.
 func (c *Client) perform(ctx context.Context, call *call) error {
 	resp, err := c.do(ctx, call)
 	if err != nil {
@@ -45,11 +45,11 @@ func (c *Client) perform(ctx context.Context, call *call) error {
 	return nil
 }
 
-// base ends with a slash: without it the builders of gen would take the last part of
-// a path for a file's name, and replace it.
+// base returns the base URL with a slash at its end. Without the slash the request
+// builders of gen would replace the last element of its path.
 func (c *Client) base() string { return c.config.base.String() + "/" }
 
-// optional leaves a query parameter out where it is empty.
+// optional returns nil for an empty query parameter, which is then left out.
 func optional(value string) *string {
 	if value == "" {
 		return nil

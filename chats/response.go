@@ -2,6 +2,7 @@ package chats
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,28 +13,28 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// answer is what came back of the last attempt, its body read whole.
+// response is the response to one attempt with its whole body.
 type response struct {
 	op       Operation
 	rule     rule
 	status   int
 	header   http.Header
 	body     *bytes.Buffer
-	bodyErr  error // the body could not be read to its end
+	bodyErr  error // why the body could not be read to its end
 	attempts int
 	limit    Limit
-	secrets  secrets // to be taken out of whatever the server echoes
+	secrets  secrets // to redact from what the server echoes
 
-	decodeErr  error // a 2xx that is not what it should be
-	stopReason error // why it was not repeated, where that says more than the status
+	decodeErr  error // why a 2xx is not a success
+	stopReason error // why it was not retried, if the status does not say it
 }
 
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 
-// cut: the connection broke before the body was whole.
+// truncated reports whether the connection broke before the end of the body.
 func (r *response) truncated() bool { return r.bodyErr != nil && !errors.Is(r.bodyErr, errTooLarge) }
 
-// release gives the buffer back. Nothing of the body may be used afterwards.
+// release returns the buffer to the pool. The body must not be used afterwards.
 func (r *response) release() {
 	if r != nil {
 		putBuffer(r.body)
@@ -41,22 +42,23 @@ func (r *response) release() {
 	}
 }
 
-// envelope is what every body is wrapped into.
+// envelope wraps every body.
 type envelope[T any] struct {
 	Status gen.EnvelopeStatus `json:"status"`
 	Result *T                 `json:"result"`
 	Errors []gen.ErrorDetail  `json:"errors"`
 }
 
-// decode reads the result of a 2xx. A result that is prepared, with a list sized
-// to the page, spares the list its growing. With errNewStatus a result may come, too.
+// decode returns the result of a 2xx. It decodes into prepared if that is not nil, so that
+// a list of the page's size need not grow. With errUnknownStatus it may return a result,
+// too.
 func decode[T any](r *response, prepared *T) (*T, error) {
 	if r.bodyErr != nil {
 		return nil, r.bodyErr
 	}
 	env := envelope[T]{Result: prepared}
 	err := json.Unmarshal(r.body.Bytes(), &env)
-	var mistyped *json.UnmarshalTypeError // all the rest has been read
+	var mistyped *json.UnmarshalTypeError // everything else has been decoded
 	if err != nil && (env.Status != gen.EnvelopeStatusError || !errors.As(err, &mistyped)) {
 		return nil, r.jsonError(err)
 	}
@@ -73,43 +75,44 @@ func decode[T any](r *response, prepared *T) (*T, error) {
 }
 
 var (
-	// errDeclared: 2xx, but the body says ERROR. Its details say why.
-	errStatusError = errors.New("the body's status is ERROR")
-	errNoStatus    = errors.New("the body has no status")
-	// errNewStatus: a word that is new fails no page. Whether a message was posted it
-	// leaves open.
-	errUnknownStatus = errors.New("the body has no status that is known")
-	errNoResult      = errors.New("the answer has no result")
+	// errStatusError is returned for a 2xx whose body has status ERROR. Its details say why.
+	errStatusError = errors.New("response status is ERROR")
+	errNoStatus    = errors.New("response has no status")
+	// errUnknownStatus does not fail a read that has a result. Whether a message was posted
+	// remains unknown.
+	errUnknownStatus = errors.New("response has an unknown status")
+	errNoResult      = errors.New("response has no result")
 )
 
-// brokenBody cleans the decoder's error, which may quote the body at any length.
+// jsonError returns the decoder's error sanitized, because it may quote the body at any
+// length.
 func (r *response) jsonError(err error) error {
 	if len(bytes.TrimSpace(r.body.Bytes())) == 0 {
-		return errors.New("the answer is empty")
+		return errors.New("empty response")
 	}
 	var mistyped *json.UnmarshalTypeError
-	if errors.As(err, &mistyped) { // its text is of Go's types
-		return errors.New("the answer is not the JSON it should be: " + r.sanitize(mistyped.Field+" is a "+mistyped.Value))
+	if errors.As(err, &mistyped) { // its own text names Go types
+		return errors.New("invalid JSON response: " + r.sanitize("unexpected "+mistyped.Value+" in "+cmp.Or(mistyped.Field, "the body")))
 	}
-	return errors.New("the answer is not the JSON it should be: " + r.sanitize(err.Error()))
+	return errors.New("invalid JSON response: " + r.sanitize(err.Error()))
 }
 
-// maxErrorBody bounds how much of a body is searched for one.
+// maxErrorBody is the number of bytes of a body that details reads.
 const maxErrorBody = 64 << 10
 
-// details reads what it can of an error's body: the envelope, a bare message, or
-// whatever text there is.
+// details returns what the body says about an error: the errors of the envelope, a bare
+// message, or any text.
 func (r *response) details() []Detail {
 	if r.body == nil {
 		return nil
 	}
-	text := []byte(r.secrets.redact(r.body.String())) // before anything is cut, or a part of a secret could stay
+	text := []byte(r.secrets.redact(r.body.String())) // first: a cut could leave a part of a secret
 	text = text[:min(len(text), maxErrorBody)]
 	var body struct {
 		Errors  []struct{ Code, Message any }
 		Message any
 	}
-	_ = json.Unmarshal(text, &body) // what does not fit stays empty
+	_ = json.Unmarshal(text, &body) // what does not match stays empty
 	var all []Detail
 	for _, e := range body.Errors[:min(len(body.Errors), 10)] {
 		if d := (Detail{r.sanitize(e.Code), r.sanitize(e.Message)}); d != (Detail{}) {
@@ -129,8 +132,8 @@ func (r *response) details() []Detail {
 	return []Detail{{Message: bare}}
 }
 
-// plain is the text of a body of no known shape. JSON is written anew, so that a secret
-// is found however it was escaped; an envelope with nothing in it is no text.
+// plainText returns the text of a body of unknown shape. It encodes JSON again, so that an
+// escaped secret is found. An empty envelope has no text.
 func plainText(text []byte) string {
 	var value any
 	if json.Unmarshal(text, &value) != nil {
@@ -145,7 +148,7 @@ func plainText(text []byte) string {
 	if value == nil || isObject && len(fields) == 0 {
 		return ""
 	}
-	written, _ := json.Marshal(value) //nolint:errchkjson // what was read can be written
+	written, _ := json.Marshal(value) //nolint:errchkjson // decoded JSON can be encoded
 	return string(written)
 }
 
@@ -154,16 +157,16 @@ func isEmpty(value any) bool {
 	return value == nil || value == "" || isList && len(list) == 0
 }
 
-// markup is what a gateway's page has around its text.
+// markup matches the HTML around the text of a gateway's page.
 var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>]*>`)
 
-// clean is a text of the answer, fit for an error; what is none is empty.
+// sanitize returns a text of the response fit for an error, or "" if value is not a text.
 func (r *response) sanitize(value any) string {
 	text, _ := value.(string)
 	return r.secrets.sanitize(text)
 }
 
-// answerBody lets the generated client read an answer.
+// responseBody is the body that the generated client reads. Close releases the buffer.
 type responseBody struct {
 	io.Reader
 	response *response
@@ -175,7 +178,7 @@ func (b *responseBody) Close() error {
 	return nil
 }
 
-// response is the answer as the generated client expects it.
+// httpResponse returns the response for the generated client.
 func (r *response) httpResponse(req *http.Request) *http.Response {
 	var body io.Reader = bytes.NewReader(r.body.Bytes())
 	if r.bodyErr != nil {

@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// RetryPolicy says how often and how patiently a call is repeated. A zero field
-// means its default.
+// RetryPolicy configures retries. Zero fields mean their defaults.
 type RetryPolicy struct {
-	// MaxAttempts is how many requests one call may make, the first included.
-	// Default 6; 1 repeats nothing.
+	// MaxAttempts is the maximum number of requests per call, the first included. The
+	// default is 6; 1 disables retries.
 	MaxAttempts int
-	// BaseDelay bounds the first pause; each further one may be twice as long. The
-	// pause itself is drawn at random from zero to its bound, so that many clients
-	// do not come back at one moment. Default 500 ms.
+	// BaseDelay is the upper bound of the delay before the first retry. The bound doubles
+	// with each further retry. The delay is a random part of its bound (full jitter), so
+	// that many clients do not retry at the same moment. The default is 500 ms.
 	BaseDelay time.Duration
-	// MaxDelay bounds every pause, and how long a call waits for a used-up hour to
-	// end before it gives up instead. Default 30 s.
+	// MaxDelay is the upper bound of every delay. It also bounds how long a call waits for
+	// the next hourly quota window; if that is further away, the call fails. The default is
+	// 30 s.
 	MaxDelay time.Duration
-	// AttemptTimeout bounds one request, from the connection to the last byte of
-	// the answer. Default 30 s: Market itself gives up after 10, and a file of
-	// 5 MB takes its time on a thin line.
+	// AttemptTimeout is the timeout of one request, from the connection to the last byte of
+	// the response. The default is 30 s: Market itself gives up after 10 s, and a file of
+	// 5 MB takes long on a slow connection.
 	AttemptTimeout time.Duration
 }
 
 func (p RetryPolicy) check() error {
 	if p.MaxAttempts < 0 || p.BaseDelay < 0 || p.MaxDelay < 0 || p.AttemptTimeout < 0 {
-		return badArgument("retry policy", "a negative field; leave it zero for its default")
+		return badArgument("retry policy", "has a negative field; zero means the default")
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 
 func (p RetryPolicy) backoff() backoff { return backoff{base: p.BaseDelay, limit: p.MaxDelay} }
 
-// link repeats what may be repeated. What comes out of it is final.
+// middleware retries failed attempts. What it returns is final.
 func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		var last *response
@@ -52,7 +52,7 @@ func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 			before := c.attempts
 			resp, err := next(ctx, c)
 			if n > 0 && c.attempts == before {
-				return withStopReason(last, lastErr, err) // not let in: what the last attempt failed with counts
+				return withStopReason(last, lastErr, err) // no attempt was made: the last failure counts
 			}
 			last.release()
 			if !c.shouldRetry(resp, err) {
@@ -68,8 +68,8 @@ func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 	}
 }
 
-// mayRepeat is the rule of the whole library: a read is repeated after every
-// passing failure, a send only when it is certain that nothing was processed.
+// shouldRetry implements the rule of the library: reads and OpenChat are retried after
+// every transient failure, a send only if it is certain that nothing was processed.
 func (c *call) shouldRetry(resp *response, err error) bool {
 	if c.attempts >= c.maxAttempts || !c.rewindable() {
 		return false
@@ -78,15 +78,15 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 		transient := resp.status >= 500 || resp.ok() && resp.truncated()
 		return isRateLimited(resp.status) || transient && c.rule.repeatable
 	}
-	var broken *transportError
-	if !errors.As(err, &broken) {
+	var failed *transportError
+	if !errors.As(err, &failed) {
 		return false // refused before anything was sent
 	}
-	return !broken.permanent && (c.rule.repeatable || broken.unsent)
+	return !failed.permanent && (c.rule.repeatable || failed.unsent)
 }
 
-// rest waits before the next attempt. For an hour that ends soon the wait is in
-// limits, where everybody waits for it.
+// awaitRetry waits before the next attempt. It does not wait for the next quota window:
+// limits does, for all calls of the operation.
 func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
 	if resp != nil && isRateLimited(resp.status) && resp.limit.Kind == LimitHourly {
 		if b, blocked := l.blocked(c.op); blocked {
@@ -99,10 +99,11 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 	return wait(ctx, p.backoff().jitter(n))
 }
 
-// errHourOver ends the repeating; the answer itself says all there is to say.
-var errQuotaExhausted = errors.New("the hour's allowance is used up")
+// errQuotaExhausted ends the retries. It is not reported, because the response itself says
+// that the quota is exhausted.
+var errQuotaExhausted = errors.New("hourly quota exhausted")
 
-// gaveUp keeps the last failure and adds why it was not repeated.
+// withStopReason returns the last failure with the reason for not retrying it.
 func withStopReason(resp *response, err, stopReason error) (*response, error) {
 	switch {
 	case stopReason == errQuotaExhausted:

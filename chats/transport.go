@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// defaultTransport is one for all clients that bring none: they share its TLS
-// sessions. Market closes every connection, so that a call costs a handshake, and
-// a resumed one costs half. Nothing is read from the environment: for a proxy
-// pass a client of your own. HTTP/1.1 only, because there "not connected" means
-// "not sent", which is what the repeating of a send stands on.
+// defaultTransport returns the transport of all clients that are made without
+// [WithHTTPClient]. They share its TLS sessions: Market closes every connection, so each
+// request costs a handshake, and a resumed one costs half. It reads nothing from the
+// environment; a proxy needs a client of the caller's own. It speaks HTTP/1.1 only, because
+// there "not connected" means "not sent", which the retry of a send relies on.
 var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 	return &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -30,17 +30,17 @@ var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 	}
 })
 
-// withRedirects copies the client, which may be shared, and sets how the copy
-// follows redirects.
+// withRedirectPolicy returns a copy of client, which may be shared, that follows
+// redirects by check.
 func withRedirectPolicy(client *http.Client, check func(*http.Request, []*http.Request) error) *http.Client {
 	own := *client
 	own.CheckRedirect = check
 	return &own
 }
 
-// noLocation hides from net/http where an answer redirects to. CheckRedirect comes
-// too late to refuse: by then the address has been parsed and the body rewound, and
-// where either fails the answer with its status is lost.
+// hideLocation hides the target of a redirect from net/http. CheckRedirect is called too
+// late: by then the address has been parsed and the body rewound, and if either fails,
+// the response and its status are lost.
 type hideLocation struct{ next http.RoundTripper }
 
 func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -52,7 +52,7 @@ func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// origin tells two hosts apart: another scheme or port is another host.
+// origin returns scheme, host and port of u. Another scheme or port is another host.
 func origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

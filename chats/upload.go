@@ -12,32 +12,31 @@ import (
 	"path"
 )
 
-// upload is a file on its way: the form's head, the caller's reader and the form's
-// tail, read one after the other. The length is known beforehand and nothing is
-// held in memory.
+// upload is a multipart form around the caller's reader. It is streamed with a known
+// length: head, content, tail.
 type upload struct {
 	head, tail  []byte
 	contentType string
 	content     io.Reader
 	size        int64
-	seeker      io.Seeker // nil where the content cannot be rewound
-	start       int64     // where the seeker stood
+	seeker      io.Seeker // nil if the content cannot be rewound
+	start       int64     // initial position of the seeker
 
 	mu      chanMutex
 	touched bool        // the content has been read from
 	readErr error       // the content's own error
-	current *uploadBody // the body of the attempt that is under way
+	current *uploadBody // of the current attempt
 }
 
-// lock is held while the caller's reader reads, for as long as that takes. A channel,
-// because a wait for a sync.Mutex stops the time in a bubble of testing/synctest.
+// chanMutex is held while the caller's reader reads, however long that takes. It is a
+// channel, because waiting for a sync.Mutex stops the clock of testing/synctest.
 type chanMutex chan struct{}
 
 func (m chanMutex) Lock()   { m <- struct{}{} }
 func (m chanMutex) Unlock() { <-m }
 
-// newUpload looks at what the caller gave. What tells its size is streamed; what
-// does not is read first, up to the limit.
+// newUpload returns the upload of a file. Content of known size is streamed; other content
+// is read into memory first, up to the limit.
 func newUpload(name string, content io.Reader) (*upload, error) {
 	if content == nil {
 		return nil, badArgument("file content", "is nil")
@@ -56,7 +55,7 @@ func newUpload(name string, content io.Reader) (*upload, error) {
 }
 
 func fileTooLarge() error {
-	return badArgument("file content", "larger than %d bytes, which is all that Market takes", MaxFileSize)
+	return badArgument("file content", "larger than %d bytes, the maximum that Market accepts", MaxFileSize)
 }
 
 func (u *upload) measure() error {
@@ -78,7 +77,7 @@ func (u *upload) measure() error {
 	return nil
 }
 
-// unreadable is a failure of the caller's reader before anything was sent.
+// fileError returns the error of a reader that failed before anything was sent.
 func fileError(doing string, err error) error {
 	return &Error{Operation: OpSendFileToChat, cause: fmt.Errorf("%s the file: %w", doing, err)}
 }
@@ -95,7 +94,7 @@ func (u *upload) measureSeeker(seeker io.Seeker, start int64) error {
 	return nil
 }
 
-// frame writes the form around an empty part and cuts it where the content goes.
+// frame builds the form around an empty part and splits it where the content goes.
 func (u *upload) frame(name string) error {
 	var form bytes.Buffer
 	w := multipart.NewWriter(&form)
@@ -121,7 +120,7 @@ func contentTypeOf(name string) string {
 	return "application/octet-stream"
 }
 
-// attach makes the upload the body of a request.
+// attach sets the upload as the body of a request.
 func (u *upload) attach(req *http.Request) {
 	req.ContentLength = int64(len(u.head)) + u.size + int64(len(u.tail))
 	req.GetBody = u.open
@@ -135,10 +134,10 @@ func (u *upload) rewindable() bool {
 
 var (
 	errNotRewindable = errors.New("the file's reader cannot be rewound")
-	errAttemptOver   = errors.New("the attempt is over")
+	errAttemptOver   = errors.New("the attempt has ended")
 )
 
-// open begins the body anew. The body before is closed for good.
+// open returns the body from its start. The previous body cannot be read any more.
 func (u *upload) open() (io.ReadCloser, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -150,16 +149,16 @@ func (u *upload) open() (io.ReadCloser, error) {
 			return nil, fmt.Errorf("rewinding the file: %w", err)
 		}
 	}
-	u.readErr = nil // what failed in an attempt before is no sign of this one's fate
+	u.readErr = nil // a failure of a previous attempt does not count
 	u.current = &uploadBody{upload: u, reader: io.MultiReader(
 		bytes.NewReader(u.head), &contentReader{u, u.size}, bytes.NewReader(u.tail),
 	)}
 	return u.current, nil
 }
 
-// stop ends the attempt. net/http may go on reading a body after it has answered;
-// once stop has returned, nobody reads the caller's reader any more. The error is
-// the reader's own, if it failed.
+// stop ends the attempt. net/http may read a body even after it has returned a response;
+// once stop has returned, the caller's reader is not read any more. stop returns the
+// reader's error, if it failed.
 func (u *upload) stop() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -167,8 +166,8 @@ func (u *upload) stop() error {
 	return u.readErr
 }
 
-// uploadBody is the body of one attempt. It offers net/http nothing but Read: the
-// WriteTo of a MultiReader would allocate a buffer of its own for every file.
+// uploadBody is the body of one attempt. It hides the WriteTo of a MultiReader, which would
+// allocate a buffer for every file.
 type uploadBody struct {
 	upload *upload
 	reader io.Reader
@@ -185,7 +184,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 
 func (b *uploadBody) Close() error { return nil }
 
-// contentReader reads the caller's content, exactly as long as it was measured.
+// contentReader reads exactly as many bytes of the content as were measured.
 type contentReader struct {
 	upload    *upload
 	remaining int64
@@ -199,7 +198,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	n, err := r.upload.content.Read(p[:min(int64(len(p)), r.remaining)])
 	r.remaining -= int64(n)
 	if err == io.EOF && r.remaining > 0 {
-		err = fmt.Errorf("the file ended %d bytes before its size: %w", r.remaining, io.ErrUnexpectedEOF)
+		err = fmt.Errorf("the file ended %d bytes short of its size: %w", r.remaining, io.ErrUnexpectedEOF)
 	}
 	if err != nil && err != io.EOF {
 		r.upload.readErr = err

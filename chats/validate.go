@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// The rules a call is held to before anything is sent.
+// These checks run before anything is sent. They return an [ArgumentError].
 
 func checkID[T ~int64](field string, id T) error {
 	if id < 1 {
@@ -15,7 +15,7 @@ func checkID[T ~int64](field string, id T) error {
 	return nil
 }
 
-// checkSince: 0 is the beginning.
+// checkSince accepts 0, the beginning of a chat.
 func checkSince(field string, id MessageID) error {
 	if id < 0 {
 		return badArgument(field, "%d, must not be negative; 0 is the beginning", int64(id))
@@ -42,7 +42,7 @@ func checkText(text string) error {
 	return nil
 }
 
-// checkSubject: what a chat can be opened or looked up by.
+// checkSubject accepts the subjects by which a chat can be opened or found.
 func checkSubject(field string, s Subject) error {
 	switch s.Kind {
 	case SubjectOrder:
@@ -50,7 +50,7 @@ func checkSubject(field string, s Subject) error {
 	case SubjectReturn:
 		return checkID(field+": return", s.Return)
 	case SubjectDirect:
-		return badArgument(field, "a DIRECT chat is begun by the buyer and has no number: use AboutOrder or AboutReturn")
+		return badArgument(field, "a DIRECT chat is started by the customer and has no number: use AboutOrder or AboutReturn")
 	default:
 		return badArgument(field, "kind %q: use AboutOrder or AboutReturn", string(s.Kind))
 	}
@@ -63,18 +63,18 @@ func (f *Filter) check() error {
 		}
 	}
 	return cmp.Or(
-		checkEnums("filter: kinds", f.SubjectKinds),
+		checkEnums("filter: subject kinds", f.SubjectKinds),
 		checkEnums("filter: types", f.Types),
 		checkEnums("filter: statuses", f.Statuses),
 		checkSize("filter: page size", f.PageSize, MaxChatsPage),
 	)
 }
 
-// checkWords lets words through that the library does not know: Market may.
+// checkEnums accepts unknown values, because Market may know them.
 func checkEnums[T ~string](field string, values []T) error {
 	for _, value := range values {
 		if value == "" {
-			return badArgument(field, "an empty word")
+			return badArgument(field, "has an empty value")
 		}
 	}
 	return nil
@@ -87,9 +87,9 @@ func checkFileName(name string) error {
 	case !utf8.ValidString(name):
 		return badArgument("file name", "is not valid UTF-8")
 	case strings.ContainsAny(name, `/\`):
-		return badArgument("file name", "a name without a path is needed")
+		return badArgument("file name", "must be a name without a path")
 	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return badArgument("file name", "has a control character")
+		return badArgument("file name", "contains a control character")
 	}
 	return nil
 }

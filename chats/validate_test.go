@@ -74,7 +74,7 @@ func argumentTests() []argumentTest {
 		{"filter, order 0", callChatsPage(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(0)}}, chats.PageRequest{}), "filter: subjects: order", "greater than 0"},
 		{"filter, return 0", callChatsPage(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(0)}}, chats.PageRequest{}), "filter: subjects: return", "greater than 0"},
 		{"filter, DIRECT", callChatsPage(chats.Filter{Subjects: []chats.Subject{{Kind: chats.SubjectDirect}}}, chats.PageRequest{}), "filter: subjects", "DIRECT"},
-		{"filter, empty subject kind", callChatsPage(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: kinds", "empty"},
+		{"filter, empty subject kind", callChatsPage(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: subject kinds", "empty"},
 		{"filter, empty type", callChatsPage(chats.Filter{Types: []chats.ChatType{""}}, chats.PageRequest{}), "filter: types", "empty"},
 		{"filter, empty status", callChatsPage(chats.Filter{Statuses: []chats.Status{""}}, chats.PageRequest{}), "filter: statuses", "empty"},
 
@@ -109,14 +109,14 @@ func argumentTests() []argumentTest {
 		{"too large, of unknown size", callSendFile(1, "a.jpg", io.LimitReader(zeros{}, chats.MaxFileSize+1)), "file content", "larger than 5242880 bytes"},
 		{"endless", callSendFile(1, "a.jpg", zeros{}), "file content", "larger than 5242880 bytes"},
 
-		{"download without a URL", callDownload(""), "file", "no absolute http(s) address"},
-		{"download of a path", callDownload("/files/1"), "file", "no absolute http(s) address"},
-		{"download of a local file", callDownload("file:///etc/passwd"), "file", "no absolute http(s) address"},
-		{"download without a host", callDownload("https:///a"), "file", "no absolute http(s) address"},
-		{"download with a port only", callDownload("https://:443/a"), "file", "no absolute http(s) address"},
-		{"download of another scheme", callDownload("ftp://host/a"), "file", "no absolute http(s) address"},
-		{"download of an invalid URL", callDownload("http://[::1"), "file", "no absolute http(s) address"},
-		{"download with a control character", callDownload("https://host/\x00"), "file", "no absolute http(s) address"},
+		{"download without a URL", callDownload(""), "file", "must be absolute (http or https)"},
+		{"download of a path", callDownload("/files/1"), "file", "must be absolute (http or https)"},
+		{"download of a local file", callDownload("file:///etc/passwd"), "file", "must be absolute (http or https)"},
+		{"download without a host", callDownload("https:///a"), "file", "must be absolute (http or https)"},
+		{"download with a port only", callDownload("https://:443/a"), "file", "must be absolute (http or https)"},
+		{"download of another scheme", callDownload("ftp://host/a"), "file", "must be absolute (http or https)"},
+		{"download of an invalid URL", callDownload("http://[::1"), "file", "must be absolute (http or https)"},
+		{"download with a control character", callDownload("https://host/\x00"), "file", "must be absolute (http or https)"},
 	}
 }
 

@@ -1,4 +1,4 @@
 package chats
 
-// Version is the library's, as told in the User-Agent.
+// Version is the version of this library. Every request sends it in the User-Agent.
 const Version = "0.1.0"

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// errSlow is an attempt that took too long. It is not the context's error: the
-// caller's context lives.
-var errAttemptTimeout = errors.New("no answer within RetryPolicy.AttemptTimeout")
+// errAttemptTimeout is the error of an attempt that timed out. It is not a context error,
+// because the caller's context has not ended.
+var errAttemptTimeout = errors.New("no response within RetryPolicy.AttemptTimeout")
 
-// wire is the innermost link: one attempt, from the request to the last byte of
-// its answer, within timeout.
+// wire is the innermost function of the chain. It makes one attempt, from the request to
+// the last byte of the response, within timeout.
 func wire(client *http.Client, timeout time.Duration) doFunc {
 	return func(caller context.Context, c *call) (*response, error) {
 		ctx, cancel := context.WithTimeout(caller, timeout)
@@ -26,7 +26,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			return nil, err
 		}
 		if err := caller.Err(); err != nil {
-			return nil, err // nothing has left, which net/http would not say
+			return nil, err // nothing was sent; an error from net/http would not say so
 		}
 		c.attempts++
 		began := time.Now()
@@ -36,7 +36,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			return nil, c.newTransportError(c.attemptError(caller, ctx, err), sent)
 		}
 		buf, err := readBody(resp)
-		_ = c.stopUpload() // not before: net/http drops the connection of a request that stops short
+		_ = c.stopUpload() // not earlier: net/http drops the connection if a request ends short
 		if err != nil && caller.Err() != nil {
 			putBuffer(buf)
 			return nil, &transportError{err: caller.Err()}
@@ -49,17 +49,17 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 	}
 }
 
-// broken is an attempt without an answer.
+// newTransportError returns the error of an attempt without a response.
 func (c *call) newTransportError(err error, sent *sentTrace) error {
 	if readErr := c.stopUpload(); readErr != nil {
-		// The request was broken off before its end: nothing can have been posted.
+		// The request was aborted before its end: nothing can have been posted.
 		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), permanent: true}
 	}
 	return &transportError{err: err, unsent: sent.provablyUnsent()}
 }
 
-// explained is an attempt's error fit for the caller: with the reason where it was our
-// own time limit, and without the address and the credential.
+// attemptError returns an attempt's error as the caller sees it: errAttemptTimeout if the
+// attempt timed out, otherwise err without address and credential.
 func (c *call) attemptError(caller, attempt context.Context, err error) error {
 	if err != nil && attempt.Err() != nil && caller.Err() == nil {
 		return errAttemptTimeout
@@ -67,10 +67,10 @@ func (c *call) attemptError(caller, attempt context.Context, err error) error {
 	return secrets{c.secret.raw}.sanitizeError(withoutURL(err))
 }
 
-// sentTrace tells whether a request may have left. Only a transport that says it
-// is looking for a connection, and never that it has one, certainly sent nothing.
-// WroteHeaders would be too late a mark: when the context ends after a connection
-// was found, net/http returns while its writer may still be writing.
+// sentTrace records whether a request may have been sent. Nothing was sent for certain if
+// the transport reported that it needs a connection and never that it got one.
+// WroteHeaders would be too late: if the context ends after a connection was found,
+// net/http returns while its writer may still be writing.
 type sentTrace struct{ gettingConn, gotConn atomic.Bool }
 
 func (s *sentTrace) hooks() *httptrace.ClientTrace {
