@@ -47,6 +47,9 @@ func (c *Client) SendTextConfirmed(
 ) (Message, error) {
 	confirm := confirmation{client: c, chat: id, normalized: normalizeSpace(text)}
 	for _, option := range options {
+		if option == nil {
+			return Message{}, badArgument("option", "is nil")
+		}
 		option(&confirm)
 	}
 	if err := cmp.Or(checkID("chat", id), checkText(text), confirm.check()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -41,6 +42,9 @@ func newUpload(name string, content io.Reader) (*upload, error) {
 	if content == nil {
 		return nil, badArgument("file content", "is nil")
 	}
+	if isDirectory(content) {
+		return nil, badArgument("file content", "is a directory")
+	}
 	u := &upload{content: content, mu: make(chanMutex, 1)}
 	if err := u.measure(); err != nil {
 		return nil, err
@@ -52,6 +56,17 @@ func newUpload(name string, content io.Reader) (*upload, error) {
 		return nil, fileTooLarge()
 	}
 	return u, u.frame(name)
+}
+
+// isDirectory reports whether content is an open directory. Its measured size would depend
+// on the file system.
+func isDirectory(content io.Reader) bool {
+	file, ok := content.(fs.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.IsDir()
 }
 
 func fileTooLarge() error {

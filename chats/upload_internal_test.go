@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -136,4 +137,15 @@ func (o *onceBroken) Read(p []byte) (int, error) {
 		return 0, errSeek
 	}
 	return o.Reader.Read(p)
+}
+
+// A directory has a size of its own, which depends on the file system.
+func TestSendFile_ADirectoryIsRefusedAsSuch(t *testing.T) {
+	t.Parallel()
+	dir, err := os.Open(t.TempDir())
+	require.NoError(t, err)
+	defer func() { _ = dir.Close() }()
+	_, err = newUpload("a.jpg", dir)
+	require.ErrorIs(t, err, ErrInvalidArgument)
+	assert.EqualError(t, err, "chats: file content: is a directory")
 }
