@@ -17,7 +17,6 @@ import (
 type Market struct {
 	mu sync.Mutex // guards everything down to failFunc
 	store
-	late   []*request // processed when they are due; see ProcessLate
 	faults map[chats.Operation][]Fault
 	calls  map[chats.Operation]int
 	traces int
@@ -38,20 +37,11 @@ func NewMarket(options ...Option) *Market {
 	}
 }
 
-// lockAndCatchUp locks the Market and processes the late requests that are due.
-// Unlock mu afterwards.
+// lockAndCatchUp locks the Market and makes what is due happen. Unlock mu
+// afterwards.
 func (m *Market) lockAndCatchUp() {
 	m.mu.Lock()
-	if len(m.late) == 0 {
-		return
-	}
-	now := time.Now()
-	slices.SortStableFunc(m.late, func(a, b *request) int { return a.at.Compare(b.at) })
-	for len(m.late) > 0 && !m.late[0].at.After(now) {
-		r := m.late[0]
-		m.late = m.late[1:]
-		m.handle(r)
-	}
+	m.catchUp()
 }
 
 // Business returns the business that owns the chats. Requests for any other fail
@@ -107,7 +97,7 @@ func (m *Market) AddMessage(id chats.ChatID, sender chats.Sender, text string, f
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
 	message := chats.Message{Sender: sender, Text: text, Files: slices.Clone(files)}
-	return m.mustChat(id).post(message, time.Now())
+	return m.post(m.mustChat(id), message, time.Now())
 }
 
 // SetStatus changes a chat's status and nothing else.
@@ -141,7 +131,7 @@ func (m *Market) Chats() []chats.Chat {
 }
 
 // Messages returns the messages of a chat as a client would read them, oldest
-// first.
+// first, including those that are not visible to clients yet.
 func (m *Market) Messages(id chats.ChatID) []chats.Message {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

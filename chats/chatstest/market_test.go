@@ -123,21 +123,38 @@ func TestMessages_ReturnsCopies(t *testing.T) {
 	assert.Equal(t, "a", m.Messages(id)[0].Files[0].Name)
 }
 
-func TestWithTrimmedTexts(t *testing.T) {
+func TestWithStoredText_ChangesWhatIsSent(t *testing.T) {
 	t.Parallel()
 	const sent = " да \n"
-	for _, c := range []struct {
-		options []chatstest.Option
-		want    string
-	}{
-		{nil, sent},
-		{[]chatstest.Option{chatstest.WithTrimmedTexts()}, "да"},
+	for want, options := range map[string][]chatstest.Option{
+		sent:        nil,
+		"да":        {chatstest.WithTrimmedTexts()},
+		"**" + sent: {chatstest.WithStoredText(func(text string) string { return "**" + text })},
 	} {
-		m := chatstest.NewMarket(c.options...)
+		m := chatstest.NewMarket(options...)
 		id := m.AddChat(chats.Chat{})
 		require.NoError(t, client(t, m).SendText(t.Context(), id, sent))
-		assert.Equal(t, c.want, m.Messages(id)[0].Text)
+		m.CustomerSays(id, sent)
+		assert.Equal(t, want, m.Messages(id)[0].Text)
+		assert.Equal(t, sent, m.Messages(id)[1].Text)
 	}
+}
+
+func TestWithStoredFile_ChangesWhatMessagesShow(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket(chatstest.WithStoredFile(func(file chats.File) chats.File {
+		file.Name, file.Size = "file", 0
+		return file
+	}))
+	id := m.AddChat(chats.Chat{})
+	c := client(t, m)
+	require.NoError(t, c.SendFile(t.Context(), id, "чек.txt", strings.NewReader("итого 100")))
+	file := m.Messages(id)[0].Files[0]
+	assert.Equal(t, "file", file.Name)
+	assert.Zero(t, file.Size)
+	assert.Equal(t, "чек.txt", m.Uploads(id)[0].Name)
+	assert.Equal(t, "итого 100", download(t, c, file))
+	assert.Equal(t, "a.txt", m.AddFile("a.txt", nil).Name)
 }
 
 func TestDownload_NeedsACredential(t *testing.T) {

@@ -1,7 +1,6 @@
 package chatstest
 
 import (
-	"strings"
 	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -68,10 +67,34 @@ func (s *store) getChatHistory(r *request) (any, *problem) {
 	if invalid != nil {
 		return nil, invalid
 	}
-	page, next := s.settings.messagePage(c.since(body.From, s.settings.exclusiveSince), p)
+	messages, invalid := s.since(c, body.From)
+	if invalid != nil {
+		return nil, invalid
+	}
+	page, next := s.settings.messagePage(messages, p)
 	return historyResult{
 		Order: c.Subject.Order, Context: wireContextOf(c.Chat), Messages: page, Paging: wirePaging{next},
 	}, nil
+}
+
+// since returns the part of the history that messageIdFrom selects.
+func (s *store) since(c *chat, from *chats.MessageID) ([]chats.Message, *problem) {
+	messages := c.visible()
+	if from == nil {
+		return messages, nil
+	}
+	i, found := find(messages, *from)
+	switch {
+	case !found && s.settings.strictSince:
+		return nil, messageNotFound(c.ID, *from)
+	case found && s.settings.exclusiveSince:
+		i++
+	}
+	return messages[i:], nil
+}
+
+func messageNotFound(chat chats.ChatID, message chats.MessageID) *problem {
+	return notFound("Can't find message by id: '%d' for chat '%d'", message, chat)
 }
 
 func (s *store) getChatMessage(r *request) (any, *problem) {
@@ -83,11 +106,12 @@ func (s *store) getChatMessage(r *request) (any, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	from := chats.MessageID(id)
-	if found := c.since(&from, false); len(found) > 0 && found[0].ID == from {
-		return s.settings.wireMessage(found[0]), nil
+	messages := c.visible()
+	i, found := find(messages, chats.MessageID(id))
+	if !found {
+		return nil, messageNotFound(c.ID, chats.MessageID(id))
 	}
-	return nil, notFound("Can't find message by id: '%d' for chat '%d'", id, c.ID)
+	return s.settings.wireMessage(messages[i]), nil
 }
 
 func (s *store) createChat(r *request) (any, *problem) {
@@ -138,10 +162,7 @@ func (s *store) sendMessageToChat(r *request) (any, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	if s.settings.trimmedTexts {
-		body.Text = strings.TrimSpace(body.Text)
-	}
-	c.post(chats.Message{Sender: chats.SenderPartner, Text: body.Text}, r.at)
+	s.post(c, chats.Message{Sender: chats.SenderPartner, Text: s.settings.storedText(body.Text)}, r.at)
 	return nil, nil // its response has no result
 }
 
@@ -154,9 +175,9 @@ func (s *store) sendFileToChat(r *request) (any, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	file := s.addFile(upload.Name, upload.ContentType, upload.Data)
+	file := s.settings.storedFile(s.addFile(upload.Name, upload.ContentType, upload.Data))
 	c.uploads = append(c.uploads, upload)
-	c.post(chats.Message{Sender: chats.SenderPartner, Files: []chats.File{file}}, r.at)
+	s.post(c, chats.Message{Sender: chats.SenderPartner, Files: []chats.File{file}}, r.at)
 	return nil, nil // its response has no result
 }
 

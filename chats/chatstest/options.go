@@ -43,11 +43,16 @@ type settings struct {
 
 	order          Order
 	exclusiveSince bool
+	strictSince    bool
 	emptyPages     bool
 	duplicates     bool
 	repeatingToken bool
 	preciseTimes   bool
-	trimmedTexts   bool
+
+	storedText func(string) string
+	storedFile func(chats.File) chats.File
+	visibility func(chats.Message) time.Duration // nil: at once
+	historyLag time.Duration
 
 	parallel int
 	hourly   map[chats.Operation]int
@@ -62,6 +67,8 @@ type settings struct {
 func newSettings(options []Option) settings {
 	s := settings{
 		business:        defaultBusiness,
+		storedText:      func(text string) string { return text },
+		storedFile:      func(file chats.File) chats.File { return file },
 		parallel:        defaultParallel,
 		hourly:          map[chats.Operation]int{},
 		fileBase:        defaultFileBase,
@@ -105,6 +112,13 @@ func WithExclusiveSince() Option {
 	return func(s *settings) { s.exclusiveSince = true }
 }
 
+// WithStrictSince makes the history fail with 404 if messageIdFrom names a message
+// that the chat does not have or that is not visible yet. By default any id selects
+// the messages above it.
+func WithStrictSince() Option {
+	return func(s *settings) { s.strictSince = true }
+}
+
 // WithEmptyPages makes the first page of every list, and every third one after
 // it, empty except for the token of the next.
 func WithEmptyPages() Option {
@@ -131,8 +145,35 @@ func WithPreciseTimes() Option {
 
 // WithTrimmedTexts stores the texts that are sent without leading and trailing
 // white space.
-func WithTrimmedTexts() Option {
-	return func(s *settings) { s.trimmedTexts = true }
+func WithTrimmedTexts() Option { return WithStoredText(strings.TrimSpace) }
+
+// WithStoredText stores the texts that are sent as change returns them: normalised,
+// escaped, masked or cut. [Market.AddMessage] does not use it.
+func WithStoredText(change func(string) string) Option {
+	return func(s *settings) { s.storedText = change }
+}
+
+// WithStoredFile makes the messages of uploaded files show them as change returns
+// them: under another name or without a size. [Market.Uploads] returns them as they
+// were sent, and [Market.AddFile] does not use it.
+func WithStoredFile(change func(chats.File) chats.File) Option {
+	return func(s *settings) { s.storedFile = change }
+}
+
+// WithVisibility delays the visibility of each message by what delay returns: a
+// message that is held for review, or a file that is scanned, becomes visible below
+// the ids of younger ones. Until then neither the history nor the chat's status and
+// time show it. Afterwards the chat's UpdatedAt is still the time of the newest
+// message that was visible. delay must not use the Market; [Market.Messages] returns
+// every message at once.
+func WithVisibility(delay func(chats.Message) time.Duration) Option {
+	return func(s *settings) { s.visibility = delay }
+}
+
+// WithHistoryLag makes the list of chats ahead of the history: a new message changes
+// its chat's status and time at once but is not in the history until d later.
+func WithHistoryLag(d time.Duration) Option {
+	return func(s *settings) { s.historyLag = d }
 }
 
 // WithParallelLimit sets how many API requests may be in flight at once. The

@@ -56,7 +56,7 @@ func (m *Market) process(f *inflight, r *request) response {
 	r.at = time.Now()
 	if f.fault.late > 0 {
 		r.at = r.at.Add(f.fault.late)
-		m.late = append(m.late, r)
+		m.schedule(time.Now(), r.at, func() { m.handle(r) })
 		return response{dropped: true}
 	}
 	if f.fault.respond != nil {

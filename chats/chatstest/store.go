@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -18,7 +17,14 @@ type store struct {
 	chats    map[chats.ChatID]*chat
 	listed   []*chat               // the same chats; see newestFirst
 	files    map[string]storedFile // by path
+	events   []event               // ascending
 	lastID   int                   // of those that the store makes up
+}
+
+// event is something that happens later.
+type event struct {
+	at time.Time
+	do func()
 }
 
 // storedFile is a file that the Market serves.
@@ -32,6 +38,7 @@ type chat struct {
 	chats.Chat
 
 	messages []chats.Message // ascending
+	hidden   map[chats.MessageID]bool
 	uploads  []Upload
 }
 
@@ -66,7 +73,7 @@ func (s *store) add(c chats.Chat, now time.Time) *chat {
 		c.UpdatedAt = c.CreatedAt
 	}
 	c.Subject = s.fillSubject(c.Subject)
-	added := &chat{Chat: c}
+	added := &chat{Chat: c, hidden: map[chats.MessageID]bool{}}
 	s.chats[c.ID] = added
 	s.listed = append(s.listed, added)
 	return added
@@ -129,15 +136,54 @@ func laterFirst(a, b *chat) int {
 	return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), cmp.Compare(b.ID, a.ID))
 }
 
+// schedule makes do happen at a time, or immediately if that is now or past.
+func (s *store) schedule(now, at time.Time, do func()) {
+	if !at.After(now) {
+		do()
+		return
+	}
+	i, _ := slices.BinarySearchFunc(s.events, at, func(e event, at time.Time) int {
+		return cmp.Or(e.at.Compare(at), -1) // after those of the same time
+	})
+	s.events = slices.Insert(s.events, i, event{at, do})
+}
+
+// catchUp makes the events happen that are due.
+func (s *store) catchUp() {
+	if len(s.events) == 0 {
+		return
+	}
+	for now := time.Now(); len(s.events) > 0 && !s.events[0].at.After(now); {
+		due := s.events[0]
+		s.events = s.events[1:]
+		due.do()
+	}
+}
+
 // post appends a message. Its id is the microseconds since 1970, or the next free
-// number if several messages share one.
-func (c *chat) post(message chats.Message, now time.Time) chats.MessageID {
+// number if several messages share one. It becomes visible as the settings say.
+func (s *store) post(c *chat, message chats.Message, now time.Time) chats.MessageID {
 	message.ID, message.CreatedAt = chats.MessageID(now.UnixMicro()), now
 	if n := len(c.messages); n > 0 {
 		message.ID = max(message.ID, c.messages[n-1].ID+1)
 	}
 	c.messages = append(c.messages, message)
-	c.UpdatedAt = now
+	listed := now
+	if s.settings.visibility != nil {
+		message.Files = slices.Clone(message.Files)
+		listed = now.Add(s.settings.visibility(message))
+	}
+	c.hidden[message.ID] = true
+	s.schedule(now, listed, func() { c.update(message) })
+	s.schedule(now, listed.Add(s.settings.historyLag), func() { delete(c.hidden, message.ID) })
+	return message.ID
+}
+
+// update is what a message changes in the list of chats.
+func (c *chat) update(message chats.Message) {
+	if message.CreatedAt.After(c.UpdatedAt) {
+		c.UpdatedAt = message.CreatedAt
+	}
 	switch message.Sender {
 	case chats.SenderCustomer:
 		c.Status = chats.StatusWaitingForPartner
@@ -145,17 +191,19 @@ func (c *chat) post(message chats.Message, now time.Time) chats.MessageID {
 		c.Status = chats.StatusWaitingForCustomer
 	default:
 	}
-	return message.ID
 }
 
-// since is the part of the history that messageIdFrom selects. The message that
-// it names need not exist.
-func (c *chat) since(from *chats.MessageID, exclusive bool) []chats.Message {
-	if from == nil {
+// visible returns the messages that requests can read, ascending.
+func (c *chat) visible() []chats.Message {
+	if len(c.hidden) == 0 {
 		return c.messages
 	}
-	first := sort.Search(len(c.messages), func(i int) bool {
-		return c.messages[i].ID > *from || c.messages[i].ID == *from && !exclusive
+	return slices.DeleteFunc(slices.Clone(c.messages), func(m chats.Message) bool { return c.hidden[m.ID] })
+}
+
+// find returns the position of a visible message, or where it would be.
+func find(messages []chats.Message, id chats.MessageID) (int, bool) {
+	return slices.BinarySearchFunc(messages, id, func(m chats.Message, id chats.MessageID) int {
+		return cmp.Compare(m.ID, id)
 	})
-	return c.messages[first:]
 }
