@@ -14,12 +14,12 @@ func (s *store) getChats(r *request) (any, *problem) {
 	if p := f.check(); p != nil {
 		return nil, p
 	}
-	p, invalid := r.pager(10, chats.MaxChatsPage, f)
+	p, invalid := s.pager(r, 10, chats.MaxChatsPage, f)
 	if invalid != nil {
 		return nil, invalid
 	}
 	matching := s.matching(f)
-	w := p.window(s.settings, len(matching), false)
+	w := p.window(len(matching), false)
 	result := chatsResult{Chats: make([]wireChat, 0, w.to-w.from), Paging: wirePaging{w.next}}
 	for _, c := range matching[w.from:w.to] {
 		result.Chats = append(result.Chats, s.settings.wireChat(c.Chat))
@@ -59,7 +59,7 @@ func (s *store) getChatHistory(r *request) (any, *problem) {
 	if body.From != nil && *body.From < 1 {
 		return nil, badRequest("Field 'messageIdFrom' must be above 0")
 	}
-	p, invalid := r.pager(50, chats.MaxHistoryPage, body)
+	p, invalid := s.pager(r, 50, chats.MaxHistoryPage, body)
 	if invalid != nil {
 		return nil, invalid
 	}
@@ -71,7 +71,7 @@ func (s *store) getChatHistory(r *request) (any, *problem) {
 	if invalid != nil {
 		return nil, invalid
 	}
-	page, next := s.settings.messagePage(messages, p)
+	page, next := p.messagePage(messages)
 	return historyResult{
 		Order: c.Subject.Order, Context: wireContextOf(c.Chat), Messages: page, Paging: wirePaging{next},
 	}, nil

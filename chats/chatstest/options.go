@@ -2,6 +2,7 @@ package chatstest
 
 import (
 	"maps"
+	"math"
 	"strings"
 	"time"
 
@@ -44,9 +45,15 @@ type settings struct {
 	order          Order
 	exclusiveSince bool
 	strictSince    bool
+
+	swappedNeighbours bool
+
 	emptyPages     bool
 	duplicates     bool
 	repeatingToken bool
+	constantToken  bool
+	tokenLifetime  time.Duration
+	maxPage        map[chats.Operation]int
 	preciseTimes   bool
 
 	storedText func(string) string
@@ -69,6 +76,8 @@ func newSettings(options []Option) settings {
 		business:        defaultBusiness,
 		storedText:      func(text string) string { return text },
 		storedFile:      func(file chats.File) chats.File { return file },
+		tokenLifetime:   math.MaxInt64,
+		maxPage:         map[chats.Operation]int{},
 		parallel:        defaultParallel,
 		hourly:          map[chats.Operation]int{},
 		fileBase:        defaultFileBase,
@@ -135,6 +144,32 @@ func WithDuplicates() Option {
 // its own token as the next one.
 func WithRepeatingToken() Option {
 	return func(s *settings) { s.repeatingToken = true }
+}
+
+// WithConstantToken makes every page return the same token for the next one: the
+// Market remembers the position of each list, as a server with cursors does. A
+// request that is repeated because its response was lost gets the page after it.
+func WithConstantToken() Option {
+	return func(s *settings) { s.constantToken = true }
+}
+
+// WithTokenLifetime makes page tokens expire d after they were issued. Requests with
+// an expired one fail with 400. With 0 no token is accepted.
+func WithTokenLifetime(d time.Duration) Option {
+	return func(s *settings) { s.tokenLifetime = d }
+}
+
+// WithMaxPage lowers the largest page of op, getChats or getChatHistory, to n items.
+// A larger limit fails with 400.
+func WithMaxPage(op chats.Operation, n int) Option {
+	return func(s *settings) { s.maxPage[op] = n }
+}
+
+// WithSwappedNeighbours lists every second message of the history after its
+// successor, counted from where the list begins: 1 3 2 5 4. Pages of even size have a
+// pair across each boundary. The order is the same on every page.
+func WithSwappedNeighbours() Option {
+	return func(s *settings) { s.swappedNeighbours = true }
 }
 
 // WithPreciseTimes renders times with fractions of a second. By default they are

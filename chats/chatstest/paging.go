@@ -1,40 +1,32 @@
 package chatstest
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// cursor is what a page token contains.
-type cursor struct {
-	number   int    // of the page, from 0
-	position int    // where the page begins; -1: at the beginning
-	request  uint64 // fingerprint of the request that the token belongs to
-}
-
-const cursorForm = "%d/%d/%x"
-
-func (c cursor) token() string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, cursorForm, c.number, c.position, c.request))
-}
-
 // pager is the paging of one request.
 type pager struct {
+	store *store
 	limit int
 	token string
 	at    cursor
+	now   time.Time
 }
 
 // pager reads the paging parameters. A token is valid only for the request that
 // it was issued for: limit and body must stay the same on every page.
-func (r *request) pager(standard, maximum int, body any) (pager, *problem) {
-	limit := standard
+func (s *store) pager(r *request, standard, maximum int, body any) (pager, *problem) {
+	if n, lowered := s.settings.maxPage[r.op]; lowered {
+		maximum = n
+	}
+	limit := min(standard, maximum)
 	if r.query.Has("limit") {
 		n, err := strconv.Atoi(r.query.Get("limit"))
 		if err != nil || n < 1 || n > maximum {
@@ -42,20 +34,28 @@ func (r *request) pager(standard, maximum int, body any) (pager, *problem) {
 		}
 		limit = n
 	}
-	p := pager{limit: limit, token: r.query.Get("pageToken")}
+	p := pager{store: s, limit: limit, token: r.query.Get("pageToken"), now: r.at}
 	p.at = cursor{position: -1, request: r.fingerprint(limit, body)}
 	if p.token == "" {
 		return p, nil
 	}
-	want := p.at.request
-	text, err := base64.RawURLEncoding.DecodeString(p.token)
-	if err == nil {
-		_, err = fmt.Sscanf(string(text), cursorForm, &p.at.number, &p.at.position, &p.at.request)
+	return p, p.resume()
+}
+
+// resume continues the list at the token.
+func (p *pager) resume() *problem {
+	at, err := parseToken(p.token)
+	if p.token == constantToken {
+		at, err = p.store.cursors[p.at.request], nil
 	}
-	if err != nil || p.at.request != want {
-		return pager{}, badRequest("Parameter 'pageToken' is unknown or was issued for another request: '%s'", p.token)
+	if err != nil || at.request != p.at.request {
+		return badRequest("Parameter 'pageToken' is unknown or was issued for another request: '%s'", p.token)
 	}
-	return p, nil
+	if p.now.Sub(time.Unix(0, at.issued)) >= p.store.settings.tokenLifetime {
+		return badRequest("Parameter 'pageToken' has expired: '%s'", p.token)
+	}
+	p.at = at
+	return nil
 }
 
 func (r *request) fingerprint(limit int, body any) uint64 {
@@ -76,7 +76,8 @@ type window struct {
 
 // window cuts the page out of a list of the given length, counting from its
 // beginning or, backwards, from its end.
-func (p pager) window(s settings, length int, backwards bool) window {
+func (p pager) window(length int, backwards bool) window {
+	s := p.store.settings
 	if s.emptyPages && p.at.number%3 == 0 {
 		return window{next: p.nextToken(p.at.position)}
 	}
@@ -113,21 +114,47 @@ func (p pager) overlap(s settings) int {
 }
 
 func (p pager) nextToken(position int) string {
-	return cursor{number: p.at.number + 1, position: position, request: p.at.request}.token()
+	next := p.at
+	next.number, next.position, next.issued = p.at.number+1, position, p.now.UnixNano()
+	if p.store.settings.constantToken {
+		p.store.cursors[p.at.request] = next
+		return constantToken
+	}
+	return next.token()
 }
 
 // messagePage cuts a page out of ascending messages, in the Market's order.
-func (s settings) messagePage(messages []chats.Message, p pager) ([]wireMessage, string) {
-	w := p.window(s, len(messages), s.order == NewestPageFirst)
+func (p pager) messagePage(messages []chats.Message) ([]wireMessage, string) {
+	s := p.store.settings
+	if p.token == "" && s.order != OldestFirst {
+		p.at.parity = len(messages) % 2
+	}
+	w := p.window(len(messages), s.order == NewestPageFirst)
 	if s.order == NewestFirst {
 		w.from, w.to = len(messages)-w.to, len(messages)-w.from
 	}
 	page := make([]wireMessage, 0, w.to-w.from)
-	for _, message := range messages[w.from:w.to] {
-		page = append(page, s.wireMessage(message))
+	for i := w.from; i < w.to; i++ {
+		page = append(page, s.wireMessage(messages[p.swapped(i, len(messages))]))
 	}
 	if s.order == NewestFirst {
 		slices.Reverse(page)
 	}
 	return page, w.next
+}
+
+// swapped returns the position of the message that is listed at position i. The
+// pairs stay the same from page to page, so that the order is stable.
+func (p pager) swapped(i, length int) int {
+	if !p.store.settings.swappedNeighbours {
+		return i
+	}
+	neighbour := i - 1
+	if i%2 != p.at.parity {
+		neighbour = i + 1
+	}
+	if neighbour < 0 || neighbour >= length {
+		return i
+	}
+	return neighbour
 }

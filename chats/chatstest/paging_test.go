@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +56,7 @@ func pages(t *testing.T, arriving bool, since int, options ...chatstest.Option) 
 func TestHistory_PageOrders(t *testing.T) {
 	t.Parallel()
 	type options = []chatstest.Option
+	swapped := chatstest.WithSwappedNeighbours()
 	newest, newestPage := chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithOrder(chatstest.NewestPageFirst)
 	for _, c := range []struct {
 		name     string
@@ -79,6 +81,16 @@ func TestHistory_PageOrders(t *testing.T) {
 			[][]int{{4, 5, 6}, {2, 3, 4}, {0, 1, 2}},
 		},
 		{"empty pages", options{chatstest.WithEmptyPages()}, false, -1, [][]int{{}, {0, 1, 2}, {3, 4, 5}, {}, {6}}},
+		{"swapped", options{swapped}, false, -1, [][]int{{0, 2, 1}, {4, 3, 6}, {5}}},
+		{"swapped, newest first", options{swapped, newest}, false, -1, [][]int{{6, 4, 5}, {2, 3, 0}, {1}}},
+		{"swapped, newest page first", options{swapped, newestPage}, false, -1, [][]int{{5, 4, 6}, {0, 3, 2}, {1}}},
+		{"swapped, one arrives", options{swapped}, true, -1, [][]int{{0, 2, 1}, {4, 3, 6}, {5, 7}}},
+		{
+			"swapped, newest first, one arrives", options{swapped, newest}, true, -1,
+			[][]int{{6, 4, 5}, {5, 2, 3}, {0, 1}},
+		},
+		{"swapped, inclusive", options{swapped}, false, 2, [][]int{{2, 4, 3}, {6, 5}}},
+		{"a constant token", options{chatstest.WithConstantToken()}, false, -1, [][]int{{0, 1, 2}, {3, 4, 5}, {6}}},
 		{
 			"a repeating token", options{chatstest.WithRepeatingToken()}, false, 4,
 			[][]int{{4, 5, 6}, {}, {}, {}, {}, {}, {}, {}, {}, {}},
@@ -225,4 +237,100 @@ func TestGetChats_ListShifts(t *testing.T) {
 		page, _ = read("")
 		assert.Equal(t, ids[3], page[0])
 	})
+}
+
+func TestWithConstantToken_RemembersThePosition(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket(chatstest.WithConstantToken())
+	one, other := m.AddChat(chats.Chat{}), m.AddChat(chats.Chat{})
+	for range 3 {
+		m.CustomerSays(one, "")
+		m.CustomerSays(other, "")
+	}
+	c := client(t, m)
+	read := func(id chats.ChatID, token string) chats.Page[chats.Message] {
+		page, err := c.HistoryPage(t.Context(), id, 0, chats.PageRequest{Size: 1, Token: token})
+		require.NoError(t, err)
+		return page
+	}
+	_, err := c.HistoryPage(t.Context(), one, 0, chats.PageRequest{Size: 1, Token: "next"})
+	require.ErrorContains(t, err, "pageToken", "nothing was listed before")
+	first := read(one, "")
+	assert.Equal(t, first.Next, read(other, "").Next)
+	second := read(one, first.Next)
+	assert.Equal(t, first.Next, second.Next)
+	assert.NotEqual(t, first.Items, second.Items)
+	assert.Empty(t, read(one, first.Next).Next)
+	assert.Equal(t, first, read(one, ""), "a request without a token starts over")
+}
+
+func TestWithTokenLifetime_ExpiresTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, lifetime := range []time.Duration{time.Minute, 0} {
+			m := chatstest.NewMarket(chatstest.WithTokenLifetime(lifetime))
+			for range 3 {
+				m.AddChat(chats.Chat{})
+			}
+			c := client(t, m)
+			first, err := c.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 1})
+			require.NoError(t, err)
+			if lifetime > 0 {
+				time.Sleep(lifetime - 1)
+				_, err = c.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 1, Token: first.Next})
+				require.NoError(t, err)
+				time.Sleep(1)
+			}
+			_, err = c.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 1, Token: first.Next})
+			require.ErrorContains(t, err, "has expired")
+		}
+	})
+}
+
+func TestWithMaxPage_LowersTheLimitOfOneOperation(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket(chatstest.WithMaxPage(chats.OpGetChatHistory, 20))
+	m.AddChat(chats.Chat{ID: 5})
+	for range 21 {
+		m.CustomerSays(5, "")
+	}
+	for query, want := range map[string]int{
+		"/chats/history?chatId=5&limit=21": http.StatusBadRequest,
+		"/chats/history?chatId=5&limit=20": http.StatusOK,
+		"/chats?limit=20":                  http.StatusOK,
+	} {
+		got := exchange(t, m.Transport(), request(t.Context(), t, http.MethodPost, business+query, "{}"))
+		assert.Equal(t, want, got.status, query)
+	}
+	got := exchange(t, m.Transport(), request(t.Context(), t, http.MethodPost, business+"/chats/history?chatId=5", "{}"))
+	assert.Equal(t, 20, strings.Count(got.body, "messageId"), "the default size is within the limit")
+}
+
+// FailFunc is called between two pages: any number of messages may arrive there.
+func TestFailFunc_ArrivalsBetweenPages(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst))
+	id := m.AddChat(chats.Chat{})
+	old := m.CustomerSays(id, "old")
+	m.CustomerSays(id, "newer")
+	m.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+		if op == chats.OpGetChatHistory && n == 2 {
+			for range 3 {
+				m.CustomerSays(id, "newest")
+			}
+		}
+		return chatstest.OK()
+	})
+	c := client(t, m)
+	page := chats.Page[chats.Message]{}
+	var sizes []int
+	for range 5 {
+		var err error
+		page, err = c.HistoryPage(t.Context(), id, 0, chats.PageRequest{Size: 1, Token: page.Next})
+		require.NoError(t, err)
+		sizes = append(sizes, len(page.Items))
+	}
+	assert.Equal(t, []int{1, 1, 1, 1, 1}, sizes)
+	assert.Equal(t, old, page.Items[0].ID)
+	assert.Empty(t, page.Next)
 }

@@ -17,6 +17,7 @@ type store struct {
 	chats    map[chats.ChatID]*chat
 	listed   []*chat               // the same chats; see newestFirst
 	files    map[string]storedFile // by path
+	cursors  map[uint64]cursor     // by request; see WithConstantToken
 	events   []event               // ascending
 	lastID   int                   // of those that the store makes up
 }
@@ -49,6 +50,7 @@ func newStore(s settings, key string) store {
 		limits:   newLimits(s),
 		chats:    map[chats.ChatID]*chat{},
 		files:    map[string]storedFile{},
+		cursors:  map[uint64]cursor{},
 	}
 }
 
