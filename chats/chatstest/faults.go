@@ -9,11 +9,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// FaultHeader is set on every response that may violate the API's contract on
-// purpose, and names the fault. A test that checks responses against the contract
-// can skip those that have it.
-const FaultHeader = "X-Chatstest-Fault"
-
 // Fault is what goes wrong with one request. The zero Fault is [OK].
 type Fault struct {
 	dialError bool
@@ -147,17 +142,11 @@ func rewrite(name string, change func(response) response) Fault {
 	return Fault{rewrite: func(resp response) response { return change(resp).marked(name) }}
 }
 
-func (r response) marked(name string) response {
-	r.header.Set(FaultHeader, name)
-	return r
-}
-
 // replaced keeps the limit headers.
 func (r response) replaced(code int, body string) response {
-	r.status, r.body = code, []byte(body)
+	r.status = code
 	r.header.Set("Content-Type", contentType(body))
-	r.header.Set("Content-Length", strconv.Itoa(len(body)))
-	return r
+	return r.withBody([]byte(body))
 }
 
 func contentType(body string) string {

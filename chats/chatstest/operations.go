@@ -11,6 +11,9 @@ func (s *store) getChats(r *request) (any, *problem) {
 	if p := r.decode(&f); p != nil {
 		return nil, p
 	}
+	if !s.settings.legacyOrderIDs {
+		f.Orders = nil
+	}
 	if p := f.check(); p != nil {
 		return nil, p
 	}
@@ -73,7 +76,7 @@ func (s *store) getChatHistory(r *request) (any, *problem) {
 	}
 	page, next := p.messagePage(messages)
 	return historyResult{
-		Order: c.Subject.Order, Context: wireContextOf(c.Chat), Messages: page, Paging: wirePaging{next},
+		Order: s.settings.legacyOrder(c.Chat), Context: wireContextOf(c.Chat), Messages: page, Paging: wirePaging{next},
 	}, nil
 }
 
@@ -122,7 +125,7 @@ func (s *store) createChat(r *request) (any, *problem) {
 	if p := r.decode(&body); p != nil {
 		return nil, p
 	}
-	if body.Context == nil && body.Order > 0 { // deprecated, but accepted
+	if body.Context == nil && body.Order > 0 && s.settings.legacyOrderIDs {
 		body.Context = &identifier{chats.SubjectOrder, int64(body.Order)}
 	}
 	if body.Context == nil {

@@ -2,6 +2,7 @@ package chatstest_test
 
 import (
 	"bytes"
+	"fmt"
 	"mime/multipart"
 	"net/http"
 	"strings"
@@ -105,14 +106,19 @@ func TestMarket_RejectsInvalidRequests(t *testing.T) {
 		{"body is not UTF-8", post, "/chats", "{\"x\":\"\xff\"}", 400, "UTF-8"},
 		{"body is large", post, "/chats", "{}" + strings.Repeat(" ", 512<<10), 400, "larger"},
 		{"no statuses", post, "/chats", `{"statuses":[]}`, 400, "'statuses' must not be empty"},
-		{"no orders", post, "/chats", `{"orderIds":[]}`, 400, "'orderIds' must not be empty"},
 		{"no contexts", post, "/chats", `{"contexts":[]}`, 400, "'contexts' must not be empty"},
 		{"no kinds", post, "/chats", `{"contextTypes":[]}`, 400, "'contextTypes' must not be empty"},
 		{"no types", post, "/chats", `{"types":[]}`, 400, "'types' must not be empty"},
 		{"a status twice", post, "/chats", `{"statuses":["NEW","NEW"]}`, 400, "'statuses' has a value twice"},
 		{"unknown type", post, "/chats", `{"types":["TALK"]}`, 400, "unknown value: 'TALK'"},
 		{"direct context", post, "/chats", `{"contexts":[{"type":"DIRECT","id":1}]}`, 400, "'context.type'"},
+		{"two bodies", post, "/chats", `{} {}`, 400, "cannot be read"},
 		{"open nothing", post, "/chats/new", `{}`, 400, "'context' is missing"},
+		{"open in capitals", post, "/chats/new", `{"Context":{"type":"ORDER","id":1}}`, 400, "'context' is missing"},
+		{"open with a capital", post, "/chats/new", `{"context":{"type":"ORDER","ID":1}}`, 400, "'context.id'"},
+		{"open by the legacy id", post, "/chats/new", `{"orderId":77}`, 400, "'context' is missing"},
+		{"text in capitals", post, "/chats/message?chatId=5", `{"MESSAGE":"a"}`, 400, "1 to 4096"},
+		{"parameter in lower case", get, "/chat?chatid=5", "", 400, "'chatId'"},
 		{"open a direct chat", post, "/chats/new", `{"context":{"type":"DIRECT","id":1}}`, 400, "'context.type'"},
 		{"open order zero", post, "/chats/new", `{"context":{"type":"ORDER","id":0}}`, 400, "'context.id'"},
 		{"open by a text", post, "/chats/new", `"ORDER"`, 400, "JSON object"},
@@ -143,7 +149,6 @@ func TestMarket_AcceptsRequestsAtTheBounds(t *testing.T) {
 		"/chats?limit=20":                    `{"statuses":null,"unknown":[]}`,
 		"/chats/history?chatId=5&limit=100":  `{"messageIdFrom":null}`,
 		"/chats/message?chatId=5&unknown=no": `{"message":"` + strings.Repeat("ы", 4096) + `"}`,
-		"/chats/new":                         `{"orderId":77}`,
 	} {
 		got := sendInvalid(t, m, http.MethodPost, business+path, body)
 		assert.Equal(t, http.StatusOK, got.status, got.body)
@@ -269,8 +274,41 @@ func TestGetChats_CombinesFilters(t *testing.T) {
 			assert.ElementsMatch(t, c.want, got)
 		})
 	}
-	got := exchange(t, m.Transport(), request(t.Context(), t, http.MethodPost, business+"/chats", `{"orderIds":[1]}`))
-	assert.Equal(t, 2, strings.Count(got.body, `"chatId"`), "the deprecated filter finds returns too")
+	got := exchange(t, m.Transport(), request(t.Context(), t, http.MethodPost, business+"/chats", `{"Types":["ARBITRAGE"]}`))
+	assert.Equal(t, 4, strings.Count(got.body, `"chatId"`), "a name in another case is another name")
+}
+
+func TestWithLegacyOrderIDs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		options []chatstest.Option
+		found   int // by orderIds, which the server ignores or knows
+		status  int // of creating a chat by orderId
+		fields  int // of one chat and of one history, besides the contexts
+	}{
+		"off": {nil, 3, http.StatusBadRequest, 0},
+		"on":  {[]chatstest.Option{chatstest.WithLegacyOrderIDs()}, 2, http.StatusOK, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := chatstest.NewMarket(c.options...)
+			id := m.AddChat(chats.Chat{Subject: chats.AboutOrder(1)})
+			m.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectReturn, Order: 1, Return: 1}})
+			m.AddChat(chats.Chat{})
+			send := func(method, path, body string) result {
+				return sendInvalid(t, m, method, business+path, body)
+			}
+			got := send(http.MethodPost, "/chats", `{"orderIds":[1]}`)
+			assert.Equal(t, c.found, strings.Count(got.body, `"chatId"`))
+			got = send(http.MethodPost, "/chats", `{"orderIds":[]}`)
+			assert.Equal(t, c.fields > 0, got.status == http.StatusBadRequest)
+			assert.Equal(t, c.status, send(http.MethodPost, "/chats/new", `{"orderId":77}`).status)
+			body := send(http.MethodGet, fmt.Sprintf("/chat?chatId=%d", id), "").body +
+				send(http.MethodPost, fmt.Sprintf("/chats/history?chatId=%d", id), "{}").body
+			assert.Equal(t, 2+c.fields, strings.Count(body, `"orderId":1`))
+			assert.Equal(t, 2, strings.Count(body, `"context":{"type":"ORDER","orderId":1}`))
+		})
+	}
 }
 
 func TestSendFileToChat_FormMustBeComplete(t *testing.T) {

@@ -55,6 +55,8 @@ type settings struct {
 	tokenLifetime  time.Duration
 	maxPage        map[chats.Operation]int
 	preciseTimes   bool
+	legacyOrderIDs bool
+	oddItems       func(map[string]any) // nil: none
 
 	storedText func(string) string
 	storedFile func(chats.File) chats.File
@@ -176,6 +178,21 @@ func WithSwappedNeighbours() Option {
 // truncated to whole seconds, so that several messages may share one.
 func WithPreciseTimes() Option {
 	return func(s *settings) { s.preciseTimes = true }
+}
+
+// WithLegacyOrderIDs enables the order ids that the vendor has switched off: orderIds
+// of getChats and orderId of createChat, of chats and of histories. By default those of
+// requests are ignored, as unknown fields are, and responses have none.
+func WithLegacyOrderIDs() Option {
+	return func(s *settings) { s.legacyOrderIDs = true }
+}
+
+// WithOddItems calls change with every chat and message of a response, decoded from
+// its JSON, before it is sent: change may drop fields, set them to null, or give them
+// other types, numbers being json.Number. A response that it has changed has
+// [FaultHeader]. change must not use the Market.
+func WithOddItems(change func(map[string]any)) Option {
+	return func(s *settings) { s.oddItems = change }
 }
 
 // WithTrimmedTexts stores the texts that are sent without leading and trailing

@@ -3,6 +3,7 @@ package chatstest
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -40,6 +41,12 @@ func newRequest(r *http.Request, op chats.Operation, body []byte) *request {
 
 func isAPI(op chats.Operation) bool { return op != "" && op != OpDownload }
 
+// fieldNames are the names of all fields of requests.
+var fieldNames = map[string]bool{
+	"contexts": true, "contextTypes": true, "types": true, "statuses": true, "orderIds": true,
+	"messageIdFrom": true, "message": true, "context": true, "orderId": true, "type": true, "id": true,
+}
+
 // decode reads a JSON object. Unknown fields are ignored, as by the real Market.
 func (r *request) decode(into any) *problem {
 	contentType := r.header.Get("Content-Type")
@@ -56,10 +63,40 @@ func (r *request) decode(into any) *problem {
 	if body := bytes.TrimSpace(r.body); len(body) == 0 || body[0] != '{' {
 		return badRequest("The request must be a JSON object")
 	}
-	if err := json.Unmarshal(r.body, into); err != nil {
+	if err := decodeExact(r.body, into); err != nil {
 		return badRequest("The request cannot be read: %v", err)
 	}
 	return nil
+}
+
+// decodeExact distinguishes upper and lower case in the names of fields, which
+// encoding/json does not.
+func decodeExact(data []byte, into any) error {
+	if err := json.Unmarshal(data, &struct{}{}); err != nil { // also of what follows the object
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	var value any
+	_ = decoder.Decode(&value)           // it is valid
+	data, _ = json.Marshal(known(value)) //nolint:errchkjson // it was decoded from JSON
+	return json.Unmarshal(data, into)
+}
+
+// known removes the fields that no request has.
+func known(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		maps.DeleteFunc(value, func(name string, _ any) bool { return !fieldNames[name] })
+		for _, field := range value {
+			known(field)
+		}
+	case []any:
+		for _, item := range value {
+			known(item)
+		}
+	}
+	return value
 }
 
 // id reads a required query parameter.

@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+// FaultHeader is set on every response that may violate the API's contract on
+// purpose, and names the fault. A test that checks responses against the contract
+// can skip those that have it.
+const FaultHeader = "X-Chatstest-Fault"
+
 // response is an HTTP response and how it is delivered.
 type response struct {
 	status int
@@ -40,6 +45,19 @@ func jsonResponse(status int, body envelope) response {
 		panic("chatstest: " + err.Error()) // a time after the year 9999
 	}
 	return newResponse(status, "application/json", text)
+}
+
+// withBody replaces the body.
+func (r response) withBody(body []byte) response {
+	r.body = body
+	r.header.Set("Content-Length", strconv.Itoa(len(body)))
+	return r
+}
+
+// marked sets the header by which a deliberate violation of the contract is known.
+func (r response) marked(name string) response {
+	r.header.Set(FaultHeader, name)
+	return r
 }
 
 func newResponse(status int, contentType string, body []byte) response {

@@ -75,7 +75,7 @@ func (s *store) call(r *request) response {
 			if p != nil {
 				return p.response()
 			}
-			return jsonResponse(http.StatusOK, envelope{Status: "OK", Result: result})
+			return s.settings.withOddItems(r.op, jsonResponse(http.StatusOK, envelope{Status: "OK", Result: result}))
 		}
 	}
 	panic("chatstest: no endpoint for " + string(r.op)) // route uses the same table

@@ -69,9 +69,18 @@ type createdResult struct {
 func (s settings) wireChat(c chats.Chat) wireChat {
 	c = s.rendered(c)
 	return wireChat{
-		ID: c.ID, Order: c.Subject.Order, Context: wireContextOf(c), Type: c.Type, Status: c.Status,
+		ID: c.ID, Order: s.legacyOrder(c), Context: wireContextOf(c), Type: c.Type, Status: c.Status,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
+}
+
+// legacyOrder is the order id outside of the context, which the vendor has switched
+// off.
+func (s settings) legacyOrder(c chats.Chat) chats.OrderID {
+	if !s.legacyOrderIDs {
+		return 0
+	}
+	return c.Subject.Order
 }
 
 func wireContextOf(c chats.Chat) wireContext {
