@@ -32,15 +32,25 @@
 //
 // # Undocumented behaviour
 //
-// The order of the real history is unknown, and so is whether messageIdFrom is
-// inclusive. A program must work in either case: test it under each [Order], and
-// with [WithExclusiveSince], [WithEmptyPages] and [WithDuplicates]. Times are
-// truncated to whole seconds, as in the vendor's examples, so that several messages
-// may share one ([WithPreciseTimes] keeps the fractions). Message ids are
-// microseconds since 1970 and grow within a chat; two chats may share one. The
-// list of chats starts with the newest message and is paged by position, so that
-// it shifts when a message arrives between two pages. A page token is valid only
-// with the limit and body that it was issued for.
+// Much of the real API is not documented. A program must work whatever the answer
+// is; options select it:
+//
+//	in which order the history is listed      WithOrder, WithSwappedNeighbours
+//	what messageIdFrom means                  WithExclusiveSince, WithStrictSince
+//	what pages look like                      WithEmptyPages, WithDuplicates, WithMaxPage
+//	how page tokens behave                    WithConstantToken, WithTokenLifetime, WithRepeatingToken
+//	when a message becomes visible            WithVisibility, WithHistoryLag
+//	how texts and files are stored            WithStoredText, WithTrimmedTexts, WithStoredFile
+//	what chats and messages look like         WithOddItems, WithPreciseTimes
+//	whether order ids still exist             WithLegacyOrderIDs
+//
+// By default times are truncated to whole seconds, as in the vendor's examples, so
+// that several messages may share one. Message ids are microseconds since 1970 and
+// grow within a chat; two chats may share one. The list of chats starts with the
+// newest message and is paged by position, so that it shifts when a message arrives
+// between two pages; a function given to [Market.FailFunc] can make any number of them
+// arrive there. A page token is valid only with the limit and body that it was issued
+// for. Names of JSON fields are case-sensitive, and unknown fields are ignored.
 //
 // # Limits
 //
@@ -61,17 +71,33 @@
 //	SlowHeaders           is processed     the response, its header later
 //	SlowBody              is processed     the response, half of its body later
 //	Status                is not           that status and body
+//	Respond               is not           that status, body and header
+//	RespondEarly          is not           that status and body before it has sent all of its own
 //	HTML                  is not           that status and a gateway's page
 //	RateLimitedHourly     is not           420, with the time of the reset
 //	RateLimitedParallel   is not           420, without one
+//	Replay                is not           the previous response of the operation
 //	Refused               is not written   a failed dial
 //	DropBefore            is not           a closed connection
 //	DropAfter             is processed     a closed connection
 //	ProcessLate           is, but later    a closed connection
 //	StatusAfter           is processed     that status and body
+//	Rewrite               is processed     the response as a function has changed it
 //	Malformed             is processed     200 and that body
+//	BadStatusLine         is processed     a line that is not HTTP
 //	Truncate              is processed     a truncated response
+//	TruncateSilently      is processed     a truncated response without a declared length
 //	EndlessBody           is processed     200 and an endless body
+//
+// Respond and Rewrite express most other faults. Some examples:
+//
+//	Respond(503, http.Header{"Retry-After": {"7"}}, "")
+//	Respond(420, http.Header{"Date": {"Sat, 25 Dec 1999 00:00:00 GMT"}}, `{"status":"ERROR"}`)
+//	Respond(200, http.Header{"Content-Encoding": {"gzip"}}, bomb)
+//	Rewrite(func(r *Response) { r.Body = append([]byte("\ufeff"), r.Body...) })
+//	Rewrite(func(r *Response) { r.Header.Set("X-RateLimit-Resource-Remaining", "0") })
+//	Rewrite(func(r *Response) { r.Body = r.Body[:len(r.Body)/2] }) // a download shorter than File.Size
+//	Rewrite(func(r *Response) { r.Header.Set("Content-Encoding", "gzip") }) // a stored .gz
 //
 // Responses that may violate the contract have the header [FaultHeader].
 package chatstest

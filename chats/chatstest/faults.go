@@ -1,6 +1,8 @@
 package chatstest
 
 import (
+	"bytes"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,10 +14,29 @@ import (
 // Fault is what goes wrong with one request. The zero Fault is [OK].
 type Fault struct {
 	dialError bool
+	early     bool // respond after bodyBytes of the request's body
+	bodyBytes int64
 	delay     time.Duration                           // before processing
 	late      time.Duration                           // drop now, process later
+	replay    bool                                    // respond with the previous response
 	respond   func(*limits, chats.Operation) response // instead of processing
 	rewrite   func(response) response                 // after processing
+}
+
+// bodyLimit is how much of the request's body is read.
+func (f Fault) bodyLimit() int64 {
+	if f.early {
+		return f.bodyBytes
+	}
+	return maxFormBody + 1
+}
+
+// Response is what [Rewrite] changes. The header Content-Length follows the body; if
+// it is deleted, the response declares no length.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte
 }
 
 // OK lets a call succeed, between two that fail.
@@ -26,15 +47,48 @@ func OK() Fault { return Fault{} }
 func Delay(d time.Duration) Fault { return Fault{delay: d} }
 
 // Status responds with a status and a body. The request is not processed.
-func Status(code int, body string) Fault {
+func Status(code int, body string) Fault { return Respond(code, nil, body) }
+
+// Respond responds with a status, a body, and header on top of the usual headers: a
+// 429 with Retry-After, a 420 with a Date that is days off, a redirect. A header
+// without values removes the usual one. The request is not processed.
+func Respond(code int, header http.Header, body string) Fault {
 	return respond("status", func(l *limits, op chats.Operation) response {
 		resp := newResponse(code, contentType(body), []byte(body))
 		if isAPI(op) {
 			resp = l.withHeaders(resp, op, time.Now())
 		}
+		maps.Copy(resp.header, header)
 		return resp
 	})
 }
+
+// RespondEarly responds as [Status] when it has read n bytes of the request's body, and
+// closes the connection. The request is not processed.
+func RespondEarly(n int, code int, body string) Fault {
+	f := Status(code, body)
+	f.early, f.bodyBytes = true, int64(n)
+	return f
+}
+
+// Rewrite processes the request and lets change edit the response: a byte order
+// mark, a 200 whose quota is exhausted, a file with Content-Encoding, a shorter one.
+// change must not use the Market.
+func Rewrite(change func(*Response)) Fault {
+	return rewrite("rewrite", func(resp response) response {
+		edited := Response{resp.status, resp.header, bytes.Clone(resp.body)}
+		change(&edited)
+		resp.status, resp.header, resp.body = edited.Status, edited.Header, edited.Body
+		if resp.length() < 0 {
+			return resp
+		}
+		return resp.withBody(edited.Body)
+	})
+}
+
+// Replay responds with the previous response of the operation, as a broken cache does,
+// if there is one. The request is not processed then.
+func Replay() Fault { return Fault{replay: true} }
 
 // StatusAfter processes the request and then responds with another status and
 // body: for example a 500 after the message was stored.
@@ -122,6 +176,23 @@ func Truncate(n int) Fault {
 		resp.truncated, resp.keep = true, max(min(n, len(resp.body)-1), 0)
 		return resp
 	})
+}
+
+// TruncateSilently is [Truncate] without a declared length: the end of the connection
+// is the end of the body, so that nothing but the body itself shows that the rest is
+// missing.
+func TruncateSilently(n int) Fault {
+	return rewrite("truncate silently", func(resp response) response {
+		resp.body, resp.undelimited = resp.body[:min(n, len(resp.body))], true
+		resp.header.Del("Content-Length")
+		return resp
+	})
+}
+
+// BadStatusLine processes the request and responds with line instead of HTTP. On a
+// listener it needs an [http.Hijacker], which HTTP/2 does not have.
+func BadStatusLine(line string) Fault {
+	return Fault{rewrite: func(response) response { return response{statusLine: line} }}
 }
 
 // EndlessBody processes the request and responds with 200 and a body that does

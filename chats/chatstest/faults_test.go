@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,6 +42,29 @@ var faults = []struct {
 	},
 	{name: "Status", fault: chatstest.Status(500, "{}"), status: 500, body: "{}", marked: "status"},
 	{name: "Status without a body", fault: chatstest.Status(503, ""), status: 503, marked: "status"},
+	{
+		name: "Respond", fault: chatstest.Respond(429, http.Header{"Retry-After": {"7"}}, "{}"), status: 429, body: "{}",
+		marked: "status",
+	},
+	{name: "Respond with a redirect", fault: chatstest.Respond(303, http.Header{"Location": {"/"}}, ""), status: 303, marked: "status"},
+	{name: "Respond with a switch", fault: chatstest.Respond(101, nil, ""), status: 101, marked: "status"},
+	{name: "RespondEarly", fault: chatstest.RespondEarly(5, 413, "{}"), status: 413, body: "{}", marked: "status"},
+	{name: "RespondEarly at once", fault: chatstest.RespondEarly(0, 200, okBody), status: 200, body: okBody, marked: "status"},
+	{
+		name: "Rewrite", fault: chatstest.Rewrite(func(r *chatstest.Response) {
+			r.Status, r.Body = 201, append([]byte("\ufeff"), r.Body...)
+		}), status: 201, body: "\ufeff" + okBody, processed: true, marked: "rewrite",
+	},
+	{name: "Replay of nothing", fault: chatstest.Replay(), status: 200, body: okBody, processed: true},
+	{name: "BadStatusLine", fault: chatstest.BadStatusLine("SMTP 200"), err: errLost, processed: true},
+	{
+		name: "TruncateSilently", fault: chatstest.TruncateSilently(4), status: 200, body: okBody[:4],
+		processed: true, marked: "truncate silently",
+	},
+	{
+		name: "TruncateSilently more than there is", fault: chatstest.TruncateSilently(1 << 20), status: 200, body: okBody,
+		processed: true, marked: "truncate silently",
+	},
 	{
 		name: "StatusAfter", fault: chatstest.StatusAfter(500, `{"a":1}`), status: 500, body: `{"a":1}`,
 		processed: true, marked: "status after",
@@ -289,4 +313,104 @@ func TestServer_EndlessBodyEndsWithItsReader(t *testing.T) {
 	s.Fail(chats.OpGetChat, chatstest.EndlessBody())
 	_, err := s.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1})).Chat(t.Context(), 5)
 	require.ErrorIs(t, err, chats.ErrProtocol)
+}
+
+func TestRespond_SetsAndRemovesHeaders(t *testing.T) {
+	t.Parallel()
+	header := http.Header{
+		"Date":                       {"Sat, 25 Dec 1999 00:00:00 GMT"},
+		"X-Ratelimit-Resource-Until": {"Saturday, 01-Jan-00 01:00:00 GMT"},
+		"X-Ratelimit-Resource-Limit": nil,
+		"Content-Type":               {"text/plain"},
+	}
+	for name, start := range servers {
+		m, transport, base := start(t)
+		m.Fail(chats.OpGetChat, chatstest.Respond(420, header, "points per hour"))
+		got := bounded(t, transport, request(t.Context(), t, http.MethodGet, base+"/v2/businesses/1234567/chat?chatId=5", ""))
+		assert.Equal(t, "points per hour", got.body, name)
+		assert.Equal(t, header["Date"], got.header["Date"], name)
+		assert.Equal(t, header["X-Ratelimit-Resource-Until"], got.header["X-Ratelimit-Resource-Until"], name)
+		assert.Equal(t, "1000", got.header.Get("X-RateLimit-Resource-Remaining"), name)
+		assert.Empty(t, got.header.Get("X-RateLimit-Resource-Limit"), name)
+		assert.Equal(t, "text/plain", got.header.Get("Content-Type"), name)
+	}
+}
+
+func TestRewrite_ChangesEverythingButTheMarket(t *testing.T) {
+	t.Parallel()
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, transport, base := start(t)
+			file := m.AddFile("a.txt", []byte("content"))
+			m.Fail(chats.OpGetChat, chatstest.Rewrite(func(r *chatstest.Response) {
+				r.Header.Set("X-RateLimit-Resource-Remaining", "0")
+				r.Header.Del("Content-Length")
+			}), chatstest.Replay())
+			get := func(url string) result {
+				return bounded(t, transport, request(t.Context(), t, http.MethodGet, url, ""))
+			}
+			got := get(base + "/v2/businesses/1234567/chat?chatId=5")
+			assert.Equal(t, "0", got.header.Get("X-RateLimit-Resource-Remaining"))
+			assert.Empty(t, got.header.Get("Content-Length"))
+			again := get(base + "/v2/businesses/1234567/chat?chatId=5")
+			assert.Equal(t, "999", again.header.Get("X-RateLimit-Resource-Remaining"), "the Market's own response is replayed")
+			assert.Equal(t, got.body, again.body)
+
+			m.Fail(chatstest.OpDownload, chatstest.Rewrite(func(r *chatstest.Response) {
+				copy(r.Body, "CONTENT")
+				r.Body = r.Body[:4]
+			}))
+			got = get(file.URL)
+			assert.Equal(t, "CONT", got.body)
+			assert.Equal(t, "4", got.header.Get("Content-Length"))
+			assert.Equal(t, "content", get(file.URL).body)
+		})
+	}
+}
+
+// A broken cache responds to the second page with the first one.
+func TestReplay_RepeatsThePreviousResponse(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	for range 3 {
+		m.AddChat(chats.Chat{})
+	}
+	c := client(t, m)
+	read := func(token string) chats.Page[chats.Chat] {
+		page, err := c.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 1, Token: token})
+		require.NoError(t, err)
+		return page
+	}
+	m.Fail(chats.OpGetChats, chatstest.OK(), chatstest.Replay(), chatstest.Replay())
+	first := read("")
+	assert.Equal(t, first, read(first.Next))
+	assert.Equal(t, first, read(first.Next), "more than once")
+	assert.NotEqual(t, first, read(first.Next))
+}
+
+func TestBadStatusLine_NeedsAHijacker(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	m.AddChat(chats.Chat{ID: 5})
+	m.Fail(chats.OpGetChat, chatstest.BadStatusLine("garbage"), chatstest.BadStatusLine("garbage"))
+	require.ErrorContains(t, get(t.Context(), t, m).err, `malformed HTTP response "garbage"`)
+	assert.PanicsWithValue(t, http.ErrAbortHandler, func() {
+		m.ServeHTTP(httptest.NewRecorder(), request(t.Context(), t, http.MethodGet, business+"/chat?chatId=5", ""))
+	})
+}
+
+// servers are the ways in which a Market is reached. The Market has the chat 5.
+var servers = map[string]func(*testing.T) (m *chatstest.Market, transport http.RoundTripper, base string){
+	"in process": func(*testing.T) (*chatstest.Market, http.RoundTripper, string) {
+		m := chatstest.NewMarket()
+		m.AddChat(chats.Chat{ID: 5})
+		return m, m.Transport(), host
+	},
+	"on a listener": func(t *testing.T) (*chatstest.Market, http.RoundTripper, string) {
+		t.Helper()
+		s := chatstest.NewServer(t)
+		s.AddChat(chats.Chat{ID: 5})
+		return s.Market, s.Transport(), s.URL
+	},
 }

@@ -18,6 +18,7 @@ type Market struct {
 	mu sync.Mutex // guards everything down to failFunc
 	store
 	faults map[chats.Operation][]Fault
+	served map[chats.Operation]response // the previous one; see Replay
 	calls  map[chats.Operation]int
 	traces int
 
@@ -32,6 +33,7 @@ func NewMarket(options ...Option) *Market {
 	return &Market{
 		store:     newStore(newSettings(options), fakeKey),
 		faults:    map[chats.Operation][]Fault{},
+		served:    map[chats.Operation]response{},
 		calls:     map[chats.Operation]int{},
 		notifying: make(chan struct{}, 1),
 	}

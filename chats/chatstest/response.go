@@ -19,12 +19,15 @@ type response struct {
 	header http.Header
 	body   []byte
 
-	dropped     bool          // the connection is closed instead
-	headerDelay time.Duration // before the header
-	bodyDelay   time.Duration // before the second half of the body
-	truncated   bool          // the connection is closed after keep bytes of the body
-	keep        int
-	endless     bool
+	dropped       bool          // the connection is closed instead
+	statusLine    string        // not HTTP; sent instead of the response
+	unreadRequest bool          // the request's body was not read to its end
+	headerDelay   time.Duration // before the header
+	bodyDelay     time.Duration // before the second half of the body
+	truncated     bool          // the connection is closed after keep bytes of the body
+	keep          int
+	undelimited   bool // the end of the connection is the end of the body
+	endless       bool
 }
 
 // envelope is the body of every response of the API.
@@ -52,6 +55,21 @@ func (r response) withBody(body []byte) response {
 	r.body = body
 	r.header.Set("Content-Length", strconv.Itoa(len(body)))
 	return r
+}
+
+// copied has headers of its own.
+func (r response) copied() response {
+	r.header = r.header.Clone()
+	return r
+}
+
+// length is the declared length of the body, -1 if there is none.
+func (r response) length() int64 {
+	n, err := strconv.ParseInt(r.header.Get("Content-Length"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // marked sets the header by which a deliberate violation of the contract is known.

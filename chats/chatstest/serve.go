@@ -62,19 +62,27 @@ func (m *Market) process(f *inflight, r *request) response {
 	if f.fault.respond != nil {
 		return m.finish(f.fault.respond(m.limits, r.op))
 	}
-	resp := m.handle(r)
+	if previous, ok := m.served[r.op]; ok && f.fault.replay {
+		return previous.copied()
+	}
+	resp := m.finish(m.handle(r))
+	m.served[r.op] = resp.copied()
 	if f.fault.rewrite != nil {
 		resp = f.fault.rewrite(resp)
 	}
-	return m.finish(resp)
+	return resp
 }
 
-// finish adds the headers that every response has.
+// finish adds the headers that every response has, unless a fault has set them.
 func (m *Market) finish(resp response) response {
-	if resp.header != nil {
-		m.traces++
-		resp.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-		resp.header.Set("Traceparent", fmt.Sprintf("00-%032x-%016x-01", m.traces, m.traces))
+	m.traces++
+	for name, value := range map[string]string{
+		"Date":        time.Now().UTC().Format(http.TimeFormat),
+		"Traceparent": fmt.Sprintf("00-%032x-%016x-01", m.traces, m.traces),
+	} {
+		if _, set := resp.header[name]; !set && !resp.dropped {
+			resp.header.Set(name, value)
+		}
 	}
 	return resp
 }

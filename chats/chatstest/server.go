@@ -17,7 +17,11 @@ func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := route(r.Method, r.URL.Path)
 	f := m.begin(op)
 	defer f.done()
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxFormBody+1))
+	if f.fault.early {
+		_ = http.NewResponseController(w).EnableFullDuplex() // else net/http reads the rest of the body
+		w.Header().Set("Connection", "close")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, f.fault.bodyLimit()))
 	if err != nil || f.fault.dialError {
 		panic(http.ErrAbortHandler)
 	}
@@ -25,13 +29,34 @@ func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil || resp.dropped {
 		panic(http.ErrAbortHandler)
 	}
-	for name, values := range resp.header {
-		w.Header()[name] = values
+	if resp.statusLine != "" {
+		writeLine(w, resp.statusLine)
+		return
 	}
-	w.WriteHeader(resp.status)
+	resp.writeHeader(w)
 	if err := resp.write(w, r, f.done); err != nil {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+func (r response) writeHeader(w http.ResponseWriter) {
+	for name, values := range r.header {
+		w.Header()[name] = values
+	}
+	if r.undelimited {
+		w.Header().Set("Transfer-Encoding", "identity") // net/http: not chunked
+	}
+	w.WriteHeader(r.status)
+}
+
+// writeLine writes what is not HTTP and closes the connection.
+func writeLine(w http.ResponseWriter, line string) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = io.WriteString(conn, line+"\r\n\r\n")
+	_ = conn.Close()
 }
 
 // write calls done before the client can have the whole response: the client's
@@ -53,7 +78,7 @@ func (r response) write(w http.ResponseWriter, req *http.Request, done func()) e
 		if _, err := w.Write(piece); err != nil {
 			return err
 		}
-		if r.bodyDelay > 0 {
+		if r.bodyDelay > 0 || r.length() < 0 { // else net/http declares the length of a short body
 			_ = flush() // a writer that cannot flush does not buffer
 		}
 	}

@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// errBrokenPipe is the error of writing to a connection that the server closed.
+var errBrokenPipe = &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
+
 // tracer calls the hooks of a trace that are set.
 type tracer struct{ *httptrace.ClientTrace }
 

@@ -34,6 +34,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	trace.gotFirstByte()
+	if resp.unreadRequest {
+		trace.wroteRequest(errBrokenPipe)
+	}
 	return resp.toHTTP(req, f.done), nil
 }
 
@@ -42,21 +45,30 @@ func (t *transport) exchange(req *http.Request, trace tracer, f *inflight) (resp
 		return response{}, err
 	}
 	trace.wroteHeaders()
-	body, err := readBody(req)
-	trace.wroteRequest(err)
+	body, err := readBody(req, f.fault)
+	unread := err == nil && f.fault.early && int64(len(body)) != req.ContentLength
+	if !unread {
+		trace.wroteRequest(err)
+	}
 	if err != nil {
 		return response{}, err
 	}
 	resp, err := t.market.serve(req.Context(), f, newRequest(req, f.op, body))
-	if err == nil && resp.dropped {
+	resp.unreadRequest = unread
+	switch {
+	case err != nil:
+	case resp.dropped:
 		err = io.EOF // net/http's error for a connection that closes before the response
+	case resp.statusLine != "":
+		trace.gotFirstByte()
+		err = fmt.Errorf("net/http: HTTP/1.x transport connection broken: malformed HTTP response %q", resp.statusLine)
 	}
 	return resp, err
 }
 
-// readBody reads the request's body up to the size beyond which it is refused
-// unread.
-func readBody(req *http.Request) ([]byte, error) {
+// readBody reads the request's body up to the fault's limit, or to the size beyond
+// which it is refused unread.
+func readBody(req *http.Request, fault Fault) ([]byte, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil, nil
 	}
@@ -66,12 +78,12 @@ func readBody(req *http.Request) ([]byte, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		data, err := io.ReadAll(io.LimitReader(req.Body, maxFormBody+1))
+		data, err := io.ReadAll(io.LimitReader(req.Body, fault.bodyLimit()))
 		done <- result{data, err}
 	}()
 	select {
 	case read := <-done:
-		if read.err == nil && len(read.data) <= maxFormBody {
+		if read.err == nil && !fault.early && len(read.data) <= maxFormBody {
 			read.err = checkLength(req.ContentLength, len(read.data))
 		}
 		return read.data, read.err
@@ -100,11 +112,7 @@ func hostPort(req *http.Request) string {
 func (r response) toHTTP(req *http.Request, done func()) *http.Response {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	stop := context.AfterFunc(ctx, done)
-	length := int64(len(r.body))
-	if r.endless {
-		length = -1
-	}
-	return &http.Response{
+	resp := &http.Response{
 		Status:        strconv.Itoa(r.status) + " " + http.StatusText(r.status),
 		StatusCode:    r.status,
 		Proto:         "HTTP/1.1",
@@ -112,9 +120,12 @@ func (r response) toHTTP(req *http.Request, done func()) *http.Response {
 		ProtoMinor:    1,
 		Header:        r.header,
 		Body:          &body{stream: stream{response: r}, ctx: ctx, cancel: cancel, done: func() { stop(); done() }},
-		ContentLength: length,
+		ContentLength: r.length(),
+		Close:         r.undelimited,
 		Request:       req,
 	}
+	decompress(resp)
+	return resp
 }
 
 // body reads a stream.

@@ -1,6 +1,7 @@
 package chatstest_test
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -69,6 +70,7 @@ func TestTransport_CallsTraceHooks(t *testing.T) {
 	}{
 		{"a response", chatstest.OK(), append(written[:6:6], "GotFirstResponseByte")},
 		{"a failed dial", chatstest.Refused(), []string{written[0], "ConnectStart", "ConnectDone failed"}},
+		{"a bad status line", chatstest.BadStatusLine("x"), append(written[:6:6], "GotFirstResponseByte")},
 		{"dropped before", chatstest.DropBefore(), written},
 		{"dropped after", chatstest.DropAfter(), written},
 	} {
@@ -211,5 +213,93 @@ func TestTransport_ResponseIsLikeNetHTTPs(t *testing.T) {
 		assert.Equal(t, endless, resp.Header.Get("Content-Length") == "")
 		assert.Equal(t, req.URL, resp.Request.URL)
 		require.NoError(t, resp.Body.Close())
+	}
+}
+
+// The hooks are called as by net/http, which writes on while it reads an early
+// response, until the server closes the connection.
+func TestRespondEarly_ReadsAPartOfTheBody(t *testing.T) {
+	t.Parallel()
+	const text = `{"message":"Добрый день"}`
+	for _, c := range []struct {
+		name string
+		n    int
+		want []string
+	}{
+		{"a part", 5, append(written[:5:5], "GotFirstResponseByte", "WroteRequest failed")},
+		{"all", len(text), append(written[:6:6], "GotFirstResponseByte")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := chatstest.NewMarket()
+			id := m.AddChat(chats.Chat{ID: 5})
+			m.Fail(chats.OpSendMessageToChat, chatstest.RespondEarly(c.n, http.StatusOK, okBody))
+			ctx, hooks := traced(t.Context(), t)
+			req := request(ctx, t, http.MethodPost, business+"/chats/message?chatId=5", text)
+			unread := strings.NewReader(text)
+			req.Body = io.NopCloser(unread)
+			assert.Equal(t, http.StatusOK, exchange(t, m.Transport(), req).status)
+			assert.Equal(t, len(text)-c.n, unread.Len())
+			assert.Equal(t, c.want, *hooks)
+			assert.Empty(t, m.Messages(id))
+		})
+	}
+}
+
+// On a listener the rest of a large body is never read.
+func TestRespondEarly_OnAListener(t *testing.T) {
+	t.Parallel()
+	s := chatstest.NewServer(t)
+	s.AddChat(chats.Chat{ID: 5})
+	s.Fail(chats.OpSendFileToChat, chatstest.RespondEarly(100, http.StatusRequestEntityTooLarge, "{}"))
+	reader, writer := io.Pipe()
+	req := request(t.Context(), t, http.MethodPost, s.URL+"/v2/businesses/1234567/chats/file/send?chatId=5", "")
+	req.Body, req.ContentLength = reader, 1<<20
+	go func() { _, _ = writer.Write(make([]byte, 200)) }()
+	got := exchange(t, s.Transport(), req)
+	require.NoError(t, got.err)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, got.status)
+	_, err := writer.Write(make([]byte, 1<<20))
+	require.Error(t, err, "the transport closes the body")
+}
+
+func compressed(text string) string {
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text)
+	_ = w.Close()
+	return b.String()
+}
+
+// Compressed responses reach the caller as net/http's transport returns them.
+func TestTransport_Decompresses(t *testing.T) {
+	t.Parallel()
+	small := compressed(strings.Repeat("a", 1<<20))
+	for _, c := range []struct {
+		name, accept, body, want string
+	}{
+		{"unasked", "", small, strings.Repeat("a", 1<<20)},
+		{"asked for", "gzip", small, small},
+		{"as stored", "identity", small, small},
+		{"broken", "", "no gzip, but long enough", ""},
+	} {
+		for name, start := range servers {
+			m, transport, base := start(t)
+			m.Fail(chats.OpGetChat, chatstest.Respond(http.StatusOK, http.Header{"Content-Encoding": {"gzip"}}, c.body))
+			req := request(t.Context(), t, http.MethodGet, base+"/v2/businesses/1234567/chat?chatId=5", "")
+			if c.accept != "" {
+				req.Header.Set("Accept-Encoding", c.accept)
+			}
+			resp, err := contract.Transport(t, transport).RoundTrip(req)
+			require.NoError(t, err)
+			decompressed := c.accept == ""
+			assert.Equal(t, decompressed, resp.Uncompressed, "%s, %s", c.name, name)
+			assert.Equal(t, decompressed, resp.ContentLength < 0, "%s, %s", c.name, name)
+			assert.Equal(t, decompressed, resp.Header.Get("Content-Encoding") == "", "%s, %s", c.name, name)
+			data, err := io.ReadAll(resp.Body)
+			require.NoError(t, resp.Body.Close())
+			assert.Equal(t, c.want == "", err != nil, "%s, %s", c.name, name)
+			assert.True(t, c.want == string(data), "%s, %s: %d bytes", c.name, name, len(data))
+		}
 	}
 }
