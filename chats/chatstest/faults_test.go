@@ -387,6 +387,30 @@ func TestReplay_RepeatsThePreviousResponse(t *testing.T) {
 	assert.Equal(t, first, read(first.Next))
 	assert.Equal(t, first, read(first.Next), "more than once")
 	assert.NotEqual(t, first, read(first.Next))
+
+	m.AddChat(chats.Chat{ID: 5})
+	m.Fail(chats.OpGetChat, chatstest.OK(), chatstest.Replay(), chatstest.Replay())
+	for range 3 {
+		got := get(t.Context(), t, m)
+		assert.Empty(t, got.header.Get("X-Seen"), "the header is the caller's")
+		got.header.Set("X-Seen", "yes")
+	}
+}
+
+// Nothing but the end of the connection ends the body.
+func TestTruncateSilently_DeclaresNoLength(t *testing.T) {
+	t.Parallel()
+	for name, start := range servers {
+		m, transport, base := start(t)
+		m.Fail(chats.OpGetChat, chatstest.TruncateSilently(10))
+		req := request(t.Context(), t, http.MethodGet, base+"/v2/businesses/1234567/chat?chatId=5", "")
+		resp, err := contract.Transport(t, transport).RoundTrip(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		assert.Equal(t, int64(-1), resp.ContentLength, name)
+		assert.Empty(t, resp.TransferEncoding, name)
+		assert.True(t, resp.Close, name)
+	}
 }
 
 func TestBadStatusLine_NeedsAHijacker(t *testing.T) {

@@ -103,6 +103,24 @@ func TestHistory_PageOrders(t *testing.T) {
 	}
 }
 
+// An id that no message has selects all messages above it in either case.
+func TestHistory_SinceBetweenTwoMessages(t *testing.T) {
+	t.Parallel()
+	for _, options := range [][]chatstest.Option{nil, {chatstest.WithExclusiveSince()}} {
+		synctest.Test(t, func(t *testing.T) {
+			m := chatstest.NewMarket(options...)
+			id := m.AddChat(chats.Chat{})
+			m.CustomerSays(id, "")
+			time.Sleep(time.Second)
+			second := m.CustomerSays(id, "")
+			page, err := client(t, m).HistoryPage(t.Context(), id, second-1, chats.PageRequest{})
+			require.NoError(t, err)
+			require.Len(t, page.Items, 1)
+			assert.Equal(t, second, page.Items[0].ID)
+		})
+	}
+}
+
 func TestWithDuplicates_RepeatsTwo(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithDuplicates())

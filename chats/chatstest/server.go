@@ -18,8 +18,7 @@ func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := m.begin(op)
 	defer f.done()
 	if f.fault.early {
-		_ = http.NewResponseController(w).EnableFullDuplex() // else net/http reads the rest of the body
-		w.Header().Set("Connection", "close")
+		w.Header().Set("Connection", "close") // else net/http reads the rest of the body
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, f.fault.bodyLimit()))
 	if err != nil || f.fault.dialError {

@@ -74,6 +74,19 @@ func TestWithVisibility_DelaysFiles(t *testing.T) {
 	})
 }
 
+// Messages that become visible at one moment do so in their order.
+func TestWithVisibility_KeepsTheOrderOfOneMoment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := chatstest.NewMarket(chatstest.WithVisibility(held))
+		id := m.AddChat(chats.Chat{})
+		m.CustomerSays(id, "held")
+		m.AddMessage(id, chats.SenderPartner, "held")
+		time.Sleep(time.Hour)
+		assert.Equal(t, chats.StatusWaitingForCustomer, m.Chat(id).Status)
+	})
+}
+
 func TestWithHistoryLag_ListIsAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
