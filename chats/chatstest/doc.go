@@ -32,8 +32,8 @@
 //
 // # Undocumented behaviour
 //
-// Much of the real API is not documented. A program must work whatever the answer
-// is; options select it:
+// Much of the real API is not documented, and a program must work in every case.
+// Options select the case:
 //
 //	in which order the history is listed      WithOrder, WithSwappedNeighbours
 //	what messageIdFrom means                  WithExclusiveSince, WithStrictSince
