@@ -84,6 +84,7 @@ type limits struct {
 	slots   chan struct{} // a semaphore
 	limiter Limiter       // may be nil
 	maxWait time.Duration // a call waits for a block that ends within it
+	clock   serverClock
 
 	mu     sync.Mutex
 	quotas map[Operation]Limit
@@ -119,6 +120,7 @@ func (l *limits) middleware(next doFunc) doFunc {
 		resp, err := next(ctx, c)
 		if resp != nil {
 			l.observe(resp)
+			l.clock.observe(resp.header)
 		}
 		return resp, err
 	}

@@ -79,7 +79,7 @@ var clientMethods = map[string]struct {
 		}
 		return body.Close()
 	}, []chats.Operation{""}},
-	"Business": {}, "Limit": {}, "String": {}, "Format": {},
+	"Business": {}, "Limit": {}, "ServerTime": {}, "String": {}, "Format": {},
 }
 
 func TestOperations_OfEveryMethod(t *testing.T) {
