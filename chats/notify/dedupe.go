@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// call is one call of the function.
-type call struct {
-	done chan struct{} // closed at its end
-	err  error         // to be read after done
+// invocation is one call of the handle function.
+type invocation struct {
+	done chan struct{} // closed when the function has returned
+	err  error         // valid once done is closed
 }
 
-// dedupe knows the calls under way and those that succeeded lately. A nil dedupe
-// knows none.
+// dedupe holds the invocations that are running and those that succeeded recently.
+// A nil dedupe holds none.
 type dedupe struct {
 	window time.Duration
 	size   int
 
-	mu        sync.Mutex
-	calls     map[identity]*call
-	succeeded []success // oldest first; each one is in calls
+	mu          sync.Mutex
+	invocations map[identity]*invocation
+	succeeded   []success // oldest first; each is in invocations
 }
 
 type success struct {
@@ -28,53 +28,53 @@ type success struct {
 }
 
 func newDedupe(window time.Duration, size int) *dedupe {
-	return &dedupe{window: window, size: size, calls: map[identity]*call{}}
+	return &dedupe{window: window, size: size, invocations: map[identity]*invocation{}}
 }
 
-// join finds the call for an event. Where there is none, it is the caller's to
-// make.
-func (d *dedupe) join(event identity) (c *call, mine bool) {
-	c = &call{done: make(chan struct{})}
+// acquire returns the invocation for an event. If created is true, the caller must
+// run it and call complete.
+func (d *dedupe) acquire(event identity) (inv *invocation, created bool) {
+	inv = &invocation{done: make(chan struct{})}
 	if d == nil {
-		return c, true
+		return inv, true
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.forget()
-	if other := d.calls[event]; other != nil {
-		return other, false
+	d.expire()
+	if current := d.invocations[event]; current != nil {
+		return current, false
 	}
-	d.calls[event] = c
-	return c, true
+	d.invocations[event] = inv
+	return inv, true
 }
 
-// settle ends the call of an event. It is remembered before the waiting ones go
-// on, so that no copy slips through between.
-func (d *dedupe) settle(event identity, c *call, err error) {
+// complete ends an invocation. A success is remembered before the waiting requests
+// proceed, so that no copy slips through in between.
+func (d *dedupe) complete(event identity, inv *invocation, err error) {
 	if d != nil {
 		d.remember(event, err)
 	}
-	c.err = err
-	close(c.done)
+	inv.err = err
+	close(inv.done)
 }
 
 func (d *dedupe) remember(event identity, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		delete(d.calls, event)
+		delete(d.invocations, event)
 		return
 	}
 	d.succeeded = append(d.succeeded, success{event, time.Now().Add(d.window)})
-	d.forget()
+	d.expire()
 }
 
-// forget drops what is too old or too much. The window is one for all, so the
-// oldest ends first.
-func (d *dedupe) forget() {
+// expire removes successes that are too old or too many. All have the same window,
+// so the oldest expires first.
+func (d *dedupe) expire() {
 	now := time.Now()
 	for len(d.succeeded) > d.size || len(d.succeeded) > 0 && !now.Before(d.succeeded[0].until) {
-		delete(d.calls, d.succeeded[0].event)
+		delete(d.invocations, d.succeeded[0].event)
 		d.succeeded = d.succeeded[1:]
 	}
 }

@@ -16,24 +16,24 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// counting counts its calls.
-type counting struct {
+// counter counts its calls.
+type counter struct {
 	mu    sync.Mutex
 	calls int
 	err   error
 }
 
-func (c *counting) handle(context.Context, notify.Event) error {
+func (c *counter) handle(context.Context, notify.Event) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls++
 	return c.err
 }
 
-func TestACopyIsAnsweredWithoutTheFunction(t *testing.T) {
+func TestDedupe_CopyIsNotHandled(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{createdBody, sentBody, startedBody, finishedBody} {
-		var shop counting
+		var shop counter
 		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
 		for range 3 {
 			assert.Equal(t, http.StatusOK, post(t, handler, body).status)
@@ -42,9 +42,9 @@ func TestACopyIsAnsweredWithoutTheFunction(t *testing.T) {
 	}
 }
 
-func TestWithoutDedupeEveryCopyCounts(t *testing.T) {
+func TestDedupe_OffHandlesEveryCopy(t *testing.T) {
 	t.Parallel()
-	var shop counting
+	var shop counter
 	handler := newHandler(t, shop.handle)
 	for range 3 {
 		post(t, handler, sentBody)
@@ -52,8 +52,7 @@ func TestWithoutDedupeEveryCopyCounts(t *testing.T) {
 	assert.Equal(t, 3, shop.calls)
 }
 
-// What tells two events apart, and what does not.
-func TestWhatACopyIs(t *testing.T) {
+func TestDedupe_Identity(t *testing.T) {
 	t.Parallel()
 	replace := strings.NewReplacer
 	for name, tc := range map[string]struct {
@@ -79,7 +78,7 @@ func TestWhatACopyIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var shop counting
+			var shop counter
 			handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
 			post(t, handler, tc.first)
 			post(t, handler, tc.second)
@@ -88,9 +87,9 @@ func TestWhatACopyIs(t *testing.T) {
 	}
 }
 
-func TestAFailureIsNotRemembered(t *testing.T) {
+func TestDedupe_FailureIsHandledAgain(t *testing.T) {
 	t.Parallel()
-	shop := counting{err: errors.New("the database is down")}
+	shop := counter{err: errors.New("the database is down")}
 	handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
 	for range 2 {
 		assert.Equal(t, http.StatusInternalServerError, post(t, handler, sentBody).status)
@@ -102,27 +101,27 @@ func TestAFailureIsNotRemembered(t *testing.T) {
 	assert.Equal(t, 3, shop.calls)
 }
 
-func TestTheWindowEnds(t *testing.T) {
+func TestDedupe_WindowEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var shop counting
+		var shop counter
 		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Minute, 10))
 		post(t, handler, sentBody)
-		<-time.After(time.Minute - 1)
+		time.Sleep(time.Minute - 1)
 		post(t, handler, sentBody)
 		assert.Equal(t, 1, shop.calls, "a copy does not extend the window")
-		<-time.After(1)
+		time.Sleep(1)
 		post(t, handler, sentBody)
 		assert.Equal(t, 2, shop.calls)
-		<-time.After(time.Minute - 1)
+		time.Sleep(time.Minute - 1)
 		post(t, handler, sentBody)
 		assert.Equal(t, 2, shop.calls)
 	})
 }
 
-func TestTheMostRecentAreRemembered(t *testing.T) {
+func TestDedupe_SizeKeepsMostRecent(t *testing.T) {
 	t.Parallel()
-	var shop counting
+	var shop counter
 	handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 2))
 	for _, message := range []string{"1", "2", "3"} {
 		post(t, handler, with("messageId", message))
@@ -132,21 +131,21 @@ func TestTheMostRecentAreRemembered(t *testing.T) {
 	post(t, handler, with("messageId", "2"))
 	assert.Equal(t, 3, shop.calls)
 	post(t, handler, with("messageId", "1"))
-	assert.Equal(t, 4, shop.calls, "the oldest one was forgotten")
+	assert.Equal(t, 4, shop.calls, "the oldest one was evicted")
 }
 
-// blocking is a function that waits for its outcome.
+// blocking is a handle function that waits for its outcome.
 type blocking struct {
-	counting
+	counter
 	outcome chan error
 }
 
 func (b *blocking) handle(ctx context.Context, event notify.Event) error {
-	_ = b.counting.handle(ctx, event)
+	_ = b.counter.handle(ctx, event)
 	return <-b.outcome
 }
 
-func TestCopiesAtOneMomentShareTheOutcome(t *testing.T) {
+func TestDedupe_ConcurrentCopiesShareOutcome(t *testing.T) {
 	t.Parallel()
 	for want, outcome := range map[int]error{
 		http.StatusOK:                  nil,
@@ -167,20 +166,20 @@ func TestCopiesAtOneMomentShareTheOutcome(t *testing.T) {
 	}
 }
 
-// Market sends again what was answered too late. The first call is still at work.
-func TestACopyMeetsAFunctionThatMissedItsAnswer(t *testing.T) {
+// Market sends again what got a late response. The function is still running.
+func TestDedupe_CopyWaitsForRunningHandler(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shop := blocking{outcome: make(chan error)}
 		handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 1))
 		assert.Equal(t, http.StatusInternalServerError, post(t, handler, sentBody).status)
 
-		<-time.After(time.Minute)
+		time.Sleep(time.Minute)
 		began := time.Now()
 		assert.Equal(t, http.StatusInternalServerError, post(t, handler, sentBody).status)
-		assert.Equal(t, 9*time.Second, time.Since(began), "it waits as long as its own answer may")
+		assert.Equal(t, 9*time.Second, time.Since(began), "the copy waits as long as its own response allows")
 
-		<-time.After(time.Minute)
+		time.Sleep(time.Minute)
 		shop.outcome <- nil
 		synctest.Wait()
 		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
@@ -188,7 +187,7 @@ func TestACopyMeetsAFunctionThatMissedItsAnswer(t *testing.T) {
 	})
 }
 
-func TestALateFailureIsTriedAgain(t *testing.T) {
+func TestDedupe_LateFailureIsHandledAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shop := blocking{outcome: make(chan error, 1)}
@@ -202,7 +201,7 @@ func TestALateFailureIsTriedAgain(t *testing.T) {
 	})
 }
 
-func TestEventsUnderWayTakeNoRoom(t *testing.T) {
+func TestDedupe_RunningEventsDoNotCount(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shop := blocking{outcome: make(chan error, 1)}
@@ -219,8 +218,7 @@ func TestEventsUnderWayTakeNoRoom(t *testing.T) {
 	})
 }
 
-// Events under way are not forgotten for want of room.
-func TestManyEventsAtOnceInALittleRoom(t *testing.T) {
+func TestDedupe_RunningEventsAreNotEvicted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shop := blocking{outcome: make(chan error)}

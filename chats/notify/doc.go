@@ -1,5 +1,5 @@
-// Package notify receives what Market pushes to the shop: a new chat, a new
-// message, a dispute begun or ended.
+// Package notify receives the push notifications that Market sends to a shop: a
+// new chat, a new message, a dispute opened or closed.
 //
 //	handler, err := notify.NewHandler("shop", "1.0", func(ctx context.Context, event notify.Event) error {
 //		if sent, ok := event.(notify.MessageSent); ok {
@@ -8,33 +8,32 @@
 //		return nil
 //	}, notify.WithAllowedNetworks(notify.MarketNetworks()...))
 //
-// # Everyone is let in
+// # Senders are not authenticated by default
 //
-// Without [WithAllowedNetworks] everyone on the internet may post events: a
-// notification carries neither signature nor token, and the sender's network is
-// the only thing there is to check. Take an event as a hint to look at the chat
-// through the API, not as the truth.
+// Without [WithAllowedNetworks] anyone on the internet can post events. A
+// notification has neither a signature nor a token; the sender's network is the
+// only thing that can be checked. Treat an event as a hint to read the chat through
+// the API, not as the truth.
 //
-// # Where to mount it
+// # Where to mount the handler
 //
-// Market appends /notification to the address given in the seller's cabinet. The
-// handler does not look at the path: mount it at the address and at the address
-// with /notification behind it, over https with a certificate of a public
-// authority.
+// Market appends /notification to the address entered in the seller's cabinet. The
+// handler ignores the path: mount it at the address and at the address followed by
+// /notification, over HTTPS with a certificate of a public authority.
 //
 // # What Market expects
 //
-// An answer within 10 seconds, 1 second for PING. Until a notification is
-// answered 200 or 400, Market sends it again and sends nothing else: each minute
-// for an hour, each quarter of an hour for a day, then each hour; after 14 days it
-// switches the subscription off. So put the event aside and return; return an
-// error only where another try may help. The handler answers for the function
-// when it does not return in time.
+// Market waits 10 seconds for a response, 1 second for a PING. Until a notification
+// gets a 200 or 400, Market sends it again and sends nothing else: every minute
+// for an hour, every 15 minutes for a day, then every hour. After 14 days it
+// disables the subscription. So store the event and return, and return an error
+// only if a retry may help. If the function does not return in time, the handler
+// responds in its place.
 //
-// The same event may come several times, in any order: [WithDedupe] drops copies.
-// Not everything is announced (stickers are not), so a look at the histories from
-// time to time belongs to a correct program.
+// The same event may arrive several times and in any order: [WithDedupe] drops
+// duplicates. Not everything is announced (stickers are not), so a correct program
+// also reads the histories from time to time.
 //
-// The facts are those of the page "push-notifications" of the Partner API's
-// documentation and of api/notifications.yaml.
+// Sources: the page "push-notifications" of the Partner API's documentation and
+// api/notifications.yaml.
 package notify

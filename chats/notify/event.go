@@ -8,64 +8,64 @@ import (
 	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
-// Event is what Market tells: a [Ping], [ChatCreated], [MessageSent],
-// [ArbitrageStarted], [ArbitrageFinished] or [Other].
+// Event is one of [Ping], [ChatCreated], [MessageSent], [ArbitrageStarted],
+// [ArbitrageFinished] and [Other].
 type Event interface {
 	identity() identity
 }
 
-// Ping tries whether the shop answers. The [Handler] answers it alone.
+// Ping is a health check by Market. [Handler] replies to it without calling the
+// handle function.
 type Ping struct {
-	At time.Time // zero where Market sent none
+	At time.Time // zero if Market sent none
 }
 
-// ChatCreated tells of a new chat, of whatever kind.
+// ChatCreated reports a new chat of any type.
 type ChatCreated struct {
 	Business chats.BusinessID
 	Chat     chats.ChatID
-	At       time.Time // when it began
+	At       time.Time // when the chat was created
 }
 
-// MessageSent tells of a new message in a chat of whatever kind. Stickers are not
+// MessageSent reports a new message in a chat of any type. Stickers are not
 // announced; whether the shop's own messages are is not documented.
 type MessageSent struct {
 	Business chats.BusinessID
 	Chat     chats.ChatID
 	Message  chats.MessageID
-	At       time.Time // when it was posted
+	At       time.Time // when the message was sent
 }
 
-// ArbitrageStarted tells of a new dispute. Not sent for chats that the buyer
-// began without an order ([chats.SubjectDirect]).
+// ArbitrageStarted reports that a dispute was opened. It is not sent for chats
+// without an order or return ([chats.SubjectDirect]).
 type ArbitrageStarted struct {
 	Business chats.BusinessID
 	Chat     chats.ChatID
-	At       time.Time // when it began
+	At       time.Time // when the dispute was opened
 }
 
-// ArbitrageFinished tells of the end of a dispute. Not sent for chats that the
-// buyer began without an order ([chats.SubjectDirect]).
+// ArbitrageFinished reports that a dispute was closed. It is not sent for chats
+// without an order or return ([chats.SubjectDirect]).
 type ArbitrageFinished struct {
 	Business chats.BusinessID
 	Chat     chats.ChatID
-	At       time.Time // when it ended
+	At       time.Time // when the dispute was closed
 }
 
-// Other is an event of a type that this library does not describe: of an order, a
-// review, a question, or one that Market added later.
+// Other is an event of a type that this package does not define: of orders,
+// reviews or questions, or a type that Market added later.
 type Other struct {
 	Type string          // notificationType
-	Raw  json.RawMessage // the whole notification, a copy
+	Raw  json.RawMessage // copy of the whole notification
 }
 
-// identity is what two copies of one event have in common. An event without a
-// chat has none of its own.
+// identity is equal for two copies of one event. An event without a chat has none.
 type identity struct {
 	kind     string
 	business chats.BusinessID
 	chat     chats.ChatID
 	message  chats.MessageID
-	at       time.Time // in UTC, so that == compares instants; zero where there is a message
+	at       time.Time // in UTC, so that == compares instants; zero if there is a message
 }
 
 func (e Ping) identity() identity { return identity{kind: string(notification.TypePing)} }

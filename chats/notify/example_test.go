@@ -14,8 +14,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// With https://shop.example/market in the seller's cabinet Market posts to
-// https://shop.example/market/notification; both paths get the handler.
+// If the address in the seller's cabinet is https://shop.example/market, Market posts
+// to https://shop.example/market/notification. Both paths are mounted.
 func ExampleNewHandler() {
 	handler, err := notify.NewHandler("shop", "1.0", func(_ context.Context, event notify.Event) error {
 		switch e := event.(type) {
@@ -24,7 +24,7 @@ func ExampleNewHandler() {
 		case notify.MessageSent:
 			fmt.Println("message", e.Message, "in chat", e.Chat)
 		}
-		return nil // whatever else comes is fine, too
+		return nil // all other events need no retry
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -57,14 +57,14 @@ func ExampleWithAllowedNetworks() {
 	// 403
 }
 
-// A proxy at 10.0.0.1 appends the address that it was called from to
-// X-Forwarded-For; what stands before that is whatever the caller wrote.
+// The proxy at 10.0.0.1 appends the address of its client to X-Forwarded-For; the
+// client may have written anything before that.
 func ExampleWithClientAddr() {
 	proxy := netip.MustParseAddr("10.0.0.1")
 	lastHop := func(r *http.Request) (netip.Addr, error) {
 		remote, err := netip.ParseAddrPort(r.RemoteAddr)
 		if err != nil || remote.Addr().Unmap() != proxy {
-			return netip.Addr{}, errors.New("not by our proxy")
+			return netip.Addr{}, errors.New("not from our proxy")
 		}
 		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 		return netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1]))
@@ -105,7 +105,7 @@ func ExampleWithDedupe() {
 	// 200
 }
 
-// marketPosts is the status that Market gets.
+// marketPosts returns the status that Market gets.
 func marketPosts(handler http.Handler, path, remote, body string) int {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")

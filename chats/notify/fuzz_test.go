@@ -18,7 +18,7 @@ import (
 	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
-// wire is the notification of an event as the contract has it.
+// wire returns the notification of an event as in the contract.
 func wire(event notify.Event) any {
 	switch e := event.(type) {
 	case notify.Ping:

@@ -1,71 +1,80 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
+	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
-// Market waits 10 seconds for an answer. Counted from when handling begins:
+// Market waits 10 seconds for a response. Counted from the beginning of ServeHTTP:
 const (
-	bodyWithin   = 3 * time.Second // the connection gives up on the body
-	bodyLost     = 4 * time.Second // the handler does, where the connection does not
-	handleWithin = 8 * time.Second // the function's context ends
-	answerWithin = 9 * time.Second // the answer goes out; the last second is the network's
+	connReadTimeout = 3 * time.Second // the connection stops reading the body
+	bodyTimeout     = 4 * time.Second // the handler does, if the connection has no deadline
+	handleTimeout   = 8 * time.Second // the context of the handle function ends
+	responseTimeout = 9 * time.Second // the response is sent; the last second is the network's
 )
 
-// The contract's bound of name and version, in characters.
+// maxNameLength is the contract's limit of name and version, in characters.
 const maxNameLength = 100
 
-// Handler receives notifications. It may be used by any number of goroutines.
+// Handler receives notifications. It is safe for concurrent use.
 type Handler struct {
-	config
-	name, version string
-	handle        func(context.Context, Event) error
+	responder
+	senders senders
+	dedupe  *dedupe
+	log     eventLog
+	handle  func(context.Context, Event) error
 }
 
-// NewHandler makes a handler that calls handle for every event but [Ping], several
-// at once where several arrive. Name and version are the program's, 1 to 100
-// characters each; every answer carries them. An argument that breaks a rule is
-// a [chats.ArgumentError].
+// NewHandler returns a handler that calls handle for every event except [Ping],
+// concurrently if several arrive at once. name and version are those of the program,
+// 1 to 100 characters each; every 200 carries them. An invalid argument is reported
+// as a [chats.ArgumentError].
 //
-// Handle returns nil where the event need not come again, and an error where
-// another try may help; what it returns is logged and never sent. A panic counts
-// as an error. Its context has the values of the request's and ends 8 seconds
-// after the request came, or after handle returned. It does not end when Market
-// hangs up, for Market sends the event again anyway and work cut short would be
-// half done. After 9 seconds Market is answered 500, whether or not handle has
-// returned; a handle that heeds its context never gets there. One that returns
-// later is logged. A shutdown of the [http.Server] waits for the answers, not for
-// a handle that has missed its own.
+// handle returns nil if the event need not be sent again, and an error if a retry
+// may help. The error is logged and never sent to Market. A panic counts as an
+// error. The context has the values of the request's and ends 8 seconds after the
+// request arrived, or when handle returns. It does not end when Market disconnects:
+// Market sends the event again anyway, and the work would be left half done. After 9
+// seconds Market gets 500, whether or not handle has returned; a handle that obeys
+// its context never takes that long. One that returns later is logged. A shutdown of
+// the [http.Server] waits for the responses, not for a handle that missed its own.
 //
 // Market gets 200 for an event that was handled, 400 for a notification that
-// [Parse] refuses, and 500 otherwise. Strangers get 403 (see
-// [WithAllowedNetworks]), 405 for another method than POST, 413 for more than
-// 64 KiB, 415 for another type than application/json. The body must arrive within
-// 3 seconds, 4 where a middleware hides the connection's deadlines. Give the server
-// a WriteTimeout above 10 seconds, or none.
+// [Parse] rejects, and 500 otherwise. Other senders get 403 (see
+// [WithAllowedNetworks]), 405 for another method than POST, 413 for more than 64 KiB
+// and 415 for another type than application/json. The body must arrive within 3
+// seconds, 4 if a middleware hides the deadlines of the connection. Give the server a
+// WriteTimeout above 10 seconds, or none.
 func NewHandler(
 	name, version string, handle func(context.Context, Event) error, options ...Option,
 ) (*Handler, error) {
-	if err := errors.Join(checkName("name", name), checkName("version", version)); err != nil {
+	if err := cmp.Or(checkName("name", name), checkName("version", version)); err != nil {
 		return nil, err
 	}
 	if handle == nil {
 		return nil, badArgument("handle", "is nil")
 	}
-	h := &Handler{name: name, version: version, handle: handle, config: config{logger: slog.Default()}}
+	c := config{logger: slog.Default()}
 	for _, option := range options {
-		if err := option(&h.config); err != nil {
+		if option == nil {
+			return nil, badArgument("option", "is nil")
+		}
+		if err := option(&c); err != nil {
 			return nil, err
 		}
 	}
-	return h, nil
+	return &Handler{
+		responder: responder{name, version}, senders: c.senders, dedupe: c.dedupe, log: eventLog{c.logger}, handle: handle,
+	}, nil
 }
 
 func checkName(field, value string) error {
@@ -75,89 +84,110 @@ func checkName(field, value string) error {
 	return nil
 }
 
-// ServeHTTP implements [http.Handler]. It does not look at the path.
+// ServeHTTP implements [http.Handler]. It ignores the path.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	// Not every writer has deadlines; then readBody gives up alone, and later, for a server whose reading is given up
-	// first would wait for the rest of the body.
-	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(began.Add(bodyWithin))
+	// Not every writer supports deadlines. Without one readBody gives up alone, and later, because a server whose
+	// reading is given up first would wait for the rest of the body.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(began.Add(connReadTimeout))
 
 	var event Event
-	var no *refusal
-	sender, err := h.admit(r)
+	var rejected *rejection
+	sender, err := h.senders.admit(r)
 	if err != nil {
-		no = foreign(err)
+		rejected = forbidden(err)
 	} else {
-		event, no = receive(r, began.Add(bodyLost))
+		event, rejected = receive(r, began.Add(bodyTimeout))
 	}
-	if no == nil {
-		// The server lifts the deadline when it has read the body, but not if that was before we set it.
-		_ = connection.SetReadDeadline(time.Time{})
-		no = h.deliver(r.Context(), event, began)
+	if rejected == nil {
+		// The server removes the deadline once it has read the body, but not if that was before we set it.
+		_ = conn.SetReadDeadline(time.Time{})
+		rejected = h.deliver(r.Context(), event, began)
 	}
-	h.answer(w, began, no)
-	h.logAnswer(r, sender, event, began, no)
+	h.respond(w, began, rejected)
+	h.log.response(r.Context(), sender, event, began, rejected)
+}
+
+// receive reads the event of a request that was let in.
+func receive(r *http.Request, deadline time.Time) (Event, *rejection) {
+	switch {
+	case r.Method != http.MethodPost:
+		return nil, protocolViolation(http.StatusMethodNotAllowed, notification.ErrorTypeUnknown,
+			"notifications are sent by POST")
+	case !isJSON(r.Header.Get("Content-Type")):
+		return nil, protocolViolation(http.StatusUnsupportedMediaType, notification.ErrorTypeWrongEventFormat,
+			"notifications are application/json")
+	}
+	body, err := readBody(r.Body, deadline)
+	if err != nil {
+		return nil, readFailed(err)
+	}
+	if len(body) > maxBody {
+		return nil, protocolViolation(http.StatusRequestEntityTooLarge, notification.ErrorTypeWrongEventFormat,
+			fmt.Sprintf("notification is larger than %d bytes", maxBody))
+	}
+	event, parseErr := parse(body)
+	if parseErr != nil {
+		return nil, malformed(parseErr)
+	}
+	return event, nil
+}
+
+// isJSON also accepts a request without a content type: if Market sent one, a
+// rejection would hold up everything behind it.
+func isJSON(contentType string) bool {
+	if strings.TrimSpace(contentType) == "" {
+		return true
+	}
+	// Parameters, even malformed ones, change nothing: JSON is UTF-8.
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(media), "application/json")
 }
 
 var (
-	errLate  = errors.New("no outcome in time for the answer")
-	errEnded = errors.New("the function ended its goroutine")
+	errHandlerTimeout = errors.New("handler did not return in time for the response")
+	errHandlerExited  = errors.New("handler exited its goroutine")
 )
 
-// deliver waits for the function's outcome, but no longer than the answer may.
-func (h *Handler) deliver(ctx context.Context, event Event, began time.Time) *refusal {
+// deliver waits for the outcome of the handle function, but no longer than the
+// response may take.
+func (h *Handler) deliver(ctx context.Context, event Event, began time.Time) *rejection {
 	if _, ping := event.(Ping); ping {
 		return nil
 	}
-	known := h.dedupe
+	dedupe := h.dedupe
 	if event.identity().chat == 0 {
-		known = nil
+		dedupe = nil
 	}
-	c, mine := known.join(event.identity())
-	if mine {
-		go h.call(context.WithoutCancel(ctx), event, began, func(err error) { known.settle(event.identity(), c, err) })
+	inv, created := dedupe.acquire(event.identity())
+	if created {
+		go h.invoke(context.WithoutCancel(ctx), event, began, func(err error) { dedupe.complete(event.identity(), inv, err) })
 	}
-	late := time.NewTimer(time.Until(began.Add(answerWithin)))
-	defer late.Stop()
+	timer := time.NewTimer(time.Until(began.Add(responseTimeout)))
+	defer timer.Stop()
 	select {
-	case <-c.done:
-		if c.err != nil {
-			return failed(c.err)
+	case <-inv.done:
+		if inv.err != nil {
+			return handlerFailed(inv.err)
 		}
 		return nil
-	case <-late.C:
-		return failed(errLate)
+	case <-timer.C:
+		return handlerFailed(errHandlerTimeout)
 	}
 }
 
-// call calls the function and tells the outcome, whatever the function does.
-func (h *Handler) call(ctx context.Context, event Event, began time.Time, settle func(error)) {
-	ctx, cancel := context.WithDeadline(ctx, began.Add(handleWithin))
+// invoke calls the handle function and reports the outcome, even if the function
+// panics or ends its goroutine.
+func (h *Handler) invoke(ctx context.Context, event Event, began time.Time, complete func(error)) {
+	ctx, cancel := context.WithDeadline(ctx, began.Add(handleTimeout))
 	defer cancel()
-	err := errEnded
+	err := errHandlerExited
 	defer func() {
-		settle(err)
-		if time.Since(began) > answerWithin {
-			h.logLate(ctx, event, began, err)
+		complete(err)
+		if time.Since(began) > responseTimeout {
+			h.log.lateReturn(ctx, event, began, err)
 		}
 	}()
-	err = safely(func() error { return h.handle(ctx, event) })
-}
-
-// panicked is a panic as an error.
-type panicked struct {
-	value any
-	stack []byte
-}
-
-func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
-
-func safely(f func() error) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &panicked{value, debug.Stack()}
-		}
-	}()
-	return f()
+	err = recoverPanic(func() error { return h.handle(ctx, event) })
 }

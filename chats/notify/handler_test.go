@@ -20,38 +20,38 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-func TestAnEventReachesTheFunctionAndIsAnswered(t *testing.T) {
+func TestHandler_HandlesEvent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var got []notify.Event
 		handler := newHandler(t, func(ctx context.Context, event notify.Event) error {
 			got = append(got, event)
-			<-time.After(2 * time.Second)
+			time.Sleep(2 * time.Second)
 			return ctx.Err()
 		})
-		a := post(t, handler, sentBody)
-		assert.Equal(t, http.StatusOK, a.status)
-		assert.Equal(t, "application/json", a.header.Get("Content-Type"))
-		assert.Equal(t, "shop", a.Name)
-		assert.Equal(t, "1.0", a.Version)
-		assert.True(t, began.Equal(a.Time), "the time when handling began, not when it ended")
+		resp := post(t, handler, sentBody)
+		assert.Equal(t, http.StatusOK, resp.status)
+		assert.Equal(t, "application/json", resp.header.Get("Content-Type"))
+		assert.Equal(t, "shop", resp.Name)
+		assert.Equal(t, "1.0", resp.Version)
+		assert.True(t, began.Equal(resp.Time), "when handling began")
 		require.Len(t, got, 1)
 		assert.Equal(t, notify.MessageSent{Business: 7431, Chat: 9021, Message: 1776677400213000, At: date(t, "2026-04-20T09:30:00.213Z")}, got[0])
 	})
 }
 
-// Not in parallel: the zone is the whole program's.
-func TestTheTimeIsInUTCWhereverTheShopIs(t *testing.T) {
+// Not parallel: the zone is global.
+func TestHandler_ResponseTimeIsUTC(t *testing.T) {
 	before := time.Local
 	defer func() { time.Local = before }()
 	time.Local = time.FixedZone("MSK", 3*60*60)
 	began := time.Now()
-	a := post(t, newHandler(t, accept), sentBody)
-	assert.WithinDuration(t, began, a.Time, time.Minute)
+	resp := post(t, newHandler(t, accept), sentBody)
+	assert.WithinDuration(t, began, resp.Time, time.Minute)
 }
 
-func TestPingIsAnsweredWithoutTheFunction(t *testing.T) {
+func TestHandler_PingIsNotHandled(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, func(context.Context, notify.Event) error {
 		t.Error("called")
@@ -62,7 +62,7 @@ func TestPingIsAnsweredWithoutTheFunction(t *testing.T) {
 	}
 }
 
-func TestAnEventOfAnotherKindReachesTheFunction(t *testing.T) {
+func TestHandler_HandlesEveryType(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{otherBody, `{"notificationType":"CHAT_RENAMED"}`, createdBody, startedBody, finishedBody} {
 		want, err := notify.Parse([]byte(body))
@@ -77,7 +77,7 @@ func TestAnEventOfAnotherKindReachesTheFunction(t *testing.T) {
 	}
 }
 
-func TestAMalformedNotificationIsRefusedForGood(t *testing.T) {
+func TestHandler_MalformedNotificationGets400(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, func(context.Context, notify.Event) error {
 		t.Error("called")
@@ -89,39 +89,39 @@ func TestAMalformedNotificationIsRefusedForGood(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := post(t, handler, tc.body)
-			assert.Equal(t, http.StatusBadRequest, a.status)
-			assert.EqualValues(t, "WRONG_EVENT_FORMAT", a.Error.Type)
+			resp := post(t, handler, tc.body)
+			assert.Equal(t, http.StatusBadRequest, resp.status)
+			assert.EqualValues(t, "WRONG_EVENT_FORMAT", resp.Error.Type)
 			_, err := notify.Parse([]byte(tc.body))
-			assert.Equal(t, strings.TrimPrefix(err.Error(), "notify: "), a.Error.Message)
-			assert.Empty(t, a.header.Get("Connection"))
+			assert.Equal(t, strings.TrimPrefix(err.Error(), "notify: "), resp.Error.Message)
+			assert.Empty(t, resp.header.Get("Connection"))
 		})
 	}
 }
 
-func TestFailuresStayWithTheShop(t *testing.T) {
+func TestHandler_HidesFailure(t *testing.T) {
 	t.Parallel()
-	for name, handle := range map[string]function{
+	for name, handle := range map[string]handleFunc{
 		"an error": func(context.Context, notify.Event) error { return errors.New("secret") },
 		"a panic":  func(context.Context, notify.Event) error { panic("secret") },
 		"nil as a panic": func(context.Context, notify.Event) error {
 			panic(nil)
 		},
-		"an aborted handler":    func(context.Context, notify.Event) error { panic(http.ErrAbortHandler) },
-		"an ended goroutine":    func(context.Context, notify.Event) error { runtime.Goexit(); return nil },
-		"a parse error as such": func(context.Context, notify.Event) error { _, err := notify.Parse(nil); return err },
+		"an aborted handler": func(context.Context, notify.Event) error { panic(http.ErrAbortHandler) },
+		"an ended goroutine": func(context.Context, notify.Event) error { runtime.Goexit(); return nil },
+		"a parse error":      func(context.Context, notify.Event) error { _, err := notify.Parse(nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := post(t, newHandler(t, handle), sentBody)
-			assert.Equal(t, http.StatusInternalServerError, a.status)
-			assert.EqualValues(t, "UNKNOWN", a.Error.Type)
-			assert.Equal(t, "the notification could not be handled", a.Error.Message)
+			resp := post(t, newHandler(t, handle), sentBody)
+			assert.Equal(t, http.StatusInternalServerError, resp.status)
+			assert.EqualValues(t, "UNKNOWN", resp.Error.Type)
+			assert.Equal(t, "handling the notification failed", resp.Error.Message)
 		})
 	}
 }
 
-func TestAHangingFunctionIsAnsweredInTime(t *testing.T) {
+func TestHandler_RespondsForHangingFunction(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -129,23 +129,23 @@ func TestAHangingFunctionIsAnsweredInTime(t *testing.T) {
 		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
 			<-ctx.Done()
 			assert.Equal(t, 8*time.Second, time.Since(began))
-			<-release // heeds its context no more than this
+			<-release // ignores its context from here on
 			return nil
 		})
-		a := post(t, handler, sentBody)
-		assert.Equal(t, http.StatusInternalServerError, a.status)
-		assert.EqualValues(t, "UNKNOWN", a.Error.Type)
+		resp := post(t, handler, sentBody)
+		assert.Equal(t, http.StatusInternalServerError, resp.status)
+		assert.EqualValues(t, "UNKNOWN", resp.Error.Type)
 		assert.Equal(t, 9*time.Second, time.Since(began))
 		close(release)
 	})
 }
 
-func TestTheContextEndsWithTheFunction(t *testing.T) {
+func TestHandler_ContextEndsWithFunction(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var kept context.Context
 		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
-			kept = ctx //nolint:fatcontext // the test looks at it later
+			kept = ctx //nolint:fatcontext // checked after the handler has returned
 			return nil
 		})
 		post(t, handler, sentBody)
@@ -154,14 +154,14 @@ func TestTheContextEndsWithTheFunction(t *testing.T) {
 	})
 }
 
-func TestAFunctionThatHeedsItsContextDecidesItself(t *testing.T) {
+func TestHandler_FunctionMayReturnAfterItsContextEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		handler := newHandler(t, func(ctx context.Context, event notify.Event) error {
 			<-ctx.Done()
 			if _, sent := event.(notify.MessageSent); sent {
-				return nil // it has put away what it had
+				return nil // it stored what it had
 			}
 			return ctx.Err()
 		})
@@ -174,22 +174,22 @@ func TestAFunctionThatHeedsItsContextDecidesItself(t *testing.T) {
 
 type contextKey struct{}
 
-func TestTheFunctionOutlivesMarketsPatience(t *testing.T) {
+func TestHandler_ContextOutlivesRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, hangUp := context.WithCancel(context.WithValue(t.Context(), contextKey{}, "trace"))
 		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
 			hangUp()
-			<-time.After(time.Second)
+			time.Sleep(time.Second)
 			assert.Equal(t, "trace", ctx.Value(contextKey{}))
-			assert.NoError(t, ctx.Err(), "work must not be cut short")
+			assert.NoError(t, ctx.Err(), "work is not cut short")
 			return nil
 		})
 		assert.Equal(t, http.StatusOK, send(t, handler, request(sentBody).WithContext(ctx)).status)
 	})
 }
 
-func TestThePathDoesNotMatter(t *testing.T) {
+func TestHandler_IgnoresPath(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, accept)
 	for _, path := range []string{"/", "/hook", "/hook/notification", "/notification"} {
@@ -199,13 +199,13 @@ func TestThePathDoesNotMatter(t *testing.T) {
 	}
 }
 
-func TestAThousandAtOnce(t *testing.T) {
+func TestHandler_ConcurrentRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		handler := newHandler(t, func(_ context.Context, event notify.Event) error {
 			calls.Add(1)
-			<-time.After(time.Second)
+			time.Sleep(time.Second)
 			if event.(notify.MessageSent).Message%5 == 0 {
 				return errors.New("no")
 			}
@@ -225,7 +225,7 @@ func TestAThousandAtOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		assert.EqualValues(t, 500, calls.Load(), "two copies at one moment call once")
+		assert.EqualValues(t, 500, calls.Load(), "two concurrent copies are handled once")
 		for message := 1; message <= 500; message++ {
 			both := &statuses[message].ok
 			if message%5 == 0 {
@@ -236,7 +236,7 @@ func TestAThousandAtOnce(t *testing.T) {
 	})
 }
 
-func TestTheContractCatchesAWrongAnswer(t *testing.T) {
+func TestContract_CatchesWrongResponse(t *testing.T) {
 	t.Parallel()
 	asJSON := http.Header{"Content-Type": {"application/json"}}
 	good := `{"version":"1.0","name":"shop","time":"2026-04-20T09:30:00.5Z"}`
@@ -261,7 +261,7 @@ func TestTheContractCatchesAWrongAnswer(t *testing.T) {
 		"no JSON":             {200, asJSON, `ok`},
 		"an unknown status":   {202, asJSON, good},
 		"another status":      {409, asJSON, failure},
-		"an unknown word":     {500, asJSON, `{"error":{"type":"LATE","message":"no"}}`},
+		"an unknown type":     {500, asJSON, `{"error":{"type":"LATE","message":"no"}}`},
 		"an empty failure":    {500, asJSON, `{}`},
 		"no message":          {400, asJSON, `{"error":{"type":"UNKNOWN"}}`},
 		"a text as a failure": {403, http.Header{"Content-Type": {"text/plain"}}, `forbidden`},

@@ -20,8 +20,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// logged is the only line that a notification leaves in the log.
-func logged(t *testing.T, handle function, body, remote string, options ...notify.Option) map[string]any {
+// logged returns the only line that a notification leaves in the log.
+func logged(t *testing.T, handle handleFunc, body, remote string, options ...notify.Option) map[string]any {
 	t.Helper()
 	var out bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -35,16 +35,16 @@ func logged(t *testing.T, handle function, body, remote string, options ...notif
 
 func keys(line map[string]any) []string { return slices.Sorted(maps.Keys(line)) }
 
-func TestTheLogSaysWhatHappened(t *testing.T) {
+func TestLog_HandledNotification(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		line := logged(t, func(context.Context, notify.Event) error {
-			<-time.After(time.Second)
+			time.Sleep(time.Second)
 			return nil
 		}, sentBody, "[::ffff:5.45.207.7]:443")
 		assert.Equal(t, []string{"chat", "duration", "level", "message", "msg", "remote", "status", "time", "type"}, keys(line))
 		assert.Equal(t, "DEBUG", line["level"])
-		assert.Equal(t, "notification", line["msg"])
+		assert.Equal(t, "notify: notification handled", line["msg"])
 		assert.Equal(t, "CHAT_MESSAGE_SENT", line["type"])
 		assert.InEpsilon(t, 9021, line["chat"], 0)
 		assert.InEpsilon(t, 1776677400213000, line["message"], 0)
@@ -54,28 +54,28 @@ func TestTheLogSaysWhatHappened(t *testing.T) {
 	})
 }
 
-// A nil in an interface is an error whose methods panic.
+// nilError is an error whose methods panic on nil.
 type nilError struct{ text string }
 
 func (e *nilError) Error() string { return e.text }
 func (e *nilError) Unwrap() error { return errors.New(e.text) }
 
-func TestAnErrorWhoseMethodsPanicIsAnError(t *testing.T) {
+func TestLog_ErrorWhoseMethodsPanic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, takes := range []time.Duration{0, 10 * time.Second} {
 			handler := newHandler(t, func(context.Context, notify.Event) error {
-				<-time.After(takes)
+				time.Sleep(takes)
 				var none *nilError
 				return none
 			})
 			assert.Equal(t, 500, post(t, handler, sentBody).status)
-			<-time.After(takes)
+			time.Sleep(takes)
 		}
 	})
 }
 
-// brokenLog panics, after it has taken its time.
+// brokenLog panics after a delay.
 type brokenLog struct {
 	slog.Handler
 	takes time.Duration
@@ -84,22 +84,22 @@ type brokenLog struct {
 func (brokenLog) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l brokenLog) Handle(context.Context, slog.Record) error {
-	<-time.After(l.takes)
+	time.Sleep(l.takes)
 	panic("the log is full")
 }
 
-func TestTheAnswerDoesNotWaitForTheLog(t *testing.T) {
+func TestLog_DoesNotDelayResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		handler := newHandler(t, accept, notify.WithLogger(slog.New(brokenLog{takes: 20 * time.Second})))
 		began := time.Now()
 		assert.Equal(t, 200, exchange(t, dial(t, handler), head(pingBody, len(pingBody))).status)
 		assert.Less(t, time.Since(began), time.Second)
-		<-time.After(time.Minute)
+		time.Sleep(time.Minute)
 	})
 }
 
-func TestTheLogHasTheFunctionsError(t *testing.T) {
+func TestLog_HandlerError(t *testing.T) {
 	t.Parallel()
 	line := logged(t, func(context.Context, notify.Event) error { return errors.New("the database is down") }, createdBody, "8.8.8.8:1")
 	assert.Equal(t, []string{"chat", "duration", "error", "level", "msg", "remote", "status", "time", "type"}, keys(line))
@@ -109,38 +109,38 @@ func TestTheLogHasTheFunctionsError(t *testing.T) {
 
 func panics(context.Context, notify.Event) error { panic("boom") }
 
-func TestTheLogHasThePanicsStack(t *testing.T) {
+func TestLog_PanicHasStack(t *testing.T) {
 	t.Parallel()
 	line := logged(t, panics, createdBody, "8.8.8.8:1")
 	assert.Equal(t, "panic: boom", line["error"])
 	assert.Contains(t, line["stack"], "notify_test.panics")
 }
 
-func TestTheLogHasTheForeignAddress(t *testing.T) {
+func TestLog_RefusedSender(t *testing.T) {
 	t.Parallel()
 	line := logged(t, accept, sentBody, "8.8.8.8:1", notify.WithAllowedNetworks(notify.MarketNetworks()...))
 	assert.Equal(t, []string{"duration", "error", "level", "msg", "remote", "status", "time"}, keys(line))
 	assert.Equal(t, "WARN", line["level"])
 	assert.Equal(t, "8.8.8.8", line["remote"])
 	assert.InEpsilon(t, 403, line["status"], 0)
-	assert.Equal(t, "the sender is of no allowed network", line["error"])
+	assert.Equal(t, "sender is in no allowed network", line["error"])
 
 	line = logged(t, accept, sentBody, "@", notify.WithAllowedNetworks(notify.MarketNetworks()...))
-	assert.Contains(t, line["error"], "the sender's address: ")
+	assert.Contains(t, line["error"], "sender address: ")
 }
 
-func TestTheLogSaysWhyANotificationWasRefused(t *testing.T) {
+func TestLog_RejectedNotification(t *testing.T) {
 	t.Parallel()
 	line := logged(t, accept, with("chatId", `"secret"`), "8.8.8.8:1")
 	assert.Equal(t, "WARN", line["level"])
 	assert.Equal(t, "notify: CHAT_MESSAGE_SENT: chatId "+noID, line["error"])
 
 	line = logged(t, accept, strings.Repeat(" ", 70000), "8.8.8.8:1")
-	assert.Equal(t, "notifications have at most 65536 bytes", line["error"])
+	assert.Equal(t, "notification is larger than 65536 bytes", line["error"])
 }
 
-// Not in parallel: the default is the whole program's.
-func TestWithoutALoggerTheDefaultOneIsUsed(t *testing.T) {
+// Not parallel: the default logger is global.
+func TestLog_DefaultLogger(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	var out bytes.Buffer
@@ -151,14 +151,14 @@ func TestWithoutALoggerTheDefaultOneIsUsed(t *testing.T) {
 	assert.Contains(t, out.String(), "panic: boom")
 }
 
-func TestTheLogCutsWhatTheSenderNamed(t *testing.T) {
+func TestLog_TruncatesType(t *testing.T) {
 	t.Parallel()
 	line := logged(t, accept, `{"notificationType":"`+strings.Repeat("A", 1000)+`"}`, "8.8.8.8:1")
 	assert.Equal(t, []string{"duration", "level", "msg", "remote", "status", "time", "type"}, keys(line))
 	assert.Equal(t, strings.Repeat("A", 64), line["type"])
 }
 
-func TestTheLogTellsALateOutcome(t *testing.T) {
+func TestLog_LateReturn(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		outcome func() error
@@ -171,19 +171,19 @@ func TestTheLogTellsALateOutcome(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var out bytes.Buffer
 			handler := newHandler(t, func(context.Context, notify.Event) error {
-				<-time.After(time.Minute)
+				time.Sleep(time.Minute)
 				return tc.outcome()
 			}, notify.WithLogger(slog.New(slog.NewJSONHandler(&out, nil))))
 			post(t, handler, sentBody)
-			<-time.After(time.Minute)
+			time.Sleep(time.Minute)
 			synctest.Wait()
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 			require.Len(t, lines, 2, name)
 			var first, second map[string]any
 			require.NoError(t, json.Unmarshal([]byte(lines[0]), &first))
 			require.NoError(t, json.Unmarshal([]byte(lines[1]), &second))
-			assert.Equal(t, "no outcome in time for the answer", first["error"])
-			assert.Equal(t, "notification: the function returned after the answer", second["msg"])
+			assert.Equal(t, "handler did not return in time for the response", first["error"])
+			assert.Equal(t, "notify: handler returned late", second["msg"])
 			assert.InEpsilon(t, float64(time.Minute), second["duration"], 0)
 			assert.InEpsilon(t, 1776677400213000, second["message"], 0)
 			assert.Equal(t, tc.want, second["error"], name)

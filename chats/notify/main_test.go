@@ -29,12 +29,12 @@ const (
 	otherBody    = `{"notificationType":"ORDER_CREATED","orderId":5150,"campaignId":88}`
 )
 
-type function = func(context.Context, notify.Event) error
+type handleFunc = func(context.Context, notify.Event) error
 
 func accept(context.Context, notify.Event) error { return nil }
 
-// newHandler logs nowhere, unless an option says otherwise.
-func newHandler(tb testing.TB, handle function, options ...notify.Option) *notify.Handler {
+// newHandler discards the log unless an option sets a logger.
+func newHandler(tb testing.TB, handle handleFunc, options ...notify.Option) *notify.Handler {
 	tb.Helper()
 	options = append([]notify.Option{notify.WithLogger(slog.New(slog.DiscardHandler))}, options...)
 	handler, err := notify.NewHandler("shop", "1.0", handle, options...)
@@ -42,33 +42,33 @@ func newHandler(tb testing.TB, handle function, options ...notify.Option) *notif
 	return handler
 }
 
-// answer is an answer that the contract allows.
-type answer struct {
+// response is a response that the contract allows.
+type response struct {
 	status int
 	header http.Header
 	notification.Response
 	notification.ErrorResponse
 }
 
-// send gives the handler a request and holds its answer against the contract.
-func send(tb testing.TB, handler http.Handler, r *http.Request) answer {
+// send passes a request to the handler and checks the response against the contract.
+func send(tb testing.TB, handler http.Handler, r *http.Request) response {
 	tb.Helper()
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
 	return checked(tb, w.Code, w.Header(), w.Body.Bytes())
 }
 
-func checked(tb testing.TB, status int, header http.Header, body []byte) answer {
+func checked(tb testing.TB, status int, header http.Header, body []byte) response {
 	tb.Helper()
 	assert.NoError(tb, contract.NotificationAnswer(status, header, body))
-	a := answer{status: status, header: header}
-	assert.NoError(tb, json.Unmarshal(body, &a.Response))
-	assert.NoError(tb, json.Unmarshal(body, &a.ErrorResponse))
-	return a
+	resp := response{status: status, header: header}
+	assert.NoError(tb, json.Unmarshal(body, &resp.Response))
+	assert.NoError(tb, json.Unmarshal(body, &resp.ErrorResponse))
+	return resp
 }
 
-// post is what Market sends.
-func post(tb testing.TB, handler http.Handler, body string) answer {
+// post sends a notification as Market does.
+func post(tb testing.TB, handler http.Handler, body string) response {
 	tb.Helper()
 	return send(tb, handler, request(body))
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-func TestWrongArgumentsAreRefused(t *testing.T) {
+func TestNewHandler_InvalidArguments(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		name, version string
-		handle        function
+		handle        handleFunc
 		option        notify.Option
 		field, reason string
 	}{
@@ -28,9 +28,9 @@ func TestWrongArgumentsAreRefused(t *testing.T) {
 		"no version":         {"shop", "", accept, nil, "version", "must have 1 to 100 characters"},
 		"a long version":     {"shop", strings.Repeat("1", 101), accept, nil, "version", "must have 1 to 100 characters"},
 		"no function":        {"shop", "1", nil, nil, "handle", "is nil"},
-		"no networks":        {"shop", "1", accept, notify.WithAllowedNetworks(), "networks", "give at least one"},
-		"an empty network":   {"shop", "1", accept, notify.WithAllowedNetworks(netip.Prefix{}), "networks", "one of them is not a network"},
-		"a mapped network":   {"shop", "1", accept, notify.WithAllowedNetworks(netip.MustParsePrefix("::ffff:5.45.207.0/121")), "networks", "write IPv4 networks as IPv4: ::ffff:5.45.207.0/121"},
+		"no networks":        {"shop", "1", accept, notify.WithAllowedNetworks(), "networks", "must not be empty"},
+		"an empty network":   {"shop", "1", accept, notify.WithAllowedNetworks(netip.Prefix{}), "networks", "contains an invalid prefix"},
+		"a mapped network":   {"shop", "1", accept, notify.WithAllowedNetworks(netip.MustParsePrefix("::ffff:5.45.207.0/121")), "networks", "must have IPv4 networks in IPv4 form: ::ffff:5.45.207.0/121"},
 		"no client address":  {"shop", "1", accept, notify.WithClientAddr(nil), "client address", "is nil"},
 		"no window":          {"shop", "1", accept, notify.WithDedupe(0, 1), "window", "must be greater than 0"},
 		"a window backwards": {"shop", "1", accept, notify.WithDedupe(-time.Second, 1), "window", "must be greater than 0"},
@@ -53,13 +53,13 @@ func TestWrongArgumentsAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheLongestNames(t *testing.T) {
+func TestNewHandler_LongestNames(t *testing.T) {
 	t.Parallel()
 	name := strings.Repeat("ж", 100)
 	handler, err := notify.NewHandler(name, name, accept)
 	require.NoError(t, err)
-	a := post(t, handler, pingBody)
-	assert.Equal(t, http.StatusOK, a.status)
-	assert.Equal(t, name, a.Name)
-	assert.Equal(t, name, a.Version)
+	resp := post(t, handler, pingBody)
+	assert.Equal(t, http.StatusOK, resp.status)
+	assert.Equal(t, name, resp.Name)
+	assert.Equal(t, name, resp.Version)
 }

@@ -11,36 +11,14 @@ import (
 	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
-// ParseError is a notification that breaks the contract. It never quotes the
-// notification.
-type ParseError struct {
-	Type   string // notificationType of a known type; empty where it could not be told
-	Field  string // in the words of the contract; empty where it is the whole body
-	Reason string // the rule it breaks
-}
-
-func (e *ParseError) Error() string { return "notify: " + e.detail() }
-
-// detail is the error for the sender.
-func (e *ParseError) detail() string {
-	text := e.Reason
-	if e.Field != "" {
-		text = e.Field + " " + text
-	}
-	if e.Type != "" {
-		text = e.Type + ": " + text
-	}
-	return text
-}
-
-// Parse reads the body of a notification. A type that the library does not know
-// becomes [Other]; unknown fields are ignored, of a field given twice the last
+// Parse parses the body of a notification. A type that this package does not define
+// is returned as [Other]. Unknown fields are ignored; of a duplicate field the last
 // one counts.
 //
-// The error is a [ParseError] that names the field: the body is not one JSON
+// The error is a [ParseError] that names the field: the body is not a single JSON
 // object, notificationType is missing, or a field of a known type is missing or
-// wrong. Ids are integers greater than zero, messageId may be one as a string;
-// times are RFC 3339 with an offset. The time of a [Ping] may be missing.
+// invalid. IDs are integers greater than 0, messageId may be one as a string; times
+// are RFC 3339 with an offset. The time of a [Ping] may be missing.
 func Parse(body []byte) (Event, error) {
 	event, err := parse(body)
 	if err != nil {
@@ -72,23 +50,23 @@ func parse(body []byte) (Event, *ParseError) {
 	return event, nil
 }
 
-// reader takes the fields of a notification one by one and keeps the first error.
+// reader reads the fields of a notification one by one and keeps the first error.
 type reader struct {
 	fields map[string]json.RawMessage
 	err    *ParseError
 }
 
-// newReader decodes into a map, because a struct would match the names of the
-// fields in any case.
+// newReader decodes into a map, because a struct would match the names of fields
+// case-insensitively.
 func newReader(body []byte) (*reader, *ParseError) {
 	r := &reader{}
 	err := json.Unmarshal(body, &r.fields)
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return nil, &ParseError{Reason: "the body is not JSON from beginning to end"}
+		return nil, &ParseError{Reason: "body is not valid JSON"}
 	case err != nil || r.fields == nil:
-		return nil, &ParseError{Reason: "the body is not a JSON object"}
+		return nil, &ParseError{Reason: "body is not a JSON object"}
 	}
 	return r, nil
 }
@@ -110,7 +88,7 @@ func (r *reader) event(kind notification.Type) (event Event, known bool) {
 	return nil, false
 }
 
-// chatEvent is what the notifications of chats have in common.
+// chatEvent has the fields that all notifications of chats have.
 type chatEvent struct {
 	Business chats.BusinessID
 	Chat     chats.ChatID
@@ -125,7 +103,7 @@ func (r *reader) chatEvent(timeField string) chatEvent {
 	}
 }
 
-// messageID takes both kinds: the contract has a string here and an integer
+// messageID accepts both forms: the contract has a string here and an integer
 // everywhere else.
 func (r *reader) messageID() chats.MessageID {
 	value := r.value("messageId", true)
@@ -144,7 +122,7 @@ func (r *reader) id(field, digits string) int64 {
 	return id
 }
 
-// time takes fractions of nine digits, of longer ones the first nine.
+// time accepts fractions of nine digits, and of longer ones the first nine.
 func (r *reader) time(field string, required bool) time.Time {
 	text := r.text(field, required)
 	if text == "" && r.value(field, false) == nil {
@@ -152,7 +130,7 @@ func (r *reader) time(field string, required bool) time.Time {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		r.fail(field, "is not a time of RFC 3339 with an offset")
+		r.fail(field, "is not an RFC 3339 time with an offset")
 	}
 	return at
 }
@@ -169,7 +147,7 @@ func (r *reader) text(field string, required bool) string {
 	return text
 }
 
-// value is nil where the field is missing or null.
+// value returns nil if the field is missing or null.
 func (r *reader) value(field string, required bool) json.RawMessage {
 	value := r.fields[field]
 	if value != nil && string(value) != "null" {

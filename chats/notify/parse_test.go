@@ -21,7 +21,7 @@ func date(t *testing.T, text string) time.Time {
 	return at
 }
 
-func TestEveryDocumentedNotificationIsUnderstood(t *testing.T) {
+func TestParse_DocumentedNotifications(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]notify.Event{
 		pingBody:     notify.Ping{At: date(t, "2026-04-20T09:30:00.123456789Z")},
@@ -39,7 +39,7 @@ func TestEveryDocumentedNotificationIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestEveryExampleOfTheContractIsUnderstood(t *testing.T) {
+func TestParse_ContractExamples(t *testing.T) {
 	t.Parallel()
 	examples, err := contract.NotificationExamples()
 	require.NoError(t, err)
@@ -53,8 +53,8 @@ func TestEveryExampleOfTheContractIsUnderstood(t *testing.T) {
 	}
 }
 
-// What Market does not document but has been seen doing, or may begin to do.
-func TestParseTolerates(t *testing.T) {
+// What Market does not document but was seen to do, or may begin to do.
+func TestParse_Tolerates(t *testing.T) {
 	t.Parallel()
 	sent := notify.MessageSent{Business: 1, Chat: 2, Message: 3, At: date(t, "2026-04-20T09:30:00Z")}
 	for name, tc := range map[string]struct {
@@ -102,7 +102,7 @@ func TestParseTolerates(t *testing.T) {
 	}
 }
 
-// inUTC makes the times of an event comparable.
+// inUTC returns the event with its time in UTC, for comparison.
 func inUTC(event notify.Event) notify.Event {
 	if sent, ok := event.(notify.MessageSent); ok {
 		sent.At = sent.At.UTC()
@@ -111,7 +111,7 @@ func inUTC(event notify.Event) notify.Event {
 	return event
 }
 
-func TestOtherKeepsACopy(t *testing.T) {
+func TestParse_OtherHasCopy(t *testing.T) {
 	t.Parallel()
 	body := []byte(otherBody)
 	event, err := notify.Parse(body)
@@ -122,11 +122,11 @@ func TestOtherKeepsACopy(t *testing.T) {
 
 const (
 	noID   = "is not an integer from 1 to 9223372036854775807"
-	noTime = "is not a time of RFC 3339 with an offset"
+	noTime = "is not an RFC 3339 time with an offset"
 )
 
-// with is the notification of a message with one field replaced, and without it
-// where the value is empty.
+// with returns the notification of a message with one field replaced, or removed if
+// value is empty.
 func with(field, value string) string {
 	fields := map[string]string{
 		"notificationType": `"CHAT_MESSAGE_SENT"`, "chatId": `2`, "messageId": `"3"`, "businessId": `1`,
@@ -146,15 +146,15 @@ var malformed = map[string]struct {
 	body                string
 	kind, field, reason string
 }{
-	"nothing":                 {``, "", "", "the body is not JSON from beginning to end"},
-	"no JSON":                 {`ping`, "", "", "the body is not JSON from beginning to end"},
-	"cut off":                 {sentBody[:40], "", "", "the body is not JSON from beginning to end"},
-	"something behind":        {sentBody + "}", "", "", "the body is not JSON from beginning to end"},
-	"two notifications":       {sentBody + "\n" + sentBody, "", "", "the body is not JSON from beginning to end"},
-	"a byte order mark":       {"\ufeff" + sentBody, "", "", "the body is not JSON from beginning to end"},
-	"null":                    {`null`, "", "", "the body is not a JSON object"},
-	"a list":                  {`[` + sentBody + `]`, "", "", "the body is not a JSON object"},
-	"a string":                {`"PING"`, "", "", "the body is not a JSON object"},
+	"nothing":                 {``, "", "", "body is not valid JSON"},
+	"no JSON":                 {`ping`, "", "", "body is not valid JSON"},
+	"cut off":                 {sentBody[:40], "", "", "body is not valid JSON"},
+	"something behind":        {sentBody + "}", "", "", "body is not valid JSON"},
+	"two notifications":       {sentBody + "\n" + sentBody, "", "", "body is not valid JSON"},
+	"a byte order mark":       {"\ufeff" + sentBody, "", "", "body is not valid JSON"},
+	"null":                    {`null`, "", "", "body is not a JSON object"},
+	"a list":                  {`[` + sentBody + `]`, "", "", "body is not a JSON object"},
+	"a string":                {`"PING"`, "", "", "body is not a JSON object"},
 	"no type":                 {`{}`, "", "notificationType", "is missing"},
 	"type in another case":    {`{"NotificationType":"PING"}`, "", "notificationType", "is missing"},
 	"type null":               {with("notificationType", `null`), "", "notificationType", "is missing"},
@@ -193,10 +193,10 @@ var malformed = map[string]struct {
 	"created without a time":  {strings.Replace(createdBody, "createdAt", "sentAt", 1), "CHAT_CREATED", "createdAt", "is missing"},
 	"started without a time":  {strings.Replace(startedBody, "startedAt", "sentAt", 1), "CHAT_ARBITRAGE_STARTED", "startedAt", "is missing"},
 	"finished without a time": {strings.Replace(finishedBody, "finishedAt", "sentAt", 1), "CHAT_ARBITRAGE_FINISHED", "finishedAt", "is missing"},
-	"nested without end":      {strings.Repeat(`{"a":`, 12000) + "1" + strings.Repeat(`}`, 12000), "", "", "the body is not JSON from beginning to end"},
+	"nested without end":      {strings.Repeat(`{"a":`, 12000) + "1" + strings.Repeat(`}`, 12000), "", "", "body is not valid JSON"},
 }
 
-func TestParseNamesWhatIsWrong(t *testing.T) {
+func TestParse_Malformed(t *testing.T) {
 	t.Parallel()
 	for name, tc := range malformed {
 		t.Run(name, func(t *testing.T) {
@@ -210,12 +210,12 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestParseErrorReads(t *testing.T) {
+func TestParseError_Text(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
 		with("chatId", `0`): "notify: CHAT_MESSAGE_SENT: chatId " + noID,
 		`{}`:                "notify: notificationType is missing",
-		`[]`:                "notify: the body is not a JSON object",
+		`[]`:                "notify: body is not a JSON object",
 	} {
 		_, err := notify.Parse([]byte(body))
 		assert.EqualError(t, err, want)

@@ -20,13 +20,13 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// pipes is a listener without a network, for synctest.
-type pipes struct {
+// pipeListener is a listener without a network, for synctest.
+type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 }
 
-func (p *pipes) Accept() (net.Conn, error) {
+func (p *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.conns:
 		return conn, nil
@@ -35,13 +35,13 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Close() error   { close(p.closed); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+func (p *pipeListener) Close() error   { close(p.closed); return nil }
+func (p *pipeListener) Addr() net.Addr { return &net.UnixAddr{} }
 
-// dial connects to a server of net/http with the handler.
+// dial starts a net/http server with the handler and connects to it.
 func dial(t *testing.T, handler http.Handler) net.Conn {
 	t.Helper()
-	listener := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	listener := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(listener) }()
 	client, conn := net.Pipe()
@@ -49,34 +49,34 @@ func dial(t *testing.T, handler http.Handler) net.Conn {
 	t.Cleanup(func() {
 		_ = client.Close()
 		_ = server.Close()
-		<-time.After(time.Second) // it lingers after it has left a body in the middle
+		time.Sleep(time.Second) // it lingers after it has abandoned a body
 	})
 	return client
 }
 
-// head is the request down to the body, of which only the first part follows.
+// head returns a request with the beginning of its body.
 func head(body string, length int) string {
 	return "POST /notification HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: " +
 		strconv.Itoa(length) + "\r\n\r\n" + body
 }
 
-// exchange writes what it can of a request and reads the answer.
-func exchange(t *testing.T, conn net.Conn, sent string) answer {
+// exchange writes as much of a request as the server reads, and reads the response.
+func exchange(t *testing.T, conn net.Conn, sent string) response {
 	t.Helper()
 	go func() { _, _ = io.WriteString(conn, sent) }()
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	raw, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
-	body, err := io.ReadAll(response.Body)
+	body, err := io.ReadAll(raw.Body)
 	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	a := checked(t, response.StatusCode, response.Header, body)
-	if response.Close {
-		a.header.Set("Connection", "close")
+	require.NoError(t, raw.Body.Close())
+	resp := checked(t, raw.StatusCode, raw.Header, body)
+	if raw.Close {
+		resp.header.Set("Connection", "close")
 	}
-	return a
+	return resp
 }
 
-func TestAConnectionCarriesManyNotifications(t *testing.T) {
+func TestServer_KeepsConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		conn := dial(t, newHandler(t, accept))
@@ -86,30 +86,30 @@ func TestAConnectionCarriesManyNotifications(t *testing.T) {
 				want = http.StatusBadRequest
 			}
 			assert.Equal(t, want, exchange(t, conn, head(body, len(body))).status)
-			<-time.After(time.Minute)
+			time.Sleep(time.Minute)
 		}
 	})
 }
 
-func TestAStalledBodyIsAnsweredOnTheWire(t *testing.T) {
+func TestServer_StalledBody(t *testing.T) {
 	t.Parallel()
 	stalled := head(sentBody[:20], len(sentBody))
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		conn := dial(t, newHandler(t, accept))
-		a := exchange(t, conn, stalled)
-		assert.Equal(t, http.StatusInternalServerError, a.status)
+		resp := exchange(t, conn, stalled)
+		assert.Equal(t, http.StatusInternalServerError, resp.status)
 		assert.Equal(t, 3*time.Second, time.Since(began))
-		assert.Equal(t, "close", a.header.Get("Connection"))
+		assert.Equal(t, "close", resp.header.Get("Connection"))
 
 		_ = conn.SetReadDeadline(time.Now().Add(time.Minute)) // a pipe that is closed already refuses it
 		_, err := conn.Read(make([]byte, 1))
-		assert.ErrorIs(t, err, io.EOF, "the connection is not kept for the rest")
+		assert.ErrorIs(t, err, io.EOF, "the connection is not kept for the rest of the body")
 	})
 }
 
 // A middleware may hide the connection's deadlines.
-func TestAStalledBodyIsAnsweredThroughAMiddleware(t *testing.T) {
+func TestServer_StalledBodyBehindMiddleware(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -117,32 +117,32 @@ func TestAStalledBodyIsAnsweredThroughAMiddleware(t *testing.T) {
 		hiding := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			handler.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
 		})
-		a := exchange(t, dial(t, hiding), head(sentBody[:20], len(sentBody)))
-		assert.Equal(t, http.StatusInternalServerError, a.status)
+		resp := exchange(t, dial(t, hiding), head(sentBody[:20], len(sentBody)))
+		assert.Equal(t, http.StatusInternalServerError, resp.status)
 		assert.Equal(t, 4*time.Second, time.Since(began))
 	})
 }
 
-func TestAStrangerIsAnsweredAtOnce(t *testing.T) {
+func TestServer_RefusesSenderAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		handler := newHandler(t, accept, notify.WithAllowedNetworks(notify.MarketNetworks()...))
-		a := exchange(t, dial(t, handler), head(sentBody[:20], len(sentBody)))
-		assert.Equal(t, http.StatusForbidden, a.status)
+		resp := exchange(t, dial(t, handler), head(sentBody[:20], len(sentBody)))
+		assert.Equal(t, http.StatusForbidden, resp.status)
 		assert.Zero(t, time.Since(began))
 	})
 }
 
-func TestTooLargeABodyIsAnswered(t *testing.T) {
+func TestServer_LargeBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := exchange(t, dial(t, newHandler(t, accept)), head(strings.Repeat(" ", 1<<20), 1<<20))
-		assert.Equal(t, http.StatusRequestEntityTooLarge, a.status)
+		resp := exchange(t, dial(t, newHandler(t, accept)), head(strings.Repeat(" ", 1<<20), 1<<20))
+		assert.Equal(t, http.StatusRequestEntityTooLarge, resp.status)
 	})
 }
 
-// watched is a writer that tells when the answer begins.
+// watched is a writer that reports when the response begins.
 type watched struct {
 	http.ResponseWriter
 	begins func()
@@ -155,18 +155,18 @@ func (w *watched) WriteHeader(status int) {
 
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// The deadline of the body must not end what takes longer than the body may.
-func TestTheBodysDeadlineEndsWithTheBody(t *testing.T) {
+// The deadline of the body must not affect the rest of the request.
+func TestServer_BodyDeadlineEndsWithBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		handler := newHandler(t, func(context.Context, notify.Event) error {
-			<-time.After(7 * time.Second)
+			time.Sleep(7 * time.Second)
 			return nil
 		})
 		watching := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			handler.ServeHTTP(&watched{w, func() { assert.NoError(t, r.Context().Err()) }}, r)
 		})
-		// Somebody before us may have read the body already.
+		// A middleware may have read the body already.
 		logging := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			assert.NoError(t, err)
@@ -182,23 +182,23 @@ func TestTheBodysDeadlineEndsWithTheBody(t *testing.T) {
 	})
 }
 
-func TestMarketHangsUp(t *testing.T) {
+func TestServer_MarketDisconnects(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		committed := make(chan error, 1)
 		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
-			<-time.After(5 * time.Second)
+			time.Sleep(5 * time.Second)
 			committed <- ctx.Err()
 			return nil
 		}, notify.WithDedupe(time.Hour, 1))
 		conn := dial(t, handler)
 		_, err := io.WriteString(conn, head(sentBody, len(sentBody)))
 		require.NoError(t, err)
-		<-time.After(time.Second)
+		time.Sleep(time.Second)
 		require.NoError(t, conn.Close())
 		require.NoError(t, <-committed)
 		synctest.Wait()
-		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status, "it was done")
+		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status, "the event was handled")
 		assert.Empty(t, committed)
 	})
 }

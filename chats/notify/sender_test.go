@@ -18,7 +18,7 @@ func from(remote string) *http.Request {
 	return r
 }
 
-func TestOnlyMarketIsLetIn(t *testing.T) {
+func TestAllowedNetworks_LetMarketIn(t *testing.T) {
 	t.Parallel()
 	for remote, want := range map[string]int{
 		"5.45.207.0:443":              http.StatusOK,
@@ -39,20 +39,20 @@ func TestOnlyMarketIsLetIn(t *testing.T) {
 		"":                            http.StatusForbidden,
 		"5.45.207.1":                  http.StatusForbidden,
 	} {
-		var shop counting
+		var shop counter
 		handler := newHandler(t, shop.handle, notify.WithAllowedNetworks(notify.MarketNetworks()...))
-		a := send(t, handler, from(remote))
-		assert.Equal(t, want, a.status, remote)
+		resp := send(t, handler, from(remote))
+		assert.Equal(t, want, resp.status, remote)
 		assert.Equal(t, want == http.StatusOK, shop.calls == 1, remote)
 		if want != http.StatusOK {
-			assert.EqualValues(t, "UNKNOWN", a.Error.Type)
-			assert.Equal(t, "close", a.header.Get("Connection"))
+			assert.EqualValues(t, "UNKNOWN", resp.Error.Type)
+			assert.Equal(t, "close", resp.header.Get("Connection"))
 		}
 	}
 }
 
-// A stranger learns nothing of what the handler would take.
-func TestTheSenderIsCheckedFirst(t *testing.T) {
+// Other senders do not learn what the handler accepts.
+func TestAllowedNetworks_CheckedFirst(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, accept, notify.WithAllowedNetworks(notify.MarketNetworks()...))
 	r := from("8.8.8.8:1")
@@ -60,17 +60,17 @@ func TestTheSenderIsCheckedFirst(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, send(t, handler, r).status)
 }
 
-func TestAZoneDoesNotMatter(t *testing.T) {
+func TestAllowedNetworks_IgnoreZone(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, accept, notify.WithAllowedNetworks(netip.MustParsePrefix("fe80::/10")))
 	assert.Equal(t, http.StatusOK, send(t, handler, from("[fe80::1%eth0]:443")).status)
-	told := func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("fe80::1%eth0"), nil }
-	handler = newHandler(t, accept, notify.WithAllowedNetworks(netip.MustParsePrefix("fe80::/10")), notify.WithClientAddr(told))
+	withZone := func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("fe80::1%eth0"), nil }
+	handler = newHandler(t, accept, notify.WithAllowedNetworks(netip.MustParsePrefix("fe80::/10")), notify.WithClientAddr(withZone))
 	assert.Equal(t, http.StatusOK, send(t, handler, from("10.0.0.1:1")).status)
 }
 
-// The obvious slip: there is no such header.
-func TestAPanicOverTheSenderRefuses(t *testing.T) {
+// The obvious mistake: the header is missing.
+func TestClientAddr_PanicRefuses(t *testing.T) {
 	t.Parallel()
 	last := func(r *http.Request) (netip.Addr, error) {
 		hops := r.Header["X-Forwarded-For"]
@@ -81,7 +81,7 @@ func TestAPanicOverTheSenderRefuses(t *testing.T) {
 	assert.Contains(t, line["error"], "index out of range")
 }
 
-func TestNetworksAddUp(t *testing.T) {
+func TestAllowedNetworks_AddUp(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, accept,
 		notify.WithAllowedNetworks(netip.MustParsePrefix("10.0.0.0/8")),
@@ -91,14 +91,14 @@ func TestNetworksAddUp(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, send(t, handler, from("172.16.0.1:1")).status)
 }
 
-func TestWithoutNetworksEveryoneIsLetIn(t *testing.T) {
+func TestAllowedNetworks_DefaultIsAll(t *testing.T) {
 	t.Parallel()
 	for _, remote := range []string{"8.8.8.8:1", "@", ""} {
 		assert.Equal(t, http.StatusOK, send(t, newHandler(t, accept), from(remote)).status)
 	}
 }
 
-func TestTheProxySaysWhoTheSenderIs(t *testing.T) {
+func TestClientAddr_DecidesSender(t *testing.T) {
 	t.Parallel()
 	byProxy := notify.WithClientAddr(func(r *http.Request) (netip.Addr, error) {
 		if !strings.HasPrefix(r.RemoteAddr, "10.") {
@@ -111,13 +111,13 @@ func TestTheProxySaysWhoTheSenderIs(t *testing.T) {
 		remote, header string
 		want           int
 	}{
-		"market":                 {"10.0.0.1:1", "5.45.207.7", http.StatusOK},
-		"market, mapped":         {"10.0.0.1:1", "::ffff:5.45.207.7", http.StatusOK},
-		"a stranger":             {"10.0.0.1:1", "8.8.8.8", http.StatusForbidden},
-		"no header":              {"10.0.0.1:1", "", http.StatusForbidden},
-		"a header of anybody":    {"8.8.8.8:1", "5.45.207.7", http.StatusForbidden},
-		"market past the proxy":  {"5.45.207.7:1", "5.45.207.7", http.StatusForbidden},
-		"nonsense in the header": {"10.0.0.1:1", "5.45.207.7, 8.8.8.8", http.StatusForbidden},
+		"market":                {"10.0.0.1:1", "5.45.207.7", http.StatusOK},
+		"market, mapped":        {"10.0.0.1:1", "::ffff:5.45.207.7", http.StatusOK},
+		"another sender":        {"10.0.0.1:1", "8.8.8.8", http.StatusForbidden},
+		"no header":             {"10.0.0.1:1", "", http.StatusForbidden},
+		"past the proxy":        {"8.8.8.8:1", "5.45.207.7", http.StatusForbidden},
+		"market past the proxy": {"5.45.207.7:1", "5.45.207.7", http.StatusForbidden},
+		"a list in the header":  {"10.0.0.1:1", "5.45.207.7, 8.8.8.8", http.StatusForbidden},
 	} {
 		r := from(tc.remote)
 		r.Header.Set("X-Real-IP", tc.header)
@@ -127,7 +127,7 @@ func TestTheProxySaysWhoTheSenderIs(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, send(t, newHandler(t, accept, byProxy), r).status, "an error refuses without networks, too")
 }
 
-func TestAHeaderAloneIsNotBelieved(t *testing.T) {
+func TestAllowedNetworks_IgnoreHeaders(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, accept, notify.WithAllowedNetworks(notify.MarketNetworks()...))
 	r := from("8.8.8.8:1")
@@ -137,7 +137,7 @@ func TestAHeaderAloneIsNotBelieved(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, send(t, handler, r).status)
 }
 
-func TestMarketNetworksAreACopy(t *testing.T) {
+func TestMarketNetworks_ReturnsCopy(t *testing.T) {
 	t.Parallel()
 	notify.MarketNetworks()[0] = netip.MustParsePrefix("0.0.0.0/0")
 	assert.Equal(t, "5.45.207.0/25", notify.MarketNetworks()[0].String())

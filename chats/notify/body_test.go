@@ -16,21 +16,21 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-func TestOnlyPostsAreTaken(t *testing.T) {
+func TestHandler_AcceptsPostOnly(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{
 		http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, "post",
 	} {
 		r := request(sentBody)
 		r.Method = method
-		a := send(t, newHandler(t, accept), r)
-		assert.Equal(t, http.StatusMethodNotAllowed, a.status, method)
-		assert.Equal(t, http.MethodPost, a.header.Get("Allow"), method)
-		assert.Equal(t, "close", a.header.Get("Connection"), "the body is left unread")
+		resp := send(t, newHandler(t, accept), r)
+		assert.Equal(t, http.StatusMethodNotAllowed, resp.status, method)
+		assert.Equal(t, http.MethodPost, resp.header.Get("Allow"), method)
+		assert.Equal(t, "close", resp.header.Get("Connection"), "the body is left unread")
 	}
 }
 
-func TestOnlyJSONIsTaken(t *testing.T) {
+func TestHandler_AcceptsJSONOnly(t *testing.T) {
 	t.Parallel()
 	for contentType, want := range map[string]int{
 		"application/json":                     http.StatusOK,
@@ -57,13 +57,13 @@ func TestOnlyJSONIsTaken(t *testing.T) {
 	}
 }
 
-func TestTheBodyIsBounded(t *testing.T) {
+func TestBody_IsBounded(t *testing.T) {
 	t.Parallel()
 	exact := sentBody + strings.Repeat(" ", 64<<10-len(sentBody))
 	assert.Equal(t, http.StatusOK, post(t, newHandler(t, accept), exact).status)
-	a := post(t, newHandler(t, accept), exact+" ")
-	assert.Equal(t, http.StatusRequestEntityTooLarge, a.status)
-	assert.Equal(t, "close", a.header.Get("Connection"))
+	resp := post(t, newHandler(t, accept), exact+" ")
+	assert.Equal(t, http.StatusRequestEntityTooLarge, resp.status)
+	assert.Equal(t, "close", resp.header.Get("Connection"))
 }
 
 // endless sends white space as long as it is read.
@@ -77,7 +77,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAnEndlessBodyIsLeftInTheMiddle(t *testing.T) {
+func TestBody_EndlessIsAbandoned(t *testing.T) {
 	t.Parallel()
 	body := &endless{}
 	r := request("")
@@ -86,7 +86,7 @@ func TestAnEndlessBodyIsLeftInTheMiddle(t *testing.T) {
 	assert.LessOrEqual(t, body.sent, 64<<10+1)
 }
 
-func TestABodyThatCannotBeReadShallComeAgain(t *testing.T) {
+func TestBody_ReadErrorGets500(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]io.Reader{
 		"broken off": io.MultiReader(strings.NewReader(sentBody), iotest.ErrReader(errors.New("reset by peer"))),
@@ -94,15 +94,15 @@ func TestABodyThatCannotBeReadShallComeAgain(t *testing.T) {
 	} {
 		r := request("")
 		r.Body = io.NopCloser(body)
-		a := send(t, newHandler(t, accept), r)
-		assert.Equal(t, http.StatusInternalServerError, a.status, name)
-		assert.EqualValues(t, "UNKNOWN", a.Error.Type, name)
-		assert.NotContains(t, a.Error.Message, "reset", name)
-		assert.Equal(t, "close", a.header.Get("Connection"), name)
+		resp := send(t, newHandler(t, accept), r)
+		assert.Equal(t, http.StatusInternalServerError, resp.status, name)
+		assert.EqualValues(t, "UNKNOWN", resp.Error.Type, name)
+		assert.NotContains(t, resp.Error.Message, "reset", name)
+		assert.Equal(t, "close", resp.header.Get("Connection"), name)
 	}
 }
 
-func TestNoBodyAtAllIsMalformed(t *testing.T) {
+func TestBody_MissingGets400(t *testing.T) {
 	t.Parallel()
 	r := request("")
 	r.Body = nil
@@ -110,28 +110,28 @@ func TestNoBodyAtAllIsMalformed(t *testing.T) {
 }
 
 // The writer of this test has no deadlines: the handler keeps time itself.
-func TestASlowBodyIsGivenUp(t *testing.T) {
+func TestBody_SlowGets500(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		body, write := io.Pipe()
 		r := request("")
 		r.Body = body
-		a := send(t, newHandler(t, accept), r)
-		assert.Equal(t, http.StatusInternalServerError, a.status)
+		resp := send(t, newHandler(t, accept), r)
+		assert.Equal(t, http.StatusInternalServerError, resp.status)
 		assert.Equal(t, 4*time.Second, time.Since(began))
-		assert.Equal(t, "close", a.header.Get("Connection"))
+		assert.Equal(t, "close", resp.header.Get("Connection"))
 		assert.NoError(t, write.Close()) // the server ends the reading so
 	})
 }
 
-func TestTimeIsCountedFromTheFirstByte(t *testing.T) {
+func TestBody_TimeCountsTowardsDeadlines(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		body, write := io.Pipe()
 		go func() {
-			<-time.After(2 * time.Second)
+			time.Sleep(2 * time.Second)
 			_, _ = io.WriteString(write, sentBody)
 			_ = write.Close()
 		}()

@@ -1,0 +1,30 @@
+package notify
+
+import "github.com/ymchats/ymchats-go/chats"
+
+// ParseError reports a notification that breaks the contract. It never quotes the
+// notification.
+type ParseError struct {
+	Type   string // notificationType if it is a known one, otherwise empty
+	Field  string // name of the field as in the contract, empty if it is the whole body
+	Reason string // the rule that is broken
+}
+
+// Error implements error.
+func (e *ParseError) Error() string { return "notify: " + e.detail() }
+
+// detail is the text of the error without the package, as the sender sees it.
+func (e *ParseError) detail() string {
+	text := e.Reason
+	if e.Field != "" {
+		text = e.Field + " " + text
+	}
+	if e.Type != "" {
+		text = e.Type + ": " + text
+	}
+	return text
+}
+
+func badArgument(field, reason string) error {
+	return &chats.ArgumentError{Package: "notify", Field: field, Reason: reason}
+}

@@ -1,0 +1,48 @@
+package notify
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/ymchats/ymchats-go/gen/notification"
+)
+
+// responder writes the responses of the contract.
+type responder struct {
+	name, version string // of the program
+}
+
+func (p responder) respond(w http.ResponseWriter, began time.Time, rejected *rejection) {
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	if rejected == nil {
+		write(w, http.StatusOK, notification.Response{Name: p.name, Version: p.version, Time: began.UTC()})
+		return
+	}
+	if rejected.status == http.StatusMethodNotAllowed {
+		header.Set("Allow", http.MethodPost)
+	}
+	if rejected.closeConn {
+		// Otherwise the server would wait for the rest of the body before it responds.
+		header.Set("Connection", "close")
+	}
+	write(w, rejected.status, notification.ErrorResponse{
+		Error: notification.Error{Type: rejected.kind, Message: rejected.message},
+	})
+}
+
+// write sends the whole response at once: net/http would hold it back until the
+// handler returns. An error is ignored, because Market sends again whatever it got
+// no response to.
+func write(w http.ResponseWriter, status int, body any) {
+	content, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // strings and a time of this century
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+	w.WriteHeader(status)
+	_, _ = w.Write(content)
+	_ = http.NewResponseController(w).Flush() // not every writer supports it
+}
