@@ -13,13 +13,16 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// demo lets a buyer of a Market in memory write, and Market push.
+// demo runs the script on a Market in memory.
 func demo(ctx context.Context, out io.Writer) error {
+	_, _ = fmt.Fprintln(out, "Demo: a scripted customer on a Market in memory. Nothing is sent to Yandex Market.")
 	market := chatstest.NewMarket()
-	return story(ctx, market, newReader(market.Client(), out))
+	return script(ctx, market, newReader(market.Client(), out))
 }
 
-func story(ctx context.Context, market *chatstest.Market, reader *reader) error {
+// script lets a customer write and Market push, and waits until every message was
+// read.
+func script(ctx context.Context, market *chatstest.Market, reader *reader) error {
 	handler, err := newHandler(reader)
 	if err != nil {
 		return err
@@ -33,10 +36,15 @@ func story(ctx context.Context, market *chatstest.Market, reader *reader) error 
 
 	chat := market.AddChat(chats.Chat{Subject: chats.AboutOrder(55_210_044), Customer: chats.Customer{Name: "Мария"}})
 	err = push(ctx, market, handler, notify.ChatCreated{Business: market.Business(), Chat: chat, At: time.Now()})
-	for _, text := range []string{"Здравствуйте! Можно перенести заказ на субботу?", "И ещё: чехол есть в комплекте?", "", "Спасибо!"} {
+	for _, text := range []string{
+		"Здравствуйте! Можно перенести заказ на субботу?", // Hello! Can the order be moved to Saturday?
+		"И ещё: чехол есть в комплекте?",                  // And is a case included?
+		"",         // a sticker: Market does not announce it, and it is read with the next message
+		"Спасибо!", // Thank you!
+	} {
 		message := market.CustomerSays(chat, text)
 		if text == "" {
-			continue // a sticker: Market does not announce it, and it comes along with the next
+			continue
 		}
 		sent := notify.MessageSent{Business: market.Business(), Chat: chat, Message: message, At: time.Now()}
 		// Market may send an event twice; it is handled once.
@@ -46,14 +54,14 @@ func story(ctx context.Context, market *chatstest.Market, reader *reader) error 
 }
 
 func push(ctx context.Context, market *chatstest.Market, handler http.Handler, event notify.Event) error {
-	answer := market.Notify(ctx, handler, event)
-	if answer == nil || answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the push %T was not taken", event)
+	response := market.Notify(ctx, handler, event)
+	if response == nil || response.StatusCode != http.StatusOK {
+		return fmt.Errorf("push of %T failed", event)
 	}
-	return answer.Body.Close()
+	return response.Body.Close()
 }
 
-// await returns when the reader has come to the message.
+// await returns when the message was read.
 func await(ctx context.Context, read <-chan chats.MessageID, message chats.MessageID) error {
 	for {
 		select {

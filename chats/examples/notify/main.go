@@ -1,9 +1,10 @@
-// Command notify shows the whole way of a push, as the vendor recommends it: Market
-// tells of a new message, the shop answers at once, and then fetches what is new.
+// Command notify shows how to process push notifications as the vendor recommends:
+// Market announces a new message, the shop responds at once and then reads the
+// history of the chat.
 //
-// With YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID set it listens on
-// -listen for the real Market, behind a proxy of yours that speaks https. Without
-// them it runs to its end on a Market in memory.
+// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it listens on
+// -listen for the real Market, behind a proxy that terminates HTTPS. Otherwise it
+// runs a scripted demo on a Market in memory and exits.
 package main
 
 import (
@@ -25,8 +26,8 @@ import (
 )
 
 func main() {
-	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on, with the real Market")
-	proxy := flag.String("proxy", "127.0.0.1", "address of the proxy that speaks https and appends to X-Forwarded-For")
+	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on for the real Market")
+	proxy := flag.String("proxy", "127.0.0.1", "address of the proxy that terminates HTTPS and appends to X-Forwarded-For")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Getenv, *listen, *proxy, os.Stdout)
@@ -53,7 +54,7 @@ func run(ctx context.Context, env func(string) string, listen, proxy string, out
 	return serve(ctx, newReader(client, out), listen, proxy)
 }
 
-// serve listens until the context ends, and lets nobody but Market in.
+// serve listens until ctx ends. Only Market is let in.
 func serve(ctx context.Context, reader *reader, listen, proxy string) error {
 	address, err := netip.ParseAddr(proxy)
 	if err != nil {
@@ -73,20 +74,15 @@ func serve(ctx context.Context, reader *reader, listen, proxy string) error {
 	return nil
 }
 
-// behind tells the address that the proxy was called from: the last that stands in
-// the header, because the proxy wrote it. What stands before is anybody's word.
+// behind returns the address of the proxy's client: the last one in the header, which
+// the proxy wrote. The client may have written anything before it.
 func behind(proxy netip.Addr) func(*http.Request) (netip.Addr, error) {
 	return func(r *http.Request) (netip.Addr, error) {
 		remote, err := netip.ParseAddrPort(r.RemoteAddr)
 		if err != nil || remote.Addr().Unmap() != proxy.Unmap() {
-			return netip.Addr{}, errors.New("not sent by the proxy")
+			return netip.Addr{}, errors.New("not from the proxy")
 		}
 		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 		return netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1]))
 	}
-}
-
-func newHandler(reader *reader, options ...notify.Option) (*notify.Handler, error) {
-	options = append(options, notify.WithDedupe(time.Hour, 10_000))
-	return notify.NewHandler("notify-example", chats.Version, reader.handle, options...)
 }

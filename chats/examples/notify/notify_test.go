@@ -24,37 +24,37 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestEveryMessageIsPrintedOnceAndTheStickerComesAlong(t *testing.T) {
+func TestScript_PrintsEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		client := market.Client(chats.WithHTTPClient(&http.Client{Transport: contract.Transport(t, market.Transport())}))
 		var out bytes.Buffer
-		require.NoError(t, story(t.Context(), market, newReader(client, &out)))
+		require.NoError(t, script(t.Context(), market, newReader(client, &out)))
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		require.Len(t, lines, 4, out.String())
-		for i, said := range []string{"субботу?", "в комплекте?", "[sticker]", "Спасибо!"} {
-			assert.True(t, strings.HasSuffix(lines[i], said), lines[i])
+		for i, text := range []string{"субботу?", "в комплекте?", "[sticker]", "Спасибо!"} {
+			assert.True(t, strings.HasSuffix(lines[i], text), lines[i])
 			assert.Contains(t, lines[i], "CUSTOMER")
 		}
-		assert.Zero(t, market.Calls(chats.OpGetChatMessage), "the history is ten times cheaper")
+		assert.Zero(t, market.Calls(chats.OpGetChatMessage), "the history has ten times the quota")
 	})
 }
 
-func TestAChatThatCannotBeReadIsToldAndReadAgain(t *testing.T) {
+func TestReader_RetriesFailedChat(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		market.Fail(chats.OpGetChatHistory, chatstest.Status(http.StatusForbidden, ""))
 		var out bytes.Buffer
-		require.NoError(t, story(t.Context(), market, newReader(market.Client(), &out)))
-		assert.Contains(t, out.String(), "cannot be read, tried again")
+		require.NoError(t, script(t.Context(), market, newReader(market.Client(), &out)))
+		assert.Contains(t, out.String(), "failed, retry in")
 		assert.Contains(t, out.String(), "Спасибо!")
 	})
 }
 
-// Anybody can name a chat. It must not use up the hour of those that are there.
-func TestAChatThatDoesNotExistIsAskedForOnce(t *testing.T) {
+// Anyone can push an invented chat. It must not use up the quota.
+func TestReader_ReadsUnknownChatOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
@@ -68,22 +68,22 @@ func TestAChatThatDoesNotExistIsAskedForOnce(t *testing.T) {
 		for i := range chats.ChatID(20) {
 			began := time.Now()
 			require.NoError(t, push(t.Context(), market, handler, notify.ChatCreated{Business: market.Business(), Chat: known + 1 + i, At: began}))
-			assert.Zero(t, time.Since(began), "answered at once")
+			assert.Zero(t, time.Since(began), "responds at once")
 		}
-		<-time.After(time.Hour)
+		time.Sleep(time.Hour)
 		assert.Equal(t, 20, market.Calls(chats.OpGetChatHistory))
 		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(http.StatusForbidden, "") })
 		require.NoError(t, push(t.Context(), market, handler, notify.ChatCreated{Business: market.Business(), Chat: known, At: time.Now()}))
-		<-time.After(time.Hour)
+		time.Sleep(time.Hour)
 		assert.Less(t, market.Calls(chats.OpGetChatHistory), 20+20)
 		stop()
 		<-done
 		market.FailFunc(nil)
-		<-time.After(time.Hour) // the last pause
+		time.Sleep(time.Hour) // the last backoff
 	})
 }
 
-func TestOnlyTheProxyIsBelieved(t *testing.T) {
+func TestBehind_TrustsProxyOnly(t *testing.T) {
 	t.Parallel()
 	sender := behind(netip.MustParseAddr("127.0.0.1"))
 	r := httptest.NewRequest(http.MethodPost, "/", nil)
@@ -99,7 +99,7 @@ func TestOnlyTheProxyIsBelieved(t *testing.T) {
 	require.ErrorContains(t, serve(t.Context(), newReader(chatstest.NewMarket().Client(), io.Discard), "127.0.0.1:0", "localhost"), "-proxy")
 }
 
-func TestTheEnvironmentIsChecked(t *testing.T) {
+func TestRun_ChecksEnvironment(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{"YANDEX_MARKET_API_KEY": "ACMA:key", "YANDEX_MARKET_BUSINESS_ID": "mine"}
 	err := run(context.Background(), func(name string) string { return env[name] }, "127.0.0.1:0", "127.0.0.1", &bytes.Buffer{})

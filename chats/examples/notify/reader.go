@@ -12,104 +12,111 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// reader prints what is new in the chats that it is told of.
+// reader prints the new messages of the chats that pushes name.
 //
-// It reads the history and not the one message that the push names: a history page
-// is taken from an allowance of 10,000 an hour, a single message from one of 1,000;
-// several pushes for a chat cost one page together; and a message whose push got
-// lost, or that is never announced, a sticker, comes along with the next.
+// It reads the history instead of the one message that the push names: a page of
+// history counts against a quota of 10,000 per hour, a single message against one of
+// 1,000; several pushes for a chat cost one page together; and a message whose push
+// was lost, or that is never announced (a sticker), is read with the next one.
 //
-// What was printed last is kept in memory only. For a program that must handle every
-// message once, across restarts, see package inbox.
+// The last printed message of a chat is kept in memory only. For a program that must
+// handle every message across restarts, see package inbox.
 type reader struct {
 	client *chats.Client
 	out    io.Writer
 
-	mu    sync.Mutex
-	woken map[chats.ChatID]bool
-	some  chan struct{} // holds something while a chat is woken
+	mu      sync.Mutex
+	pending map[chats.ChatID]bool
+	ready   chan struct{} // holds a value while a chat is pending
 
-	// Of the goroutine that reads:
-	last   map[chats.ChatID]chats.MessageID
-	pause  map[chats.ChatID]time.Duration // before the next try
-	onRead func(chats.MessageID)          // for the demo
+	// Used by run only:
+	last    map[chats.ChatID]chats.MessageID
+	backoff map[chats.ChatID]time.Duration // before the next retry
+	onRead  func(chats.MessageID)          // for the demo
 }
 
 func newReader(client *chats.Client, out io.Writer) *reader {
 	return &reader{
 		client: client, out: out,
-		woken: map[chats.ChatID]bool{},
-		some:  make(chan struct{}, 1),
-		last:  map[chats.ChatID]chats.MessageID{}, pause: map[chats.ChatID]time.Duration{}, onRead: func(chats.MessageID) {},
+		pending: map[chats.ChatID]bool{},
+		ready:   make(chan struct{}, 1),
+		last:    map[chats.ChatID]chats.MessageID{}, backoff: map[chats.ChatID]time.Duration{}, onRead: func(chats.MessageID) {},
 	}
 }
 
-// handle puts the event aside and returns: Market waits for the answer, and sends
-// nothing else before it has it.
+func newHandler(reader *reader, options ...notify.Option) (*notify.Handler, error) {
+	options = append(options, notify.WithDedupe(time.Hour, 10_000))
+	return notify.NewHandler("notify-example", chats.Version, reader.handle, options...)
+}
+
+// handle queues the chat of an event and returns: Market waits for the response and
+// sends nothing else until it has it.
 func (r *reader) handle(_ context.Context, event notify.Event) error {
 	switch e := event.(type) {
 	case notify.ChatCreated:
-		r.wake(e.Chat)
+		r.enqueue(e.Chat)
 	case notify.MessageSent:
-		r.wake(e.Chat)
+		r.enqueue(e.Chat)
 	}
 	return nil
 }
 
-func (r *reader) wake(id chats.ChatID) {
+func (r *reader) enqueue(id chats.ChatID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.woken[id] = true
+	r.pending[id] = true
 	select {
-	case r.some <- struct{}{}:
+	case r.ready <- struct{}{}:
 	default:
 	}
 }
 
-func (r *reader) take() map[chats.ChatID]bool {
+// drain returns the pending chats and clears them.
+func (r *reader) drain() map[chats.ChatID]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := r.woken
-	r.woken = map[chats.ChatID]bool{}
-	return taken
+	pending := r.pending
+	r.pending = map[chats.ChatID]bool{}
+	return pending
 }
 
-// The pause after a chat could not be read doubles from the one to the other.
+// The delay before a failed chat is read again doubles from minBackoff to maxBackoff.
 const (
-	firstPause   = 5 * time.Second
-	longestPause = 5 * time.Minute
+	minBackoff = 5 * time.Second
+	maxBackoff = 5 * time.Minute
 )
 
-// run reads the chats that were woken, until the context ends.
+// run reads the pending chats until ctx ends.
 func (r *reader) run(ctx context.Context) {
 	for {
 		select {
-		case <-r.some:
+		case <-r.ready:
 		case <-ctx.Done():
 			return
 		}
-		for id := range r.take() {
+		for id := range r.drain() {
 			if err := r.read(ctx, id); ctx.Err() == nil {
-				r.conclude(id, err)
+				r.finish(id, err)
 			}
 		}
 	}
 }
 
-// conclude has a chat that could not be read looked at again. One that does not exist
-// is left: a push proves nothing, and whoever makes chats up must not use up the hour.
-func (r *reader) conclude(id chats.ChatID, err error) {
+// finish schedules a retry for a chat that could not be read. A chat that does not
+// exist is dropped: pushes are not authenticated, and invented chats must not use
+// up the quota.
+func (r *reader) finish(id chats.ChatID, err error) {
 	switch {
 	case err == nil:
-		delete(r.pause, id)
+		delete(r.backoff, id)
 	case errors.Is(err, chats.ErrNotFound):
-		delete(r.pause, id)
-		_, _ = fmt.Fprintf(r.out, "chat %d is not ours: %v\n", id, err)
+		delete(r.backoff, id)
+		_, _ = fmt.Fprintf(r.out, "chat %d does not exist: %v\n", id, err)
 	default:
-		pause := max(r.pause[id], firstPause)
-		r.pause[id] = min(2*pause, longestPause)
-		_, _ = fmt.Fprintf(r.out, "chat %d cannot be read, tried again in %s: %v\n", id, pause, err)
-		time.AfterFunc(pause, func() { r.wake(id) })
+		delay := max(r.backoff[id], minBackoff)
+		r.backoff[id] = min(2*delay, maxBackoff)
+		_, _ = fmt.Fprintf(r.out, "reading chat %d failed, retry in %s: %v\n", id, delay, err)
+		time.AfterFunc(delay, func() { r.enqueue(id) })
 	}
 }
 
@@ -118,14 +125,15 @@ func (r *reader) read(ctx context.Context, id chats.ChatID) error {
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(r.out, "chat %d, %s %s: %s\n", id, message.CreatedAt.Format("15:04:05"), message.Sender, said(message))
+		_, _ = fmt.Fprintf(r.out, "chat %d, %s %s: %s\n", id, message.CreatedAt.Format("15:04:05"), message.Sender, content(message))
 		r.last[id] = message.ID
 		r.onRead(message.ID)
 	}
 	return nil
 }
 
-func said(message chats.Message) string {
+// content returns the text of a message, or what it has instead of one.
+func content(message chats.Message) string {
 	switch {
 	case message.Text != "":
 		return message.Text
