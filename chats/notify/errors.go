@@ -2,12 +2,13 @@ package notify
 
 import "github.com/ymchats/ymchats-go/chats"
 
-// ParseError reports a notification that breaks the contract. It never quotes the
+// ParseError reports a notification that cannot be used. It never quotes the
 // notification.
 type ParseError struct {
-	Type   string // notificationType if it is a known one, otherwise empty
-	Field  string // name of the field as in the contract, empty if it is the whole body
-	Reason string // the rule that is broken
+	Business chats.BusinessID // 0 if the notification does not name it
+	Type     string           // notificationType if it is of chats, otherwise empty
+	Field    string           // name of the field as in the contract, empty if it is the whole body
+	Reason   string           // the rule that is broken
 }
 
 // Error implements error.

@@ -9,7 +9,8 @@ import (
 )
 
 // Event is one of [Ping], [ChatCreated], [MessageSent], [ArbitrageStarted],
-// [ArbitrageFinished] and [Other].
+// [ArbitrageFinished] and [Other]. An event of a chat always has the chat; its other
+// fields are zero if the notification has no usable value for them.
 type Event interface {
 	identity() identity
 }
@@ -17,7 +18,7 @@ type Event interface {
 // Ping is a health check by Market. [Handler] replies to it without calling the
 // handle function.
 type Ping struct {
-	At time.Time // zero if Market sent none
+	At time.Time // zero if unknown
 }
 
 // ChatCreated reports a new chat of any type.

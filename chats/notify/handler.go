@@ -127,7 +127,7 @@ func receive(r *http.Request, deadline time.Time) (Event, *rejection) {
 		return nil, protocolViolation(http.StatusRequestEntityTooLarge, notification.ErrorTypeWrongEventFormat,
 			fmt.Sprintf("notification is larger than %d bytes", maxBody))
 	}
-	event, parseErr := parse(body)
+	event, _, parseErr := parse(body)
 	if parseErr != nil {
 		return nil, malformed(parseErr)
 	}

@@ -3,166 +3,144 @@ package notify
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
+	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
+// fieldNames are the fields that this package reads.
+var fieldNames = map[string]bool{
+	"notificationType": true, "businessId": true, "chatId": true, "messageId": true,
+	"time": true, "createdAt": true, "sentAt": true, "startedAt": true, "finishedAt": true,
+}
+
 // Parse parses the body of a notification. A type that this package does not define
-// is returned as [Other]. Unknown fields are ignored; of a duplicate field the last
-// one counts.
+// is returned as [Other].
 //
-// The error is a [ParseError] that names the field: the body is not a single JSON
-// object, notificationType is missing, or a field of a known type is missing or
-// invalid. IDs are integers greater than 0, messageId may be one as a string; times
-// are RFC 3339 with an offset. The time of a [Ping] may be missing.
+// A notification is rejected only if there is nothing to act on, with a [ParseError]:
+//
+//   - the body is not a JSON object,
+//   - notificationType is not a string, or empty,
+//   - a notification of a chat has no usable chatId,
+//   - the body is of another type and not valid JSON, so that [Other] could not be read.
+//
+// Everything else is optional. A missing or unusable field is zero: businessId,
+// messageId, and times that are not RFC 3339 with an offset. IDs are integers greater
+// than 0, as numbers or strings. Unknown fields are ignored, whatever they contain. Of
+// a duplicate field the last usable value counts. A byte order mark before the object
+// and anything after it are ignored.
 func Parse(body []byte) (Event, error) {
-	event, err := parse(body)
+	event, _, err := parse(body)
 	if err != nil {
 		return nil, err
 	}
 	return event, nil
 }
 
-func parse(body []byte) (Event, *ParseError) {
-	r, err := newReader(body)
+// parse also returns the business of an [Other], if it has one.
+func parse(body []byte) (Event, chats.BusinessID, *ParseError) {
+	fields, text, ok := scanObject(body, fieldNames)
+	if !ok {
+		return nil, 0, &ParseError{Reason: "body is not a JSON object"}
+	}
+	business := chats.BusinessID(fields.id("businessId"))
+	event, err := fields.event(business, text)
 	if err != nil {
-		return nil, err
+		err.Business = business
+		return nil, 0, err
 	}
-	kind := r.text("notificationType", true)
-	if r.err == nil && kind == "" {
-		r.fail("notificationType", "is empty")
-	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	event, known := r.event(notification.Type(kind))
-	if !known {
-		return Other{Type: kind, Raw: bytes.Clone(body)}, nil
-	}
-	if r.err != nil {
-		r.err.Type = kind
-		return nil, r.err
-	}
-	return event, nil
+	return event, business, nil
 }
 
-// reader reads the fields of a notification one by one and keeps the first error.
-type reader struct {
-	fields map[string]json.RawMessage
-	err    *ParseError
-}
-
-// newReader decodes into a map, because a struct would match the names of fields
-// case-insensitively.
-func newReader(body []byte) (*reader, *ParseError) {
-	r := &reader{}
-	err := json.Unmarshal(body, &r.fields)
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		return nil, &ParseError{Reason: "body is not valid JSON"}
-	case err != nil || r.fields == nil:
-		return nil, &ParseError{Reason: "body is not a JSON object"}
-	}
-	return r, nil
-}
-
-func (r *reader) event(kind notification.Type) (event Event, known bool) {
-	switch kind {
+func (o object) event(business chats.BusinessID, text []byte) (Event, *ParseError) {
+	kind := o.text("notificationType")
+	chat := chats.ChatID(o.id("chatId"))
+	var event Event
+	switch notification.Type(kind) {
+	case "":
+		return nil, &ParseError{Field: "notificationType", Reason: "must be a string that is not empty"}
 	case notification.TypePing:
-		return Ping{At: r.time("time", false)}, true
+		return Ping{At: o.time("time")}, nil
 	case notification.TypeChatCreated:
-		return ChatCreated(r.chatEvent("createdAt")), true
+		event = ChatCreated{business, chat, o.time("createdAt")}
 	case notification.TypeChatMessageSent:
-		e := r.chatEvent("sentAt")
-		return MessageSent{Business: e.Business, Chat: e.Chat, Message: r.messageID(), At: e.At}, true
+		event = MessageSent{business, chat, chats.MessageID(o.id("messageId")), o.time("sentAt")}
 	case notification.TypeChatArbitrageStarted:
-		return ArbitrageStarted(r.chatEvent("startedAt")), true
+		event = ArbitrageStarted{business, chat, o.time("startedAt")}
 	case notification.TypeChatArbitrageFinished:
-		return ArbitrageFinished(r.chatEvent("finishedAt")), true
+		event = ArbitrageFinished{business, chat, o.time("finishedAt")}
+	default:
+		if !json.Valid(text) {
+			return nil, &ParseError{Reason: "body is not valid JSON"}
+		}
+		return Other{Type: kind, Raw: bytes.Clone(text)}, nil
 	}
-	return nil, false
-}
-
-// chatEvent has the fields that all notifications of chats have.
-type chatEvent struct {
-	Business chats.BusinessID
-	Chat     chats.ChatID
-	At       time.Time
-}
-
-func (r *reader) chatEvent(timeField string) chatEvent {
-	return chatEvent{
-		Business: chats.BusinessID(r.id("businessId", string(r.value("businessId", true)))),
-		Chat:     chats.ChatID(r.id("chatId", string(r.value("chatId", true)))),
-		At:       r.time(timeField, true),
+	if chat == 0 {
+		return nil, &ParseError{Type: kind, Field: "chatId", Reason: "must be an integer from 1 to 9223372036854775807"}
 	}
+	return event, nil
 }
 
-// messageID accepts both forms: the contract has a string here and an integer
-// everywhere else.
-func (r *reader) messageID() chats.MessageID {
-	value := r.value("messageId", true)
-	digits := string(value)
+// id returns the last usable value of a field, or 0.
+func (o object) id(field string) int64 {
+	for _, value := range slices.Backward(o[field]) {
+		if id := parseID(value); id > 0 {
+			return id
+		}
+	}
+	return 0
+}
+
+// parseID accepts numbers and strings: the contract has messageId as a string here
+// and as an integer everywhere else.
+func parseID(value json.RawMessage) int64 {
+	text := string(value)
 	if isString(value) {
-		digits = r.text("messageId", true)
+		text = strings.TrimSpace(parseString(value))
 	}
-	return chats.MessageID(r.id("messageId", digits))
+	if id, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return id
+	}
+	// 9021.0 and 9.021e3 are integers in JSON, too. Above 2^53 a float is not exact.
+	number, err := strconv.ParseFloat(text, 64)
+	isExact := number == math.Trunc(number) && number >= 1 && number <= 1<<53
+	if err != nil || !isExact || strings.ContainsAny(text, "xX") {
+		return 0
+	}
+	return int64(number)
 }
 
-func (r *reader) id(field, digits string) int64 {
-	id, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || id <= 0 {
-		r.fail(field, "is not an integer from 1 to 9223372036854775807")
+// time returns the last usable value of a field, or the zero time. It accepts
+// fractions of nine digits, and of longer ones the first nine.
+func (o object) time(field string) time.Time {
+	for _, value := range slices.Backward(o[field]) {
+		if at, err := time.Parse(time.RFC3339, parseString(value)); err == nil {
+			return at
+		}
 	}
-	return id
+	return time.Time{}
 }
 
-// time accepts fractions of nine digits, and of longer ones the first nine.
-func (r *reader) time(field string, required bool) time.Time {
-	text := r.text(field, required)
-	if text == "" && r.value(field, false) == nil {
-		return time.Time{}
+// text returns the last usable value of a field, or "".
+func (o object) text(field string) string {
+	for _, value := range slices.Backward(o[field]) {
+		if text := parseString(value); text != "" {
+			return text
+		}
 	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		r.fail(field, "is not an RFC 3339 time with an offset")
-	}
-	return at
+	return ""
 }
 
-func (r *reader) text(field string, required bool) string {
-	value := r.value(field, required)
-	if value == nil {
-		return ""
-	}
+// parseString returns "" if value is not a string.
+func parseString(value json.RawMessage) string {
 	var text string
-	if !isString(value) || json.Unmarshal(value, &text) != nil {
-		r.fail(field, "is not a string")
+	if json.Unmarshal(value, &text) != nil {
+		return ""
 	}
 	return text
 }
-
-// value returns nil if the field is missing or null.
-func (r *reader) value(field string, required bool) json.RawMessage {
-	value := r.fields[field]
-	if value != nil && string(value) != "null" {
-		return value
-	}
-	if required {
-		r.fail(field, "is missing")
-	}
-	return nil
-}
-
-func (r *reader) fail(field, reason string) {
-	if r.err == nil {
-		r.err = &ParseError{Field: field, Reason: reason}
-	}
-}
-
-func isString(value json.RawMessage) bool { return len(value) > 0 && value[0] == '"' }

@@ -1,0 +1,117 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// object has the fields of a JSON object, all values of each in order.
+type object map[string][]json.RawMessage
+
+// scanObject reads the JSON object at the beginning of data and returns the values
+// of the named fields and the text of the object. ok is false if there is no complete
+// object.
+//
+// It looks at the top level only, because nothing below it is needed: a value that
+// encoding/json would reject, such as one nested too deeply, costs that value alone.
+// A byte order mark before the object and whatever follows it are ignored.
+func scanObject(data []byte, names map[string]bool) (fields object, text []byte, ok bool) {
+	s := scanner{data: bytes.TrimLeft(data, "\ufeff \t\r\n")}
+	text = s.data
+	fields = object{}
+	if !s.accept('{') {
+		return nil, nil, false
+	}
+	for first := true; !s.accept('}'); first = false {
+		if !first && !s.accept(',') {
+			return nil, nil, false
+		}
+		key := s.value()
+		if !isString(key) || !s.accept(':') {
+			return nil, nil, false
+		}
+		value := s.value()
+		if len(value) == 0 {
+			return nil, nil, false
+		}
+		var name string
+		if json.Unmarshal(key, &name) == nil && names[name] {
+			fields[name] = append(fields[name], value)
+		}
+	}
+	return fields, text[:len(text)-len(s.data)], true
+}
+
+func isString(value json.RawMessage) bool { return len(value) > 0 && value[0] == '"' }
+
+// scanner splits JSON into values without recursion.
+type scanner struct {
+	data []byte // what is left
+}
+
+// accept skips white space and then c. It reports whether c was there.
+func (s *scanner) accept(c byte) bool {
+	s.data = bytes.TrimLeft(s.data, " \t\r\n")
+	if len(s.data) == 0 || s.data[0] != c {
+		return false
+	}
+	s.data = s.data[1:]
+	return true
+}
+
+// value skips white space and then a value, which it returns. It is empty if there is
+// none that is complete.
+func (s *scanner) value() []byte {
+	s.data = bytes.TrimLeft(s.data, " \t\r\n")
+	n := valueLen(s.data)
+	value := s.data[:n]
+	s.data = s.data[n:]
+	return value
+}
+
+// valueLen returns the length of the value at the beginning of data, 0 if there is no
+// complete one.
+func valueLen(data []byte) int {
+	switch {
+	case len(data) == 0:
+		return 0
+	case data[0] == '"':
+		return stringLen(data)
+	case data[0] == '{' || data[0] == '[':
+		return nestedLen(data)
+	}
+	return max(bytes.IndexAny(data, ",:]} \t\r\n"), 0)
+}
+
+func stringLen(data []byte) int {
+	for i := 1; i < len(data); i++ {
+		switch data[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func nestedLen(data []byte) int {
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			n := stringLen(data[i:])
+			if n == 0 {
+				return 0
+			}
+			i += n - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
