@@ -1,36 +1,83 @@
 package notify
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
 
-// maxBody is far above any notification of a chat, which has some 200 bytes.
-const maxBody = 64 << 10
+const (
+	// maxBody is the limit of a body, compressed and not. A notification of a chat has some 200 bytes; one of an order
+	// grows with its items.
+	maxBody = 1 << 20
+	// maxDiscarded is read beyond it before the response: a client that is still writing might not see an earlier one.
+	maxDiscarded = 15 << 20
+)
 
 var errBodyTimeout = errors.New("body did not arrive in time")
 
-// readBody reads at most maxBody+1 bytes. It gives up at the deadline even if the
+// readBody reads and decompresses a body. It gives up at the deadline even if the
 // connection has none.
-func readBody(body io.Reader, deadline time.Time) ([]byte, error) {
+func readBody(body io.Reader, deadline time.Time) ([]byte, *rejection) {
 	if body == nil {
 		return nil, nil
 	}
 	var content []byte
-	done := make(chan error, 1)
-	go func() {
-		done <- recoverPanic(func() (err error) {
-			content, err = io.ReadAll(io.LimitReader(body, maxBody+1))
+	err := runUntil(deadline, func() (err error) {
+		content, err = io.ReadAll(io.LimitReader(body, maxBody+1))
+		return err
+	})
+	if err != nil {
+		return nil, readFailed(err)
+	}
+	if len(content) > maxBody {
+		err := runUntil(deadline, func() error {
+			_, err := io.CopyN(io.Discard, body, maxDiscarded)
 			return err
 		})
-	}()
+		return nil, tooLarge(!errors.Is(err, io.EOF))
+	}
+	if content = gunzip(content); len(content) > maxBody {
+		return nil, tooLarge(false)
+	}
+	return content, nil
+}
+
+func tooLarge(closeConn bool) *rejection {
+	r := protocolViolation(fmt.Sprintf("notification is larger than %d bytes", maxBody))
+	r.closeConn = closeConn
+	return r
+}
+
+// runUntil returns the error of read, or errBodyTimeout if read has not returned by
+// the deadline.
+func runUntil(deadline time.Time, read func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- recoverPanic(read) }()
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		return content, err
+		return err
 	case <-timer.C:
-		return nil, errBodyTimeout
+		return errBodyTimeout
 	}
+}
+
+// gunzip decompresses content if it is in gzip format, whatever the Content-Encoding
+// says: JSON cannot begin like that. Of a damaged content it returns what can be
+// read, which may be the whole notification; at most maxBody+1 bytes.
+func gunzip(content []byte) []byte {
+	if !bytes.HasPrefix(content, []byte{0x1f, 0x8b}) {
+		return content
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		return nil
+	}
+	plain, _ := io.ReadAll(io.LimitReader(reader, maxBody+1))
+	return plain
 }

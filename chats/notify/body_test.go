@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
@@ -23,47 +25,95 @@ func TestHandler_AcceptsPostOnly(t *testing.T) {
 	} {
 		r := request(sentBody)
 		r.Method = method
-		resp := send(t, newHandler(t, accept), r)
-		assert.Equal(t, http.StatusMethodNotAllowed, resp.status, method)
-		assert.Equal(t, http.MethodPost, resp.header.Get("Allow"), method)
+		var shop counter
+		resp := send(t, newHandler(t, shop.handle), r)
+		assert.Equal(t, http.StatusBadRequest, resp.status, method)
+		assert.EqualValues(t, "WRONG_EVENT_FORMAT", resp.Error.Type, method)
 		assert.Equal(t, "close", resp.header.Get("Connection"), "the body is left unread")
+		assert.Zero(t, shop.calls, method)
 	}
 }
 
-func TestHandler_AcceptsJSONOnly(t *testing.T) {
+func TestHandler_IgnoresContentType(t *testing.T) {
 	t.Parallel()
-	for contentType, want := range map[string]int{
-		"application/json":                     http.StatusOK,
-		"Application/JSON":                     http.StatusOK,
-		"application/json; charset=utf-8":      http.StatusOK,
-		"application/json;charset=UTF-8;a":     http.StatusOK,
-		"application/json;charset=a;charset=b": http.StatusOK,
-		"":                                     http.StatusOK, // not foreign
-		"text/plain":                           http.StatusUnsupportedMediaType,
-		"text/json":                            http.StatusUnsupportedMediaType,
-		"application/jsonp":                    http.StatusUnsupportedMediaType,
-		"application/xml; a=application/json":  http.StatusUnsupportedMediaType,
-		"application/x-www-form-urlencoded":    http.StatusUnsupportedMediaType,
-		";":                                    http.StatusUnsupportedMediaType,
+	for _, contentType := range []string{
+		"application/json", "application/json; charset=utf-8", "application/json;charset=windows-1251;a", "text/json",
+		"text/plain", "application/jsonp", "application/vnd.market+json", "application/octet-stream",
+		"application/x-www-form-urlencoded", "multipart/form-data", ";", " ", "", "\xff",
 	} {
 		r := request(sentBody)
 		r.Header.Set("Content-Type", contentType)
-		assert.Equal(t, want, send(t, newHandler(t, accept), r).status, contentType)
-		if contentType == "" {
-			r = request(sentBody)
-			r.Header.Del("Content-Type")
-			assert.Equal(t, want, send(t, newHandler(t, accept), r).status)
-		}
+		var shop counter
+		assert.Equal(t, http.StatusOK, send(t, newHandler(t, shop.handle), r).status, contentType)
+		assert.Equal(t, 1, shop.calls, contentType)
 	}
+	r := request(sentBody)
+	r.Header.Del("Content-Type")
+	assert.Equal(t, http.StatusOK, send(t, newHandler(t, accept), r).status)
 }
+
+const maxBody = 1 << 20
 
 func TestBody_IsBounded(t *testing.T) {
 	t.Parallel()
-	exact := sentBody + strings.Repeat(" ", 64<<10-len(sentBody))
+	exact := sentBody + strings.Repeat(" ", maxBody-len(sentBody))
 	assert.Equal(t, http.StatusOK, post(t, newHandler(t, accept), exact).status)
 	resp := post(t, newHandler(t, accept), exact+" ")
-	assert.Equal(t, http.StatusRequestEntityTooLarge, resp.status)
-	assert.Equal(t, "close", resp.header.Get("Connection"))
+	assert.Equal(t, http.StatusBadRequest, resp.status)
+	assert.EqualValues(t, "WRONG_EVENT_FORMAT", resp.Error.Type)
+	assert.Equal(t, "notification is larger than 1048576 bytes", resp.Error.Message)
+	assert.Empty(t, resp.header.Get("Connection"), "it was read to its end")
+}
+
+func TestBody_LargeNotificationOfAnotherType(t *testing.T) {
+	t.Parallel()
+	body := `{"notificationType":"ORDER_CREATED","items":[` + strings.Repeat(`{"offerId":"abcdefgh","count":1},`, 20000) + `{}]}`
+	var got notify.Event
+	handler := newHandler(t, func(_ context.Context, event notify.Event) error {
+		got = event
+		return nil
+	})
+	assert.Equal(t, http.StatusOK, post(t, handler, body).status)
+	assert.Equal(t, notify.Other{Type: "ORDER_CREATED", Raw: []byte(body)}, got)
+}
+
+func compressed(t *testing.T, text string) string {
+	t.Helper()
+	var out strings.Builder
+	w := gzip.NewWriter(&out)
+	_, err := io.WriteString(w, text)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return out.String()
+}
+
+func TestBody_Gzip(t *testing.T) {
+	t.Parallel()
+	sent := compressed(t, sentBody)
+	for name, tc := range map[string]struct {
+		body string
+		want int
+	}{
+		"compressed":         {sent, http.StatusOK},
+		"in two parts":       {compressed(t, sentBody[:50]) + compressed(t, sentBody[50:]), http.StatusOK},
+		"something behind":   {sent + "\x00\x00", http.StatusOK},
+		"a wrong checksum":   {sent[:len(sent)-5] + "\x00" + sent[len(sent)-4:], http.StatusOK},
+		"not compressed":     {sentBody, http.StatusOK},
+		"the largest":        {compressed(t, sentBody+strings.Repeat(" ", maxBody-len(sentBody))), http.StatusOK},
+		"larger than it may": {compressed(t, sentBody+strings.Repeat(" ", maxBody-len(sentBody)+1)), http.StatusBadRequest},
+		"a bomb":             {compressed(t, strings.Repeat(" ", 64*maxBody)), http.StatusBadRequest},
+		"cut off":            {sent[:len(sent)/2], http.StatusBadRequest},
+		"a header alone":     {sent[:3], http.StatusBadRequest},
+		"another body":       {compressed(t, "{}"), http.StatusBadRequest},
+	} {
+		for _, encoding := range []string{"gzip", "x-gzip", ""} {
+			r := request(tc.body)
+			r.Header.Set("Content-Encoding", encoding)
+			var shop counter
+			assert.Equal(t, tc.want, send(t, newHandler(t, shop.handle), r).status, name)
+			assert.Equal(t, tc.want == http.StatusOK, shop.calls == 1, name)
+		}
+	}
 }
 
 // endless sends white space as long as it is read.
@@ -82,8 +132,10 @@ func TestBody_EndlessIsAbandoned(t *testing.T) {
 	body := &endless{}
 	r := request("")
 	r.Body = io.NopCloser(body)
-	assert.Equal(t, http.StatusRequestEntityTooLarge, send(t, newHandler(t, accept), r).status)
-	assert.LessOrEqual(t, body.sent, 64<<10+1)
+	resp := send(t, newHandler(t, accept), r)
+	assert.Equal(t, http.StatusBadRequest, resp.status)
+	assert.Equal(t, "close", resp.header.Get("Connection"))
+	assert.LessOrEqual(t, body.sent, 17*maxBody)
 }
 
 func TestBody_ReadErrorGets500(t *testing.T) {
@@ -122,6 +174,22 @@ func TestBody_SlowGets500(t *testing.T) {
 		assert.Equal(t, 4*time.Second, time.Since(began))
 		assert.Equal(t, "close", resp.header.Get("Connection"))
 		assert.NoError(t, write.Close()) // the server ends the reading so
+	})
+}
+
+// It is known to be too large when it stalls, so that it need not be sent again.
+func TestBody_LargeAndSlowGets400(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		body, write := io.Pipe()
+		r := request("")
+		r.Body = io.NopCloser(io.MultiReader(strings.NewReader(strings.Repeat(" ", maxBody+1)), body))
+		resp := send(t, newHandler(t, accept), r)
+		assert.Equal(t, http.StatusBadRequest, resp.status)
+		assert.Equal(t, 4*time.Second, time.Since(began))
+		assert.Equal(t, "close", resp.header.Get("Connection"))
+		assert.NoError(t, write.Close())
 	})
 }
 

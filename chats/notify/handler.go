@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
 // Market waits 10 seconds for a response. Counted from the beginning of ServeHTTP:
@@ -48,12 +45,19 @@ type Handler struct {
 // its context never takes that long. One that returns later is logged. A shutdown of
 // the [http.Server] waits for the responses, not for a handle that missed its own.
 //
-// Market gets 200 for an event that was handled, 400 for a notification that
-// [Parse] rejects, and 500 otherwise. Other senders get 403 (see
-// [WithAllowedNetworks]), 405 for another method than POST, 413 for more than 64 KiB
-// and 415 for another type than application/json. The body must arrive within 3
-// seconds, 4 if a middleware hides the deadlines of the connection. Give the server a
-// WriteTimeout above 10 seconds, or none.
+// A sender that is let in (see [WithAllowedNetworks]) gets one of three responses,
+// because Market takes every other one for a failure and sends nothing else until the
+// notification went through:
+//
+//   - 200 if the event was handled, or is a [Ping];
+//   - 400, after which Market drops the notification, if [Parse] rejects it, if it has
+//     more than 1 MiB, or if the request is not a POST;
+//   - 500, after which Market sends it again, if handle failed or did not return in
+//     time, or if the body could not be read.
+//
+// A body may be in gzip format; its content type does not matter. It must arrive
+// within 3 seconds, 4 if a middleware hides the deadlines of the connection. Give the
+// server a WriteTimeout above 10 seconds, or none.
 func NewHandler(
 	name, version string, handle func(context.Context, Event) error, options ...Option,
 ) (*Handler, error) {
@@ -109,40 +113,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.log.response(r.Context(), sender, event, began, rejected)
 }
 
-// receive reads the event of a request that was let in.
+// receive reads the event of a request that was let in. The content type does not
+// matter: rejecting a notification for its label would lose it.
 func receive(r *http.Request, deadline time.Time) (Event, *rejection) {
-	switch {
-	case r.Method != http.MethodPost:
-		return nil, protocolViolation(http.StatusMethodNotAllowed, notification.ErrorTypeUnknown,
-			"notifications are sent by POST")
-	case !isJSON(r.Header.Get("Content-Type")):
-		return nil, protocolViolation(http.StatusUnsupportedMediaType, notification.ErrorTypeWrongEventFormat,
-			"notifications are application/json")
+	if r.Method != http.MethodPost {
+		return nil, protocolViolation("notifications are sent by POST")
 	}
-	body, err := readBody(r.Body, deadline)
+	body, rejected := readBody(r.Body, deadline)
+	if rejected != nil {
+		return nil, rejected
+	}
+	event, _, err := parse(body)
 	if err != nil {
-		return nil, readFailed(err)
-	}
-	if len(body) > maxBody {
-		return nil, protocolViolation(http.StatusRequestEntityTooLarge, notification.ErrorTypeWrongEventFormat,
-			fmt.Sprintf("notification is larger than %d bytes", maxBody))
-	}
-	event, _, parseErr := parse(body)
-	if parseErr != nil {
-		return nil, malformed(parseErr)
+		return nil, malformed(err)
 	}
 	return event, nil
-}
-
-// isJSON also accepts a request without a content type: if Market sent one, a
-// rejection would hold up everything behind it.
-func isJSON(contentType string) bool {
-	if strings.TrimSpace(contentType) == "" {
-		return true
-	}
-	// Parameters, even malformed ones, change nothing: JSON is UTF-8.
-	media, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(media), "application/json")
 }
 
 var (

@@ -135,8 +135,8 @@ func TestLog_RejectedNotification(t *testing.T) {
 	assert.Equal(t, "WARN", line["level"])
 	assert.Equal(t, "notify: CHAT_MESSAGE_SENT: chatId "+noID, line["error"])
 
-	line = logged(t, accept, strings.Repeat(" ", 70000), "8.8.8.8:1")
-	assert.Equal(t, "notification is larger than 65536 bytes", line["error"])
+	line = logged(t, accept, strings.Repeat(" ", maxBody+1), "8.8.8.8:1")
+	assert.Equal(t, "notification is larger than 1048576 bytes", line["error"])
 }
 
 // Not parallel: the default logger is global.

@@ -61,6 +61,7 @@ func send(tb testing.TB, handler http.Handler, r *http.Request) response {
 func checked(tb testing.TB, status int, header http.Header, body []byte) response {
 	tb.Helper()
 	assert.NoError(tb, contract.NotificationAnswer(status, header, body))
+	assert.Contains(tb, []int{http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusInternalServerError}, status)
 	resp := response{status: status, header: header}
 	assert.NoError(tb, json.Unmarshal(body, &resp.Response))
 	assert.NoError(tb, json.Unmarshal(body, &resp.ErrorResponse))

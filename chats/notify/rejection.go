@@ -17,17 +17,25 @@ type rejection struct {
 	closeConn bool   // the body was not read to its end
 }
 
-// protocolViolation rejects a request that Market never sends.
-func protocolViolation(status int, kind notification.ErrorType, message string) *rejection {
+func forbidden(err error) *rejection {
 	return &rejection{
-		status: status, kind: kind, message: message,
+		status: http.StatusForbidden, kind: notification.ErrorTypeUnknown, message: "sender not allowed",
+		log: "notify: sender refused", cause: err, closeConn: true,
+	}
+}
+
+// protocolViolation rejects a request that cannot be a notification. To a sender that
+// is let in, every status but 400 would mean that it has to send it again.
+func protocolViolation(message string) *rejection {
+	return &rejection{
+		status: http.StatusBadRequest, kind: notification.ErrorTypeWrongEventFormat, message: message,
 		log: "notify: notification rejected", cause: errors.New(message), closeConn: true,
 	}
 }
 
-func forbidden(err error) *rejection {
-	r := protocolViolation(http.StatusForbidden, notification.ErrorTypeUnknown, "sender not allowed")
-	r.log, r.cause = "notify: sender refused", err
+func malformed(err *ParseError) *rejection {
+	r := protocolViolation(err.detail())
+	r.cause, r.closeConn = err, false
 	return r
 }
 
@@ -38,13 +46,6 @@ func readFailed(err error) *rejection {
 	r.message = "reading the notification failed"
 	r.log, r.closeConn = "notify: reading body failed", true
 	return r
-}
-
-func malformed(err *ParseError) *rejection {
-	return &rejection{
-		status: http.StatusBadRequest, kind: notification.ErrorTypeWrongEventFormat, message: err.detail(),
-		log: "notify: notification rejected", cause: err,
-	}
 }
 
 // handlerFailed hides the cause from the sender: it is internal to the program.

@@ -21,9 +21,6 @@ func (p responder) respond(w http.ResponseWriter, began time.Time, rejected *rej
 		write(w, http.StatusOK, notification.Response{Name: p.name, Version: p.version, Time: began.UTC()})
 		return
 	}
-	if rejected.status == http.StatusMethodNotAllowed {
-		header.Set("Allow", http.MethodPost)
-	}
 	if rejected.closeConn {
 		// Otherwise the server would wait for the rest of the body before it responds.
 		header.Set("Connection", "close")
