@@ -2,7 +2,6 @@ package notify_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -59,18 +58,10 @@ func ExampleWithAllowedNetworks() {
 
 // The proxy at 10.0.0.1 appends the address of its client to X-Forwarded-For; the
 // client may have written anything before that.
-func ExampleWithClientAddr() {
-	proxy := netip.MustParseAddr("10.0.0.1")
-	lastHop := func(r *http.Request) (netip.Addr, error) {
-		remote, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || remote.Addr().Unmap() != proxy {
-			return netip.Addr{}, errors.New("not from our proxy")
-		}
-		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		return netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1]))
-	}
+func ExampleWithTrustedProxies() {
 	handler, err := notify.NewHandler("shop", "1.0", func(context.Context, notify.Event) error { return nil },
-		notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithClientAddr(lastHop))
+		notify.WithAllowedNetworks(notify.MarketNetworks()...),
+		notify.WithTrustedProxies(netip.MustParsePrefix("10.0.0.1/32")))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -76,6 +76,9 @@ func NewHandler(
 			return nil, err
 		}
 	}
+	if len(c.senders.proxies) > 0 && c.senders.clientAddr != nil {
+		return nil, badArgument("trusted proxies", "cannot be combined with WithClientAddr")
+	}
 	return &Handler{
 		responder: responder{name, version}, senders: c.senders, dedupe: c.dedupe, log: eventLog{c.logger}, handle: handle,
 	}, nil

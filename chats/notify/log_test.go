@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -23,10 +24,16 @@ import (
 // logged returns the only line that a notification leaves in the log.
 func logged(t *testing.T, handle handleFunc, body, remote string, options ...notify.Option) map[string]any {
 	t.Helper()
-	var out bytes.Buffer
-	logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r := from(remote)
 	r.Body = io.NopCloser(strings.NewReader(body))
+	return logRequest(t, handle, r, options...)
+}
+
+// logRequest returns the only line that a request leaves in the log.
+func logRequest(t *testing.T, handle handleFunc, r *http.Request, options ...notify.Option) map[string]any {
+	t.Helper()
+	var out bytes.Buffer
+	logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	send(t, newHandler(t, handle, append(options, notify.WithLogger(logger))...), r)
 	var line map[string]any
 	require.NoError(t, json.Unmarshal(out.Bytes(), &line), out.String())

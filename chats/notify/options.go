@@ -20,8 +20,8 @@ type Option func(*config) error
 // [MarketNetworks]. Others get 403 and are logged. Without this option all senders
 // are let in. Several of these options add up.
 //
-// The sender is the peer of the connection. Behind a proxy that is the proxy: see
-// [WithClientAddr].
+// The sender is the peer of the connection. Behind a proxy that is the proxy: add
+// [WithTrustedProxies].
 func WithAllowedNetworks(networks ...netip.Prefix) Option {
 	return func(c *config) error {
 		if err := checkNetworks("networks", networks); err != nil {
@@ -48,13 +48,35 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 	return nil
 }
 
-// WithClientAddr sets a function that returns the address of the sender if that is
-// not the peer of the connection, as behind a proxy. If it returns an error or
-// panics, the request is refused with 403.
+// WithTrustedProxies names the proxies in front of the server, each of which must
+// append the address of its peer to X-Forwarded-For or replace the header by it. The
+// address of the sender is then the last entry that is not one of these proxies. What
+// stands before that entry is ignored, because the sender may have written it.
+// Several of these options add up.
 //
-// Anyone can write a header. Trust X-Forwarded-For or Forwarded only if the request
-// comes from your proxy (check the request's RemoteAddr), and only the part that the
-// proxy itself wrote: the last address, not the first.
+// The header counts only if the peer of the connection is one of the proxies;
+// otherwise the peer is the sender. If a proxy passes on a header without the address
+// of a sender, or an entry that is not an IP address (with or without a port, IPv6
+// with or without brackets), [WithAllowedNetworks] refuses the request with 403.
+// Without WithAllowedNetworks the option changes the address in the log only.
+//
+// Cannot be combined with [WithClientAddr].
+func WithTrustedProxies(proxies ...netip.Prefix) Option {
+	return func(c *config) error {
+		if err := checkNetworks("trusted proxies", proxies); err != nil {
+			return err
+		}
+		c.senders.proxies = append(c.senders.proxies, proxies...)
+		return nil
+	}
+}
+
+// WithClientAddr sets a function that returns the address of the sender, for setups
+// that [WithTrustedProxies] does not cover: another header, or a proxy that connects
+// by a Unix socket. If it returns an error or panics, the request is refused with 403.
+//
+// Anyone can write a header. Trust one only if the request comes from your proxy, and
+// only the part of it that the proxy itself wrote.
 func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 	return func(c *config) error {
 		if addr == nil {

@@ -22,6 +22,7 @@ var errNotAllowed = errors.New("sender is in no allowed network")
 // senders decides which requests are let in.
 type senders struct {
 	networks   []netip.Prefix // empty: all senders
+	proxies    []netip.Prefix
 	clientAddr func(*http.Request) (netip.Addr, error)
 }
 
@@ -38,27 +39,20 @@ func (s *senders) admit(r *http.Request) (netip.Addr, error) {
 }
 
 func (s *senders) addr(r *http.Request) (netip.Addr, error) {
-	if s.clientAddr == nil {
-		remote, err := netip.ParseAddrPort(r.RemoteAddr)
-		return plainAddr(remote.Addr()), err
+	if s.clientAddr != nil {
+		return s.callClientAddr(r)
 	}
-	var addr netip.Addr
-	err := recoverPanic(func() (err error) {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return forwardedAddr(plainAddr(remote.Addr()), r.Header, s.proxies)
+}
+
+func (s *senders) callClientAddr(r *http.Request) (addr netip.Addr, err error) {
+	err = recoverPanic(func() (err error) {
 		addr, err = s.clientAddr(r)
 		return err
 	})
 	return plainAddr(addr), err
-}
-
-// plainAddr returns addr as networks contain it: a listener for both versions of IP
-// reports IPv4 as ::ffff:1.2.3.4, and no network contains an address with a zone.
-func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
-
-func contains(networks []netip.Prefix, addr netip.Addr) bool {
-	for _, network := range networks {
-		if network.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }

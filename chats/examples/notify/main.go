@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -60,8 +59,8 @@ func serve(ctx context.Context, reader *reader, listen, proxy string) error {
 	if err != nil {
 		return errors.New("-proxy is not an IP address")
 	}
-	handler, err := newHandler(reader,
-		notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithClientAddr(behind(address)))
+	handler, err := newHandler(reader, notify.WithAllowedNetworks(notify.MarketNetworks()...),
+		notify.WithTrustedProxies(netip.PrefixFrom(address, address.BitLen())))
 	if err != nil {
 		return err
 	}
@@ -72,17 +71,4 @@ func serve(ctx context.Context, reader *reader, listen, proxy string) error {
 		return err
 	}
 	return nil
-}
-
-// behind returns the address of the proxy's client: the last one in the header, which
-// the proxy wrote. The client may have written anything before it.
-func behind(proxy netip.Addr) func(*http.Request) (netip.Addr, error) {
-	return func(r *http.Request) (netip.Addr, error) {
-		remote, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || remote.Addr().Unmap() != proxy.Unmap() {
-			return netip.Addr{}, errors.New("not from the proxy")
-		}
-		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		return netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1]))
-	}
 }

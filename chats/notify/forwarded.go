@@ -1,0 +1,61 @@
+package notify
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+var (
+	errNoClient = errors.New("X-Forwarded-For names no address but trusted proxies")
+	errBadEntry = errors.New("X-Forwarded-For has an entry that is not an IP address")
+)
+
+// forwardedAddr returns the address that the outermost of the trusted proxies was
+// called from. Each proxy appends the address of its peer, so the entries are read
+// from the last one on, and only as long as a trusted proxy wrote them.
+func forwardedAddr(peer netip.Addr, header http.Header, proxies []netip.Prefix) (netip.Addr, error) {
+	entries := strings.Join(header.Values("X-Forwarded-For"), ",")
+	addr := peer
+	for contains(proxies, addr) {
+		if entries == "" {
+			return peer, errNoClient
+		}
+		last := strings.LastIndexByte(entries, ',')
+		var err error
+		if addr, err = parseEntry(strings.Trim(entries[last+1:], " \t")); err != nil {
+			return peer, err
+		}
+		entries = entries[:max(last, 0)]
+	}
+	return addr, nil
+}
+
+// parseEntry accepts an address with or without a port, IPv6 also in brackets.
+func parseEntry(text string) (netip.Addr, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return plainAddr(addr), nil
+	}
+	if strings.HasSuffix(text, "]") {
+		text += ":0"
+	}
+	addrPort, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return netip.Addr{}, errBadEntry
+	}
+	return plainAddr(addrPort.Addr()), nil
+}
+
+// plainAddr returns addr as networks contain it: a listener for both versions of IP
+// reports IPv4 as ::ffff:1.2.3.4, and no network contains an address with a zone.
+func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+func contains(networks []netip.Prefix, addr netip.Addr) bool {
+	for _, network := range networks {
+		if network.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
