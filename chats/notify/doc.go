@@ -17,9 +17,15 @@
 //
 // # Where to mount the handler
 //
-// Market appends /notification to the address entered in the seller's cabinet. The
-// handler ignores the path: mount it at the address and at the address followed by
-// /notification, over HTTPS with a certificate of a public authority.
+// Market appends /notification to the address entered in the seller's cabinet, which
+// must be HTTPS with a certificate of a public authority. [Handler.Mount] registers
+// the handler for whatever Market then posts to:
+//
+//	mux := http.NewServeMux()
+//	server := &http.Server{Addr: ":8080", Handler: handler.Mount(mux, "/market")}
+//
+// The handler itself ignores the path. Behind a proxy, name it with
+// [WithTrustedProxies], or every push is refused.
 //
 // # What Market expects
 //

@@ -13,13 +13,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// If the address in the seller's cabinet is https://shop.example/market, Market posts
-// to https://shop.example/market/notification. Both paths are mounted.
 func ExampleNewHandler() {
 	handler, err := notify.NewHandler("shop", "1.0", func(_ context.Context, event notify.Event) error {
 		switch e := event.(type) {
 		case notify.ChatCreated:
-			fmt.Println("a new chat:", e.Chat)
+			fmt.Println("new chat:", e.Chat)
 		case notify.MessageSent:
 			fmt.Println("message", e.Message, "in chat", e.Chat)
 		}
@@ -28,18 +26,29 @@ func ExampleNewHandler() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/market", handler)
-	mux.Handle("/market/notification", handler)
-
-	for _, path := range []string{"/market", "/market/notification"} {
-		fmt.Println(marketPosts(mux, path, "5.45.207.7:443", `{"notificationType":"CHAT_MESSAGE_SENT",
-			"chatId":9021,"messageId":"17","businessId":7431,"sentAt":"2026-04-20T09:30:00.213Z"}`))
-	}
+	fmt.Println(marketPosts(handler, "/", "5.45.207.7:443", `{"notificationType":"CHAT_MESSAGE_SENT",
+		"chatId":9021,"messageId":"17","businessId":7431,"sentAt":"2026-04-20T09:30:00.213Z"}`))
 	// Output:
 	// message 17 in chat 9021
 	// 200
-	// message 17 in chat 9021
+}
+
+// The address in the seller's cabinet may be https://shop.example/market, the same
+// with a slash at the end, or the same with /notification.
+func ExampleHandler_Mount() {
+	handler, err := notify.NewHandler("shop", "1.0", func(context.Context, notify.Event) error { return nil })
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	server := &http.Server{Handler: handler.Mount(mux, "/market"), ReadHeaderTimeout: 5 * time.Second}
+
+	for _, path := range []string{"/market/notification", "/market//notification", "/market/notification/notification"} {
+		fmt.Println(marketPosts(server.Handler, path, "5.45.207.7:443", `{"notificationType":"PING"}`))
+	}
+	// Output:
+	// 200
+	// 200
 	// 200
 }
 
@@ -80,7 +89,7 @@ func ExampleWithTrustedProxies() {
 
 func ExampleWithDedupe() {
 	handler, err := notify.NewHandler("shop", "1.0", func(_ context.Context, event notify.Event) error {
-		fmt.Println("a new chat:", event.(notify.ChatCreated).Chat)
+		fmt.Println("new chat:", event.(notify.ChatCreated).Chat)
 		return nil
 	}, notify.WithDedupe(time.Hour, 10_000))
 	if err != nil {
@@ -91,7 +100,7 @@ func ExampleWithDedupe() {
 			"chatId":9021,"businessId":7431,"createdAt":"2026-04-20T09:30:00.213Z"}`))
 	}
 	// Output:
-	// a new chat: 9021
+	// new chat: 9021
 	// 200
 	// 200
 }

@@ -3,8 +3,9 @@
 // history of the chat.
 //
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it listens on
-// -listen for the real Market, behind a proxy that terminates HTTPS. Otherwise it
-// runs a scripted demo on a Market in memory and exits.
+// -listen for the real Market, behind a proxy that terminates HTTPS: enter
+// https://your.domain/market in the seller's cabinet. Otherwise it runs a scripted
+// demo on a Market in memory and exits.
 package main
 
 import (
@@ -64,7 +65,7 @@ func serve(ctx context.Context, reader *reader, listen, proxy string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Addr: listen, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: listen, Handler: handler.Mount(http.NewServeMux(), "/market"), ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go reader.run(ctx)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {

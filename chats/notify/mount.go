@@ -1,0 +1,83 @@
+package notify
+
+import (
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Mount registers the handler on mux for every path that Market posts to if the
+// address in the seller's cabinet has the given path: with and without /notification,
+// which Market appends, also if the address ends with it already, and with and without
+// a trailing slash. Only POST requests are registered; those paths stay free for other
+// methods.
+//
+// Serve the returned handler instead of mux. It is mux with one difference: an address
+// that was entered with a trailing slash makes Market post to a path with a doubled
+// slash, which an [http.ServeMux] redirects before it looks for a handler, and Market
+// does not follow redirects. The returned handler removes the slash if that leads to a
+// Handler, whichever Mount call registered it; all other requests reach mux as they are.
+//
+// The path begins with a slash and has no wildcards, escapes, query or host. Mount
+// panics with a [chats.ArgumentError] if it is invalid and, like [http.ServeMux.Handle],
+// if a pattern conflicts with one that is registered already.
+func (h *Handler) Mount(mux *http.ServeMux, path string) http.Handler {
+	if err := checkPath(path); err != nil {
+		panic(err)
+	}
+	base := strings.TrimRight(path, "/")
+	for _, p := range []string{base, base + "/notification", base + "/notification/notification"} {
+		if p != "" {
+			mux.Handle("POST "+p, h)
+		}
+		mux.Handle("POST "+p+"/{$}", h)
+	}
+	return slashCleaner{mux}
+}
+
+func checkPath(p string) error {
+	base := strings.TrimRight(p, "/")
+	switch {
+	case !strings.HasPrefix(p, "/"):
+		return badArgument("path", "must begin with a slash")
+	case base != "" && path.Clean(base) != base:
+		return badArgument("path", "must not have empty or dot segments")
+	case !utf8.ValidString(p) || strings.ContainsAny(p, "{}%?#") || strings.ContainsFunc(p, isSpaceOrControl):
+		return badArgument("path", "must not have wildcards, escapes, white space or a query")
+	}
+	return nil
+}
+
+func isSpaceOrControl(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+
+// slashCleaner serves a mux and spares its Handlers the redirects to a clean path.
+type slashCleaner struct {
+	mux *http.ServeMux
+}
+
+func (c slashCleaner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if clean := path.Clean("/" + r.URL.Path); clean != r.URL.Path && r.Method == http.MethodPost {
+		cleaned := withPath(r, clean)
+		if handler, _ := c.mux.Handler(cleaned); isMounted(handler) {
+			r = cleaned
+		}
+	}
+	c.mux.ServeHTTP(w, r)
+}
+
+func isMounted(handler http.Handler) bool {
+	_, ok := handler.(*Handler)
+	return ok
+}
+
+// withPath returns a copy of r with another path.
+func withPath(r *http.Request, path string) *http.Request {
+	cleaned := *r
+	cleaned.URL = new(url.URL)
+	*cleaned.URL = *r.URL
+	cleaned.URL.Path, cleaned.URL.RawPath = path, ""
+	return &cleaned
+}
