@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,7 +20,9 @@ type dedupe struct {
 
 	mu          sync.Mutex
 	invocations map[identity]*invocation
-	succeeded   []success // oldest first; each is in invocations
+	// Both are oldest first, and each event is in invocations:
+	succeeded      []success // with a unique identity
+	unacknowledged []success // without: remembered until Market got its 200
 }
 
 type success struct {
@@ -65,16 +68,42 @@ func (d *dedupe) remember(event identity, err error) {
 		delete(d.invocations, event)
 		return
 	}
-	d.succeeded = append(d.succeeded, success{event, time.Now().Add(d.window)})
+	list := &d.succeeded
+	if !event.isUnique() {
+		list = &d.unacknowledged
+	}
+	*list = append(*list, success{event, time.Now().Add(d.window)})
 	d.expire()
 }
 
-// expire removes successes that are too old or too many. All have the same window,
-// so the oldest expires first.
-func (d *dedupe) expire() {
-	now := time.Now()
-	for len(d.succeeded) > d.size || len(d.succeeded) > 0 && !now.Before(d.succeeded[0].until) {
-		delete(d.invocations, d.succeeded[0].event)
-		d.succeeded = d.succeeded[1:]
+// acknowledge is called before a success is reported to Market, which then does not
+// send the event again. An event that is known by its body only is forgotten: a later
+// one with the same body may be another event.
+func (d *dedupe) acknowledge(event identity, inv *invocation) {
+	if d == nil || event.isUnique() {
+		return
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.invocations[event] != inv {
+		return // forgotten already
+	}
+	delete(d.invocations, event)
+	d.unacknowledged = slices.DeleteFunc(d.unacknowledged, func(s success) bool { return s.event == event })
+}
+
+func (d *dedupe) expire() {
+	d.succeeded = d.trim(d.succeeded)
+	d.unacknowledged = d.trim(d.unacknowledged)
+}
+
+// trim removes successes that are too old or too many. All have the same window, so
+// the oldest expires first.
+func (d *dedupe) trim(list []success) []success {
+	now := time.Now()
+	for len(list) > d.size || len(list) > 0 && !now.Before(list[0].until) {
+		delete(d.invocations, list[0].event)
+		list = list[1:]
+	}
+	return list
 }

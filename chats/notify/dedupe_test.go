@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -44,12 +45,137 @@ func TestDedupe_CopyIsNotHandled(t *testing.T) {
 
 func TestDedupe_OffHandlesEveryCopy(t *testing.T) {
 	t.Parallel()
-	var shop counter
-	handler := newHandler(t, shop.handle)
-	for range 3 {
+	synctest.Test(t, func(t *testing.T) {
+		shop := blocking{outcome: make(chan error)}
+		handler := newHandler(t, shop.handle, notify.WithDedupe(0, 0))
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status) })
+		}
+		synctest.Wait()
+		assert.Equal(t, 3, shop.calls)
+		close(shop.outcome)
+		all.Wait()
 		post(t, handler, sentBody)
+		assert.Equal(t, 4, shop.calls)
+	})
+}
+
+func TestDedupe_OnByDefault(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var shop counter
+		handler := newHandler(t, shop.handle)
+		post(t, handler, sentBody)
+		time.Sleep(time.Hour - 1)
+		post(t, handler, sentBody)
+		assert.Equal(t, 1, shop.calls)
+		time.Sleep(1)
+		post(t, handler, sentBody)
+		assert.Equal(t, 2, shop.calls, "the window is an hour")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var shop counter
+		handler := newHandler(t, shop.handle)
+		for message := range 10_001 {
+			post(t, handler, with("messageId", strconv.Itoa(message+1)))
+		}
+		post(t, handler, with("messageId", "2"))
+		assert.Equal(t, 10_001, shop.calls)
+		post(t, handler, with("messageId", "1"))
+		assert.Equal(t, 10_002, shop.calls, "10,000 events are remembered")
+	})
+}
+
+// slowly returns a handle function that takes longer than Market waits.
+func slowly(c *counter) handleFunc {
+	return func(ctx context.Context, event notify.Event) error {
+		time.Sleep(20 * time.Second)
+		return c.handle(ctx, event)
 	}
-	assert.Equal(t, 3, shop.calls)
+}
+
+// Every notification whose function is slow is handled once, and its first retry gets
+// a 200: what else Market has is delivered after a minute.
+func TestDedupe_SlowHandlerIsCalledOnce(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		createdBody, sentBody, startedBody, finishedBody, otherBody, with("messageId", "null"), with("sentAt", "null"),
+		`{"notificationType":"CHAT_CREATED","chatId":9021}`, `{"notificationType":"CHAT_MESSAGE_SENT","chatId":9021}`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var shop counter
+			handler := newHandler(t, slowly(&shop))
+			assert.Equal(t, http.StatusInternalServerError, post(t, handler, body).status, body)
+			time.Sleep(time.Second)
+			assert.Equal(t, http.StatusInternalServerError, post(t, handler, body).status, "it is still running")
+			time.Sleep(time.Minute)
+			assert.Equal(t, http.StatusOK, post(t, handler, body).status, body)
+			assert.Equal(t, 1, shop.calls, body)
+		})
+	}
+}
+
+func TestDedupe_SlowFailureIsHandledAgain(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{sentBody, otherBody} {
+		synctest.Test(t, func(t *testing.T) {
+			shop := counter{err: errors.New("the database is down")}
+			handler := newHandler(t, slowly(&shop))
+			for n := range 3 {
+				assert.Equal(t, http.StatusInternalServerError, post(t, handler, body).status, body)
+				time.Sleep(time.Minute)
+				assert.Equal(t, n+1, shop.calls, body)
+			}
+		})
+	}
+}
+
+// An event without an identity is compared by its body, but a later one that looks the
+// same may be another event: it is remembered no longer than until its 200.
+func TestDedupe_EventWithoutIdentity(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		otherBody, `{"notificationType":"CHAT_CREATED","chatId":9021}`, `{"notificationType":"CHAT_MESSAGE_SENT","chatId":9021}`,
+		`{"notificationType":"CHAT_ARBITRAGE_STARTED","chatId":9021}`, `{"notificationType":"CHAT_ARBITRAGE_FINISHED","chatId":9021}`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			shop := blocking{outcome: make(chan error)}
+			handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() { assert.Equal(t, http.StatusOK, post(t, handler, body).status) })
+			}
+			synctest.Wait()
+			assert.Equal(t, 1, shop.calls, "never twice at the same time")
+			shop.outcome <- nil
+			all.Wait()
+			close(shop.outcome)
+			post(t, handler, body)
+			assert.Equal(t, 2, shop.calls, body)
+		})
+		synctest.Test(t, func(t *testing.T) {
+			var shop counter
+			handler := newHandler(t, slowly(&shop))
+			post(t, handler, body)
+			time.Sleep(time.Minute)
+			assert.Equal(t, http.StatusOK, post(t, handler, body).status)
+			assert.Equal(t, 1, shop.calls, body)
+			post(t, handler, body)
+			time.Sleep(time.Minute)
+			assert.Equal(t, 2, shop.calls, body)
+		})
+	}
+}
+
+func TestDedupe_EventWithoutIdentityTakesNoRoom(t *testing.T) {
+	t.Parallel()
+	var shop counter
+	handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 1))
+	for _, body := range []string{sentBody, otherBody, sentBody} {
+		assert.Equal(t, http.StatusOK, post(t, handler, body).status)
+	}
+	assert.Equal(t, 2, shop.calls)
 }
 
 func TestDedupe_Identity(t *testing.T) {
@@ -72,7 +198,14 @@ func TestDedupe_Identity(t *testing.T) {
 		"a dispute at another time":  {startedBody, replace("31:00", "31:01").Replace(startedBody), false},
 		"its end at another time":    {finishedBody, replace("31:00", "31:01").Replace(finishedBody), false},
 		"the chat of the dispute":    {startedBody, replace("CHAT_ARBITRAGE_STARTED", "CHAT_CREATED", "startedAt", "createdAt").Replace(startedBody), false},
-		"an event of another kind":   {otherBody, otherBody, false},
+		"an event of another type":   {otherBody, otherBody, false},
+		"a message without its id":   {with("messageId", ""), with("messageId", "null"), true},
+		"its id is unusable":         {with("messageId", `"three"`), with("messageId", "null"), true},
+		"another time, without ids":  {with("messageId", ""), strings.Replace(with("messageId", ""), "30:00", "30:01", 1), false},
+		"a message without its time": {with("sentAt", ""), with("sentAt", "7"), true},
+		"neither id nor time":        {`{"notificationType":"CHAT_MESSAGE_SENT","chatId":2}`, `{"notificationType":"CHAT_MESSAGE_SENT","chatId":2}`, false},
+		"without a business":         {with("businessId", ""), with("businessId", "null"), true},
+		"ids as strings":             {with("chatId", "2"), with("chatId", `"2"`), true},
 		"a message with new fields":  {sentBody, replace(`{`, `{"new":1,`).Replace(sentBody), true},
 		"a chat in two time formats": {startedBody, replace("31:00Z", "31:00.000Z").Replace(startedBody), true},
 	} {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"time"
 
@@ -60,31 +61,51 @@ type Other struct {
 	Raw  json.RawMessage // copy of the whole notification
 }
 
-// identity is equal for two copies of one event. An event without a chat has none.
+// identity is equal for two copies of one event.
 type identity struct {
 	kind     string
 	business chats.BusinessID
 	chat     chats.ChatID
 	message  chats.MessageID
-	at       time.Time // in UTC, so that == compares instants; zero if there is a message
+	at       time.Time         // in UTC, so that == compares instants; zero if there is a message
+	body     [sha256.Size]byte // set if the rest is not unique
 }
 
-func (e Ping) identity() identity { return identity{kind: string(notification.TypePing)} }
+// isUnique reports whether the chat tells the event apart from all others.
+func (id identity) isUnique() bool { return id.message != 0 || id.chat != 0 && !id.at.IsZero() }
+
+// identityOf returns the identity of an event that was parsed from body.
+func identityOf(event Event, body []byte) identity {
+	id := event.identity()
+	if !id.isUnique() {
+		id.body = sha256.Sum256(body)
+	}
+	return id
+}
+
+func chatIdentity(kind notification.Type, business chats.BusinessID, chat chats.ChatID, at time.Time) identity {
+	return identity{kind: string(kind), business: business, chat: chat, at: at.UTC()}
+}
+
+func (e Ping) identity() identity  { return identity{kind: string(notification.TypePing)} }
+func (e Other) identity() identity { return identity{kind: e.Type} }
 
 func (e ChatCreated) identity() identity {
-	return identity{string(notification.TypeChatCreated), e.Business, e.Chat, 0, e.At.UTC()}
+	return chatIdentity(notification.TypeChatCreated, e.Business, e.Chat, e.At)
 }
 
 func (e MessageSent) identity() identity {
-	return identity{string(notification.TypeChatMessageSent), e.Business, e.Chat, e.Message, time.Time{}}
+	id := chatIdentity(notification.TypeChatMessageSent, e.Business, e.Chat, e.At)
+	if id.message = e.Message; id.message != 0 {
+		id.at = time.Time{}
+	}
+	return id
 }
 
 func (e ArbitrageStarted) identity() identity {
-	return identity{string(notification.TypeChatArbitrageStarted), e.Business, e.Chat, 0, e.At.UTC()}
+	return chatIdentity(notification.TypeChatArbitrageStarted, e.Business, e.Chat, e.At)
 }
 
 func (e ArbitrageFinished) identity() identity {
-	return identity{string(notification.TypeChatArbitrageFinished), e.Business, e.Chat, 0, e.At.UTC()}
+	return chatIdentity(notification.TypeChatArbitrageFinished, e.Business, e.Chat, e.At)
 }
-
-func (e Other) identity() identity { return identity{kind: e.Type} }

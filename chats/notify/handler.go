@@ -67,7 +67,7 @@ func NewHandler(
 	if handle == nil {
 		return nil, badArgument("handle", "is nil")
 	}
-	c := config{logger: slog.Default()}
+	c := config{dedupe: newDedupe(defaultWindow, defaultSize), logger: slog.Default()}
 	for _, option := range options {
 		if option == nil {
 			return nil, badArgument("option", "is nil")
@@ -99,38 +99,44 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := http.NewResponseController(w)
 	_ = conn.SetReadDeadline(began.Add(connReadTimeout))
 
-	var event Event
+	var n received
 	var rejected *rejection
 	sender, err := h.senders.admit(r)
 	if err != nil {
 		rejected = forbidden(err)
 	} else {
-		event, rejected = receive(r, began.Add(bodyTimeout))
+		n, rejected = receive(r, began.Add(bodyTimeout))
 	}
 	if rejected == nil {
 		// The server removes the deadline once it has read the body, but not if that was before we set it.
 		_ = conn.SetReadDeadline(time.Time{})
-		rejected = h.deliver(r.Context(), event, began)
+		rejected = h.deliver(r.Context(), n, began)
 	}
 	h.respond(w, began, rejected)
-	h.log.response(r.Context(), sender, event, began, rejected)
+	h.log.response(r.Context(), sender, n.event, began, rejected)
 }
 
-// receive reads the event of a request that was let in. The content type does not
-// matter: rejecting a notification for its label would lose it.
-func receive(r *http.Request, deadline time.Time) (Event, *rejection) {
+// received is a notification that was read.
+type received struct {
+	event Event
+	id    identity
+}
+
+// receive reads the notification of a request that was let in. The content type does
+// not matter: rejecting a notification for its label would lose it.
+func receive(r *http.Request, deadline time.Time) (received, *rejection) {
 	if r.Method != http.MethodPost {
-		return nil, protocolViolation("notifications are sent by POST")
+		return received{}, protocolViolation("notifications are sent by POST")
 	}
 	body, rejected := readBody(r.Body, deadline)
 	if rejected != nil {
-		return nil, rejected
+		return received{}, rejected
 	}
 	event, _, err := parse(body)
 	if err != nil {
-		return nil, malformed(err)
+		return received{}, malformed(err)
 	}
-	return event, nil
+	return received{event, identityOf(event, body)}, nil
 }
 
 var (
@@ -140,17 +146,13 @@ var (
 
 // deliver waits for the outcome of the handle function, but no longer than the
 // response may take.
-func (h *Handler) deliver(ctx context.Context, event Event, began time.Time) *rejection {
-	if _, ping := event.(Ping); ping {
+func (h *Handler) deliver(ctx context.Context, n received, began time.Time) *rejection {
+	if _, ping := n.event.(Ping); ping {
 		return nil
 	}
-	dedupe := h.dedupe
-	if event.identity().chat == 0 {
-		dedupe = nil
-	}
-	inv, created := dedupe.acquire(event.identity())
+	inv, created := h.dedupe.acquire(n.id)
 	if created {
-		go h.invoke(context.WithoutCancel(ctx), event, began, func(err error) { dedupe.complete(event.identity(), inv, err) })
+		go h.invoke(context.WithoutCancel(ctx), n.event, began, func(err error) { h.dedupe.complete(n.id, inv, err) })
 	}
 	timer := time.NewTimer(time.Until(began.Add(responseTimeout)))
 	defer timer.Stop()
@@ -159,6 +161,7 @@ func (h *Handler) deliver(ctx context.Context, event Event, began time.Time) *re
 		if inv.err != nil {
 			return handlerFailed(inv.err)
 		}
+		h.dedupe.acknowledge(n.id, inv)
 		return nil
 	case <-timer.C:
 		return handlerFailed(errHandlerTimeout)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
 func postTo(t *testing.T, handler http.Handler, path string) int {
@@ -44,7 +45,7 @@ func TestMount_ServesWhatMarketPostsTo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var shop counter
 				mux := http.NewServeMux()
-				handler := newHandler(t, shop.handle).Mount(mux, mounted)
+				handler := newHandler(t, shop.handle, notify.WithDedupe(0, 0)).Mount(mux, mounted)
 				for i, path := range posted {
 					assert.Equal(t, http.StatusOK, postTo(t, handler, path), "%s: %s", mounted, path)
 					assert.Equal(t, i+1, shop.calls, "%s: %s", mounted, path)
@@ -109,7 +110,7 @@ func TestMount_SeveralHandlers(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	var first, second counter
-	handlers := []http.Handler{newHandler(t, first.handle).Mount(mux, "/first"), newHandler(t, second.handle).Mount(mux, "/second")}
+	handlers := []http.Handler{newHandler(t, first.handle, notify.WithDedupe(0, 0)).Mount(mux, "/first"), newHandler(t, second.handle, notify.WithDedupe(0, 0)).Mount(mux, "/second")}
 	for _, handler := range handlers {
 		for _, path := range []string{"/first//notification", "/second//notification"} {
 			r := request(sentBody)

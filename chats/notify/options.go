@@ -7,6 +7,12 @@ import (
 	"time"
 )
 
+// The defaults of [WithDedupe].
+const (
+	defaultWindow = time.Hour
+	defaultSize   = 10_000
+)
+
 type config struct {
 	senders senders
 	dedupe  *dedupe
@@ -87,25 +93,30 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 	}
 }
 
-// WithDedupe responds 200 to copies of an event, without calling the handle
-// function, for the given window after the event was handled; for the size most
-// recent events at most. Both must be greater than 0. Market retries for up to 14
-// days, but a copy of an event that got its 200 comes soon: an hour and some ten
-// thousand events are plenty. Running invocations do not count towards size. The
-// memory is lost with the process.
+// WithDedupe sets for how long, and of how many events at most, a handled event is
+// remembered; a copy of it gets 200 without a call of the handle function. The default
+// is an hour and 10,000 events, which is plenty: Market sends an event again only
+// while it has no 200. Both must be greater than 0; WithDedupe(0, 0) turns
+// deduplication off, so that every copy reaches the function, even while it is running
+// for another. The memory is lost with the process.
 //
-// Copies are events of the same type, business, chat and message, or time if there
-// is no message. [Other] events have no identity that this package knows, and all
-// of them reach the function.
+// Copies have the same type, business, chat and message, or time if there is no
+// message. An event without any of these, such as an [Other], is compared by the bytes
+// of its body, and only until Market got its 200: two events that look the same both
+// reach the function.
 //
 // An event whose handling failed is not remembered. A copy that arrives while the
 // function is running waits for the outcome, as long as its own response allows, and
 // gets the same response: the function never runs twice for one event at the same
 // time, even if it is still running after its own response, a 500, had to be sent.
-// If it succeeds late, the next copy gets 200.
+// If it succeeds late, the next copy gets 200. Running invocations do not count
+// towards size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
 		switch {
+		case window == 0 && size == 0:
+			c.dedupe = nil
+			return nil
 		case window <= 0:
 			return badArgument("window", "must be greater than 0")
 		case size <= 0:

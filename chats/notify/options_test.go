@@ -37,13 +37,16 @@ func TestNewHandler_InvalidArguments(t *testing.T) {
 		"no client address":  {"shop", "1", accept, notify.WithClientAddr(nil), "client address", "is nil"},
 		"no window":          {"shop", "1", accept, notify.WithDedupe(0, 1), "window", "must be greater than 0"},
 		"a window backwards": {"shop", "1", accept, notify.WithDedupe(-time.Second, 1), "window", "must be greater than 0"},
+		"a size below zero":  {"shop", "1", accept, notify.WithDedupe(time.Second, -1), "size", "must be greater than 0"},
+		"neither, negative":  {"shop", "1", accept, notify.WithDedupe(-time.Second, 0), "window", "must be greater than 0"},
+		"a nil option":       {"shop", "1", accept, nil, "option", "is nil"},
 		"no size":            {"shop", "1", accept, notify.WithDedupe(time.Second, 0), "size", "must be greater than 0"},
 		"no logger":          {"shop", "1", accept, notify.WithLogger(nil), "logger", "is nil"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var options []notify.Option
-			if tc.option != nil {
+			if tc.option != nil || tc.field == "option" {
 				options = append(options, tc.option)
 			}
 			handler, err := notify.NewHandler(tc.name, tc.version, tc.handle, options...)

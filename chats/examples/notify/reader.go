@@ -45,7 +45,6 @@ func newReader(client *chats.Client, out io.Writer) *reader {
 }
 
 func newHandler(reader *reader, options ...notify.Option) (*notify.Handler, error) {
-	options = append(options, notify.WithDedupe(time.Hour, 10_000))
 	return notify.NewHandler("notify-example", chats.Version, reader.handle, options...)
 }
 
