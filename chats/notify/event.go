@@ -61,10 +61,10 @@ type Other struct {
 	Raw  json.RawMessage // copy of the whole notification
 }
 
-// identity is equal for two copies of one event.
+// identity is equal for two copies of one event. It is also what the log says about it.
 type identity struct {
 	kind     string
-	business chats.BusinessID
+	business chats.BusinessID // of an Other, too
 	chat     chats.ChatID
 	message  chats.MessageID
 	at       time.Time         // in UTC, so that == compares instants; zero if there is a message
@@ -74,9 +74,10 @@ type identity struct {
 // isUnique reports whether the chat tells the event apart from all others.
 func (id identity) isUnique() bool { return id.message != 0 || id.chat != 0 && !id.at.IsZero() }
 
-// identityOf returns the identity of an event that was parsed from body.
-func identityOf(event Event, body []byte) identity {
+// identityOf returns the identity of an event of a business that was parsed from body.
+func identityOf(event Event, business chats.BusinessID, body []byte) identity {
 	id := event.identity()
+	id.business = business
 	if !id.isUnique() {
 		id.body = sha256.Sum256(body)
 	}

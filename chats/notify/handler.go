@@ -113,10 +113,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rejected = h.deliver(r.Context(), n, began)
 	}
 	h.respond(w, began, rejected)
-	h.log.response(r.Context(), sender, n.event, began, rejected)
+	h.log.response(r.Context(), sender, n.id, began, rejected)
 }
 
-// received is a notification that was read.
+// received is a notification that was read. Of one that was rejected, id has what is
+// known.
 type received struct {
 	event Event
 	id    identity
@@ -132,11 +133,11 @@ func receive(r *http.Request, deadline time.Time) (received, *rejection) {
 	if rejected != nil {
 		return received{}, rejected
 	}
-	event, _, err := parse(body)
+	event, business, err := parse(body)
 	if err != nil {
-		return received{}, malformed(err)
+		return received{id: identity{kind: err.Type, business: err.Business}}, malformed(err)
 	}
-	return received{event, identityOf(event, body)}, nil
+	return received{event, identityOf(event, business, body)}, nil
 }
 
 var (
@@ -152,7 +153,7 @@ func (h *Handler) deliver(ctx context.Context, n received, began time.Time) *rej
 	}
 	inv, created := h.dedupe.acquire(n.id)
 	if created {
-		go h.invoke(context.WithoutCancel(ctx), n.event, began, func(err error) { h.dedupe.complete(n.id, inv, err) })
+		go h.invoke(context.WithoutCancel(ctx), n, began, func(err error) { h.dedupe.complete(n.id, inv, err) })
 	}
 	timer := time.NewTimer(time.Until(began.Add(responseTimeout)))
 	defer timer.Stop()
@@ -170,15 +171,15 @@ func (h *Handler) deliver(ctx context.Context, n received, began time.Time) *rej
 
 // invoke calls the handle function and reports the outcome, even if the function
 // panics or ends its goroutine.
-func (h *Handler) invoke(ctx context.Context, event Event, began time.Time, complete func(error)) {
+func (h *Handler) invoke(ctx context.Context, n received, began time.Time, complete func(error)) {
 	ctx, cancel := context.WithDeadline(ctx, began.Add(handleTimeout))
 	defer cancel()
 	err := errHandlerExited
 	defer func() {
 		complete(err)
 		if time.Since(began) > responseTimeout {
-			h.log.lateReturn(ctx, event, began, err)
+			h.log.lateReturn(ctx, n.id, began, err)
 		}
 	}()
-	err = recoverPanic(func() error { return h.handle(ctx, event) })
+	err = recoverPanic(func() error { return h.handle(ctx, n.event) })
 }

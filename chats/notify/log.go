@@ -19,8 +19,11 @@ type eventLog struct {
 	logger *slog.Logger
 }
 
-func (l eventLog) response(ctx context.Context, sender netip.Addr, event Event, began time.Time, rejected *rejection) {
-	attrs := append(eventAttrs(event), slog.Duration("duration", time.Since(began)), slog.String("remote", sender.String()))
+func (l eventLog) response(ctx context.Context, sender netip.Addr, id identity, began time.Time, rejected *rejection) {
+	attrs := append(idAttrs(id), slog.Duration("duration", time.Since(began)))
+	if sender.IsValid() {
+		attrs = append(attrs, slog.String("remote", sender.String()))
+	}
 	if rejected == nil {
 		attrs = append(attrs, slog.Int("status", http.StatusOK))
 		l.log(ctx, slog.LevelDebug, "notify: notification handled", attrs)
@@ -34,10 +37,14 @@ func (l eventLog) response(ctx context.Context, sender netip.Addr, event Event, 
 	l.log(ctx, level, rejected.log, attrs)
 }
 
-// lateReturn logs an outcome that no response reports.
-func (l eventLog) lateReturn(ctx context.Context, event Event, began time.Time, err error) {
-	attrs := append(eventAttrs(event), slog.Duration("duration", time.Since(began)))
-	l.log(ctx, slog.LevelError, "notify: handler returned late", append(attrs, errorAttrs(err)...))
+// lateReturn logs an outcome that came after the response.
+func (l eventLog) lateReturn(ctx context.Context, id identity, began time.Time, err error) {
+	level := slog.LevelWarn
+	if err != nil {
+		level = slog.LevelError
+	}
+	attrs := append(idAttrs(id), slog.Duration("duration", time.Since(began)))
+	l.log(ctx, level, "notify: handler returned late", append(attrs, errorAttrs(err)...))
 }
 
 // log ignores a panic of the logger: the response is out, and nothing would recover
@@ -49,17 +56,18 @@ func (l eventLog) log(ctx context.Context, level slog.Level, text string, attrs 
 	})
 }
 
-func eventAttrs(event Event) []slog.Attr {
-	if event == nil {
-		return nil
+// idAttrs leaves out what is unknown.
+func idAttrs(id identity) []slog.Attr {
+	var attrs []slog.Attr
+	if id.kind != "" {
+		attrs = append(attrs, slog.String("type", id.kind[:min(len(id.kind), maxLoggedType)]))
 	}
-	id := event.identity()
-	attrs := []slog.Attr{slog.String("type", id.kind[:min(len(id.kind), maxLoggedType)])}
-	if id.chat != 0 {
-		attrs = append(attrs, slog.Int64("chat", int64(id.chat)))
-	}
-	if id.message != 0 {
-		attrs = append(attrs, slog.Int64("message", int64(id.message)))
+	for _, attr := range []slog.Attr{
+		slog.Int64("business", int64(id.business)), slog.Int64("chat", int64(id.chat)), slog.Int64("message", int64(id.message)),
+	} {
+		if attr.Value.Int64() != 0 {
+			attrs = append(attrs, attr)
+		}
 	}
 	return attrs
 }

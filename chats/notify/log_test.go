@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -49,7 +50,8 @@ func TestLog_HandledNotification(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil
 		}, sentBody, "[::ffff:5.45.207.7]:443")
-		assert.Equal(t, []string{"chat", "duration", "level", "message", "msg", "remote", "status", "time", "type"}, keys(line))
+		assert.Equal(t, []string{"business", "chat", "duration", "level", "message", "msg", "remote", "status", "time", "type"}, keys(line))
+		assert.InEpsilon(t, 7431, line["business"], 0)
 		assert.Equal(t, "DEBUG", line["level"])
 		assert.Equal(t, "notify: notification handled", line["msg"])
 		assert.Equal(t, "CHAT_MESSAGE_SENT", line["type"])
@@ -109,9 +111,10 @@ func TestLog_DoesNotDelayResponse(t *testing.T) {
 func TestLog_HandlerError(t *testing.T) {
 	t.Parallel()
 	line := logged(t, func(context.Context, notify.Event) error { return errors.New("the database is down") }, createdBody, "8.8.8.8:1")
-	assert.Equal(t, []string{"chat", "duration", "error", "level", "msg", "remote", "status", "time", "type"}, keys(line))
+	assert.Equal(t, []string{"business", "chat", "duration", "error", "level", "msg", "remote", "status", "time", "type"}, keys(line))
 	assert.Equal(t, "ERROR", line["level"])
 	assert.Equal(t, "the database is down", line["error"])
+	assert.Equal(t, "notify: handler failed", line["msg"])
 }
 
 func panics(context.Context, notify.Event) error { panic("boom") }
@@ -131,6 +134,7 @@ func TestLog_RefusedSender(t *testing.T) {
 	assert.Equal(t, "8.8.8.8", line["remote"])
 	assert.InEpsilon(t, 403, line["status"], 0)
 	assert.Equal(t, "sender is in no allowed network", line["error"])
+	assert.Equal(t, "notify: sender refused", line["msg"])
 
 	line = logged(t, accept, sentBody, "@", notify.WithAllowedNetworks(notify.MarketNetworks()...))
 	assert.Contains(t, line["error"], "sender address: ")
@@ -139,11 +143,70 @@ func TestLog_RefusedSender(t *testing.T) {
 func TestLog_RejectedNotification(t *testing.T) {
 	t.Parallel()
 	line := logged(t, accept, with("chatId", `"secret"`), "8.8.8.8:1")
+	assert.Equal(t, "notify: notification rejected", line["msg"])
 	assert.Equal(t, "WARN", line["level"])
 	assert.Equal(t, "notify: CHAT_MESSAGE_SENT: chatId "+noID, line["error"])
 
 	line = logged(t, accept, strings.Repeat(" ", maxBody+1), "8.8.8.8:1")
 	assert.Equal(t, "notification is larger than 1048576 bytes", line["error"])
+}
+
+// With several shops behind one handler, a line without the business says nothing.
+func TestLog_Business(t *testing.T) {
+	t.Parallel()
+	fails := func(context.Context, notify.Event) error { return errors.New("no") }
+	other := strings.Replace(otherBody, "{", `{"businessId":7431,`, 1)
+	for name, tc := range map[string]struct {
+		handle handleFunc
+		body   string
+		msg    string
+		want   any
+	}{
+		"created":              {accept, createdBody, "notify: notification handled", 7431.0},
+		"sent":                 {accept, sentBody, "notify: notification handled", 7431.0},
+		"started":              {accept, startedBody, "notify: notification handled", 7431.0},
+		"finished":             {accept, finishedBody, "notify: notification handled", 7431.0},
+		"other":                {accept, other, "notify: notification handled", 7431.0},
+		"other, as a string":   {accept, strings.Replace(other, "7431", `"7431"`, 1), "notify: notification handled", 7431.0},
+		"ping":                 {accept, strings.Replace(pingBody, "{", `{"businessId":7431,`, 1), "notify: notification handled", 7431.0},
+		"failed":               {fails, sentBody, "notify: handler failed", 7431.0},
+		"other failed":         {fails, other, "notify: handler failed", 7431.0},
+		"panicked":             {panics, sentBody, "notify: handler failed", 7431.0},
+		"without a chat":       {accept, `{"notificationType":"CHAT_CREATED","businessId":7431}`, "notify: notification rejected", 7431.0},
+		"without a type":       {accept, `{"businessId":7431}`, "notify: notification rejected", 7431.0},
+		"not valid":            {accept, `{"notificationType":"ORDER_CREATED","businessId":7431,"a":?}`, "notify: notification rejected", 7431.0},
+		"without a business":   {accept, otherBody, "notify: notification handled", nil},
+		"sent without it":      {accept, with("businessId", ""), "notify: notification handled", nil},
+		"not JSON":             {accept, `7431`, "notify: notification rejected", nil},
+		"rejected, of nothing": {accept, `{}`, "notify: notification rejected", nil},
+	} {
+		line := logged(t, tc.handle, tc.body, "8.8.8.8:1")
+		assert.Equal(t, tc.msg, line["msg"], name)
+		assert.Equal(t, tc.want, line["business"], name) //nolint:testifylint // nil, too
+	}
+}
+
+func TestLog_UnusableChatHasType(t *testing.T) {
+	t.Parallel()
+	line := logged(t, accept, `{"notificationType":"CHAT_CREATED"}`, "8.8.8.8:1")
+	assert.Equal(t, []string{"duration", "error", "level", "msg", "remote", "status", "time", "type"}, keys(line))
+	assert.Equal(t, "CHAT_CREATED", line["type"])
+}
+
+func TestLog_BodyThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	r := from("8.8.8.8:1")
+	r.Body = io.NopCloser(iotest.ErrReader(errors.New("reset by peer")))
+	line := logRequest(t, accept, r)
+	assert.Equal(t, []string{"duration", "error", "level", "msg", "remote", "status", "time"}, keys(line))
+	assert.Equal(t, "notify: reading body failed", line["msg"])
+	assert.Equal(t, "reset by peer", line["error"])
+}
+
+func TestLog_SenderWithoutAddress(t *testing.T) {
+	t.Parallel()
+	line := logged(t, accept, pingBody, "@")
+	assert.Equal(t, []string{"duration", "level", "msg", "status", "time", "type"}, keys(line))
 }
 
 // Not parallel: the default logger is global.
@@ -193,6 +256,9 @@ func TestLog_LateReturn(t *testing.T) {
 			assert.Equal(t, "notify: handler returned late", second["msg"])
 			assert.InEpsilon(t, float64(time.Minute), second["duration"], 0)
 			assert.InEpsilon(t, 1776677400213000, second["message"], 0)
+			assert.InEpsilon(t, 7431, first["business"], 0)
+			assert.InEpsilon(t, 7431, second["business"], 0)
+			assert.Equal(t, map[bool]string{true: "WARN", false: "ERROR"}[name == "success"], second["level"])
 			assert.Equal(t, tc.want, second["error"], name)
 			assert.Equal(t, name == "panic", second["stack"] != nil)
 		})

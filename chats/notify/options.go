@@ -127,11 +127,20 @@ func WithDedupe(window time.Duration, size int) Option {
 	}
 }
 
-// WithLogger sets the logger; the default is [slog.Default]. A response of 200 is
-// logged at debug level, 400 and 403 at warning level and 500 at error level. A line
-// has the event's type, chat and message, the status, the duration, the sender's
-// address and what failed: the error of the handle function, or its panic with the
-// stack. It never has a body.
+// WithLogger sets the logger; the default is [slog.Default]. Every request is logged
+// once, at debug level if it got 200, at warning level for 400 and 403, and at error
+// level for 500. A line has, as far as they are known, the event's type, business,
+// chat and message, the status, the duration, the sender's address ("remote") and the
+// error, which is the one of the handle function or its panic with the stack. It never
+// has a body. The messages are:
+//
+//   - "notify: notification handled"
+//   - "notify: notification rejected", with the reason as error
+//   - "notify: sender refused"
+//   - "notify: reading body failed"
+//   - "notify: handler failed", also if it did not return in time
+//   - "notify: handler returned late", in addition, once it does; at warning level if it
+//     succeeded after all
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {

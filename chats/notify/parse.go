@@ -42,7 +42,7 @@ func Parse(body []byte) (Event, error) {
 	return event, nil
 }
 
-// parse also returns the business of an [Other], if it has one.
+// parse also returns the business, which a Ping or an Other may have as well.
 func parse(body []byte) (Event, chats.BusinessID, *ParseError) {
 	fields, text, ok := scanObject(body, fieldNames)
 	if !ok {
