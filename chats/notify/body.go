@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 )
 
@@ -30,7 +31,11 @@ func readBody(body io.Reader, deadline time.Time) ([]byte, *rejection) {
 		content, err = io.ReadAll(io.LimitReader(body, maxBody+1))
 		return err
 	})
-	if err != nil {
+	var limit *http.MaxBytesError
+	switch {
+	case errors.As(err, &limit): // of a middleware, which would reject it again
+		return nil, tooLarge(limit.Limit, true)
+	case err != nil:
 		return nil, readFailed(err)
 	}
 	if len(content) > maxBody {
@@ -38,16 +43,16 @@ func readBody(body io.Reader, deadline time.Time) ([]byte, *rejection) {
 			_, err := io.CopyN(io.Discard, body, maxDiscarded)
 			return err
 		})
-		return nil, tooLarge(!errors.Is(err, io.EOF))
+		return nil, tooLarge(maxBody, !errors.Is(err, io.EOF))
 	}
 	if content = gunzip(content); len(content) > maxBody {
-		return nil, tooLarge(false)
+		return nil, tooLarge(maxBody, false)
 	}
 	return content, nil
 }
 
-func tooLarge(closeConn bool) *rejection {
-	r := protocolViolation(fmt.Sprintf("notification is larger than %d bytes", maxBody))
+func tooLarge(limit int64, closeConn bool) *rejection {
+	r := protocolViolation(fmt.Sprintf("notification is larger than %d bytes", limit))
 	r.closeConn = closeConn
 	return r
 }

@@ -65,6 +65,17 @@ func TestBody_IsBounded(t *testing.T) {
 	assert.Empty(t, resp.header.Get("Connection"), "it was read to its end")
 }
 
+// A middleware with a limit of its own must not make Market send it again.
+func TestBody_MiddlewareLimitGets400(t *testing.T) {
+	t.Parallel()
+	handler := http.MaxBytesHandler(newHandler(t, accept), 1000)
+	assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
+	resp := post(t, handler, sentBody+strings.Repeat(" ", 1000))
+	assert.Equal(t, http.StatusBadRequest, resp.status)
+	assert.Equal(t, "notification is larger than 1000 bytes", resp.Error.Message)
+	assert.Equal(t, "close", resp.header.Get("Connection"))
+}
+
 func TestBody_LargeNotificationOfAnotherType(t *testing.T) {
 	t.Parallel()
 	body := `{"notificationType":"ORDER_CREATED","items":[` + strings.Repeat(`{"offerId":"abcdefgh","count":1},`, 20000) + `{}]}`
@@ -77,13 +88,13 @@ func TestBody_LargeNotificationOfAnotherType(t *testing.T) {
 	assert.Equal(t, notify.Other{Type: "ORDER_CREATED", Raw: []byte(body)}, got)
 }
 
-func compressed(t *testing.T, text string) string {
-	t.Helper()
+func compressed(tb testing.TB, text string) string {
+	tb.Helper()
 	var out strings.Builder
 	w := gzip.NewWriter(&out)
 	_, err := io.WriteString(w, text)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
+	require.NoError(tb, err)
+	require.NoError(tb, w.Close())
 	return out.String()
 }
 

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -68,12 +68,14 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzHandler posts past a proxy, which appends the address of its client to whatever
+// the client wrote into X-Forwarded-For.
 func FuzzHandler(f *testing.F) {
 	for i, body := range []string{pingBody, createdBody, sentBody, startedBody, finishedBody, otherBody, `{}`, ``} {
-		f.Add([]byte(body), http.MethodPost, "application/json", "5.45.207.7:443", uint8(i))
+		f.Add([]byte(body), http.MethodPost, "application/json", "5.45.207.7, unknown", uint8(i))
 	}
-	f.Add([]byte(sentBody), http.MethodGet, "text/plain", "8.8.8.8:1", uint8(0))
-	f.Fuzz(func(t *testing.T, body []byte, method, contentType, remote string, outcome uint8) {
+	f.Add([]byte(compressed(f, sentBody)), http.MethodGet, "text/plain", "", uint8(3))
+	f.Fuzz(func(t *testing.T, body []byte, method, contentType, header string, outcome uint8) {
 		handler := newHandler(t, func(context.Context, notify.Event) error {
 			switch outcome % 3 {
 			case 1:
@@ -82,16 +84,22 @@ func FuzzHandler(f *testing.F) {
 				panic("no")
 			}
 			return nil
-		}, notify.WithDedupe(time.Hour, 1), notify.WithAllowedNetworks(notify.MarketNetworks()...))
+		}, notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithTrustedProxies(netip.MustParsePrefix("10.0.0.1/32")))
 		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
-		r.Method, r.RemoteAddr = method, remote
+		r.Method, r.RemoteAddr = method, "10.0.0.1:40000"
 		r.Header.Set("Content-Type", contentType)
+		foreign := outcome >= 128
+		client := map[bool]string{false: "5.45.207.7", true: "203.0.113.5"}[foreign]
+		r.Header.Set("X-Forwarded-For", header+","+client)
 
 		status := send(t, handler, r).status
 		event, err := notify.Parse(body)
 		_, ping := event.(notify.Ping)
 		switch {
-		case status == http.StatusForbidden:
+		case foreign:
+			assert.Equal(t, http.StatusForbidden, status)
+		case bytes.HasPrefix(body, []byte{0x1f, 0x8b}):
+			assert.NotEqual(t, http.StatusForbidden, status)
 		case err != nil || method != http.MethodPost:
 			assert.Equal(t, http.StatusBadRequest, status)
 		case ping || outcome%3 == 0:
