@@ -31,6 +31,12 @@ func (c *counter) handle(context.Context, notify.Event) error {
 	return c.err
 }
 
+func (c *counter) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls
+}
+
 func TestDedupe_CopyIsNotHandled(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{createdBody, sentBody, startedBody, finishedBody} {
@@ -39,7 +45,7 @@ func TestDedupe_CopyIsNotHandled(t *testing.T) {
 		for range 3 {
 			assert.Equal(t, http.StatusOK, post(t, handler, body).status)
 		}
-		assert.Equal(t, 1, shop.calls, body)
+		assert.Equal(t, 1, shop.count(), body)
 	}
 }
 
@@ -53,11 +59,11 @@ func TestDedupe_OffHandlesEveryCopy(t *testing.T) {
 			all.Go(func() { assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status) })
 		}
 		synctest.Wait()
-		assert.Equal(t, 3, shop.calls)
+		assert.Equal(t, 3, shop.count())
 		close(shop.outcome)
 		all.Wait()
 		post(t, handler, sentBody)
-		assert.Equal(t, 4, shop.calls)
+		assert.Equal(t, 4, shop.count())
 	})
 }
 
@@ -69,10 +75,10 @@ func TestDedupe_OnByDefault(t *testing.T) {
 		post(t, handler, sentBody)
 		time.Sleep(time.Hour - 1)
 		post(t, handler, sentBody)
-		assert.Equal(t, 1, shop.calls)
+		assert.Equal(t, 1, shop.count())
 		time.Sleep(1)
 		post(t, handler, sentBody)
-		assert.Equal(t, 2, shop.calls, "the window is an hour")
+		assert.Equal(t, 2, shop.count(), "the window is an hour")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var shop counter
@@ -81,9 +87,9 @@ func TestDedupe_OnByDefault(t *testing.T) {
 			post(t, handler, with("messageId", strconv.Itoa(message+1)))
 		}
 		post(t, handler, with("messageId", "2"))
-		assert.Equal(t, 10_001, shop.calls)
+		assert.Equal(t, 10_001, shop.count())
 		post(t, handler, with("messageId", "1"))
-		assert.Equal(t, 10_002, shop.calls, "10,000 events are remembered")
+		assert.Equal(t, 10_002, shop.count(), "10,000 events are remembered")
 	})
 }
 
@@ -111,7 +117,7 @@ func TestDedupe_SlowHandlerIsCalledOnce(t *testing.T) {
 			assert.Equal(t, http.StatusInternalServerError, post(t, handler, body).status, "it is still running")
 			time.Sleep(time.Minute)
 			assert.Equal(t, http.StatusOK, post(t, handler, body).status, body)
-			assert.Equal(t, 1, shop.calls, body)
+			assert.Equal(t, 1, shop.count(), body)
 		})
 	}
 }
@@ -125,7 +131,7 @@ func TestDedupe_SlowFailureIsHandledAgain(t *testing.T) {
 			for n := range 3 {
 				assert.Equal(t, http.StatusInternalServerError, post(t, handler, body).status, body)
 				time.Sleep(time.Minute)
-				assert.Equal(t, n+1, shop.calls, body)
+				assert.Equal(t, n+1, shop.count(), body)
 			}
 		})
 	}
@@ -147,12 +153,12 @@ func TestDedupe_EventWithoutIdentity(t *testing.T) {
 				all.Go(func() { assert.Equal(t, http.StatusOK, post(t, handler, body).status) })
 			}
 			synctest.Wait()
-			assert.Equal(t, 1, shop.calls, "never twice at the same time")
+			assert.Equal(t, 1, shop.count(), "never twice at the same time")
 			shop.outcome <- nil
 			all.Wait()
 			close(shop.outcome)
 			post(t, handler, body)
-			assert.Equal(t, 2, shop.calls, body)
+			assert.Equal(t, 2, shop.count(), body)
 		})
 		synctest.Test(t, func(t *testing.T) {
 			var shop counter
@@ -160,10 +166,10 @@ func TestDedupe_EventWithoutIdentity(t *testing.T) {
 			post(t, handler, body)
 			time.Sleep(time.Minute)
 			assert.Equal(t, http.StatusOK, post(t, handler, body).status)
-			assert.Equal(t, 1, shop.calls, body)
+			assert.Equal(t, 1, shop.count(), body)
 			post(t, handler, body)
 			time.Sleep(time.Minute)
-			assert.Equal(t, 2, shop.calls, body)
+			assert.Equal(t, 2, shop.count(), body)
 		})
 	}
 }
@@ -175,7 +181,7 @@ func TestDedupe_EventWithoutIdentityTakesNoRoom(t *testing.T) {
 	for _, body := range []string{sentBody, otherBody, sentBody} {
 		assert.Equal(t, http.StatusOK, post(t, handler, body).status)
 	}
-	assert.Equal(t, 2, shop.calls)
+	assert.Equal(t, 2, shop.count())
 }
 
 func TestDedupe_Identity(t *testing.T) {
@@ -215,7 +221,7 @@ func TestDedupe_Identity(t *testing.T) {
 			handler := newHandler(t, shop.handle, notify.WithDedupe(time.Hour, 10))
 			post(t, handler, tc.first)
 			post(t, handler, tc.second)
-			assert.Equal(t, tc.copies, shop.calls == 1)
+			assert.Equal(t, tc.copies, shop.count() == 1)
 		})
 	}
 }
@@ -231,7 +237,7 @@ func TestDedupe_FailureIsHandledAgain(t *testing.T) {
 	for range 2 {
 		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
 	}
-	assert.Equal(t, 3, shop.calls)
+	assert.Equal(t, 3, shop.count())
 }
 
 func TestDedupe_WindowEnds(t *testing.T) {
@@ -242,13 +248,13 @@ func TestDedupe_WindowEnds(t *testing.T) {
 		post(t, handler, sentBody)
 		time.Sleep(time.Minute - 1)
 		post(t, handler, sentBody)
-		assert.Equal(t, 1, shop.calls, "a copy does not extend the window")
+		assert.Equal(t, 1, shop.count(), "a copy does not extend the window")
 		time.Sleep(1)
 		post(t, handler, sentBody)
-		assert.Equal(t, 2, shop.calls)
+		assert.Equal(t, 2, shop.count())
 		time.Sleep(time.Minute - 1)
 		post(t, handler, sentBody)
-		assert.Equal(t, 2, shop.calls)
+		assert.Equal(t, 2, shop.count())
 	})
 }
 
@@ -259,12 +265,12 @@ func TestDedupe_SizeKeepsMostRecent(t *testing.T) {
 	for _, message := range []string{"1", "2", "3"} {
 		post(t, handler, with("messageId", message))
 	}
-	require.Equal(t, 3, shop.calls)
+	require.Equal(t, 3, shop.count())
 	post(t, handler, with("messageId", "3"))
 	post(t, handler, with("messageId", "2"))
-	assert.Equal(t, 3, shop.calls)
+	assert.Equal(t, 3, shop.count())
 	post(t, handler, with("messageId", "1"))
-	assert.Equal(t, 4, shop.calls, "the oldest one was evicted")
+	assert.Equal(t, 4, shop.count(), "the oldest one was evicted")
 }
 
 // blocking is a handle function that waits for its outcome.
@@ -294,7 +300,7 @@ func TestDedupe_ConcurrentCopiesShareOutcome(t *testing.T) {
 			synctest.Wait()
 			shop.outcome <- outcome
 			all.Wait()
-			assert.Equal(t, 1, shop.calls)
+			assert.Equal(t, 1, shop.count())
 		})
 	}
 }
@@ -316,7 +322,7 @@ func TestDedupe_CopyWaitsForRunningHandler(t *testing.T) {
 		shop.outcome <- nil
 		synctest.Wait()
 		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
-		assert.Equal(t, 1, shop.calls)
+		assert.Equal(t, 1, shop.count())
 	})
 }
 
@@ -330,7 +336,7 @@ func TestDedupe_LateFailureIsHandledAgain(t *testing.T) {
 		synctest.Wait()
 		shop.outcome <- nil
 		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
-		assert.Equal(t, 2, shop.calls)
+		assert.Equal(t, 2, shop.count())
 	})
 }
 
@@ -345,7 +351,7 @@ func TestDedupe_RunningEventsDoNotCount(t *testing.T) {
 		second.Go(func() { post(t, handler, with("messageId", "2")) })
 		synctest.Wait()
 		assert.Equal(t, http.StatusOK, post(t, handler, with("messageId", "1")).status)
-		assert.Equal(t, 2, shop.calls)
+		assert.Equal(t, 2, shop.count())
 		shop.outcome <- nil
 		second.Wait()
 	})
@@ -363,9 +369,9 @@ func TestDedupe_RunningEventsAreNotEvicted(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		assert.Equal(t, 3, shop.calls)
+		assert.Equal(t, 3, shop.count())
 		close(shop.outcome)
 		all.Wait()
-		assert.Equal(t, 3, shop.calls)
+		assert.Equal(t, 3, shop.count())
 	})
 }

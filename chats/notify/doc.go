@@ -37,9 +37,9 @@
 // responds in its place.
 //
 // The same event may arrive several times and in any order. The handler drops copies
-// of the events of the last hour (see [WithDedupe]), so that a function that is slower
-// than Market waits is not called again and again. Not everything is announced (stickers are not), so a correct program
-// also reads the histories from time to time.
+// of the events of the last hour (see [WithDedupe]), so that a function that takes
+// longer than Market waits is not called again and again. Not everything is announced
+// (stickers are not), so a correct program also reads the histories from time to time.
 //
 // Sources: the page "push-notifications" of the Partner API's documentation and
 // api/notifications.yaml.

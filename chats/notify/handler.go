@@ -41,13 +41,14 @@ type Handler struct {
 // error. The context has the values of the request's and ends 8 seconds after the
 // request arrived, or when handle returns. It does not end when Market disconnects:
 // Market sends the event again anyway, and the work would be left half done. After 9
-// seconds Market gets 500, whether or not handle has returned; a handle that obeys
-// its context never takes that long. One that returns later is logged. A shutdown of
-// the [http.Server] waits for the responses, not for a handle that missed its own.
+// seconds Market gets 500, whether or not handle has returned. Work that takes longer
+// belongs in a queue, or needs a context of its own ([context.WithoutCancel]): if it
+// succeeds after all, the next retry gets 200 (see [WithDedupe]). A late return is
+// logged. A shutdown of the [http.Server] waits for the responses, not for a handle
+// that missed its own.
 //
-// A sender that is let in (see [WithAllowedNetworks]) gets one of three responses,
-// because Market takes every other one for a failure and sends nothing else until the
-// notification went through:
+// A sender that is let in (see [WithAllowedNetworks]) gets one of three responses. Any
+// other would make Market repeat the notification and send nothing else meanwhile:
 //
 //   - 200 if the event was handled, or is a [Ping];
 //   - 400, after which Market drops the notification, if [Parse] rejects it, if it has

@@ -48,7 +48,7 @@ func TestMount_ServesWhatMarketPostsTo(t *testing.T) {
 				handler := newHandler(t, shop.handle, notify.WithDedupe(0, 0)).Mount(mux, mounted)
 				for i, path := range posted {
 					assert.Equal(t, http.StatusOK, postTo(t, handler, path), "%s: %s", mounted, path)
-					assert.Equal(t, i+1, shop.calls, "%s: %s", mounted, path)
+					assert.Equal(t, i+1, shop.count(), "%s: %s", mounted, path)
 				}
 			})
 		}
@@ -119,8 +119,8 @@ func TestMount_SeveralHandlers(t *testing.T) {
 			assert.Equal(t, path, r.URL.Path, "the request is not modified")
 		}
 	}
-	assert.Equal(t, 2, first.calls)
-	assert.Equal(t, 2, second.calls)
+	assert.Equal(t, 2, first.count())
+	assert.Equal(t, 2, second.count())
 }
 
 func TestMount_ChecksPath(t *testing.T) {

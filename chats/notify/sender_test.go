@@ -43,7 +43,7 @@ func TestAllowedNetworks_LetMarketIn(t *testing.T) {
 		handler := newHandler(t, shop.handle, notify.WithAllowedNetworks(notify.MarketNetworks()...))
 		resp := send(t, handler, from(remote))
 		assert.Equal(t, want, resp.status, remote)
-		assert.Equal(t, want == http.StatusOK, shop.calls == 1, remote)
+		assert.Equal(t, want == http.StatusOK, shop.count() == 1, remote)
 		if want != http.StatusOK {
 			assert.EqualValues(t, "UNKNOWN", resp.Error.Type)
 			assert.Equal(t, "close", resp.header.Get("Connection"))
