@@ -174,6 +174,26 @@ func TestDedupe_EventWithoutIdentity(t *testing.T) {
 	}
 }
 
+func TestDedupe_ConcurrentEventsWithoutIdentity(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shop := blocking{outcome: make(chan error)}
+		handler := newHandler(t, shop.handle)
+		bodies := []string{
+			otherBody, strings.Replace(otherBody, "5150", "5151", 1), `{"notificationType":"CHAT_CREATED","chatId":9021}`,
+			`{"notificationType":"CHAT_CREATED","chatId":9021,"createdAt":"today"}`,
+		}
+		var all sync.WaitGroup
+		for _, body := range bodies {
+			all.Go(func() { assert.Equal(t, http.StatusOK, post(t, handler, body).status, body) })
+		}
+		synctest.Wait()
+		assert.Equal(t, len(bodies), shop.count(), "they are different events")
+		close(shop.outcome)
+		all.Wait()
+	})
+}
+
 func TestDedupe_EventWithoutIdentityTakesNoRoom(t *testing.T) {
 	t.Parallel()
 	var shop counter

@@ -72,7 +72,7 @@ type identity struct {
 }
 
 // isUnique reports whether the chat tells the event apart from all others.
-func (id identity) isUnique() bool { return id.message != 0 || id.chat != 0 && !id.at.IsZero() }
+func (id identity) isUnique() bool { return id.message != 0 || !id.at.IsZero() }
 
 // identityOf returns the identity of an event of a business that was parsed from body.
 func identityOf(event Event, business chats.BusinessID, body []byte) identity {

@@ -59,7 +59,7 @@ type slashCleaner struct {
 }
 
 func (c slashCleaner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if clean := path.Clean("/" + r.URL.Path); clean != r.URL.Path && r.Method == http.MethodPost {
+	if clean := path.Clean("/" + r.URL.Path); clean != r.URL.Path {
 		cleaned := withPath(r, clean)
 		if handler, _ := c.mux.Handler(cleaned); isMounted(handler) {
 			r = cleaned

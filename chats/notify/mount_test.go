@@ -32,6 +32,7 @@ func TestMount_ServesWhatMarketPostsTo(t *testing.T) {
 			"/market?shop=1", "/./market", "/%6Darket/",
 		},
 		"/market/":    {"/market", "/market/", "/market/notification"},
+		"/market//":   {"/market"},
 		"/":           {"", "/", "//", "/notification"},
 		"/shops/7431": {"/shops/7431", "/shops/7431/", "/shops//7431/"},
 		"/маркет":     {"/%D0%BC%D0%B0%D1%80%D0%BA%D0%B5%D1%82", "/%D0%BC%D0%B0%D1%80%D0%BA%D0%B5%D1%82/"},

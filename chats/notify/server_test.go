@@ -181,7 +181,7 @@ func TestServer_BodyDeadlineEndsWithBody(t *testing.T) {
 		handler := newHandler(t, func(context.Context, notify.Event) error {
 			time.Sleep(7 * time.Second)
 			return nil
-		})
+		}, notify.WithDedupe(0, 0))
 		watching := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			handler.ServeHTTP(&watched{w, func() { assert.NoError(t, r.Context().Err()) }}, r)
 		})
