@@ -27,7 +27,7 @@ func delivered(t *testing.T, resp *http.Response) int {
 	require.NotNil(t, resp)
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	require.NoError(t, contract.NotificationAnswer(resp.StatusCode, resp.Header, body))
+	require.NoError(t, contract.NotificationResponse(resp.StatusCode, resp.Header, body))
 	return resp.StatusCode
 }
 

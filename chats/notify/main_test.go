@@ -67,7 +67,7 @@ var validated sync.Map
 func checked(tb testing.TB, status int, header http.Header, body []byte) response {
 	tb.Helper()
 	exchange := fmt.Sprint(status, header, string(body))
-	if _, ok := validated.Load(exchange); !ok && assert.NoError(tb, contract.NotificationAnswer(status, header, body)) {
+	if _, ok := validated.Load(exchange); !ok && assert.NoError(tb, contract.NotificationResponse(status, header, body)) {
 		validated.Store(exchange, true)
 	}
 	assert.Contains(tb, []int{http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusInternalServerError}, status)
