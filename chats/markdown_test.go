@@ -196,7 +196,7 @@ func task(
 
 var snippetImports = map[string]string{
 	"chats": "github.com/ymchats/ymchats-go/chats", "chatstest": "github.com/ymchats/ymchats-go/chats/chatstest",
-	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "os": "os",
+	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "netip": "net/netip", "os": "os",
 	"slog": "log/slog", "sql": "database/sql", "testing": "testing", "time": "time", "tls": "crypto/tls",
 	"notify": "github.com/ymchats/ymchats-go/chats/notify", "inbox": "github.com/ymchats/ymchats-go/chats/inbox",
 	"sqlstore": "github.com/ymchats/ymchats-go/chats/sqlstore", "synctest": "testing/synctest",
