@@ -141,6 +141,7 @@ func TestDocs_ListEveryOption(t *testing.T) {
 	t.Parallel()
 	for page, pkg := range map[string]string{
 		"chats/docs/configuration.md": "chats", "chats/docs/inbox.md": "inbox", "chats/docs/webhooks.md": "notify",
+		"chats/docs/testing.md": "chatstest",
 	} {
 		var options []string
 		for _, match := range regexp.MustCompile(`(?m)^func (With\w+)`).FindAllStringSubmatch(exported(t, pkg), -1) {
@@ -148,6 +149,26 @@ func TestDocs_ListEveryOption(t *testing.T) {
 		}
 		assert.ElementsMatch(t, options, firstColumn(readTable(t, page, "| option |")), page)
 	}
+}
+
+func TestDocs_ListEveryFault(t *testing.T) {
+	t.Parallel()
+	rows := readTable(t, "chats/docs/testing.md", "| fault |")
+	var faults []string
+	for _, match := range regexp.MustCompile(`(?m)^func (\w+)\(.*\) Fault$`).FindAllStringSubmatch(exported(t, "chatstest"), -1) {
+		faults = append(faults, match[1])
+	}
+	assert.ElementsMatch(t, faults, firstColumn(rows))
+
+	var want [][]string
+	for line := range strings.Lines(readRepo(t, "chats/chatstest/doc.go")) {
+		row := regexp.MustCompile(` {2,}`).Split(strings.TrimSpace(strings.TrimPrefix(line, "//\t")), -1)
+		if strings.HasPrefix(line, "//\t") && len(row) == 3 {
+			want = append(want, row)
+		}
+	}
+	require.Greater(t, len(want), 1)
+	assert.Equal(t, want[1:], rows, "the package documentation has another table")
 }
 
 func TestDocs_ListEveryError(t *testing.T) {

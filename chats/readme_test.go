@@ -72,6 +72,33 @@ func TestAnswerAll_ServerErrors(t *testing.T) {
 	})
 }
 
+func TestAnswerAll_UndocumentedBehaviour(t *testing.T) {
+	for name, option := range map[string]chatstest.Option{
+		"newest first":      chatstest.WithOrder(chatstest.NewestFirst),
+		"newest page first": chatstest.WithOrder(chatstest.NewestPageFirst),
+		"exclusive since":   chatstest.WithExclusiveSince(),
+		"empty pages":       chatstest.WithEmptyPages(),
+		"duplicates":        chatstest.WithDuplicates(),
+		"history lags":      chatstest.WithHistoryLag(5 * time.Second),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket(option)
+				chat := market.AddChat(chats.Chat{})
+				market.CustomerSays(chat, "Здравствуйте!")                    // "Hello!"
+				market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter()) // posted, but the response is lost
+
+				if err := answerAll(t.Context(), market.Client()); err != nil {
+					t.Fatal(err)
+				}
+				if got := len(market.Messages(chat)); got != 2 {
+					t.Errorf("got %d messages, want the customer's and one reply", got)
+				}
+			})
+		})
+	}
+}
+
 // retryAfter reports whether another attempt may help, and how long to wait before it.
 func retryAfter(err error) (time.Duration, bool) {
 	var failed *chats.Error
@@ -137,7 +164,7 @@ func TestDocs_ShownFunctionsRun(t *testing.T) {
 			}
 		}
 	}
-	assert.Equal(t, 4, shown)
+	assert.Equal(t, 5, shown)
 }
 
 func TestDocs_BlocksSendAtMostOnce(t *testing.T) {
