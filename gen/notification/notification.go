@@ -95,7 +95,7 @@ func (e Type) Valid() bool {
 // BusinessID The seller's cabinet.
 type BusinessID = int64
 
-// ChatArbitrageFinished A dispute has ended. Not sent for chats of context DIRECT.
+// ChatArbitrageFinished A dispute was closed. Not sent for chats of context DIRECT.
 type ChatArbitrageFinished struct {
 	// BusinessID The seller's cabinet.
 	BusinessID BusinessID `json:"businessId"`
@@ -103,14 +103,14 @@ type ChatArbitrageFinished struct {
 	// ChatID The chat.
 	ChatID int64 `json:"chatId"`
 
-	// FinishedAt When the dispute ended, RFC 3339 with an offset.
+	// FinishedAt When the dispute was closed, RFC 3339 with an offset.
 	FinishedAt time.Time `json:"finishedAt"`
 
 	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 }
 
-// ChatArbitrageStarted A dispute has begun. Not sent for chats of context DIRECT.
+// ChatArbitrageStarted A dispute was opened. Not sent for chats of context DIRECT.
 type ChatArbitrageStarted struct {
 	// BusinessID The seller's cabinet.
 	BusinessID BusinessID `json:"businessId"`
@@ -121,11 +121,11 @@ type ChatArbitrageStarted struct {
 	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 
-	// StartedAt When the dispute began, RFC 3339 with an offset.
+	// StartedAt When the dispute was opened, RFC 3339 with an offset.
 	StartedAt time.Time `json:"startedAt"`
 }
 
-// ChatCreated A chat of any kind has been opened.
+// ChatCreated A chat of any context has been created.
 type ChatCreated struct {
 	// BusinessID The seller's cabinet.
 	BusinessID BusinessID `json:"businessId"`
@@ -133,14 +133,14 @@ type ChatCreated struct {
 	// ChatID The new chat.
 	ChatID int64 `json:"chatId"`
 
-	// CreatedAt When it was opened, RFC 3339 with an offset.
+	// CreatedAt When the chat was created, RFC 3339 with an offset.
 	CreatedAt time.Time `json:"createdAt"`
 
 	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 }
 
-// ChatMessageSent A message has been posted in a chat of any kind. Not sent for stickers.
+// ChatMessageSent A message has been posted in a chat of any context. Not sent for stickers.
 type ChatMessageSent struct {
 	// BusinessID The seller's cabinet.
 	BusinessID BusinessID `json:"businessId"`
@@ -154,24 +154,24 @@ type ChatMessageSent struct {
 	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType"`
 
-	// SentAt When it was posted, RFC 3339 with an offset.
+	// SentAt When the message was posted, RFC 3339 with an offset.
 	SentAt time.Time `json:"sentAt"`
 }
 
 // Error What went wrong.
 type Error struct {
-	// Message The reason, for people.
+	// Message The reason, as text.
 	Message string `json:"message,omitempty"`
 
 	// Type * `UNKNOWN`: the shop failed.
 	// * `WRONG_EVENT_FORMAT`: the notification is malformed.
-	// * `DUPLICATED_EVENT`: the event came before.
+	// * `DUPLICATED_EVENT`: the event has been received before.
 	Type ErrorType `json:"type,omitempty"`
 }
 
 // ErrorType * `UNKNOWN`: the shop failed.
 // * `WRONG_EVENT_FORMAT`: the notification is malformed.
-// * `DUPLICATED_EVENT`: the event came before.
+// * `DUPLICATED_EVENT`: the event has been received before.
 type ErrorType string
 
 // Type What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
@@ -183,12 +183,12 @@ type Other struct {
 	NotificationType Type `json:"notificationType"`
 }
 
-// Ping A check of the URL, when the shop sets it up and later. The response is due within a second.
+// Ping A health check, when the shop registers the URL and later. The response is due within a second.
 type Ping struct {
 	// NotificationType What happened. PING and the types of chats are described here; the others concern orders, reviews and questions.
 	NotificationType Type `json:"notificationType,omitempty"`
 
-	// Time When the check was made, RFC 3339 with an offset.
+	// Time When Market made the check, RFC 3339 with an offset.
 	Time time.Time `json:"time,omitempty"`
 }
 
@@ -201,7 +201,7 @@ type ErrorResponse struct {
 // Notification An event. `notificationType` says which one.
 type Notification = json.RawMessage
 
-// Response Who accepted the notification, and when.
+// Response The program that accepted the notification, and when.
 type Response struct {
 	// Name The name of the shop's program.
 	Name string `json:"name"`
