@@ -113,7 +113,7 @@ lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## run golangci-lint (the fi
 .PHONY: drift
 drift: ## compare the contracts with the vendor's: UPSTREAM=path UPSTREAM_NOTIFICATIONS=path
 	@api/drift.sh openapi.yaml "$(UPSTREAM)" $(OASDIFF_VERSION)
-	@[ -z "$(UPSTREAM_NOTIFICATIONS)" ] || api/drift-notifications.sh api/notifications.yaml "$(UPSTREAM_NOTIFICATIONS)" $(OASDIFF_VERSION)
+	@[ -z "$(UPSTREAM_NOTIFICATIONS)" ] || api/drift-notifications.sh api/notifications.openapi.yaml "$(UPSTREAM_NOTIFICATIONS)" $(OASDIFF_VERSION)
 	@[ -n "$(UPSTREAM_NOTIFICATIONS)" ] || echo "the notifications were not compared: pass the vendor's file as UPSTREAM_NOTIFICATIONS=path"
 
 .PHONY: deps

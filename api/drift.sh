@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # drift.sh OURS THEIRS OASDIFF_VERSION
 #
-# Compares our contract of the chats with the vendor's, in both directions, and fails on any change of structure. THEIRS is
-# the chats section or the root of the vendor's whole tree: paths that are not of the chats are left out.
+# Compares our contract of the chats section with the vendor's, in both directions, and fails on any structural difference.
+# THEIRS is the chats section or the root of the vendor's whole tree; other paths are ignored.
 set -euo pipefail
 shopt -s inherit_errexit
 [ $# -eq 3 ] || { echo "usage: drift.sh OURS THEIRS OASDIFF_VERSION" >&2; exit 2; }
 ours=$1 theirs=$2 version=$3
 [ -f "$theirs" ] || { echo "drift: $theirs does not exist: pass the vendor's file as UPSTREAM=path" >&2; exit 2; }
 
-# No change of structure: the words that describe an OAuth scope are each side's own, and a tree of many files names no
-# schemas (what a schema means for an operation is reported there). oasdiff has no switch for either.
+# Not structural: each side describes OAuth scopes in its own words, and a tree of files has no named schemas (what a schema
+# changes in an operation is reported there). oasdiff has no option for either.
 harmless='\[(api-security-component-oauth-scope-changed|api-schema-added|api-schema-removed)\]'
 
 changes() {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # exported.sh write | check
 #
-# Writes the exported API of every public package into api/exported, or fails when it is not what stands there. Public is
-# every library below chats that is not internal.
+# Writes the exported API of every public package to api/exported, or fails if the files there are out of date. Every
+# library below chats that is not internal is public.
 set -euo pipefail
 shopt -s inherit_errexit nullglob
 [[ ${1-} =~ ^(write|check)$ ]] || { echo "usage: exported.sh write | check" >&2; exit 2; }
@@ -12,16 +12,16 @@ packages=$(go list -f '{{if ne .Name "main"}}{{.Name}} {{.ImportPath}}{{end}}' .
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-go build -o "$dir/exported" ./$golden
+go build -o "$dir/apidump" ./api/apidump
 while read -r name path; do
-	"$dir/exported" "$path" >"$dir/$name.txt"
+	"$dir/apidump" "$path" >"$dir/$name.txt"
 done <<<"$packages"
-rm "$dir/exported"
+rm "$dir/apidump"
 
 if [ "$1" = write ]; then
 	rm -f $golden/*.txt
 	cp "$dir"/*.txt $golden/
-elif ! diff -u -x '*.go' -x testdata $golden "$dir"; then
-	echo "The exported API has changed (- as it stands in $golden, + as it is). If it was meant to: make api, and a line in CHANGELOG.md."
+elif ! diff -u $golden "$dir"; then
+	echo "The exported API has changed (- is $golden, + is the code). If that is intended, run make api and add a line to CHANGELOG.md."
 	exit 1
 fi

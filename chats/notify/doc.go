@@ -41,6 +41,6 @@
 // longer than Market waits is not called again and again. Not everything is announced
 // (stickers are not), so a correct program also reads the histories from time to time.
 //
-// Sources: the page "push-notifications" of the Partner API's documentation and
-// api/notifications.yaml.
+// The facts are those of the page "push-notifications" of the Partner API's
+// documentation and of api/notifications.openapi.yaml.
 package notify

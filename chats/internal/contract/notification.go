@@ -17,7 +17,7 @@ import (
 )
 
 var loadNotifications = sync.OnceValues(func() (*routers.Route, error) {
-	path, err := find("api/notifications.yaml")
+	path, err := find("api/notifications.openapi.yaml")
 	if err != nil {
 		return nil, err
 	}
@@ -34,11 +34,11 @@ var loadNotifications = sync.OnceValues(func() (*routers.Route, error) {
 	}, nil
 })
 
-// NotificationResponse checks the response to a notification against
-// api/notifications.yaml and what the library promises beyond it: a time in UTC,
-// and a type and a message in every failure. The response to unauthorised senders,
-// 403, must have the body of a 400.
-func NotificationResponse(status int, header http.Header, body []byte) error {
+// NotificationAnswer checks the response to a notification against
+// api/notifications.openapi.yaml and what the library promises beyond it: a time in UTC,
+// and a type and a message in every failure. The responses that only unauthorised
+// senders get (403, 405, 413, 415) must have the body of a 400.
+func NotificationAnswer(status int, header http.Header, body []byte) error {
 	route, err := loadNotifications()
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func notificationPromises(status int, body []byte) error {
 	return nil
 }
 
-// NotificationBody checks a notification against api/notifications.yaml.
+// NotificationBody checks a notification against api/notifications.openapi.yaml.
 func NotificationBody(body []byte) error {
 	route, err := loadNotifications()
 	if err != nil {
@@ -95,7 +95,7 @@ func NotificationBody(body []byte) error {
 		value, openapi3.VisitAsRequest(), openapi3.EnableFormatValidation())
 }
 
-// NotificationExamples returns the example bodies of api/notifications.yaml by name.
+// NotificationExamples returns the example bodies of api/notifications.openapi.yaml by name.
 func NotificationExamples() (map[string][]byte, error) {
 	route, err := loadNotifications()
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEverythingThatIsExportedHasALine(t *testing.T) {
+func TestDump_WritesEveryExportedName(t *testing.T) {
 	t.Parallel()
-	lines, err := api(t.Context(), "./testdata/shop")
+	lines, err := dump(t.Context(), "./testdata/shop")
 	require.NoError(t, err)
 	assert.Equal(t, []string{
 		`const Limit Count = 16`,
@@ -39,6 +39,6 @@ func TestEverythingThatIsExportedHasALine(t *testing.T) {
 
 func TestAPackageThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
-	_, err := api(t.Context(), "./testdata/nothing")
+	_, err := dump(t.Context(), "./testdata/nothing")
 	assert.ErrorContains(t, err, "go list")
 }

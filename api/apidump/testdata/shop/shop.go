@@ -1,4 +1,4 @@
-// Package shop has one of everything that an API can have.
+// Package shop exports one of each kind of declaration.
 package shop
 
 import "net/http"

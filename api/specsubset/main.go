@@ -1,9 +1,9 @@
-// Chatpart prints that part of a contract of notifications which is about chats,
-// as one JSON document, so that two contracts can be compared in that part:
+// Specsubset prints the subset of a notifications contract that concerns chats
+// as one JSON document, so that the subsets of two contracts can be compared:
 //
-//	go run ./api/chatpart api/notifications.yaml
+//	go run ./api/specsubset api/notifications.openapi.yaml
 //
-// The contract may be one file or the root of a tree of files.
+// The contract may be a single file or the root of a tree of files.
 package main
 
 import (
@@ -19,15 +19,15 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-const internal = "#/components/schemas/"
+const schemaPrefix = "#/components/schemas/"
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: chatpart CONTRACT")
+		fmt.Fprintln(os.Stderr, "usage: specsubset CONTRACT")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "chatpart:", err)
+		fmt.Fprintln(os.Stderr, "specsubset:", err)
 		os.Exit(1)
 	}
 }
@@ -39,7 +39,7 @@ func run(file string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// A tree of files has its schemas in files of their names.
+	// In a tree of files, each schema is in a file of its name.
 	doc.InternalizeRefs(context.Background(), func(_ *openapi3.T, ref openapi3.ComponentRef) string {
 		return schemaName(ref.RefString())
 	})
@@ -49,9 +49,9 @@ func run(file string, out io.Writer) error {
 	return json.NewEncoder(out).Encode(doc)
 }
 
-// reduce leaves of the request's alternatives those of the chats and PING, by
-// the words of the discriminator. What is added there later is left too: it is
-// drift. The set of all words stays whole in the enumeration of NotificationType.
+// reduce removes from the request's alternatives those whose discriminator value
+// is neither PING nor begins with CHAT_. New values of that form stay, so that
+// they are reported as drift. The enum NotificationType keeps all its values.
 func reduce(doc *openapi3.T) error {
 	if doc.Components == nil || doc.Components.Schemas["SendNotificationRequest"] == nil {
 		return errors.New("no schema SendNotificationRequest")
@@ -60,20 +60,20 @@ func reduce(doc *openapi3.T) error {
 	if request.Discriminator == nil {
 		return errors.New("SendNotificationRequest has no discriminator")
 	}
-	ours := map[string]bool{}
+	keep := map[string]bool{}
 	mapping := request.Discriminator.Mapping
-	for word, target := range mapping {
-		if word != "PING" && !strings.HasPrefix(word, "CHAT_") {
-			delete(mapping, word)
+	for value, target := range mapping {
+		if value != "PING" && !strings.HasPrefix(value, "CHAT_") {
+			delete(mapping, value)
 			continue
 		}
 		name := schemaName(target.Ref)
-		ours[name] = true
-		mapping[word] = openapi3.MappingRef{Ref: internal + name}
+		keep[name] = true
+		mapping[value] = openapi3.MappingRef{Ref: schemaPrefix + name}
 	}
 	var kept openapi3.SchemaRefs
 	for _, alternative := range request.OneOf {
-		if ours[schemaName(alternative.Ref)] {
+		if keep[schemaName(alternative.Ref)] {
 			kept = append(kept, alternative)
 		}
 	}
@@ -81,5 +81,5 @@ func reduce(doc *openapi3.T) error {
 	return nil
 }
 
-// schemaName is X of "#/components/schemas/X" and of "./X.yaml".
+// schemaName returns X for "#/components/schemas/X" and for "./X.yaml".
 func schemaName(ref string) string { return strings.TrimSuffix(path.Base(ref), ".yaml") }

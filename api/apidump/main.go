@@ -1,10 +1,10 @@
-// Command exported prints the exported API of a package, one line for each name, in the
-// manner of the files in the api folder of Go itself:
+// Apidump prints the exported API of a package, one line for each name, in the format of
+// the files in Go's own api directory:
 //
-//	go run ./api/exported ./chats
+//	go run ./api/apidump ./chats
 //
-// The lines are sorted and hold neither bodies nor comments, so that what differs between
-// two versions of a package is its API, down to the names of parameters.
+// The lines are sorted and contain neither bodies nor comments, so that two versions of a
+// package differ only where their APIs do, parameter names included.
 package main
 
 import (
@@ -25,19 +25,19 @@ import (
 
 func main() {
 	if len(os.Args) != 2 {
-		_, _ = fmt.Fprintln(os.Stderr, "usage: exported PACKAGE")
+		_, _ = fmt.Fprintln(os.Stderr, "usage: apidump PACKAGE")
 		os.Exit(2)
 	}
-	lines, err := api(context.Background(), os.Args[1])
+	lines, err := dump(context.Background(), os.Args[1])
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "exported:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "apidump:", err)
 		os.Exit(1)
 	}
 	fmt.Println(strings.Join(lines, "\n"))
 }
 
-// api is what a package exports.
-func api(ctx context.Context, pattern string) ([]string, error) {
+// dump returns the sorted lines of the package that pattern names.
+func dump(ctx context.Context, pattern string) ([]string, error) {
 	pkg, err := load(ctx, pattern)
 	if err != nil {
 		return nil, err
@@ -53,17 +53,17 @@ func api(ctx context.Context, pattern string) ([]string, error) {
 	return w.lines, nil
 }
 
-// load reads the package as the compiler sees it.
+// load imports the package from the export data that the compiler wrote.
 func load(ctx context.Context, pattern string) (*types.Package, error) {
-	var out, failed bytes.Buffer
+	var out, errOut bytes.Buffer
 	//nolint:gosec // the pattern comes from the Makefile
 	list := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "--", pattern)
-	list.Stdout, list.Stderr = &out, &failed
+	list.Stdout, list.Stderr = &out, &errOut
 	if err := list.Run(); err != nil {
-		return nil, fmt.Errorf("go list: %w: %s", err, failed.String())
+		return nil, fmt.Errorf("go list: %w: %s", err, errOut.String())
 	}
 	files := map[string]string{}
-	var last string // dependencies come first
+	var last string // the package itself: go list prints dependencies first
 	for line := range strings.Lines(out.String()) {
 		name, file, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		files[name], last = file, name
@@ -81,7 +81,7 @@ func (w *writer) add(format string, args ...any) {
 	w.lines = append(w.lines, fmt.Sprintf(format, args...))
 }
 
-// qualify names other packages by the last part of their path, and this one not at all.
+// qualify returns the last element of another package's path, and "" for the package itself.
 func (w *writer) qualify(pkg *types.Package) string {
 	if pkg == w.pkg {
 		return ""
@@ -127,9 +127,9 @@ func (w *writer) typeName(obj *types.TypeName) {
 	name := w.typ(named) // with its type parameters
 	switch under := named.Underlying().(type) {
 	case *types.Struct:
-		w.structure(name, named, under)
+		w.structType(name, named, under)
 	case *types.Interface:
-		w.contract(name, under)
+		w.interfaceType(name, under)
 	default:
 		w.add("type %s %s", name, w.typ(under))
 	}
@@ -140,13 +140,13 @@ func (w *writer) typeName(obj *types.TypeName) {
 	}
 }
 
-// structure says of what is not exported only what a caller can notice: that it is there,
-// and that values cannot be compared.
-func (w *writer) structure(name string, named types.Type, s *types.Struct) {
-	var remarks string
+// structType writes, of unexported fields, only what callers can observe: that there are
+// some, and that values are not comparable.
+func (w *writer) structType(name string, named types.Type, s *types.Struct) {
+	var suffix string
 	for field := range s.Fields() {
 		if !field.Exported() {
-			remarks = ", with unexported fields"
+			suffix = ", with unexported fields"
 			continue
 		}
 		kind := "field"
@@ -156,19 +156,19 @@ func (w *writer) structure(name string, named types.Type, s *types.Struct) {
 		w.add("type %s struct, %s %s %s", name, kind, field.Name(), w.typ(field.Type()))
 	}
 	if !types.Comparable(named) {
-		remarks += ", not comparable"
+		suffix += ", not comparable"
 	}
-	w.add("type %s struct%s", name, remarks)
+	w.add("type %s struct%s", name, suffix)
 }
 
-func (w *writer) contract(name string, i *types.Interface) {
-	var remarks string
+func (w *writer) interfaceType(name string, i *types.Interface) {
+	var suffix string
 	for method := range i.Methods() {
 		if !method.Exported() {
-			remarks = ", sealed"
+			suffix = ", sealed"
 			continue
 		}
 		w.add("type %s interface, %s%s", name, method.Name(), w.signature(method.Signature()))
 	}
-	w.add("type %s interface%s", name, remarks)
+	w.add("type %s interface%s", name, suffix)
 }
