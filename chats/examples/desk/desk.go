@@ -13,41 +13,42 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// mostChats is how many chats the desk takes on at once.
-const mostChats = 20
+// maxChats is how many chats the desk works on at once.
+const maxChats = 20
 
-// desk shows the chats of a shop and sends what its operator agrees to.
+// desk shows the chats of a shop and sends what its operator confirms.
 type desk struct {
 	client   *chats.Client
 	out      io.Writer
-	open     opener
+	openFile opener
+	comment  commentary
 	operator *operator
 
-	taken []*conversation
+	conversations []*conversation
 }
 
-// conversation is a chat on the desk, and the last message of it that was shown.
+// conversation is a chat on the desk and the last of its messages that was shown.
 type conversation struct {
 	chats.Chat
 
 	last chats.MessageID
 }
 
-// run works through everything once, with the operator's lines from in.
+// run goes through all steps once, with the operator's lines from in.
 func (d *desk) run(ctx context.Context, in io.Reader, echo bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.operator = newOperator(ctx, in, d.out, echo)
 	for _, step := range []func(context.Context) error{
-		d.takeWaiting, d.showAll, d.answer, d.sendFile, d.openChat, d.showNews,
+		d.listWaiting, d.showAll, d.reply, d.sendFile, d.openChat, d.showNew,
 	} {
 		err := step(ctx)
 		switch {
 		case err == nil:
-		case errors.Is(err, errLeft):
+		case errors.Is(err, errInputEnded):
 			return nil
-		case ctx.Err() == nil && isOfOneChat(err):
-			d.say("%s\n", explain(err)) // the others can still be worked on
+		case ctx.Err() == nil && concernsOneStep(err):
+			d.say("%s\n", explain(err))
 		default:
 			return err
 		}
@@ -55,23 +56,27 @@ func (d *desk) run(ctx context.Context, in io.Reader, echo bool) error {
 	return nil
 }
 
-// takeWaiting lists the chats that wait for the shop, the longest waiting first.
-func (d *desk) takeWaiting(ctx context.Context) error {
+// listWaiting lists the chats that wait for the shop, the longest waiting first.
+func (d *desk) listWaiting(ctx context.Context) error {
+	more := false
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
 	for chat, err := range d.client.Chats(ctx, waiting) {
 		if err != nil {
 			return err
 		}
-		if len(d.taken) == mostChats {
-			d.say("There are more: here are %d, the rest comes when these are answered.\n", mostChats)
+		if more = len(d.conversations) == maxChats; more {
 			break
 		}
-		d.taken = append(d.taken, &conversation{Chat: chat})
+		d.conversations = append(d.conversations, &conversation{Chat: chat})
 	}
-	slices.SortFunc(d.taken, func(a, b *conversation) int {
+	slices.SortFunc(d.conversations, func(a, b *conversation) int {
 		return cmp.Or(a.UpdatedAt.Compare(b.UpdatedAt), cmp.Compare(a.ID, b.ID))
 	})
-	d.list()
+	if more {
+		d.say("More than %d chats wait. Start the desk again for the others.\n", maxChats)
+	}
+	d.printList()
+	d.call("client.Chats(ctx, chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}})")
 	return nil
 }
 
@@ -80,81 +85,87 @@ func (d *desk) showAll(ctx context.Context) error {
 	return err
 }
 
-// showUnseen prints what stands in the chats after the last messages that were shown.
+// showUnseen prints the messages of all conversations that were not shown yet.
 func (d *desk) showUnseen(ctx context.Context) (shown int, err error) {
-	for i, c := range d.taken {
+	for i, c := range d.conversations {
 		n, err := d.showSince(ctx, i+1, c)
 		if err != nil {
 			return shown, err
 		}
 		shown += n
 	}
+	if len(d.conversations) > 0 {
+		d.call("client.History(ctx, chat.ID, last) for each chat: every message after the last one shown, in order")
+	}
 	return shown, nil
 }
 
-// showSince prints one chat from c.last on, without a word where there is nothing.
-// History is ascending, so that one id is all there is to keep.
+// showSince prints the messages of one conversation after c.last. History is
+// ascending, so one ID is all that has to be kept.
 func (d *desk) showSince(ctx context.Context, number int, c *conversation) (shown int, err error) {
 	for message, err := range d.client.History(ctx, c.ID, c.last) {
 		if err != nil {
 			return shown, err
 		}
 		if shown == 0 {
-			d.say("\n[%d] %s\n", number, title(c.Chat))
+			d.say("\n[%d] %s\n", number, d.title(c.Chat))
 		}
-		d.show(c.Chat, message)
+		d.printMessage(c.Chat, message)
 		c.last = message.ID
 		shown++
 	}
 	return shown, nil
 }
 
-func (d *desk) answer(ctx context.Context) error {
-	c, err := d.choose(ctx, "\nAnswer which chat?")
+func (d *desk) reply(ctx context.Context) error {
+	c, err := d.choose(ctx, "\nReply to which chat?")
 	if c == nil {
 		return err
 	}
 	return d.write(ctx, c)
 }
 
-// choose gives nil where the operator wants none of the chats.
+// choose returns nil if the operator chooses none of the conversations.
 func (d *desk) choose(ctx context.Context, question string) (*conversation, error) {
-	if len(d.taken) == 0 {
+	if len(d.conversations) == 0 {
 		return nil, nil
 	}
-	most := int64(len(d.taken))
-	n, err := d.operator.number(ctx, fmt.Sprintf("%s [1-%d, Enter for none]", question, most), most)
+	count := int64(len(d.conversations))
+	n, err := d.operator.number(ctx, fmt.Sprintf("%s [1-%d, Enter for none]", question, count), count)
 	if n == 0 {
 		return nil, err
 	}
-	return d.taken[n-1], nil
+	return d.conversations[n-1], nil
 }
 
-// write posts a text. It leaves c.last alone: the buyer may have written between that
-// message and this one.
+// write posts a text. It leaves c.last alone, because the customer may have written
+// between that message and this one.
 func (d *desk) write(ctx context.Context, c *conversation) error {
 	text, err := d.operator.ask(ctx, "Text:")
 	if err != nil || text == "" {
 		return err
 	}
-	if agreed, err := d.agreed(ctx, "Send this text to %s?", buyer(c.Chat)); !agreed {
+	d.comment.translate(d.out, "     ", text)
+	if confirmed, err := d.confirmed(ctx, "Send this text to %s?", customer(c.Chat)); !confirmed {
 		return err
 	}
 	message, err := d.client.SendTextConfirmed(ctx, c.ID, text, chats.ConfirmAfter(c.last))
 	if err != nil {
 		return err
 	}
-	d.say("Posted at %s as message %d.\n", clock(message.CreatedAt), message.ID)
+	d.say("Posted at %s as message %d.\n", formatTime(message.CreatedAt), message.ID)
+	d.call("client.SendTextConfirmed(ctx, %d, text, chats.ConfirmAfter(%d)): posted once and found in the history", c.ID, c.last)
 	return nil
 }
 
-// agreed is where everything passes that the desk sends.
-func (d *desk) agreed(ctx context.Context, format string, args ...any) (bool, error) {
-	agreed, err := d.operator.agrees(ctx, fmt.Sprintf(format, args...))
-	if err == nil && !agreed {
+// confirmed asks the operator for confirmation. Everything that the desk sends passes
+// through it.
+func (d *desk) confirmed(ctx context.Context, format string, args ...any) (bool, error) {
+	yes, err := d.operator.confirms(ctx, fmt.Sprintf(format, args...))
+	if err == nil && !yes {
 		d.say("Not sent.\n")
 	}
-	return agreed, err
+	return yes, err
 }
 
 func (d *desk) sendFile(ctx context.Context) error {
@@ -166,7 +177,8 @@ func (d *desk) sendFile(ctx context.Context) error {
 	if err != nil || path == "" {
 		return err
 	}
-	file, err := d.open(path)
+	d.comment.translate(d.out, "     ", path)
+	file, err := d.openFile(path)
 	if err != nil {
 		return err
 	}
@@ -176,13 +188,14 @@ func (d *desk) sendFile(ctx context.Context) error {
 		return err
 	}
 	name := filepath.Base(path)
-	if agreed, err := d.agreed(ctx, "Send %s (%s) to %s?", name, size(info.Size()), buyer(c.Chat)); !agreed {
+	if confirmed, err := d.confirmed(ctx, "Send %s (%s) to %s?", name, formatSize(info.Size()), customer(c.Chat)); !confirmed {
 		return err
 	}
 	if err := d.client.SendFile(ctx, c.ID, name, file); err != nil {
 		return err
 	}
 	d.say("Posted.\n")
+	d.call("client.SendFile(ctx, %d, %q, file): sent at most once", c.ID, name)
 	return nil
 }
 
@@ -191,23 +204,24 @@ func (d *desk) openChat(ctx context.Context) error {
 	if order == 0 {
 		return err
 	}
-	if agreed, err := d.agreed(ctx, "Open a chat about order %d?", order); !agreed {
+	if confirmed, err := d.confirmed(ctx, "Open a chat about order %d?", order); !confirmed {
 		return err
 	}
 	id, err := d.client.OpenChat(ctx, chats.AboutOrder(chats.OrderID(order)))
 	if err != nil {
 		return err
 	}
-	c, err := d.take(ctx, id)
+	d.call("client.OpenChat(ctx, chats.AboutOrder(%d)): the existing chat, if there is one", order)
+	c, err := d.add(ctx, id)
 	if err != nil {
 		return err
 	}
 	return d.write(ctx, c)
 }
 
-// take puts a chat on the desk, unless it is there already.
-func (d *desk) take(ctx context.Context, id chats.ChatID) (*conversation, error) {
-	for _, c := range d.taken {
+// add puts a chat on the desk, unless it is there already.
+func (d *desk) add(ctx context.Context, id chats.ChatID) (*conversation, error) {
+	for _, c := range d.conversations {
 		if c.ID == id {
 			return c, nil
 		}
@@ -217,16 +231,16 @@ func (d *desk) take(ctx context.Context, id chats.ChatID) (*conversation, error)
 		return nil, err
 	}
 	c := &conversation{Chat: chat}
-	d.taken = append(d.taken, c)
-	d.say("It is chat [%d]: %s\n", len(d.taken), title(chat))
-	_, err = d.showSince(ctx, len(d.taken), c)
+	d.conversations = append(d.conversations, c)
+	d.say("It is chat [%d]: %s\n", len(d.conversations), d.title(chat))
+	_, err = d.showSince(ctx, len(d.conversations), c)
 	return c, err
 }
 
-// showNews prints what has arrived in the desk's chats, as often as it is asked to.
-func (d *desk) showNews(ctx context.Context) error {
-	for question := "\nLook what has arrived since?"; ; question = "\nLook again?" {
-		if yes, err := d.operator.agrees(ctx, question); !yes {
+// showNew prints new messages for as long as the operator asks for them.
+func (d *desk) showNew(ctx context.Context) error {
+	for question := "\nCheck for new messages?"; ; question = "\nCheck again?" {
+		if yes, err := d.operator.confirms(ctx, question); !yes {
 			return err
 		}
 		shown, err := d.showUnseen(ctx)
@@ -234,7 +248,7 @@ func (d *desk) showNews(ctx context.Context) error {
 			return err
 		}
 		if shown == 0 {
-			d.say("Nothing new.\n")
+			d.say("No new messages.\n")
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,88 +25,92 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// nothing is an environment without variables.
-func nothing(string) string { return "" }
+func noEnv(string) string { return "" }
 
-// run runs the program and gives its exit code and what it has printed.
-func run(t *testing.T, w world) (code int, printed string) {
+// run runs the program and returns its exit code and output.
+func run(t *testing.T, p program) (code int, printed string) {
 	t.Helper()
-	return start(t, w)(t.Context())
+	return start(t, p)(t.Context())
 }
 
-func start(t *testing.T, w world) func(context.Context) (code int, printed string) {
+func start(t *testing.T, p program) func(context.Context) (code int, printed string) {
 	t.Helper()
 	var out bytes.Buffer
-	w.out, w.err = &out, &out
-	if w.wrap == nil {
-		w.wrap = func(next http.RoundTripper) http.RoundTripper { return contract.Transport(t, next) }
+	p.out, p.errOut = &out, &out
+	if p.wrap == nil {
+		p.wrap = func(next http.RoundTripper) http.RoundTripper { return contract.Transport(t, next) }
 	}
-	work, err := w.prepare()
+	work, err := p.prepare()
 	return func(ctx context.Context) (int, string) {
 		if err == nil {
 			err = work(ctx)
 		}
-		return w.close(err), out.String()
+		return p.finish(err), out.String()
 	}
 }
 
-// assertLines looks for texts in this order.
+// assertLines checks that printed contains the texts in this order.
 func assertLines(t *testing.T, printed string, texts ...string) {
 	t.Helper()
 	rest := printed
 	for _, text := range texts {
 		_, after, found := strings.Cut(rest, text)
-		if !assert.True(t, found, "%q is not where it should be in:\n%s", text, printed) {
+		if !assert.True(t, found, "%q is missing or out of order in:\n%s", text, printed) {
 			return
 		}
 		rest = after
 	}
 }
 
-func TestTheDemoIsAWholeConversation(t *testing.T) {
+func TestDemo_ShowsAWholeConversation(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		elsewhere := func(string) string { return "of no interest to the demo" }
-		code, printed := run(t, world{demo: true, getenv: elsewhere})
+		ignored := func(string) string { return "ignored by the demo" }
+		code, printed := run(t, program{demo: true, getenv: ignored})
 
 		assert.Zero(t, code, printed)
 		assert.Less(t, time.Since(began), 2*time.Second)
 		assertLines(t, printed,
-			"Chats that wait for the shop: 4\n",
-			"  1  ", "Анна", "order 48211093\n",
+			"A scripted demo on a Market in memory. Nothing is sent to Yandex Market.\n",
+			"Chats waiting for the shop: 4\n",
+			"  1  ", "Анна (Anna)", "order 48211093\n",
 			"  2  ", "Дмитрий", "return 7301288 of order 48190417\n",
 			"  3  ", "Сергей", "order 48173302, a dispute\n",
 			"  4  ", "Ольга", "a question without an order\n",
 
-			"[1] Анна, order 48211093, chat ",
-			"  Анна: Здравствуйте! Заказ обещали вчера",
+			"> client.Chats(ctx, chats.Filter{",
+
+			"[1] Анна (Anna), order 48211093, chat ",
+			"  Анна: Здравствуйте! Заказ обещали вчера", "(Hello! The order was due yesterday",
 			"  Shop: Здравствуйте, Анна!",
 			"  Анна: (sticker)\n",
 			"[2] Дмитрий",
 			"  Дмитрий: Оформил возврат",
-			"+ крышка-1.png, ",
-			"+ крышка-2.png, ",
+			"+ IMG_2041.png, ",
+			"+ IMG_2042.png, ",
 			"  Market: Возврат № 7301288 принят.",
 			"[3] Сергей",
 			"  Market's support: Здравствуйте! Подключаемся к разбору.",
-			"  Сергей\n", "+ коробка.png, ",
+			"  Сергей\n", "+ IMG_0388.png, ",
 			"[4] Ольга",
 			"  Ольга: Добрый день!",
+			"> client.History(ctx, chat.ID, last)",
 
-			"Answer which chat? [1-4, Enter for none] 1\n",
-			"Text: Анна, посылка уже в вашем городе.",
+			"Reply to which chat? [1-4, Enter for none] 1\n",
+			"Text: Анна, посылка уже в вашем городе.", "(Anna, the parcel is in your city.",
 			"Send this text to Анна? [y/N] y\n",
-			"Posted at ",
+			"Posted at ", "> client.SendTextConfirmed(ctx, 70000001, text, chats.ConfirmAfter(",
 			"Send a file to which chat? [1-4, Enter for none] 2\n",
-			"File: ярлык-возврата.png\n",
-			" to Дмитрий? [y/N] y\nPosted.\n",
+			"File: ярлык-возврата.png\n", "(return-label.png)\n",
+			" to Дмитрий? [y/N] y\nPosted.\n", "> client.SendFile(ctx, 70000002, \"ярлык-возврата.png\", file)",
 			"Open a chat about which order? [number, Enter for none] 48215560\n",
 			"Open a chat about order 48215560? [y/N] y\n",
-			"It is chat [5]: the buyer, order 48215560, chat ",
-			"Send this text to the buyer? [y/N] y\n",
+			"> client.OpenChat(ctx, chats.AboutOrder(48215560))",
+			"It is chat [5]: the customer, order 48215560, chat ",
+			"Send this text to the customer? [y/N] y\n",
 
-			"Look what has arrived since? [y/N] y\n",
+			"Check for new messages? [y/N] y\n",
 			"[1] Анна",
 			"  Shop: Анна, посылка уже в вашем городе.",
 			"  Анна: Завтра до 18 часов я дома.",
@@ -115,45 +120,103 @@ func TestTheDemoIsAWholeConversation(t *testing.T) {
 			"  Дмитрий: Ярлык получил",
 			"[4] Ольга",
 			"  Ольга: И ещё: чёрный цвет",
-			"[5] the buyer",
+			"[5] the customer",
 			"  Shop: Здравствуйте! Синий плед",
-			"  the buyer: Здравствуйте! Да, серый тоже подойдёт.",
-			"Look again? [y/N] n\n",
+			"  the customer: Здравствуйте! Да, серый тоже подойдёт.",
+			"Check again? [y/N] n\n",
 		)
 		assert.Equal(t, 1, strings.Count(printed, "Оформил возврат"), "nothing is shown twice")
 		assert.NotContains(t, printed, "Марина", "her chat waits for her, not for the shop")
 	})
 }
 
-// shop is a small Market, posing as the real one.
-type shop struct {
+// messageTime matches the time at the beginning of a message.
+var messageTime = regexp.MustCompile(`(?m)^  (\d\d)\.(\d\d) (\d\d:\d\d)  \S`)
+
+// Messages are dated as in the script, not with the two seconds of the demo.
+func TestDemo_MessagesHaveDifferentAscendingTimes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, printed := run(t, program{demo: true, getenv: noEnv})
+		_, conversations, _ := strings.Cut(printed, "\n\n[1]")
+		var shown int
+		for chat := range strings.SplitSeq(conversations, "\n\n") {
+			var last string
+			for _, m := range messageTime.FindAllStringSubmatch(chat, -1) {
+				at := m[2] + m[1] + m[3] // sorts by month, day and time within a year
+				if m[2] == "12" {
+					at = "00" + at // the year before the bubble's
+				}
+				assert.Greater(t, at, last, chat)
+				last = at
+				shown++
+			}
+		}
+		assert.Equal(t, 19, shown)
+		assertLines(t, printed,
+			"  1  01.01 08:32  Анна", "  2  01.01 09:56  Дмитрий", "  3  01.01 10:48  Сергей", "  4  01.01 11:26  Ольга")
+	})
+}
+
+// A shop that works for real gets no comments.
+func TestDesk_CommentsOnTheMarketInMemoryOnly(t *testing.T) {
+	t.Parallel()
+	s := newFixture()
+	s.market.CustomerSays(s.chat, replyToAnna.text)
+	_, printed := s.operate(t, "1", "Завтра.", "y", "", "", "y", "n")
+	assertLines(t, printed, "Анна: "+replyToAnna.text, "Posted at ")
+	assert.NotContains(t, printed, "client.")
+	assert.NotContains(t, printed, replyToAnna.english)
+}
+
+func TestCommentary_DimsOneWholeLine(t *testing.T) {
+	t.Parallel()
+	for dim, want := range map[bool]string{true: "\x1b[2m> client.Chat(ctx, 7)\x1b[0m\n", false: "> client.Chat(ctx, 7)\n"} {
+		var out bytes.Buffer
+		commentary{on: true, dim: dim}.call(&out, "client.Chat(ctx, %d)", 7)
+		assert.Equal(t, want, out.String())
+	}
+}
+
+func TestScript_EveryTextHasATranslation(t *testing.T) {
+	t.Parallel()
+	translations := english()
+	delete(translations, "") // a sticker or pictures alone
+	for text, translation := range translations {
+		assert.Regexp(t, `\p{Cyrillic}`, text)
+		assert.Regexp(t, `^[ -~]+$`, translation, text)
+	}
+}
+
+// fixture is a Market in memory that the program takes for the real one.
+type fixture struct {
 	market *chatstest.Market
 	chat   chats.ChatID
 }
 
-func newShop(options ...chatstest.Option) *shop {
+func newFixture(options ...chatstest.Option) *fixture {
 	market := chatstest.NewMarket(options...)
 	chat := market.AddChat(chats.Chat{Customer: chats.Customer{Name: "Анна"}})
 	market.CustomerSays(chat, "Когда приедет заказ?")
-	return &shop{market, chat}
+	return &fixture{market, chat}
 }
 
-// attend works through the operator's lines and gives what was printed.
-func (s *shop) attend(t *testing.T, lines ...string) (code int, printed string) {
+// operate runs the program with the operator's lines.
+func (s *fixture) operate(t *testing.T, lines ...string) (code int, printed string) {
 	t.Helper()
-	return run(t, world{
+	return run(t, program{
 		getenv: s.getenv(s.market.Key()),
 		in:     strings.NewReader(strings.Join(lines, "\n") + "\n"),
 		wrap:   func(http.RoundTripper) http.RoundTripper { return contract.Transport(t, s.market.Transport()) },
 	})
 }
 
-func (s *shop) getenv(key string) func(string) string {
+func (s *fixture) getenv(key string) func(string) string {
 	variables := map[string]string{envKey: key, envBusiness: strconv.FormatInt(int64(s.market.Business()), 10)}
 	return func(name string) string { return variables[name] }
 }
 
-func (s *shop) sent() int {
+func (s *fixture) sent() int {
 	return s.market.Calls(chats.OpSendMessageToChat) + s.market.Calls(chats.OpSendFileToChat) + s.market.Calls(chats.OpCreateChat)
 }
 
@@ -164,11 +227,11 @@ func photo(t *testing.T) string {
 	return path
 }
 
-func TestNothingIsSentWithoutAYes(t *testing.T) {
+func TestDesk_SendsNothingWithoutConfirmation(t *testing.T) {
 	t.Parallel()
 	for _, no := range []string{"n", "", "no", "yy", "1"} {
-		s := newShop()
-		code, printed := s.attend(t, "1", "Завтра.", no, "1", photo(t), no, "77", no, no)
+		s := newFixture()
+		code, printed := s.operate(t, "1", "Завтра.", no, "1", photo(t), no, "77", no, no)
 		assert.Zero(t, code, printed)
 		assertLines(t, printed,
 			"The real Market, business 1234567.\n",
@@ -176,29 +239,29 @@ func TestNothingIsSentWithoutAYes(t *testing.T) {
 			"Send this text to Анна? [y/N] Not sent.\n",
 			"Send фото.jpg (0.0 KB) to Анна? [y/N] Not sent.\n",
 			"Open a chat about order 77? [y/N] Not sent.\n",
-			"Look what has arrived since? [y/N]",
+			"Check for new messages? [y/N]",
 		)
 		assert.Zero(t, s.sent(), no)
 	}
 }
 
-func TestAnOperatorWhoLeavesAgreesToNothing(t *testing.T) {
+func TestDesk_EndOfInputConfirmsNothing(t *testing.T) {
 	t.Parallel()
-	answers := []string{"1", "Завтра.", "y", "1", photo(t), "y", "77", "y", "Здравствуйте!", "y"}
+	lines := []string{"1", "Завтра.", "y", "1", photo(t), "y", "77", "y", "Здравствуйте!", "y"}
 	for left, sent := range []int{0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4} {
-		s := newShop()
-		code, printed := s.attend(t, answers[:left]...)
+		s := newFixture()
+		code, printed := s.operate(t, lines[:left]...)
 		assert.Zero(t, code, printed)
-		assert.Equal(t, sent, s.sent(), "after %q", answers[:left])
+		assert.Equal(t, sent, s.sent(), "after %q", lines[:left])
 	}
 }
 
-func TestWhatIsAgreedToIsSent(t *testing.T) {
+func TestDesk_SendsWhatIsConfirmed(t *testing.T) {
 	t.Parallel()
-	s := newShop(chatstest.WithOrder(chatstest.NewestFirst))
-	code, printed := s.attend(t, "2", "1", "Завтра.", "y", "1", photo(t), "yes", "77", "да", "Здравствуйте!", "Y", "y", "n")
+	s := newFixture(chatstest.WithOrder(chatstest.NewestFirst))
+	code, printed := s.operate(t, "2", "1", "Завтра.", "y", "1", photo(t), "yes", "77", "да", "Здравствуйте!", "Y", "y", "n")
 	assert.Zero(t, code, printed)
-	assertLines(t, printed, "A number from 1 to 1, or Enter for none.", "It is chat [2]: the buyer, order 77", "Shop: Завтра.")
+	assertLines(t, printed, "Enter a number from 1 to 1", "It is chat [2]: the customer, order 77", "Shop: Завтра.")
 
 	messages := s.market.Messages(s.chat)
 	require.Len(t, messages, 3)
@@ -209,11 +272,10 @@ func TestWhatIsAgreedToIsSent(t *testing.T) {
 	assert.Equal(t, "Здравствуйте!", s.market.Messages(opened.ID)[0].Text)
 }
 
-// What the buyer writes while the operator does is not lost.
-func TestAMessageThatCrossesTheAnswerIsShown(t *testing.T) {
+func TestDesk_ShowsMessageThatCrossesTheReply(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop()
+		s := newFixture()
 		in, keyboard := io.Pipe()
 		go func() {
 			_, _ = io.WriteString(keyboard, "1\nЗавтра.\n")
@@ -222,88 +284,88 @@ func TestAMessageThatCrossesTheAnswerIsShown(t *testing.T) {
 			_, _ = io.WriteString(keyboard, "y\n\n\ny\n")
 			_ = keyboard.Close()
 		}()
-		code, printed := run(t, world{
+		code, printed := run(t, program{
 			getenv: s.getenv(s.market.Key()), in: in,
 			wrap: func(http.RoundTripper) http.RoundTripper { return contract.Transport(t, s.market.Transport()) },
 		})
 		assert.Zero(t, code, printed)
-		assertLines(t, printed, "Posted at ", "Look what has arrived", "Анна: Уже не нужно.", "Shop: Завтра.")
+		assertLines(t, printed, "Posted at ", "Check for new messages?", "Анна: Уже не нужно.", "Shop: Завтра.")
 	})
 }
 
-func TestAChatThatIsOnTheDeskIsNotOpenedTwice(t *testing.T) {
+func TestDesk_KeepsOneConversationPerChat(t *testing.T) {
 	t.Parallel()
-	s := newShop()
+	s := newFixture()
 	order := strconv.FormatInt(int64(s.market.Chat(s.chat).Subject.Order), 10)
-	_, printed := s.attend(t, "", "", order, "y", "Завтра.", "y", "y", "y", "n")
-	assertLines(t, printed, "Send this text to Анна?", "[1] Анна", "Shop: Завтра.", "Look again? [y/N] Nothing new.")
+	_, printed := s.operate(t, "", "", order, "y", "Завтра.", "y", "y", "y", "n")
+	assertLines(t, printed, "Send this text to Анна?", "[1] Анна", "Shop: Завтра.", "Check again? [y/N] No new messages.")
 	assert.NotContains(t, printed, "It is chat [2]")
 	assert.Len(t, s.market.Messages(s.chat), 2)
 }
 
-func TestInMemoryWithoutAnEnvironment(t *testing.T) {
+func TestProgram_RunsInMemoryWithoutEnvironment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		code, printed := run(t, world{getenv: nothing, in: strings.NewReader("")})
+		code, printed := run(t, program{getenv: noEnv, in: strings.NewReader("")})
 		assert.Zero(t, code)
-		assertLines(t, printed, "A Market in memory: set YANDEX_MARKET_API_KEY", "Chats that wait for the shop: 4", "Answer which chat?")
+		assertLines(t, printed, "A Market in memory with scripted customers. Nothing is sent to Yandex Market.\n", "set YANDEX_MARKET_API_KEY", "Chats waiting for the shop: 4", "Reply to which chat?")
 	})
 }
 
-func TestCtrlCEndsTheQuestion(t *testing.T) {
+func TestProgram_CtrlCEndsTheQuestion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		in, keyboard := io.Pipe()
 		time.AfterFunc(time.Hour, cancel)
-		code, printed := start(t, world{getenv: nothing, in: in})(ctx)
+		code, printed := start(t, program{getenv: noEnv, in: in})(ctx)
 		assert.Zero(t, code)
 		assert.True(t, strings.HasSuffix(printed, "Enter for none] \nStopped.\n"), printed)
 		require.NoError(t, keyboard.Close())
 	})
 }
 
-func TestAQuietShop(t *testing.T) {
+func TestDesk_NoChatsWaiting(t *testing.T) {
 	t.Parallel()
-	s := newShop()
+	s := newFixture()
 	s.market.FinishChat(s.chat)
-	code, printed := s.attend(t, "", "y", "n")
+	code, printed := s.operate(t, "", "y", "n")
 	assert.Zero(t, code)
-	assertLines(t, printed, "Chats that wait for the shop: 0", "Open a chat about which order?", "Nothing new.")
+	assertLines(t, printed, "Chats waiting for the shop: 0", "Open a chat about which order?", "No new messages.")
 }
 
-func TestABusyShop(t *testing.T) {
+func TestDesk_LimitsItsConversations(t *testing.T) {
 	t.Parallel()
-	s := newShop()
-	for range mostChats {
+	s := newFixture()
+	for range maxChats {
 		s.market.CustomerSays(s.market.AddChat(chats.Chat{}), "Здравствуйте!")
 	}
-	_, printed := s.attend(t, "")
-	assertLines(t, printed, "There are more: here are 20", "Chats that wait for the shop: 20", "[20] ", "Answer which chat? [1-20,")
+	_, printed := s.operate(t, "")
+	assertLines(t, printed, "More than 20 chats wait.", "Chats waiting for the shop: 20", "[20] ", "Reply to which chat? [1-20,")
 }
 
-func TestWhatFailsIsTold(t *testing.T) {
+func TestProgram_ExplainsFailures(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		getenv func(*shop) func(string) string
+		getenv func(*fixture) func(string) string
 		want   string
 	}{
-		"half an environment": {
-			func(*shop) func(string) string {
+		"one variable only": {
+			func(*fixture) func(string) string {
 				return func(name string) string { return map[string]string{envKey: "x"}[name] }
 			},
-			"desk: YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID belong together",
+			"desk: set both YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID, or neither for a Market in memory",
 		},
 		"no number": {
-			func(*shop) func(string) string { return func(string) string { return "x" } },
-			`desk: YANDEX_MARKET_BUSINESS_ID must be a number, and is "x"`,
+			func(*fixture) func(string) string { return func(string) string { return "x" } },
+			`desk: YANDEX_MARKET_BUSINESS_ID is "x", want a number`,
 		},
 		"a wrong key": {
-			func(s *shop) func(string) string { return s.getenv("ACMA:x:y") },
-			"\n  YANDEX_MARKET_API_KEY is not a key that Market knows.",
+			func(s *fixture) func(string) string { return s.getenv("ACMA:x:y") },
+			"\n  YANDEX_MARKET_API_KEY is not a valid key.",
 		},
 		"another business": {
-			func(s *shop) func(string) string {
+			func(s *fixture) func(string) string {
 				return func(name string) string { return map[string]string{envKey: s.market.Key(), envBusiness: "5"}[name] }
 			},
 			"YANDEX_MARKET_BUSINESS_ID must be its own cabinet",
@@ -311,8 +373,8 @@ func TestWhatFailsIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop()
-			code, printed := run(t, world{
+			s := newFixture()
+			code, printed := run(t, program{
 				getenv: c.getenv(s), in: strings.NewReader(""),
 				wrap: func(http.RoundTripper) http.RoundTripper { return contract.Transport(t, s.market.Transport()) },
 			})
@@ -322,49 +384,48 @@ func TestWhatFailsIsTold(t *testing.T) {
 	}
 }
 
-func TestTheSupportGetsItsTrace(t *testing.T) {
+func TestExplain_NamesTheTraceParent(t *testing.T) {
 	t.Parallel()
-	s := newShop()
+	s := newFixture()
 	s.market.Fail(chats.OpGetChats, chatstest.RateLimitedHourly(time.Now().Add(time.Hour)))
-	code, printed := s.attend(t)
+	code, printed := s.operate(t)
 	assert.Equal(t, 1, code)
-	assertLines(t, printed, "hourly limit", "shares the allowance", "support will ask for this: traceparent 00-")
+	assertLines(t, printed, "hourly limit", "share the quota", "For Market's support: traceparent 00-")
 }
 
-// One answer, file or order that fails leaves the rest of the work to be done.
-func TestWhatFailsForOneChatDoesNotEndTheWork(t *testing.T) {
+func TestDesk_GoesOnAfterAFailedStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShop(chatstest.WithSubjects())
+		s := newFixture(chatstest.WithSubjects())
 		s.market.Fail(chats.OpSendMessageToChat, chatstest.Status(http.StatusBadRequest,
 			`{"status":"ERROR","errors":[{"code":"BAD_REQUEST","message":"Chat is closed"}]}`))
-		code, printed := s.attend(t, "1", "Завтра.", "y", "1", "no such file", "77", "y", "n")
+		code, printed := s.operate(t, "1", "Завтра.", "y", "1", "no such file", "77", "y", "n")
 		assert.Zero(t, code)
 		assertLines(t, printed,
 			"sendMessageToChat: 400", "Chat is closed",
 			"no such file or directory",
-			"createChat: 404", "Order not found: '77'", "Is the number right",
-			"Look what has arrived since?",
+			"createChat: 404", "Order not found: '77'", "Check the number",
+			"Check for new messages?",
 		)
 
 		s.market.Fail(chats.OpSendFileToChat, chatstest.DropAfter())
-		_, printed = s.attend(t, "", "1", photo(t), "y", "", "y", "n")
-		assertLines(t, printed, "sendFileToChat", "Look into the chat before you send it again.", "Look what has", "+ фото.jpg")
+		_, printed = s.operate(t, "", "1", photo(t), "y", "", "y", "n")
+		assertLines(t, printed, "sendFileToChat", "Check the chat before sending it again.", "Check for new messages?", "+ фото.jpg")
 	})
 }
 
-func TestTheTerminalGetsNothingButText(t *testing.T) {
+func TestDesk_PrintsNoControlSequences(t *testing.T) {
 	t.Parallel()
-	s := newShop()
+	s := newFixture()
 	s.market.CustomerSays(s.chat, "раз\x1b[2J\nдва\u202e", s.market.AddFile("a\x07.png", []byte("x")))
-	_, printed := s.attend(t, "")
+	_, printed := s.operate(t, "")
 	assertLines(t, printed, "Анна: раз[2J два\n", "+ a.png, 0.0 KB\n")
 }
 
-func TestWordsThatAreNewerThanTheDesk(t *testing.T) {
+func TestShow_PassesUnknownValuesThrough(t *testing.T) {
 	t.Parallel()
 	chat := chats.Chat{Subject: chats.Subject{Kind: "GIFT"}}
-	assert.Equal(t, "GIFT", about(chat))
+	assert.Equal(t, "GIFT", subject(chat))
 	assert.Equal(t, "ROBOT", author(chat, "ROBOT"))
-	assert.Equal(t, "5.0 MB", size(chats.MaxFileSize))
+	assert.Equal(t, "5.0 MB", formatSize(chats.MaxFileSize))
 }

@@ -1,12 +1,12 @@
-// Desk is a support desk in a terminal: it lists the chats that wait for the shop,
-// shows what was said in them, answers one, sends a file, opens a chat about an
-// order and prints what has arrived since.
+// Desk is a support desk in a terminal. It lists the chats that wait for the shop,
+// shows their messages, replies to one, sends a file, opens a chat about an order
+// and shows the messages that have arrived since.
 //
-//	go run ./chats/examples/desk        # on a Market in memory
-//	go run ./chats/examples/desk -demo  # the same, unattended to the end
+//	go run ./chats/examples/desk        # a scripted Market in memory, you are the operator
+//	go run ./chats/examples/desk -demo  # the same with a scripted operator
 //
-// With YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID set it works on the real
-// Market. It asks before it sends anything.
+// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it works on the real
+// Market. It asks for confirmation before it sends anything.
 package main
 
 import (
@@ -31,81 +31,102 @@ const (
 )
 
 func main() {
-	demo := flag.Bool("demo", false, "unattended to the end, on a Market in memory whatever the environment has")
+	demo := flag.Bool("demo", false, "run a scripted demo on a Market in memory, whatever the environment")
 	flag.Parse()
-	w := world{demo: *demo, getenv: os.Getenv, in: os.Stdin, out: os.Stdout, err: os.Stderr}
-	work, err := w.prepare()
+	p := program{
+		demo: *demo, getenv: os.Getenv, in: os.Stdin, out: os.Stdout, errOut: os.Stderr, dim: isColorTerminal(os.Stdout),
+	}
+	work, err := p.prepare()
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for anything
+		context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 		err = work(ctx)
 	}
-	os.Exit(w.close(err))
+	os.Exit(p.finish(err))
 }
 
-// world is what the program has around it.
-type world struct {
-	demo     bool
-	getenv   func(string) string
-	in       io.Reader
-	out, err io.Writer
-	wrap     func(http.RoundTripper) http.RoundTripper // tests look at every exchange
+// program is the desk with its environment.
+type program struct {
+	demo        bool
+	getenv      func(string) string
+	in          io.Reader
+	out, errOut io.Writer
+	dim         bool                                      // out can dim text
+	wrap        func(http.RoundTripper) http.RoundTripper // for tests; may be nil
 }
 
-// prepare sends nothing yet.
-func (w world) prepare() (work func(context.Context) error, err error) {
-	key, business := w.getenv(envKey), w.getenv(envBusiness)
+// prepare chooses the Market and the operator. It sends nothing.
+func (p program) prepare() (work func(context.Context) error, err error) {
+	key, business := p.getenv(envKey), p.getenv(envBusiness)
 	switch {
-	case w.demo:
-		m := newShowcase()
-		return w.desk(m.client(w.wrap), m.open, m.operator()), nil
+	case p.demo:
+		s := newShowcase(scriptTime())
+		p.say("A scripted demo on a Market in memory. Nothing is sent to Yandex Market.\n")
+		return p.onShowcase(s, s.openFile, s.operator()), nil
 	case key == "" && business == "":
-		_, _ = fmt.Fprintf(w.out, "A Market in memory: set %s and %s for the real one.\n", envKey, envBusiness)
-		return w.desk(newShowcase().client(w.wrap), open, w.in), nil
+		p.say("A Market in memory with scripted customers. Nothing is sent to Yandex Market.\n")
+		p.say("For the real Market set %s and %s.\n", envKey, envBusiness)
+		return p.onShowcase(newShowcase(realTime()), openFile, p.in), nil
 	}
-	client, err := w.realClient(key, business)
+	client, err := p.realClient(key, business)
 	if err != nil {
 		return nil, err
 	}
-	_, _ = fmt.Fprintf(w.out, "The real Market, business %d.\n", client.Business())
-	return w.desk(client, open, w.in), nil
+	p.say("The real Market, business %d.\n", client.Business())
+	return p.run(&desk{client: client, openFile: openFile}, p.in), nil
 }
 
-func (w world) desk(client *chats.Client, open opener, in io.Reader) func(context.Context) error {
-	d := &desk{client: client, out: w.out, open: open}
-	return func(ctx context.Context) error { return d.run(ctx, in, w.demo) }
+func (p program) onShowcase(s *showcase, openFile opener, in io.Reader) func(context.Context) error {
+	p.say("The English text in brackets and the lines that begin with > are comments: > is the call that was made.\n\n")
+	return p.run(&desk{
+		client: s.client(p.wrap), openFile: openFile, comment: commentary{on: true, dim: p.dim, english: english()},
+	}, in)
 }
 
-// close says how it ended and gives the exit code.
-func (w world) close(err error) int {
+func (p program) run(d *desk, in io.Reader) func(context.Context) error {
+	d.out = p.out
+	return func(ctx context.Context) error { return d.run(ctx, in, p.demo) }
+}
+
+func (p program) say(format string, args ...any) { _, _ = fmt.Fprintf(p.out, format, args...) }
+
+// finish reports how the work ended and returns the exit code.
+func (p program) finish(err error) int {
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled) && !errors.Is(err, chats.ErrOutcomeUnknown):
-		_, _ = fmt.Fprintln(w.out, "\nStopped.")
+		p.say("\nStopped.\n")
 		return 0
 	default:
-		_, _ = fmt.Fprintln(w.err, "\ndesk: "+explain(err))
+		_, _ = fmt.Fprintln(p.errOut, "\ndesk: "+explain(err))
 		return 1
 	}
 }
 
-func (w world) realClient(key, business string) (*chats.Client, error) {
+func (p program) realClient(key, business string) (*chats.Client, error) {
 	if key == "" || business == "" {
-		return nil, fmt.Errorf("%s and %s belong together: set both, or neither for a Market in memory", envKey, envBusiness)
+		return nil, fmt.Errorf("set both %s and %s, or neither for a Market in memory", envKey, envBusiness)
 	}
 	id, err := strconv.ParseInt(business, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("%s must be a number, and is %q", envBusiness, business)
+		return nil, fmt.Errorf("%s is %q, want a number", envBusiness, business)
 	}
 	options := []chats.Option{chats.WithIntegration("ymchats-desk", chats.Version)}
-	if w.wrap != nil {
-		options = append(options, chats.WithHTTPClient(&http.Client{Transport: w.wrap(http.DefaultTransport)}))
+	if p.wrap != nil {
+		options = append(options, chats.WithHTTPClient(&http.Client{Transport: p.wrap(http.DefaultTransport)}))
 	}
 	return chats.New(chats.BusinessID(id), chats.APIKey(key), options...)
 }
 
-// opener opens a file that is to be sent.
+// opener opens a file to send.
 type opener func(path string) (fs.File, error)
 
-func open(path string) (fs.File, error) { return os.Open(path) } //nolint:gosec // the operator names the file
+func openFile(path string) (fs.File, error) { return os.Open(path) } //nolint:gosec // the operator names the file
+
+// isColorTerminal reports whether escape sequences make sense on f.
+func isColorTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	term := os.Getenv("TERM")
+	return err == nil && info.Mode()&fs.ModeCharDevice != 0 && term != "" && term != "dumb" && os.Getenv("NO_COLOR") == ""
+}

@@ -10,18 +10,19 @@ import (
 	"strings"
 )
 
-// errLeft: the input has ended, so nobody is there to say yes.
-var errLeft = errors.New("the operator has left")
+// errInputEnded is returned if the operator's input has ended: nothing more can be
+// confirmed.
+var errInputEnded = errors.New("the input has ended")
 
 // operator is the person at the desk.
 type operator struct {
 	lines <-chan string
 	out   io.Writer
-	echo  bool // what is answered is printed: nobody sees it being typed
+	echo  bool // print the lines: the terminal does not show them
 }
 
-// newOperator reads in until it or the context ends. A terminal cannot be waited for
-// together with a context, so a goroutine of its own reads it.
+// newOperator reads lines from in until it ends or ctx does. A read from a terminal
+// cannot be cancelled, so it happens in a goroutine of its own.
 func newOperator(ctx context.Context, in io.Reader, out io.Writer, echo bool) *operator {
 	lines := make(chan string)
 	go func() {
@@ -46,7 +47,7 @@ func (o *operator) ask(ctx context.Context, question string) (string, error) {
 			return "", ctx.Err()
 		case !ok:
 			_, _ = fmt.Fprintln(o.out)
-			return "", errLeft
+			return "", errInputEnded
 		case o.echo:
 			_, _ = fmt.Fprintln(o.out, line)
 		}
@@ -56,26 +57,26 @@ func (o *operator) ask(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// agrees is true for a yes and nothing else.
-func (o *operator) agrees(ctx context.Context, question string) (bool, error) {
-	answer, err := o.ask(ctx, question+" [y/N]")
-	switch strings.ToLower(answer) {
+// confirms returns true for an explicit yes only.
+func (o *operator) confirms(ctx context.Context, question string) (bool, error) {
+	line, err := o.ask(ctx, question+" [y/N]")
+	switch strings.ToLower(line) {
 	case "y", "yes", "д", "да":
 		return true, nil
 	}
 	return false, err
 }
 
-// number asks until it gets a number from 1 to most, or nothing, which is 0.
-func (o *operator) number(ctx context.Context, question string, most int64) (int64, error) {
+// number asks until the line is a number from 1 to limit, or empty: then it returns 0.
+func (o *operator) number(ctx context.Context, question string, limit int64) (int64, error) {
 	for {
-		answer, err := o.ask(ctx, question)
-		if err != nil || answer == "" {
+		line, err := o.ask(ctx, question)
+		if err != nil || line == "" {
 			return 0, err
 		}
-		if n, err := strconv.ParseInt(answer, 10, 64); err == nil && n >= 1 && n <= most {
+		if n, err := strconv.ParseInt(line, 10, 64); err == nil && n >= 1 && n <= limit {
 			return n, nil
 		}
-		_, _ = fmt.Fprintf(o.out, "A number from 1 to %d, or Enter for none.\n", most)
+		_, _ = fmt.Fprintf(o.out, "Enter a number from 1 to %d, or nothing for none.\n", limit)
 	}
 }

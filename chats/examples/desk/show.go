@@ -14,22 +14,27 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// say prints. A terminal that is gone ends the program by its signal.
+// indent aligns what belongs to a message with its author.
+const indent = "               "
+
+// say prints. Write errors are ignored: a closed terminal ends the program by a signal.
 func (d *desk) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.out, format, args...)
 }
 
-func (d *desk) list() {
-	d.say("Chats that wait for the shop: %d\n", len(d.taken))
+func (d *desk) call(format string, args ...any) { d.comment.call(d.out, format, args...) }
+
+func (d *desk) printList() {
+	d.say("Chats waiting for the shop: %d\n", len(d.conversations))
 	table := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
-	for i, c := range d.taken {
-		_, _ = fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", i+1, clock(c.UpdatedAt), buyer(c.Chat), about(c.Chat))
+	for i, c := range d.conversations {
+		_, _ = fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", i+1, formatTime(c.UpdatedAt), d.comment.name(customer(c.Chat)), subject(c.Chat))
 	}
 	_ = table.Flush()
 }
 
-// show prints one message. It may have a text, files, both or, as a sticker, neither.
-func (d *desk) show(chat chats.Chat, message chats.Message) {
+// printMessage prints one message. It has a text, files, both or, as a sticker, neither.
+func (d *desk) printMessage(chat chats.Chat, message chats.Message) {
 	text := printable(message.Text)
 	switch {
 	case text != "":
@@ -37,23 +42,25 @@ func (d *desk) show(chat chats.Chat, message chats.Message) {
 	case len(message.Files) == 0:
 		text = ": (sticker)"
 	}
-	d.say("  %s  %s%s\n", clock(message.CreatedAt), author(chat, message.Sender), text)
+	d.say("  %s  %s%s\n", formatTime(message.CreatedAt), author(chat, message.Sender), text)
+	d.comment.translate(d.out, indent, message.Text)
 	for _, file := range message.Files {
-		d.say("  %19s+ %s, %s\n", "", printable(file.Name), size(file.Size))
+		d.say("%s+ %s, %s\n", indent, printable(file.Name), formatSize(file.Size))
 	}
 }
 
-func title(chat chats.Chat) string {
-	return fmt.Sprintf("%s, %s, chat %d, opened %s", buyer(chat), about(chat), chat.ID, chat.CreatedAt.Format("02.01.2006"))
+func (d *desk) title(chat chats.Chat) string {
+	return fmt.Sprintf("%s, %s, chat %d, opened %s",
+		d.comment.name(customer(chat)), subject(chat), chat.ID, chat.CreatedAt.Format("02.01.2006"))
 }
 
-// buyer is often nameless: the name comes from the public profile.
-func buyer(chat chats.Chat) string { return cmp.Or(printable(chat.Customer.Name), "the buyer") }
+// customer returns the name from the customer's public profile, which many lack.
+func customer(chat chats.Chat) string { return cmp.Or(printable(chat.Customer.Name), "the customer") }
 
 func author(chat chats.Chat, sender chats.Sender) string {
 	switch sender {
 	case chats.SenderCustomer:
-		return buyer(chat)
+		return customer(chat)
 	case chats.SenderPartner:
 		return "Shop"
 	case chats.SenderMarket:
@@ -61,21 +68,21 @@ func author(chat chats.Chat, sender chats.Sender) string {
 	case chats.SenderSupport:
 		return "Market's support"
 	default:
-		return printable(string(sender)) // a word that is newer than this program
+		return printable(string(sender)) // a value newer than this program
 	}
 }
 
-func about(chat chats.Chat) string {
+func subject(chat chats.Chat) string {
 	var text string
-	switch subject := chat.Subject; subject.Kind {
+	switch s := chat.Subject; s.Kind {
 	case chats.SubjectOrder:
-		text = fmt.Sprintf("order %d", subject.Order)
+		text = fmt.Sprintf("order %d", s.Order)
 	case chats.SubjectReturn:
-		text = fmt.Sprintf("return %d of order %d", subject.Return, subject.Order)
+		text = fmt.Sprintf("return %d of order %d", s.Return, s.Order)
 	case chats.SubjectDirect:
 		text = "a question without an order"
 	default:
-		text = printable(string(subject.Kind))
+		text = printable(string(s.Kind))
 	}
 	if chat.Type == chats.ChatTypeArbitrage {
 		text += ", a dispute"
@@ -83,17 +90,17 @@ func about(chat chats.Chat) string {
 	return text
 }
 
-// clock is a time in the zone that Market gave it in.
-func clock(t time.Time) string { return t.Format("02.01 15:04:05") }
+// formatTime keeps the time zone of the response.
+func formatTime(t time.Time) string { return t.Format("02.01 15:04") }
 
-func size(bytes int64) string {
+func formatSize(bytes int64) string {
 	if bytes < 1<<20 {
 		return fmt.Sprintf("%.1f KB", float64(bytes)/(1<<10))
 	}
 	return fmt.Sprintf("%.1f MB", float64(bytes)/(1<<20))
 }
 
-// printable keeps strangers from sending the terminal anything but text.
+// printable removes control sequences, which would reach the terminal otherwise.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
@@ -106,29 +113,29 @@ func printable(text string) string {
 	}, text)
 }
 
-// isOfOneChat tells what concerns one answer, file or order from what would meet
-// every other call as well.
-func isOfOneChat(err error) bool {
+// concernsOneStep reports whether err is about one text, file or order only, so that the
+// next step may succeed.
+func concernsOneStep(err error) bool {
 	if errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrOutcomeUnknown) || errors.Is(err, chats.ErrInvalidArgument) {
 		return true
 	}
-	var refused *chats.Error
+	var failed *chats.Error
 	var path *fs.PathError
-	return errors.As(err, &refused) && refused.StatusCode == http.StatusBadRequest || errors.As(err, &path)
+	return errors.As(err, &failed) && failed.StatusCode == http.StatusBadRequest || errors.As(err, &path)
 }
 
-// advice says what to do about a kind of error, beyond what the error itself says.
+// advice is what to do about a kind of error, in addition to its text.
 var advice = []struct {
 	kind error
 	text string
 }{
-	{chats.ErrOutcomeUnknown, "Look into the chat before you send it again."},
-	{chats.ErrUnauthorized, envKey + " is not a key that Market knows. Take it from the cabinet, under API and modules, without any prefix."},
-	{chats.ErrForbidden, "The key must have the access communication (or all-methods), and " + envBusiness + " must be its own cabinet: GET v2/campaigns tells the id."},
-	{chats.ErrNotFound, "Is the number right, and of this cabinet?"},
-	{chats.ErrRateLimited, "Everything that uses this cabinet shares the allowance: see what else does, or come back later."},
-	{chats.ErrServer, "Market has trouble. The desk has tried several times; come back in some minutes."},
-	{chats.ErrProtocol, "The answer was not Market's: look for a proxy on the way, and for a newer version of the library."},
+	{chats.ErrOutcomeUnknown, "Check the chat before sending it again."},
+	{chats.ErrUnauthorized, envKey + " is not a valid key. Copy it from the cabinet, under API and modules, without a prefix."},
+	{chats.ErrForbidden, "The key needs the scope communication (or all-methods), and " + envBusiness + " must be its own cabinet: GET v2/campaigns returns the ID."},
+	{chats.ErrNotFound, "Check the number, and that it belongs to this cabinet."},
+	{chats.ErrRateLimited, "All programs of this cabinet share the quota. Find out what else uses it, or try later."},
+	{chats.ErrServer, "Market has failed several times in a row. Try again in a few minutes."},
+	{chats.ErrProtocol, "The response is not Market's. Check for a proxy in between, and for a newer version of the library."},
 }
 
 func explain(err error) string {
@@ -141,7 +148,7 @@ func explain(err error) string {
 	}
 	var failed *chats.Error
 	if errors.As(err, &failed) && failed.TraceParent != "" {
-		lines = append(lines, "Market's support will ask for this: traceparent "+failed.TraceParent)
+		lines = append(lines, "For Market's support: traceparent "+failed.TraceParent)
 	}
 	return strings.Join(lines, "\n  ")
 }
