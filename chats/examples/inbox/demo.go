@@ -16,8 +16,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// demo runs the inbox twice on a Market in memory and one SQLite file. What is
-// written while nobody runs is printed after the second start.
+// demo runs the inbox twice on a Market in memory and one SQLite file. The message that
+// arrives between the runs is printed after the second start.
 func demo(ctx context.Context, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "inbox")
 	if err != nil {
@@ -27,17 +27,23 @@ func demo(ctx context.Context, out io.Writer) error {
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{Subject: chats.AboutOrder(55_210_044), Customer: chats.Customer{Name: "Мария"}})
 
-	first := []string{"Здравствуйте! Можно перенести заказ на субботу?", "", "Спасибо!"} // "" is a sticker
-	fmt.Fprintln(out, "The first start: what is written from now on.")
+	first := []string{
+		"Здравствуйте! Можно перенести заказ на субботу?", // Hello! Can the order be moved to Saturday?
+		"",         // a sticker
+		"Спасибо!", // Thank you!
+	}
+	_, _ = fmt.Fprintln(out, "Demo: a scripted customer on a Market in memory. Nothing is sent to Yandex Market.")
+	_, _ = fmt.Fprintln(out, "First start: the messages that arrive from now on.")
 	if err := follow(ctx, market, filepath.Join(dir, "inbox.db"), chat, first, out); err != nil {
 		return err
 	}
-	market.CustomerSays(chat, "Вы ещё здесь?")
-	fmt.Fprintln(out, "The second start: what was written meanwhile comes first.")
-	return follow(ctx, market, filepath.Join(dir, "inbox.db"), chat, []string{"В субботу после двух удобно."}, out)
+	market.CustomerSays(chat, "Вы ещё здесь?") // Are you still there?
+	_, _ = fmt.Fprintln(out, "Second start: first the message that arrived in between.")
+	second := []string{"В субботу после двух удобно."} // Saturday after two suits me.
+	return follow(ctx, market, filepath.Join(dir, "inbox.db"), chat, second, out)
 }
 
-// follow runs the inbox until it has printed everything that the buyer writes.
+// follow runs the inbox until it has printed everything that the customer writes.
 func follow(
 	ctx context.Context, market *chatstest.Market, file string, chat chats.ChatID, texts []string, out io.Writer,
 ) error {
@@ -57,9 +63,9 @@ func follow(
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
 	last := &lastMessage{stop: stop}
-	var buyer sync.WaitGroup
-	defer buyer.Wait()
-	buyer.Go(func() { write(ctx, market, handler, chat, texts, last) })
+	var customer sync.WaitGroup
+	defer customer.Wait()
+	customer.Go(func() { write(ctx, market, handler, chat, texts, last) })
 	printed := printer(out)
 	return in.Run(ctx, func(ctx context.Context, d inbox.Delivery) error {
 		defer last.handled(d.Message.ID)
@@ -67,8 +73,8 @@ func follow(
 	})
 }
 
-// write is the buyer. The inbox of a first start delivers what is written after it
-// has begun to follow the business, so the buyer waits for its first sweep.
+// write is the customer. On its first start the inbox delivers only what is written
+// after it has begun to follow the business, so the customer waits for a sweep.
 func write(
 	ctx context.Context, market *chatstest.Market, handler http.Handler, chat chats.ChatID, texts []string, last *lastMessage,
 ) {
@@ -80,13 +86,13 @@ func write(
 		message = market.CustomerSays(chat, text)
 		if text != "" { // Market announces no stickers
 			sent := notify.MessageSent{Business: market.Business(), Chat: chat, Message: message, At: time.Now()}
-			market.Notify(ctx, handler, sent) //nolint:bodyclose // it is in memory
+			market.Notify(ctx, handler, sent) //nolint:bodyclose // in memory
 		}
 	}
-	last.is(message)
+	last.wait(message)
 }
 
-// lastMessage ends the demo when the last message has been handled.
+// lastMessage stops the demo after the last message was handled.
 type lastMessage struct {
 	mu         sync.Mutex
 	seen, want chats.MessageID
@@ -94,7 +100,7 @@ type lastMessage struct {
 }
 
 func (l *lastMessage) handled(id chats.MessageID) { l.update(&l.seen, id) }
-func (l *lastMessage) is(id chats.MessageID)      { l.update(&l.want, id) }
+func (l *lastMessage) wait(id chats.MessageID)    { l.update(&l.want, id) }
 
 func (l *lastMessage) update(field *chats.MessageID, id chats.MessageID) {
 	l.mu.Lock()

@@ -1,11 +1,13 @@
-// Command inbox prints every message of a business's chats, each once: killed and
-// started again it goes on where it was. Pushes and sweeps work together.
+// Command inbox prints every message of a business's chats. After a restart, even
+// after a kill, it continues where it stopped. Push notifications and sweeps work
+// together.
 //
-// With YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID set it follows the real
-// Market (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted, keeps its
-// marks in the SQLite file -db, or in the PostgreSQL database at DATABASE_URL, and
-// takes pushes at -listen. On PostgreSQL start several: one works, the others stand
-// by. Without them it runs to its end on a Market in memory.
+// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it follows the real
+// Market (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted. It keeps its
+// checkpoints in the SQLite file -db, or in the PostgreSQL database at DATABASE_URL,
+// and receives push notifications at -listen. With PostgreSQL, several processes may
+// run: one works and the others are standbys. Without the variables it runs a scripted
+// demo on a Market in memory and exits.
 package main
 
 import (
@@ -27,19 +29,20 @@ import (
 )
 
 func main() {
-	file := flag.String("db", "inbox.db", "SQLite file of the marks, without DATABASE_URL")
-	listen := flag.String("listen", "", "address for Market's pushes, such as 127.0.0.1:8080; empty for sweeps alone")
-	every := flag.Duration("every", time.Minute, "rest between two sweeps")
+	file := flag.String("db", "inbox.db", "SQLite file for the checkpoints, if DATABASE_URL is not set")
+	listen := flag.String("listen", "", "address to receive push notifications on, such as 127.0.0.1:8080; empty for sweeps only")
+	interval := flag.Duration("interval", time.Minute, "delay between sweeps")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *file, *listen, *every); err != nil {
-		fmt.Fprintln(os.Stderr, "inbox:", err)
+	err := run(ctx, *file, *listen, *interval)
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "inbox:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, file, listen string, every time.Duration) error {
+func run(ctx context.Context, file, listen string, interval time.Duration) error {
 	if os.Getenv("YANDEX_MARKET_API_KEY") == "" || os.Getenv("YANDEX_MARKET_BUSINESS_ID") == "" {
 		return demo(ctx, os.Stdout)
 	}
@@ -52,7 +55,7 @@ func run(ctx context.Context, file, listen string, every time.Duration) error {
 		return err
 	}
 	defer closeStore()
-	in, err := inbox.New(client, store, inbox.WithPollInterval(every))
+	in, err := inbox.New(client, store, inbox.WithPollInterval(interval))
 	if err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func run(ctx context.Context, file, listen string, every time.Duration) error {
 func newClient(env func(string) string) (*chats.Client, error) {
 	business, err := strconv.ParseInt(env("YANDEX_MARKET_BUSINESS_ID"), 10, 64)
 	if err != nil {
-		return nil, errors.New("YANDEX_MARKET_BUSINESS_ID is not a number")
+		return nil, errors.New("YANDEX_MARKET_BUSINESS_ID must be a number")
 	}
 	options := []chats.Option{chats.WithIntegration("inbox-example", chats.Version)}
 	if base := env("YANDEX_MARKET_BASE_URL"); base != "" {
@@ -78,9 +81,9 @@ func newClient(env func(string) string) (*chats.Client, error) {
 	return chats.New(chats.BusinessID(business), chats.APIKey(env("YANDEX_MARKET_API_KEY")), options...)
 }
 
-// receive takes pushes: each wakes its chat, and that is all. What is new is read by
-// the inbox, so a push that lies, comes twice or gets lost does no harm. How to let in
-// nobody but Market shows the example notify.
+// receive serves push notifications. Each only wakes its chat: the inbox reads the
+// messages itself, so a forged, repeated or lost notification does no harm. The example
+// notify shows how to let in Market only.
 func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
 	handler, err := wake(in)
 	if err != nil {
@@ -89,7 +92,7 @@ func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
 	server := &http.Server{Addr: listen, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			fmt.Fprintln(os.Stderr, "inbox: no pushes, sweeps alone:", err)
+			_, _ = fmt.Fprintln(os.Stderr, "inbox: no push notifications, sweeps only:", err)
 		}
 	}()
 	return server, nil
@@ -107,17 +110,17 @@ func wake(in *inbox.Inbox) (*notify.Handler, error) {
 	})
 }
 
-// printer is the handler: what a program of yours does with a message stands here.
-// One line is one write, so that lines of several chats do not mix.
+// printer returns the handler, where a program of yours processes a message. Each line
+// is a single write, so that lines of different chats do not mix.
 func printer(out io.Writer) func(context.Context, inbox.Delivery) error {
 	return func(_ context.Context, d inbox.Delivery) error {
 		_, err := fmt.Fprintf(out, "chat %d, message %d, %s %s: %s\n",
-			d.Chat.ID, d.Message.ID, d.Message.CreatedAt.Format(time.DateTime), d.Message.Sender, said(d.Message))
+			d.Chat.ID, d.Message.ID, d.Message.CreatedAt.Format(time.DateTime), d.Message.Sender, summary(d.Message))
 		return err
 	}
 }
 
-func said(message chats.Message) string {
+func summary(message chats.Message) string {
 	switch {
 	case message.Text != "":
 		return message.Text

@@ -19,7 +19,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// asProgram makes the test's own binary run as the program.
+// asProgram makes the test binary run as the program.
 const asProgram = "INBOX_EXAMPLE_RUN_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestTheDemoGoesOnWhereItWas(t *testing.T) {
+func TestDemo_ContinuesAfterRestart(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	require.NoError(t, demo(t.Context(), &out))
@@ -39,7 +39,7 @@ func TestTheDemoGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// program is a process that prints what it handles.
+// program is a process of the example.
 type program struct {
 	cmd *exec.Cmd
 
@@ -51,7 +51,7 @@ func start(t *testing.T, server *chatstest.Server, database string, args ...stri
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	p := &program{cmd: exec.Command(self, append([]string{"-every", "100ms"}, args...)...)}
+	p := &program{cmd: exec.Command(self, append([]string{"-interval", "100ms"}, args...)...)}
 	p.cmd.Env = append(os.Environ(), asProgram+"=1", "DATABASE_URL="+database,
 		"YANDEX_MARKET_API_KEY="+server.Key(),
 		fmt.Sprintf("YANDEX_MARKET_BUSINESS_ID=%d", server.Business()),
@@ -76,7 +76,7 @@ func (p *program) kill() {
 	_ = p.cmd.Wait()
 }
 
-// printed counts the lines that end so.
+// printed counts the lines with this text.
 func (p *program) printed(text string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,9 +95,9 @@ func printedBy(programs []*program, text string) (n int) {
 	return n
 }
 
-// A shop's program is killed again and again while a buyer writes. Every message is
-// printed, in order, and no message whose successor was printed comes again.
-func killedAgainAndAgain(t *testing.T, copies int, database string, args ...string) {
+// testKills kills the program again and again while a customer writes. Every message is
+// printed, and only the last one before a kill may be printed twice.
+func testKills(t *testing.T, copies int, database string, args ...string) {
 	t.Helper()
 	server := chatstest.NewServer(t, chatstest.WithParallelLimit(0))
 	chat := server.AddChat(chats.Chat{})
@@ -108,7 +108,7 @@ func killedAgainAndAgain(t *testing.T, copies int, database string, args ...stri
 		}
 	}
 	begin()
-	// The first start delivers what is written after it has begun to follow.
+	// The first start delivers only what is written after it has begun to follow.
 	require.Eventually(t, func() bool { return server.Calls(chats.OpGetChats) >= 3 }, 20*time.Second, 10*time.Millisecond)
 	for round := range 4 {
 		for i := range 3 {
@@ -119,34 +119,34 @@ func killedAgainAndAgain(t *testing.T, copies int, database string, args ...stri
 		for _, p := range all {
 			p.kill() // -9
 		}
-		server.CustomerSays(chat, fmt.Sprintf("while nobody ran, %d", round))
+		server.CustomerSays(chat, fmt.Sprintf("between the runs, %d", round))
 		begin()
 	}
-	last := "while nobody ran, 3"
+	last := "between the runs, 3"
 	require.Eventually(t, func() bool { return printedBy(all, last) > 0 }, 20*time.Second, 10*time.Millisecond)
 	for round := range 4 {
 		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("message %d.0", round)))
 		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("message %d.1", round)))
 		assert.LessOrEqual(t, printedBy(all, fmt.Sprintf("message %d.2", round)), 2, "it may have been killed before the commit")
-		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("while nobody ran, %d", round)))
+		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("between the runs, %d", round)))
 	}
 }
 
-func TestKilledOnSQLite(t *testing.T) {
+func TestInbox_SurvivesKillsOnSQLite(t *testing.T) {
 	t.Parallel()
-	killedAgainAndAgain(t, 1, "", "-db", filepath.Join(t.TempDir(), "inbox.db"))
+	testKills(t, 1, "", "-db", filepath.Join(t.TempDir(), "inbox.db"))
 }
 
-func TestKilledOnPostgreSQLWithAStandBy(t *testing.T) {
+func TestInbox_SurvivesKillsOnPostgreSQLWithStandby(t *testing.T) {
 	if os.Getenv("DATABASE_URL") == "" {
-		t.Skip("PostgreSQL is left out: set DATABASE_URL, or run it by ../../sqlstore/integration/postgres.sh go test ./...")
+		t.Skip("needs PostgreSQL: set DATABASE_URL, or run ../../sqlstore/integration/postgres.sh go test ./...")
 	}
 	t.Parallel()
-	killedAgainAndAgain(t, 2, os.Getenv("DATABASE_URL"))
+	testKills(t, 2, os.Getenv("DATABASE_URL"))
 }
 
-func TestTheEnvironmentIsChecked(t *testing.T) {
+func TestNewClient_RejectsInvalidBusinessID(t *testing.T) {
 	t.Parallel()
-	_, err := newClient(func(string) string { return "mine" })
+	_, err := newClient(func(string) string { return "name" })
 	assert.ErrorContains(t, err, "YANDEX_MARKET_BUSINESS_ID")
 }

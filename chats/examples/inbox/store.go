@@ -11,7 +11,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-// openStore opens PostgreSQL where an address is given, and a SQLite file otherwise.
+// openStore opens the PostgreSQL database at address, or the SQLite file if address is
+// empty.
 func openStore(ctx context.Context, file, address string) (store inbox.Store, closeStore func(), err error) {
 	driver, source, dialect := "sqlite", file, sqlstore.SQLite
 	if address != "" {
