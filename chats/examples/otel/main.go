@@ -1,11 +1,12 @@
-// Otel shows what a program that answers chats looks like in OpenTelemetry: a span for
-// every request, named after its operation, and metrics of the attempts. It runs on a
-// Market in memory, some of whose answers fail, and writes everything to its output.
+// Otel instruments a program that replies to chats with OpenTelemetry: a span for every
+// request, named after its operation, and metrics of the attempts. It is a demo on a
+// Market in memory with some failures; nothing is sent to Yandex Market. Spans and
+// metrics are written to the standard output.
 //
 //	cd chats/examples/otel && go run .
 //
-// What a program of your own takes over is telemetry.go, with the exporters of its
-// choice in place of the two of main.go.
+// For a program of your own, copy telemetry.go and replace the two exporters of main.go
+// with those of your choice.
 package main
 
 import (
@@ -32,7 +33,7 @@ func main() {
 	}
 }
 
-// run works through the demonstration and prints its spans and metrics.
+// run runs the demo and prints its spans and metrics.
 func run(ctx context.Context, out io.Writer) (err error) {
 	spans, err := stdouttrace.New(stdouttrace.WithWriter(out))
 	if err != nil {
@@ -47,7 +48,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		meters:  metric.NewMeterProvider(metric.WithReader(metric.NewPeriodicReader(metrics))),
 	}
 	defer func() {
-		// What was not exported yet is exported now, also after a Ctrl-C.
+		// Exports what is left, after a Ctrl-C as well.
 		err = errors.Join(err, t.shutdown(context.WithoutCancel(ctx)))
 	}()
 	s, err := newShop(t, out)

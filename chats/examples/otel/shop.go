@@ -13,7 +13,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// shop answers buyers on a Market in memory.
+// shop replies to customers on a Market in memory.
 type shop struct {
 	market *chatstest.Market
 	client *chats.Client
@@ -41,14 +41,15 @@ func newShop(t telemetry, out io.Writer) (*shop, error) {
 	return s, nil
 }
 
-// work answers every waiting chat, with a failure in each step.
+// work replies to every waiting chat. Each step meets a failure.
 func (s *shop) work(ctx context.Context) error {
 	s.market.Fail(chats.OpGetChats, chatstest.HTML(502))
 	s.market.Fail(chats.OpGetChatHistory, chatstest.RateLimitedParallel())
-	// Repeated, for nothing was sent; posted; posted, although the answer is lost.
+	// The first attempt is retried because nothing was sent. The other two are posted, and
+	// the response to the last one is lost.
 	s.market.Fail(chats.OpSendMessageToChat, chatstest.Refused(), chatstest.OK(), chatstest.DropAfter())
 
-	ctx, span := s.tracer.Start(ctx, "answer waiting chats")
+	ctx, span := s.tracer.Start(ctx, "reply to waiting chats")
 	defer span.End()
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
 	var ids []chats.ChatID
@@ -63,17 +64,17 @@ func (s *shop) work(ctx context.Context) error {
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(s.out, "%d chats answered\n", len(ids))
-	return s.sendBlindly(ctx, ids[0])
+	_, _ = fmt.Fprintf(s.out, "replied to %d chats\n", len(ids))
+	return s.sendUnconfirmed(ctx, ids[0])
 }
 
-// sendBlindly posts once and does not look whether it arrived: the metric that a shop
-// wants to be woken by.
-func (s *shop) sendBlindly(ctx context.Context, id chats.ChatID) error {
+// sendUnconfirmed posts once without searching the history for the message. The unknown
+// outcome is what a shop wants an alert for.
+func (s *shop) sendUnconfirmed(ctx context.Context, id chats.ChatID) error {
 	s.market.Fail(chats.OpSendMessageToChat, chatstest.StatusAfter(500, `{"status":"ERROR"}`))
 	err := s.client.SendText(ctx, id, "Курьер позвонит за час.")
 	if !errors.Is(err, chats.ErrOutcomeUnknown) {
-		return fmt.Errorf("an unknown outcome was expected, not: %w", err)
+		return fmt.Errorf("want an unknown outcome, got: %w", err)
 	}
 	_, _ = fmt.Fprintln(s.out, err)
 	return nil

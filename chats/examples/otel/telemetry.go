@@ -14,16 +14,16 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// scope names what measures, as OpenTelemetry wants it.
+// scope is the name of the instrumentation scope.
 const scope = "github.com/ymchats/ymchats-go/chats/examples/otel"
 
-// telemetry is where spans and metrics go.
+// telemetry holds the providers of spans and metrics.
 type telemetry struct {
 	tracers *sdktrace.TracerProvider
 	meters  *sdkmetric.MeterProvider
 }
 
-// options are what a client needs to be seen.
+// options returns the options that instrument a client.
 func (t telemetry) options(base http.RoundTripper) ([]chats.Option, error) {
 	in, err := newInstruments(t.meters.Meter(scope))
 	if err != nil {
@@ -35,14 +35,14 @@ func (t telemetry) options(base http.RoundTripper) ([]chats.Option, error) {
 	}, nil
 }
 
-// transport makes a span of every request: a call that is repeated has several, side by
-// side below the span of the caller. Headers, and with them the credential, are no
-// attributes of otelhttp. The address is one; that of an attachment may open it to
-// whoever has it, so that a download, which is no operation of the API, is not traced.
+// transport creates a span for every request. A call that is retried has several, all
+// children of the caller's span. otelhttp records the URL, but no headers and so no
+// credential. The URL of an attachment may grant access to it, so downloads, which are no
+// operations of the API, are not traced.
 func (t telemetry) transport(base http.RoundTripper) http.RoundTripper {
 	return otelhttp.NewTransport(base,
 		otelhttp.WithTracerProvider(t.tracers),
-		otelhttp.WithMeterProvider(t.meters), // http.client.request.duration and its kin
+		otelhttp.WithMeterProvider(t.meters), // http.client.request.duration and others
 		otelhttp.WithFilter(func(r *http.Request) bool {
 			_, ok := chats.OperationFromContext(r.Context())
 			return ok
@@ -58,7 +58,7 @@ func (t telemetry) shutdown(ctx context.Context) error {
 	return errors.Join(t.tracers.Shutdown(ctx), t.meters.Shutdown(ctx))
 }
 
-// instruments are what the hook of a client records into.
+// instruments are what the hook of a client records to.
 type instruments struct {
 	attempts  metric.Int64Counter
 	errors    metric.Int64Counter
@@ -71,39 +71,39 @@ func newInstruments(meter metric.Meter) (*instruments, error) {
 	var in instruments
 	var errs [5]error
 	in.attempts, errs[0] = meter.Int64Counter("chats.client.attempts",
-		metric.WithUnit("{attempt}"), metric.WithDescription("Requests made, repeated ones included."))
+		metric.WithUnit("{attempt}"), metric.WithDescription("Requests made, including retries."))
 	in.errors, errs[1] = meter.Int64Counter("chats.client.errors",
-		metric.WithUnit("{attempt}"), metric.WithDescription("Requests that failed, by the reason."))
+		metric.WithUnit("{attempt}"), metric.WithDescription("Requests that failed, by reason."))
 	in.duration, errs[2] = meter.Float64Histogram("chats.client.attempt.duration",
-		metric.WithUnit("s"), metric.WithDescription("From the connection to the last byte of the answer."))
+		metric.WithUnit("s"), metric.WithDescription("From the connection to the last byte of the response."))
 	in.wait, errs[3] = meter.Float64Histogram("chats.client.attempt.wait",
-		metric.WithUnit("s"), metric.WithDescription("Waiting before a request: for a place, a limit, or after a failure."))
-	in.remaining, errs[4] = meter.Int64Gauge("chats.client.hour.remaining",
-		metric.WithUnit("{request}"), metric.WithDescription("What Market says is left of the hour's allowance."))
+		metric.WithUnit("s"), metric.WithDescription("Wait before a request: for a slot, a limit, or a retry."))
+	in.remaining, errs[4] = meter.Int64Gauge("chats.client.quota.remaining",
+		metric.WithUnit("{request}"), metric.WithDescription("Remaining hourly quota, as reported by Market."))
 	return &in, errors.Join(errs[:]...)
 }
 
-// observe is the client's hook: once per attempt.
-func (in *instruments) observe(ctx context.Context, call chats.Attempt) {
-	operation := attribute.String("chats.operation", string(call.Operation))
+// observe is the client's hook. It is called once per attempt.
+func (in *instruments) observe(ctx context.Context, attempt chats.Attempt) {
+	operation := attribute.String("chats.operation", string(attempt.Operation))
 	of := metric.WithAttributes(operation)
-	in.attempts.Add(ctx, 1, metric.WithAttributes(operation, attribute.Bool("chats.repeated", call.Number > 1)))
-	in.duration.Record(ctx, call.Duration.Seconds(), of)
-	in.wait.Record(ctx, call.Wait.Seconds(), of)
-	if call.Err != nil {
-		in.errors.Add(ctx, 1, metric.WithAttributes(operation, attribute.String("error.type", reason(call.Err))))
+	in.attempts.Add(ctx, 1, metric.WithAttributes(operation, attribute.Bool("chats.retry", attempt.Number > 1)))
+	in.duration.Record(ctx, attempt.Duration.Seconds(), of)
+	in.wait.Record(ctx, attempt.Wait.Seconds(), of)
+	if attempt.Err != nil {
+		in.errors.Add(ctx, 1, metric.WithAttributes(operation, attribute.String("error.type", reason(attempt.Err))))
 	}
-	// An answer without the headers, and a 420 of parallel requests, tell nothing of it.
-	if call.Limit.Kind == chats.LimitHourly && call.Limit.Max > 0 {
-		in.remaining.Record(ctx, int64(call.Limit.Remaining), of)
+	// A response without the headers and a 420 for parallel requests do not report it.
+	if attempt.Limit.Kind == chats.LimitHourly && attempt.Limit.Max > 0 {
+		in.remaining.Record(ctx, int64(attempt.Limit.Remaining), of)
 	}
 }
 
-// reasons are the sentinels as words of a metric. The first that fits counts: an outcome
-// that is unknown matters more than the 5xx that left it so.
+// reasons maps sentinels to values of error.type. The first match counts: an unknown
+// outcome matters more than the 5xx that caused it.
 var reasons = []struct {
 	sentinel error
-	word     string
+	value    string
 }{
 	{chats.ErrOutcomeUnknown, "outcome_unknown"},
 	{chats.ErrRateLimited, "rate_limited"},
@@ -116,11 +116,11 @@ var reasons = []struct {
 	{context.DeadlineExceeded, "timeout"},
 }
 
-// reason is one of a few words, as an attribute of a metric has to be.
+// reason returns the value of error.type, one of a few to keep the metric's cardinality low.
 func reason(err error) string {
 	for _, r := range reasons {
 		if errors.Is(err, r.sentinel) {
-			return r.word
+			return r.value
 		}
 	}
 	if e, ok := errors.AsType[*chats.Error](err); ok && e.StatusCode != 0 {

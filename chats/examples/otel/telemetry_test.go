@@ -23,16 +23,16 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// recorded is a shop whose spans and metrics stay in memory.
-type recorded struct {
+// recordedShop keeps its spans and metrics in memory.
+type recordedShop struct {
 	*shop
 	spans  *tracetest.SpanRecorder
 	reader *sdkmetric.ManualReader
 }
 
-func newRecorded(t *testing.T) *recorded {
+func newRecordedShop(t *testing.T) *recordedShop {
 	t.Helper()
-	r := &recorded{spans: tracetest.NewSpanRecorder(), reader: sdkmetric.NewManualReader()}
+	r := &recordedShop{spans: tracetest.NewSpanRecorder(), reader: sdkmetric.NewManualReader()}
 	tel := telemetry{
 		tracers: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans)),
 		meters:  sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.reader)),
@@ -50,8 +50,8 @@ func newRecorded(t *testing.T) *recorded {
 	return r
 }
 
-// metrics is every data point, by the name of its metric and its attributes.
-func (r *recorded) metrics(t *testing.T) map[string]int64 {
+// metrics returns every data point by metric name and attributes.
+func (r *recordedShop) metrics(t *testing.T) map[string]int64 {
 	t.Helper()
 	var all metricdata.ResourceMetrics
 	if err := r.reader.Collect(t.Context(), &all); err != nil {
@@ -82,9 +82,9 @@ func (r *recorded) metrics(t *testing.T) map[string]int64 {
 	return points
 }
 
-func TestEveryAttemptIsASpanNamedAfterItsOperation(t *testing.T) {
+func TestTransport_CreatesSpanForEveryAttempt(t *testing.T) {
 	t.Parallel()
-	r := newRecorded(t)
+	r := newRecordedShop(t)
 	if err := r.work(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -100,40 +100,40 @@ func TestEveryAttemptIsASpanNamedAfterItsOperation(t *testing.T) {
 	}
 	for _, op := range chats.Operations() {
 		if got, want := names[string(op)], r.market.Calls(op); got != want {
-			t.Errorf("%s: %d spans, the Market counts %d requests", op, got, want)
+			t.Errorf("%s: %d spans, %d requests", op, got, want)
 		}
 		delete(names, string(op))
 	}
 	if len(names) > 0 {
-		t.Errorf("spans that are named after no operation: %v", names)
+		t.Errorf("spans not named after an operation: %v", names)
 	}
 	for _, span := range r.spans.Ended() {
 		if span.SpanKind() == trace.SpanKindClient && span.Parent().SpanID() != root.SpanID() {
-			t.Errorf("%s is not below the span of the caller", span.Name())
+			t.Errorf("%s is not a child of the caller's span", span.Name())
 		}
 	}
 }
 
-func TestTheHookFeedsTheMetrics(t *testing.T) {
+func TestObserve_RecordsMetrics(t *testing.T) {
 	t.Parallel()
-	r := newRecorded(t)
+	r := newRecordedShop(t)
 	if err := r.work(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
 	points := r.metrics(t)
 	calls := int64(r.market.Calls(chats.OpSendMessageToChat))
-	told, _ := r.client.Limit(chats.OpSendMessageToChat)
+	limit, _ := r.client.Limit(chats.OpSendMessageToChat)
 	for name, want := range map[string]int64{
-		"chats.client.attempts{chats.operation=getChats,chats.repeated=false}":              1,
-		"chats.client.attempts{chats.operation=getChats,chats.repeated=true}":               1,
+		"chats.client.attempts{chats.operation=getChats,chats.retry=false}":                 1,
+		"chats.client.attempts{chats.operation=getChats,chats.retry=true}":                  1,
 		"chats.client.errors{chats.operation=getChats,error.type=server}":                   1,
 		"chats.client.errors{chats.operation=getChatHistory,error.type=rate_limited}":       1,
 		"chats.client.errors{chats.operation=sendMessageToChat,error.type=connection}":      1,
 		"chats.client.errors{chats.operation=sendMessageToChat,error.type=outcome_unknown}": 2,
 		"chats.client.attempt.duration{chats.operation=sendMessageToChat}":                  calls,
 		"chats.client.attempt.wait{chats.operation=sendMessageToChat}":                      calls,
-		"chats.client.hour.remaining{chats.operation=sendMessageToChat}":                    int64(told.Remaining),
+		"chats.client.quota.remaining{chats.operation=sendMessageToChat}":                   int64(limit.Remaining),
 	} {
 		if got, ok := points[name]; !ok || got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
@@ -146,9 +146,9 @@ func TestTheHookFeedsTheMetrics(t *testing.T) {
 	}
 }
 
-// The client knows by net/http/httptrace that nothing was sent, and repeats a send only
-// then. A span around the transport must not hide it.
-func TestASendIsRepeatedThroughOtelhttpOnlyWhenNothingWasSent(t *testing.T) {
+// The client learns from net/http/httptrace that nothing was sent, and retries a send only
+// then. The instrumented transport must not hide that.
+func TestTransport_SendIsRetriedOnlyIfNothingWasSent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -162,31 +162,31 @@ func TestASendIsRepeatedThroughOtelhttpOnlyWhenNothingWasSent(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRecorded(t)
+			r := newRecordedShop(t)
 			id := r.market.AddChat(chats.Chat{})
 			r.market.Fail(chats.OpSendMessageToChat, test.fault)
 
 			err := r.client.SendText(t.Context(), id, "Здравствуйте!")
 
-			if repeated := test.calls > 1; (err == nil) != repeated {
+			if retried := test.calls > 1; (err == nil) != retried {
 				t.Errorf("error: %v", err)
 			}
 			if got := r.market.Calls(chats.OpSendMessageToChat); got != test.calls {
 				t.Errorf("%d requests, want %d", got, test.calls)
 			}
 			if got := len(r.market.Messages(id)); got != test.posted {
-				t.Errorf("%d messages stand in the chat, want %d", got, test.posted)
+				t.Errorf("%d messages in the chat, want %d", got, test.posted)
 			}
 		})
 	}
 }
 
-// The same on the transport of net/http, where nobody listens.
-func TestASendIsRepeatedThroughOtelhttpWhereNobodyListens(t *testing.T) {
+// The same with the transport of net/http and a closed port.
+func TestTransport_SendIsRetriedIfConnectionIsRefused(t *testing.T) {
 	t.Parallel()
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	r := newRecorded(t)
+	r := newRecordedShop(t)
 	tel := telemetry{
 		tracers: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans)),
 		meters:  sdkmetric.NewMeterProvider(),
@@ -204,16 +204,16 @@ func TestASendIsRepeatedThroughOtelhttpWhereNobodyListens(t *testing.T) {
 	err = client.SendText(t.Context(), 1, "Здравствуйте!")
 
 	if err == nil || errors.Is(err, chats.ErrOutcomeUnknown) {
-		t.Errorf("nothing was sent, the error says: %v", err)
+		t.Errorf("error %v, want one that says that nothing was sent", err)
 	}
 	if got := len(r.spans.Ended()); got != 2 {
-		t.Errorf("%d spans, want one for each of two attempts", got)
+		t.Errorf("%d spans, want one for each of the 2 attempts", got)
 	}
 }
 
-func TestADownloadLeavesNoSpan(t *testing.T) {
+func TestTransport_DoesNotTraceDownloads(t *testing.T) {
 	t.Parallel()
-	r := newRecorded(t)
+	r := newRecordedShop(t)
 	body, err := r.client.Download(t.Context(), r.market.AddFile("receipt.txt", []byte("1 990")))
 	if err != nil {
 		t.Fatal(err)
@@ -229,41 +229,41 @@ func TestADownloadLeavesNoSpan(t *testing.T) {
 	}
 }
 
-func TestTheKeyIsInNoSpanAndNoMetric(t *testing.T) {
+func TestTelemetry_DoesNotContainTheKey(t *testing.T) {
 	t.Parallel()
-	r := newRecorded(t)
+	r := newRecordedShop(t)
 	key := r.market.Key()
-	// A server that echoes the key in what it says.
+	// The server echoes the key.
 	r.market.Fail(chats.OpGetChat, chatstest.Status(400, `{"message":"bad key `+key+`"}`))
 	if _, err := r.client.Chat(t.Context(), 1); err == nil {
-		t.Error("400 is no error")
+		t.Error("no error for a 400")
 	}
 	if err := r.work(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
 	var emitted []string
-	note := func(attributes []attribute.KeyValue) {
+	collect := func(attributes []attribute.KeyValue) {
 		for _, a := range attributes {
 			emitted = append(emitted, fmt.Sprint(a.Key, "=", a.Value.AsInterface()))
 		}
 	}
 	for _, span := range r.spans.Ended() {
 		emitted = append(emitted, span.Name(), span.Status().Description)
-		note(span.Attributes())
-		note(span.Resource().Attributes())
+		collect(span.Attributes())
+		collect(span.Resource().Attributes())
 		for _, event := range span.Events() {
 			emitted = append(emitted, event.Name)
-			note(event.Attributes)
+			collect(event.Attributes)
 		}
 	}
 	for name := range r.metrics(t) {
 		emitted = append(emitted, name)
 	}
 	if len(emitted) < 100 {
-		t.Fatalf("only %d texts to look through", len(emitted))
+		t.Fatalf("only %d texts were emitted", len(emitted))
 	}
-	// Nor a part of it that would be of use.
+	// Parts of the key are secret, too.
 	for _, secret := range []string{key, key[len(key)/4 : len(key)/2], key[len(key)/2:]} {
 		if i := slices.IndexFunc(emitted, func(text string) bool { return strings.Contains(text, secret) }); i >= 0 {
 			t.Errorf("the key is in %s", emitted[i])
@@ -271,13 +271,13 @@ func TestTheKeyIsInNoSpanAndNoMetric(t *testing.T) {
 	}
 }
 
-func TestTheProgramRunsToItsEnd(t *testing.T) {
+func TestRun_PrintsSpansAndMetrics(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	if err := run(t.Context(), &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"3 chats answered", `"Name":"sendMessageToChat"`, `"Name":"chats.client.attempts"`} {
+	for _, want := range []string{"replied to 3 chats", `"Name":"sendMessageToChat"`, `"Name":"chats.client.attempts"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output has no %s", want)
 		}
