@@ -30,5 +30,5 @@ func TestBoundsOfPausesDoNotOverflow(t *testing.T) {
 	p := RetryPolicy{BaseDelay: time.Second, MaxDelay: math.MaxInt64}
 	assert.Equal(t, time.Second, p.backoff().delayCap(0))
 	assert.Equal(t, 4*time.Second, p.backoff().delayCap(2))
-	assert.EqualValues(t, math.MaxInt64, p.backoff().delayCap(1000))
+	assert.Equal(t, time.Duration(math.MaxInt64), p.backoff().delayCap(1000))
 }
