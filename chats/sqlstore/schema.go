@@ -23,7 +23,7 @@ var migrations = []string{
 
 // migrationLock is the advisory lock under which PostgreSQL's table is made and
 // migrated: CREATE TABLE IF NOT EXISTS alone fails when two do it at one moment.
-const migrationLock = 0x796d63686174 // "ymchat"
+const migrationLock int64 = 0x796d63686174 // "ymchat"
 
 // schema is how the dialects differ where the table is made.
 var schema = map[Dialect]struct{ begin, lock, exists string }{
