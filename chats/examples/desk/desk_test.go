@@ -403,7 +403,7 @@ func TestDesk_GoesOnAfterAFailedStep(t *testing.T) {
 		assert.Zero(t, code)
 		assertLines(t, printed,
 			"sendMessageToChat: 400", "Chat is closed",
-			"no such file or directory",
+			"open no such file: ",
 			"createChat: 404", "Order not found: '77'", "Check the number",
 			"Check for new messages?",
 		)
