@@ -1,24 +1,24 @@
 #!/bin/sh
-# Runs a command with a PostgreSQL of its own, which is gone afterwards:
+# Runs a command with a temporary PostgreSQL server:
 #
 #	postgres.sh go test ./...
 #
-# The command finds it by DATABASE_URL. The server listens on 127.0.0.1 only, on a
-# port that was free, and keeps everything in a temporary directory. Where
-# PostgreSQL is missing and this runs as root on Debian or the like, it is
-# installed; any user may run this once it is there.
+# DATABASE_URL is the server's address. It listens on 127.0.0.1 only, on a free
+# port, and keeps its data in a temporary directory. If PostgreSQL is not installed,
+# root installs it on Debian and its derivatives; other users have to install it
+# first.
 set -eu
 
 say() { echo "postgres.sh: $*" >&2; }
 
-[ $# -gt 0 ] || { say "give the command to run, say: $0 go test ./..."; exit 2; }
+[ $# -gt 0 ] || { say "usage: $0 COMMAND, for example $0 go test ./..."; exit 2; }
 
 find_bin() {
 	if command -v initdb >/dev/null && command -v pg_ctl >/dev/null; then
 		dirname "$(command -v pg_ctl)"
 		return
 	fi
-	# Debian keeps each version's programs in a directory of its own, off the PATH.
+	# Debian has each version in its own directory, which is not in PATH.
 	for dir in $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin 2>/dev/null | sort -rV) /usr/local/pgsql/bin; do
 		if [ -x "$dir/initdb" ] && [ -x "$dir/pg_ctl" ]; then
 			echo "$dir"
@@ -30,7 +30,7 @@ find_bin() {
 
 install_postgres() {
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-		say "initdb and pg_ctl are not to be found; install PostgreSQL 14 or later (Debian: apt-get install postgresql)"
+		say "initdb and pg_ctl not found; install PostgreSQL 14 or later (Debian: apt-get install postgresql)"
 		exit 1
 	fi
 	say "installing PostgreSQL"
@@ -42,7 +42,7 @@ install_postgres() {
 
 bin=$(find_bin) || { install_postgres; bin=$(find_bin); }
 
-# The server refuses to run as root.
+# The server does not run as root.
 user=
 if [ "$(id -u)" = 0 ]; then
 	user=postgres
@@ -83,7 +83,7 @@ trap 'exit 143' TERM
 	exit 1
 }
 
-# Nothing here has to outlive a power cut, so nothing waits for the disk.
+# The data need not survive a power failure, so nothing waits for the disk.
 cat >>"$dir/data/postgresql.conf" <<EOF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '$dir'
@@ -92,7 +92,7 @@ synchronous_commit = off
 full_page_writes = off
 EOF
 
-# Ports are drawn until one is free.
+# Random ports until one is free.
 for _ in 1 2 3 4 5 6 7 8 9 10; do
 	port=$(($(od -An -N2 -tu2 /dev/urandom) % 20000 + 20000))
 	if (cd "$dir" && as_user "$bin/pg_ctl" -D "$dir/data" -o "-p $port" -l "$dir/server.log" -w -t 60 start >/dev/null 2>&1); then
@@ -105,9 +105,9 @@ done
 DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
 export DATABASE_URL
 
-# In the background, so that a signal is acted upon at once; with the standard
-# input that it would have in the foreground, and in a process group of its own,
-# so that what it started ends with it.
+# The command runs in the background so that signals are handled at once, with the
+# standard input that it would have in the foreground, and in its own process group
+# so that its children end with it.
 group=$(command -v setsid || true)
 exec 3<&0
 ${group:+"$group"} "$@" <&3 3<&- &
