@@ -16,6 +16,8 @@ UPSTREAM ?= ../shared/upstream/chats.yaml
 UPSTREAM_NOTIFICATIONS ?= $(wildcard $(dir $(UPSTREAM))notifications.yaml)
 FUZZTIME ?= 1m
 COVERAGE := 95
+# For each package. The race detector on a busy machine is slow, and go test's own limit is 10 minutes.
+TIMEOUT := 20m
 
 # Separate modules, so that users of the library do not depend on their drivers and tools.
 NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './.bin/*' | sort))
@@ -34,11 +36,11 @@ test: ## run the tests (about a minute with a cold build cache)
 
 .PHONY: race
 race: ## run the tests with the race detector, in random order
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout $(TIMEOUT) ./...
 
 .PHONY: cover
 cover: ## the same as race, with coverage; fail if that of chats is too low
-	@go test -race -shuffle=on -cover ./... | tee cover.out
+	@go test -race -shuffle=on -timeout $(TIMEOUT) -cover ./... | tee cover.out
 	@awk '$$2 ~ /\/chats$$/ {sub("%","",$$5); if ($$5 + 0 < $(COVERAGE)) {print "chats: less than $(COVERAGE)%"; exit 1}; found = 1} \
 		END {if (!found) {print "no coverage of chats was reported"; exit 1}}' cover.out
 
@@ -102,6 +104,11 @@ vet:
 	go vet ./...
 	go vet -tags live ./chats
 
+.PHONY: cross
+cross: ## vet for a 32-bit platform and for WebAssembly
+	GOOS=linux GOARCH=386 go vet ./...
+	GOOS=js GOARCH=wasm go vet ./...
+
 $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	mv $(BIN)/golangci-lint $@
@@ -109,6 +116,7 @@ $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 .PHONY: lint
 lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## run golangci-lint (the first run builds it, which takes minutes)
 	$< run ./...
+	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && $< run ./...); done
 
 .PHONY: drift
 drift: ## compare the contracts with the vendor's: UPSTREAM=path UPSTREAM_NOTIFICATIONS=path
@@ -125,9 +133,8 @@ nested: ## vet and test the nested modules
 	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet -mod=readonly ./... && go test -mod=readonly ./...); done
 
 .PHONY: databases
-databases: ## run the nested modules' tests on PostgreSQL, too; install it if possible
-	@for dir in $(NESTED); do if grep -q jackc/pgx $$dir/go.mod; then echo "== $$dir"; \
-		(cd $$dir && $(CURDIR)/chats/sqlstore/integration/postgres.sh go test -mod=readonly ./...); fi; done
+databases: ## the same as nested, with a temporary PostgreSQL; install it if possible
+	@chats/sqlstore/integration/postgres.sh $(MAKE) --no-print-directory nested
 
 .PHONY: api
 api: ## write the exported API of every public package to api/exported
@@ -145,5 +152,8 @@ workflows: ## check the hosted workflows
 vulns: ## find known vulnerabilities; queries the Go vulnerability database
 	@for dir in . $(NESTED); do echo "== $$dir"; (cd $$dir && go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...); done
 
+.PHONY: static
+static: fmt vet cross generate-check deps api-check workflows lint ## run the checks that run no tests
+
 .PHONY: check
-check: fmt vet lint generate-check deps api-check workflows cover nested demo ## run every offline check
+check: static cover nested demo ## run every offline check
