@@ -34,11 +34,11 @@ var loadNotifications = sync.OnceValues(func() (*routers.Route, error) {
 	}, nil
 })
 
-// NotificationAnswer checks the response to a notification against
+// NotificationResponse checks the response to a notification against
 // api/notifications.openapi.yaml and what the library promises beyond it: a time in UTC,
-// and a type and a message in every failure. The responses that only unauthorised
-// senders get (403, 405, 413, 415) must have the body of a 400.
-func NotificationAnswer(status int, header http.Header, body []byte) error {
+// and a type and a message in every failure. The response to unauthorised senders,
+// 403, must have the body of a 400.
+func NotificationResponse(status int, header http.Header, body []byte) error {
 	route, err := loadNotifications()
 	if err != nil {
 		return err
