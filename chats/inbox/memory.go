@@ -1,100 +1,351 @@
 package inbox
 
 import (
+	"cmp"
+	"container/heap"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// MemoryStore keeps the marks in memory: for tests, and for programs that may
-// begin anew with every start. It is also a [Leaser], among the goroutines of one
-// process. Like every Store it keeps times to the microsecond, in UTC.
+// MemoryStore keeps the state in memory: for tests, and for programs that may begin anew
+// with every start. Its leases hold among the goroutines of one process.
 type MemoryStore struct {
-	mu     sync.Mutex
-	marks  map[chats.BusinessID]map[chats.ChatID]Mark
-	leases map[chats.BusinessID]chan struct{} // holds one element while the business is leased
+	mu         sync.Mutex
+	businesses map[chats.BusinessID]*memoryBusiness
+	leases     map[leaseKey]*memoryLease
 }
 
-var (
-	_ Store  = (*MemoryStore)(nil)
-	_ Leaser = (*MemoryStore)(nil)
+var _ Store = (*MemoryStore)(nil)
+
+type memoryBusiness struct {
+	state BusinessState
+	rows  map[chats.ChatID]*memoryRow
+	due   dueHeap
+	open  map[chats.ChatID]struct{}
+}
+
+type memoryRow struct {
+	ChatState
+	index int // in the heap, -1 if DueAt is zero
+}
+
+type leaseKey struct {
+	business chats.BusinessID
+	purpose  string
+}
+
+type memoryLease struct {
+	holder  string // empty if it is free
+	token   int64
+	since   time.Time
+	expires time.Time
+}
+
+const (
+	memoryLeaseDuration = 5 * time.Second
+	maxFailing          = 100
 )
 
-// NewMemoryStore returns a store without any mark.
+// NewMemoryStore returns an empty store, with leases of 5 s.
 func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{
-		marks:  make(map[chats.BusinessID]map[chats.ChatID]Mark),
-		leases: make(map[chats.BusinessID]chan struct{}),
+		businesses: map[chats.BusinessID]*memoryBusiness{},
+		leases:     map[leaseKey]*memoryLease{},
 	}
 }
 
-// Marks gives a copy of the marks of a business. A chat whose mark was set to the
-// zero Mark is not among them.
-func (s *MemoryStore) Marks(ctx context.Context, business chats.BusinessID) (map[chats.ChatID]Mark, error) {
+// Business implements [Store].
+func (s *MemoryStore) Business(ctx context.Context, business chats.BusinessID) (BusinessState, error) {
+	if err := ctx.Err(); err != nil {
+		return BusinessState{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.business(business).state
+	state.Usage = maps.Clone(state.Usage)
+	return state, nil
+}
+
+// Chats implements [Store].
+func (s *MemoryStore) Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	marks := make(map[chats.ChatID]Mark, len(s.marks[business]))
-	for chat, mark := range s.marks[business] {
-		if mark != (Mark{}) {
-			marks[chat] = mark
+	b := s.business(business)
+	rows := make([]ChatState, 0, len(ids))
+	for _, id := range ids {
+		if row := b.rows[id]; row != nil {
+			rows = append(rows, row.clone())
 		}
 	}
-	return marks, nil
+	return rows, nil
 }
 
-// Commit moves the mark of a chat, as [Store] says.
-func (s *MemoryStore) Commit(ctx context.Context, business chats.BusinessID, chat chats.ChatID, from, to Mark) error {
+// Due implements [Store].
+func (s *MemoryStore) Due(
+	ctx context.Context, business chats.BusinessID, at time.Time, limit int,
+) ([]ChatState, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows := s.business(business).due.until(at)
+	slices.SortFunc(rows, func(a, b *memoryRow) int {
+		if a.isWoken() != b.isWoken() {
+			if a.isWoken() {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.Chat, b.Chat))
+	})
+	due := make([]ChatState, 0, min(limit, len(rows)))
+	for _, row := range rows[:min(limit, len(rows))] {
+		due = append(due, row.clone())
+	}
+	return due, nil
+}
+
+func (s *ChatState) isWoken() bool { return s.Wakes != s.SeenWakes }
+
+// Open implements [Store].
+func (s *MemoryStore) Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.business(business).open)), nil
+}
+
+// Save implements [Store].
+func (s *MemoryStore) Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.marks[business][chat] != from.toMicrosecond() {
+	if !s.holds(lease) {
+		return ErrLeaseLost
+	}
+	b := s.business(lease.Business)
+	if business != nil && business.Version != b.state.Version {
 		return ErrConflict
 	}
-	if s.marks[business] == nil {
-		s.marks[business] = make(map[chats.ChatID]Mark)
+	for i := range rows {
+		if row := b.rows[rows[i].Chat]; row == nil && rows[i].Version != 0 || row != nil && row.Version != rows[i].Version {
+			return ErrConflict
+		}
 	}
-	s.marks[business][chat] = to.toMicrosecond()
+	if business != nil {
+		business.Version++
+		b.state = *business
+		b.state.Usage = maps.Clone(business.Usage)
+	}
+	for i := range rows {
+		rows[i].Version++
+		b.save(rows[i].clone())
+	}
 	return nil
 }
 
-// toMicrosecond is the mark as a store keeps it. Two marks are equal by == when
-// they are so in the sense of [Store]; the zero time stays the zero time.
-func (m Mark) toMicrosecond() Mark {
-	return Mark{Message: m.Message, UpdatedAt: time.UnixMicro(m.UpdatedAt.UnixMicro()).UTC()}
-}
-
-// Lease waits until no other goroutine holds the business, in the order of the
-// calls. held ends with release and with ctx; the lease itself lasts until release.
-func (s *MemoryStore) Lease(ctx context.Context, business chats.BusinessID) (context.Context, func(), error) {
+// Wake implements [Store].
+func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return err
 	}
-	lease := s.lease(business)
-	select {
-	case lease <- struct{}{}: // goroutines that wait to send are served first come, first served
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
-	held, cancel := context.WithCancel(ctx)
-	release := sync.OnceFunc(func() {
-		cancel()
-		<-lease
-	})
-	return held, release, nil
-}
-
-func (s *MemoryStore) lease(business chats.BusinessID) chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leases[business] == nil {
-		s.leases[business] = make(chan struct{}, 1)
+	b := s.business(business)
+	row := ChatState{Chat: chat}
+	if known := b.rows[chat]; known != nil {
+		row = known.ChatState
 	}
-	return s.leases[business]
+	row.Wakes++
+	if row.FailingSince.IsZero() || row.DueAt.IsZero() {
+		row.DueAt = earliest(row.DueAt, at)
+	}
+	b.put(row)
+	return nil
+}
+
+// earliest returns the earlier of two times, of which the zero one is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Summary implements [Store].
+func (s *MemoryStore) Summary(ctx context.Context, business chats.BusinessID, at time.Time) (Summary, error) {
+	if err := ctx.Err(); err != nil {
+		return Summary{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.business(business)
+	sum := Summary{Chats: len(b.rows), Due: len(b.due.until(at))}
+	if sum.Due > 0 {
+		sum.OldestDue = b.due[0].DueAt
+	}
+	for _, row := range b.rows {
+		if !row.FailingSince.IsZero() {
+			sum.Failing = append(sum.Failing, row.clone())
+		}
+	}
+	slices.SortFunc(sum.Failing, func(a, b ChatState) int {
+		return cmp.Or(a.FailingSince.Compare(b.FailingSince), cmp.Compare(a.Chat, b.Chat))
+	})
+	sum.Failing = sum.Failing[:min(len(sum.Failing), maxFailing)]
+	if l := s.leases[leaseKey{business, Purpose}]; l != nil && l.isHeld(time.Now()) {
+		sum.Holder, sum.HeldSince = l.holder, l.since
+	}
+	return sum, nil
+}
+
+// Acquire implements [Store].
+func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error) {
+	if err := ctx.Err(); err != nil {
+		return Lease{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, now := leaseKey{business, purpose}, time.Now()
+	l := s.leases[key]
+	if l == nil {
+		l = &memoryLease{}
+		s.leases[key] = l
+	}
+	if l.isHeld(now) {
+		return Lease{}, &LeaseHeldError{Holder: l.holder, Since: l.since, ExpiresIn: l.expires.Sub(now)}
+	}
+	*l = memoryLease{holder: holder, token: l.token + 1, since: now, expires: now.Add(memoryLeaseDuration)}
+	return Lease{Business: business, Purpose: purpose, Holder: holder, Token: l.token, Duration: memoryLeaseDuration}, nil
+}
+
+// Renew implements [Store].
+func (s *MemoryStore) Renew(ctx context.Context, lease Lease) (next time.Time, err error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.holds(lease) {
+		return time.Time{}, ErrLeaseLost
+	}
+	s.leases[leaseKey{lease.Business, lease.Purpose}].expires = time.Now().Add(memoryLeaseDuration)
+	if due := s.business(lease.Business).due; len(due) > 0 {
+		next = due[0].DueAt
+	}
+	return next, nil
+}
+
+// Release implements [Store].
+func (s *MemoryStore) Release(ctx context.Context, lease Lease) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds(lease) {
+		s.leases[leaseKey{lease.Business, lease.Purpose}].holder = ""
+	}
+	return nil
+}
+
+// holds reports whether a lease is valid.
+func (s *MemoryStore) holds(lease Lease) bool {
+	l := s.leases[leaseKey{lease.Business, lease.Purpose}]
+	return l != nil && l.isHeld(time.Now()) && l.token == lease.Token && l.holder == lease.Holder
+}
+
+func (l *memoryLease) isHeld(now time.Time) bool { return l.holder != "" && now.Before(l.expires) }
+
+func (s *MemoryStore) business(id chats.BusinessID) *memoryBusiness {
+	b := s.businesses[id]
+	if b == nil {
+		b = &memoryBusiness{rows: map[chats.ChatID]*memoryRow{}, open: map[chats.ChatID]struct{}{}}
+		s.businesses[id] = b
+	}
+	return b
+}
+
+// save keeps the wakes that came after the row was loaded.
+func (b *memoryBusiness) save(row ChatState) {
+	if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes {
+		row.Wakes, row.DueAt = stored.Wakes, earliest(row.DueAt, stored.DueAt)
+	}
+	b.put(row)
+}
+
+func (b *memoryBusiness) put(row ChatState) {
+	stored := b.rows[row.Chat]
+	if stored == nil {
+		stored = &memoryRow{index: -1}
+		b.rows[row.Chat] = stored
+	}
+	stored.ChatState = row
+	if row.Open {
+		b.open[row.Chat] = struct{}{}
+	} else {
+		delete(b.open, row.Chat)
+	}
+	switch isDue := !row.DueAt.IsZero(); {
+	case isDue && stored.index < 0:
+		heap.Push(&b.due, stored)
+	case isDue:
+		heap.Fix(&b.due, stored.index)
+	case stored.index >= 0:
+		heap.Remove(&b.due, stored.index)
+	}
+}
+
+// dueHeap is a container/heap of the rows with a DueAt, the earliest first.
+type dueHeap []*memoryRow
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].DueAt.Before(h[j].DueAt) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	row, _ := x.(*memoryRow)
+	row.index = len(*h)
+	*h = append(*h, row)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	last := len(*h) - 1
+	row := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	row.index = -1
+	return row
+}
+
+// until returns the rows that are due at a time, without visiting those below one that
+// is not.
+func (h dueHeap) until(at time.Time) (rows []*memoryRow) {
+	for next := []int{0}; len(next) > 0; {
+		i := next[len(next)-1]
+		next = next[:len(next)-1]
+		if i < len(h) && !h[i].DueAt.After(at) {
+			rows = append(rows, h[i])
+			next = append(next, 2*i+1, 2*i+2)
+		}
+	}
+	return rows
 }

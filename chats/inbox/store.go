@@ -3,42 +3,115 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ErrConflict says that the mark is not what the caller thought it was. Another
-// worker has moved it; load the marks again.
-var ErrConflict = errors.New("inbox: the mark was moved by another worker")
+// ErrConflict is returned by [Store].Save if a row's Version is not the one in the store.
+var ErrConflict = errors.New("inbox: the row was changed meanwhile")
 
-// Mark says how far a chat has been handled. The zero Mark is a chat of which
-// nothing is known.
+// ErrLeaseLost is returned by a [Store] if the lease has expired or has been taken by
+// another holder. Nothing has been saved then.
+var ErrLeaseLost = errors.New("inbox: the lease is lost")
+
+// ErrLeaseHeld is matched by the [LeaseHeldError] of a [Store].
+var ErrLeaseHeld = errors.New("inbox: the lease is held")
+
+// LeaseHeldError is returned by [Store].Acquire if another holder has the lease.
+type LeaseHeldError struct {
+	Holder    string
+	Since     time.Time     // when it was acquired, by the store's clock
+	ExpiresIn time.Duration // unless it is renewed
+}
+
+func (e *LeaseHeldError) Error() string {
+	return fmt.Sprintf("inbox: the lease is held by %s since %s", e.Holder, e.Since.UTC().Format(time.RFC3339))
+}
+
+// Is reports whether target is [ErrLeaseHeld].
+func (e *LeaseHeldError) Is(target error) bool { return target == ErrLeaseHeld }
+
+// Purpose is the purpose of an inbox's lease.
+const Purpose = "inbox"
+
+// Lease is the exclusive right to work for a business. It ends when it is released, or
+// Duration after its last renewal by the store's clock.
 //
-// The mark of chat 0 belongs to the inbox itself: its UpdatedAt is when the
-// business was first followed.
-type Mark struct {
-	Message   chats.MessageID // every message up to this one is handled
-	UpdatedAt time.Time       // of the chat, when it was looked at last
+// A holder may rely on it for Duration from the moment at which it sent the Acquire or
+// the last successful Renew, measured by its own monotonic clock.
+type Lease struct {
+	Business chats.BusinessID
+	Purpose  string // what for; the leases of one business for two purposes are independent
+	Holder   string // unique among all processes and sessions
+	Token    int64  // grows with every acquisition of the business and purpose
+	Duration time.Duration
 }
 
-// Store keeps the marks. It must be safe for concurrent use, and a Commit that has
-// returned nil must survive whatever happens to the process.
+// Summary is what a [Store] knows of a business's chats.
+type Summary struct {
+	Chats     int // rows
+	Due       int // of them due
+	OldestDue time.Time
+	Failing   []ChatState // rows with a FailingSince, the longest first, 100 at most
+	Holder    string      // of the lease for [Purpose]; empty if it is free or has expired
+	HeldSince time.Time
+}
+
+// Store keeps the state of the inboxes of any number of businesses. It is safe for
+// concurrent use, by several processes if it is to be shared. What a method has returned
+// nil for survives a crash of the process. Package inboxtest holds a Store to this
+// contract.
+//
+// Every method may return any other error than those named; the inbox then tries again.
+// Times are kept to the microsecond at least; the zero time stays the zero time.
 type Store interface {
-	// Marks gives every mark of a business.
-	Marks(ctx context.Context, business chats.BusinessID) (map[chats.ChatID]Mark, error)
-	// Commit moves the mark of a chat from one value to another, and returns
-	// ErrConflict without changing anything where it does not stand at from. The
-	// zero Mark as from means that there is none yet. Times are equal when they are
-	// the same instant to the microsecond, whatever their location.
-	Commit(ctx context.Context, business chats.BusinessID, chat chats.ChatID, from, to Mark) error
-}
+	// Business returns the row of a business, the zero value if there is none.
+	Business(ctx context.Context, business chats.BusinessID) (BusinessState, error)
 
-// Leaser is a Store that several machines may share: of all processes that run the
-// inbox of a business, the one with the lease works, and the others stand by.
-type Leaser interface {
-	// Lease blocks until the business is free or ctx ends. held ends when the lease
-	// is given back or lost; whatever is done for the business is done under it.
-	// release gives the lease back; it may be called more than once.
-	Lease(ctx context.Context, business chats.BusinessID) (held context.Context, release func(), err error)
+	// Chats returns the rows of those of the ids that have one, in any order. There are
+	// at most 100 ids.
+	Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error)
+
+	// Due returns at most limit rows whose DueAt is set and not after at: those with
+	// Wakes other than SeenWakes first, then by DueAt.
+	Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]ChatState, error)
+
+	// Open returns the ids of the rows with Open set, in any order.
+	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
+
+	// Save writes the rows, each of another chat, and the business's row unless it is
+	// nil: in one transaction, all or nothing. It writes only under a lease that is
+	// valid, checked by the store's clock in the same transaction ([ErrLeaseLost]), and
+	// only if every Version is the stored one, 0 meaning that there is no row or that
+	// only Wake has written it ([ErrConflict]). On success it raises the Versions, in the
+	// store and in the arguments, by one.
+	//
+	// Wakes is not written. If the stored Wakes is not the one in the argument, a push
+	// came after the row was loaded: the stored DueAt then becomes the earlier of the
+	// stored one and the argument's, whichever is set, so that no push is lost.
+	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
+
+	// Wake adds one to a chat's Wakes and sets its DueAt to at, unless it is earlier
+	// already. The DueAt of a chat with a FailingSince stays as it is if it is set. A chat
+	// without a row gets one of Version 0. No lease is needed, and no Version changes.
+	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
+
+	// Summary returns what Status reports; rows are due if DueAt is set and not after at.
+	Summary(ctx context.Context, business chats.BusinessID, at time.Time) (Summary, error)
+
+	// Acquire takes the lease of a business for a purpose, without waiting. It returns a
+	// [LeaseHeldError] if another one holds it, be it of the same holder.
+	Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error)
+
+	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease
+	// that has expired is lost even if no one else has taken it. next is the earliest
+	// DueAt of the business's chats, zero if none is set: the holder finds the pushes
+	// of other processes by it.
+	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
+
+	// Release ends a lease: the next Acquire succeeds. To release a lease that is lost
+	// already is no error.
+	Release(ctx context.Context, lease Lease) error
 }

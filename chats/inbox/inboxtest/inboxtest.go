@@ -1,0 +1,682 @@
+// Package inboxtest holds implementations of inbox.Store to its contract.
+package inboxtest
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// TestStore runs the conformance tests on stores that open returns: two handles on one
+// new, empty store, as two processes have them. Some tests wait for a lease to expire, so
+// open should make stores whose leases are short, of 1 or 2 s for example.
+func TestStore(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
+	t.Helper()
+	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
+}
+
+// TestStoreInBubble is TestStore in the time of testing/synctest, for stores that depend
+// on nothing outside the process.
+func TestStoreInBubble(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
+	t.Helper()
+	runTests(t, open, synctest.Test)
+}
+
+func runTests(
+	t *testing.T, open func(t *testing.T) (a, b inbox.Store), in func(*testing.T, func(*testing.T)),
+) {
+	t.Helper()
+	for _, test := range []struct {
+		name string
+		run  func(*suite)
+	}{
+		{"an empty store", (*suite).empty},
+		{"a row comes back as it was saved", (*suite).roundTrip},
+		{"a business's row comes back as it was saved", (*suite).businessRoundTrip},
+		{"Chats returns the rows of the ids", (*suite).chatsByID},
+		{"Due: pushes first, then by time", (*suite).due},
+		{"Open returns the open chats", (*suite).open},
+		{"Save compares the versions", (*suite).compareAndSet},
+		{"Save is all or nothing", (*suite).allOrNothing},
+		{"Save needs the lease", (*suite).saveNeedsLease},
+		{"Save by many at once", (*suite).concurrentSaves},
+		{"Wake makes a row", (*suite).wakeMakesRow},
+		{"Wake hastens, never delays", (*suite).wakeHastens},
+		{"Wake leaves a failing chat its time", (*suite).wakeOfFailingChat},
+		{"Wake between load and Save is kept", (*suite).wakeDuringWork},
+		{"Wake by many at once", (*suite).concurrentWakes},
+		{"Summary", (*suite).summary},
+		{"a lease excludes", (*suite).leaseExcludes},
+		{"a lease of another business or purpose is another", (*suite).leasesAreIndependent},
+		{"a released lease is free at once", (*suite).leaseReleased},
+		{"a lease expires", (*suite).leaseExpires},
+		{"a lease lasts while it is renewed", (*suite).leaseRenewed},
+		{"Renew returns the earliest due time", (*suite).renewReturnsNext},
+		{"businesses are separate", (*suite).businessesAreSeparate},
+		{"an ended context is an error", (*suite).endedContext},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				a, b := open(t)
+				test.run(&suite{T: t, a: a, b: b})
+			})
+		})
+	}
+}
+
+const business, other chats.BusinessID = 7, 8
+
+// base is the time that the tests count from. Its nanoseconds are what a store may cut.
+var base = time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
+
+type suite struct {
+	*testing.T
+
+	a, b inbox.Store
+}
+
+func (s *suite) noError(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatalf("unexpected error: %v", err)
+	}
+}
+
+func (s *suite) errorIs(err, target error) {
+	s.Helper()
+	if !errors.Is(err, target) {
+		s.Fatalf("the error is %v, want %v", err, target)
+	}
+}
+
+func equal[T comparable](s *suite, what string, got, want T) {
+	s.Helper()
+	if got != want {
+		s.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func (s *suite) sameTime(what string, got, want time.Time) {
+	s.Helper()
+	if !got.Equal(want) {
+		s.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func (s *suite) acquire(store inbox.Store, id chats.BusinessID, holder string) inbox.Lease {
+	s.Helper()
+	lease, err := store.Acquire(s.Context(), id, inbox.Purpose, holder)
+	s.noError(err)
+	return lease
+}
+
+func (s *suite) save(lease inbox.Lease, rows ...inbox.ChatState) []inbox.ChatState {
+	s.Helper()
+	s.noError(s.a.Save(s.Context(), lease, nil, rows))
+	return rows
+}
+
+// load returns the row of a chat through the other handle.
+func (s *suite) load(id chats.ChatID) inbox.ChatState {
+	s.Helper()
+	rows, err := s.b.Chats(s.Context(), business, []chats.ChatID{id})
+	s.noError(err)
+	if len(rows) != 1 {
+		s.Fatalf("%d rows of chat %d", len(rows), id)
+	}
+	return rows[0]
+}
+
+func (s *suite) dueIDs(at time.Time, limit int) []chats.ChatID {
+	s.Helper()
+	rows, err := s.b.Due(s.Context(), business, at, limit)
+	s.noError(err)
+	return ids(rows)
+}
+
+func (s *suite) equalIDs(what string, got, want []chats.ChatID) {
+	s.Helper()
+	if !slices.Equal(got, want) {
+		s.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func ids(rows []inbox.ChatState) []chats.ChatID {
+	var all []chats.ChatID
+	for i := range rows {
+		all = append(all, rows[i].Chat)
+	}
+	return all
+}
+
+func (s *suite) empty() {
+	state, err := s.a.Business(s.Context(), business)
+	s.noError(err)
+	equal(s, "version", state.Version, int64(0))
+	equal(s, "start time is zero", state.StartTime.IsZero(), true)
+	rows, err := s.a.Chats(s.Context(), business, []chats.ChatID{1, 2})
+	s.noError(err)
+	equal(s, "rows", len(rows), 0)
+	rows, err = s.a.Chats(s.Context(), business, nil)
+	s.noError(err)
+	equal(s, "rows of no ids", len(rows), 0)
+	equal(s, "due rows", len(s.dueIDs(base, 10)), 0)
+	open, err := s.a.Open(s.Context(), business)
+	s.noError(err)
+	equal(s, "open chats", len(open), 0)
+	sum, err := s.a.Summary(s.Context(), business, base)
+	s.noError(err)
+	equal(s, "chats", sum.Chats, 0)
+	equal(s, "holder", sum.Holder, "")
+	equal(s, "oldest due is zero", sum.OldestDue.IsZero(), true)
+}
+
+// fullRow has every field set.
+func fullRow(id chats.ChatID) inbox.ChatState {
+	return inbox.ChatState{
+		Chat: id,
+		Snapshot: chats.Chat{
+			ID: id, Type: chats.ChatTypeArbitrage, Status: "A_NEW_STATUS",
+			Subject:  chats.Subject{Kind: chats.SubjectReturn, Order: 1, Return: 2},
+			Customer: chats.Customer{Name: "Anna \x01 \"Ж\" 🙂", PublicID: "p"}, Campaign: 3,
+			CreatedAt: base.Add(-time.Hour), UpdatedAt: base,
+		},
+		SeenWakes: 0, Open: true, Read: true, Checkpoint: math.MaxInt64 - 1,
+		Handled:   []chats.MessageID{math.MaxInt64, 1, 1 << 53},
+		UpdatedAt: base.Add(time.Microsecond), SeenAt: base.Add(2 * time.Microsecond), Explained: true,
+		DueAt: base.Add(3 * time.Microsecond), Attempts: 4, FailingSince: base.Add(-time.Minute), Failure: "it's \\broken\" ✗",
+	}
+}
+
+func (s *suite) roundTrip() {
+	lease := s.acquire(s.a, business, "a")
+	want := fullRow(1)
+	equal(s, "version after Save", s.save(lease, want)[0].Version, int64(1))
+	got := s.load(1)
+	s.equalRow(got, want)
+	empty := inbox.ChatState{Chat: 2}
+	s.save(lease, empty)
+	s.equalRow(s.load(2), empty)
+	got.DueAt, got.Handled, got.Snapshot.UpdatedAt = time.Time{}, nil, time.Time{}
+	s.save(lease, got)
+	s.equalRow(s.load(1), got)
+}
+
+func (s *suite) equalRow(got, want inbox.ChatState) {
+	s.Helper()
+	for _, c := range []struct {
+		what      string
+		got, want time.Time
+	}{
+		{"UpdatedAt", got.UpdatedAt, want.UpdatedAt},
+		{"SeenAt", got.SeenAt, want.SeenAt},
+		{"DueAt", got.DueAt, want.DueAt},
+		{"FailingSince", got.FailingSince, want.FailingSince},
+		{"Snapshot.CreatedAt", got.Snapshot.CreatedAt, want.Snapshot.CreatedAt},
+		{"Snapshot.UpdatedAt", got.Snapshot.UpdatedAt, want.Snapshot.UpdatedAt},
+	} {
+		s.sameTime(c.what, c.got, c.want)
+	}
+	if !slices.Equal(got.Handled, want.Handled) {
+		s.Errorf("Handled: got %v, want %v", got.Handled, want.Handled)
+	}
+	plain := func(r inbox.ChatState) inbox.ChatState {
+		r.Version, r.Handled = 0, nil
+		r.UpdatedAt, r.SeenAt, r.DueAt, r.FailingSince = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		r.Snapshot.CreatedAt, r.Snapshot.UpdatedAt = time.Time{}, time.Time{}
+		return r
+	}
+	g, w := plain(got), plain(want)
+	equal(s, "Snapshot", g.Snapshot, w.Snapshot)
+	equal(s, "Failure", g.Failure, w.Failure)
+	equal(s, "Checkpoint", g.Checkpoint, w.Checkpoint)
+	equal(s, "Attempts", g.Attempts, w.Attempts)
+	equal(s, "Wakes", g.Wakes, w.Wakes)
+	equal(s, "SeenWakes", g.SeenWakes, w.SeenWakes)
+	equal(s, "Open, Read, Explained", [3]bool{g.Open, g.Read, g.Explained}, [3]bool{w.Open, w.Read, w.Explained})
+}
+
+func (s *suite) businessRoundTrip() {
+	lease := s.acquire(s.a, business, "a")
+	want := inbox.BusinessState{
+		StartTime:   base,
+		Incremental: inbox.SweepState{StartedAt: base, Token: "tök\"en", Pages: 3, NextAt: base.Add(time.Second), Cost: 9},
+		Full:        inbox.SweepState{FinishedAt: base, Restarts: 2},
+		Usage:       map[chats.Operation]inbox.Usage{chats.OpGetChats: {Window: base, Requests: 5}},
+		LastError:   "broken", LastErrorAt: base,
+	}
+	s.noError(s.a.Save(s.Context(), lease, &want, nil))
+	equal(s, "version after Save", want.Version, int64(1))
+	want.Usage[chats.OpGetChats] = inbox.Usage{} // the store has a copy
+	got, err := s.b.Business(s.Context(), business)
+	s.noError(err)
+	equal(s, "Version", got.Version, int64(1))
+	s.sameTime("StartTime", got.StartTime, base)
+	equal(s, "Incremental", got.Incremental, want.Incremental)
+	equal(s, "Full", got.Full, want.Full)
+	equal(s, "Usage", got.Usage[chats.OpGetChats], inbox.Usage{Window: base, Requests: 5})
+	equal(s, "LastError", got.LastError, "broken")
+	s.sameTime("LastErrorAt", got.LastErrorAt, base)
+	s.noError(s.a.Save(s.Context(), lease, &got, nil))
+	equal(s, "Version after the second", got.Version, int64(2))
+	s.errorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil), inbox.ErrConflict)
+	s.errorIs(s.a.Save(s.Context(), lease, &want, nil), inbox.ErrConflict)
+}
+
+func (s *suite) chatsByID() {
+	lease := s.acquire(s.a, business, "a")
+	var all []chats.ChatID
+	var rows []inbox.ChatState
+	for id := range chats.ChatID(100) {
+		all = append(all, id+1)
+		rows = append(rows, inbox.ChatState{Chat: id + 1})
+	}
+	s.save(lease, rows...)
+	got, err := s.b.Chats(s.Context(), business, all)
+	s.noError(err)
+	equal(s, "rows", len(got), 100)
+	got, err = s.b.Chats(s.Context(), business, []chats.ChatID{55, 1000, 3})
+	s.noError(err)
+	found := ids(got)
+	slices.Sort(found)
+	s.equalIDs("rows of known ids", found, []chats.ChatID{3, 55})
+}
+
+func (s *suite) due() {
+	lease := s.acquire(s.a, business, "a")
+	s.save(lease,
+		inbox.ChatState{Chat: 1, DueAt: base.Add(2 * time.Second)},
+		inbox.ChatState{Chat: 2, DueAt: base.Add(time.Second)},
+		inbox.ChatState{Chat: 3, DueAt: base.Add(3*time.Second + time.Microsecond)},
+		inbox.ChatState{Chat: 4},
+		inbox.ChatState{Chat: 5, DueAt: base.Add(time.Hour)},
+		inbox.ChatState{Chat: 6, DueAt: base.Add(3 * time.Second)},
+	)
+	at := base.Add(3 * time.Second)
+	s.equalIDs("due", s.dueIDs(at, 10), []chats.ChatID{2, 1, 6})
+	s.equalIDs("the first two", s.dueIDs(at, 2), []chats.ChatID{2, 1})
+	s.noError(s.b.Wake(s.Context(), business, 5, base.Add(2500*time.Millisecond)))
+	s.equalIDs("a push comes first", s.dueIDs(at, 10), []chats.ChatID{5, 2, 1, 6})
+	woken := s.load(5)
+	woken.SeenWakes = woken.Wakes
+	s.save(lease, woken)
+	s.equalIDs("one that was seen does not", s.dueIDs(at, 10), []chats.ChatID{2, 1, 5, 6})
+}
+
+func (s *suite) open() {
+	lease := s.acquire(s.a, business, "a")
+	rows := s.save(lease, inbox.ChatState{Chat: 1, Open: true}, inbox.ChatState{Chat: 2}, inbox.ChatState{Chat: 3, Open: true})
+	open, err := s.b.Open(s.Context(), business)
+	s.noError(err)
+	slices.Sort(open)
+	s.equalIDs("open", open, []chats.ChatID{1, 3})
+	rows[0].Open = false
+	s.save(lease, rows[0])
+	open, err = s.b.Open(s.Context(), business)
+	s.noError(err)
+	s.equalIDs("still open", open, []chats.ChatID{3})
+}
+
+func (s *suite) compareAndSet() {
+	lease := s.acquire(s.a, business, "a")
+	s.save(lease, inbox.ChatState{Chat: 1, Checkpoint: 10})
+	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 1, Checkpoint: 11}}), inbox.ErrConflict)
+	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 2, Version: 1}}), inbox.ErrConflict)
+	row := s.load(1)
+	stale := row
+	row.Checkpoint = 12
+	equal(s, "version", s.save(lease, row)[0].Version, int64(2))
+	stale.Checkpoint = 13
+	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{stale}), inbox.ErrConflict)
+	equal(s, "checkpoint", s.load(1).Checkpoint, 12)
+}
+
+func (s *suite) allOrNothing() {
+	lease := s.acquire(s.a, business, "a")
+	rows := s.save(lease, inbox.ChatState{Chat: 1}, inbox.ChatState{Chat: 2})
+	for _, bad := range []int{0, 1} {
+		changed := []inbox.ChatState{rows[0], rows[1]}
+		changed[0].Checkpoint, changed[1].Checkpoint = 5, 5
+		changed[bad].Version = 9
+		s.errorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{LastError: "x"}, changed), inbox.ErrConflict)
+		equal(s, "checkpoint of 1", s.load(1).Checkpoint, 0)
+		equal(s, "checkpoint of 2", s.load(2).Checkpoint, 0)
+		state, err := s.b.Business(s.Context(), business)
+		s.noError(err)
+		equal(s, "version of the business", state.Version, int64(0))
+	}
+	rows[0].Checkpoint = 5
+	s.errorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{Version: 3}, rows[:1]), inbox.ErrConflict)
+	equal(s, "checkpoint of 1", s.load(1).Checkpoint, 0)
+}
+
+func (s *suite) saveNeedsLease() {
+	row := []inbox.ChatState{{Chat: 1}}
+	s.errorIs(s.a.Save(s.Context(), inbox.Lease{Business: business, Purpose: inbox.Purpose, Holder: "a", Token: 1}, nil, row), inbox.ErrLeaseLost)
+	lease := s.acquire(s.a, business, "a")
+	for _, foreign := range []inbox.Lease{
+		{Business: business, Purpose: inbox.Purpose, Holder: "a", Token: lease.Token + 1},
+		{Business: business, Purpose: "outbox", Holder: "a", Token: lease.Token},
+		{Business: other, Purpose: inbox.Purpose, Holder: "a", Token: lease.Token},
+	} {
+		s.errorIs(s.a.Save(s.Context(), foreign, &inbox.BusinessState{}, row), inbox.ErrLeaseLost)
+	}
+	s.noError(s.a.Release(s.Context(), lease))
+	s.errorIs(s.a.Save(s.Context(), lease, nil, row), inbox.ErrLeaseLost)
+	s.acquire(s.b, business, "b")
+	s.errorIs(s.a.Save(s.Context(), lease, nil, row), inbox.ErrLeaseLost)
+	rows, err := s.a.Chats(s.Context(), business, []chats.ChatID{1})
+	s.noError(err)
+	equal(s, "rows", len(rows), 0)
+	equal(s, "version in the argument", row[0].Version, int64(0))
+}
+
+func (s *suite) concurrentSaves() {
+	lease := s.acquire(s.a, business, "a")
+	s.save(lease, inbox.ChatState{Chat: 1})
+	const workers, times = 4, 10
+	var all sync.WaitGroup
+	for n := range workers {
+		store := []inbox.Store{s.a, s.b}[n%2]
+		all.Go(func() {
+			for range times {
+				if err := increment(s.Context(), store, lease); err != nil {
+					s.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	equal(s, "increments", s.load(1).Attempts, workers*times)
+}
+
+func increment(ctx context.Context, store inbox.Store, lease inbox.Lease) error {
+	for {
+		rows, err := store.Chats(ctx, business, []chats.ChatID{1})
+		if err != nil {
+			return err
+		}
+		rows[0].Attempts++
+		if err := store.Save(ctx, lease, nil, rows); !errors.Is(err, inbox.ErrConflict) {
+			return err
+		}
+		if _, err := store.Renew(ctx, lease); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *suite) wakeMakesRow() {
+	s.noError(s.a.Wake(s.Context(), business, 1, base))
+	row := s.load(1)
+	equal(s, "Version", row.Version, int64(0))
+	equal(s, "Wakes", row.Wakes, int64(1))
+	s.sameTime("DueAt", row.DueAt, base)
+	s.equalIDs("due", s.dueIDs(base, 10), []chats.ChatID{1})
+	lease := s.acquire(s.a, business, "a")
+	s.save(lease, inbox.ChatState{Chat: 1, Checkpoint: 5}) // by a sweep that knew of no row
+	row = s.load(1)
+	equal(s, "Version", row.Version, int64(1))
+	equal(s, "Wakes", row.Wakes, int64(1))
+	s.sameTime("DueAt is the push's", row.DueAt, base)
+}
+
+func (s *suite) wakeHastens() {
+	lease := s.acquire(s.a, business, "a")
+	s.save(lease, inbox.ChatState{Chat: 1, DueAt: base}, inbox.ChatState{Chat: 2})
+	for n, at := range []time.Time{base.Add(time.Minute), base.Add(-time.Minute), base} {
+		s.noError(s.b.Wake(s.Context(), business, 1, at))
+		equal(s, "Wakes", s.load(1).Wakes, int64(n+1))
+	}
+	s.sameTime("the earliest", s.load(1).DueAt, base.Add(-time.Minute))
+	s.noError(s.b.Wake(s.Context(), business, 2, base))
+	s.sameTime("of a chat that was not due", s.load(2).DueAt, base)
+	equal(s, "Version", s.load(2).Version, int64(1))
+}
+
+func (s *suite) wakeOfFailingChat() {
+	lease := s.acquire(s.a, business, "a")
+	s.save(lease, inbox.ChatState{Chat: 1, DueAt: base, FailingSince: base}, inbox.ChatState{Chat: 2, FailingSince: base})
+	for _, id := range []chats.ChatID{1, 2} {
+		s.noError(s.b.Wake(s.Context(), business, id, base.Add(-time.Minute)))
+		equal(s, "Wakes", s.load(id).Wakes, int64(1))
+	}
+	s.sameTime("its next attempt", s.load(1).DueAt, base)
+	s.sameTime("of one that has none", s.load(2).DueAt, base.Add(-time.Minute))
+}
+
+func (s *suite) wakeDuringWork() {
+	lease := s.acquire(s.a, business, "a")
+	for n, c := range []struct{ wake, saved, want time.Time }{
+		{wake: base, saved: time.Time{}, want: base},
+		{wake: base, saved: base.Add(time.Hour), want: base},
+		{wake: base.Add(time.Hour), saved: base, want: base},
+	} {
+		row := s.save(lease, inbox.ChatState{Chat: chats.ChatID(n + 1)})[0]
+		s.noError(s.b.Wake(s.Context(), business, row.Chat, c.wake))
+		row.DueAt = c.saved
+		row = s.save(lease, row)[0]
+		stored := s.load(row.Chat)
+		s.sameTime("DueAt", stored.DueAt, c.want)
+		equal(s, "Wakes", stored.Wakes, int64(1))
+		equal(s, "SeenWakes", stored.SeenWakes, int64(0))
+		row.DueAt = time.Time{}
+		s.save(lease, row) // which still has not seen it
+		s.sameTime("DueAt after another Save", s.load(row.Chat).DueAt, c.want)
+	}
+}
+
+func (s *suite) concurrentWakes() {
+	lease := s.acquire(s.a, business, "a")
+	const workers, times = 4, 10
+	var all sync.WaitGroup
+	for n := range workers {
+		store := []inbox.Store{s.a, s.b}[n%2]
+		all.Go(func() {
+			for range times {
+				if err := store.Wake(s.Context(), business, 1, base); err != nil {
+					s.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	row := s.load(1)
+	equal(s, "Wakes", row.Wakes, int64(workers*times))
+	row.SeenWakes, row.DueAt = row.Wakes, time.Time{}
+	s.save(lease, row)
+	equal(s, "due", len(s.dueIDs(base, 10)), 0)
+}
+
+func (s *suite) summary() {
+	lease := s.acquire(s.a, business, "holder/1")
+	rows := []inbox.ChatState{
+		{Chat: 1, DueAt: base}, {Chat: 2, DueAt: base.Add(time.Hour)}, {Chat: 3}, {Chat: 4, DueAt: base.Add(-time.Hour)},
+		{Chat: 5, FailingSince: base, Failure: "broken", Attempts: 3},
+	}
+	for id := range chats.ChatID(110) {
+		rows = append(rows, inbox.ChatState{Chat: 100 + id, FailingSince: base.Add(time.Minute)})
+	}
+	s.save(lease, rows...)
+	sum, err := s.b.Summary(s.Context(), business, base)
+	s.noError(err)
+	equal(s, "Chats", sum.Chats, 115)
+	equal(s, "Due", sum.Due, 2)
+	s.sameTime("OldestDue", sum.OldestDue, base.Add(-time.Hour))
+	equal(s, "failing", len(sum.Failing), 100)
+	equal(s, "the first failing", sum.Failing[0].Chat, 5)
+	equal(s, "its failure", sum.Failing[0].Failure, "broken")
+	equal(s, "Holder", sum.Holder, "holder/1")
+	equal(s, "HeldSince is set", sum.HeldSince.IsZero(), false)
+	s.noError(s.a.Release(s.Context(), lease))
+	sum, err = s.b.Summary(s.Context(), business, base)
+	s.noError(err)
+	equal(s, "Holder after Release", sum.Holder, "")
+}
+
+func (s *suite) leaseExcludes() {
+	lease := s.acquire(s.a, business, "a")
+	equal(s, "Business", lease.Business, business)
+	equal(s, "Purpose", lease.Purpose, inbox.Purpose)
+	equal(s, "Holder", lease.Holder, "a")
+	equal(s, "Duration is positive", lease.Duration > 0, true)
+	for _, holder := range []string{"a", "b"} {
+		_, err := s.b.Acquire(s.Context(), business, inbox.Purpose, holder)
+		s.errorIs(err, inbox.ErrLeaseHeld)
+		var held *inbox.LeaseHeldError
+		if !errors.As(err, &held) {
+			s.Fatalf("%v is no LeaseHeldError", err)
+		}
+		equal(s, "held by", held.Holder, "a")
+		equal(s, "expires in time", held.ExpiresIn > 0 && held.ExpiresIn <= lease.Duration, true)
+		equal(s, "Since is set", held.Since.IsZero(), false)
+	}
+	const rivals = 8
+	var all sync.WaitGroup
+	won := make(chan string, rivals)
+	for n := range rivals {
+		all.Go(func() {
+			if _, err := []inbox.Store{s.a, s.b}[n%2].Acquire(s.Context(), other, inbox.Purpose, "rival"); err == nil {
+				won <- "rival"
+			} else if !errors.Is(err, inbox.ErrLeaseHeld) {
+				s.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	equal(s, "winners", len(won), 1)
+}
+
+func (s *suite) leasesAreIndependent() {
+	s.acquire(s.a, business, "a")
+	s.acquire(s.b, other, "b")
+	_, err := s.b.Acquire(s.Context(), business, "outbox", "b")
+	s.noError(err)
+}
+
+func (s *suite) leaseReleased() {
+	first := s.acquire(s.a, business, "a")
+	s.noError(s.a.Release(s.Context(), first))
+	second := s.acquire(s.b, business, "b")
+	equal(s, "the token grows", second.Token > first.Token, true)
+	s.noError(s.a.Release(s.Context(), first)) // once more: it frees nothing of the other's
+	_, err := s.a.Acquire(s.Context(), business, inbox.Purpose, "a")
+	s.errorIs(err, inbox.ErrLeaseHeld)
+	_, err = s.a.Renew(s.Context(), first)
+	s.errorIs(err, inbox.ErrLeaseLost)
+	s.noError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
+}
+
+// awaitExpiry acquires a lease as soon as it can be had.
+func (s *suite) awaitExpiry(old inbox.Lease) inbox.Lease {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 2*old.Duration+10*time.Second)
+	defer cancel()
+	for {
+		lease, err := s.b.Acquire(ctx, business, inbox.Purpose, "b")
+		if err == nil {
+			return lease
+		}
+		s.errorIs(err, inbox.ErrLeaseHeld)
+		<-time.After(old.Duration / 20)
+	}
+}
+
+func (s *suite) leaseExpires() {
+	first := s.acquire(s.a, business, "a")
+	acquired := time.Now()
+	second := s.awaitExpiry(first)
+	// Clocks of two machines may run at rates that differ a little.
+	equal(s, "it lasted", time.Since(acquired) > first.Duration*9/10, true)
+	equal(s, "the token grows", second.Token > first.Token, true)
+	_, err := s.a.Renew(s.Context(), first)
+	s.errorIs(err, inbox.ErrLeaseLost)
+	s.errorIs(s.a.Save(s.Context(), first, &inbox.BusinessState{}, nil), inbox.ErrLeaseLost)
+	s.noError(s.a.Release(s.Context(), first))
+	s.noError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
+}
+
+func (s *suite) leaseRenewed() {
+	lease := s.acquire(s.a, business, "a")
+	for range 8 {
+		<-time.After(lease.Duration / 4)
+		_, err := s.a.Renew(s.Context(), lease)
+		s.noError(err)
+		_, err = s.b.Acquire(s.Context(), business, inbox.Purpose, "b")
+		s.errorIs(err, inbox.ErrLeaseHeld)
+	}
+	s.noError(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil))
+	<-time.After(lease.Duration + lease.Duration/10)
+	_, err := s.a.Renew(s.Context(), lease)
+	s.errorIs(err, inbox.ErrLeaseLost)
+	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 1}}), inbox.ErrLeaseLost)
+}
+
+func (s *suite) renewReturnsNext() {
+	lease := s.acquire(s.a, business, "a")
+	next, err := s.a.Renew(s.Context(), lease)
+	s.noError(err)
+	equal(s, "nothing is due", next.IsZero(), true)
+	s.save(lease, inbox.ChatState{Chat: 1, DueAt: base}, inbox.ChatState{Chat: 2, DueAt: base.Add(-time.Minute)}, inbox.ChatState{Chat: 3})
+	next, err = s.a.Renew(s.Context(), lease)
+	s.noError(err)
+	s.sameTime("the earliest", next, base.Add(-time.Minute))
+	s.noError(s.b.Wake(s.Context(), business, 3, base.Add(-time.Hour)))
+	s.noError(s.b.Wake(s.Context(), other, 3, base.Add(-24*time.Hour)))
+	next, err = s.a.Renew(s.Context(), lease)
+	s.noError(err)
+	s.sameTime("another process's push", next, base.Add(-time.Hour))
+}
+
+func (s *suite) businessesAreSeparate() {
+	lease, theirs := s.acquire(s.a, business, "a"), s.acquire(s.b, other, "b")
+	s.save(lease, inbox.ChatState{Chat: 1, Open: true, DueAt: base, Checkpoint: 1})
+	s.noError(s.b.Save(s.Context(), theirs, &inbox.BusinessState{LastError: "theirs"},
+		[]inbox.ChatState{{Chat: 1, Checkpoint: 2}}))
+	equal(s, "checkpoint", s.load(1).Checkpoint, 1)
+	rows, err := s.a.Due(s.Context(), other, base, 10)
+	s.noError(err)
+	equal(s, "due", len(rows), 0)
+	open, err := s.a.Open(s.Context(), other)
+	s.noError(err)
+	equal(s, "open", len(open), 0)
+	state, err := s.a.Business(s.Context(), business)
+	s.noError(err)
+	equal(s, "LastError", state.LastError, "")
+	sum, err := s.a.Summary(s.Context(), other, base)
+	s.noError(err)
+	equal(s, "holder", sum.Holder, "b")
+}
+
+func (s *suite) endedContext() {
+	lease := s.acquire(s.a, business, "a")
+	ctx, cancel := context.WithCancel(s.Context())
+	cancel()
+	for name, call := range map[string]func() error{
+		"Business": func() error { _, err := s.a.Business(ctx, business); return err },
+		"Chats":    func() error { _, err := s.a.Chats(ctx, business, []chats.ChatID{1}); return err },
+		"Due":      func() error { _, err := s.a.Due(ctx, business, base, 1); return err },
+		"Open":     func() error { _, err := s.a.Open(ctx, business); return err },
+		"Save":     func() error { return s.a.Save(ctx, lease, &inbox.BusinessState{}, []inbox.ChatState{{Chat: 1}}) },
+		"Wake":     func() error { return s.a.Wake(ctx, business, 1, base) },
+		"Summary":  func() error { _, err := s.a.Summary(ctx, business, base); return err },
+		"Acquire":  func() error { _, err := s.a.Acquire(ctx, other, inbox.Purpose, "b"); return err },
+		"Renew":    func() error { _, err := s.a.Renew(ctx, lease); return err },
+	} {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			s.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	_, err := s.b.Chats(s.Context(), business, []chats.ChatID{1})
+	s.noError(err)
+	s.acquire(s.b, other, "b")
+}
