@@ -8,14 +8,14 @@ import (
 // Dialect is the database behind a [database/sql.DB].
 type Dialect int
 
-// The databases a [Store] speaks to. Any driver of theirs will do; the tests use
+// The databases that a [Store] supports, with any driver. The tests use
 // modernc.org/sqlite and github.com/jackc/pgx/v5/stdlib.
 const (
-	SQLite     Dialect = iota + 1 // 3.24 or later
-	PostgreSQL                    // 14 or later; see the package's documentation for older ones
+	SQLite     Dialect = iota + 1 // 3.38 or later
+	PostgreSQL                    // 14 or later
 )
 
-// String is the database's name.
+// String returns the database's name.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:
@@ -27,29 +27,56 @@ func (d Dialect) String() string {
 	}
 }
 
-// now is the database's own time in microseconds since 1970. A Commit compares it
-// with the end of the lease that it was made under; SQLite has no such leases.
+// now is the database's clock in microseconds since 1970. SQLite's has milliseconds.
 func (d Dialect) now() string {
 	if d == PostgreSQL {
-		return `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+		return `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 	}
-	return `0`
+	return `CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)`
 }
 
-// bind writes the parameters of a statement, each a question mark, the way the
-// database wants them. No statement here has a question mark in a literal.
-func (d Dialect) bind(statement string) string {
-	if d != PostgreSQL {
-		return statement
+// begin starts a transaction that needs no repetition: SQLite's takes the write lock at
+// once, PostgreSQL's sees what others committed while it waited.
+func (d Dialect) begin() string {
+	if d == PostgreSQL {
+		return `BEGIN ISOLATION LEVEL READ COMMITTED`
 	}
-	var b strings.Builder
-	for n := 1; ; n++ {
-		before, after, found := strings.Cut(statement, "?")
-		b.WriteString(before)
-		if !found {
-			return b.String()
+	return `BEGIN IMMEDIATE`
+}
+
+// tableExists is a query for whether the search path leads to the table ?1. Unlike
+// to_regclass it does not rely on the session's cache, which in a transaction that waited
+// for a lock does not have the table that another process created meanwhile.
+func (d Dialect) tableExists() string {
+	if d == PostgreSQL {
+		return `SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = ?1 AND pg_table_is_visible(oid))`
+	}
+	return `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)`
+}
+
+// records is a table i of the JSON objects in the array that is a parameter. So one
+// statement writes any number of rows, whatever the database's limit of parameters.
+func (d Dialect) records(parameter string, columns []column) string {
+	fields := make([]string, len(columns))
+	for n, c := range columns {
+		if d == PostgreSQL {
+			fields[n] = c.name + " " + c.kind
+		} else {
+			fields[n] = "json_extract(value, '$." + c.name + "') AS " + c.name
 		}
-		b.WriteString("$" + strconv.Itoa(n))
-		statement = after
 	}
+	list := strings.Join(fields, ", ")
+	if d == PostgreSQL {
+		return `json_to_recordset(CAST(CAST(` + parameter + ` AS TEXT) AS JSON)) AS i(` + list + `)`
+	}
+	return `(SELECT ` + list + ` FROM json_each(` + parameter + `)) AS i`
+}
+
+// bind returns a statement with the parameters ?1, ?2 ... as the database writes them.
+// No statement has a question mark elsewhere.
+func (d Dialect) bind(statement string) string {
+	if d == PostgreSQL {
+		return strings.ReplaceAll(statement, "?", "$")
+	}
+	return statement
 }

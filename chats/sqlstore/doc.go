@@ -1,79 +1,129 @@
-// Package sqlstore keeps the marks of an inbox in SQLite or PostgreSQL.
+// Package sqlstore is an [inbox.Store] in SQLite or PostgreSQL.
 //
-// It is written on database/sql alone; the driver is the caller's:
+// It uses database/sql alone; the driver is the caller's:
 //
 //	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL")) // github.com/jackc/pgx/v5/stdlib
 //	...
 //	store, err := sqlstore.New(ctx, db, sqlstore.PostgreSQL)
 //
-// # The table
+// # Tables
 //
-// [New] makes one table, ymchats_inbox_marks, where the connection's search path
-// leads, and migrates it when a later release needs it:
+// [New] creates four tables where the connection's search path leads and migrates them
+// if a later release needs it, in one transaction and under a lock: any number of
+// processes may start at once, and one that is killed leaves nothing half done. A release
+// refuses tables that a newer one has migrated, so upgrade all machines before the last
+// one with the old release is started again.
 //
-//	business    BIGINT  the business's id
-//	chat        BIGINT  the chat's id; 0 is the mark of the inbox itself
-//	message     BIGINT  every message up to this id is handled
-//	updated_at  BIGINT  microseconds since 1970 in UTC; -62135596800000000 is the zero time
+// Times are BIGINT, in microseconds since 1970 in UTC; NULL is no time.
 //
-// Its primary key is (business, chat). The row of business 0 is no mark: its
-// message is the version of the table's schema. A release refuses a table that a
-// newer one has migrated, so all machines are upgraded before the last old one is
-// started again.
+//	ymchats_inbox_chats        one row per chat; primary key (business, chat)
+//	  business, chat           the ids
+//	  version                  raised by every Save; 0 if only a push has named the chat
+//	  wakes, seen_wakes        pushes so far, and those that a poll has followed
+//	  open                     the chat is expected in the list of unfinished chats
+//	  checkpoint               every message up to this id is handled
+//	  updated_at               of the chat, as accounted for
+//	  due_at                   when the chat is polled next
+//	  attempts, failing_since, failure   of the message that is to be handled next
+//	  state                    JSON, internal: the rest
+//	ymchats_inbox_businesses   one row per business; primary key (business)
+//	  version                  raised by every Save
+//	  start_time               when the business was first followed
+//	  last_error, last_error_at
+//	  state                    JSON, internal: sweeps, quota
+//	ymchats_leases             one row per business and purpose; primary key (business, purpose)
+//	  holder                   the process that acquired the lease last
+//	  token                    larger with every acquisition
+//	  acquired_at, renewed_at
+//	  expires_at               0 if it was released
+//	ymchats_schema             the version of the tables, in one row
 //
-// Making and migrating the table happens in one transaction and under a lock, so
-// any number of processes may start at the same moment, and one that is killed
-// leaves nothing half done. The role that does it first needs the right to make a
-// table; after that SELECT, INSERT and UPDATE on it are enough.
+// [WithTablePrefix] replaces "ymchats_". Columns whose names are given here keep their
+// meaning within a major version; others may be added.
 //
-// # Commits
+// Which chats fail, since when, and why (PostgreSQL; on SQLite
+// datetime(failing_since / 1000000, 'unixepoch')):
 //
-// A Commit is one statement that compares and sets: of two workers who move the
-// same mark one gets [github.com/ymchats/ymchats-go/chats/inbox.ErrConflict], and
-// what Commit has answered with nil outlives a kill -9 at any moment. Where Commit
-// fails in another way, say because the connection broke, the mark may have moved
-// or not.
+//	SELECT business, chat, attempts, to_timestamp(failing_since / 1e6) AS since,
+//	       to_timestamp(due_at / 1e6) AS next_attempt, failure
+//	FROM ymchats_inbox_chats WHERE failing_since IS NOT NULL ORDER BY failing_since;
 //
-// SQLite is for one machine. Its file may be used by several processes: the store
-// repeats what another one's lock prevented for up to 10 seconds, with or without a
-// busy timeout in the data source's name. An in-memory database needs a pool of one
-// connection, because each connection has a database of its own.
+// Who works for which business, and how long its oldest chat has been waiting:
 //
-// # Leases on PostgreSQL
+//	SELECT l.business, l.holder, to_timestamp(l.acquired_at / 1e6) AS since,
+//	       to_timestamp(l.expires_at / 1e6) > clock_timestamp() AS held,
+//	       clock_timestamp() - to_timestamp(min(c.due_at) / 1e6) AS behind
+//	FROM ymchats_leases l LEFT JOIN ymchats_inbox_chats c USING (business)
+//	WHERE l.purpose = 'inbox' GROUP BY l.business, l.purpose ORDER BY behind DESC NULLS LAST;
 //
-// [Store.Lease] is an advisory lock of the business, held by a database session
-// that the Store keeps to itself: one connection for all its leases and waits, so
-// the pool needs at least two. The stand-bys try about once a second, and the
-// holder asks as often whether its session is still there. What that gives:
+// Poll a chat again now: UPDATE ymchats_inbox_chats SET due_at = 0 WHERE business = 1 AND
+// chat = 2. Do not keep transactions open on these tables: Saves wait for them.
 //
-//   - A process that dies, even by kill -9, is followed by another one in about a
-//     second: the database sees its connection close.
-//   - A process that is frozen, or cut off from the database, is followed within
-//     some 7 seconds: the database ends a session that is silent for 6.
-//   - A process that has had no answer from the database for 5 seconds takes its
-//     leases for lost: held ends, with the cause [ErrLeaseLost], before another one can
-//     have the lease. By the same 5 seconds, on the database's own clock, the statement
-//     of a Commit refuses: a frozen process that wakes up commits nothing any more,
-//     wherever in its work it was stopped.
-//   - A process whose session is ended by somebody else, by a restart of the database
-//     or an administrator, sees it and has held end in about a second.
-//   - release returns when the lock is gone, or when the session is given up because
-//     that is not certain.
+// # Rights
 //
-// What it does not give: a lease does not reach into a handler, which may ignore the
-// end of held, or may have been frozen itself and go on. And for the second in which a
-// session was ended by somebody else, the next holder may already be at work. In both
-// cases a message may be handled by two processes, but not counted twice: Commit
-// compares and sets, so only one of them moves the mark.
+// Migrating needs the right to create tables. After that SELECT on ymchats_schema, and
+// SELECT, INSERT, UPDATE and DELETE on the others are enough (DELETE for [Store.Forget]
+// only). To keep the two apart, run [Migrate] at deployment and use [WithoutMigration].
 //
-// Behind a pooler that hands out single transactions a lock has no session to live
-// in: connect directly, or let it pool whole sessions. Servers older than PostgreSQL 14
-// cannot end a silent session; there a frozen process keeps its leases until its
-// connection ends. Leases count against the server's lock table, which has room for a
-// few thousand by default: raise max_locks_per_transaction for more businesses than
-// that. In pg_stat_activity the session is called "ymchats inbox lease".
+// The table ymchats_inbox_marks of releases before 2026-12 is imported when the tables
+// with the default prefix are created: stop the processes of the old release first. It
+// stays as it is, except that its version is raised, so that an old release refuses to
+// start. Drop it when no such release is needed any more.
 //
-// On SQLite a lease is a formality: it holds among the goroutines that share the
-// Store. Two processes on one file both work, and lose conflicts to each other; run
-// one.
+// # Saves
+//
+// A Save has happened as a whole or not at all, and what it returned nil for survives a
+// kill -9 at any moment. On PostgreSQL it is one statement, for any number of rows, which
+// compares every version and checks the lease.
+//
+// A store uses 4 connections at most, 1 on SQLite; a pool of one is enough. A statement
+// may take 10 s from the moment at which it has its connection; those of leases half the
+// lease's duration. Waiting for a connection is limited to 10 s, and for locks of others
+// to 10 s. A connection whose session is read-only is not given back to the pool, so that
+// saves succeed as soon as the database takes writes again.
+//
+// # Leases
+//
+// Of all processes that run the inbox of a business, one holds its lease and works. A
+// lease is a row:
+//
+//	          Acquire: new token               Release, or expires_at has passed
+//	free ------------------------------> held -----------------------------------> free
+//	 ^                                   |  ^
+//	 |                                   +--+ Renew: expires_at = now + duration
+//	 |
+//	 +-- no row; or the database's clock was set back by more than the duration
+//
+// It is held while expires_at is ahead of the database's clock; the clocks of the
+// processes do not matter. A lease that was released is acquired at once, that of a
+// killed, frozen or disconnected process after the duration, 5 s by default. What a lease
+// guarantees:
+//
+//   - At any moment one holder at most can Save. The statement that saves checks holder,
+//     token and expiry, and holds up the next acquisition until it has ended: the next
+//     holder reads everything that was saved.
+//   - A process that was frozen, wherever in its work, saves nothing once another has
+//     acquired the lease: [inbox.ErrLeaseLost].
+//   - No session is needed: statements may go through a pooler that hands out single
+//     transactions, such as PgBouncer. pgx then needs default_query_exec_mode=exec.
+//
+// What it does not guarantee: a lease does not reach into a handler. One that is running
+// when the process freezes goes on when it wakes up, perhaps while the next holder hands
+// the same message to its own handler. Its outcome is not saved then, but what it did
+// elsewhere is done: handlers must be idempotent.
+//
+// If the database's clock jumps forward, leases expire and are acquired anew.
+//
+// # Databases and drivers
+//
+// On PostgreSQL use pgx. Other drivers work as well; with one that ignores contexts, such
+// as lib/pq on a connection that is cut off silently, a statement is left behind half a
+// second after its time has passed, in a goroutine that keeps its connection until the
+// driver returns.
+//
+// SQLite is for one machine. Several processes may use one file; the store tries again
+// while another one has it locked, with or without a busy timeout in the data source's
+// name. A process that is frozen within a transaction keeps the file locked, as SQLite has
+// no way around that. An in-memory database needs a pool of one connection
+// ([sql.DB.SetMaxOpenConns]), as each connection has a database of its own.
 package sqlstore

@@ -4,190 +4,129 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"hash/fnv"
-	"math"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// ErrLeaseLost says that the lease ended without being given back: the database
-// could not be reached, it ended the session, or this process stood still for too
-// long. Another process may have the business; ask for the lease again.
-var ErrLeaseLost = errors.New("the lease was lost, another process may have the business now")
+// isLease is true of the row l of a lease that is valid. Its parameters are leaseArgs.
+const isLease = `l.business = CAST(?1 AS BIGINT) AND l.purpose = ?2 AND l.holder = ?3 AND l.token = ?4 AND l.expires_at > {now}`
 
-// leaser is the leases of a Store among processes, on PostgreSQL.
-type leaser struct {
-	db        *sql.DB
-	gate      *inbox.MemoryStore // first among goroutines: a session may take its own lock twice
-	namespace string             // the schema of the table
-
-	mu   sync.Mutex       // guards what follows, and the desk's fields
-	desk *desk            // nil while nobody wants or holds anything
-	lost map[int64]*lease // by key: no more, but not yet given back
+func leaseArgs(lease inbox.Lease) []any {
+	return []any{int64(lease.Business), lease.Purpose, lease.Holder, lease.Token}
 }
 
-// lease is one call of Lease, from the wait to the release.
-type lease struct {
-	key     int64
-	granted chan error // of one element: how the wait ended
-	held    context.Context
-	cancel  context.CancelCauseFunc
-	free    func()        // lets the next goroutine of this process try
-	over    chan struct{} // closed when a lease that was given back is no longer locked
-}
+// isHeld is true of the row l of a lease that nobody else may take. A renewal that lies
+// in the future shows that the database's clock was set back: such a lease would
+// outlive its holder.
+const isHeld = `l.expires_at > {now} AND l.renewed_at <= {now} + (l.expires_at - l.renewed_at)`
 
-// end stops what is done under the lease.
-func (le *lease) end(cause error) {
-	le.cancel(cause)
-	le.free()
-}
-
-func (l *leaser) lease(ctx context.Context, business chats.BusinessID) (context.Context, func(), error) {
-	if l.db.Stats().MaxOpenConnections == 1 {
-		return nil, nil, errors.New("the pool allows one connection, which a lease keeps to itself: call SetMaxOpenConns with 2 or more")
+// Acquire implements [inbox.Store]. An attempt that fails, other than by
+// [inbox.ErrLeaseHeld], may have taken the lease: it is free again after its duration.
+func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (inbox.Lease, error) {
+	lease := inbox.Lease{Business: business, Purpose: purpose, Holder: holder, Duration: s.lease}
+	if err := checkLease(lease); err != nil {
+		return inbox.Lease{}, err
 	}
-	local, free, err := l.gate.Lease(ctx, business)
-	if err != nil {
-		return nil, nil, err
-	}
-	le := &lease{key: l.key(business), granted: make(chan error, 1), free: free, over: make(chan struct{})}
-	le.held, le.cancel = context.WithCancelCause(local)
-	d := l.queue(le)
-	select {
-	case err = <-le.granted:
-	case <-ctx.Done():
-		err = ctx.Err()
-		if trouble := l.trouble(d); trouble != nil {
-			err = fmt.Errorf("%w; the last attempt failed: %w", err, trouble)
+	token, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int64, error) {
+		for {
+			// A standby's attempts cost the database no write.
+			held, err := s.holder(ctx, conn, int64(business), purpose)
+			if err != nil {
+				return 0, err
+			}
+			if held != nil {
+				return 0, held
+			}
+			token, err := s.take(ctx, conn, lease)
+			if !errors.Is(err, sql.ErrNoRows) {
+				return token, err
+			}
 		}
+	})
+	if err != nil {
+		return inbox.Lease{}, s.errorf(err, "acquiring the lease of business %d", business)
+	}
+	lease.Token = token
+	return lease, nil
+}
+
+func checkLease(lease inbox.Lease) error {
+	switch {
+	case lease.Business <= 0:
+		return badArgument("business", "must be greater than 0")
+	case lease.Purpose == "":
+		return badArgument("purpose", "must not be empty")
+	case lease.Holder == "":
+		return badArgument("holder", "must not be empty")
+	default:
+		return nil
+	}
+}
+
+// holder returns who holds a lease, and nil if it is free.
+func (s *Store) holder(ctx context.Context, conn *sql.Conn, business int64, purpose string) (*inbox.LeaseHeldError, error) {
+	var held inbox.LeaseHeldError
+	var since, left int64
+	err := conn.QueryRowContext(ctx, s.sql(`SELECT l.holder, l.acquired_at, l.expires_at - {now} FROM {p}leases AS l
+		WHERE l.business = ?1 AND l.purpose = ?2 AND `+isHeld), business, purpose).Scan(&held.Holder, &since, &left)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // nobody, and no error
 	}
 	if err != nil {
-		l.giveBack(d, le)
-		return nil, nil, err
+		return nil, err
 	}
-	return le.held, sync.OnceFunc(func() { l.giveBack(d, le) }), nil
+	held.Since, held.ExpiresIn = timeOf(&since), time.Duration(left)*time.Microsecond
+	return &held, nil
 }
 
-// queue has the desk try for the lease at once.
-func (l *leaser) queue(le *lease) *desk {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.desk == nil {
-		l.desk = newDesk(l)
-	}
-	l.desk.waiting[le.key] = le
-	l.desk.wake()
-	return l.desk
+// take returns sql.ErrNoRows if another holder came first. A token is at least the
+// time, so that it grows even if the row was deleted by Forget.
+func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease) (token int64, err error) {
+	err = conn.QueryRowContext(ctx, s.sql(`INSERT INTO {p}leases AS l
+		(business, purpose, holder, token, acquired_at, renewed_at, expires_at)
+		VALUES (?1, ?2, ?3, {now}, {now}, {now}, {now} + CAST(?4 AS BIGINT))
+		ON CONFLICT (business, purpose) DO UPDATE SET holder = excluded.holder,
+			token = CASE WHEN excluded.token > l.token THEN excluded.token ELSE l.token + 1 END,
+			acquired_at = {now}, renewed_at = {now}, expires_at = {now} + CAST(?4 AS BIGINT)
+		WHERE NOT (`+isHeld+`) RETURNING token`),
+		int64(lease.Business), lease.Purpose, lease.Holder, lease.Duration.Microseconds()).Scan(&token)
+	return token, err
 }
 
-func (l *leaser) trouble(d *desk) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return d.trouble
-}
-
-// giveBack ends a lease in whatever state it is, and returns when others can have
-// it.
-func (l *leaser) giveBack(d *desk, le *lease) {
-	l.mu.Lock()
-	locked := d.held[le.key] == le
-	if locked {
-		delete(d.held, le.key)
-		d.returned = append(d.returned, le)
-		le.cancel(context.Canceled)
-		d.wake()
-	}
-	if d.waiting[le.key] == le {
-		delete(d.waiting, le.key)
-		l.closeIfIdle(d)
-	}
-	if l.lost[le.key] == le {
-		delete(l.lost, le.key)
-	}
-	l.mu.Unlock()
-	if locked {
-		<-le.over
-	}
-	le.end(context.Canceled)
-}
-
-// closeIfIdle sends the desk home, and its session with it, when there is nothing
-// to do. The next lease opens another one. The caller holds mu.
-func (l *leaser) closeIfIdle(d *desk) {
-	if l.desk == d && len(d.waiting)+len(d.held)+len(d.returned) == 0 {
-		l.desk = nil
-		d.stop()
-	}
-}
-
-// until is when the lease of a business ends by the server's time, if there is one.
-// It fails where that is certainly over, before and after the holder could learn it: a
-// process that stood still may go on at a Commit.
-func (l *leaser) until(business chats.BusinessID) (int64, error) {
-	key := l.key(business)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if lost := l.lost[key]; lost != nil {
-		return 0, context.Cause(lost.held)
-	}
-	d := l.desk
-	if d == nil || d.held[key] == nil {
-		return noEnd, nil
-	}
-	if !d.fresh() {
-		d.loseHeld(errSilent)
-		d.wake()
-		return 0, errSilent
-	}
-	return d.until, nil
-}
-
-// noEnd is later than every time of a server.
-const noEnd = math.MaxInt64
-
-// key is the advisory lock of a business: a hash, because locks are numbers of 64
-// bits shared by everybody who uses the database, and with the schema in it,
-// because two of them may hold a table each.
-func (l *leaser) key(business chats.BusinessID) int64 {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "ymchats inbox lease\x00%s\x00%d", l.namespace, business) //nolint:errcheck // a hash takes everything
-	return int64(h.Sum64())                                                  //nolint:gosec // all 64 bits, the sign is one of them
-}
-
-// schemaName is the schema whose table the search path finds.
-func schemaName(ctx context.Context, db *sql.DB) (name string, err error) {
-	err = db.QueryRowContext(ctx, `SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = to_regclass('ymchats_inbox_marks')`).Scan(&name)
-	return name, err
-}
-
-// hopeless tells whether a lease cannot be had, however long one waits.
-func hopeless(err error) bool {
-	state := sqlState(err)
-	for _, class := range []string{"0A", "28", "3D", "42"} { // not supported, not authorised, no such database, not permitted
-		if strings.HasPrefix(state, class) {
-			return true
+// Renew implements [inbox.Store] by one statement.
+func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
+	due, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (due *int64, err error) {
+		err = conn.QueryRowContext(ctx, s.sql(`UPDATE {p}leases AS l SET renewed_at = {now}, expires_at = {now} + CAST(?5 AS BIGINT)
+			WHERE `+isLease+`
+			RETURNING (SELECT min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL)`),
+			append(leaseArgs(lease), lease.Duration.Microseconds())...).Scan(&due)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = inbox.ErrLeaseLost
 		}
+		return due, err
+	})
+	if err != nil {
+		return time.Time{}, s.errorf(err, "renewing the lease of business %d", lease.Business)
 	}
-	// database/sql does not export its error of a closed pool.
-	return strings.Contains(err.Error(), "sql: database is closed")
+	return timeOf(due), nil
 }
 
-var errSilent = fmt.Errorf("%w: the database has not answered for %v", ErrLeaseLost, leaseTime)
+// Release implements [inbox.Store]. If it fails, the lease ends by itself after its
+// duration.
+func (s *Store) Release(ctx context.Context, lease inbox.Lease) error {
+	_, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int, error) {
+		_, err := conn.ExecContext(ctx, s.sql(`UPDATE {p}leases AS l SET expires_at = 0 WHERE `+isLease), leaseArgs(lease)...)
+		return 0, err
+	})
+	if err != nil {
+		return s.errorf(err, "releasing the lease of business %d", lease.Business)
+	}
+	return nil
+}
 
-// The times of a lease. A process takes its lease for lost leaseTime after the
-// last beat that the database answered, counted from when it was sent, and the
-// database ends a session that sends nothing for sessionTime, so that the next
-// holder comes after the last one has stopped.
-const (
-	beatTime    = time.Second     // between two beats, and between two attempts of a stand-by
-	answerTime  = 2 * time.Second // for the answer to one beat
-	leaseTime   = 5 * time.Second
-	sessionTime = 6 * time.Second
-	openTime    = 10 * time.Second // for a new connection
-)
+// leaseTimeout leaves time for a second attempt before the lease expires.
+func (s *Store) leaseTimeout(lease inbox.Lease) time.Duration {
+	return min(statementTimeout, max(lease.Duration/2, minLeaseDuration/2))
+}

@@ -5,79 +5,104 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
+	"strings"
 )
 
-// migrations[n] brings the table from version n to version n+1, on both
-// databases. The row of business 0 and chat 0 carries the version in message; it
-// and its columns stay what they are, so that every release can read them.
-var migrations = []string{
-	`CREATE TABLE ymchats_inbox_marks (
-		business   BIGINT NOT NULL,
-		chat       BIGINT NOT NULL,
-		message    BIGINT NOT NULL,
-		updated_at BIGINT NOT NULL,
+// migrations[n] brings the tables from version n to version n+1, on both databases;
+// {p} is the prefix. They are not edited once released.
+var migrations = [][]string{{
+	`CREATE TABLE {p}schema (version BIGINT NOT NULL)`,
+	`INSERT INTO {p}schema (version) VALUES (0)`,
+	`CREATE TABLE {p}leases (
+		business    BIGINT NOT NULL,
+		purpose     TEXT   NOT NULL,
+		holder      TEXT   NOT NULL,
+		token       BIGINT NOT NULL,
+		acquired_at BIGINT NOT NULL,
+		renewed_at  BIGINT NOT NULL,
+		expires_at  BIGINT NOT NULL,
+		PRIMARY KEY (business, purpose)
+	)`,
+	`CREATE TABLE {p}inbox_businesses (
+		business      BIGINT NOT NULL PRIMARY KEY,
+		version       BIGINT NOT NULL,
+		start_time    BIGINT,
+		last_error    TEXT   NOT NULL,
+		last_error_at BIGINT,
+		state         TEXT   NOT NULL
+	)`,
+	`CREATE TABLE {p}inbox_chats (
+		business      BIGINT  NOT NULL,
+		chat          BIGINT  NOT NULL,
+		version       BIGINT  NOT NULL,
+		wakes         BIGINT  NOT NULL,
+		seen_wakes    BIGINT  NOT NULL,
+		open          BOOLEAN NOT NULL,
+		checkpoint    BIGINT  NOT NULL,
+		updated_at    BIGINT,
+		due_at        BIGINT,
+		attempts      BIGINT  NOT NULL,
+		failing_since BIGINT,
+		failure       TEXT    NOT NULL,
+		state         TEXT    NOT NULL,
 		PRIMARY KEY (business, chat)
 	)`,
+	`CREATE INDEX {p}inbox_chats_due ON {p}inbox_chats (business, due_at) WHERE due_at IS NOT NULL`,
+	`CREATE INDEX {p}inbox_chats_failing ON {p}inbox_chats (business, failing_since) WHERE failing_since IS NOT NULL`,
+	`CREATE INDEX {p}inbox_chats_open ON {p}inbox_chats (business, chat) WHERE open`,
+}}
+
+// oldTable is the table of releases before the tables had a prefix. Its row of business
+// 0 has the version of its schema, which those releases compare when they start.
+const oldTable = "ymchats_inbox_marks"
+
+// oldImport copies the old table. Its time -62135596800000000 is the zero time; a
+// message 1 meant a chat whose first message was new. In the end those releases refuse
+// to start; otherwise the table stays as it is.
+var oldImport = []string{
+	`INSERT INTO {p}inbox_businesses (business, version, start_time, last_error, state)
+		SELECT business, 1, NULLIF(updated_at, -62135596800000000), '', '{}'
+		FROM ymchats_inbox_marks WHERE business > 0 AND chat = 0`,
+	`INSERT INTO {p}inbox_chats (business, chat, version, wakes, seen_wakes, open, checkpoint, updated_at, attempts, failure, state)
+		SELECT business, chat, 1, 0, 0, FALSE, CASE WHEN message > 1 THEN message ELSE 0 END,
+			NULLIF(updated_at, -62135596800000000), 0, '', CASE WHEN message > 0 THEN '{"read":true}' ELSE '{}' END
+		FROM ymchats_inbox_marks WHERE business > 0 AND chat > 0`,
+	`UPDATE ymchats_inbox_marks SET message = 2 WHERE business = 0 AND chat = 0`,
 }
 
-// migrationLock is the advisory lock under which PostgreSQL's table is made and
-// migrated: CREATE TABLE IF NOT EXISTS alone fails when two do it at one moment.
-const migrationLock int64 = 0x796d63686174 // "ymchat"
+// migrationLock is the advisory lock under which PostgreSQL's tables are created and
+// migrated: CREATE TABLE IF NOT EXISTS alone fails if two do it at once. It lasts as
+// long as the transaction, so a pooler may be between.
+const migrationLock = `SELECT pg_advisory_xact_lock(133476434407796)`
 
-// schema is how the dialects differ where the table is made.
-var schema = map[Dialect]struct{ begin, lock, exists string }{
-	// The plain BEGIN of SQLite takes no lock until the first write, and the whole
-	// would have to be done again where another process has written meanwhile.
-	SQLite: {
-		begin:  `BEGIN IMMEDIATE`,
-		exists: `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ymchats_inbox_marks')`,
-	},
-	// Read committed, whatever the database's default is, so that what another
-	// process made while this one waited for the lock is seen.
-	PostgreSQL: {
-		begin:  `BEGIN ISOLATION LEVEL READ COMMITTED`,
-		lock:   fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, migrationLock),
-		exists: `SELECT to_regclass('ymchats_inbox_marks') IS NOT NULL`,
-	},
+// Migrate creates the tables, or brings them up to date, in one transaction. Any number
+// of processes may do so at once. The role needs the right to create tables. An error
+// leaves everything as it was.
+func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) error {
+	c, err := newConfig(db, dialect, options)
+	if err != nil {
+		return err
+	}
+	return newStore(db, dialect, c).migrate(ctx)
 }
 
-// migrate makes the table, or brings it up to date, in one transaction.
+// migrate begins with a look at the version, for which a role needs few rights.
 func (s *Store) migrate(ctx context.Context) error {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close() //nolint:errcheck // it goes back to the pool, or was discarded
-	_, err = conn.ExecContext(ctx, schema[s.dialect].begin)
-	if err != nil && contended(err) {
-		return err
-	}
-	if err == nil {
-		err = s.migrateWithin(ctx, conn)
-	}
-	if err == nil {
-		_, err = conn.ExecContext(ctx, `COMMIT`)
+	version, err := run(ctx, s.db, statementTimeout, s.version)
+	if err == nil && version < len(migrations) {
+		_, err = run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
+			return 0, s.db.inTx(ctx, conn, func() error { return s.migrateTx(ctx, conn) })
+		})
 	}
 	if err != nil {
-		rollback(ctx, conn)
+		return s.errorf(err, "migrating the tables")
 	}
-	return err
+	return nil
 }
 
-// rollback leaves no transaction behind on a connection that others will use,
-// also where the context has ended.
-func rollback(ctx context.Context, conn *sql.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
-	defer cancel()
-	if _, err := conn.ExecContext(ctx, `ROLLBACK`); err != nil {
-		discard(conn)
-	}
-}
-
-func (s *Store) migrateWithin(ctx context.Context, conn *sql.Conn) error {
-	if lock := schema[s.dialect].lock; lock != "" {
-		if _, err := conn.ExecContext(ctx, lock); err != nil {
+func (s *Store) migrateTx(ctx context.Context, conn *sql.Conn) error {
+	if s.db.dialect == PostgreSQL {
+		if _, err := conn.ExecContext(ctx, migrationLock); err != nil {
 			return err
 		}
 	}
@@ -85,34 +110,87 @@ func (s *Store) migrateWithin(ctx context.Context, conn *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	if version > len(migrations) {
-		return fmt.Errorf("its schema is of version %d, and this release knows versions up to %d: upgrade the library", version, len(migrations))
-	}
-	if version == len(migrations) {
-		return nil
-	}
-	for _, step := range migrations[version:] {
-		if _, err := conn.ExecContext(ctx, step); err != nil {
+	for n := version; n < len(migrations); n++ {
+		if err := s.execAll(ctx, conn, migrations[n]); err != nil {
 			return err
 		}
 	}
-	_, err = conn.ExecContext(ctx, s.dialect.bind(
-		`INSERT INTO ymchats_inbox_marks (business, chat, message, updated_at) VALUES (0, 0, ?, ?)
-		ON CONFLICT (business, chat) DO UPDATE SET message = excluded.message, updated_at = excluded.updated_at`,
-	), len(migrations), micros(time.Now()))
+	if version == 0 {
+		if err := s.importOld(ctx, conn); err != nil {
+			return fmt.Errorf("importing %s: %w", oldTable, err)
+		}
+	}
+	_, err = conn.ExecContext(ctx, s.sql(`UPDATE {p}schema SET version = ?1`), len(migrations))
 	return err
 }
 
-// version is 0 where there is no table yet.
-func (s *Store) version(ctx context.Context, conn *sql.Conn) (int, error) {
-	var exists bool
-	if err := conn.QueryRowContext(ctx, schema[s.dialect].exists).Scan(&exists); err != nil || !exists {
+// importOld leaves the old table to the first consumer, which has the default prefix.
+func (s *Store) importOld(ctx context.Context, conn *sql.Conn) error {
+	if s.prefix != defaultPrefix {
+		return nil
+	}
+	exists, err := s.tableExists(ctx, conn, oldTable)
+	if err != nil || !exists {
+		return err
+	}
+	return s.execAll(ctx, conn, oldImport)
+}
+
+func (s *Store) execAll(ctx context.Context, conn *sql.Conn, statements []string, args ...any) error {
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(ctx, s.sql(statement), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// version returns the version of the tables, 0 if there are none.
+func (s *Store) version(ctx context.Context, conn *sql.Conn) (version int, err error) {
+	exists, err := s.tableExists(ctx, conn, s.prefix+"schema")
+	if err != nil || !exists {
 		return 0, err
 	}
-	var version int
-	err := conn.QueryRowContext(ctx, `SELECT message FROM ymchats_inbox_marks WHERE business = 0 AND chat = 0`).Scan(&version)
+	err = conn.QueryRowContext(ctx, s.sql(`SELECT version FROM {p}schema`)).Scan(&version)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, errors.New("it has no row with its version, so this library did not make it: rename it or use another database")
+		return 0, fmt.Errorf("the table %sschema is empty, so another program made it: choose another prefix", s.prefix)
+	}
+	if err == nil && version > len(migrations) {
+		err = fmt.Errorf("the tables have version %d and this release knows versions up to %d: upgrade the library", version, len(migrations))
 	}
 	return version, err
+}
+
+func (s *Store) tableExists(ctx context.Context, conn *sql.Conn, table string) (exists bool, err error) {
+	err = conn.QueryRowContext(ctx, s.db.dialect.bind(s.db.dialect.tableExists()), table).Scan(&exists)
+	return exists, err
+}
+
+// check makes sure that the tables are there, and that a SQLite file can be written:
+// SQLite reports a read-only one with the first write. PostgreSQL may be read-only for
+// a while, as in a failover.
+func (s *Store) check(ctx context.Context) error {
+	_, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (int, error) {
+		version, err := s.version(ctx, conn)
+		if err == nil && version < len(migrations) {
+			err = fmt.Errorf("the tables have version %d and this release needs version %d: run Migrate", version, len(migrations))
+		}
+		if err != nil || s.db.dialect != SQLite {
+			return 0, err
+		}
+		if _, err := conn.ExecContext(ctx, s.sql(`UPDATE {p}schema SET version = version`)); err != nil {
+			return 0, fmt.Errorf("the file must be writable: %w", err)
+		}
+		return 0, nil
+	})
+	if err != nil {
+		return s.errorf(err, "checking the tables")
+	}
+	return nil
+}
+
+// sql returns a statement with the names of the tables, {p} being the prefix, and the
+// database's clock for {now}.
+func (s *Store) sql(statement string) string {
+	return s.db.dialect.bind(strings.NewReplacer("{p}", s.prefix, "{now}", s.db.dialect.now()).Replace(statement))
 }

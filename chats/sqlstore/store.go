@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -11,190 +12,192 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// Store keeps the marks of an inbox in a database. It is safe for concurrent use,
-// by any number of processes.
+// Store is an [inbox.Store] in a database. It is safe for concurrent use, by any number
+// of processes.
 type Store struct {
-	db      *sql.DB
-	dialect Dialect
-	gate    *inbox.MemoryStore // leases among the goroutines of this Store
-	leaser  *leaser            // leases among processes; nil on SQLite
-	writing chan struct{}      // of one element; nil on PostgreSQL
+	db     *database
+	prefix string
+	lease  time.Duration
+
+	saveQuery      string   // on PostgreSQL
+	saveStatements []string // on SQLite
 }
 
-var (
-	_ inbox.Store  = (*Store)(nil)
-	_ inbox.Leaser = (*Store)(nil)
-)
+var _ inbox.Store = (*Store)(nil)
 
-// New prepares the database: it makes the table or migrates it, one process at a
-// time however many start at once, and refuses a table that a newer release of the
-// library has migrated. The Store does not close db.
-func New(ctx context.Context, db *sql.DB, dialect Dialect) (*Store, error) {
-	if db == nil {
-		return nil, errors.New("sqlstore: New: the database is nil; open it with sql.Open")
+// New returns a store. It creates the tables or migrates them, see [Migrate], unless
+// [WithoutMigration] is given, and refuses tables that a newer release has migrated and a
+// SQLite file that cannot be written. The Store does not close db, of which it uses 4
+// connections at most at the same time, fewer if the pool has fewer.
+func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
+	c, err := newConfig(db, dialect, options)
+	if err != nil {
+		return nil, err
 	}
-	if _, known := schema[dialect]; !known {
-		return nil, fmt.Errorf("sqlstore: New: %v is not a known dialect; use SQLite or PostgreSQL", dialect)
-	}
-	s := &Store{db: db, dialect: dialect, gate: inbox.NewMemoryStore()}
-	if err := retry(ctx, func() error { return s.migrate(ctx) }); err != nil {
-		return nil, fmt.Errorf("sqlstore: preparing the table ymchats_inbox_marks on %v: %w", dialect, err)
-	}
-	if dialect == SQLite {
-		s.writing = make(chan struct{}, 1)
-	}
-	if dialect == PostgreSQL {
-		namespace, err := schemaName(ctx, db)
-		if err != nil {
-			return nil, fmt.Errorf("sqlstore: finding the schema of the table ymchats_inbox_marks: %w", err)
+	s := newStore(db, dialect, c)
+	if !c.noMigrate {
+		if err := s.migrate(ctx); err != nil {
+			return nil, err
 		}
-		s.leaser = &leaser{db: db, gate: s.gate, namespace: namespace, lost: make(map[int64]*lease)}
+	}
+	if err := s.check(ctx); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-// Marks gives every mark of a business, read by one statement. Times are in UTC.
-func (s *Store) Marks(ctx context.Context, business chats.BusinessID) (map[chats.ChatID]inbox.Mark, error) {
-	if err := checkBusiness(business); err != nil {
-		return nil, err
+func newStore(db *sql.DB, dialect Dialect, c config) *Store {
+	s := &Store{db: newDatabase(db, dialect), prefix: c.prefix, lease: c.lease}
+	if dialect == PostgreSQL {
+		s.saveQuery = s.postgresSave()
+	} else {
+		s.saveStatements = s.sqliteSave()
 	}
-	var marks map[chats.ChatID]inbox.Mark
-	err := retry(ctx, func() (err error) {
-		marks, err = s.marks(ctx, business)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("sqlstore: reading the marks of business %d: %w", business, err)
-	}
-	return marks, nil
+	return s
 }
 
-func (s *Store) marks(ctx context.Context, business chats.BusinessID) (map[chats.ChatID]inbox.Mark, error) {
-	rows, err := s.db.QueryContext(ctx, s.dialect.bind(
-		`SELECT chat, message, updated_at FROM ymchats_inbox_marks WHERE business = ?`), int64(business))
+// errorf says what failed. The sentinels of package inbox say enough themselves.
+func (s *Store) errorf(err error, format string, args ...any) error {
+	if errors.Is(err, inbox.ErrConflict) || errors.Is(err, inbox.ErrLeaseLost) || errors.Is(err, inbox.ErrLeaseHeld) {
+		return err
+	}
+	return fmt.Errorf("sqlstore: %s on %v: %w", fmt.Sprintf(format, args...), s.db.dialect, err)
+}
+
+// Business implements [inbox.Store].
+func (s *Store) Business(ctx context.Context, business chats.BusinessID) (inbox.BusinessState, error) {
+	state, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (inbox.BusinessState, error) {
+		state, err := scanBusiness(conn.QueryRowContext(ctx, s.sql(selectBusiness), int64(business)))
+		if errors.Is(err, sql.ErrNoRows) {
+			err = nil
+		}
+		return state, err
+	})
+	if err != nil {
+		return inbox.BusinessState{}, s.errorf(err, "reading business %d", business)
+	}
+	return state, nil
+}
+
+// Chats implements [inbox.Store].
+func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]inbox.ChatState, error) {
+	list := make([]struct {
+		Chat chats.ChatID `json:"chat"`
+	}, len(ids))
+	for n, id := range ids {
+		list[n].Chat = id
+	}
+	parameter, err := json.Marshal(list)
+	if err != nil {
+		return nil, s.errorf(err, "encoding ids of business %d", business)
+	}
+	records := s.db.dialect.records("?2", []column{{name: "chat", kind: "BIGINT"}})
+	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND chat IN (SELECT i.chat FROM `+records+`)`,
+		int64(business), string(parameter))
+}
+
+// Due implements [inbox.Store].
+func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
+	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ?2
+		ORDER BY CASE WHEN wakes = seen_wakes THEN 1 ELSE 0 END, due_at, chat LIMIT ?3`, int64(business), at.UnixMicro(), limit)
+}
+
+// Open implements [inbox.Store].
+func (s *Store) Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error) {
+	return query(ctx, s, func(from scanner) (id chats.ChatID, err error) {
+		err = from.Scan(&id)
+		return id, err
+	}, `SELECT chat FROM {p}inbox_chats WHERE business = ?1 AND open`, int64(business))
+}
+
+// query returns all rows of a statement.
+func query[T any](ctx context.Context, s *Store, scan func(scanner) (T, error), statement string, args ...any) ([]T, error) {
+	rows, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) ([]T, error) {
+		return queryConn(ctx, conn, scan, s.sql(statement), args...)
+	})
+	if err != nil {
+		return nil, s.errorf(err, "reading rows of business %d", args[0])
+	}
+	return rows, nil
+}
+
+func queryConn[T any](ctx context.Context, conn *sql.Conn, scan func(scanner) (T, error), statement string, args ...any) (all []T, err error) {
+	rows, err := conn.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells what matters
-	marks := make(map[chats.ChatID]inbox.Mark)
+	defer rows.Close() //nolint:errcheck // Err has what matters
 	for rows.Next() {
-		var chat, message, updated int64
-		if err := rows.Scan(&chat, &message, &updated); err != nil {
+		row, err := scan(rows)
+		if err != nil {
 			return nil, err
 		}
-		mark := inbox.Mark{Message: chats.MessageID(message), UpdatedAt: time.UnixMicro(updated).UTC()}
-		if mark != (inbox.Mark{}) {
-			marks[chats.ChatID(chat)] = mark
-		}
+		all = append(all, row)
 	}
-	return marks, rows.Err()
+	return all, rows.Err()
 }
 
-// Commit moves the mark of a chat by one statement that compares and sets, so it
-// has happened as a whole or not at all. Where it returns another error than
-// [inbox.ErrConflict], the mark may have moved or not: load the marks before going
-// on. Where this Store holds a lease of the business, the same statement sees to it
-// that the lease is not over; then it is [ErrLeaseLost], and nothing has moved. A lease
-// that was lost is to be given back, or had again, before the next Commit.
-func (s *Store) Commit(ctx context.Context, business chats.BusinessID, chat chats.ChatID, from, to inbox.Mark) error {
-	if err := checkBusiness(business); err != nil {
-		return err
-	}
-	until, err := s.until(business)
-	if err != nil {
-		return fmt.Errorf("sqlstore: committing chat %d of business %d: %w", chat, business, err)
-	}
-	var moved int64
-	err = s.inTurn(ctx, func() error {
-		return retry(ctx, func() (err error) {
-			moved, err = s.compareAndSet(ctx, business, chat, from, to, until)
-			return err
-		})
+// Wake implements [inbox.Store] by one statement.
+func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
+	_, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (sql.Result, error) {
+		return conn.ExecContext(ctx, s.sql(`INSERT INTO {p}inbox_chats AS t
+			(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, attempts, failure, state)
+			VALUES (?1, ?2, 0, 1, 0, FALSE, 0, ?3, 0, '', '{}')
+			ON CONFLICT (business, chat) DO UPDATE SET wakes = t.wakes + 1,
+				due_at = CASE WHEN t.due_at IS NULL OR t.failing_since IS NULL AND excluded.due_at < t.due_at
+					THEN excluded.due_at ELSE t.due_at END`), int64(business), int64(chat), micros(at))
 	})
 	if err != nil {
-		return fmt.Errorf("sqlstore: committing chat %d of business %d (load the marks to see whether it moved): %w", chat, business, err)
-	}
-	if moved > 0 {
-		return nil
-	}
-	if _, err := s.until(business); err != nil {
-		return fmt.Errorf("sqlstore: committing chat %d of business %d: %w", chat, business, err)
-	}
-	return inbox.ErrConflict
-}
-
-// inTurn lets one goroutine write at a time where the database takes only one, first
-// come, first served: among those who find it locked and try again some would starve.
-func (s *Store) inTurn(ctx context.Context, write func() error) error {
-	if s.writing == nil {
-		return write()
-	}
-	select {
-	case s.writing <- struct{}{}:
-		defer func() { <-s.writing }()
-		return write()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s *Store) until(business chats.BusinessID) (int64, error) {
-	if s.leaser == nil {
-		return noEnd, nil
-	}
-	return s.leaser.until(business)
-}
-
-func (s *Store) compareAndSet(ctx context.Context, business chats.BusinessID, chat chats.ChatID, from, to inbox.Mark, until int64) (int64, error) {
-	statement := `UPDATE ymchats_inbox_marks SET message = ?, updated_at = ?
-		WHERE business = ? AND chat = ? AND ? > ` + s.dialect.now() + ` AND message = ? AND updated_at = ?`
-	if from.Message == 0 && micros(from.UpdatedAt) == micros(time.Time{}) {
-		// No mark is the absence of the row, or a row that was set to the zero mark.
-		statement = `INSERT INTO ymchats_inbox_marks (message, updated_at, business, chat)
-			SELECT CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT) WHERE ? > ` + s.dialect.now() + `
-			ON CONFLICT (business, chat) DO UPDATE SET message = excluded.message, updated_at = excluded.updated_at
-			WHERE ymchats_inbox_marks.message = ? AND ymchats_inbox_marks.updated_at = ?`
-	}
-	result, err := s.db.ExecContext(ctx, s.dialect.bind(statement),
-		int64(to.Message), micros(to.UpdatedAt), int64(business), int64(chat), until, int64(from.Message), micros(from.UpdatedAt))
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-// Lease waits until no other process holds the business, and holds it until
-// release. Package sqlstore says what that guarantees; on SQLite it is a matter of
-// this Store's goroutines only. held ends with ctx too, but the lease itself lasts
-// until release. Once the lease is lost, the cause of held is [ErrLeaseLost].
-//
-// Lease goes on waiting while the database cannot be reached. It fails where
-// waiting is of no use: the database refuses the credential or the statements, the
-// pool allows one connection only or was closed.
-func (s *Store) Lease(ctx context.Context, business chats.BusinessID) (held context.Context, release func(), err error) {
-	if err := checkBusiness(business); err != nil {
-		return nil, nil, err
-	}
-	if s.leaser != nil {
-		held, release, err = s.leaser.lease(ctx, business)
-	} else {
-		held, release, err = s.gate.Lease(ctx, business)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("sqlstore: leasing business %d: %w", business, err)
-	}
-	return held, release, nil
-}
-
-// checkBusiness keeps business 0 for the row with the version.
-func checkBusiness(business chats.BusinessID) error {
-	if business <= 0 {
-		return fmt.Errorf("sqlstore: business %d: ids begin at 1", business)
+		return s.errorf(err, "waking chat %d of business %d", chat, business)
 	}
 	return nil
 }
 
-// micros is a time as the table keeps it: microseconds since 1970, which both
-// databases compare alike. The zero time needs no sentinel, it is the instant
-// -62135596800000000.
-func micros(t time.Time) int64 { return t.UnixMicro() }
+// Summary implements [inbox.Store].
+func (s *Store) Summary(ctx context.Context, business chats.BusinessID, at time.Time) (inbox.Summary, error) {
+	sum, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (inbox.Summary, error) {
+		return s.summary(ctx, conn, int64(business), at.UnixMicro())
+	})
+	if err != nil {
+		return inbox.Summary{}, s.errorf(err, "reading the summary of business %d", business)
+	}
+	return sum, nil
+}
+
+func (s *Store) summary(ctx context.Context, conn *sql.Conn, business, at int64) (sum inbox.Summary, err error) {
+	var oldest *int64
+	err = conn.QueryRowContext(ctx, s.sql(`SELECT count(*), count(CASE WHEN due_at <= ?2 THEN 1 END), min(CASE WHEN due_at <= ?2 THEN due_at END)
+		FROM {p}inbox_chats WHERE business = ?1`), business, at).Scan(&sum.Chats, &sum.Due, &oldest)
+	if err != nil {
+		return sum, err
+	}
+	sum.OldestDue = timeOf(oldest)
+	sum.Failing, err = queryConn(ctx, conn, scanChat, s.sql(selectChats+`WHERE business = ?1 AND failing_since IS NOT NULL
+		ORDER BY failing_since, chat LIMIT 100`), business)
+	if err != nil {
+		return sum, err
+	}
+	held, err := s.holder(ctx, conn, business, inbox.Purpose)
+	if held != nil {
+		sum.Holder, sum.HeldSince = held.Holder, held.Since
+	}
+	return sum, err
+}
+
+// Forget deletes everything of a business, leases included. A process that works for it
+// loses its lease and begins anew: stop it first.
+func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
+	// Without the lease no Save adds a row afterwards.
+	statements := []string{
+		`DELETE FROM {p}leases WHERE business = ?1`,
+		`DELETE FROM {p}inbox_chats WHERE business = ?1`,
+		`DELETE FROM {p}inbox_businesses WHERE business = ?1`,
+	}
+	_, err := run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
+		return 0, s.db.inTx(ctx, conn, func() error { return s.execAll(ctx, conn, statements, int64(business)) })
+	})
+	if err != nil {
+		return s.errorf(err, "forgetting business %d", business)
+	}
+	return nil
+}

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
-	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
@@ -78,7 +77,7 @@ func (d database) with(setting, value string) database {
 	return d
 }
 
-// open is a pool, as another process would have one.
+// open returns a pool, as another process would have one.
 func (d database) open(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := d.pool()
@@ -96,37 +95,16 @@ func (d database) pool() (*sql.DB, error) {
 	return db, err
 }
 
-// store is a Store on a pool of its own.
-func (d database) store(t *testing.T) *sqlstore.Store {
+// store returns a Store on a pool of its own.
+func (d database) store(t *testing.T, options ...sqlstore.Option) *sqlstore.Store {
 	t.Helper()
-	store, err := sqlstore.New(t.Context(), d.open(t), d.dialect)
+	store, err := sqlstore.New(t.Context(), d.open(t), d.dialect, options...)
 	require.NoError(t, err)
 	return store
 }
 
-// stores are those that have to behave alike. Each gives two of one content.
-var stores = []struct {
-	name string
-	make func(t *testing.T) (one, other inbox.Store)
-}{
-	{"Memory", func(*testing.T) (inbox.Store, inbox.Store) {
-		store := inbox.NewMemoryStore()
-		return store, store
-	}},
-	{"SQLite", func(t *testing.T) (inbox.Store, inbox.Store) {
-		d := sqliteFile(t).with("_pragma", "synchronous(off)") // a power cut is no part of the tests
-		return d.store(t), d.store(t)
-	}},
-	{"SQLite with a write-ahead log", func(t *testing.T) (inbox.Store, inbox.Store) {
-		d := sqliteLog(t).with("_pragma", "busy_timeout(5000)")
-		return d.store(t), d.store(t)
-	}},
-	{"PostgreSQL", func(t *testing.T) (inbox.Store, inbox.Store) {
-		d := postgres(t)
-		return d.store(t), d.store(t)
-	}},
-	{"PostgreSQL, serializable", func(t *testing.T) (inbox.Store, inbox.Store) {
-		d := postgres(t).with("default_transaction_isolation", "serializable")
-		return d.store(t), d.store(t)
-	}},
+func execSQL(t *testing.T, db *sql.DB, statement string) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), statement)
+	require.NoError(t, err, statement)
 }

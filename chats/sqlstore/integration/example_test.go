@@ -15,7 +15,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-// A file beside the program is enough on one machine.
+// On one machine a file is enough.
 func Example_sqlite() {
 	dir, err := os.MkdirTemp("", "inbox")
 	if err != nil {
@@ -34,37 +34,29 @@ func Example_sqlite() {
 	}
 
 	// The inbox does this; it takes the store by inbox.New(client, store).
-	fmt.Println(store.Commit(ctx, 1, 42, inbox.Mark{}, inbox.Mark{Message: 1001}))
-	fmt.Println(store.Commit(ctx, 1, 42, inbox.Mark{}, inbox.Mark{Message: 1001}))
-	marks, err := store.Marks(ctx, 1)
-	fmt.Println(marks[42].Message, err)
+	lease, err := store.Acquire(ctx, 1, inbox.Purpose, "this process")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: 42, Checkpoint: 1001}}))
+	fmt.Println(store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: 42, Checkpoint: 1001}}))
 	// Output:
 	// <nil>
-	// inbox: the mark was moved by another worker
-	// 1001 <nil>
+	// inbox: the row was changed meanwhile
 }
 
-// Any number of machines share a PostgreSQL: for each business one of them works
-// and the others stand by.
+// Any number of machines share a PostgreSQL. The tables are created at deployment, by a
+// role that may do so; the service's role reads and writes them.
 func Example_postgreSQL() {
 	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(10) // one of them is the leases'
-	ctx := context.Background()
-	store, err := sqlstore.New(ctx, db, sqlstore.PostgreSQL)
+	store, err := sqlstore.New(context.Background(), db, sqlstore.PostgreSQL,
+		sqlstore.WithTablePrefix("crm_"), sqlstore.WithoutMigration())
 	if err != nil {
 		log.Fatal(err)
 	}
-
-	// The inbox does this too.
-	held, release, err := store.Lease(ctx, 1)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer release()
-	marks, err := store.Marks(held, 1)
-	fmt.Println(len(marks), err)
+	_ = store // for inbox.New(client, store)
 }

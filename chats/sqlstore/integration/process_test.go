@@ -2,8 +2,6 @@ package integration
 
 import (
 	"bufio"
-	"context"
-	"database/sql"
 	"fmt"
 	"io"
 	"os"
@@ -16,142 +14,48 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
-	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-// Some tests need processes that can be killed and frozen: this program again, with
-// a part to play in its environment.
+// Some tests need processes that can be killed and frozen: this program again, with a
+// role in its environment.
 const (
-	envPart    = "SQLTEST_PART"
-	envDialect = "SQLTEST_DIALECT"
-	envDSN     = "SQLTEST_DSN"
+	envRole    = "INTEGRATION_ROLE"
+	envDialect = "INTEGRATION_DIALECT"
+	envDSN     = "INTEGRATION_DSN"
 )
 
-func TestMain(m *testing.M) {
-	part := os.Getenv(envPart)
-	if part == "" {
-		goleak.VerifyTestMain(m)
-		return
-	}
-	if err := play(part); err != nil {
-		fmt.Println("failed:", err)
-		os.Exit(1)
-	}
-}
+var roles = map[string]func(database) error{"new": playNew, "increment": playIncrement}
 
-func play(part string) error {
+// playRole returns the exit status.
+func playRole(role string) int {
 	dialect, err := strconv.Atoi(os.Getenv(envDialect))
-	if err != nil {
-		return err
+	if err == nil {
+		err = roles[role](database{sqlstore.Dialect(dialect), os.Getenv(envDSN)})
 	}
-	d := database{sqlstore.Dialect(dialect), os.Getenv(envDSN)}
-	db, err := d.pool()
 	if err != nil {
-		return err
+		fmt.Println("failed:", err)
+		return 1
 	}
-	return map[string]func(*sql.DB, sqlstore.Dialect) error{"new": playNew, "commit": playCommit, "lease": playLease}[part](db, d.dialect)
+	return 0
 }
 
-// playNew makes the table when it is told to.
-func playNew(db *sql.DB, dialect sqlstore.Dialect) error {
-	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
-		return err
-	}
-	if _, err := sqlstore.New(context.Background(), db, dialect); err != nil {
-		return err
-	}
-	fmt.Println("made")
-	return nil
-}
-
-// playCommit moves the marks of some chats, each in steps of one, until it is
-// killed, and says what was committed.
-func playCommit(db *sql.DB, dialect sqlstore.Dialect) error {
-	store, err := sqlstore.New(context.Background(), db, dialect)
-	if err != nil {
-		return err
-	}
-	marks, err := store.Marks(context.Background(), business)
-	if err != nil {
-		return err
-	}
-	failed := make(chan error)
-	for chat := range chats.ChatID(workers) {
-		go func() {
-			for mark := marks[chat]; ; {
-				next := inbox.Mark{Message: mark.Message + 1, UpdatedAt: time.Now()}
-				if err := store.Commit(context.Background(), business, chat, mark, next); err != nil {
-					failed <- err
-				}
-				fmt.Println("committed", chat, next.Message)
-				mark = next
-			}
-		}()
-	}
-	return <-failed
-}
-
-// playLease works under the lease until it is lost.
-func playLease(db *sql.DB, dialect sqlstore.Dialect) error {
-	store, err := sqlstore.New(context.Background(), db, dialect)
-	if err != nil {
-		return err
-	}
-	held, release, err := store.Lease(context.Background(), business)
-	if err != nil {
-		return err
-	}
-	defer release()
-	marks, err := store.Marks(held, business)
-	if err != nil {
-		return err
-	}
-	fmt.Println("held")
-	for mark := marks[0]; ; {
-		next := inbox.Mark{Message: mark.Message + 1}
-		// Not under held: it is the store that has to refuse.
-		if err := store.Commit(context.Background(), business, 0, mark, next); err != nil {
-			fmt.Println("refused:", err)
-			<-held.Done()
-			fmt.Println("lost:", context.Cause(held))
-			return nil
-		}
-		mark = next
-		fmt.Println("committed", mark.Message)
-		select {
-		case <-held.Done():
-			fmt.Println("lost:", context.Cause(held))
-			return nil
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-}
-
-const (
-	business = chats.BusinessID(7)
-	workers  = 4
-)
-
-// child is a process that plays a part.
+// child is a process that plays a role.
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.Writer
+	ended chan struct{} // closed at the end of its output
 
-	mu    sync.Mutex
-	said  []string      // the lines so far
-	ended chan struct{} // its output is at an end
-	heard int           // how many lines were asked for
+	mu     sync.Mutex
+	output []string // complete lines: one that a kill has cut off does not count
+	read   int
 }
 
-func start(t *testing.T, part string, d database) *child {
+func start(t *testing.T, role string, d database) *child {
 	t.Helper()
 	c := &child{cmd: exec.Command(os.Args[0]), ended: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), envPart+"="+part, envDialect+"="+strconv.Itoa(int(d.dialect)), envDSN+"="+d.dsn)
+	c.cmd.Env = append(os.Environ(), envRole+"="+role, envDialect+"="+strconv.Itoa(int(d.dialect)), envDSN+"="+d.dsn)
 	c.cmd.Stderr = os.Stderr
 	stdin, err := c.cmd.StdinPipe()
 	require.NoError(t, err)
@@ -159,13 +63,12 @@ func start(t *testing.T, part string, d database) *child {
 	stdout, err := c.cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, c.cmd.Start())
-	go c.listen(stdout)
-	t.Cleanup(func() { c.kill() })
+	go c.collect(stdout)
+	t.Cleanup(c.kill)
 	return c
 }
 
-// listen hears whole lines: a line that a kill has cut off was not said.
-func (c *child) listen(stdout io.Reader) {
+func (c *child) collect(stdout io.Reader) {
 	defer close(c.ended)
 	lines := bufio.NewReader(stdout)
 	for {
@@ -174,7 +77,7 @@ func (c *child) listen(stdout io.Reader) {
 			return
 		}
 		c.mu.Lock()
-		c.said = append(c.said, strings.TrimSuffix(line, "\n"))
+		c.output = append(c.output, strings.TrimSuffix(line, "\n"))
 		c.mu.Unlock()
 	}
 }
@@ -182,24 +85,23 @@ func (c *child) listen(stdout io.Reader) {
 func (c *child) lines() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]string(nil), c.said...)
+	return append([]string(nil), c.output...)
 }
 
-// line is the next line that the child says.
+// line returns the next line of the output.
 func (c *child) line(t *testing.T) string {
 	t.Helper()
-	c.heard++
-	c.says(t, c.heard)
-	return c.lines()[c.heard-1]
+	c.read++
+	c.awaitLines(t, c.read)
+	return c.lines()[c.read-1]
 }
 
-// says waits until the child has said so many lines.
-func (c *child) says(t *testing.T, n int) {
+func (c *child) awaitLines(t *testing.T, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(c.lines()) >= n }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.lines()) >= n }, 30*time.Second, time.Millisecond)
 }
 
-func (c *child) tell(t *testing.T, line string) {
+func (c *child) write(t *testing.T, line string) {
 	t.Helper()
 	_, err := fmt.Fprintln(c.stdin, line)
 	require.NoError(t, err)

@@ -1,10 +1,16 @@
 package integration
 
 import (
+	"bufio"
+	"context"
 	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,134 +20,234 @@ import (
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-// Eight processes and eight goroutines of this one come upon an empty database.
-func TestNewFromManyAtOnce(t *testing.T) {
-	t.Parallel()
-	for _, on := range both {
-		t.Run(on.name, func(t *testing.T) {
-			t.Parallel()
-			d := on.make(t)
-			children := make([]*child, 0, 8)
-			for range 8 {
-				children = append(children, start(t, "new", d))
-			}
-			for _, c := range children {
-				require.Equal(t, "ready", c.line(t))
-			}
-			pools := make([]*sql.DB, 8)
-			for n := range pools {
-				pools[n] = d.open(t)
-			}
-			var all sync.WaitGroup
-			for n := range 8 {
-				all.Go(func() {
-					store, err := sqlstore.New(t.Context(), pools[n], d.dialect)
-					if assert.NoError(t, err) {
-						assert.NoError(t, store.Commit(t.Context(), 1, chats.ChatID(n), inbox.Mark{}, inbox.Mark{Message: 1}))
-					}
-				})
-				children[n].tell(t, "go")
-			}
-			all.Wait()
-			for _, c := range children {
-				require.Equal(t, "made", c.line(t))
-			}
-			marks, err := d.store(t).Marks(t.Context(), 1)
-			require.NoError(t, err)
-			assert.Len(t, marks, 8)
-		})
-	}
-}
-
-func TestNewRefusesATableThatItDoesNotKnow(t *testing.T) {
-	t.Parallel()
-	for _, on := range both {
-		t.Run(on.name, func(t *testing.T) {
-			t.Parallel()
-			d := on.make(t)
-			d.store(t)
-			db := d.open(t)
-			run(t, db, `UPDATE ymchats_inbox_marks SET message = 2 WHERE business = 0 AND chat = 0`)
-			_, err := sqlstore.New(t.Context(), db, d.dialect)
-			require.ErrorContains(t, err, "version 2")
-			require.ErrorContains(t, err, "upgrade")
-
-			run(t, db, `DELETE FROM ymchats_inbox_marks`)
-			_, err = sqlstore.New(t.Context(), db, d.dialect)
-			require.ErrorContains(t, err, "did not make it")
-
-			run(t, db, `DROP TABLE ymchats_inbox_marks`)
-			run(t, db, `CREATE TABLE ymchats_inbox_marks (something INTEGER)`)
-			_, err = sqlstore.New(t.Context(), db, d.dialect)
-			require.ErrorContains(t, err, "ymchats_inbox_marks")
-
-			run(t, db, `DROP TABLE ymchats_inbox_marks`)
-			_, err = sqlstore.New(t.Context(), db, d.dialect)
-			require.NoError(t, err, "a failure leaves no lock behind")
-		})
-	}
-}
-
-func run(t *testing.T, db *sql.DB, statement string) {
+// onBoth runs a test on both databases.
+func onBoth(t *testing.T, test func(*testing.T, database)) {
 	t.Helper()
-	_, err := db.ExecContext(t.Context(), statement)
-	require.NoError(t, err, statement)
+	t.Parallel()
+	for _, on := range both {
+		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, on.make(t))
+		})
+	}
 }
 
-// A table that an administrator had made by one run is all that a role without
-// further rights needs.
-func TestNewWithoutTheRightToMakeTables(t *testing.T) {
+// playNew makes a store when it is asked to.
+func playNew(d database) error {
+	db, err := d.pool()
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		return err
+	}
+	if _, err := sqlstore.New(context.Background(), db, d.dialect); err != nil {
+		return err
+	}
+	fmt.Println("done")
+	return nil
+}
+
+func TestNew_ManyProcessesMigrateOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		children, pools := make([]*child, 8), make([]*sql.DB, 8)
+		for n := range children {
+			children[n], pools[n] = start(t, "new", d), d.open(t)
+			require.Equal(t, "ready", children[n].line(t))
+		}
+		var all sync.WaitGroup
+		for n := range children {
+			all.Go(func() {
+				store, err := sqlstore.New(t.Context(), pools[n], d.dialect)
+				if assert.NoError(t, err) {
+					assert.NoError(t, store.Wake(t.Context(), business, chats.ChatID(n+1), time.Now()))
+				}
+			})
+			children[n].write(t, "go")
+		}
+		all.Wait()
+		for _, c := range children {
+			require.Equal(t, "done", c.line(t))
+		}
+		summary, err := d.store(t).Summary(t.Context(), business, time.Now())
+		require.NoError(t, err)
+		assert.Equal(t, 8, summary.Chats)
+	})
+}
+
+func TestNew_RefusesANewerSchema(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		d.store(t)
+		db := d.open(t)
+		execSQL(t, db, `UPDATE ymchats_schema SET version = 2`)
+		_, err := sqlstore.New(t.Context(), db, d.dialect)
+		require.ErrorContains(t, err, "version 2")
+		require.ErrorContains(t, err, "upgrade the library")
+		require.Error(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+		_, err = sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithoutMigration())
+		require.ErrorContains(t, err, "upgrade the library")
+	})
+}
+
+func TestNew_FailedMigrationLeavesNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t)
+		execSQL(t, db, `CREATE TABLE ymchats_inbox_chats (other INTEGER)`)
+		_, err := sqlstore.New(t.Context(), db, d.dialect)
+		require.ErrorContains(t, err, "ymchats_inbox_chats")
+		execSQL(t, db, `DROP TABLE ymchats_inbox_chats`)
+		execSQL(t, db, `CREATE TABLE ymchats_schema (version INTEGER)`)
+		_, err = sqlstore.New(t.Context(), db, d.dialect)
+		require.ErrorContains(t, err, "another prefix")
+		execSQL(t, db, `DROP TABLE ymchats_schema`)
+		d.store(t)
+	})
+}
+
+func TestNew_WithoutMigration(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t)
+		_, err := sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithoutMigration())
+		require.ErrorContains(t, err, "run Migrate")
+		require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+		d.store(t, sqlstore.WithoutMigration())
+		_, err = sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithoutMigration(), sqlstore.WithTablePrefix("other_"))
+		require.ErrorContains(t, err, "run Migrate", "of another consumer")
+	})
+}
+
+// The role that works needs no right to create tables.
+func TestNew_WithoutTheRightToCreateTables(t *testing.T) {
 	t.Parallel()
 	d := postgres(t)
 	d.store(t)
 	db := d.open(t)
-	var database string
-	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT current_database()`).Scan(&database))
-	role := strings.Replace(database, "test", "role", 1)
-	run(t, db, `CREATE ROLE `+role)
+	var name string
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT current_database()`).Scan(&name))
+	role := strings.Replace(name, "test", "role", 1)
+	execSQL(t, db, `CREATE ROLE `+role)
 	t.Cleanup(func() {
 		_, err := db.Exec(`DROP OWNED BY ` + role + `; DROP ROLE ` + role)
 		require.NoError(t, err)
 	})
-	run(t, db, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
+	execSQL(t, db, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
 	limited := d.with("role", role)
 	_, err := sqlstore.New(t.Context(), limited.open(t), d.dialect)
-	require.Error(t, err, "it may not even read")
+	require.ErrorContains(t, err, "permission denied")
 
-	run(t, db, `GRANT SELECT, INSERT, UPDATE ON ymchats_inbox_marks TO `+role)
+	execSQL(t, db, `GRANT SELECT ON ymchats_schema TO `+role)
+	execSQL(t, db, `GRANT SELECT, INSERT, UPDATE, DELETE ON ymchats_leases, ymchats_inbox_businesses, ymchats_inbox_chats TO `+role)
 	store := limited.store(t)
-	require.NoError(t, store.Commit(t.Context(), 1, 1, inbox.Mark{}, inbox.Mark{Message: 1}))
-	require.NoError(t, store.Commit(t.Context(), 1, 1, inbox.Mark{Message: 1}, inbox.Mark{Message: 2}))
-	_, release, err := store.Lease(t.Context(), 1)
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "limited")
 	require.NoError(t, err)
-	release()
+	_, err = store.Renew(t.Context(), lease)
+	require.NoError(t, err)
+	require.NoError(t, store.Save(t.Context(), lease, &inbox.BusinessState{}, []inbox.ChatState{{Chat: 1}}))
+	require.NoError(t, store.Forget(t.Context(), business))
 }
 
-// An in-memory database has to do with one connection, and so do all but the leases
-// of PostgreSQL.
-func TestPoolOfOneConnection(t *testing.T) {
+func TestNew_RefusesAReadOnlyFile(t *testing.T) {
 	t.Parallel()
-	for _, on := range []kind{{"SQLite", func(*testing.T) database { return database{sqlstore.SQLite, ":memory:"} }}, {"PostgreSQL", postgres}} {
-		t.Run(on.name, func(t *testing.T) {
-			t.Parallel()
-			d := on.make(t)
-			db := d.open(t)
-			db.SetMaxOpenConns(1)
-			store, err := sqlstore.New(t.Context(), db, d.dialect)
-			require.NoError(t, err)
-			require.NoError(t, store.Commit(t.Context(), 1, 1, inbox.Mark{}, inbox.Mark{Message: 1}))
-			require.ErrorIs(t, store.Commit(t.Context(), 1, 1, inbox.Mark{}, inbox.Mark{Message: 1}), inbox.ErrConflict)
-			marks, err := store.Marks(t.Context(), 1)
-			require.NoError(t, err)
-			assert.Len(t, marks, 1)
-
-			_, release, err := store.Lease(t.Context(), 1)
-			if d.dialect == sqlstore.PostgreSQL {
-				require.ErrorContains(t, err, "SetMaxOpenConns")
-				return
-			}
-			require.NoError(t, err)
-			release()
-		})
+	d := sqliteFile(t)
+	d.store(t)
+	file := d
+	file.dsn += "?mode=ro"
+	for _, options := range [][]sqlstore.Option{nil, {sqlstore.WithoutMigration()}} {
+		_, err := sqlstore.New(t.Context(), file.open(t), d.dialect, options...)
+		require.ErrorContains(t, err, "the file must be writable")
 	}
+	empty := database{sqlstore.SQLite, "file:" + filepath.Join(t.TempDir(), "missing.db") + "?mode=ro"}
+	_, err := sqlstore.New(t.Context(), empty.open(t), d.dialect)
+	require.Error(t, err)
+}
+
+func TestNew_InMemoryDatabase(t *testing.T) {
+	t.Parallel()
+	db := database{sqlstore.SQLite, ":memory:"}.open(t)
+	db.SetMaxOpenConns(1)
+	store, err := sqlstore.New(t.Context(), db, sqlstore.SQLite)
+	require.NoError(t, err)
+	require.NoError(t, store.Wake(t.Context(), business, 1, time.Now()))
+}
+
+// The statements of the last release before the tables had a prefix.
+var oldTable = []string{
+	`CREATE TABLE ymchats_inbox_marks (business BIGINT NOT NULL, chat BIGINT NOT NULL, message BIGINT NOT NULL,
+		updated_at BIGINT NOT NULL, PRIMARY KEY (business, chat))`,
+	`INSERT INTO ymchats_inbox_marks VALUES (0, 0, 1, 1789000000000000),
+		(7, 0, 0, 1789000000123456),
+		(7, 1, 1789000001000001, 1789000002000003),
+		(7, 2, 1, 1789000003000000),
+		(7, 3, 0, 1789000004000000),
+		(7, 4, 1789000005000001, -62135596800000000),
+		(8, 0, 0, 1789000006000000)`,
+}
+
+func TestMigrate_ImportsTheOldTable(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t)
+		for _, statement := range oldTable {
+			execSQL(t, db, statement)
+		}
+		store := d.store(t)
+		for id, want := range map[chats.BusinessID]int64{7: 1789000000123456, 8: 1789000006000000} {
+			state, err := store.Business(t.Context(), id)
+			require.NoError(t, err)
+			assert.Equal(t, inbox.BusinessState{Version: 1, StartTime: time.UnixMicro(want).UTC()}, state)
+		}
+		rows, err := store.Chats(t.Context(), 7, []chats.ChatID{0, 1, 2, 3, 4})
+		require.NoError(t, err)
+		assert.ElementsMatch(t, []inbox.ChatState{
+			{Chat: 1, Version: 1, Read: true, Checkpoint: 1789000001000001, UpdatedAt: time.UnixMicro(1789000002000003).UTC()},
+			{Chat: 2, Version: 1, Read: true, UpdatedAt: time.UnixMicro(1789000003000000).UTC()}, // its first message was new
+			{Chat: 3, Version: 1, UpdatedAt: time.UnixMicro(1789000004000000).UTC()},
+			{Chat: 4, Version: 1, Read: true, Checkpoint: 1789000005000001},
+		}, rows)
+
+		lease, err := store.Acquire(t.Context(), 7, inbox.Purpose, "new")
+		require.NoError(t, err)
+		rows[0].Attempts = 3
+		require.NoError(t, store.Save(t.Context(), lease, nil, rows))
+		d.store(t) // again: imports nothing
+		saved, err := store.Chats(t.Context(), 7, []chats.ChatID{rows[0].Chat})
+		require.NoError(t, err)
+		assert.Equal(t, rows[:1], saved)
+
+		var version, marks int
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*), min(message) FROM ymchats_inbox_marks
+			WHERE business > 0 OR message = 2`).Scan(&marks, &version))
+		assert.Equal(t, 7, marks, "the old table stays, and an old release refuses its version")
+		other := d.store(t, sqlstore.WithTablePrefix("other_"))
+		state, err := other.Business(t.Context(), 7)
+		require.NoError(t, err)
+		assert.Zero(t, state, "another consumer starts anew")
+	})
+}
+
+func TestForget_DeletesTheBusinessOnly(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		store := d.store(t)
+		leases := make(map[chats.BusinessID]inbox.Lease)
+		for _, id := range []chats.BusinessID{business, business + 1} {
+			lease, err := store.Acquire(t.Context(), id, inbox.Purpose, "worker")
+			require.NoError(t, err)
+			require.NoError(t, store.Save(t.Context(), lease, &inbox.BusinessState{LastError: "x"}, []inbox.ChatState{{Chat: 1}}))
+			leases[id] = lease
+		}
+		require.NoError(t, store.Forget(t.Context(), business))
+
+		state, err := store.Business(t.Context(), business)
+		require.NoError(t, err)
+		assert.Zero(t, state)
+		summary, err := store.Summary(t.Context(), business, time.Now())
+		require.NoError(t, err)
+		assert.Zero(t, summary)
+		again, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+		require.NoError(t, err)
+		assert.Greater(t, again.Token, leases[business].Token, "an old lease stays lost")
+		err = store.Save(t.Context(), leases[business], nil, []inbox.ChatState{{Chat: 1}})
+		require.ErrorIs(t, err, inbox.ErrLeaseLost)
+		require.NoError(t, store.Save(t.Context(), leases[business+1], nil, []inbox.ChatState{{Chat: 1, Version: 1}}))
+	})
 }

@@ -1,0 +1,199 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	maxConcurrency   = 4                // connections in use by one Store
+	connectTimeout   = 10 * time.Second // for a connection of the pool
+	statementTimeout = 10 * time.Second // from then on
+	rollbackTimeout  = 2 * time.Second
+	driverGrace      = 500 * time.Millisecond // for a driver to notice that its context has ended
+	lockWaitTimeout  = 10 * time.Second       // while others have the database locked
+	maxLockBackoff   = 100 * time.Millisecond
+)
+
+// database runs statements on a pool, a few at a time.
+type database struct {
+	pool    *sql.DB
+	dialect Dialect
+	slots   chan struct{}
+}
+
+// newDatabase chooses the concurrency. One statement at a time is enough for SQLite,
+// which has one writer: of several that find the file locked some would starve.
+func newDatabase(pool *sql.DB, dialect Dialect) *database {
+	n := maxConcurrency
+	if most := pool.Stats().MaxOpenConnections; most > 0 {
+		n = min(n, most)
+	}
+	if dialect == SQLite {
+		n = 1
+	}
+	return &database{pool: pool, dialect: dialect, slots: make(chan struct{}, n)}
+}
+
+// run calls do with a connection. The limit of time, if it is not 0, begins when the
+// connection is there. At its end run returns although the driver may not: what do
+// returns then is dropped, so do shares nothing with the caller.
+//
+// do is called again while it fails with a lock conflict or on a connection that is
+// stale.
+func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
+	var none T
+	select {
+	case d.slots <- struct{}{}:
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+	defer func() { <-d.slots }()
+	began := time.Now()
+	// Each stale connection leaves the pool, so the last attempt has a new one.
+	stale := d.pool.Stats().Idle
+	for backoff := time.Millisecond; ; {
+		result, err := runOnce(ctx, d, limit, do)
+		switch {
+		case err == nil:
+			return result, nil
+		case isStaleConnection(err) && stale > 0:
+			stale--
+		case !isLockConflict(err):
+			return none, err
+		case time.Since(began) > lockWaitTimeout:
+			return none, fmt.Errorf("the database has been locked by others for %v: %w", lockWaitTimeout, err)
+		default:
+			if waitErr := sleep(ctx, backoff/2+rand.N(backoff)); waitErr != nil {
+				return none, fmt.Errorf("%w while waiting for a lock: %w", waitErr, err)
+			}
+			backoff = min(2*backoff, maxLockBackoff)
+		}
+	}
+}
+
+func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
+	var none T
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return none, err
+	}
+	limited, cancel := ctx, context.CancelFunc(func() {})
+	if limit > 0 {
+		limited, cancel = context.WithTimeout(ctx, limit)
+	}
+	defer cancel()
+	result, err := await(limited, func() (T, error) {
+		defer conn.Close() //nolint:errcheck // it goes back to the pool, or was discarded
+		result, err := do(limited, conn)
+		if err != nil && isStaleConnection(err) {
+			discard(conn)
+		}
+		return result, err
+	}, func(T) {})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = timeoutError(fmt.Sprintf("no response from the database within %v", limit), err)
+	}
+	return result, err
+}
+
+// connect returns a connection of the pool. The wait ends with ctx, or after
+// connectTimeout, as the caller's program may keep all of them.
+func (d *database) connect(ctx context.Context) (*sql.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := await(limited,
+		func() (*sql.Conn, error) { return d.pool.Conn(limited) },
+		func(conn *sql.Conn) { _ = conn.Close() })
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = timeoutError(fmt.Sprintf("no connection to the database within %v (%d in use)", connectTimeout, d.pool.Stats().InUse), err)
+	}
+	return conn, err
+}
+
+// timeoutError is no context error: those are the caller's.
+func timeoutError(text string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, err)
+}
+
+// await calls do in a goroutine of its own and returns what it returns. If do does not
+// return soon after the end of ctx, await does so without it. What do returns later
+// without an error is given to late.
+func await[T any](ctx context.Context, do func() (T, error), late func(T)) (result T, err error) {
+	done, left := make(chan struct{}), make(chan struct{})
+	var doResult T
+	var doErr error
+	go func() {
+		doResult, doErr = do()
+		select {
+		case done <- struct{}{}:
+		case <-left:
+			if doErr == nil {
+				late(doResult)
+			}
+		}
+	}()
+	select {
+	case <-done:
+		return doResult, doErr
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(driverGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return doResult, doErr
+	case <-timer.C:
+		close(left)
+		return result, ctx.Err()
+	}
+}
+
+// inTx calls do within a transaction.
+func (d *database) inTx(ctx context.Context, conn *sql.Conn, do func() error) error {
+	if _, err := conn.ExecContext(ctx, d.dialect.begin()); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		_, err = conn.ExecContext(ctx, `COMMIT`)
+	}
+	if err != nil {
+		rollback(ctx, conn)
+	}
+	return err
+}
+
+// rollback leaves no transaction on a connection of the pool, whether or not ctx has
+// ended.
+func rollback(ctx context.Context, conn *sql.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, `ROLLBACK`); err != nil {
+		discard(conn)
+	}
+}
+
+// discard makes the pool close a connection instead of using it again.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,42 @@
+package sqlstore
+
+import (
+	"database/sql/driver"
+	"errors"
+	"strings"
+)
+
+// isLockConflict reports whether the database refused a statement because of another
+// connection, and changed nothing. Drivers share no type for it: those of PostgreSQL
+// have the standard's codes, those of SQLite the texts of its messages.
+func isLockConflict(err error) bool {
+	switch sqlState(err) {
+	case "40001", "40P01": // serialization failure, if that is the default; deadlock
+		return true
+	case "":
+		text := err.Error()
+		return strings.Contains(text, " is locked") || strings.Contains(text, "SQLITE_BUSY")
+	default:
+		return false
+	}
+}
+
+// isStaleConnection reports whether another connection may succeed at once: this one
+// was closed before the statement had an effect (57P01), or its session is read-only
+// (25006), which a pooled one stays after the database has become writable.
+func isStaleConnection(err error) bool {
+	state := sqlState(err)
+	return errors.Is(err, driver.ErrBadConn) || state == "57P01" || state == "25006"
+}
+
+// isForcedError reports whether a statement has undone itself, see postgresSave.
+func isForcedError(err error) bool { return sqlState(err) == "22P02" }
+
+// sqlState returns the code of an error that PostgreSQL reported, else "".
+func sqlState(err error) string {
+	var reported interface{ SQLState() string }
+	if errors.As(err, &reported) {
+		return reported.SQLState()
+	}
+	return ""
+}

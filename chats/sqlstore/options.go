@@ -1,0 +1,91 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+const (
+	defaultPrefix        = "ymchats_"
+	defaultLeaseDuration = 5 * time.Second
+	minLeaseDuration     = time.Second
+	maxLeaseDuration     = time.Hour
+)
+
+// Option configures [New] and [Migrate].
+type Option func(*config) error
+
+type config struct {
+	prefix    string
+	lease     time.Duration
+	noMigrate bool
+}
+
+// WithTablePrefix sets what the names of all tables begin with: at most 32 lower-case
+// letters, digits and underscores, of which the first is no digit. The default is
+// "ymchats_". Each independent consumer of a business has a prefix of its own.
+func WithTablePrefix(prefix string) Option {
+	return func(c *config) error {
+		if !prefixPattern.MatchString(prefix) {
+			return badArgument("prefix", "must be 1 to 32 characters of a-z, 0-9 and _, not beginning with a digit")
+		}
+		if strings.HasPrefix(prefix, "sqlite_") {
+			return badArgument("prefix", "must not begin with sqlite_, which SQLite reserves")
+		}
+		c.prefix = prefix
+		return nil
+	}
+}
+
+// 32 characters leave room for the longest name within the 63 of PostgreSQL.
+var prefixPattern = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,31}\z`)
+
+// WithLeaseDuration sets for how long after its last renewal a lease is valid, and so
+// how long the businesses of a killed process wait: from 1 s to 1 h. The default is 5 s.
+// A short duration loses leases to short stalls of the process or the database.
+func WithLeaseDuration(d time.Duration) Option {
+	return func(c *config) error {
+		if d < minLeaseDuration || d > maxLeaseDuration {
+			return badArgument("lease duration", fmt.Sprintf("must be from %v to %v", minLeaseDuration, maxLeaseDuration))
+		}
+		c.lease = d
+		return nil
+	}
+}
+
+// WithoutMigration makes [New] neither create nor migrate tables. It fails unless
+// [Migrate] of the same release has been run.
+func WithoutMigration() Option {
+	return func(c *config) error {
+		c.noMigrate = true
+		return nil
+	}
+}
+
+func newConfig(db *sql.DB, dialect Dialect, options []Option) (config, error) {
+	c := config{prefix: defaultPrefix, lease: defaultLeaseDuration}
+	if db == nil {
+		return c, badArgument("db", "must not be nil")
+	}
+	if dialect != SQLite && dialect != PostgreSQL {
+		return c, badArgument("dialect", "must be SQLite or PostgreSQL, not "+dialect.String())
+	}
+	for _, option := range options {
+		if option == nil {
+			return c, badArgument("options", "must not contain nil")
+		}
+		if err := option(&c); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func badArgument(field, reason string) error {
+	return &chats.ArgumentError{Package: "sqlstore", Field: field, Reason: reason}
+}
