@@ -23,9 +23,10 @@ type ChatState struct {
 	Explained  bool              // a message has been read that explains UpdatedAt
 	DueAt      time.Time         // when to poll next; zero: nothing is to be done
 
-	Attempts     int       // failed attempts to handle the message at the head
-	FailingSince time.Time // of the chat: its handler's or its history's; zero while all is well
-	Failure      string    // the last error: valid UTF-8 without control characters, 512 bytes at most
+	Head         chats.MessageID // the message whose handling failed last; 0 while none does
+	Attempts     int             // failed attempts to handle it
+	FailingSince time.Time       // of the chat: its handler's or its history's; zero while all is well
+	Failure      string             // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
 // BusinessState is one business's row in the [Store]. A store may keep it as one JSON
@@ -38,7 +39,10 @@ type BusinessState struct {
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
+	Newest      SweepState                // of the first page alone, while a sweep takes long
 	Usage       map[chats.Operation]Usage // requests of the inbox itself in the current quota window
+	Handlers    BreakerState              // the handler failing for one chat after the other
+	Reads       BreakerState              // and the reading of histories
 	LastError   string                    // the last failure that was not one chat's
 	LastErrorAt time.Time
 }
@@ -48,10 +52,19 @@ type SweepState struct {
 	StartedAt  time.Time // of the sweep under way; zero between two sweeps
 	Token      string    // its next page
 	Pages      int       // read so far
-	Restarts   int       // in a row without coming to an end, as page tokens were refused
+	Restarts   int       // in a row, because a page could not be read; such a sweep does not pause
+	Failures   int       // of its next page, in a row
+	Plain      bool      // it lists all chats, because the server refused the statuses
 	NextAt     time.Time // when its next page, or the next sweep, is due
-	FinishedAt time.Time // of the last one that listed everything
+	FinishedAt time.Time // of the last one that came to its end
 	Cost       int       // its requests
+}
+
+// BreakerState is where a circuit breaker stands.
+type BreakerState struct {
+	Failures int       // in a row, each of another chat; from 3 on only one chat at a time is tried
+	Probes   int       // failed since then
+	RetryAt  time.Time // when the next one is tried
 }
 
 // Usage is what the inbox has used of an operation's quota.

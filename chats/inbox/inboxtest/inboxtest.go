@@ -192,7 +192,7 @@ func fullRow(id chats.ChatID) inbox.ChatState {
 		SeenWakes: 0, Open: true, Read: true, Checkpoint: math.MaxInt64 - 1,
 		Handled:   []chats.MessageID{math.MaxInt64, 1, 1 << 53},
 		UpdatedAt: base.Add(time.Microsecond), SeenAt: base.Add(2 * time.Microsecond), Explained: true,
-		DueAt: base.Add(3 * time.Microsecond), Attempts: 4, FailingSince: base.Add(-time.Minute), Failure: "it's \\broken\" ✗",
+		DueAt: base.Add(3 * time.Microsecond), Head: 1<<53 + 1, Attempts: 4, FailingSince: base.Add(-time.Minute), Failure: "it's \\broken\" ✗",
 	}
 }
 
@@ -238,6 +238,7 @@ func (s *suite) equalRow(got, want inbox.ChatState) {
 	equal(s, "Snapshot", g.Snapshot, w.Snapshot)
 	equal(s, "Failure", g.Failure, w.Failure)
 	equal(s, "Checkpoint", g.Checkpoint, w.Checkpoint)
+	equal(s, "Head", g.Head, w.Head)
 	equal(s, "Attempts", g.Attempts, w.Attempts)
 	equal(s, "Wakes", g.Wakes, w.Wakes)
 	equal(s, "SeenWakes", g.SeenWakes, w.SeenWakes)
@@ -249,7 +250,9 @@ func (s *suite) businessRoundTrip() {
 	want := inbox.BusinessState{
 		StartTime:   base,
 		Incremental: inbox.SweepState{StartedAt: base, Token: "tök\"en", Pages: 3, NextAt: base.Add(time.Second), Cost: 9},
-		Full:        inbox.SweepState{FinishedAt: base, Restarts: 2},
+		Full:        inbox.SweepState{FinishedAt: base, Restarts: 2, Failures: 1, Plain: true},
+		Newest:      inbox.SweepState{NextAt: base},
+		Reads:       inbox.BreakerState{Failures: 3, Probes: 1, RetryAt: base},
 		Usage:       map[chats.Operation]inbox.Usage{chats.OpGetChats: {Window: base, Requests: 5}},
 		LastError:   "broken", LastErrorAt: base,
 	}
@@ -262,6 +265,9 @@ func (s *suite) businessRoundTrip() {
 	s.sameTime("StartTime", got.StartTime, base)
 	equal(s, "Incremental", got.Incremental, want.Incremental)
 	equal(s, "Full", got.Full, want.Full)
+	equal(s, "Newest", got.Newest, want.Newest)
+	equal(s, "Handlers", got.Handlers, want.Handlers)
+	equal(s, "Reads", got.Reads, want.Reads)
 	equal(s, "Usage", got.Usage[chats.OpGetChats], inbox.Usage{Window: base, Requests: 5})
 	equal(s, "LastError", got.LastError, "broken")
 	s.sameTime("LastErrorAt", got.LastErrorAt, base)
