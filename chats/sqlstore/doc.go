@@ -24,7 +24,8 @@
 //	  checkpoint               every message up to this id is handled
 //	  updated_at               of the chat, as accounted for
 //	  due_at                   when the chat is polled next
-//	  attempts, failing_since, failure   of the message that is to be handled next
+//	  head, attempts           the message whose handling failed last, and how often it did
+//	  failing_since, failure   since when the chat fails, and the last error
 //	  state                    JSON, internal: the rest
 //	ymchats_inbox_businesses   one row per business; primary key (business)
 //	  version                  raised by every Save
@@ -44,7 +45,7 @@
 // Which chats fail, since when, and why (PostgreSQL; on SQLite
 // datetime(failing_since / 1000000, 'unixepoch')):
 //
-//	SELECT business, chat, attempts, to_timestamp(failing_since / 1e6) AS since,
+//	SELECT business, chat, head, attempts, to_timestamp(failing_since / 1e6) AS since,
 //	       to_timestamp(due_at / 1e6) AS next_attempt, failure
 //	FROM ymchats_inbox_chats WHERE failing_since IS NOT NULL ORDER BY failing_since;
 //

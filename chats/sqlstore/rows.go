@@ -23,6 +23,7 @@ var chatColumns = []column{
 	{name: "updated_at", kind: "BIGINT"},
 	{name: "due_at", kind: "BIGINT", set: `CASE WHEN t.wakes = excluded.wakes OR t.due_at IS NULL THEN excluded.due_at
 		WHEN excluded.due_at < t.due_at THEN excluded.due_at ELSE t.due_at END`},
+	{name: "head", kind: "BIGINT"},
 	{name: "attempts", kind: "BIGINT"},
 	{name: "failing_since", kind: "BIGINT"},
 	{name: "failure", kind: "TEXT"},
@@ -45,6 +46,7 @@ type chatRow struct {
 	Checkpoint   chats.MessageID `json:"checkpoint"`
 	UpdatedAt    *int64          `json:"updated_at"`
 	DueAt        *int64          `json:"due_at"`
+	Head         chats.MessageID `json:"head"`
 	Attempts     int             `json:"attempts"`
 	FailingSince *int64          `json:"failing_since"`
 	Failure      string          `json:"failure"`
@@ -67,19 +69,19 @@ func newChatRow(s inbox.ChatState) (chatRow, error) {
 	return chatRow{
 		Chat: s.Chat, Version: s.Version, Wakes: s.Wakes, SeenWakes: s.SeenWakes, Open: s.Open, Checkpoint: s.Checkpoint,
 		UpdatedAt: micros(s.UpdatedAt), DueAt: micros(s.DueAt),
-		Attempts: s.Attempts, FailingSince: micros(s.FailingSince), Failure: storable(s.Failure), State: string(document),
+		Head: s.Head, Attempts: s.Attempts, FailingSince: micros(s.FailingSince), Failure: storable(s.Failure), State: string(document),
 	}, err
 }
 
-const selectChats = `SELECT chat, version, wakes, seen_wakes, open, checkpoint, updated_at, due_at, attempts, failing_since, failure, state
-	FROM {p}inbox_chats `
+const selectChats = `SELECT chat, version, wakes, seen_wakes, open, checkpoint, updated_at, due_at, head, attempts,
+	failing_since, failure, state FROM {p}inbox_chats `
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanChat(from scanner) (inbox.ChatState, error) {
 	var r chatRow
 	err := from.Scan(&r.Chat, &r.Version, &r.Wakes, &r.SeenWakes, &r.Open, &r.Checkpoint, &r.UpdatedAt, &r.DueAt,
-		&r.Attempts, &r.FailingSince, &r.Failure, &r.State)
+		&r.Head, &r.Attempts, &r.FailingSince, &r.Failure, &r.State)
 	if err != nil {
 		return inbox.ChatState{}, err
 	}
@@ -90,7 +92,7 @@ func scanChat(from scanner) (inbox.ChatState, error) {
 	return inbox.ChatState{
 		Chat: r.Chat, Version: r.Version, Wakes: r.Wakes, SeenWakes: r.SeenWakes, Open: r.Open, Checkpoint: r.Checkpoint,
 		UpdatedAt: timeOf(r.UpdatedAt), DueAt: timeOf(r.DueAt),
-		Attempts: r.Attempts, FailingSince: timeOf(r.FailingSince), Failure: r.Failure,
+		Head: r.Head, Attempts: r.Attempts, FailingSince: timeOf(r.FailingSince), Failure: r.Failure,
 		Snapshot: d.Snapshot, Read: d.Read, Handled: d.Handled, SeenAt: timeOf(d.SeenAt), Explained: d.Explained,
 	}, nil
 }

@@ -41,6 +41,7 @@ var migrations = [][]string{{
 		checkpoint    BIGINT  NOT NULL,
 		updated_at    BIGINT,
 		due_at        BIGINT,
+		head          BIGINT  NOT NULL,
 		attempts      BIGINT  NOT NULL,
 		failing_since BIGINT,
 		failure       TEXT    NOT NULL,
@@ -63,9 +64,9 @@ var oldImport = []string{
 	`INSERT INTO {p}inbox_businesses (business, version, start_time, last_error, state)
 		SELECT business, 1, NULLIF(updated_at, -62135596800000000), '', '{}'
 		FROM ymchats_inbox_marks WHERE business > 0 AND chat = 0`,
-	`INSERT INTO {p}inbox_chats (business, chat, version, wakes, seen_wakes, open, checkpoint, updated_at, attempts, failure, state)
+	`INSERT INTO {p}inbox_chats (business, chat, version, wakes, seen_wakes, open, checkpoint, updated_at, head, attempts, failure, state)
 		SELECT business, chat, 1, 0, 0, FALSE, CASE WHEN message > 1 THEN message ELSE 0 END,
-			NULLIF(updated_at, -62135596800000000), 0, '', CASE WHEN message > 0 THEN '{"read":true}' ELSE '{}' END
+			NULLIF(updated_at, -62135596800000000), 0, 0, '', CASE WHEN message > 0 THEN '{"read":true}' ELSE '{}' END
 		FROM ymchats_inbox_marks WHERE business > 0 AND chat > 0`,
 	`UPDATE ymchats_inbox_marks SET message = 2 WHERE business = 0 AND chat = 0`,
 }

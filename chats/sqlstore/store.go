@@ -141,8 +141,8 @@ func queryConn[T any](ctx context.Context, conn *sql.Conn, scan func(scanner) (T
 func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
 	_, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (sql.Result, error) {
 		return conn.ExecContext(ctx, s.sql(`INSERT INTO {p}inbox_chats AS t
-			(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, attempts, failure, state)
-			VALUES (?1, ?2, 0, 1, 0, FALSE, 0, ?3, 0, '', '{}')
+			(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, head, attempts, failure, state)
+			VALUES (?1, ?2, 0, 1, 0, FALSE, 0, ?3, 0, 0, '', '{}')
 			ON CONFLICT (business, chat) DO UPDATE SET wakes = t.wakes + 1,
 				due_at = CASE WHEN t.due_at IS NULL OR t.failing_since IS NULL AND excluded.due_at < t.due_at
 					THEN excluded.due_at ELSE t.due_at END`), int64(business), int64(chat), micros(at))

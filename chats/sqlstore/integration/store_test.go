@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"database/sql"
 	"fmt"
 	"testing"
 	"time"
@@ -17,18 +18,20 @@ func TestStore_KeepsTheContract(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		open  func(*testing.T) database
-		conns int
+		conns int // at most
+		idle  int // at most
 	}{
-		{name: "SQLite", open: sqliteFile},
+		{name: "SQLite", open: sqliteFile, idle: 1},
 		{name: "SQLite, write-ahead log", open: func(t *testing.T) database {
 			t.Helper()
 			return sqliteLog(t).with("_pragma", "busy_timeout(5000)")
-		}},
-		{name: "PostgreSQL", open: postgres},
-		{name: "PostgreSQL, one connection", open: postgres, conns: 1},
-		{name: "PostgreSQL, serializable", open: postgresWith("default_transaction_isolation", "serializable")},
-		{name: "PostgreSQL, for a pooler", open: postgresWith("default_query_exec_mode", "exec")},
-		{name: "PostgreSQL, simple protocol", open: postgresWith("default_query_exec_mode", "simple_protocol")},
+		}, idle: 2},
+		{name: "PostgreSQL", open: postgres, idle: 8},
+		{name: "PostgreSQL, one connection", open: postgres, conns: 1, idle: 1},
+		{name: "PostgreSQL, serializable", open: postgresWith("default_transaction_isolation", "serializable"), idle: 2},
+		// As behind a pooler that hands out single transactions: a session for every statement.
+		{name: "PostgreSQL, pooler", open: postgresWith("default_query_exec_mode", "exec"), idle: -1},
+		{name: "PostgreSQL, simple protocol", open: postgresWith("default_query_exec_mode", "simple_protocol"), idle: 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -37,16 +40,20 @@ func TestStore_KeepsTheContract(t *testing.T) {
 				t.Helper()
 				tables++
 				prefix := fmt.Sprintf("test%d_", tables)
-				return contractStore(t, d, c.conns, prefix), contractStore(t, d, c.conns, prefix)
+				open := func() inbox.Store {
+					db := d.open(t)
+					db.SetMaxOpenConns(c.conns)
+					db.SetMaxIdleConns(c.idle)
+					return newStore(t, db, d, prefix)
+				}
+				return open(), open()
 			})
 		})
 	}
 }
 
-func contractStore(t *testing.T, d database, conns int, prefix string) *sqlstore.Store {
+func newStore(t *testing.T, db *sql.DB, d database, prefix string) *sqlstore.Store {
 	t.Helper()
-	db := d.open(t)
-	db.SetMaxOpenConns(conns)
 	store, err := sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithTablePrefix(prefix), sqlstore.WithLeaseDuration(2*time.Second))
 	require.NoError(t, err)
 	return store
