@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
 func TestNew_RefusesBadArguments(t *testing.T) {
@@ -44,6 +45,20 @@ func requireArgumentError(t *testing.T, err error, text string) {
 	var argument *chats.ArgumentError
 	require.ErrorAs(t, err, &argument)
 	assert.EqualError(t, err, "sqlstore: "+text)
+}
+
+func TestStore_RefusesBadArguments(t *testing.T) {
+	t.Parallel()
+	store := newStore((&fakeServer{}).open(t), SQLite, config{prefix: defaultPrefix, lease: time.Second})
+	requireArgumentError(t, store.Forget(t.Context(), 0), "business: must be greater than 0")
+	for want, lease := range map[string]inbox.Lease{
+		"business: must be greater than 0": {Purpose: inbox.Purpose, Holder: "a"},
+		"purpose: must not be empty":       {Business: 1, Holder: "a"},
+		"holder: must not be empty":        {Business: 1, Purpose: inbox.Purpose},
+	} {
+		_, err := store.Acquire(t.Context(), lease.Business, lease.Purpose, lease.Holder)
+		requireArgumentError(t, err, want)
+	}
 }
 
 func TestNewConfig_Values(t *testing.T) {

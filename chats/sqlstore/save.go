@@ -153,7 +153,7 @@ func (s *Store) upsert(table, key, parameter string, columns []column) string {
 	}
 	return fmt.Sprintf(`INSERT INTO %[1]s AS t (business, version, %[2]s)
 		SELECT CAST(?1 AS BIGINT), i.version + 1, %[3]s FROM %[4]s
-		WHERE i.version = 0 OR EXISTS (SELECT 1 FROM %[1]s AS e WHERE %[5]s)
+		WHERE i.version = COALESCE((SELECT e.version FROM %[1]s AS e WHERE %[5]s), 0)
 		ON CONFLICT (%[6]s) DO UPDATE SET version = excluded.version, %[7]s WHERE t.version = excluded.version - 1`,
 		table, strings.Join(names, ", "), strings.Join(values, ", "), from, match, key, strings.Join(sets, ", "))
 }

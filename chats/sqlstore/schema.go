@@ -48,7 +48,8 @@ var migrations = [][]string{{
 		state         TEXT    NOT NULL,
 		PRIMARY KEY (business, chat)
 	)`,
-	`CREATE INDEX {p}inbox_chats_due ON {p}inbox_chats (business, due_at) WHERE due_at IS NOT NULL`,
+	`CREATE INDEX {p}inbox_chats_due ON {p}inbox_chats (business, due_at, chat) WHERE due_at IS NOT NULL`,
+	`CREATE INDEX {p}inbox_chats_woken ON {p}inbox_chats (business, due_at, chat) WHERE due_at IS NOT NULL AND wakes <> seen_wakes`,
 	`CREATE INDEX {p}inbox_chats_failing ON {p}inbox_chats (business, failing_since) WHERE failing_since IS NOT NULL`,
 	`CREATE INDEX {p}inbox_chats_open ON {p}inbox_chats (business, chat) WHERE open`,
 }}

@@ -96,9 +96,14 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 		int64(business), string(parameter))
 }
 
-// Due implements [inbox.Store].
+// Due implements [inbox.Store]. It reads no more than limit rows from each of two indexes,
+// so a backlog does not make it slow.
 func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
-	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ?2
+	due := selectChats + `WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ?2`
+	const inOrder = ` ORDER BY due_at, chat LIMIT ?3`
+	return query(ctx, s, scanChat, `SELECT * FROM (
+		SELECT * FROM (`+due+` AND wakes <> seen_wakes`+inOrder+`) AS woken UNION ALL
+		SELECT * FROM (`+due+` AND wakes = seen_wakes`+inOrder+`) AS others) AS due
 		ORDER BY CASE WHEN wakes = seen_wakes THEN 1 ELSE 0 END, due_at, chat LIMIT ?3`, int64(business), at.UnixMicro(), limit)
 }
 
@@ -166,8 +171,8 @@ func (s *Store) Summary(ctx context.Context, business chats.BusinessID, at time.
 
 func (s *Store) summary(ctx context.Context, conn *sql.Conn, business, at int64) (sum inbox.Summary, err error) {
 	var oldest *int64
-	err = conn.QueryRowContext(ctx, s.sql(`SELECT count(*), count(CASE WHEN due_at <= ?2 THEN 1 END), min(CASE WHEN due_at <= ?2 THEN due_at END)
-		FROM {p}inbox_chats WHERE business = ?1`), business, at).Scan(&sum.Chats, &sum.Due, &oldest)
+	err = conn.QueryRowContext(ctx, s.sql(`SELECT (SELECT count(*) FROM {p}inbox_chats WHERE business = ?1),
+		count(*), min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ?2`), business, at).Scan(&sum.Chats, &sum.Due, &oldest)
 	if err != nil {
 		return sum, err
 	}
@@ -187,6 +192,9 @@ func (s *Store) summary(ctx context.Context, conn *sql.Conn, business, at int64)
 // Forget deletes everything of a business, leases included. A process that works for it
 // loses its lease and begins anew: stop it first.
 func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
+	if business <= 0 {
+		return badArgument("business", "must be greater than 0")
+	}
 	// Without the lease no Save adds a row afterwards.
 	statements := []string{
 		`DELETE FROM {p}leases WHERE business = ?1`,

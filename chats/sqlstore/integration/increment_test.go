@@ -1,10 +1,13 @@
 package integration
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -28,6 +31,7 @@ func playIncrement(d database) error {
 	if err != nil {
 		return err
 	}
+	go control(os.Stdin)
 	for {
 		lease, err := store.Acquire(context.Background(), business, inbox.Purpose, fmt.Sprint("process ", os.Getpid()))
 		if err != nil {
@@ -43,6 +47,23 @@ func playIncrement(d database) error {
 	}
 }
 
+// statements is read-locked while a statement runs.
+var statements sync.RWMutex
+
+// control lets a test stop the process at a moment at which it runs no statement.
+func control(stdin io.Reader) {
+	lines := bufio.NewScanner(stdin)
+	for lines.Scan() {
+		switch lines.Text() {
+		case "pause":
+			statements.Lock()
+			fmt.Println("paused")
+		case "resume":
+			statements.Unlock()
+		}
+	}
+}
+
 // work returns when the lease is lost. It relies on the store alone to notice that.
 func work(store *sqlstore.Store, lease inbox.Lease) {
 	ctx, lose := context.WithCancel(context.Background())
@@ -53,6 +74,7 @@ func work(store *sqlstore.Store, lease inbox.Lease) {
 			defer func() { done <- struct{}{} }()
 			for ctx.Err() == nil {
 				err := increment(ctx, store, lease, chat+1)
+				time.Sleep(2 * time.Millisecond)
 				switch {
 				case errors.Is(err, inbox.ErrLeaseLost):
 					lose()
@@ -65,7 +87,10 @@ func work(store *sqlstore.Store, lease inbox.Lease) {
 	}
 	go func() {
 		for ctx.Err() == nil {
-			if _, err := store.Renew(ctx, lease); errors.Is(err, inbox.ErrLeaseLost) {
+			statements.RLock()
+			_, err := store.Renew(ctx, lease)
+			statements.RUnlock()
+			if errors.Is(err, inbox.ErrLeaseLost) {
 				lose()
 			}
 			time.Sleep(time.Second)
@@ -77,6 +102,8 @@ func work(store *sqlstore.Store, lease inbox.Lease) {
 }
 
 func increment(ctx context.Context, store *sqlstore.Store, lease inbox.Lease, chat chats.ChatID) error {
+	statements.RLock()
+	defer statements.RUnlock()
 	rows, err := store.Chats(ctx, lease.Business, []chats.ChatID{chat})
 	if err != nil {
 		return err
@@ -90,6 +117,5 @@ func increment(ctx context.Context, store *sqlstore.Store, lease inbox.Lease, ch
 		return err
 	}
 	fmt.Println("saved", chat, rows[0].Attempts)
-	time.Sleep(2 * time.Millisecond)
 	return nil
 }

@@ -3,8 +3,10 @@ package integration
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -130,7 +132,7 @@ func TestLease_OfAFrozenProcess(t *testing.T) {
 	require.Eventually(t, func() bool { return waiting(t, db) == 0 }, 10*time.Second, 10*time.Millisecond)
 	c.signal(t, syscall.SIGCONT)
 	stop := keep(t, standby, lease)
-	require.Eventually(t, func() bool { return contains(c.lines(), "lost") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return slices.Contains(c.lines(), "lost") }, 10*time.Second, 10*time.Millisecond)
 	assert.Equal(t, frozen, values(t, standby))
 	stop()
 }
@@ -143,37 +145,29 @@ func waiting(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
+// Within a transaction it would keep the file locked: see the package's documentation.
 func TestLease_OfAFrozenProcessOnOneFile(t *testing.T) {
 	t.Parallel()
-	for _, d := range []database{sqliteFile(t), sqliteLog(t)} {
-		standby := d.store(t)
-		c := worker(t, d)
-		// It must not stop within a transaction, whose lock would be in the standby's way too.
-		lease, _ := takeOver(t, freezeBetweenSaves(t, c, standby))
-		frozen := values(t, standby)
-		c.signal(t, syscall.SIGCONT)
-		stop := keep(t, standby, lease)
-		require.Eventually(t, func() bool { return contains(c.lines(), "lost") }, 10*time.Second, 10*time.Millisecond)
-		assert.Equal(t, frozen, values(t, standby))
-		stop()
-		c.kill()
-	}
-}
-
-// freezeBetweenSaves stops a process at a moment at which the file is not locked.
-func freezeBetweenSaves(t *testing.T, c *child, standby *sqlstore.Store) *sqlstore.Store {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		c.signal(t, syscall.SIGSTOP)
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		if err := standby.Wake(ctx, business, 100, time.Now()); err != nil {
+	for name, open := range map[string]func(*testing.T) database{"rollback journal": sqliteFile, "write-ahead log": sqliteLog} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := open(t)
+			standby := d.store(t)
+			c := worker(t, d)
+			c.write(t, "pause")
+			require.Eventually(t, func() bool { return slices.Contains(c.lines(), "paused") }, 10*time.Second, 10*time.Millisecond)
+			c.signal(t, syscall.SIGSTOP)
+			lease, took := takeOver(t, standby)
+			assert.Less(t, took, 7*time.Second)
+			frozen := values(t, standby)
+			c.write(t, "resume")
 			c.signal(t, syscall.SIGCONT)
-			return false
-		}
-		return true
-	}, 10*time.Second, 10*time.Millisecond)
-	return standby
+			stop := keep(t, standby, lease)
+			require.Eventually(t, func() bool { return slices.Contains(c.lines(), "lost") }, 10*time.Second, 10*time.Millisecond)
+			assert.Equal(t, frozen, values(t, standby))
+			stop()
+		})
+	}
 }
 
 // keep renews a lease until stop is called.
@@ -196,15 +190,6 @@ func keep(t *testing.T, store *sqlstore.Store, lease inbox.Lease) (stop func()) 
 		cancel()
 		renewing.Wait()
 	}
-}
-
-func contains(lines []string, line string) bool {
-	for _, other := range lines {
-		if other == line {
-			return true
-		}
-	}
-	return false
 }
 
 // Two processes work in turn while an administrator ends all sessions again and again.
@@ -346,4 +331,34 @@ func TestWithTablePrefix_SeparatesConsumers(t *testing.T) {
 		require.NoError(t, other.Forget(t.Context(), business))
 		assert.Len(t, values(t, one), 1)
 	})
+}
+
+// A Save that the database has begun ends before another process has the lease, so the
+// next holder reads what it saved. Here it waits for a row.
+func TestAcquire_WaitsForASaveThatHasBegun(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	db, store := d.open(t), d.store(t, sqlstore.WithLeaseDuration(time.Second))
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	row := []inbox.ChatState{{Chat: 1}}
+	require.NoError(t, store.Save(t.Context(), lease, nil, row))
+	lock, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer lock.Rollback() //nolint:errcheck // if the test ends early
+	_, err = lock.ExecContext(t.Context(), `SELECT 1 FROM ymchats_inbox_chats FOR UPDATE`)
+	require.NoError(t, err)
+	result := make(chan error)
+	row[0].Attempts = 5
+	go func() { result <- store.Save(t.Context(), lease, nil, row) }()
+	require.Eventually(t, func() bool { return waiting(t, db) == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		_, err := store.Acquire(t.Context(), business, inbox.Purpose, "standby")
+		require.Error(t, err)
+		return !errors.Is(err, inbox.ErrLeaseHeld)
+	}, 10*time.Second, 100*time.Millisecond, "it expires")
+	require.NoError(t, lock.Rollback())
+	require.NoError(t, <-result)
+	takeOver(t, store)
+	assert.Equal(t, map[chats.ChatID]int{1: 5}, values(t, store))
 }
