@@ -1,0 +1,53 @@
+package inbox
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// finalError ends a run.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+// refusals decides when a refused credential is final: one refusal may pass, as a new
+// key is not known everywhere at once, and an OAuth token that has expired is exchanged by
+// its source.
+type refusals struct {
+	end func(error)
+
+	mu    sync.Mutex
+	since time.Time
+}
+
+// refusedFor is how long refusals may last.
+const refusedFor = time.Minute
+
+// refused takes note of an error; a 403 counts if it is of a list: what a single chat is
+// refused says nothing of the credential.
+func (r *refusals) refused(err error, isList bool) bool {
+	if !errors.Is(err, chats.ErrUnauthorized) && !(isList && errors.Is(err, chats.ErrForbidden)) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if now.Sub(r.since) >= refusedFor {
+		r.end(&finalError{fmt.Errorf("inbox: the credential is refused: %w", err)})
+	}
+	return true
+}
+
+// accepted takes note of a success.
+func (r *refusals) accepted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.since = time.Time{}
+}

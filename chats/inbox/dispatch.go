@@ -1,0 +1,269 @@
+package inbox
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// dispatcher takes the chats that are due and has the poller poll them, as many at once as
+// there are workers.
+type dispatcher struct {
+	poller  *poller
+	store   Store
+	workers int
+	log     *slog.Logger
+	woken   <-chan struct{} // a push in this process
+	end     func(error)
+
+	kick  chan struct{}
+	ready []*flight // due and not begun
+	polls sync.WaitGroup
+
+	mu   sync.Mutex
+	busy int
+	due  time.Time // when rows are due next, as far as known; zero: not known to be
+}
+
+func newDispatcher(p *poller, store Store, workers int, woken <-chan struct{}, end func(error)) *dispatcher {
+	return &dispatcher{
+		poller: p, store: store, workers: workers, log: p.log, woken: woken, end: end, kick: make(chan struct{}, 1),
+	}
+}
+
+// note notes that rows are due at a time.
+func (d *dispatcher) note(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	d.mu.Lock()
+	d.due = earliest(d.due, at)
+	d.mu.Unlock()
+	d.signal()
+}
+
+func (d *dispatcher) signal() {
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run polls what is due until ctx ends, or until isIdle says that there is no more to
+// come, and returns when the last poll has ended.
+func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
+	defer d.putBack(ctx)
+	defer d.polls.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil && !d.poller.stopping() {
+		wait := d.fill(ctx)
+		if wait > 0 && d.isDone() && isIdle() {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-d.woken:
+			d.note(time.Now())
+		case <-d.kick:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// maxIdle bounds the wait for nothing in particular.
+const maxIdle = time.Minute
+
+// fill begins as many polls as may begin, and returns how long to wait for the next.
+func (d *dispatcher) fill(ctx context.Context) time.Duration {
+	for ctx.Err() == nil && !d.poller.stopping() {
+		now := time.Now()
+		if d.isDue(now) {
+			if err := d.refill(ctx, now); err != nil {
+				d.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading due chats failed",
+					slog.Any("error", err), slog.Duration("retry_in", time.Second))
+				d.note(now.Add(time.Second))
+			}
+		}
+		if !d.hasWorker() {
+			return maxIdle
+		}
+		if gate := d.gate(); gate.After(now) {
+			return gate.Sub(now)
+		}
+		f := d.take(ctx)
+		if f == nil {
+			return d.untilDue(now)
+		}
+		d.begin(ctx, f)
+	}
+	return maxIdle
+}
+
+func (d *dispatcher) isDue(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.due.IsZero() && !d.due.After(now)
+}
+
+func (d *dispatcher) untilDue(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.due.IsZero() {
+		return maxIdle
+	}
+	return max(d.due.Sub(now), 0)
+}
+
+// hasWorker reports whether another chat may be polled: one at a time while many fail.
+func (d *dispatcher) hasWorker() bool {
+	workers := d.workers
+	if d.poller.handlers.isOpen() || d.poller.reads.isOpen() {
+		workers = 1
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.busy < workers
+}
+
+// isDone reports whether nothing is under way, and nothing waits but for a time to come.
+func (d *dispatcher) isDone() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.busy == 0 && (d.due.IsZero() || d.due.After(time.Now()))
+}
+
+// gate returns when the next poll may begin.
+func (d *dispatcher) gate() time.Time {
+	if d.poller.start().IsZero() {
+		return time.Now().Add(maxIdle) // what is old is not known before the first page
+	}
+	at := later(d.poller.handlers.next(), d.poller.reads.next())
+	return later(at, d.poller.quota.nextSpaced(chats.OpGetChatHistory))
+}
+
+// refill loads due rows. Pushes go first.
+func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
+	p := d.poller
+	p.flights.loading.Lock()
+	defer p.flights.loading.Unlock()
+	d.mu.Lock()
+	d.due = time.Time{}
+	d.mu.Unlock()
+	limit := p.flights.len() + 4*d.workers + 16
+	rows, err := d.store.Due(ctx, p.business, now, limit)
+	if err != nil {
+		return err
+	}
+	isLow := p.quota.isLow(chats.OpGetChatHistory)
+	var postponed []*ChatState
+	woken := 0
+	for i := range rows {
+		switch row := &rows[i]; {
+		case p.flights.isHeld(row.Chat):
+		case isLow && isPatient(row):
+			row.DueAt = p.quota.end(chats.OpGetChatHistory).Add(time.Duration(row.Chat%3600) * time.Second)
+			postponed = append(postponed, row)
+		case row.isWoken():
+			d.ready = slices.Insert(d.ready, woken, p.flights.take(*row))
+			woken++
+		default:
+			d.ready = append(d.ready, p.flights.take(*row))
+		}
+	}
+	if len(postponed) > 0 {
+		err = p.saver.save(ctx, nil, postponed...)
+	}
+	if len(rows) == limit && len(d.ready) == 0 {
+		d.note(now)
+	}
+	return err
+}
+
+// take returns the next chat to poll, nil if there is none. While many fail, every other
+// one is known to fail.
+func (d *dispatcher) take(ctx context.Context) *flight {
+	if f := d.suspect(ctx); f != nil {
+		return f
+	}
+	if len(d.ready) == 0 {
+		return nil
+	}
+	f := d.ready[0]
+	d.ready[0] = nil
+	d.ready = d.ready[1:]
+	if len(d.ready) == 0 {
+		d.note(time.Now()) // there may be more
+	}
+	return f
+}
+
+// suspect returns one of the chats that are known to fail, if it is due.
+func (d *dispatcher) suspect(ctx context.Context) *flight {
+	p := d.poller
+	ids := append(p.handlers.suspects(), p.reads.suspects()...)
+	if len(ids) == 0 {
+		return nil
+	}
+	p.flights.loading.Lock()
+	defer p.flights.loading.Unlock()
+	rows, err := d.store.Chats(ctx, p.business, ids)
+	if err != nil {
+		return nil
+	}
+	now := time.Now()
+	for i := range rows {
+		if rows[i].DueAt.IsZero() || rows[i].DueAt.After(now) {
+			continue
+		}
+		if f := p.flights.take(rows[i]); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// begin polls a chat in a goroutine of its own.
+func (d *dispatcher) begin(ctx context.Context, f *flight) {
+	d.poller.handlers.probe()
+	d.poller.reads.probe()
+	d.mu.Lock()
+	d.busy++
+	d.mu.Unlock()
+	d.polls.Go(func() {
+		err := d.poller.poll(ctx, f)
+		d.mu.Lock()
+		d.busy--
+		d.mu.Unlock()
+		switch {
+		case err == nil:
+			d.note(f.row.DueAt)
+		case err == errLeft, err == errLost: //nolint:errorlint // our own, unwrapped
+			d.end(err)
+		default:
+			d.log.LogAttrs(ctx, slog.LevelError, "inbox: saving a chat failed",
+				slog.Int64("chat", int64(f.row.Chat)), slog.Any("error", err))
+		}
+		d.signal()
+	})
+}
+
+// putBack ends the flights that did not begin. What was listed of them meanwhile is saved.
+func (d *dispatcher) putBack(ctx context.Context) {
+	p := d.poller
+	for _, f := range d.ready {
+		if p.flights.land(f) {
+			continue
+		}
+		if chat, at := p.flights.listed(f); chat != nil && p.tenure.isValid() {
+			f.row.observe(*chat, p.start(), p.config.isTiered(), at)
+			_ = p.land(ctx, f) // the next sweep lists it again
+		}
+	}
+	d.ready = nil
+}

@@ -1,0 +1,89 @@
+package inbox
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// flights are the rows that are being worked on. A row has one user at a time: what a
+// sweep lists of a chat in flight is applied when its poll ends.
+type flights struct {
+	// loading is held from loading rows to saving them or taking them into flight.
+	loading sync.Mutex
+
+	mu   sync.Mutex
+	held map[chats.ChatID]*flight
+}
+
+// flight is a row in flight.
+type flight struct {
+	row      ChatState
+	listed   *chats.Chat // since the row was last saved
+	listedAt time.Time
+}
+
+func newFlights() *flights { return &flights{held: map[chats.ChatID]*flight{}} }
+
+// take puts a row into flight, nil if it is in flight already.
+func (f *flights) take(row ChatState) *flight {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.held[row.Chat] != nil {
+		return nil
+	}
+	taken := &flight{row: row}
+	f.held[row.Chat] = taken
+	return taken
+}
+
+// isHeld reports whether a chat's row is in flight.
+func (f *flights) isHeld(id chats.ChatID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held[id] != nil
+}
+
+// list leaves a listed chat to its flight, and reports whether there is one.
+func (f *flights) list(chat chats.Chat, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	flight := f.held[chat.ID]
+	if flight != nil {
+		flight.listed, flight.listedAt = &chat, now
+	}
+	return flight != nil
+}
+
+// listed returns what was listed of a flight's chat since it was last asked.
+func (f *flights) listed(flight *flight) (chat *chats.Chat, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	chat, flight.listed = flight.listed, nil
+	return chat, flight.listedAt
+}
+
+// land ends a flight, unless its chat was listed meanwhile.
+func (f *flights) land(flight *flight) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if flight.listed != nil {
+		return false
+	}
+	delete(f.held, flight.row.Chat)
+	return true
+}
+
+// drop ends a flight whose row is not to be saved.
+func (f *flights) drop(flight *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.held, flight.row.Chat)
+}
+
+func (f *flights) len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.held)
+}

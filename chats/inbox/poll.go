@@ -1,0 +1,372 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+var (
+	errStopped = errors.New("inbox: the run is to end")
+	errLeft    = errors.New("inbox: the loop was left")
+	errNoMatch = errors.New("inbox: the chat does not match the filter")
+)
+
+// poller reads chats, delivers what is new, and decides when each is due next.
+type poller struct {
+	client   *chats.Client
+	config   *config
+	business chats.BusinessID
+	start    func() time.Time // the business's StartTime
+	handle   handleFunc
+	caller   *caller
+	tenure   *tenure
+	saver    *saver
+	flights  *flights
+	quota    *quota
+	handlers *breaker
+	reads    *breaker
+	refusals *refusals
+	log      *slog.Logger
+	stopping func() bool
+	unknown  sync.Map // senders that were logged
+}
+
+// poll is one reading of a chat: its history from the checkpoint on, each new message
+// delivered and saved before the next.
+type poll struct {
+	*poller
+
+	row     *ChatState
+	began   time.Time
+	woken   bool
+	checked bool      // the chat is known to match the filter
+	newest  time.Time // CreatedAt of the newest message read
+	found   bool      // there was a new message
+}
+
+// poll reads a chat in flight. The error is errLost, errLeft, or that of a save.
+func (p *poller) poll(ctx context.Context, f *flight) error {
+	began := time.Now()
+	if chat, at := p.flights.listed(f); chat != nil {
+		f.row.observe(*chat, p.start(), p.config.isTiered(), at)
+	}
+	l := &poll{poller: p, row: &f.row, began: began, woken: f.row.isWoken()}
+	err := l.resolve(ctx)
+	if err == nil {
+		err = l.read(ctx)
+	}
+	if err == errLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own, unwrapped
+		p.flights.drop(f)
+		return err
+	}
+	l.conclude(ctx, err)
+	if saveErr := p.land(ctx, f); saveErr != nil {
+		return saveErr
+	}
+	if err == errLeft { //nolint:errorlint // our own, unwrapped
+		return err
+	}
+	return nil
+}
+
+// land saves a row, and again if its chat was listed meanwhile.
+func (p *poller) land(ctx context.Context, f *flight) error {
+	for {
+		if err := p.saver.save(ctx, nil, &f.row); err != nil {
+			p.flights.drop(f)
+			return err
+		}
+		if p.flights.land(f) {
+			return nil
+		}
+		if chat, at := p.flights.listed(f); chat != nil {
+			f.row.observe(*chat, p.start(), p.config.isTiered(), at)
+		}
+	}
+}
+
+// resolve reads a chat that only pushes have named, and leaves out one that does not match.
+func (l *poll) resolve(ctx context.Context) error {
+	if l.row.Snapshot.ID == 0 {
+		return l.refresh(ctx)
+	}
+	if !dependsOnState(&l.config.filter) && !matches(&l.config.filter, &l.row.Snapshot) {
+		return errNoMatch
+	}
+	return nil
+}
+
+// refresh reads the chat itself.
+func (l *poll) refresh(ctx context.Context) error {
+	if next := l.quota.next(chats.OpGetChat); next.After(l.began) {
+		return &postponedError{next}
+	}
+	chat, err := l.client.Chat(ctx, l.row.Chat)
+	l.quota.count(chats.OpGetChat, requests(err))
+	if err != nil {
+		return err
+	}
+	l.refusals.accepted()
+	l.row.observe(chat, l.start(), l.config.isTiered(), l.began)
+	if l.checked = matches(&l.config.filter, &chat); !l.checked {
+		return errNoMatch
+	}
+	return nil
+}
+
+// postponedError is returned if the quota leaves no request until a time.
+type postponedError struct{ until time.Time }
+
+func (e *postponedError) Error() string {
+	return "no quota until " + e.until.UTC().Format(time.RFC3339)
+}
+
+// read reads the history from the checkpoint on, or from its beginning if the server
+// refuses the checkpoint: it may name a message that was deleted.
+func (l *poll) read(ctx context.Context) error {
+	err := l.history(ctx, l.row.Checkpoint)
+	if l.row.Checkpoint > 0 && isRefusal(err) {
+		err = l.history(ctx, 0)
+	}
+	if err == nil {
+		l.reads.succeeded()
+		l.refusals.accepted()
+	}
+	return err
+}
+
+// isRefusal reports whether the server refused a history for what was asked.
+func isRefusal(err error) bool {
+	var failed *chats.Error
+	return errors.As(err, &failed) && failed.Operation == chats.OpGetChatHistory &&
+		(failed.StatusCode == http.StatusBadRequest || failed.StatusCode == http.StatusNotFound)
+}
+
+func (l *poll) history(ctx context.Context, since chats.MessageID) error {
+	n := 0
+	for message, err := range l.client.History(ctx, l.row.Chat, since) {
+		if err != nil {
+			l.quota.count(chats.OpGetChatHistory, requests(err))
+			return err
+		}
+		if n%chats.MaxHistoryPage == 0 {
+			l.quota.count(chats.OpGetChatHistory, 1)
+		}
+		n++
+		if err := l.take(ctx, &message); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		l.quota.count(chats.OpGetChatHistory, 1)
+	}
+	return nil
+}
+
+// take delivers a message if it is new.
+func (l *poll) take(ctx context.Context, message *chats.Message) error {
+	l.newest = later(l.newest, message.CreatedAt)
+	if l.row.isHandled(message.ID) {
+		return nil
+	}
+	isOld := l.row.isOld(message, l.start())
+	l.found = l.found || !isOld
+	if isOld || !l.wants(ctx, message.Sender) {
+		l.row.setHandled(message.ID, l.config.lookback)
+		return nil
+	}
+	if err := l.match(ctx); err != nil {
+		return err
+	}
+	if err := l.deliver(ctx, message); err != nil {
+		return err
+	}
+	l.row.setHandled(message.ID, l.config.lookback)
+	l.row.recovered()
+	return l.saver.save(ctx, nil, l.row)
+}
+
+// wants reports whether a sender's messages are to be delivered. One that is left out
+// although this library does not know it is logged once.
+func (l *poll) wants(ctx context.Context, sender chats.Sender) bool {
+	if l.config.wants(sender) {
+		return true
+	}
+	if !sender.Known() {
+		if _, logged := l.unknown.LoadOrStore(sender, true); !logged {
+			l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: unknown sender left out",
+				slog.Int64("chat", int64(l.row.Chat)), slog.String("sender", string(sender)))
+		}
+	}
+	return false
+}
+
+// match reads the chat again before its first delivery, if the filter depends on its state
+// and no list has just shown it.
+func (l *poll) match(ctx context.Context) error {
+	justListed := !l.woken && !l.row.Explained && l.began.Sub(l.row.SeenAt) < time.Minute
+	if l.checked || justListed || !dependsOnState(&l.config.filter) {
+		return nil
+	}
+	return l.refresh(ctx)
+}
+
+// deliver calls the handler.
+func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
+	if l.stopping() || ctx.Err() != nil {
+		return errStopped
+	}
+	if !l.tenure.isValid() {
+		return errLost
+	}
+	d := Delivery{Business: l.business, Chat: l.row.Snapshot, Message: *message, Attempt: 1}
+	if l.row.Head == message.ID {
+		d.Attempt += l.row.Attempts
+	}
+	failed := l.caller.call(ctx, d, l.handle)
+	switch {
+	case failed == nil:
+		l.handlers.succeeded()
+		if d.Attempt > 1 {
+			l.log.LogAttrs(ctx, slog.LevelInfo, "inbox: message handled after failures",
+				append(d.attrs(), slog.Int("attempts", d.Attempt), slog.Time("failing_since", l.row.FailingSince))...)
+		}
+		return nil
+	case failed.err == errLeft: //nolint:errorlint // our own, unwrapped; the handler's may panic
+		return errLeft
+	case !l.tenure.isValid():
+		return errLost
+	case ctx.Err() != nil:
+		return errStopped // it was interrupted
+	}
+	l.handlers.failed(l.row.Chat, d.Attempt == 1)
+	l.row.Head, l.row.Attempts = message.ID, d.Attempt
+	return l.giveUp(ctx, d, failed)
+}
+
+// giveUp hands a message that has failed often enough to the dead-letter function, and
+// returns what the message has failed with in the end.
+func (l *poll) giveUp(ctx context.Context, d Delivery, failed *handlerError) error {
+	if l.config.maxAttempts == 0 || d.Attempt < l.config.maxAttempts {
+		return failed
+	}
+	dead := func(ctx context.Context, d Delivery) error { return l.config.dead(ctx, d, failed.err) }
+	if again := l.caller.call(ctx, d, dead); again != nil {
+		return again
+	}
+	l.log.LogAttrs(ctx, slog.LevelError, "inbox: message given up",
+		append(d.attrs(), slog.Int("attempts", d.Attempt), slog.String("error", failed.text))...)
+	return nil
+}
+
+// conclude decides when the chat is due next.
+func (l *poll) conclude(ctx context.Context, err error) {
+	now := time.Now()
+	var failed *handlerError
+	var postponed *postponedError
+	switch {
+	case err == nil:
+		l.complete()
+	case err == errStopped, err == errLeft, err != nil && ctx.Err() != nil: //nolint:errorlint // our own, unwrapped
+		// The chat stays due.
+	case errors.As(err, &failed):
+		l.row.SeenWakes = l.row.Wakes
+		l.row.fail(failed.text, now)
+		l.retry(ctx, "inbox: handler failed", failed, now, backoff(l.row.Attempts, maxHandlerBackoff))
+	case err == errNoMatch: //nolint:errorlint // our own, unwrapped
+		l.forget()
+	case errors.As(err, &postponed):
+		l.row.DueAt = postponed.until
+	default:
+		l.unread(ctx, err, now)
+	}
+}
+
+// complete ends a poll that has read everything.
+func (l *poll) complete() {
+	row := l.row
+	if l.row.Attempts == 0 && !row.FailingSince.IsZero() {
+		l.log.Info("inbox: chat can be read again",
+			slog.Int64("chat", int64(row.Chat)), slog.Time("failing_since", row.FailingSince))
+	}
+	row.recovered()
+	row.Read = true
+	isExplained := l.found || !row.UpdatedAt.IsZero() && !second(l.newest).Before(second(row.UpdatedAt))
+	switch {
+	case l.woken:
+		// A push that comes after its message was found says nothing new.
+		isLate := row.Explained && l.began.Sub(row.SeenAt) < time.Minute
+		row.SeenAt, row.Explained = l.began, l.found || isLate
+	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > time.Minute):
+		row.SeenAt, row.Explained = l.began, true // found by a recheck: its second may not be over
+	case isExplained:
+		row.Explained = true
+	}
+	if l.found {
+		row.UpdatedAt = l.accounted()
+	}
+	row.SeenWakes = row.Wakes
+	row.DueAt = nextRecheck(row, l.began)
+}
+
+// accounted is the time that the list is expected to show.
+func (l *poll) accounted() time.Time {
+	if l.row.UpdatedAt.IsZero() {
+		return l.row.UpdatedAt
+	}
+	return later(l.row.UpdatedAt, l.newest)
+}
+
+// forget leaves a chat alone until a list or a push names it again.
+func (l *poll) forget() {
+	row := l.row
+	row.recovered()
+	row.SeenWakes, row.DueAt, row.UpdatedAt, row.Snapshot.UpdatedAt = row.Wakes, time.Time{}, time.Time{}, time.Time{}
+}
+
+// unread decides about a chat that could not be read.
+func (l *poll) unread(ctx context.Context, err error, now time.Time) {
+	row := l.row
+	isAbsent := errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrForbidden)
+	if isAbsent && row.Snapshot.ID == 0 {
+		if l.woken {
+			row.SeenAt = l.began
+		}
+		row.SeenWakes, row.DueAt = row.Wakes, firstAfter(row.SeenAt, unknownAfter, l.began)
+		return
+	}
+	var failed *chats.Error
+	if errors.As(err, &failed) && errors.Is(err, chats.ErrRateLimited) {
+		next := l.quota.refuse(failed.Operation, err)
+		if failed.Operation != chats.OpGetChatHistory {
+			row.DueAt = next
+		}
+		l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: reading a chat refused", slog.Int64("chat", int64(row.Chat)),
+			slog.Any("error", err), slog.Duration("retry_in", next.Sub(now)))
+		return
+	}
+	l.refusals.refused(err, false)
+	longest := maxBackoff
+	if isAbsent || isRefusal(err) {
+		longest = maxRefusedBackoff
+	} else {
+		l.reads.failed(row.Chat, row.FailingSince.IsZero())
+	}
+	row.fail(err.Error(), now)
+	l.retry(ctx, "inbox: reading a chat failed", err, now, backoffSince(row.FailingSince, now, longest))
+}
+
+func (l *poll) retry(ctx context.Context, text string, err error, now time.Time, delay time.Duration) {
+	l.row.DueAt = now.Add(delay)
+	attrs := []slog.Attr{slog.Int64("chat", int64(l.row.Chat)), slog.Any("error", err), slog.Duration("retry_in", delay)}
+	if l.row.Head != 0 {
+		attrs = append(attrs, slog.Int64("message", int64(l.row.Head)), slog.Int("attempts", l.row.Attempts))
+	}
+	l.log.LogAttrs(ctx, slog.LevelWarn, text, attrs...)
+}

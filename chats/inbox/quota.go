@@ -1,0 +1,188 @@
+package inbox
+
+import (
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// window is the length of Market's quota windows.
+const window = time.Hour
+
+// documentedQuota is what an operation may be called per window until the server reports it.
+var documentedQuota = map[chats.Operation]int{
+	chats.OpGetChats: 5_000, chats.OpGetChat: 1_000, chats.OpGetChatHistory: 10_000,
+}
+
+// quota counts the inbox's own requests and keeps them within its part of Market's quota.
+// What other programs use of it does not count until nothing remains.
+type quota struct {
+	client  *chats.Client
+	reserve float64 // the part that is left alone
+
+	mu      sync.Mutex
+	usage   map[chats.Operation]Usage
+	blocked map[chats.Operation]time.Time
+	last    map[chats.Operation]time.Time // the last request
+}
+
+func newQuota(client *chats.Client, reserve float64, usage map[chats.Operation]Usage) *quota {
+	q := &quota{
+		client: client, reserve: reserve, usage: maps.Clone(usage),
+		blocked: map[chats.Operation]time.Time{}, last: map[chats.Operation]time.Time{},
+	}
+	if q.usage == nil {
+		q.usage = map[chats.Operation]Usage{}
+	}
+	return q
+}
+
+// max returns how many requests Market allows per window.
+func (q *quota) max(op chats.Operation) int {
+	if limit, ok := q.client.Limit(op); ok && limit.Max > 0 {
+		return limit.Max
+	}
+	return documentedQuota[op]
+}
+
+// budget returns how many requests of an operation the inbox may make per window.
+func (q *quota) budget(op chats.Operation) float64 {
+	return max(1, (1-q.reserve)*float64(q.max(op)))
+}
+
+// count counts requests.
+func (q *quota) count(op chats.Operation, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	u := q.current(op, now)
+	u.Requests += n
+	q.usage[op], q.last[op] = u, now
+}
+
+// current returns what is used of the window that a time is in.
+func (q *quota) current(op chats.Operation, now time.Time) Usage {
+	u, end := q.usage[op], q.windowEnd(op, now)
+	if !now.Before(u.Window) {
+		u = Usage{Window: end}
+	}
+	if end.Before(u.Window) {
+		u.Window = end
+	}
+	return u
+}
+
+// windowEnd returns the end of the window, by our clock: as reported, else that of the
+// clock's hour.
+func (q *quota) windowEnd(op chats.Operation, now time.Time) time.Time {
+	if limit, ok := q.client.Limit(op); ok && !limit.Until.IsZero() {
+		if end := q.local(limit.Until, now); end.After(now) && !end.After(now.Add(window+time.Minute)) {
+			return end
+		}
+	}
+	return now.Truncate(window).Add(window)
+}
+
+// local turns a time of the server's clock into one of ours.
+func (q *quota) local(t, now time.Time) time.Time {
+	if server, ok := q.client.ServerTime(); ok {
+		return t.Add(now.Sub(server))
+	}
+	return t
+}
+
+// left returns how many requests the inbox may still make in this window.
+func (q *quota) left(op chats.Operation) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return int(q.budget(op)) - q.current(op, time.Now()).Requests
+}
+
+// isLow reports whether what can wait should wait for the next window.
+func (q *quota) isLow(op chats.Operation) bool {
+	return float64(q.left(op)) < q.budget(op)/4
+}
+
+// end returns the end of the current window.
+func (q *quota) end(op chats.Operation) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.current(op, time.Now()).Window
+}
+
+// next returns when the next request may be made; it is not after now if it may be at once.
+func (q *quota) next(op chats.Operation) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	u := q.current(op, now)
+	if limit, ok := q.client.Limit(op); ok && limit.Remaining == 0 && limit.Max > 0 {
+		if end := q.local(limit.Until, now); end.After(now) && !end.After(now.Add(window+time.Minute)) {
+			return end
+		}
+	}
+	if float64(u.Requests+1) > q.budget(op) {
+		return u.Window
+	}
+	return q.blocked[op]
+}
+
+// nextSpaced is next for requests that come one by one: the last quarter of the budget
+// is spread over what is left of the window, so that a message waits for minutes at worst,
+// not for the window's end.
+func (q *quota) nextSpaced(op chats.Operation) time.Time {
+	at, left := q.next(op), q.left(op)
+	if left < 1 || !q.isLow(op) {
+		return at
+	}
+	end := q.end(op)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return later(at, q.last[op].Add(time.Until(end)/time.Duration(left)))
+}
+
+// refuse takes note of a 420 and returns when to try again. The client refuses by itself
+// until the window is over, so trying every minute costs nothing and trusts no clock.
+func (q *quota) refuse(op chats.Operation, err error) time.Time {
+	now := time.Now()
+	delay := maxBackoff
+	var failed *chats.Error
+	if errors.As(err, &failed) && failed.Limit != nil {
+		switch until := q.local(failed.Limit.Until, now); {
+		case failed.Limit.Kind == chats.LimitParallel:
+			delay = time.Second
+		case until.After(now):
+			delay = min(until.Sub(now), maxBackoff)
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.blocked[op] = now.Add(delay)
+	return q.blocked[op]
+}
+
+// state returns the usage as the business's row keeps it.
+func (q *quota) state() map[chats.Operation]Usage {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return maps.Clone(q.usage)
+}
+
+// requests returns how many requests a call has made.
+func requests(err error) int {
+	var failed *chats.Error
+	if errors.As(err, &failed) {
+		return failed.Attempts
+	}
+	return 1
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,115 @@
+package inbox
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// unfinished are the statuses of the incremental sweep. A status that this library does
+// not know is left to the full one.
+var unfinished = []chats.Status{
+	chats.StatusNew, chats.StatusWaitingForCustomer, chats.StatusWaitingForPartner,
+	chats.StatusWaitingForArbiter, chats.StatusWaitingForMarket,
+}
+
+// Times are compared by the second, because the server may cut them to it.
+func second(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Second)
+}
+
+func sameSecond(a, b time.Time) bool { return second(a).Equal(second(b)) }
+
+// recentFor is how long before the start a chat may have been active to be polled once
+// for a baseline: what becomes visible later is told by it from what was there.
+const recentFor = 24 * time.Hour
+
+// observe takes in a chat as it was listed, and reports whether that changed the row.
+// start is the business's StartTime; tracked says that the incremental sweep lists chats
+// like this one.
+func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now time.Time) (changed bool) {
+	before := s.Snapshot
+	isOpen := tracked && slices.Contains(unfinished, chat.Status)
+	left := s.Open && !isOpen // perhaps with a last message
+	changed = s.Open != isOpen || !sameChat(before, chat)
+	s.Open, s.Snapshot = isOpen, chat
+	switch {
+	case before.ID == 0:
+		s.begin(start, now)
+	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && !sameSecond(chat.UpdatedAt, s.UpdatedAt):
+		s.UpdatedAt, s.SeenAt, s.Explained = chat.UpdatedAt, now, false
+		s.hasten(now)
+	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero():
+		s.hasten(now)
+		changed = true
+	}
+	return changed
+}
+
+// begin decides what to do about a chat that is listed for the first time.
+func (s *ChatState) begin(start, now time.Time) {
+	updated := s.Snapshot.UpdatedAt
+	s.UpdatedAt, s.SeenAt, s.Explained = updated, now, false
+	switch isOld := !updated.IsZero() && second(updated).Before(start); {
+	case !isOld:
+		s.hasten(now)
+	case start.Sub(updated) < recentFor && s.DueAt.IsZero():
+		s.DueAt = now.Add(2*time.Minute + time.Duration(s.Chat%480)*time.Second)
+	}
+}
+
+// hasten makes the chat due, unless it is failing and waits for its next attempt. A chat
+// that could not be read is tried at once: it has changed.
+func (s *ChatState) hasten(now time.Time) {
+	if s.Attempts == 0 || s.DueAt.IsZero() {
+		s.DueAt = earliest(s.DueAt, now)
+	}
+}
+
+func sameChat(a, b chats.Chat) bool {
+	sameTimes := a.CreatedAt.Equal(b.CreatedAt) && a.UpdatedAt.Equal(b.UpdatedAt)
+	a.CreatedAt, a.UpdatedAt, b.CreatedAt, b.UpdatedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	return sameTimes && a == b
+}
+
+// isHandled reports whether a message has been handled.
+func (s *ChatState) isHandled(id chats.MessageID) bool {
+	_, found := slices.BinarySearch(s.Handled, id)
+	return found || id <= s.Checkpoint
+}
+
+// setHandled adds a message to those that are handled, and moves the checkpoint up to the
+// highest one that is not kept any more.
+func (s *ChatState) setHandled(id chats.MessageID, lookback int) {
+	at, found := slices.BinarySearch(s.Handled, id)
+	if found || id <= s.Checkpoint {
+		return
+	}
+	s.Handled = slices.Insert(s.Handled, at, id)
+	if extra := len(s.Handled) - lookback; extra > 0 {
+		s.Checkpoint = s.Handled[extra-1]
+		s.Handled = slices.Delete(s.Handled, 0, extra)
+	}
+}
+
+// isOld reports whether a message was there before the business was followed.
+func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
+	return !s.Read && !message.CreatedAt.IsZero() && second(message.CreatedAt).Before(start)
+}
+
+// fail takes note of a failure.
+func (s *ChatState) fail(text string, now time.Time) {
+	if s.FailingSince.IsZero() {
+		s.FailingSince = now
+	}
+	s.Failure = shortened(text)
+}
+
+// recover takes note that the chat's failure is over.
+func (s *ChatState) recovered() {
+	s.Head, s.Attempts, s.FailingSince, s.Failure = 0, 0, time.Time{}, ""
+}

@@ -1,0 +1,111 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+const (
+	graceTime = 5 * time.Second // for what is to be saved when a run ends
+	saveTime  = 5 * time.Second // for one attempt
+	maxSaving = time.Minute     // for rows that cannot be saved while others can
+)
+
+// errLost is returned for work that came to nothing because the lease is lost.
+var errLost = errors.New("inbox: the lease is lost")
+
+// saver saves rows under a lease, and tries again while the store fails.
+type saver struct {
+	store  Store
+	tenure *tenure
+	log    *slog.Logger
+}
+
+// save writes rows. It fails with errLost if the lease is lost or was given up, with
+// ErrConflict if the rows in the store are others, and with the store's error if ctx has
+// ended and the store does not recover within the grace time.
+func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*ChatState) error {
+	began, uncertain := time.Now(), false
+	for failures := 1; ; failures++ {
+		err := s.attempt(business, rows)
+		switch {
+		case err == nil:
+			s.tenure.saved()
+			return nil
+		case errors.Is(err, ErrLeaseLost):
+			s.tenure.lose(err)
+			return errLost
+		case errors.Is(err, ErrConflict):
+			if uncertain && s.isSaved(business, rows) {
+				return nil
+			}
+			return ErrConflict
+		case s.tenure.ctx.Err() != nil:
+			return errLost
+		case ctx.Err() != nil && time.Since(began) > graceTime, time.Since(began) > maxSaving:
+			return err
+		case s.tenure.unsavedFor(began) > s.tenure.lease.Duration:
+			s.tenure.lose(errUnsaved)
+			return errLost
+		}
+		uncertain = true
+		pause := min(backoff(failures, maxBackoff)/10, time.Second)
+		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: save failed", slog.Any("error", err), slog.Duration("retry_in", pause))
+		sleep(s.tenure.ctx, pause)
+	}
+}
+
+func (s *saver) attempt(business *BusinessState, rows []*ChatState) error {
+	ctx, cancel := context.WithTimeout(s.tenure.ctx, saveTime)
+	defer cancel()
+	batch := make([]ChatState, len(rows))
+	for i, row := range rows {
+		batch[i] = *row
+	}
+	if err := s.store.Save(ctx, s.tenure.lease, business, batch); err != nil {
+		return err
+	}
+	for i, row := range rows {
+		row.Version = batch[i].Version
+	}
+	return nil
+}
+
+// isSaved reports whether an attempt has succeeded although it returned an error: under
+// the lease nobody else raises a version.
+func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
+	ctx, cancel := context.WithTimeout(s.tenure.ctx, saveTime)
+	defer cancel()
+	versions := map[chats.ChatID]int64{}
+	ids := make([]chats.ChatID, len(rows))
+	for i, row := range rows {
+		ids[i] = row.Chat
+	}
+	stored, err := s.store.Chats(ctx, s.tenure.lease.Business, ids)
+	if err != nil {
+		return false
+	}
+	for i := range stored {
+		versions[stored[i].Chat] = stored[i].Version
+	}
+	for _, row := range rows {
+		if versions[row.Chat] != row.Version+1 {
+			return false
+		}
+	}
+	if business != nil {
+		state, err := s.store.Business(ctx, s.tenure.lease.Business)
+		if err != nil || state.Version != business.Version+1 {
+			return false
+		}
+		business.Version++
+	}
+	for _, row := range rows {
+		row.Version++
+	}
+	return true
+}

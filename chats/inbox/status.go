@@ -1,0 +1,87 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// Role is what an inbox does for its business.
+type Role string
+
+// The roles of an inbox.
+const (
+	RoleLeader  Role = "leader"  // it has the lease and works
+	RoleStandby Role = "standby" // it runs, and another one has the lease
+	RoleIdle    Role = "idle"    // it does not run in this process
+)
+
+// Status is the state of a business, from the store.
+type Status struct {
+	Role      Role      // of this Inbox
+	Holder    string    // who works for the business: host, process and a random part; empty if nobody does
+	Since     time.Time // since when
+	Chats     int       // that are known
+	Due       int       // of them due now
+	OldestDue time.Time // when the oldest of these became due; zero if none is
+
+	LastSweep     time.Time // end of the last incremental sweep, or full one if there are no others
+	LastFullSweep time.Time
+	NextSweep     time.Time // when the next page is listed
+
+	Failing     []ChatState                     // chats whose handler or history fails, the longest first; 100 at most
+	Quota       map[chats.Operation]chats.Limit // what the inbox may use of the current window, and what remains of it
+	LastError   string                          // the last failure of a sweep
+	LastErrorAt time.Time
+}
+
+// Status returns the state of the business. It reads the store, so it may be called in any
+// process; three statements or fewer.
+func (in *Inbox) Status(ctx context.Context) (Status, error) {
+	business, now := in.client.Business(), time.Now()
+	state, err := in.store.Business(ctx, business)
+	if err != nil {
+		return Status{}, fmt.Errorf("inbox: status: %w", err)
+	}
+	sum, err := in.store.Summary(ctx, business, now)
+	if err != nil {
+		return Status{}, fmt.Errorf("inbox: status: %w", err)
+	}
+	status := Status{
+		Role: in.role(sum.Holder), Holder: sum.Holder, Since: sum.HeldSince,
+		Chats: sum.Chats, Due: sum.Due, OldestDue: sum.OldestDue, Failing: sum.Failing,
+		LastSweep: state.Incremental.FinishedAt, LastFullSweep: state.Full.FinishedAt, NextSweep: state.Full.NextAt,
+		LastError: state.LastError, LastErrorAt: state.LastErrorAt, Quota: in.quotaStatus(&state, now),
+	}
+	if in.config.isTiered() {
+		status.NextSweep = earliest(state.Full.NextAt, state.Incremental.NextAt)
+	} else {
+		status.LastSweep = state.Full.FinishedAt
+	}
+	return status, nil
+}
+
+func (in *Inbox) role(holder string) Role {
+	switch {
+	case holder == in.holder:
+		return RoleLeader
+	case in.running.Load():
+		return RoleStandby
+	default:
+		return RoleIdle
+	}
+}
+
+func (in *Inbox) quotaStatus(state *BusinessState, now time.Time) map[chats.Operation]chats.Limit {
+	q := newQuota(in.client, in.config.reserve, state.Usage)
+	limits := map[chats.Operation]chats.Limit{}
+	for op := range documentedQuota {
+		u := q.current(op, now)
+		limits[op] = chats.Limit{
+			Kind: chats.LimitHourly, Max: int(q.budget(op)), Remaining: max(0, int(q.budget(op))-u.Requests), Until: u.Window,
+		}
+	}
+	return limits
+}

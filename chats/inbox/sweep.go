@@ -1,0 +1,424 @@
+package inbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"hash/fnv"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// The shares of the budget that the kinds of sweeps have where all are needed.
+const (
+	incrementalShare = 0.78
+	fullShare        = 0.2
+	newestShare      = 0.02
+)
+
+const (
+	spreadTime    = 3 * time.Second // in which the first sweeps of inboxes that start together begin
+	maxNewest     = 10              // pages of a listing of the newest chats
+	restartAfter  = 3               // failures of a page before a sweep begins anew
+	maxRefusedGap = 15 * time.Second
+)
+
+// sweepKind is one of the listings of chats.
+type sweepKind int
+
+const (
+	incremental sweepKind = iota
+	full
+	newest
+	sweepKinds
+)
+
+func (k sweepKind) String() string { return [...]string{"incremental", "full", "newest"}[k] }
+
+// listing has the chats that the incremental sweep under way has listed, if this process
+// has listed them all: an Inbox keeps it from one step to the next.
+type listing struct {
+	sweep time.Time // its StartedAt
+	ids   []chats.ChatID
+}
+
+// sweeper lists the chats page by page, each kind of sweep in turn.
+type sweeper struct {
+	client   *chats.Client
+	config   *config
+	store    Store
+	saver    *saver
+	flights  *flights
+	quota    *quota
+	refusals *refusals
+	listing  *listing
+	log      *slog.Logger
+	onDue    func(time.Time)
+	onStart  func(time.Time) // is called with the StartTime once it is saved
+	stopping func() bool
+	enrich   func(*BusinessState) // adds what others keep in the business's row
+
+	state   *BusinessState
+	last    sweepKind
+	first   bool  // no sweep has ended yet in this run
+	refused error // the last page's, if it was the credential that was refused
+}
+
+// run lists until ctx ends, or until nothing is due.
+func (w *sweeper) run(ctx context.Context, once bool) error {
+	if !once {
+		sleep(ctx, w.spread(spreadTime))
+	}
+	for ctx.Err() == nil && !w.stopping() {
+		kind, at := w.next()
+		if delay := time.Until(at); delay > 0 {
+			if once {
+				return nil
+			}
+			sleep(ctx, delay)
+			continue
+		}
+		if err := w.page(ctx, kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spread returns a part of d that differs from business to business.
+func (w *sweeper) spread(d time.Duration) time.Duration {
+	h := fnv.New64a()
+	_, _ = h.Write(strconv.AppendInt(nil, int64(w.client.Business()), 10))
+	return time.Duration(h.Sum64() % uint64(max(d, 1)))
+}
+
+func (w *sweeper) sweep(kind sweepKind) *SweepState {
+	return [...]*SweepState{&w.state.Incremental, &w.state.Full, &w.state.Newest}[kind]
+}
+
+// next returns the next page's kind and time: of those that are due the kind after the last.
+func (w *sweeper) next() (kind sweepKind, at time.Time) {
+	now := time.Now()
+	for n := range sweepKinds {
+		candidate := (w.last + 1 + n) % sweepKinds
+		if !w.isNeeded(candidate, now) {
+			continue
+		}
+		due := w.sweep(candidate).NextAt
+		if at.IsZero() || due.Before(at) && at.After(now) {
+			kind, at = candidate, later(due, time.Unix(0, 1))
+		}
+	}
+	return kind, later(at, w.quota.next(chats.OpGetChats))
+}
+
+// isNeeded reports whether sweeps of a kind are made. The newest chats are listed by
+// themselves while sweeps take longer than the poll interval: where the server lists the
+// latest first, that finds most messages soon. Nothing depends on it.
+func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
+	switch kind {
+	case incremental:
+		return w.config.isTiered()
+	case newest:
+		main := &w.state.Incremental
+		if !w.config.isTiered() {
+			main = &w.state.Full
+		}
+		isSlow := main.NextAt.Sub(main.FinishedAt) > w.config.interval
+		if !main.StartedAt.IsZero() {
+			isSlow = now.Sub(main.StartedAt) > w.config.interval
+		}
+		return isSlow || !w.state.Newest.StartedAt.IsZero()
+	default:
+		return true
+	}
+}
+
+// gap returns the time between two pages that a kind's share of the budget allows for.
+func (w *sweeper) gap(kind sweepKind) time.Duration {
+	share := [...]float64{incrementalShare, fullShare, newestShare}[kind]
+	if !w.config.isTiered() && kind == full {
+		share += incrementalShare
+	}
+	return time.Duration(float64(window) / (share * w.quota.budget(chats.OpGetChats)))
+}
+
+// page lists one page. The error ends the run.
+func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
+	began := time.Now()
+	w.last = kind
+	sw := w.sweep(kind)
+	if sw.StartedAt.IsZero() {
+		*sw = SweepState{
+			StartedAt: began, Restarts: sw.Restarts, Failures: sw.Failures, FinishedAt: sw.FinishedAt, Cost: sw.Cost,
+		}
+	}
+	if kind == incremental && sw.Token == "" {
+		*w.listing = listing{sweep: sw.StartedAt}
+	}
+	page, err := w.client.ChatsPage(ctx, w.filter(kind), chats.PageRequest{Token: sw.Token})
+	w.quota.count(chats.OpGetChats, requests(err))
+	if err == nil && page.Next != "" && page.Next == sw.Token {
+		err = errSameToken
+	}
+	if err != nil {
+		return w.failed(ctx, kind, err)
+	}
+	w.refusals.accepted()
+	w.refused = nil
+	if w.state.StartTime.IsZero() {
+		w.state.StartTime = w.startTime(began)
+	}
+	return w.record(ctx, kind, page)
+}
+
+var errSameToken = errors.New("inbox: the list names a page as its own next one")
+
+func (w *sweeper) filter(kind sweepKind) chats.Filter {
+	filter := w.config.filter
+	if kind == incremental && !w.state.Incremental.Plain {
+		filter.Statuses = unfinished
+	}
+	return filter
+}
+
+// startTime is the moment before the first page was asked for, by the server's clock, which
+// stamps the messages, or by ours if the server does not say. Times may be cut to the
+// second, and so is the server's clock.
+func (w *sweeper) startTime(began time.Time) time.Time {
+	if w.config.startTime != nil {
+		return second(later(*w.config.startTime, beginning))
+	}
+	at := began
+	if server, ok := w.client.ServerTime(); ok {
+		at = server.Add(-time.Since(began))
+	}
+	return second(at.Add(-2 * time.Second))
+}
+
+// beginning is older than every chat of Market, and not the zero time.
+var beginning = time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// record saves what a page shows, together with where the sweep stands.
+func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[chats.Chat]) error {
+	now := time.Now()
+	w.flights.loading.Lock()
+	changed, err := w.observe(ctx, page.Items, now)
+	if err != nil {
+		w.flights.loading.Unlock()
+		return w.notLoaded(ctx, err)
+	}
+	w.advance(kind, page, len(changed) >= len(page.Items) && len(changed) > 0, now)
+	err = w.save(ctx, changed...)
+	w.flights.loading.Unlock()
+	if err != nil {
+		return err // another session goes on from what is stored
+	}
+	w.onStart(w.state.StartTime)
+	for _, row := range changed {
+		if !row.DueAt.IsZero() {
+			w.onDue(row.DueAt)
+		}
+	}
+	if kind == incremental && page.Next == "" && w.listing.sweep.Equal(w.state.Incremental.FinishedAt) {
+		return w.missed(ctx)
+	}
+	return nil
+}
+
+// observe returns the rows that the chats of a page change. Those in flight change later.
+func (w *sweeper) observe(ctx context.Context, listed []chats.Chat, now time.Time) (changed []*ChatState, err error) {
+	var ids []chats.ChatID
+	free := map[chats.ChatID]chats.Chat{}
+	for _, chat := range listed {
+		if _, twice := free[chat.ID]; chat.ID == 0 || twice || w.flights.list(chat, now) {
+			continue
+		}
+		free[chat.ID] = chat
+		ids = append(ids, chat.ID)
+	}
+	rows, err := w.load(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		row := rows[id]
+		if row == nil {
+			row = &ChatState{Chat: id}
+		}
+		if row.observe(free[id], w.state.StartTime, w.config.isTiered(), now) {
+			changed = append(changed, row)
+		}
+	}
+	return changed, nil
+}
+
+func (w *sweeper) load(ctx context.Context, ids []chats.ChatID) (map[chats.ChatID]*ChatState, error) {
+	rows := map[chats.ChatID]*ChatState{}
+	if len(ids) == 0 {
+		return rows, nil
+	}
+	loaded, err := w.store.Chats(ctx, w.client.Business(), ids)
+	for i := range loaded {
+		rows[loaded[i].Chat] = &loaded[i]
+	}
+	return rows, err
+}
+
+// advance moves a sweep on by a page.
+func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bool, now time.Time) {
+	sw := w.sweep(kind)
+	sw.Pages++
+	sw.Failures = 0
+	sw.Token = page.Next
+	if kind == incremental && w.listing.sweep.Equal(sw.StartedAt) {
+		for _, chat := range page.Items {
+			w.listing.ids = append(w.listing.ids, chat.ID)
+		}
+	}
+	if page.Next == "" || kind == newest && (!allNew || sw.Pages >= maxNewest) {
+		w.finish(kind, now)
+		return
+	}
+	sw.NextAt = now
+	if burst := int(w.quota.budget(chats.OpGetChats) / 50); sw.Restarts == 0 && kind != newest {
+		sw.NextAt = sw.StartedAt.Add(time.Duration(max(0, sw.Pages-burst)) * w.gap(kind))
+	}
+}
+
+// finish ends a sweep and decides when the next one begins.
+func (w *sweeper) finish(kind sweepKind, now time.Time) {
+	sw := w.sweep(kind)
+	began := sw.StartedAt
+	wasPlain := sw.Plain
+	interval := w.config.interval
+	if kind != newest && w.first {
+		w.first = false
+		interval = interval/2 + w.spread(interval/2)
+	}
+	next := later(began.Add(interval), began.Add(time.Duration(sw.Pages)*w.gap(kind)))
+	if kind == newest {
+		next = later(now.Add(w.config.interval), now.Add(w.gap(kind)))
+	}
+	*sw = SweepState{Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, NextAt: next}
+	if kind == incremental {
+		if w.listing.sweep.Equal(began) {
+			w.listing.sweep = now
+		}
+		if wasPlain && w.state.Full.StartedAt.IsZero() { // it was a full one
+			w.state.Full.FinishedAt = now
+			w.state.Full.NextAt = later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
+		}
+	}
+}
+
+// missed makes the chats due that an incremental sweep has not listed any more: they were
+// finished, perhaps with a last message, or left out by a list that shifted because
+// something came for them.
+func (w *sweeper) missed(ctx context.Context) error {
+	listed := w.listing.ids
+	*w.listing = listing{}
+	open, err := w.store.Open(ctx, w.client.Business())
+	if err != nil {
+		return w.notLoaded(ctx, err)
+	}
+	slices.Sort(listed)
+	open = slices.DeleteFunc(open, func(id chats.ChatID) bool {
+		_, found := slices.BinarySearch(listed, id)
+		return found || w.flights.isHeld(id)
+	})
+	for chunk := range slices.Chunk(open, 100) {
+		if err := w.close(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
+	w.flights.loading.Lock()
+	defer w.flights.loading.Unlock()
+	ids = slices.DeleteFunc(ids, w.flights.isHeld)
+	rows, err := w.load(ctx, ids)
+	if err != nil {
+		return w.notLoaded(ctx, err)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	now := time.Now()
+	changed := make([]*ChatState, 0, len(rows))
+	for _, row := range rows {
+		row.Open = false
+		row.hasten(now)
+		changed = append(changed, row)
+	}
+	slices.SortFunc(changed, func(a, b *ChatState) int { return cmp.Compare(a.Chat, b.Chat) })
+	w.onDue(now)
+	return w.saver.save(ctx, nil, changed...)
+}
+
+// save writes the business's row and chats' rows.
+func (w *sweeper) save(ctx context.Context, rows ...*ChatState) error {
+	w.enrich(w.state)
+	return w.saver.save(ctx, w.state, rows...)
+}
+
+// notLoaded waits after a failure to load rows: the page is listed again.
+func (w *sweeper) notLoaded(ctx context.Context, err error) error {
+	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading chats failed",
+		slog.Any("error", err), slog.Duration("retry_in", time.Second))
+	sleep(ctx, time.Second)
+	return nil
+}
+
+// failed decides what to do about a page that could not be listed.
+func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	now := time.Now()
+	sw := w.sweep(kind)
+	sw.Failures++
+	var refused *chats.Error
+	isBad := errors.As(err, &refused) &&
+		(refused.StatusCode == http.StatusBadRequest || refused.StatusCode == http.StatusNotFound)
+	switch {
+	case errors.Is(err, chats.ErrRateLimited):
+		sw.NextAt = w.quota.refuse(chats.OpGetChats, err)
+	case w.refusals.refused(err, true):
+		w.refused = err
+		sw.NextAt = now.Add(backoff(sw.Failures, maxRefusedGap))
+	case isBad && kind == incremental && !sw.Plain && sw.Token == "":
+		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
+	case isBad && sw.Token != "":
+		w.restart(sw, now)
+	default:
+		sw.NextAt = now.Add(backoff(sw.Failures, maxBackoff))
+		if sw.Failures%restartAfter == 0 {
+			sw.Token, sw.Pages = "", 0 // the first pages must not wait for a later one
+		}
+	}
+	w.state.LastError, w.state.LastErrorAt = shortened(err.Error()), now
+	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: listing chats failed", slog.String("sweep", kind.String()),
+		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(sw.NextAt))))
+	return w.save(ctx)
+}
+
+// restart begins a sweep anew whose page token was refused, without pauses, as tokens
+// seem to be short-lived: as soon as the quota suffices for so many pages in a row.
+func (w *sweeper) restart(sw *SweepState, now time.Time) {
+	need := min(max(sw.Cost, sw.Pages+1), int(w.quota.budget(chats.OpGetChats)))
+	*sw = SweepState{
+		StartedAt: now, Restarts: sw.Restarts + 1, Failures: sw.Failures, Plain: sw.Plain,
+		FinishedAt: sw.FinishedAt, Cost: sw.Cost, NextAt: now,
+	}
+	if w.quota.left(chats.OpGetChats) < need {
+		sw.NextAt = w.quota.end(chats.OpGetChats)
+	}
+}
