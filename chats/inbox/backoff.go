@@ -9,7 +9,7 @@ import (
 // network and the store come back by themselves.
 const (
 	maxHandlerBackoff = 5 * time.Minute
-	maxRefusedBackoff = time.Hour // of a chat that the server refuses
+	maxRefusedBackoff = time.Hour // of a chat whose history is refused or cannot be understood
 	maxBackoff        = time.Minute
 )
 

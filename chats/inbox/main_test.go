@@ -119,6 +119,9 @@ func asksFor(req *http.Request, path string, id chats.ChatID) bool {
 		(id == 0 || req.URL.Query().Get("chatId") == strconv.FormatInt(int64(id), 10))
 }
 
+// seldom is for tests in which days pass.
+var seldom = inbox.WithPollInterval(10 * time.Minute)
+
 // delivered is a delivery and when it came.
 type delivered struct {
 	inbox.Delivery
@@ -263,3 +266,15 @@ func numbers(n int) []string {
 	return all
 }
 
+// sinceOf is the messageIdFrom of a request, whose body can be read again.
+func sinceOf(t *testing.T, req *http.Request) chats.MessageID {
+	t.Helper()
+	body, err := io.ReadAll(req.Body)
+	assert.NoError(t, err)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	var asked struct {
+		MessageIDFrom chats.MessageID `json:"messageIdFrom"`
+	}
+	assert.NoError(t, json.Unmarshal(body, &asked))
+	return asked.MessageIDFrom
+}

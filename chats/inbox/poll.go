@@ -352,9 +352,9 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	l.refusals.refused(err, false)
-	longest := maxBackoff
-	if isAbsent || isRefusal(err) {
-		longest = maxRefusedBackoff
+	longest := maxHandlerBackoff
+	if isAbsent || isRefusal(err) || errors.Is(err, chats.ErrProtocol) {
+		longest = maxRefusedBackoff // it is this chat's alone
 	} else {
 		l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	}

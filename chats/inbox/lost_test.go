@@ -1,0 +1,389 @@
+package inbox_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// hiding leaves the message "held" out of the history until a moment.
+func hiding(market *chatstest.Market, until *atomic.Pointer[time.Time]) http.RoundTripper {
+	return edited(market, "/chats/history", func(result map[string]any) {
+		shown := []any{}
+		for _, message := range items(result, "messages") {
+			if at := until.Load(); message["message"] != "held" || at != nil && !time.Now().Before(*at) {
+				shown = append(shown, message)
+			}
+		}
+		result["messages"] = shown
+	})
+}
+
+// A message is held for review, or a replica is behind: it becomes visible below younger
+// ones, and nothing in the list says so.
+func TestPoll_DeliversWhatIsShownAfterYoungerMessages(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		held time.Duration
+		push bool
+	}{
+		"half a second, with pushes": {500 * time.Millisecond, true},
+		"half an hour, with pushes":  {30 * time.Minute, true},
+		"a minute":                   {time.Minute, false},
+		"half an hour":               {30 * time.Minute, false},
+		"eleven hours":               {11 * time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				var until atomic.Pointer[time.Time]
+				in := newInbox(t, through(t, market, hiding(market, &until)), inbox.NewMemoryStore(), seldom)
+				seen := &notebook{}
+				run := start(t, in, seen.handle)
+				pass(10 * time.Minute)
+				at := time.Now().Add(c.held)
+				until.Store(&at)
+				market.CustomerSays(id, "held")
+				pass(100 * time.Millisecond)
+				market.AddMessage(id, chats.SenderMarket, "automatic")
+				if c.push {
+					wake(t, in, id)
+				}
+				pass(max(c.held*5/4, 3*time.Hour))
+				assert.Equal(t, []string{"automatic", "held"}, seen.texts())
+				if c.push && c.held < time.Second {
+					assert.Less(t, seen.all()[1].at.Sub(at), 2*time.Second, "by the first recheck")
+				}
+				market.CustomerSays(id, "later")
+				pass(11 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"automatic", "held", "later"}, seen.texts())
+			})
+		})
+	}
+}
+
+// The same where the business was followed for the first time while the message was held,
+// where another process takes over meanwhile, and where the next message brings it along.
+func TestPoll_DeliversWhatIsShownLateAfterAStart(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ restart, later bool }{
+		"first start": {}, "restart": {restart: true}, "with a later message": {later: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				var until atomic.Pointer[time.Time]
+				client, store, seen := through(t, market, hiding(market, &until)), inbox.NewMemoryStore(), &notebook{}
+				market.CustomerSays(id, "held")
+				market.CustomerSays(id, "before the start")
+				pass(time.Hour)
+				run := start(t, newInbox(t, client, store, seldom), seen.handle)
+				pass(20 * time.Minute)
+				assert.Empty(t, seen.texts(), "it was there before")
+				if c.restart {
+					require.NoError(t, run.stop())
+					pass(3 * time.Hour)
+					run = start(t, newInbox(t, client, store, seldom), seen.handle)
+					pass(time.Second)
+				}
+				now := time.Now()
+				until.Store(&now)
+				want := []string{"held"}
+				if c.later {
+					market.CustomerSays(id, "later")
+					want = append(want, "later")
+					pass(11 * time.Minute)
+				}
+				pass(12 * time.Hour)
+				require.NoError(t, run.stop())
+				assert.Equal(t, want, seen.texts())
+			})
+		})
+	}
+}
+
+func TestPoll_MissingTimesAreNeverOld(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(map[string]any){
+		"null":    func(m map[string]any) { m["createdAt"] = nil },
+		"missing": func(m map[string]any) { delete(m, "createdAt") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, old := shop()
+				transport := edited(market, "/chats/history", func(result map[string]any) {
+					for _, message := range items(result, "messages") {
+						if message["message"] == "one" {
+							edit(message)
+						}
+					}
+				})
+				seen := &notebook{}
+				run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+				pass(10 * time.Minute)
+				id := market.AddChat(chats.Chat{})
+				market.CustomerSays(id, "one")
+				pass(5 * time.Second)
+				market.CustomerSays(id, "two")
+				market.CustomerSays(old, "one") // in a chat that is not new
+				pass(5 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.ElementsMatch(t, []string{"one", "two", "one"}, seen.texts())
+			})
+		})
+	}
+}
+
+// A chat that is listed without updatedAt does not show that it has moved.
+func TestSweep_ChatsWithoutTimesArePolledNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		transport := edited(market, "/chats", func(result map[string]any) {
+			for _, chat := range items(result, "chats") {
+				delete(chat, "updatedAt")
+			}
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+		pass(time.Minute)
+		for _, text := range numbers(5) {
+			market.CustomerSays(id, text)
+			pass(11 * time.Minute)
+		}
+		pass(26 * time.Hour)
+		market.CustomerSays(id, "after a day")
+		pass(11 * time.Minute)
+		market.FinishChat(id)
+		market.AddMessage(id, chats.SenderMarket, "finished")
+		pass(2*time.Hour + time.Minute)
+		calls := market.Calls(chats.OpGetChatHistory)
+		pass(10 * time.Hour)
+		assert.Less(t, market.Calls(chats.OpGetChatHistory)-calls, 8)
+		require.NoError(t, run.stop())
+		assert.Equal(t, append(numbers(5), "after a day", "finished"), seen.texts())
+	})
+}
+
+// The list knows of a message long before the history shows it.
+func TestPoll_TheListMayBeAheadOfTheHistory(t *testing.T) {
+	t.Parallel()
+	for _, lag := range []time.Duration{5 * time.Second, time.Minute, 25 * time.Minute, 5 * time.Hour, 10 * time.Hour} {
+		for _, fresh := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				var until atomic.Pointer[time.Time]
+				seen := &notebook{}
+				client := through(t, market, hiding(market, &until))
+				run := start(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
+				pass(2 * time.Minute)
+				if fresh {
+					id = market.AddChat(chats.Chat{})
+				}
+				at := time.Now().Add(lag)
+				until.Store(&at)
+				market.CustomerSays(id, "held")
+				pass(10*time.Minute + lag*5/2)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"held"}, seen.texts(), "lag %s, new chat: %t", lag, fresh)
+			})
+		}
+	}
+}
+
+// updatedAt does not move with a message: the rechecks of the one before find it.
+func TestPoll_FindsWhatTheListDoesNotShow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var frozen atomic.Value
+		transport := edited(market, "/chats", func(result map[string]any) {
+			for _, chat := range items(result, "chats") {
+				if at := frozen.Load(); at != nil {
+					chat["updatedAt"] = at
+				}
+			}
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		pass(2 * time.Minute)
+		market.CustomerSays(id, "first")
+		frozen.Store(market.Chat(id).UpdatedAt.Format(time.RFC3339))
+		pass(time.Hour)
+		market.CustomerSays(id, "unannounced")
+		pass(2 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"first", "unannounced"}, seen.texts())
+	})
+}
+
+// The checkpoint's message is gone, and the server refuses an id that it does not know.
+func TestPoll_ACheckpointThatIsRefusedIsReadAround(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 404} {
+		synctest.Test(t, func(t *testing.T) {
+			market, id := shop()
+			var strict atomic.Bool
+			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if !strict.Load() || !asksFor(req, "/chats/history", 0) || sinceOf(t, req) == 0 {
+					return nil
+				}
+				return respond(req, status, `{"status":"ERROR","errors":[{"code":"NOT_FOUND","message":"Can't find message"}]}`)
+			}))
+			store, seen := inbox.NewMemoryStore(), &notebook{}
+			run := start(t, newInbox(t, client, store, inbox.WithLookback(2)), seen.handle)
+			pass(2 * time.Minute)
+			for _, text := range numbers(5) {
+				market.CustomerSays(id, text)
+			}
+			pass(2 * time.Minute)
+			require.Positive(t, row(t, store, market, id).Checkpoint)
+			strict.Store(true)
+			market.CustomerSays(id, "5")
+			pass(2 * time.Minute)
+			assert.Equal(t, numbers(6), seen.texts(), "status %d", status)
+			assert.Zero(t, row(t, store, market, id).FailingSince)
+			require.NoError(t, run.stop())
+		})
+	}
+}
+
+// The order of the history breaks beyond what can be sorted: what comes is delivered, and
+// the missing message by the next poll from the floor.
+func TestPoll_ABrokenOrderLosesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var broken atomic.Bool
+		transport := edited(market, "/chats/history", func(result map[string]any) {
+			list, _ := result["messages"].([]any)
+			if broken.Load() && len(list) == 100 { // the first page hides one, the second shows it
+				kept := slices.Clone(list[:50])
+				result["messages"] = append(kept, list[51:]...)
+			} else if broken.Load() && len(list) > 0 {
+				broken.Store(false)
+				first := market.Messages(id)[51]
+				result["messages"] = append([]any{map[string]any{
+					"messageId": int64(first.ID), "sender": string(first.Sender), "message": first.Text,
+					"createdAt": first.CreatedAt.Format(time.RFC3339),
+				}}, list...)
+			}
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(),
+			inbox.WithPollInterval(10*time.Minute), inbox.WithLookback(200)), seen.handle)
+		pass(2 * time.Minute)
+		for _, text := range numbers(250) {
+			market.CustomerSays(id, text)
+			pass(time.Second)
+		}
+		broken.Store(true)
+		pass(time.Hour)
+		require.NoError(t, run.stop())
+		texts := seen.texts()
+		require.Len(t, texts, 250)
+		slices.SortFunc(texts, func(a, b string) int {
+			x, _ := strconv.Atoi(a)
+			y, _ := strconv.Atoi(b)
+			return x - y
+		})
+		assert.Equal(t, numbers(250), texts)
+	})
+}
+
+// Times are in whole seconds: the second message leaves the chat's UpdatedAt as it was when
+// the first one was handled.
+func TestPoll_FindsAMessageInTheSecondOfTheLastOne(t *testing.T) {
+	t.Parallel()
+	for _, restart := range []bool{false, true} {
+		for _, after := range []time.Duration{0, 100 * time.Millisecond, 900 * time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				store, seen := inbox.NewMemoryStore(), &notebook{}
+				in := newInbox(t, connect(t, market), store)
+				run := start(t, in, seen.handle)
+				pass(time.Minute)
+				market.CustomerSays(id, "first")
+				wake(t, in, id)
+				synctest.Wait()
+				require.Equal(t, []string{"first"}, seen.texts())
+				if restart {
+					require.NoError(t, run.stop())
+				}
+				pass(after)
+				market.CustomerSays(id, "second")
+				if restart {
+					run = start(t, newInbox(t, connect(t, market), store), seen.handle)
+				}
+				pass(5 * time.Second)
+				assert.Equal(t, []string{"first", "second"}, seen.texts())
+				require.NoError(t, run.stop())
+			})
+		}
+	}
+}
+
+// What a message costs: its poll, the one after its second, and the rechecks of a day.
+func TestPoll_CostsOfOneMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom)
+		run := start(t, in, (&notebook{}).handle)
+		pass(time.Minute)
+		market.CustomerSays(id, "message")
+		wake(t, in, id)
+		said := time.Now()
+		for _, c := range []struct {
+			until time.Duration
+			calls int
+		}{{time.Second, 1}, {time.Minute, 2}, {11 * time.Minute, 3}, {3 * time.Hour, 4}, {13 * time.Hour, 5}, {25 * time.Hour, 6}, {40 * time.Hour, 6}} {
+			pass(time.Until(said.Add(c.until)))
+			assert.Equal(t, c.calls, market.Calls(chats.OpGetChatHistory), "after %s", c.until)
+		}
+		require.NoError(t, run.stop())
+		assert.Zero(t, market.Calls(chats.OpGetChat))
+	})
+}
+
+// A message below the lookback is not seen any more: that is its bound.
+func TestPoll_LookbackIsABound(t *testing.T) {
+	t.Parallel()
+	for lookback, want := range map[int]int{0: 5, 4: 5, 5: 6, 50: 6} {
+		synctest.Test(t, func(t *testing.T) {
+			market, id := shop()
+			var until atomic.Pointer[time.Time]
+			seen := &notebook{}
+			in := newInbox(t, through(t, market, hiding(market, &until)), inbox.NewMemoryStore(), inbox.WithLookback(lookback))
+			run := start(t, in, seen.handle)
+			pass(2 * time.Minute)
+			market.CustomerSays(id, "held")
+			for _, text := range numbers(5) {
+				market.CustomerSays(id, text)
+			}
+			pass(2 * time.Minute)
+			now := time.Now()
+			until.Store(&now)
+			assert.NoError(t, in.Wake(context.Background(), id))
+			pass(time.Minute)
+			require.NoError(t, run.stop())
+			assert.Len(t, seen.texts(), want, "lookback %d", lookback)
+		})
+	}
+}
