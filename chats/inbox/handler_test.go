@@ -1,0 +1,466 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// uncomparable is an error that must not be compared.
+type uncomparable struct{ parts []string }
+
+func (uncomparable) Error() string { return "uncomparable" }
+
+// loop is an error that wraps itself.
+type loop struct{}
+
+func (l *loop) Error() string { return "a loop" }
+func (l *loop) Unwrap() error { return l }
+
+// explosive is an error whose methods panic.
+type explosive struct{}
+
+func (*explosive) Error() string   { panic("Error") }
+func (*explosive) Is(error) bool   { panic("Is") }
+func (*explosive) As(any) bool     { panic("As") }
+func (*explosive) Unwrap() []error { panic("Unwrap") }
+
+// Whatever a handler does instead of returning nil, its message comes again and all others
+// go on.
+func TestHandler_EveryFailureIsAnErrorLikeAnyOther(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fail func() error
+		log  string
+	}{
+		"an error":               {func() error { return errors.New("no") }, "no"},
+		"a panic":                {func() error { panic("broken") }, "panic: broken"},
+		"a panic with its stack": {func() error { panic("broken") }, "handler_test.go"},
+		"a panic with nil":       {func() error { panic(nil) }, "panic"}, //nolint:govet // that is what is tested
+		"the end of a goroutine": {func() error { runtime.Goexit(); return nil }, "ended its goroutine"},
+		"a typed nil":            {func() error { var e *chats.Error; return e }, "*chats.Error"},
+		"an error that panics":   {func() error { return &explosive{} }, "*inbox_test.explosive"},
+		"an uncomparable error":  {func() error { return uncomparable{} }, "uncomparable"},
+		"an endless error":       {func() error { return &loop{} }, "a loop"},
+		"our own errors":         {func() error { return errors.Join(inbox.ErrLeaseLost, inbox.ErrConflict, context.Canceled) }, "lease"},
+		"the server's":           {func() error { return chats.ErrUnauthorized }, "unauthorized"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, bad := shop()
+				good := market.AddChat(longAgo())
+				log, seen, store := &journal{}, &notebook{}, inbox.NewMemoryStore()
+				in := newInbox(t, connect(t, market), store, log.option(), inbox.WithWorkers(1))
+				var failures atomic.Int32
+				run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+					if d.Message.Text == "secret bad" && failures.Add(1) <= 3 {
+						return c.fail()
+					}
+					return seen.handle(ctx, d)
+				})
+				pass(time.Minute)
+				market.CustomerSays(bad, "secret bad")
+				market.CustomerSays(bad, "after")
+				wake(t, in, bad)
+				pass(2 * time.Second)
+				failing := row(t, store, market, bad)
+				assert.Equal(t, 2, failing.Attempts)
+				assert.WithinDuration(t, time.Now(), failing.FailingSince, 3*time.Second)
+				assert.Contains(t, failing.Failure, c.log[:2])
+				market.CustomerSays(good, "meanwhile")
+				wake(t, in, good)
+				pass(time.Minute)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"meanwhile", "secret bad", "after"}, seen.texts())
+				assert.Equal(t, 4, seen.all()[1].Attempt)
+				assert.Equal(t, 1, seen.all()[2].Attempt)
+				assert.Contains(t, log.text(), c.log)
+				assert.Contains(t, log.text(), "business=1234567")
+				assert.NotContains(t, log.text(), "secret")
+				assert.Len(t, log.lines("handled after failures"), 1)
+				assert.Zero(t, row(t, store, market, bad).Failure)
+			})
+		})
+	}
+}
+
+func TestHandler_RetriesOfOneMessageAreSpacedOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, bad := shop()
+		good := market.AddChat(longAgo())
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		in := newInbox(t, connect(t, market), store)
+		var tries []time.Time
+		handle := func(ctx context.Context, d inbox.Delivery) error {
+			if d.Message.Text != "bad" {
+				return seen.handle(ctx, d)
+			}
+			tries = append(tries, time.Now())
+			assert.Equal(t, len(tries), d.Attempt)
+			return errors.New("no")
+		}
+		run := start(t, in, handle)
+		pass(time.Minute)
+		market.CustomerSays(bad, "before")
+		market.CustomerSays(bad, "bad")
+		market.CustomerSays(bad, "after")
+		wake(t, in, bad)
+		for i := range 20 * 60 {
+			if i%10 == 0 {
+				wake(t, in, bad) // a push that comes again does not hasten it
+			}
+			if i%60 == 0 {
+				market.CustomerSays(good, strconv.Itoa(i))
+				wake(t, in, good)
+			}
+			pass(time.Second)
+		}
+		pauses := make([]time.Duration, 0, len(tries))
+		for i := range len(tries) - 1 {
+			pauses = append(pauses, tries[i+1].Sub(tries[i]).Round(time.Second)/time.Second)
+		}
+		assert.Equal(t, []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300}, pauses)
+		assert.Len(t, seen.texts(), 21, "the other chat goes on")
+		assert.Contains(t, seen.texts(), "before")
+		assert.NotContains(t, seen.texts(), "after", "its chat waits")
+		require.NoError(t, run.stop())
+
+		run = start(t, newInbox(t, connect(t, market), store), handle)
+		pass(6 * time.Minute)
+		assert.Len(t, tries, 13, "a restart goes on with the attempts and their times")
+		require.NoError(t, run.stop())
+	})
+}
+
+// A message that was handled ends the row of failures: the next one's first delay is a
+// second again.
+func TestHandler_EveryMessageFailsForItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		tries := map[string][]time.Time{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
+			tries[d.Message.Text] = append(tries[d.Message.Text], time.Now())
+			assert.Equal(t, len(tries[d.Message.Text]), d.Attempt)
+			if len(tries[d.Message.Text]) <= 4 {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "1")
+		market.CustomerSays(id, "2")
+		wake(t, in, id)
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		for text, at := range tries {
+			require.Len(t, at, 5, text)
+			for n := range 4 {
+				assert.Equal(t, time.Second<<n, at[n+1].Sub(at[n]).Round(time.Second), "%s, delay %d", text, n)
+			}
+		}
+	})
+}
+
+func TestWithMaxAttempts_GivesAMessageUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		broken := errors.New("cannot parse")
+		log, seen, store := &journal{}, &notebook{}, inbox.NewMemoryStore()
+		type letter struct {
+			d   inbox.Delivery
+			err error
+		}
+		var dead []letter
+		option := inbox.WithMaxAttempts(3, func(_ context.Context, d inbox.Delivery, err error) error {
+			if dead = append(dead, letter{d, err}); len(dead) == 1 {
+				return errors.New("the dead-letter table is away")
+			}
+			return nil
+		})
+		calls := 0
+		run := start(t, newInbox(t, connect(t, market), store, option, log.option()), func(ctx context.Context, d inbox.Delivery) error {
+			if d.Message.Text == "poison" {
+				calls++
+				return broken
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "poison")
+		market.CustomerSays(id, "after")
+		pass(5 * time.Minute)
+		require.NoError(t, run.stop())
+		require.Len(t, dead, 2)
+		assert.Equal(t, 4, calls)
+		assert.Equal(t, []int{3, 4}, []int{dead[0].d.Attempt, dead[1].d.Attempt})
+		assert.Equal(t, broken, dead[0].err)
+		assert.Equal(t, "poison", dead[0].d.Message.Text)
+		assert.Equal(t, market.Business(), dead[0].d.Business)
+		assert.Equal(t, []string{"after"}, seen.texts())
+		assert.Len(t, log.lines("message given up"), 1)
+	})
+}
+
+func TestWithHandlerTimeout_AHandlerThatHangsHasFailed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		seen, log := &notebook{}, &journal{}
+		hang := make(chan struct{})
+		var hanging atomic.Bool
+		hanging.Store(true)
+		store := inbox.NewMemoryStore()
+		in := newInbox(t, connect(t, market), store, inbox.WithHandlerTimeout(10*time.Second), inbox.WithWorkers(1), log.option())
+		var cancelled atomic.Int32
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			if hanging.Load() {
+				context.AfterFunc(ctx, func() { cancelled.Add(1) })
+				<-hang // whatever becomes of its context
+				return nil
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "message")
+		wake(t, in, id)
+		pass(10*time.Second + time.Millisecond)
+		assert.EqualValues(t, 1, cancelled.Load())
+		assert.Equal(t, 1, row(t, store, market, id).Attempts)
+		assert.Contains(t, row(t, store, market, id).Failure, "10s")
+		hanging.Store(false)
+		pass(5 * time.Second)
+		assert.Equal(t, []string{"message"}, seen.texts())
+
+		hanging.Store(true)
+		market.CustomerSays(id, "hangs as well")
+		wake(t, in, id)
+		pass(time.Second)
+		run.cancel()
+		select {
+		case err := <-run.done:
+			require.NoError(t, err)
+		case <-time.After(11 * time.Second):
+			require.Fail(t, "Run waits for a handler that hangs")
+		}
+		hanging.Store(false)
+		again := start(t, in, seen.handle) // the same Inbox, in the same process
+		pass(time.Minute)
+		require.NoError(t, again.stop())
+		assert.Equal(t, []string{"message", "hangs as well"}, seen.texts())
+		close(hang)
+	})
+}
+
+func TestHandler_OneThatTakesLongIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		log, hang := &journal{}, make(chan struct{})
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option(), seldom), func(context.Context, inbox.Delivery) error {
+			<-hang
+			return nil
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "message")
+		pass(10*time.Minute + 50*time.Second)
+		assert.Empty(t, log.lines("still running"))
+		pass(20 * time.Second)
+		require.Len(t, log.lines("still running"), 1)
+		assert.Contains(t, log.lines("still running")[0], "chat="+strconv.Itoa(int(id)))
+		pass(10 * time.Hour)
+		assert.Less(t, len(log.lines("still running")), 12, "and not every minute")
+		close(hang)
+		require.NoError(t, run.stop())
+	})
+}
+
+// The CRM is down, 1,000 chats wait.
+func TestHandler_AnOutageCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))
+		ids := make([]chats.ChatID, 1000)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		log, seen := &journal{}, &notebook{}
+		var down atomic.Bool
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option()), func(ctx context.Context, d inbox.Delivery) error {
+			if down.Load() {
+				return errors.New("the CRM is down")
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		for _, id := range ids[:500] {
+			market.CustomerSays(id, "before") // so that rechecks are due in the outage
+		}
+		pass(5 * time.Minute)
+		require.Len(t, seen.all(), 500)
+		down.Store(true)
+		before := market.Calls(chats.OpGetChatHistory)
+		for _, id := range ids {
+			market.CustomerSays(id, "hello")
+		}
+		pass(time.Hour)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, 500)
+		assert.Len(t, log.lines("one at a time"), 1)
+		down.Store(false)
+		pass(5 * time.Minute)
+		assert.Len(t, seen.all(), 1500)
+		assert.Len(t, log.lines("handler works again"), 1)
+		require.NoError(t, run.stop())
+	})
+}
+
+// Messages that nobody can handle say nothing of the others.
+func TestHandler_PoisonInSeveralChatsDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		ids := make([]chats.ChatID, 20)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			if d.Message.Text == "poison" {
+				return errors.New("no")
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		for _, id := range ids[:5] {
+			market.CustomerSays(id, "poison")
+			wake(t, in, id)
+		}
+		pass(10 * time.Minute)
+		var slow int
+		for i := range 40 {
+			said, n := time.Now(), len(seen.all())
+			market.CustomerSays(ids[5+i%15], "good")
+			wake(t, in, ids[5+i%15])
+			for len(seen.all()) == n {
+				pass(100 * time.Millisecond)
+			}
+			if time.Since(said) > 2*time.Second {
+				slow++
+			}
+			assert.Less(t, time.Since(said), 65*time.Second)
+			pass(time.Minute)
+		}
+		assert.LessOrEqual(t, slow, 1)
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestRun_OneChatInOrderAndSeveralAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))
+		ids := make([]chats.ChatID, 9)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		var mu sync.Mutex
+		busy, most := 0, 0
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			busy += n
+			most = max(most, busy)
+		}
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			count(1)
+			defer count(-1)
+			if d.Chat.ID != ids[8] {
+				pass(5 * time.Second)
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		for round := range 3 {
+			for _, id := range ids[:8] {
+				market.CustomerSays(id, strconv.Itoa(round))
+				wake(t, in, id)
+			}
+		}
+		pass(30 * time.Second)
+		mu.Lock()
+		assert.Equal(t, 8, most, "8 workers for 8 chats with messages")
+		mu.Unlock()
+		byChat := map[chats.ChatID][]string{}
+		for _, d := range seen.all() {
+			byChat[d.Chat.ID] = append(byChat[d.Chat.ID], d.Message.Text)
+		}
+		for _, id := range ids[:8] {
+			assert.Equal(t, numbers(3), byChat[id])
+		}
+		for _, id := range ids[:7] {
+			market.CustomerSays(id, "slow")
+			wake(t, in, id)
+		}
+		pass(time.Second)
+		market.CustomerSays(ids[8], "quick")
+		wake(t, in, ids[8])
+		pass(500 * time.Millisecond)
+		assert.Equal(t, "quick", seen.texts()[len(seen.texts())-1], "seven slow handlers delay no other chat")
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen, log := inbox.NewMemoryStore(), &notebook{}, &journal{}
+		transport := edited(market, "/chats/history", func(result map[string]any) {
+			for _, message := range items(result, "messages") {
+				if message["message"] == "beep" {
+					message["sender"] = "ROBOT"
+				}
+			}
+		})
+		senders := inbox.WithSenders(chats.SenderCustomer, chats.SenderSupport)
+		run := start(t, newInbox(t, through(t, market, transport), store, senders, log.option()), seen.handle)
+		pass(time.Minute)
+		for _, sender := range []chats.Sender{chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport, chats.SenderPartner} {
+			market.AddMessage(id, sender, string(sender))
+		}
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"CUSTOMER", "SUPPORT"}, seen.texts())
+		assert.Empty(t, log.lines("sender"))
+		for range 3 {
+			market.AddMessage(id, chats.SenderMarket, "beep")
+			pass(2 * time.Minute)
+		}
+		require.Len(t, log.lines("unknown sender"), 1)
+		assert.Contains(t, log.lines("unknown sender")[0], "ROBOT")
+		require.NoError(t, run.stop())
+		run = start(t, newInbox(t, connect(t, market), store), seen.handle)
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), 2)
+	})
+}
