@@ -24,9 +24,10 @@ type dispatcher struct {
 	ready []*flight // due and not begun
 	polls sync.WaitGroup
 
-	mu   sync.Mutex
-	busy int
-	due  time.Time // when rows are due next, as far as known; zero: not known to be
+	mu      sync.Mutex
+	busy    int
+	due     time.Time // when rows are due next, as far as known; zero: not known to be
+	skipped bool      // a push was for a chat in flight
 }
 
 func newDispatcher(p *poller, store Store, workers int, woken <-chan struct{}, end func(error)) *dispatcher {
@@ -166,6 +167,7 @@ func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
 	for i := range rows {
 		switch row := &rows[i]; {
 		case p.flights.isHeld(row.Chat):
+			d.hasten(row)
 		case isLow && isPatient(row):
 			row.DueAt = p.quota.end(chats.OpGetChatHistory).Add(time.Duration(row.Chat%3600) * time.Second)
 			postponed = append(postponed, row)
@@ -183,6 +185,24 @@ func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
 		d.note(now)
 	}
 	return err
+}
+
+// hasten moves a chat that is ready to the front if a push has named it, and notes a push
+// for one that is being polled.
+func (d *dispatcher) hasten(row *ChatState) {
+	if !row.isWoken() {
+		return
+	}
+	for i, f := range d.ready {
+		if f.row.Chat == row.Chat {
+			f.row = *row
+			d.ready = slices.Insert(slices.Delete(d.ready, i, i+1), 0, f)
+			return
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.skipped = true
 }
 
 // take returns the next chat to poll, nil if there is none. While many fail, every other
@@ -232,14 +252,13 @@ func (d *dispatcher) suspect(ctx context.Context) *flight {
 func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	d.poller.handlers.probe()
 	d.poller.reads.probe()
+	d.poller.quota.count(chats.OpGetChatHistory, 1)
 	d.mu.Lock()
 	d.busy++
 	d.mu.Unlock()
 	d.polls.Go(func() {
 		err := d.poller.poll(ctx, f)
-		d.mu.Lock()
-		d.busy--
-		d.mu.Unlock()
+		d.landed()
 		switch {
 		case err == nil:
 			d.note(f.row.DueAt)
@@ -251,6 +270,16 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 		}
 		d.signal()
 	})
+}
+
+// landed frees a worker. A push for a chat in flight can be followed now.
+func (d *dispatcher) landed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy--
+	if d.skipped {
+		d.skipped, d.due = false, earliest(d.due, time.Now())
+	}
 }
 
 // putBack ends the flights that did not begin. What was listed of them meanwhile is saved.

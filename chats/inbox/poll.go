@@ -104,11 +104,11 @@ func (l *poll) resolve(ctx context.Context) error {
 
 // refresh reads the chat itself.
 func (l *poll) refresh(ctx context.Context) error {
-	if next := l.quota.next(chats.OpGetChat); next.After(l.began) {
-		return &postponedError{next}
+	if until, ok := l.quota.take(chats.OpGetChat); !ok {
+		return &postponedError{until}
 	}
 	chat, err := l.client.Chat(ctx, l.row.Chat)
-	l.quota.count(chats.OpGetChat, requests(err))
+	l.quota.count(chats.OpGetChat, requests(err)-1)
 	if err != nil {
 		return err
 	}
@@ -132,6 +132,7 @@ func (e *postponedError) Error() string {
 func (l *poll) read(ctx context.Context) error {
 	err := l.history(ctx, l.row.Checkpoint)
 	if l.row.Checkpoint > 0 && isRefusal(err) {
+		l.quota.count(chats.OpGetChatHistory, 1)
 		err = l.history(ctx, 0)
 	}
 	if err == nil {
@@ -148,23 +149,20 @@ func isRefusal(err error) bool {
 		(failed.StatusCode == http.StatusBadRequest || failed.StatusCode == http.StatusNotFound)
 }
 
+// history reads what is above since. Its first request is counted already.
 func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 	n := 0
 	for message, err := range l.client.History(ctx, l.row.Chat, since) {
 		if err != nil {
-			l.quota.count(chats.OpGetChatHistory, requests(err))
+			l.quota.count(chats.OpGetChatHistory, requests(err)-1)
 			return err
 		}
-		if n%chats.MaxHistoryPage == 0 {
+		if n++; n%chats.MaxHistoryPage == 0 {
 			l.quota.count(chats.OpGetChatHistory, 1)
 		}
-		n++
 		if err := l.take(ctx, &message); err != nil {
 			return err
 		}
-	}
-	if n == 0 {
-		l.quota.count(chats.OpGetChatHistory, 1)
 	}
 	return nil
 }
@@ -303,24 +301,19 @@ func (l *poll) complete() {
 		// A push that comes after its message was found says nothing new.
 		isLate := row.Explained && l.began.Sub(row.SeenAt) < time.Minute
 		row.SeenAt, row.Explained = l.began, l.found || isLate
+		if !row.Explained && !row.UpdatedAt.IsZero() {
+			row.UpdatedAt = l.began.Add(time.Minute) // no message that is there already explains it
+		}
 	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > time.Minute):
 		row.SeenAt, row.Explained = l.began, true // found by a recheck: its second may not be over
 	case isExplained:
 		row.Explained = true
 	}
-	if l.found {
-		row.UpdatedAt = l.accounted()
+	if l.found && !row.UpdatedAt.IsZero() {
+		row.UpdatedAt = later(row.Snapshot.UpdatedAt, l.newest) // what the list is expected to show
 	}
 	row.SeenWakes = row.Wakes
 	row.DueAt = nextRecheck(row, l.began)
-}
-
-// accounted is the time that the list is expected to show.
-func (l *poll) accounted() time.Time {
-	if l.row.UpdatedAt.IsZero() {
-		return l.row.UpdatedAt
-	}
-	return later(l.row.UpdatedAt, l.newest)
 }
 
 // forget leaves a chat alone until a list or a push names it again.

@@ -57,7 +57,10 @@ func (q *quota) budget(op chats.Operation) float64 {
 func (q *quota) count(op chats.Operation, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := time.Now()
+	q.countLocked(op, n, time.Now())
+}
+
+func (q *quota) countLocked(op chats.Operation, n int, now time.Time) {
 	u := q.current(op, now)
 	u.Requests += n
 	q.usage[op], q.last[op] = u, now
@@ -117,7 +120,10 @@ func (q *quota) end(op chats.Operation) time.Time {
 func (q *quota) next(op chats.Operation) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := time.Now()
+	return q.nextLocked(op, time.Now())
+}
+
+func (q *quota) nextLocked(op chats.Operation, now time.Time) time.Time {
 	u := q.current(op, now)
 	if limit, ok := q.client.Limit(op); ok && limit.Remaining == 0 && limit.Max > 0 {
 		if end := q.local(limit.Until, now); end.After(now) && !end.After(now.Add(window+time.Minute)) {
@@ -128,6 +134,18 @@ func (q *quota) next(op chats.Operation) time.Time {
 		return u.Window
 	}
 	return q.blocked[op]
+}
+
+// take counts a request if it may be made now, else it returns when it may be.
+func (q *quota) take(op chats.Operation) (next time.Time, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if next = q.nextLocked(op, now); next.After(now) {
+		return next, false
+	}
+	q.countLocked(op, 1, now)
+	return now, true
 }
 
 // nextSpaced is next for requests that come one by one: the last quarter of the budget

@@ -163,11 +163,13 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	}
 	page, err := w.client.ChatsPage(ctx, w.filter(kind), chats.PageRequest{Token: sw.Token})
 	w.quota.count(chats.OpGetChats, requests(err))
-	if err == nil && page.Next != "" && page.Next == sw.Token {
-		err = errSameToken
-	}
 	if err != nil {
 		return w.failed(ctx, kind, err)
+	}
+	if page.Next != "" && page.Next == sw.Token {
+		w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the list repeats a page token; sweep cut short",
+			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages))
+		*w.listing, page.Next = listing{}, "" // what was not listed may be behind it
 	}
 	w.refusals.accepted()
 	w.refused = nil
@@ -176,8 +178,6 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	}
 	return w.record(ctx, kind, page)
 }
-
-var errSameToken = errors.New("inbox: the list names a page as its own next one")
 
 func (w *sweeper) filter(kind sweepKind) chats.Filter {
 	filter := w.config.filter
@@ -417,6 +417,9 @@ func (w *sweeper) restart(sw *SweepState, now time.Time) {
 	*sw = SweepState{
 		StartedAt: now, Restarts: sw.Restarts + 1, Failures: sw.Failures, Plain: sw.Plain,
 		FinishedAt: sw.FinishedAt, Cost: sw.Cost, NextAt: now,
+	}
+	if sw.Restarts > 1 {
+		sw.NextAt = now.Add(backoff(sw.Restarts-1, maxBackoff))
 	}
 	if w.quota.left(chats.OpGetChats) < need {
 		sw.NextAt = w.quota.end(chats.OpGetChats)

@@ -1,0 +1,572 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+var errAway = errors.New("no connection")
+
+// shaky is a store that fails as it is told. call is Business, Chats, Due, Open, Save, Wake,
+// Acquire, Renew or Release.
+type shaky struct {
+	*inbox.MemoryStore
+
+	mu     sync.Mutex
+	before func(call string) error // before the call
+	after  func(call string) error // after it was made
+	saves  int
+}
+
+func (s *shaky) set(before, after func(call string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before, s.after = before, after
+}
+
+// fails makes calls fail from now on; none lets all succeed.
+func (s *shaky) fails(calls ...string) {
+	s.set(func(call string) error {
+		for _, c := range calls {
+			if c == call || c == "all" {
+				return errAway
+			}
+		}
+		return nil
+	}, nil)
+}
+
+func (s *shaky) do(call string, f func() error) error {
+	s.mu.Lock()
+	before, after := s.before, s.after
+	if call == "Save" {
+		s.saves++
+	}
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(call); err != nil {
+			return err
+		}
+	}
+	if err := f(); err != nil || after == nil {
+		return err
+	}
+	return after(call)
+}
+
+func (s *shaky) Business(ctx context.Context, id chats.BusinessID) (state inbox.BusinessState, err error) {
+	err = s.do("Business", func() (err error) { state, err = s.MemoryStore.Business(ctx, id); return err })
+	return state, err
+}
+
+func (s *shaky) Chats(ctx context.Context, id chats.BusinessID, ids []chats.ChatID) (rows []inbox.ChatState, err error) {
+	err = s.do("Chats", func() (err error) { rows, err = s.MemoryStore.Chats(ctx, id, ids); return err })
+	return rows, err
+}
+
+func (s *shaky) Due(ctx context.Context, id chats.BusinessID, at time.Time, n int) (rows []inbox.ChatState, err error) {
+	err = s.do("Due", func() (err error) { rows, err = s.MemoryStore.Due(ctx, id, at, n); return err })
+	return rows, err
+}
+
+func (s *shaky) Open(ctx context.Context, id chats.BusinessID) (ids []chats.ChatID, err error) {
+	err = s.do("Open", func() (err error) { ids, err = s.MemoryStore.Open(ctx, id); return err })
+	return ids, err
+}
+
+func (s *shaky) Save(ctx context.Context, lease inbox.Lease, state *inbox.BusinessState, rows []inbox.ChatState) error {
+	kept := append([]inbox.ChatState(nil), rows...)
+	var version int64
+	if state != nil {
+		version = state.Version
+	}
+	err := s.do("Save", func() error { return s.MemoryStore.Save(ctx, lease, state, rows) })
+	if err != nil { // whatever has become of it, the arguments are as they were
+		copy(rows, kept)
+		if state != nil {
+			state.Version = version
+		}
+	}
+	return err
+}
+
+func (s *shaky) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (lease inbox.Lease, err error) {
+	err = s.do("Acquire", func() (err error) { lease, err = s.MemoryStore.Acquire(ctx, id, purpose, holder); return err })
+	return lease, err
+}
+
+func (s *shaky) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
+	err = s.do("Renew", func() (err error) { next, err = s.MemoryStore.Renew(ctx, lease); return err })
+	return next, err
+}
+
+func (s *shaky) Release(ctx context.Context, lease inbox.Lease) error {
+	return s.do("Release", func() error { return s.MemoryStore.Release(ctx, lease) })
+}
+
+func TestRun_ARefusedCredentialEndsItAfterAMinute(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]int{"401": 401, "403": 403} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, _ := shop()
+				var refusing atomic.Bool
+				client := connect(t, market)
+				market.FailFunc(func(chats.Operation, int) chatstest.Fault {
+					if refusing.Load() {
+						return chatstest.Status(status, `{"status":"ERROR"}`)
+					}
+					return chatstest.OK()
+				})
+				in := newInbox(t, client, inbox.NewMemoryStore())
+				run := start(t, in, (&notebook{}).handle)
+				pass(10 * time.Minute)
+				refusing.Store(true)
+				pass(55 * time.Second)
+				require.Empty(t, run.done)
+				refusing.Store(false)
+				pass(10 * time.Minute)
+				refusing.Store(true)
+				began := time.Now()
+				err := run.end(t)
+				target := map[int]error{401: chats.ErrUnauthorized, 403: chats.ErrForbidden}[status]
+				require.ErrorIs(t, err, target)
+				require.ErrorContains(t, err, "credential")
+				assert.Greater(t, time.Since(began), time.Minute)
+				assert.Less(t, time.Since(began), 3*time.Minute)
+				n := 0
+				for _, err := range in.Messages(t.Context()) {
+					require.ErrorIs(t, err, target, "at the start as well")
+					n++
+				}
+				assert.Equal(t, 1, n, "once, and last")
+			})
+		})
+	}
+}
+
+// A 401 to histories ends it, too; a 403 to one chat says nothing of the credential.
+func TestRun_WhatASingleChatIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		ours := market.AddChat(longAgo())
+		const foreign = 777
+		var asked, status atomic.Int32
+		status.Store(403)
+		client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if asksFor(req, "/chats/history", ours) || asksFor(req, "/chat", foreign) {
+				asked.Add(1)
+				return respond(req, int(status.Load()), `{"status":"ERROR","errors":[{"code":"FORBIDDEN"}]}`)
+			}
+			return nil
+		}))
+		seen := &notebook{}
+		in := newInbox(t, client, inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		market.CustomerSays(ours, "unreadable")
+		wake(t, in, ours)
+		wake(t, in, foreign)
+		pass(30 * time.Minute)
+		market.CustomerSays(id, "for us")
+		wake(t, in, id)
+		pass(time.Minute)
+		assert.Equal(t, []string{"for us"}, seen.texts())
+		assert.Less(t, asked.Load(), int32(20))
+		status.Store(200)
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestRun_WaitsForAServerThatIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		quiet := market.AddChat(longAgo())
+		down := func(chats.Operation, int) chatstest.Fault { return chatstest.HTML(502) }
+		market.FailFunc(down)
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		in := newInbox(t, connect(t, market), store)
+		run := start(t, in, seen.handle)
+		pass(time.Hour)
+		market.FailFunc(nil)
+		pass(2 * time.Minute)
+		market.CustomerSays(quiet, "after the first sweep")
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"after the first sweep"}, seen.texts())
+
+		market.FailFunc(down)
+		market.CustomerSays(id, "while it was down")
+		wake(t, in, id)
+		calls := market.Calls(chats.OpGetChatHistory) + market.Calls(chats.OpGetChats)
+		pass(3 * time.Hour)
+		calls = market.Calls(chats.OpGetChatHistory) + market.Calls(chats.OpGetChats) - calls
+		assert.Less(t, calls, 4000, "no hammering")
+		status, err := in.Status(t.Context())
+		require.NoError(t, err)
+		assert.Contains(t, status.LastError, "502")
+		market.FailFunc(nil)
+		pass(6 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, "while it was down", seen.texts()[len(seen.texts())-1])
+	})
+}
+
+func TestRun_WaitsForAStoreThatIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		in := newInbox(t, connect(t, market), store)
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			if d.Message.Text == "1" && len(seen.all()) == 1 {
+				store.fails("all")
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		store.fails("all")
+		market.CustomerSays(id, "0")
+		pass(time.Hour)
+		assert.Empty(t, seen.texts(), "nothing is delivered that could not be saved")
+		store.fails()
+		pass(3 * time.Minute)
+		assert.Equal(t, []string{"0"}, seen.texts())
+		market.CustomerSays(id, "1")
+		market.CustomerSays(id, "2")
+		pass(time.Hour)
+		assert.Equal(t, []string{"0", "1"}, seen.texts(), "nothing more before the last one is saved")
+		store.fails()
+		pass(3 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"0", "1", "1", "2"}, seen.texts())
+	})
+}
+
+// A failure of one kind of call at a time, for longer than the lease lasts.
+func TestRun_HealsWithTheStore(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"Business", "Chats", "Due", "Open", "Save", "Acquire", "Renew", "Release"} {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+				run := start(t, newInbox(t, connect(t, market), store), seen.handle)
+				pass(time.Minute)
+				store.fails(call)
+				market.CustomerSays(id, "meanwhile")
+				pass(3 * time.Minute)
+				store.fails()
+				market.CustomerSays(id, "after")
+				pass(3 * time.Minute)
+				require.NoError(t, run.stop())
+				texts := seen.texts()
+				assert.Equal(t, "after", texts[len(texts)-1])
+				assert.Contains(t, texts, "meanwhile")
+			})
+		})
+	}
+}
+
+// A process that can renew its lease but write nothing else gives way to one whose
+// database works.
+func TestRun_GivesWayIfItCannotSave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		shared := inbox.NewMemoryStore()
+		store, log := &shaky{MemoryStore: shared}, &journal{}
+		one, two := &notebook{}, &notebook{}
+		first := start(t, newInbox(t, connect(t, market), store, log.option()), one.handle)
+		pass(time.Minute)
+		second := start(t, newInbox(t, connect(t, market), shared), two.handle)
+		pass(time.Minute)
+		store.fails("Save")
+		market.CustomerSays(id, "message")
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"message"}, two.texts())
+		assert.Len(t, log.lines("nothing could be saved"), 1)
+		require.NoError(t, first.stop())
+		require.NoError(t, second.stop())
+	})
+}
+
+// The store saves, but its response is lost.
+func TestRun_ASaveWhoseResponseWasLostIsMade(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		n := 0
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store.set(nil, func(call string) error {
+			if call != "Save" {
+				return nil
+			}
+			if n++; n%2 == 0 {
+				return errors.New("connection reset")
+			}
+			return nil
+		})
+		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
+		pass(time.Minute)
+		for _, text := range numbers(10) {
+			market.CustomerSays(id, text)
+		}
+		pass(5 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, numbers(10), seen.texts(), "once each")
+	})
+}
+
+func TestRun_WhatWasHandledWhileItEndsIsSaved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		in := newInbox(t, connect(t, market), store)
+		first, second := &notebook{}, &notebook{}
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			_ = first.handle(ctx, d)
+			<-ctx.Done() // it is told, and finishes all the same
+			pass(20 * time.Second)
+			return nil
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "1")
+		market.CustomerSays(id, "2")
+		market.CustomerSays(market.AddChat(chats.Chat{}), "at the same time")
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.ElementsMatch(t, []string{"1", "at the same time"}, first.texts())
+
+		run = start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			_ = second.handle(ctx, d)
+			store.fails("all")
+			return nil
+		})
+		pass(10 * time.Second)
+		began := time.Now()
+		require.NoError(t, run.stop())
+		assert.LessOrEqual(t, time.Since(began), 11*time.Second, "a store that is away does not keep it")
+		assert.Equal(t, []string{"2"}, second.texts())
+	})
+}
+
+func TestRun_ALostLeaseStopsTheHandling(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		var stopped atomic.Pointer[time.Time]
+		run := start(t, newInbox(t, connect(t, market), store), func(ctx context.Context, d inbox.Delivery) error {
+			_ = seen.handle(ctx, d)
+			if len(seen.texts()) == 1 {
+				<-ctx.Done()
+				now := time.Now()
+				stopped.Store(&now)
+			}
+			return nil // handled, but under no lease any more
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "1")
+		market.CustomerSays(id, "2")
+		pass(2 * time.Minute)
+		require.Len(t, seen.texts(), 1)
+		store.fails("Renew", "Acquire")
+		lost := time.Now()
+		pass(6 * time.Second)
+		require.NotNil(t, stopped.Load(), "the handler is told")
+		assert.LessOrEqual(t, stopped.Load().Sub(lost), 5*time.Second, "before another one can have the lease")
+		store.fails()
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"1", "1", "2"}, seen.texts(), "what was handled without the lease is not saved")
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestRun_ALeaseThatCannotBeAcquired(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		store.fails("Acquire")
+		in := newInbox(t, connect(t, market), store)
+		began := time.Now()
+		require.ErrorIs(t, start(t, in, (&notebook{}).handle).end(t), errAway)
+		assert.Equal(t, (1+2+4+8+16)*time.Second, time.Since(began), "six attempts")
+
+		store.fails()
+		seen := &notebook{}
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		store.fails("Acquire", "Renew")
+		pass(time.Hour)
+		store.fails()
+		market.CustomerSays(id, "1")
+		pass(3 * time.Minute)
+		assert.Equal(t, []string{"1"}, seen.texts(), "once acquired, it is waited for")
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestRun_AStandbyWaitsAndTakesOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, one, two, log := inbox.NewMemoryStore(), &notebook{}, &notebook{}, &journal{}
+		leader := newInbox(t, connect(t, market), store)
+		first := start(t, leader, one.handle)
+		pass(10 * time.Second)
+		standby := newInbox(t, connect(t, market), store, log.option())
+		second := start(t, standby, two.handle)
+		pass(time.Hour)
+		require.Len(t, log.lines("standing by"), 1, "once, however long it lasts")
+		status, err := standby.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, inbox.RoleStandby, status.Role)
+		assert.Contains(t, log.lines("standing by")[0], status.Holder)
+		assert.Contains(t, log.lines("standing by")[0], "business=1234567")
+		market.CustomerSays(id, "1")
+		pass(2 * time.Minute)
+		lists := market.Calls(chats.OpGetChats)
+		require.NoError(t, first.stop())
+		market.CustomerSays(id, "2")
+		wake(t, leader, id) // a push that reaches a process without the lease
+		pass(2 * time.Second)
+		assert.Equal(t, []string{"2"}, two.texts())
+		assert.Len(t, log.lines("taking over"), 1)
+		pass(time.Minute)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChats)-lists, 4, "a takeover lists nothing anew")
+		third := start(t, newInbox(t, connect(t, market), store), one.handle)
+		pass(time.Minute)
+		require.NoError(t, third.stop(), "a standby ends like any other")
+		require.NoError(t, second.stop())
+		assert.Equal(t, []string{"1"}, one.texts())
+	})
+}
+
+// A process that dies without a word is followed when its lease has expired.
+func TestRun_AStandbyFollowsAProcessThatDied(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		shared := inbox.NewMemoryStore()
+		store, seen := &shaky{MemoryStore: shared}, &notebook{}
+		start(t, newInbox(t, connect(t, market), store), (&notebook{}).handle)
+		pass(time.Minute)
+		second := start(t, newInbox(t, connect(t, market), shared), seen.handle)
+		pass(time.Minute)
+		store.fails("all")
+		market.CustomerSays(id, "1")
+		assert.NoError(t, shared.Wake(t.Context(), market.Business(), id, time.Now()))
+		pass(7 * time.Second)
+		assert.Equal(t, []string{"1"}, seen.texts())
+		require.NoError(t, second.stop())
+	})
+}
+
+// Two parts of a program that follow one business need a store each: on one the second
+// stands by, and says so.
+func TestRun_TwoConsumersOfOneBusiness(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		direct := market.AddChat(chats.Chat{CreatedAt: time.Now().Add(-72 * time.Hour), Subject: chats.Subject{Kind: chats.SubjectDirect}})
+		about := func(kind chats.SubjectKind) inbox.Option {
+			return inbox.WithFilter(chats.Filter{SubjectKinds: []chats.SubjectKind{kind}})
+		}
+		store, other := inbox.NewMemoryStore(), inbox.NewMemoryStore()
+		log, orders, questions, more := &journal{}, &notebook{}, &notebook{}, &notebook{}
+		runs := []*running{start(t, newInbox(t, connect(t, market), store, about(chats.SubjectOrder)), orders.handle)}
+		pass(5 * time.Second)
+		runs = append(runs, start(t, newInbox(t, connect(t, market), store, about(chats.SubjectDirect), log.option()), more.handle),
+			start(t, newInbox(t, connect(t, market), other, about(chats.SubjectDirect)), questions.handle))
+		pass(time.Minute)
+		market.CustomerSays(direct, "a question")
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"a question"}, questions.texts())
+		assert.Empty(t, orders.texts())
+		assert.Empty(t, more.texts())
+		assert.Len(t, log.lines("standing by"), 1)
+		for _, run := range runs {
+			require.NoError(t, run.stop())
+		}
+	})
+}
+
+func TestRun_OneAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop()
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, (&notebook{}).handle)
+		synctest.Wait()
+		require.ErrorIs(t, in.Run(t.Context(), (&notebook{}).handle), inbox.ErrRunning)
+		_, err := in.Step(t.Context(), (&notebook{}).handle)
+		require.ErrorIs(t, err, inbox.ErrRunning)
+		n := 0
+		for _, err := range in.Messages(t.Context()) {
+			require.ErrorIs(t, err, inbox.ErrRunning)
+			n++
+		}
+		assert.Equal(t, 1, n)
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestMessages_InALoop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(time.Now()))
+		for i := range 3 {
+			market.CustomerSays(id, strconv.Itoa(i+1))
+		}
+		loop := func(ctx context.Context, leave string) (texts []string) {
+			for d, err := range in.Messages(ctx) {
+				require.NoError(t, err)
+				if texts = append(texts, d.Message.Text); d.Message.Text == leave {
+					break
+				}
+			}
+			return texts
+		}
+		assert.Equal(t, []string{"1", "2"}, loop(t.Context(), "2"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.Equal(t, []string{"2", "3"}, loop(ctx, ""), "the one that was left comes again, and the end is silent")
+		ctx, cancel = context.WithCancel(t.Context())
+		market.CustomerSays(id, "4")
+		for _, err := range in.Messages(ctx) {
+			require.NoError(t, err)
+			cancel() // the loop asks for the next all the same: handled
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.Empty(t, loop(ctx, ""))
+		market.CustomerSays(id, "5")
+		assert.PanicsWithValue(t, "mine", func() {
+			for range in.Messages(t.Context()) {
+				panic("mine")
+			}
+		})
+		assert.Equal(t, []string{"5"}, loop(t.Context(), "5"), "a panic of the loop's is the loop's")
+	})
+}

@@ -1,0 +1,248 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// stepper is a job queue with one business: it makes the steps that are due, each with a
+// new Inbox, as if each ran on another machine.
+func stepper(t *testing.T, client *chats.Client, store inbox.Store, d time.Duration, handle handler, options ...inbox.Option) (steps int) {
+	t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); steps++ {
+		next, err := newInbox(t, client, store, options...).Step(t.Context(), handle)
+		require.NoError(t, err)
+		assert.False(t, next.IsZero())
+		pass(min(time.Until(next), time.Until(end)))
+	}
+	return steps
+}
+
+func TestStep_DoesWhatIsDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(60, chats.StatusNew)
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		client := connect(t, market)
+		steps := stepper(t, client, store, 10*time.Minute, seen.handle)
+		assert.Less(t, steps, 60, "two kinds of sweeps a minute, and no step for nothing")
+		for i, text := range numbers(20) {
+			market.CustomerSays(ids[i*2], text)
+			stepper(t, client, store, 90*time.Second, seen.handle)
+		}
+		assert.Equal(t, numbers(20), seen.texts())
+		market.CustomerSays(ids[0], "pushed")
+		wake(t, newInbox(t, client, store), ids[0])
+		_, err := newInbox(t, client, store).Step(t.Context(), seen.handle)
+		require.NoError(t, err)
+		assert.Equal(t, append(numbers(20), "pushed"), seen.texts())
+	})
+}
+
+// A step leaves nothing behind: a backlog is worked off by one step after the other, and
+// a sweep goes on where the last step stood.
+func TestStep_IsBoundedInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(100, chats.StatusNew, chatstest.WithLatency(2*time.Second))
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		for _, id := range ids[:50] {
+			market.CustomerSays(id, "1")
+			market.CustomerSays(id, "2")
+		}
+		for range 40 {
+			began := time.Now()
+			next, err := newInbox(t, client, store, inbox.WithWorkers(2)).Step(t.Context(), func(ctx context.Context, d inbox.Delivery) error {
+				pass(3 * time.Second)
+				return seen.handle(ctx, d)
+			})
+			require.NoError(t, err)
+			assert.LessOrEqual(t, time.Since(began), 26*time.Second)
+			pass(time.Until(next))
+		}
+		assert.Len(t, seen.all(), 100)
+	})
+}
+
+func TestStep_Errors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		in := newInbox(t, connect(t, market), store)
+		step := func() (time.Duration, error) {
+			next, err := in.Step(t.Context(), seen.handle)
+			return time.Until(next), err
+		}
+		_, err := step()
+		require.NoError(t, err)
+
+		lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "another one")
+		require.NoError(t, err)
+		next, err := step()
+		require.ErrorIs(t, err, inbox.ErrLeaseHeld)
+		require.ErrorContains(t, err, "another one")
+		assert.Equal(t, lease.Duration, next)
+		require.NoError(t, store.Release(t.Context(), lease))
+
+		for _, call := range []string{"Acquire", "Business"} {
+			store.fails(call)
+			next, err = step()
+			require.ErrorIs(t, err, errAway)
+			assert.Positive(t, next)
+		}
+		store.fails()
+		pass(2 * time.Minute)
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(401, `{"status":"ERROR"}`) })
+		next, err = step()
+		require.ErrorIs(t, err, chats.ErrUnauthorized)
+		assert.Positive(t, next)
+		market.FailFunc(nil)
+		pass(2 * time.Minute)
+		_, err = step()
+		require.NoError(t, err)
+
+		store.fails("Renew", "Save")
+		market.CustomerSays(id, "message")
+		wake(t, in, id)
+		_, err = step()
+		require.ErrorIs(t, err, inbox.ErrLeaseLost)
+		store.fails()
+		pass(10 * time.Second)
+		_, err = step()
+		require.NoError(t, err)
+		assert.Equal(t, []string{"message", "message"}, seen.texts())
+		_, err = in.Step(t.Context(), nil)
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	})
+}
+
+// What fails is stored with its time, and costs no step before.
+func TestStep_FailuresAreStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store := inbox.NewMemoryStore()
+		client := connect(t, market)
+		stepper(t, client, store, time.Minute, (&notebook{}).handle)
+		market.CustomerSays(id, "message")
+		var attempts []int
+		stepper(t, client, store, 5*time.Minute, func(_ context.Context, d inbox.Delivery) error {
+			attempts = append(attempts, d.Attempt)
+			return errors.New("no")
+		})
+		assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9}, attempts)
+	})
+}
+
+func TestStatus_OfABusiness(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(30, chats.StatusNew)
+		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		in, elsewhere := newInbox(t, connect(t, market), store), newInbox(t, connect(t, market), store)
+		status, err := in.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, inbox.RoleIdle, status.Role)
+		assert.Zero(t, status.Chats)
+		assert.Equal(t, 2500, status.Quota[chats.OpGetChats].Remaining)
+
+		began := time.Now()
+		run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
+			if d.Chat.ID == ids[3] {
+				return errors.New("no such customer")
+			}
+			return nil
+		})
+		pass(10 * time.Minute)
+		failing := time.Now()
+		market.CustomerSays(ids[3], "message")
+		wake(t, in, ids[3])
+		pass(10 * time.Minute)
+		for _, from := range []*inbox.Inbox{in, elsewhere} {
+			status, err = from.Status(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, 30, status.Chats)
+			assert.NotEmpty(t, status.Holder)
+			assert.WithinDuration(t, began, status.Since, time.Second)
+			require.Len(t, status.Failing, 1)
+			assert.Equal(t, ids[3], status.Failing[0].Chat)
+			assert.Equal(t, "no such customer", status.Failing[0].Failure)
+			assert.WithinDuration(t, failing, status.Failing[0].FailingSince, time.Second)
+			assert.Positive(t, status.Failing[0].Attempts)
+			assert.WithinDuration(t, time.Now(), status.LastSweep, 2*time.Minute)
+			assert.WithinDuration(t, time.Now(), status.LastFullSweep, 2*time.Minute)
+			assert.WithinDuration(t, time.Now(), status.NextSweep, time.Minute)
+			assert.Less(t, status.Quota[chats.OpGetChats].Remaining, 2500)
+			assert.Greater(t, status.Quota[chats.OpGetChats].Remaining, 2300)
+			assert.Empty(t, status.LastError)
+		}
+		assert.Equal(t, inbox.RoleIdle, status.Role)
+		status, err = in.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, inbox.RoleLeader, status.Role)
+		require.NoError(t, run.stop())
+		assert.NoError(t, store.Wake(t.Context(), market.Business(), ids[5], time.Now()))
+		status, err = in.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 1, status.Due)
+		assert.WithinDuration(t, time.Now(), status.OldestDue, time.Second)
+		assert.Empty(t, status.Holder)
+		for _, call := range []string{"Business", "Summary"} {
+			store.fails(call)
+			_, err = in.Status(t.Context())
+			if call == "Business" {
+				require.ErrorIs(t, err, errAway)
+			}
+		}
+	})
+}
+
+func TestNew_Arguments(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client, store := market.Client(), inbox.NewMemoryStore()
+	of := func(options ...inbox.Option) func() error {
+		return func() error { _, err := inbox.New(client, store, options...); return err }
+	}
+	dead := func(context.Context, inbox.Delivery, error) error { return nil }
+	for field, refused := range map[string]func() error{
+		"client":          func() error { _, err := inbox.New(nil, store); return err },
+		"store":           func() error { _, err := inbox.New(client, nil); return err },
+		"option":          of(nil),
+		"interval":        of(inbox.WithPollInterval(0)),
+		"workers":         of(inbox.WithWorkers(0)),
+		"senders":         of(inbox.WithSenders()),
+		"reserve":         of(inbox.WithQuotaReserve(1)),
+		"reserve ":        of(inbox.WithQuotaReserve(-0.1)),
+		"logger":          of(inbox.WithLogger(nil)),
+		"lookback":        of(inbox.WithLookback(-1)),
+		"lookback ":       of(inbox.WithLookback(1001)),
+		"handler timeout": of(inbox.WithHandlerTimeout(0)),
+		"attempts":        of(inbox.WithMaxAttempts(0, dead)),
+		"dead":            of(inbox.WithMaxAttempts(1, nil)),
+		"filter":          of(inbox.WithFilter(chats.Filter{PageSize: 21})),
+		"handle":          func() error { return newInbox(t, client, store).Run(t.Context(), nil) },
+		"chat":            func() error { return newInbox(t, client, store).Wake(t.Context(), 0) },
+		"chat ":           func() error { return newInbox(t, client, store).Wake(t.Context(), -1) },
+	} {
+		err := refused()
+		require.ErrorIs(t, err, chats.ErrInvalidArgument, field)
+		var argument *chats.ArgumentError
+		require.ErrorAs(t, err, &argument)
+		assert.Contains(t, argument.Error(), "inbox: ")
+	}
+	require.NoError(t, of(inbox.WithFilter(chats.Filter{PageSize: chats.MaxChatsPage}), inbox.WithLookback(0), inbox.WithQuotaReserve(0))())
+}

@@ -1,0 +1,388 @@
+package inbox_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// bigShop has as many idle chats of a status.
+func bigShop(n int, status chats.Status, options ...chatstest.Option) (*chatstest.Market, []chats.ChatID) {
+	market := chatstest.NewMarket(options...)
+	ids := make([]chats.ChatID, n)
+	for i := range ids {
+		chat := longAgo()
+		chat.UpdatedAt = chat.UpdatedAt.Add(-time.Duration(i) * time.Second)
+		chat.CreatedAt = chat.UpdatedAt
+		chat.Status = status
+		ids[i] = market.AddChat(chat)
+	}
+	return market, ids
+}
+
+// perHour runs an inbox and returns its requests an hour, on the average of three after
+// the first.
+func perHour(t *testing.T, market *chatstest.Market, options ...inbox.Option) (lists, histories float64) {
+	t.Helper()
+	run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), options...), (&notebook{}).handle)
+	pass(time.Until(time.Now().Truncate(time.Hour).Add(2 * time.Hour)))
+	list, history := market.Calls(chats.OpGetChats), market.Calls(chats.OpGetChatHistory)
+	pass(3 * time.Hour)
+	lists = float64(market.Calls(chats.OpGetChats)-list) / 3
+	histories = float64(market.Calls(chats.OpGetChatHistory)-history) / 3
+	require.NoError(t, run.stop())
+	return lists, histories
+}
+
+// The shop has 100 chats, five pages, and a quota that is a twentieth of the real one is as
+// tight as that one for 2,000.
+func TestSweep_IdleChatsCostTheListAlone(t *testing.T) {
+	t.Parallel()
+	finished := chats.Filter{Statuses: []chats.Status{chats.StatusFinished, chats.StatusNew}}
+	for _, c := range []struct {
+		name        string
+		status      chats.Status
+		hourly      int
+		options     []inbox.Option
+		least, most float64
+	}{
+		{"both kinds of sweeps", chats.StatusNew, 5000, nil, 550, 610},
+		{"every ten minutes", chats.StatusNew, 5000, []inbox.Option{inbox.WithPollInterval(10 * time.Minute)}, 55, 65},
+		{"half of the quota", chats.StatusNew, 250, nil, 110, 125},
+		{"a tenth of the quota", chats.StatusNew, 250, []inbox.Option{inbox.WithQuotaReserve(0.9)}, 18, 25},
+		{"finished chats are listed less often", chats.StatusFinished, 250, nil, 70, 100},
+		{"finished chats that are asked for", chats.StatusFinished, 250, []inbox.Option{inbox.WithFilter(finished)}, 110, 125},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, _ := bigShop(100, c.status, chatstest.WithHourlyLimit(chats.OpGetChats, c.hourly))
+				lists, histories := perHour(t, market, c.options...)
+				assert.GreaterOrEqual(t, lists, c.least)
+				assert.LessOrEqual(t, lists, c.most)
+				assert.Zero(t, histories)
+				assert.Zero(t, market.Calls(chats.OpGetChat))
+			})
+		})
+	}
+}
+
+// What other programs use does not count: they have half of the hour at its start.
+func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(100, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 500))
+		others, seen := connect(t, market), &notebook{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
+		refused := 0
+		for hour := range 3 {
+			pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+			for range 250 {
+				if _, err := others.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err != nil {
+					refused++
+				}
+			}
+			for i := range 5 {
+				n, said := len(seen.all()), time.Now()
+				market.CustomerSays(ids[i*19], strconv.Itoa(10*hour+i))
+				pass(9 * time.Minute)
+				if assert.Greater(t, len(seen.all()), n, "hour %d, message %d", hour, i) {
+					assert.Less(t, seen.all()[n].at.Sub(said), 6*time.Minute)
+				}
+			}
+		}
+		assert.Zero(t, refused)
+		require.NoError(t, run.stop())
+	})
+}
+
+// Incremental sweeps go on while a full one of 3,000 chats is under way.
+func TestSweep_AFullOneDoesNotHoldUpTheIncrementalOnes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(3000, chats.StatusFinished,
+			chatstest.WithHourlyLimit(chats.OpGetChats, 300), chatstest.WithLatency(300*time.Millisecond))
+		open := ids[:25]
+		for _, id := range open {
+			market.SetStatus(id, chats.StatusWaitingForCustomer)
+		}
+		seen := &notebook{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
+		pass(7 * time.Minute)
+		for i, text := range numbers(20) {
+			n, said := len(seen.all()), time.Now()
+			market.CustomerSays(open[(i*7)%25], text)
+			pass(11 * time.Minute)
+			if assert.Greater(t, len(seen.all()), n, "message %s", text) {
+				assert.Less(t, seen.all()[n].at.Sub(said), 3*time.Minute)
+			}
+		}
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestSweep_FindsAFinishedChatToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(500, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 1000))
+		open, strange := market.AddChat(longAgo()), market.AddChat(longAgo())
+		market.FinishChat(strange) // for the statuses of the incremental sweep
+		transport := edited(market, "/chats", func(result map[string]any) {
+			for _, chat := range items(result, "chats") {
+				if chat["chatId"] == json.Number(strconv.Itoa(int(strange))) {
+					chat["status"] = "WAITING_FOR_GODOT"
+				}
+			}
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		pass(5*time.Minute + 30*time.Second)
+		market.AddMessage(open, chats.SenderMarket, "the last one")
+		market.FinishChat(open)
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"the last one"}, seen.texts(), "a chat that leaves the incremental list is polled")
+
+		market.AddMessage(ids[300], chats.SenderMarket, "in a finished chat")
+		market.AddMessage(strange, chats.SenderMarket, "in a chat of a new status")
+		pass(30 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.ElementsMatch(t, []string{"the last one", "in a finished chat", "in a chat of a new status"}, seen.texts())
+	})
+}
+
+// One 400 of a gateway costs one sweep, not the incremental sweeps for ever.
+func TestSweep_OneStray400(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(1000, chats.StatusFinished)
+		for range 100 {
+			market.AddChat(longAgo())
+		}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&notebook{}).handle)
+		hour := func() int {
+			before := market.Calls(chats.OpGetChats)
+			pass(time.Hour)
+			return market.Calls(chats.OpGetChats) - before
+		}
+		pass(time.Hour)
+		before := hour()
+		market.Fail(chats.OpGetChats, chatstest.HTML(400))
+		pass(time.Hour)
+		after := hour()
+		assert.InDelta(t, before, after, float64(before)/5)
+		require.NoError(t, run.stop())
+	})
+}
+
+// Whether statuses go together with another filter is not documented.
+func TestSweep_StatusesMayNotGoWithAnotherFilter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(200, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 2000))
+		refusing := intercepted(market, func(req *http.Request) *http.Response {
+			if asksFor(req, "/chats", 0) && hasStatuses(t, req) {
+				return respond(req, 400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST"}]}`)
+			}
+			return nil
+		})
+		seen := &notebook{}
+		filter := chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}}
+		run := start(t, newInbox(t, through(t, market, refusing), inbox.NewMemoryStore(), inbox.WithFilter(filter)), seen.handle)
+		pass(5 * time.Minute)
+		market.CustomerSays(ids[100], "new")
+		pass(3 * time.Minute)
+		assert.Equal(t, []string{"new"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
+func hasStatuses(t *testing.T, req *http.Request) bool {
+	t.Helper()
+	body, err := io.ReadAll(req.Body)
+	assert.NoError(t, err)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	return bytes.Contains(body, []byte("statuses"))
+}
+
+// A page that fails again and again hides no chat of the pages before it, nor one of the
+// other kind of sweep.
+func TestSweep_APageThatFailsHidesNoOther(t *testing.T) {
+	t.Parallel()
+	for name, isBroken := range map[string]func(*testing.T, *http.Request) bool{
+		"every second page": func(_ *testing.T, req *http.Request) bool { return req.URL.Query().Get("pageToken") != "" },
+		"full sweeps":       func(t *testing.T, req *http.Request) bool { t.Helper(); return !hasStatuses(t, req) },
+		"incremental ones":  hasStatuses,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, ids := bigShop(100, chats.StatusNew)
+				var broken atomic.Bool
+				client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+					if broken.Load() && asksFor(req, "/chats", 0) && isBroken(t, req) {
+						return respond(req, 500, `{"status":"ERROR"}`)
+					}
+					return nil
+				}), chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
+				seen := &notebook{}
+				run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
+				pass(10 * time.Minute)
+				broken.Store(true)
+				for _, text := range numbers(3) {
+					pass(20 * time.Minute)
+					market.CustomerSays(ids[50], text)
+					pass(5 * time.Minute)
+				}
+				assert.Equal(t, numbers(3), seen.texts())
+				broken.Store(false)
+				pass(2 * time.Minute)
+				require.NoError(t, run.stop())
+			})
+		})
+	}
+}
+
+// expiring is a Market whose page tokens live for a minute.
+func expiring(t *testing.T, market *chatstest.Market) http.RoundTripper {
+	t.Helper()
+	var issued atomic.Value
+	return intercepted(market, func(req *http.Request) *http.Response {
+		if !asksFor(req, "/chats", 0) {
+			return nil
+		}
+		last, _ := issued.Load().(time.Time)
+		issued.Store(time.Now())
+		if req.URL.Query().Get("pageToken") != "" && time.Since(last) > time.Minute {
+			return respond(req, 400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST","message":"Invalid page token"}]}`)
+		}
+		return nil
+	})
+}
+
+// Page tokens that do not survive a pause, and a quota that makes sweeps pause.
+func TestSweep_PageTokensMayExpire(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(600, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 120))
+		seen := &notebook{}
+		client := through(t, market, expiring(t, market))
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore(), inbox.WithStartTime(time.Now())), seen.handle)
+		pass(3 * time.Hour)
+		for i, id := range ids {
+			market.AddMessage(id, chats.SenderMarket, strconv.Itoa(i))
+			market.SetStatus(id, chats.StatusNew)
+		}
+		pass(6 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.ElementsMatch(t, numbers(600), seen.texts())
+	})
+}
+
+func TestSweep_AListThatIsLongerThanTheQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(600, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 20))
+		seen := &notebook{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
+		pass(2 * time.Hour)
+		market.CustomerSays(ids[100], "new")
+		pass(8 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"new"}, seen.texts())
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChats), 120)
+	})
+}
+
+// A listing that names the same page again and again does not go on for ever.
+func TestSweep_AnEndlessListing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(60, chats.StatusNew)
+		var asked atomic.Value
+		repeating := edited(market, "/chats", func(result map[string]any) {
+			if token := asked.Load(); token != "" {
+				result["paging"] = map[string]any{"nextPageToken": token}
+			}
+		})
+		transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+			asked.Store(req.URL.Query().Get("pageToken"))
+			return repeating.RoundTrip(req)
+		})
+		seen, log := &notebook{}, &journal{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), log.option()), seen.handle)
+		pass(10 * time.Minute)
+		market.CustomerSays(ids[0], "new")
+		pass(5 * time.Minute)
+		assert.NotEmpty(t, log.lines("repeats a page token"))
+		assert.Equal(t, []string{"new"}, seen.texts())
+		assert.Less(t, market.Calls(chats.OpGetChats), 200)
+		require.NoError(t, run.stop())
+	})
+}
+
+// A server that refuses every page token is not asked without a pause.
+func TestSweep_PageTokensThatAreNeverAccepted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(60, chats.StatusNew)
+		client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if req.URL.Query().Get("pageToken") != "" {
+				return respond(req, 400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST"}]}`)
+			}
+			return nil
+		}))
+		seen := &notebook{}
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
+		pass(10 * time.Minute)
+		market.CustomerSays(ids[50], "new") // on the first page now
+		pass(time.Hour)
+		assert.Equal(t, []string{"new"}, seen.texts())
+		assert.Less(t, market.Calls(chats.OpGetChats), 300)
+		require.NoError(t, run.stop())
+	})
+}
+
+// Inboxes that are started together do not all list in one second.
+func TestSweep_StartsAreSpread(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const n = 30
+		var seconds [120]atomic.Int32
+		began := time.Now()
+		for i := range n {
+			market := chatstest.NewMarket(chatstest.WithBusiness(chats.BusinessID(1000 + i)))
+			market.AddChat(longAgo())
+			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if s := int(time.Since(began) / time.Second); s < len(seconds) && strings.HasSuffix(req.URL.Path, "/chats") {
+					seconds[s].Add(1)
+				}
+				return nil
+			}))
+			start(t, newInbox(t, client, inbox.NewMemoryStore()), (&notebook{}).handle)
+		}
+		pass(2 * time.Minute)
+		total := int32(0)
+		for s := range seconds {
+			assert.LessOrEqual(t, seconds[s].Load(), int32(2*n*2/3), "second %d", s)
+			total += seconds[s].Load()
+		}
+		assert.GreaterOrEqual(t, total, int32(4*n))
+		for s := 10; s < len(seconds); s++ {
+			assert.LessOrEqual(t, seconds[s].Load(), int32(n/2), "second %d", s)
+		}
+	})
+}

@@ -1,0 +1,308 @@
+package inbox_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+var never = inbox.WithPollInterval(1000 * time.Hour)
+
+func TestWake_MakesAMessageArriveAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(chatstest.WithLatency(100 * time.Millisecond))
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		in := newInbox(t, connect(t, market), store, never)
+		run := start(t, in, seen.handle)
+		elsewhere := newInbox(t, connect(t, market), store) // in another process
+		pass(time.Hour)
+		sweeps := market.Calls(chats.OpGetChats)
+		said := time.Now()
+		market.CustomerSays(id, "known")
+		wake(t, in, id)
+		pass(time.Minute)
+		fresh := market.AddChat(chats.Chat{})
+		began := time.Now()
+		market.CustomerSays(fresh, "unknown")
+		wake(t, in, fresh)
+		pass(time.Minute)
+		posted := time.Now()
+		market.CustomerSays(id, "elsewhere")
+		wake(t, elsewhere, id)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+
+		require.Equal(t, []string{"known", "unknown", "elsewhere"}, seen.texts())
+		assert.Less(t, seen.all()[0].at.Sub(said), time.Second)
+		assert.Less(t, seen.all()[1].at.Sub(began), time.Second)
+		assert.Less(t, seen.all()[2].at.Sub(posted), 1200*time.Millisecond)
+		assert.Equal(t, market.Chat(fresh), seen.all()[1].Chat)
+		assert.Equal(t, sweeps, market.Calls(chats.OpGetChats), "without a sweep")
+		assert.Equal(t, 1, market.Calls(chats.OpGetChat), "once, for the chat that was unknown")
+	})
+}
+
+func TestWake_BeforeAndBetweenRuns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		in := newInbox(t, connect(t, market), store, never)
+		wake(t, in, id) // before the first start: what the chat holds is old all the same
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		assert.Empty(t, seen.texts())
+		require.NoError(t, run.stop())
+		for range 3 {
+			wake(t, in, id)
+		}
+		market.CustomerSays(id, "new")
+		run = start(t, newInbox(t, connect(t, market), store, never), seen.handle)
+		synctest.Wait()
+		assert.Equal(t, []string{"new"}, seen.texts(), "it is in the store")
+		require.NoError(t, run.stop())
+	})
+}
+
+// A push may be faster than the history shows its message.
+func TestWake_MayComeEarly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
+		run := start(t, in, seen.handle)
+		pass(time.Hour)
+		for _, lag := range []time.Duration{900 * time.Millisecond, 4 * time.Second, 9 * time.Minute} {
+			wake(t, in, id)
+			pass(lag)
+			market.CustomerSays(id, lag.String())
+			said := time.Now()
+			pass(lag + 2*time.Second)
+			require.NotEmpty(t, seen.all())
+			last := seen.all()[len(seen.all())-1]
+			assert.Equal(t, lag.String(), last.Message.Text)
+			assert.LessOrEqual(t, last.at.Sub(said), max(time.Second, lag/4))
+			pass(26 * time.Hour)
+		}
+		calls := market.Calls(chats.OpGetChatHistory)
+		wake(t, in, id)
+		pass(26 * time.Hour)
+		assert.Equal(t, calls+11, market.Calls(chats.OpGetChatHistory), "what a push for nothing costs")
+		require.NoError(t, run.stop())
+	})
+}
+
+// A push that comes again, or after its message was found, costs one poll.
+func TestWake_TwiceCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
+		run := start(t, in, (&notebook{}).handle)
+		pass(time.Hour)
+		market.CustomerSays(id, "message")
+		wake(t, in, id)
+		pass(500 * time.Millisecond)
+		wake(t, in, id)
+		pass(5 * time.Minute)
+		assert.Equal(t, 3, market.Calls(chats.OpGetChatHistory))
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestWake_PushesInPlentyDoNotHammer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(chatstest.WithLatency(100 * time.Millisecond))
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
+		run := start(t, in, seen.handle)
+		pass(time.Hour)
+		calls := market.Calls(chats.OpGetChatHistory)
+		var pushes sync.WaitGroup
+		for range 10 {
+			pushes.Go(func() {
+				for i := range 1000 {
+					_ = in.Wake(t.Context(), id)
+					_ = in.Wake(t.Context(), chats.ChatID(1_000_000_000+i)) // no such chat
+				}
+			})
+		}
+		pushes.Wait()
+		pass(50 * time.Minute)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-calls, 9)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChat), 500, "half of an hour's getChat are left to others")
+		pass(4 * time.Hour)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChat), 3000, "what is not there is asked for three times")
+		fresh := market.AddChat(chats.Chat{})
+		market.CustomerSays(fresh, "later")
+		wake(t, in, fresh)
+		pass(time.Second)
+		assert.Equal(t, []string{"later"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestWake_OfAChatThatDoesNotMatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		order := market.AddChat(chats.Chat{Subject: chats.AboutOrder(1)})
+		direct := market.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectDirect}})
+		returned := market.AddChat(chats.Chat{Subject: chats.AboutReturn(2)})
+		pass(48 * time.Hour)
+		for _, c := range []struct {
+			filter chats.Filter
+			want   []string
+		}{
+			{chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}}, []string{"order"}},
+			{chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1)}}, []string{"order"}},
+			{chats.Filter{Subjects: []chats.Subject{chats.AboutReturn(2)}}, []string{"return"}},
+			{chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage}}, []string{}},
+			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}, []string{"order", "direct", "return"}},
+			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForCustomer}}, []string{}},
+		} {
+			seen := &notebook{}
+			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(c.filter), never)
+			run := start(t, in, seen.handle)
+			pass(time.Minute)
+			for id, text := range map[chats.ChatID]string{order: "order", direct: "direct", returned: "return"} {
+				market.CustomerSays(id, text)
+				wake(t, in, id)
+			}
+			pass(10 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.ElementsMatch(t, c.want, seen.texts(), "%+v", c.filter)
+		}
+	})
+}
+
+// With a filter that depends on the state, a chat that was listed may match no more.
+func TestWake_OfAChatThatMatchesNoMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		seen := &notebook{}
+		filter := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(filter))
+		run := start(t, in, seen.handle)
+		pass(90 * time.Second)
+		market.AddMessage(id, chats.SenderPartner, "answer")
+		wake(t, in, id)
+		pass(2 * time.Minute)
+		assert.Empty(t, seen.texts())
+		market.SetStatus(id, chats.StatusWaitingForPartner) // without a message
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"answer"}, seen.texts(), "it comes when the chat matches again")
+		market.CustomerSays(id, "question")
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"answer", "question"}, seen.texts())
+	})
+}
+
+// A push that comes while its chat is at work is followed next, before what sweeps have
+// found.
+func TestWake_DuringTheHandlingIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(10 * time.Millisecond))
+		ids := make([]chats.ChatID, 60)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(1))
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			_ = seen.handle(ctx, d)
+			pass(5 * time.Second)
+			return nil
+		})
+		pass(10 * time.Minute)
+		for _, id := range ids[1:] {
+			market.CustomerSays(id, "backlog")
+		}
+		for len(seen.all()) == 0 {
+			pass(time.Second)
+		}
+		for _, text := range []string{"first", "second"} {
+			n := len(seen.all())
+			market.CustomerSays(ids[0], text)
+			wake(t, in, ids[0])
+			for len(seen.all()) < n+2 {
+				pass(100 * time.Millisecond)
+			}
+			assert.Contains(t, seen.texts()[n:n+2], text, "after the one at work")
+		}
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.all(), 61)
+	})
+}
+
+// Pushes of days that a standby received cost their polls once, not at its takeover.
+func TestWake_OnAStandbyIsTheLeaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		ids := make([]chats.ChatID, 30)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		first, second := newInbox(t, connect(t, market), store, never), newInbox(t, connect(t, market), store, never)
+		one := start(t, first, seen.handle)
+		pass(10 * time.Minute)
+		two := start(t, second, seen.handle)
+		for _, id := range ids {
+			market.CustomerSays(id, "message")
+			wake(t, second, id)
+		}
+		pass(5 * time.Second)
+		require.Len(t, seen.all(), 30)
+		pass(time.Minute)
+		history := market.Calls(chats.OpGetChatHistory)
+		require.NoError(t, one.stop())
+		market.CustomerSays(ids[7], "a real one")
+		wake(t, second, ids[7])
+		pass(time.Minute)
+		assert.Len(t, seen.all(), 31)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-history, 3)
+		require.NoError(t, two.stop())
+	})
+}
+
+// One operation's quota is no other's.
+func TestWake_AUsedUpQuotaOfGetChatStopsNoHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(chatstest.WithHourlyLimit(chats.OpGetChat, 10))
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		other := connect(t, market)
+		for range 10 {
+			_, err := other.Chat(t.Context(), id)
+			require.NoError(t, err)
+		}
+		wake(t, in, 999_999_999)
+		pass(100 * time.Millisecond)
+		market.CustomerSays(id, "message")
+		wake(t, in, id)
+		pass(time.Second)
+		assert.Equal(t, []string{"message"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
