@@ -17,7 +17,7 @@ const (
 	rollbackTimeout  = 2 * time.Second
 	driverGrace      = 500 * time.Millisecond // for a driver to notice that its context has ended
 	lockWaitTimeout  = 10 * time.Second       // while others have the database locked
-	maxLockBackoff   = 100 * time.Millisecond
+	maxLockBackoff   = 25 * time.Millisecond
 )
 
 // database runs statements on a pool, a few at a time.

@@ -232,8 +232,6 @@ func TestSave_AfterTheDatabaseWasReadOnly(t *testing.T) {
 	t.Parallel()
 	d := postgres(t)
 	admin, pool := d.with("default_transaction_read_only", "off").open(t), d.open(t)
-	var name string
-	require.NoError(t, admin.QueryRowContext(t.Context(), `SELECT current_database()`).Scan(&name))
 	store, err := sqlstore.New(t.Context(), pool, d.dialect)
 	require.NoError(t, err)
 	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
@@ -241,15 +239,14 @@ func TestSave_AfterTheDatabaseWasReadOnly(t *testing.T) {
 	row := []inbox.ChatState{{Chat: 1}}
 	require.NoError(t, store.Save(t.Context(), lease, nil, row))
 
-	execSQL(t, admin, `ALTER DATABASE `+name+` SET default_transaction_read_only = on`)
-	endSessions(t, admin)
+	setReadOnly(t, admin, true)
 	fillPool(t, pool, 8)
 	require.ErrorContains(t, store.Save(t.Context(), lease, nil, row), "read-only")
 	_, err = store.Renew(t.Context(), lease)
 	require.ErrorContains(t, err, "read-only")
 	require.NotErrorIs(t, err, inbox.ErrLeaseLost, "no one has it")
 	fillPool(t, pool, 8)
-	execSQL(t, admin, `ALTER DATABASE `+name+` RESET default_transaction_read_only`)
+	setReadOnly(t, admin, false)
 	require.NoError(t, store.Save(t.Context(), lease, nil, row), "at once")
 	_, err = store.Renew(t.Context(), lease)
 	require.NoError(t, err)

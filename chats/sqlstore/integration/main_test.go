@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 		os.Exit(playRole(role))
 	}
 	// Most of the tests' time is waiting for leases.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

@@ -54,7 +54,7 @@ func TestStore_KeepsTheContract(t *testing.T) {
 
 func newStore(t *testing.T, db *sql.DB, d database, prefix string) *sqlstore.Store {
 	t.Helper()
-	store, err := sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithTablePrefix(prefix), sqlstore.WithLeaseDuration(2*time.Second))
+	store, err := sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithTablePrefix(prefix), sqlstore.WithLeaseDuration(3*time.Second))
 	require.NoError(t, err)
 	return store
 }
