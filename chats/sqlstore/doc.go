@@ -58,7 +58,7 @@
 //	WHERE l.purpose = 'inbox' GROUP BY l.business, l.purpose ORDER BY behind DESC NULLS LAST;
 //
 // Poll a chat again now: UPDATE ymchats_inbox_chats SET due_at = 0 WHERE business = 1 AND
-// chat = 2. Do not keep transactions open on these tables: Saves wait for them.
+// chat = 2. Do not keep transactions open on these tables: the Saves of their rows wait.
 //
 // # Rights
 //

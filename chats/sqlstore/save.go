@@ -46,8 +46,8 @@ func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.Bus
 	return nil
 }
 
-// saveArgs returns the parameters ?1 to ?6 of the statements. The rows are in order, so
-// that no two Saves wait for each other.
+// saveArgs returns the parameters ?1 to ?6 of the statements. The rows are in order,
+// which spares most deadlocks.
 func saveArgs(lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) ([]any, error) {
 	chatRows, businessRows := make([]chatRow, len(rows)), make([]businessRow, 0, 1)
 	var err error
@@ -72,8 +72,7 @@ func saveArgs(lease inbox.Lease, business *inbox.BusinessState, rows []inbox.Cha
 	return append(leaseArgs(lease), string(chatsJSON), string(businessJSON)), err
 }
 
-// saveStatement saves on PostgreSQL. The lease's row is locked until the end of the
-// statement, so the next holder reads what was saved.
+// saveStatement saves on PostgreSQL.
 func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, args []any, want int) error {
 	var held bool
 	err := conn.QueryRowContext(ctx, s.saveQuery, append(slices.Clone(args), want)...).Scan(&held)
@@ -87,10 +86,18 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, args []any, w
 	}
 }
 
-// postgresSave undoes itself if it did not save every row, by a cast of a text that is
-// no number. That text is what the server's log shows.
+// postgresSave is a statement that locks the rows, then the lease, then writes. A Save that
+// waits for a row so does not hold up the lease's renewal; one that has the lease holds up
+// the next acquisition until its end, so the next holder reads what was saved.
+//
+// It undoes itself if it did not save every row, by a cast of a text that is no number.
+// That text is what the server's log shows.
 func (s *Store) postgresSave() string {
-	return s.sql(`WITH lease AS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + ` FOR SHARE),
+	return s.sql(`WITH chat_rows AS (SELECT 1 FROM {p}inbox_chats AS t WHERE t.business = CAST(?1 AS BIGINT)
+			AND t.chat IN (SELECT i.chat FROM ` + s.db.dialect.records("?5", chatColumns[:1]) + `) ORDER BY t.chat FOR UPDATE),
+		business_row AS (SELECT 1 FROM {p}inbox_businesses AS t WHERE t.business = ?1 AND CAST(?6 AS TEXT) <> '[]' FOR UPDATE),
+		lease AS (SELECT 1 FROM {p}leases AS l, (SELECT count(*) FROM chat_rows) AS c, (SELECT count(*) FROM business_row) AS b
+			WHERE ` + isLease + ` FOR SHARE OF l),
 		chats AS (` + s.upsert("{p}inbox_chats", "business, chat", "?5", chatColumns) + ` RETURNING 1),
 		business AS (` + s.upsert("{p}inbox_businesses", "business", "?6", businessColumns) + ` RETURNING 1),
 		saved AS (SELECT (SELECT count(*) FROM chats) + (SELECT count(*) FROM business) AS n)

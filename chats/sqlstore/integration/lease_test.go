@@ -141,7 +141,7 @@ func TestLease_OfAFrozenProcess(t *testing.T) {
 func waiting(t *testing.T, db *sql.DB) (n int) {
 	t.Helper()
 	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
-		WHERE datname = current_database() AND state = 'active' AND query LIKE 'WITH lease%'`).Scan(&n))
+		WHERE datname = current_database() AND state = 'active' AND query LIKE 'WITH chat_rows%'`).Scan(&n))
 	return n
 }
 
@@ -330,32 +330,58 @@ func TestWithTablePrefix_SeparatesConsumers(t *testing.T) {
 	})
 }
 
-// A Save that the database has begun ends before another process has the lease, so the
-// next holder reads what it saved. Here it waits for a row.
-func TestAcquire_WaitsForASaveThatHasBegun(t *testing.T) {
+// A Save that writes ends before another process has the lease, so the next holder reads
+// what it saved. Here a trigger makes it slow.
+func TestAcquire_WaitsForASaveThatWrites(t *testing.T) {
 	t.Parallel()
 	d := postgres(t)
 	db, store := d.open(t), d.store(t, sqlstore.WithLeaseDuration(time.Second))
+	execSQL(t, db, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'`)
+	execSQL(t, db, `CREATE TRIGGER slow BEFORE INSERT ON ymchats_inbox_chats FOR EACH ROW EXECUTE FUNCTION slow()`)
 	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
 	require.NoError(t, err)
-	row := []inbox.ChatState{{Chat: 1}}
-	require.NoError(t, store.Save(t.Context(), lease, nil, row))
-	lock, err := db.BeginTx(t.Context(), nil)
-	require.NoError(t, err)
-	defer lock.Rollback() //nolint:errcheck // if the test ends early
-	_, err = lock.ExecContext(t.Context(), `SELECT 1 FROM ymchats_inbox_chats FOR UPDATE`)
-	require.NoError(t, err)
 	result := make(chan error)
-	row[0].Attempts = 5
-	go func() { result <- store.Save(t.Context(), lease, nil, row) }()
+	go func() { result <- store.Save(t.Context(), lease, nil, []inbox.ChatState{{Chat: 1, Attempts: 5}}) }()
 	require.Eventually(t, func() bool { return waiting(t, db) == 1 }, 10*time.Second, 10*time.Millisecond)
 	require.Eventually(t, func() bool {
 		_, err := store.Acquire(t.Context(), business, inbox.Purpose, "standby")
 		require.Error(t, err)
 		return !errors.Is(err, inbox.ErrLeaseHeld)
 	}, 10*time.Second, 100*time.Millisecond, "it expires")
-	require.NoError(t, lock.Rollback())
 	require.NoError(t, <-result)
 	takeOver(t, store)
 	assert.Equal(t, map[chats.ChatID]int{1: 5}, values(t, store))
+}
+
+// Somebody has a transaction open on a row. The Saves of the other rows, the renewals and
+// a takeover do not wait for it.
+func TestSave_OfARowThatIsLocked(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	db, store := d.open(t), d.store(t)
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	rows := []inbox.ChatState{{Chat: 1}, {Chat: 2}}
+	state := &inbox.BusinessState{}
+	require.NoError(t, store.Save(t.Context(), lease, state, rows))
+	lock, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer lock.Rollback() //nolint:errcheck // if the test ends early
+	_, err = lock.ExecContext(t.Context(), `SELECT 1 FROM ymchats_inbox_chats WHERE chat = 1 FOR UPDATE`)
+	require.NoError(t, err)
+	_, err = lock.ExecContext(t.Context(), `SELECT 1 FROM ymchats_inbox_businesses FOR UPDATE`)
+	require.NoError(t, err)
+	result := make(chan error)
+	go func() { result <- store.Save(t.Context(), lease, nil, rows[:1]) }()
+	go func() { result <- store.Save(t.Context(), lease, state, nil) }()
+	require.Eventually(t, func() bool { return waiting(t, db) == 2 }, 10*time.Second, 10*time.Millisecond)
+	_, err = store.Renew(t.Context(), lease)
+	require.NoError(t, err)
+	require.NoError(t, store.Save(t.Context(), lease, nil, rows[1:]))
+
+	require.NoError(t, store.Release(t.Context(), lease))
+	takeOver(t, store)
+	require.NoError(t, lock.Rollback())
+	require.ErrorIs(t, <-result, inbox.ErrLeaseLost, "the next holder has read the row")
+	require.ErrorIs(t, <-result, inbox.ErrLeaseLost)
 }
