@@ -24,6 +24,7 @@ const (
 const (
 	spreadTime    = 3 * time.Second // in which the first sweeps of inboxes that start together begin
 	maxNewest     = 10              // pages of a listing of the newest chats
+	maxSamePages  = 3               // before a listing is taken to be endless
 	restartAfter  = 3               // failures of a page before a sweep begins anew
 	maxRefusedGap = 15 * time.Second
 )
@@ -65,8 +66,10 @@ type sweeper struct {
 
 	state   *BusinessState
 	last    sweepKind
-	first   bool  // no sweep has ended yet in this run
-	refused error // the last page's, if it was the credential that was refused
+	first   bool                     // no sweep has ended yet in this run
+	head    [sweepKinds]chats.ChatID // the first chat of a kind's last page
+	same    [sweepKinds]int          // pages in a row that brought nothing new
+	refused error                    // the last page's, if it was the credential that was refused
 }
 
 // run lists until ctx ends, or until nothing is due.
@@ -166,7 +169,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if err != nil {
 		return w.failed(ctx, kind, err)
 	}
-	if page.Next != "" && page.Next == sw.Token {
+	if w.isStuck(kind, page) {
 		w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the list repeats a page token; sweep cut short",
 			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages))
 		*w.listing, page.Next = listing{}, "" // what was not listed may be behind it
@@ -177,6 +180,22 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 		w.state.StartTime = w.startTime(began)
 	}
 	return w.record(ctx, kind, page)
+}
+
+// isStuck reports whether a listing goes round in a circle. That a page names its own token
+// as the next one does not make it so: the server may keep the position itself.
+func (w *sweeper) isStuck(kind sweepKind, page chats.Page[chats.Chat]) bool {
+	var first chats.ChatID
+	if len(page.Items) > 0 {
+		first = page.Items[0].ID
+	}
+	isSame := page.Next != "" && page.Next == w.sweep(kind).Token && (first == w.head[kind] || first == 0)
+	if w.head[kind] = first; !isSame {
+		w.same[kind] = 0
+		return false
+	}
+	w.same[kind]++
+	return w.same[kind] >= maxSamePages
 }
 
 func (w *sweeper) filter(kind sweepKind) chats.Filter {
