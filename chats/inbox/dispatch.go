@@ -151,8 +151,7 @@ func (d *dispatcher) gate() time.Time {
 // refill loads due rows. Pushes go first.
 func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
 	p := d.poller
-	p.flights.loading.Lock()
-	defer p.flights.loading.Unlock()
+	defer p.flights.load()()
 	d.mu.Lock()
 	d.due = time.Time{}
 	d.mu.Unlock()
@@ -230,8 +229,7 @@ func (d *dispatcher) suspect(ctx context.Context) *flight {
 	if len(ids) == 0 {
 		return nil
 	}
-	p.flights.loading.Lock()
-	defer p.flights.loading.Unlock()
+	defer p.flights.load()()
 	rows, err := d.store.Chats(ctx, p.business, ids)
 	if err != nil {
 		return nil

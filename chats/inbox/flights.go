@@ -10,8 +10,7 @@ import (
 // flights are the rows that are being worked on. A row has one user at a time: what a
 // sweep lists of a chat in flight is applied when its poll ends.
 type flights struct {
-	// loading is held from loading rows to saving them or taking them into flight.
-	loading sync.Mutex
+	loading chan struct{} // a mutex that is held across calls of the store, see load
 
 	mu   sync.Mutex
 	held map[chats.ChatID]*flight
@@ -24,7 +23,16 @@ type flight struct {
 	listedAt time.Time
 }
 
-func newFlights() *flights { return &flights{held: map[chats.ChatID]*flight{}} }
+func newFlights() *flights {
+	return &flights{loading: make(chan struct{}, 1), held: map[chats.ChatID]*flight{}}
+}
+
+// load begins to load rows that are to be saved or taken into flight; done ends it. One
+// goroutine at a time does, so that no row is saved on the strength of an old version.
+func (f *flights) load() (done func()) {
+	f.loading <- struct{}{}
+	return func() { <-f.loading }
+}
 
 // take puts a row into flight, nil if it is in flight already.
 func (f *flights) take(row ChatState) *flight {

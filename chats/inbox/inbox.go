@@ -58,7 +58,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 		}
 	}
 	return &Inbox{
-		client: client, store: store, config: cfg, holder: newHolder(), woken: make(chan struct{}, 1),
+		client: client, store: boundedStore{store}, config: cfg, holder: newHolder(), woken: make(chan struct{}, 1),
 		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
 	}, nil
 }

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	graceTime = 5 * time.Second // for what is to be saved when a run ends
-	saveTime  = 5 * time.Second // for one attempt
-	maxSaving = time.Minute     // for rows that cannot be saved while others can
+	graceTime = 5 * time.Second  // for what is to be saved when a run ends
+	callTime  = 30 * time.Second // for one call of the store, if the lease lasts so long
+	maxSaving = time.Minute      // for rows that cannot be saved while others can
 )
 
 // errLost is returned for work that came to nothing because the lease is lost.
@@ -31,7 +31,7 @@ type saver struct {
 func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*ChatState) error {
 	began, uncertain := time.Now(), false
 	for failures := 1; ; failures++ {
-		err := s.attempt(business, rows)
+		err := s.attempt(ctx, business, rows)
 		switch {
 		case err == nil:
 			s.tenure.saved()
@@ -59,14 +59,15 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 	}
 }
 
-func (s *saver) attempt(business *BusinessState, rows []*ChatState) error {
-	ctx, cancel := context.WithTimeout(s.tenure.ctx, saveTime)
+func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*ChatState) error {
+	bounded, cancel := context.WithCancel(s.tenure.ctx)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(graceTime, cancel) })()
 	batch := make([]ChatState, len(rows))
 	for i, row := range rows {
 		batch[i] = *row
 	}
-	if err := s.store.Save(ctx, s.tenure.lease, business, batch); err != nil {
+	if err := s.store.Save(bounded, s.tenure.lease, business, batch); err != nil {
 		return err
 	}
 	for i, row := range rows {
@@ -78,8 +79,7 @@ func (s *saver) attempt(business *BusinessState, rows []*ChatState) error {
 // isSaved reports whether an attempt has succeeded although it returned an error: under
 // the lease nobody else raises a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
-	ctx, cancel := context.WithTimeout(s.tenure.ctx, saveTime)
-	defer cancel()
+	ctx := s.tenure.ctx
 	versions := map[chats.ChatID]int64{}
 	ids := make([]chats.ChatID, len(rows))
 	for i, row := range rows {

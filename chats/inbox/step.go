@@ -45,8 +45,6 @@ func (in *Inbox) step(ctx context.Context, handle handleFunc) (next time.Time, e
 // acquire acquires the lease and begins its tenure.
 func (in *Inbox) acquire(ctx context.Context) (*tenure, error) {
 	sent := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, saveTime)
-	defer cancel()
 	lease, err := in.store.Acquire(ctx, in.client.Business(), Purpose, in.holder)
 	if err != nil {
 		return nil, err

@@ -226,15 +226,15 @@ var beginning = time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC)
 // record saves what a page shows, together with where the sweep stands.
 func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[chats.Chat]) error {
 	now := time.Now()
-	w.flights.loading.Lock()
+	done := w.flights.load()
 	changed, err := w.observe(ctx, page.Items, now)
 	if err != nil {
-		w.flights.loading.Unlock()
+		done()
 		return w.notLoaded(ctx, err)
 	}
 	w.advance(kind, page, len(changed) >= len(page.Items) && len(changed) > 0, now)
 	err = w.save(ctx, changed...)
-	w.flights.loading.Unlock()
+	done()
 	if err != nil {
 		return err // another session goes on from what is stored
 	}
@@ -360,8 +360,7 @@ func (w *sweeper) missed(ctx context.Context) error {
 }
 
 func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
-	w.flights.loading.Lock()
-	defer w.flights.loading.Unlock()
+	defer w.flights.load()()
 	ids = slices.DeleteFunc(ids, w.flights.isHeld)
 	rows, err := w.load(ctx, ids)
 	if err != nil {

@@ -1,0 +1,45 @@
+package inbox
+
+import (
+	"context"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// boundedStore bounds the calls of a Store in time: a connection may be dead without knowing
+// it. The bound is generous, because a call may wait for a connection of a pool first.
+type boundedStore struct{ Store }
+
+func bounded[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	return call(ctx)
+}
+
+func (s boundedStore) Business(ctx context.Context, id chats.BusinessID) (BusinessState, error) {
+	return bounded(ctx, func(ctx context.Context) (BusinessState, error) { return s.Store.Business(ctx, id) })
+}
+
+func (s boundedStore) Chats(ctx context.Context, id chats.BusinessID, ids []chats.ChatID) ([]ChatState, error) {
+	return bounded(ctx, func(ctx context.Context) ([]ChatState, error) { return s.Store.Chats(ctx, id, ids) })
+}
+
+func (s boundedStore) Due(ctx context.Context, id chats.BusinessID, at time.Time, limit int) ([]ChatState, error) {
+	return bounded(ctx, func(ctx context.Context) ([]ChatState, error) { return s.Store.Due(ctx, id, at, limit) })
+}
+
+func (s boundedStore) Open(ctx context.Context, id chats.BusinessID) ([]chats.ChatID, error) {
+	return bounded(ctx, func(ctx context.Context) ([]chats.ChatID, error) { return s.Store.Open(ctx, id) })
+}
+
+func (s boundedStore) Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error {
+	_, err := bounded(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.Store.Save(ctx, lease, business, rows)
+	})
+	return err
+}
+
+func (s boundedStore) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (Lease, error) {
+	return bounded(ctx, func(ctx context.Context) (Lease, error) { return s.Store.Acquire(ctx, id, purpose, holder) })
+}

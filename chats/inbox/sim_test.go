@@ -1,0 +1,642 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "the seed of the simulations; 0 draws new ones")
+	chaosFlag = flag.Bool("chaos", false, "simulate 10,000 chats and a million messages")
+	scaleFlag = flag.Int("chaos.messages", 1_000_000, "how many messages, over ten days")
+)
+
+// plan is what a simulation is to be like.
+type plan struct {
+	seed     uint64
+	chats    int
+	messages int
+	last     time.Duration
+	late     time.Duration // the latest that a message becomes visible
+	kills    int
+	interval time.Duration
+	market   []chatstest.Option
+	inbox    []inbox.Option
+	contract bool // hold the exchanges to the contract
+}
+
+// world is a simulation: a Market where messages keep arriving, some of which become
+// visible late or have no time, pushes that get lost, doubled and late, other programs that
+// use the quota, faults of every kind, and an inbox that is killed again and again. Its
+// time is synctest's.
+type world struct {
+	t      *testing.T
+	plan   plan
+	market *chatstest.Market
+	store  *inbox.MemoryStore
+	ids    []chats.ChatID
+	calm   atomic.Bool // no more faults and kills
+	inbox  atomic.Pointer[inbox.Inbox]
+
+	mu      sync.Mutex
+	posted  map[chats.ChatID]map[chats.MessageID]bool // whether it was handled
+	order   map[chats.ChatID][]chats.MessageID        // of those that were visible at once
+	next    map[chats.ChatID]int                      // in order, the first that was not handled
+	saved   map[chats.ChatID]inbox.ChatState
+	open    int // posted and not handled
+	unsaved int // posted and not saved as handled
+	wrong   []string
+
+	deliveries, kills, late, leases int
+}
+
+func newWorld(t *testing.T, p plan) *world {
+	t.Helper()
+	w := &world{
+		t: t, plan: p, store: inbox.NewMemoryStore(), posted: map[chats.ChatID]map[chats.MessageID]bool{},
+		order: map[chats.ChatID][]chats.MessageID{}, next: map[chats.ChatID]int{}, saved: map[chats.ChatID]inbox.ChatState{},
+	}
+	w.market = chatstest.NewMarket(append([]chatstest.Option{
+		chatstest.WithVisibility(w.delay), chatstest.WithOddItems(w.odd),
+		chatstest.WithHourlyLimit(chats.OpGetChats, 5000), chatstest.WithHourlyLimit(chats.OpGetChatHistory, max(10_000, p.messages/50)),
+	}, p.market...)...)
+	random := w.random(1)
+	for i := range p.chats {
+		chat := longAgo()
+		chat.Status = chats.StatusFinished
+		if random.IntN(10) == 0 {
+			chat.Status = chats.StatusWaitingForCustomer
+		}
+		id := w.market.AddChat(chat)
+		w.ids = append(w.ids, id)
+		if i%20 == 0 {
+			w.market.CustomerSays(id, "old")
+		}
+	}
+	pass(time.Hour + 2*p.late) // until all that is old is visible
+	return w
+}
+
+func (w *world) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(w.plan.seed, stream)) }
+
+// chance draws by a value, the same for the same one.
+func (w *world) chance(value any, oneIn uint64) bool { return w.hash(value)%oneIn == 0 }
+
+func (w *world) hash(value any) uint64 {
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, w.plan.seed, value)
+	return h.Sum64()
+}
+
+// delay is how late a message becomes visible: from milliseconds to hours, one in ten.
+func (w *world) delay(m chats.Message) time.Duration {
+	if m.Text == "old" || w.plan.late == 0 || !w.chance(m.ID, 10) {
+		return 0
+	}
+	d := time.Millisecond
+	for n := w.hash(-m.ID) % 24; n > 0 && d < w.plan.late/2; n-- {
+		d *= 2
+	}
+	return d
+}
+
+// odd drops times.
+func (w *world) odd(item map[string]any) {
+	id := item["messageId"]
+	if id != nil && item["message"] != "old" && w.chance(fmt.Sprint("message", id), 20) {
+		delete(item, "createdAt")
+	}
+	if chat := item["chatId"]; chat != nil && w.chance(fmt.Sprint("chat", chat), 50) {
+		delete(item, "updatedAt")
+	}
+}
+
+// live lets the messages arrive, and kills the inbox in the meantime; then lets it come to
+// rest.
+func (w *world) live() {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var all sync.WaitGroup
+	all.Go(func() { w.runInboxes(ctx) })
+	w.awaitStart()
+	w.market.FailFunc(w.faults(w.random(2)))
+	all.Go(func() { w.others(ctx) })
+	w.customers(&all)
+	w.calm.Store(true)
+	w.market.FailFunc(nil)
+	for began := time.Now(); !w.isDone() && time.Since(began) < 48*time.Hour; {
+		pass(time.Minute)
+	}
+	cancel()
+	all.Wait()
+}
+
+func (w *world) awaitStart() {
+	for {
+		pass(time.Second)
+		state, err := w.store.Business(w.t.Context(), w.market.Business())
+		assert.NoError(w.t, err)
+		if !state.StartTime.IsZero() {
+			pass(5 * time.Second)
+			return
+		}
+	}
+}
+
+func (w *world) isDone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open == 0 && w.unsaved == 0
+}
+
+// others use much of the quota at the beginning of every hour.
+func (w *world) others(ctx context.Context) {
+	client := w.market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
+	for ctx.Err() == nil && !w.calm.Load() {
+		for range 200 {
+			_, _ = client.ChatsPage(ctx, chats.Filter{PageSize: 1}, chats.PageRequest{})
+		}
+		pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+	}
+}
+
+// customers write, and others as well.
+func (w *world) customers(all *sync.WaitGroup) {
+	random := w.random(3)
+	const atOnce = 4.0 / 3 // messages, on average
+	mean := atOnce * float64(w.plan.last) / float64(w.plan.messages)
+	newOneIn := max(20, 2*w.plan.messages/w.plan.chats) // so that at most half as many come to be
+	senders := []chats.Sender{chats.SenderCustomer, chats.SenderCustomer, chats.SenderPartner, chats.SenderMarket, chats.SenderSupport}
+	for posted := 0; posted < w.plan.messages; {
+		pass(time.Duration(random.ExpFloat64() * mean))
+		id := w.ids[random.IntN(len(w.ids))]
+		switch {
+		case random.IntN(newOneIn) == 0:
+			id = w.market.AddChat(chats.Chat{})
+			w.ids = append(w.ids, id)
+		case random.IntN(7) == 0:
+			id = w.ids[random.IntN(1+len(w.ids)/50)] // some write more
+		}
+		for range 1 + random.IntN(3)/2 { // now and then two in one moment
+			w.post(id, senders[random.IntN(len(senders))])
+			posted++
+		}
+		if random.IntN(4) == 0 {
+			w.market.FinishChat(id)
+		}
+		w.push(all, id, random)
+	}
+}
+
+func (w *world) post(id chats.ChatID, sender chats.Sender) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	message := w.market.AddMessage(id, sender, "new")
+	if w.posted[id] == nil {
+		w.posted[id] = map[chats.MessageID]bool{}
+	}
+	w.posted[id][message] = false
+	w.open++
+	w.unsaved++
+	if w.delay(chats.Message{ID: message, Text: "new"}) == 0 {
+		w.order[id] = append(w.order[id], message)
+	} else {
+		w.late++
+	}
+}
+
+// push announces a message: some pushes are lost, some come late, some twice.
+func (w *world) push(all *sync.WaitGroup, id chats.ChatID, random *rand.Rand) {
+	for n := random.IntN(3); n > 0; n-- {
+		late := time.Duration(random.IntN(3000)) * time.Millisecond
+		if random.IntN(10) == 0 {
+			late *= 100
+		}
+		all.Go(func() {
+			pass(late)
+			if in := w.inbox.Load(); in != nil {
+				_ = in.Wake(context.Background(), id)
+			}
+		})
+	}
+}
+
+// faults are what may go wrong with a request; one in 25 does, and for some minutes of
+// every other hour all do.
+func (w *world) faults(random *rand.Rand) func(chats.Operation, int) chatstest.Fault {
+	const notFound = `{"status":"ERROR","errors":[{"code":"NOT_FOUND"}]}`
+	kinds := []func(time.Time) chatstest.Fault{
+		func(now time.Time) chatstest.Fault {
+			return chatstest.RateLimitedHourly(now.Add(time.Duration(random.IntN(120)) * time.Second))
+		},
+		func(time.Time) chatstest.Fault { return chatstest.RateLimitedParallel() },
+		func(time.Time) chatstest.Fault { return chatstest.DropBefore() },
+		func(time.Time) chatstest.Fault { return chatstest.DropAfter() },
+		func(time.Time) chatstest.Fault { return chatstest.Truncate(random.IntN(500)) },
+		func(time.Time) chatstest.Fault { return chatstest.Malformed(`{"status":"OK","result":{"chats":null`) },
+		func(time.Time) chatstest.Fault { return chatstest.Delay(time.Duration(random.IntN(60)) * time.Second) },
+		func(time.Time) chatstest.Fault {
+			return chatstest.SlowBody(time.Duration(random.IntN(60)) * time.Second)
+		},
+		func(time.Time) chatstest.Fault { return chatstest.Refused() },
+		func(time.Time) chatstest.Fault { return chatstest.StatusAfter(500, "") },
+		func(time.Time) chatstest.Fault { return chatstest.Status(404, notFound) },
+		func(time.Time) chatstest.Fault { return chatstest.HTML(400) },
+		func(time.Time) chatstest.Fault { return chatstest.HTML(502) },
+	}
+	return func(op chats.Operation, _ int) chatstest.Fault {
+		now := time.Now()
+		switch minute := now.Minute(); {
+		case now.Hour()%3 == 1 && minute >= 30 && minute < 40:
+			return chatstest.HTML(503) // a storm
+		case now.Hour()%3 == 2 && minute >= 10 && minute < 12 && op == chats.OpGetChatHistory:
+			return chatstest.Status(404, notFound)
+		case random.IntN(25) > 0:
+			return chatstest.OK()
+		}
+		return kinds[random.IntN(len(kinds))](now)
+	}
+}
+
+// runInboxes starts one inbox after the other, each with nothing but the store.
+func (w *world) runInboxes(ctx context.Context) {
+	random := w.random(4)
+	for ctx.Err() == nil {
+		if err := newLife(w, random).run(ctx); err != nil && !errors.Is(err, errKilled) {
+			w.fault("Run: %v", err)
+			return
+		}
+		w.kills++
+		pass(time.Duration(random.IntN(20)) * time.Second)
+	}
+}
+
+func (w *world) fault(format string, values ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrong = append(w.wrong, fmt.Sprintf(format, values...))
+}
+
+// life is an inbox from its start to its death. Everything it does passes here: from the
+// death on nothing does any more, as if the process had been killed.
+type life struct {
+	w      *world
+	mu     sync.Mutex
+	random *rand.Rand
+	left   int // steps to live; -1: for ever
+	dead   chan struct{}
+}
+
+var errKilled = errors.New("killed")
+
+func newLife(w *world, random *rand.Rand) *life {
+	l := &life{w: w, random: rand.New(rand.NewPCG(random.Uint64(), 5)), left: -1, dead: make(chan struct{})}
+	if !w.calm.Load() && w.kills < w.plan.kills {
+		l.left = 1 + random.IntN(100) // half of them die young
+		if random.IntN(2) == 0 {
+			l.left = 1 + random.IntN(100+w.plan.messages*20/max(1, w.plan.kills))
+		}
+	}
+	return l
+}
+
+// step is a point at which the inbox may die.
+func (l *life) step() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left > 0 && !l.w.calm.Load() {
+		if l.left--; l.left == 0 {
+			close(l.dead)
+		}
+	}
+	select {
+	case <-l.dead:
+		return errKilled
+	default:
+		return nil
+	}
+}
+
+func (l *life) chance(oneIn int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.w.calm.Load() && l.random.IntN(oneIn) == 0
+}
+
+func (l *life) run(ctx context.Context) error {
+	ctx, kill := context.WithCancel(ctx)
+	defer kill()
+	transport := l.w.market.Transport()
+	if l.w.plan.contract {
+		transport = contract.Transport(l.w.t, transport)
+	}
+	client := l.w.market.Client(chats.WithHTTPClient(&http.Client{Transport: mortal{l, transport}}))
+	options := append([]inbox.Option{inbox.WithPollInterval(l.w.plan.interval)}, l.w.plan.inbox...)
+	in, err := inbox.New(client, &mortalStore{l, l.w.store}, options...)
+	if err != nil {
+		return err
+	}
+	l.w.inbox.Store(in)
+	defer l.w.inbox.Store(nil)
+	var reaper sync.WaitGroup
+	defer reaper.Wait()
+	defer kill()
+	reaper.Go(func() {
+		select {
+		case <-l.dead:
+			kill()
+		case <-ctx.Done():
+		}
+	})
+	return in.Run(ctx, l.handle)
+}
+
+// mortal is the network of a life.
+type mortal struct {
+	l    *life
+	next http.RoundTripper
+}
+
+func (m mortal) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := m.l.step(); err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	resp, err := m.next.RoundTrip(req)
+	if err == nil {
+		if err = m.l.step(); err != nil {
+			_ = resp.Body.Close()
+			return nil, err
+		}
+	}
+	return resp, err
+}
+
+// mortalStore is the store as a life sees it: it fails before and after it does what it is
+// asked for, it hangs, and its leases get lost.
+type mortalStore struct {
+	l *life
+	*inbox.MemoryStore
+}
+
+func (s *mortalStore) do(ctx context.Context, f func() error) error {
+	if err := s.l.step(); err != nil {
+		return err
+	}
+	if s.l.chance(100) {
+		return errAway
+	}
+	if s.l.chance(2000) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	if err := s.l.step(); err != nil {
+		return err
+	}
+	if s.l.chance(100) {
+		return errAway
+	}
+	return nil
+}
+
+func (s *mortalStore) Business(ctx context.Context, id chats.BusinessID) (state inbox.BusinessState, err error) {
+	err = s.do(ctx, func() (err error) { state, err = s.MemoryStore.Business(ctx, id); return err })
+	return state, err
+}
+
+func (s *mortalStore) Chats(ctx context.Context, id chats.BusinessID, ids []chats.ChatID) (rows []inbox.ChatState, err error) {
+	err = s.do(ctx, func() (err error) { rows, err = s.MemoryStore.Chats(ctx, id, ids); return err })
+	return rows, err
+}
+
+func (s *mortalStore) Due(ctx context.Context, id chats.BusinessID, at time.Time, n int) (rows []inbox.ChatState, err error) {
+	err = s.do(ctx, func() (err error) { rows, err = s.MemoryStore.Due(ctx, id, at, n); return err })
+	return rows, err
+}
+
+func (s *mortalStore) Open(ctx context.Context, id chats.BusinessID) (ids []chats.ChatID, err error) {
+	err = s.do(ctx, func() (err error) { ids, err = s.MemoryStore.Open(ctx, id); return err })
+	return ids, err
+}
+
+func (s *mortalStore) Save(ctx context.Context, lease inbox.Lease, state *inbox.BusinessState, rows []inbox.ChatState) error {
+	return s.do(ctx, func() error {
+		written := slices.Clone(rows) // the arguments of a call that fails stay as they are
+		var business *inbox.BusinessState
+		if state != nil {
+			kept := *state
+			business = &kept
+		}
+		if err := s.MemoryStore.Save(ctx, lease, business, written); err != nil {
+			return err
+		}
+		s.l.w.save(written)
+		if state != nil {
+			state.Version = business.Version
+		}
+		copy(rows, written)
+		return nil
+	})
+}
+
+func (s *mortalStore) Wake(ctx context.Context, id chats.BusinessID, chat chats.ChatID, at time.Time) error {
+	return s.do(ctx, func() error { return s.MemoryStore.Wake(ctx, id, chat, at) })
+}
+
+func (s *mortalStore) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (lease inbox.Lease, err error) {
+	err = s.do(ctx, func() (err error) { lease, err = s.MemoryStore.Acquire(ctx, id, purpose, holder); return err })
+	return lease, err
+}
+
+func (s *mortalStore) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
+	if s.l.chance(3000) {
+		s.l.w.leases++
+		_ = s.MemoryStore.Release(ctx, lease) // and whatever is saved now is refused
+	}
+	err = s.do(ctx, func() (err error) { next, err = s.MemoryStore.Renew(ctx, lease); return err })
+	return next, err
+}
+
+func (s *mortalStore) Release(ctx context.Context, lease inbox.Lease) error {
+	return s.do(ctx, func() error { return s.MemoryStore.Release(ctx, lease) })
+}
+
+func isHandled(row inbox.ChatState, id chats.MessageID) bool {
+	return id <= row.Checkpoint || slices.Contains(row.Handled, id)
+}
+
+// save is what is promised of a row: what is handled stays so.
+func (w *world) save(rows []inbox.ChatState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, row := range rows {
+		before := w.saved[row.Chat]
+		if row.Checkpoint < before.Checkpoint {
+			w.wrong = append(w.wrong, fmt.Sprintf("chat %d: the checkpoint went back to %d", row.Chat, row.Checkpoint))
+		}
+		for _, id := range before.Handled {
+			if !isHandled(row, id) {
+				w.wrong = append(w.wrong, fmt.Sprintf("chat %d: message %d was forgotten", row.Chat, id))
+			}
+		}
+		for id := range w.posted[row.Chat] {
+			if isHandled(row, id) && !isHandled(before, id) {
+				w.unsaved--
+				if !w.posted[row.Chat][id] {
+					w.wrong = append(w.wrong, fmt.Sprintf("chat %d: message %d was saved and not handled", row.Chat, id))
+				}
+			}
+		}
+		row.Handled = slices.Clone(row.Handled)
+		w.saved[row.Chat] = row
+	}
+}
+
+// handle is the user's handler: it takes its time, fails, panics, and is down for an hour.
+func (l *life) handle(_ context.Context, d inbox.Delivery) error {
+	if err := l.step(); err != nil {
+		return err
+	}
+	l.w.check(d)
+	if l.chance(3) {
+		pass(time.Duration(d.Message.ID%3000) * time.Millisecond)
+	}
+	if !l.w.calm.Load() && time.Now().Hour()%6 == 3 {
+		return errors.New("the CRM is down")
+	}
+	if l.chance(50) {
+		return errors.New("not now")
+	}
+	if l.chance(200) {
+		panic("not now")
+	}
+	if err := l.step(); err != nil {
+		return err
+	}
+	l.w.done(d)
+	return l.step()
+}
+
+// check is what is promised of a delivery.
+func (w *world) check(d inbox.Delivery) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deliveries++
+	chat, id := d.Chat.ID, d.Message.ID
+	if isHandled(w.saved[chat], id) {
+		w.wrong = append(w.wrong, fmt.Sprintf("chat %d: message %d was saved as handled before", chat, id))
+	}
+	if _, ours := w.posted[chat][id]; !ours {
+		w.wrong = append(w.wrong, fmt.Sprintf("chat %d: message %d (%q) is not to be delivered", chat, id, d.Message.Text))
+		return
+	}
+	if next := w.next[chat]; next < len(w.order[chat]) && id > w.order[chat][next] {
+		w.wrong = append(w.wrong, fmt.Sprintf("chat %d: message %d comes before its time", chat, id))
+	}
+}
+
+func (w *world) done(d inbox.Delivery) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	chat := w.posted[d.Chat.ID]
+	if handled, ours := chat[d.Message.ID]; !ours || handled {
+		return
+	}
+	chat[d.Message.ID] = true
+	w.open--
+	order := w.order[d.Chat.ID]
+	for n := w.next[d.Chat.ID]; n < len(order) && chat[order[n]]; n++ {
+		w.next[d.Chat.ID] = n + 1
+	}
+}
+
+// verify is what is promised of the whole.
+func (w *world) verify() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	assert.Empty(w.t, w.wrong[:min(len(w.wrong), 10)], "seed %d", w.plan.seed)
+	assert.Zero(w.t, w.open, "messages never handled, seed %d", w.plan.seed)
+	assert.Zero(w.t, w.unsaved, "messages never saved, seed %d", w.plan.seed)
+	w.t.Logf("seed %d: %d chats, %d messages (%d late), %d deliveries, %d kills, %d leases lost; requests: %d getChats, %d getChatHistory, %d getChat",
+		w.plan.seed, len(w.ids), w.plan.messages, w.late, w.deliveries, w.kills, w.leases,
+		w.market.Calls(chats.OpGetChats), w.market.Calls(chats.OpGetChatHistory), w.market.Calls(chats.OpGetChat))
+}
+
+func seeds(n int) []uint64 {
+	if *seedFlag != 0 {
+		return []uint64{*seedFlag}
+	}
+	all := make([]uint64, n)
+	for i := range all {
+		all[i] = rand.Uint64N(1_000_000_000)
+	}
+	return all
+}
+
+// Small worlds of several seeds, and of every order that Market may have.
+func TestSimulation_NothingIsLostInSmallWorlds(t *testing.T) {
+	t.Parallel()
+	options := [][]chatstest.Option{
+		{chatstest.WithSwappedNeighbours()},
+		{chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithDuplicates(), chatstest.WithHistoryLag(40 * time.Second)},
+		{chatstest.WithOrder(chatstest.NewestPageFirst), chatstest.WithExclusiveSince(), chatstest.WithPreciseTimes()},
+		{chatstest.WithLatency(300 * time.Millisecond), chatstest.WithEmptyPages(), chatstest.WithStrictSince()},
+	}
+	for i, seed := range seeds(len(options)) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, plan{
+					seed: seed, chats: 60, messages: 200, last: 5 * time.Hour, late: time.Hour, kills: 40,
+					interval: 5 * time.Minute, market: options[i], inbox: []inbox.Option{inbox.WithWorkers(1 + 2*i)}, contract: true,
+				})
+				w.live()
+				w.verify()
+			})
+		})
+	}
+}
+
+// The same, longer and larger: make chaos.
+func TestChaos(t *testing.T) {
+	scale := plan{
+		chats: 10_000, messages: *scaleFlag, last: 10 * 24 * time.Hour, late: 10 * time.Hour, kills: 1000, interval: 5 * time.Minute,
+		market: []chatstest.Option{chatstest.WithLatency(30 * time.Millisecond)}, inbox: []inbox.Option{inbox.WithLookback(1000)},
+	}
+	if !*chaosFlag {
+		scale.chats, scale.messages, scale.last, scale.late, scale.kills = 300, 300, 3*time.Hour, 20*time.Minute, 20
+	}
+	t.Parallel()
+	for _, seed := range seeds(1) {
+		synctest.Test(t, func(t *testing.T) {
+			scale.seed = seed
+			w := newWorld(t, scale)
+			w.live()
+			w.verify()
+		})
+	}
+}
