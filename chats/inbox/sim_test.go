@@ -232,8 +232,10 @@ func (w *world) push(all *sync.WaitGroup, id chats.ChatID, random *rand.Rand) {
 		}
 		all.Go(func() {
 			pass(late)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
 			if in := w.inbox.Load(); in != nil {
-				_ = in.Wake(context.Background(), id)
+				_ = in.Wake(ctx, id)
 			}
 		})
 	}

@@ -1,6 +1,8 @@
 package inbox_test
 
 import (
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
@@ -30,5 +33,241 @@ func TestFirstStart_DeliversWhatComesFromThenOn(t *testing.T) {
 		pass(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"at once", "new", "first of a new chat", "second of a new chat"}, seen.texts())
+	})
+}
+
+// Listing 100 chats at a second a page takes five seconds: what comes meanwhile is not old.
+func TestFirstStart_LosesNothingWhileItLists(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(100, chats.StatusNew, chatstest.WithLatency(time.Second))
+		market.CustomerSays(ids[50], "old")
+		pass(48 * time.Hour)
+		seen := &notebook{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
+		for i, text := range numbers(12) {
+			market.CustomerSays(ids[(i*37)%100], text)
+			pass(500 * time.Millisecond)
+		}
+		pass(3 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.ElementsMatch(t, numbers(12), seen.texts())
+	})
+}
+
+// skewed is a Market whose clock differs from ours by a duration.
+func skewed(market *chatstest.Market, by time.Duration) http.RoundTripper {
+	shift := func(item map[string]any, field string) {
+		text, _ := item[field].(string)
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			item[field] = at.Add(by).Format(time.RFC3339)
+		}
+	}
+	histories := edited(market, "/chats/history", func(result map[string]any) {
+		for _, message := range items(result, "messages") {
+			shift(message, "createdAt")
+		}
+	})
+	lists := edited(market, "/chats", func(result map[string]any) {
+		for _, chat := range items(result, "chats") {
+			shift(chat, "createdAt")
+			shift(chat, "updatedAt")
+		}
+	})
+	return roundTrip(func(req *http.Request) (*http.Response, error) {
+		next := lists
+		if asksFor(req, "/chats/history", 0) {
+			next = histories
+		}
+		resp, err := next.RoundTrip(req)
+		if err == nil {
+			for _, name := range []string{"Date", "X-Ratelimit-Resource-Until"} {
+				if at, err := http.ParseTime(resp.Header.Get(name)); err == nil {
+					resp.Header.Set(name, at.Add(by).UTC().Format(http.TimeFormat))
+				}
+			}
+		}
+		return resp, err
+	})
+}
+
+// Clocks that differ lose nothing and bring back nothing old.
+func TestFirstStart_ClocksMayDiffer(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{-26 * time.Hour, -10 * time.Minute, -time.Second, 10 * time.Minute, 26 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			market, id := shop()
+			other := market.AddChat(longAgo())
+			market.CustomerSays(id, "old too")
+			pass(10 * time.Second)
+			client, store, seen := through(t, market, skewed(market, by)), inbox.NewMemoryStore(), &notebook{}
+			run := start(t, newInbox(t, client, store), seen.handle)
+			pass(time.Second)
+			market.CustomerSays(id, "1")
+			pass(time.Minute)
+			market.CustomerSays(other, "2")
+			pass(2 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"1", "2"}, seen.texts(), "skew %s", by)
+			market.CustomerSays(market.AddChat(chats.Chat{}), "3")
+			pass(time.Minute)
+			run = start(t, newInbox(t, client, store), seen.handle)
+			pass(time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"1", "2", "3"}, seen.texts(), "skew %s", by)
+		})
+	}
+}
+
+// Times may be cut to the second, and the server's Date is.
+func TestFirstStart_BeginsTwoSecondsEarlier(t *testing.T) {
+	t.Parallel()
+	for _, dated := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			market, _ := shop()
+			next := market.Transport()
+			client := through(t, market, roundTrip(func(req *http.Request) (*http.Response, error) {
+				resp, err := next.RoundTrip(req)
+				if err == nil && !dated {
+					resp.Header.Del("Date")
+				}
+				return resp, err
+			}))
+			store := inbox.NewMemoryStore()
+			_, err := newInbox(t, client, store).Step(t.Context(), (&notebook{}).handle)
+			require.NoError(t, err)
+			state, err := store.Business(t.Context(), market.Business())
+			require.NoError(t, err)
+			assert.Equal(t, time.Now().Add(-2*time.Second).Unix(), state.StartTime.Unix())
+		})
+	}
+}
+
+func TestWithStartTime_CountsOnTheFirstStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		id, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
+		market.CustomerSays(id, "1")
+		market.CustomerSays(other, "a")
+		pass(time.Hour)
+		since := time.Now()
+		market.CustomerSays(id, "2")
+		pass(time.Hour)
+		market.CustomerSays(id, "3")
+		for _, c := range []struct {
+			since time.Time
+			want  []string
+		}{
+			{since, []string{"2", "3"}},
+			{time.Time{}, []string{"1", "2", "3", "a"}},
+		} {
+			store, seen := inbox.NewMemoryStore(), &notebook{}
+			for _, at := range []time.Time{c.since, {}} {
+				run := start(t, newInbox(t, connect(t, market), store, inbox.WithStartTime(at)), seen.handle)
+				pass(2 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.ElementsMatch(t, c.want, seen.texts(), "on a later start it has no effect")
+			}
+		}
+	})
+}
+
+func TestRestart_GoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		quiet := market.AddChat(longAgo())
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		in := newInbox(t, connect(t, market), store)
+		run := start(t, in, seen.handle)
+		pass(4 * time.Second)
+		market.CustomerSays(id, "1")
+		pass(5 * time.Minute)
+		require.NoError(t, run.stop())
+		market.CustomerSays(id, "2")
+		market.CustomerSays(quiet, "3")
+		market.CustomerSays(market.AddChat(chats.Chat{}), "4")
+		pass(10 * time.Hour)
+		run = start(t, in, seen.handle)
+		pass(5 * time.Second)
+		require.NoError(t, run.stop())
+		assert.Equal(t, "1", seen.texts()[0])
+		assert.ElementsMatch(t, []string{"1", "2", "3", "4"}, seen.texts())
+		run = start(t, newInbox(t, connect(t, market), store), seen.handle)
+		pass(time.Hour)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), 4, "what is saved never comes again")
+	})
+}
+
+// Quiet chats cost their rows, and those that were active on the day before some polls.
+func TestFirstStart_QuietChatsCostNoHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(200, chats.StatusFinished)
+		recent := market.AddChat(chats.Chat{})
+		market.CustomerSays(recent, "old")
+		pass(time.Hour)
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
+		pass(30 * time.Minute)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 3)
+		assert.True(t, row(t, store, market, recent).Read)
+		assert.Empty(t, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestQuota_AHistoryQuotaThatIsUsedUpIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(40, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 40))
+		log, seen := &journal{}, &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithQuotaReserve(0), log.option(), seldom)
+		run := start(t, in, seen.handle)
+		pass(time.Until(time.Now().Truncate(time.Hour).Add(61 * time.Minute)))
+		for i, text := range numbers(20) {
+			market.CustomerSays(ids[i%3], text)
+			wake(t, in, ids[i%3])
+			pass(20 * time.Second)
+		}
+		for _, id := range ids {
+			market.CustomerSays(id, "and all the others")
+		}
+		pass(50 * time.Minute)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 42)
+		assert.Less(t, len(log.lines("")), 60, "nor does it try and try")
+		pass(5 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), 60)
+	})
+}
+
+// The server may refuse without a word of until when.
+func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(40, chats.StatusNew)
+		seen := &notebook{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(2)), seen.handle)
+		pass(90 * time.Second)
+		var refusing atomic.Bool
+		refusing.Store(true)
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			if refusing.Load() && op == chats.OpGetChatHistory {
+				return chatstest.HTML(420)
+			}
+			return chatstest.OK()
+		})
+		for _, id := range ids {
+			market.CustomerSays(id, "new")
+		}
+		pass(time.Hour)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 60*2*6, "two workers, six attempts, once a minute")
+		refusing.Store(false)
+		pass(3 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), 40)
 	})
 }
