@@ -90,8 +90,15 @@ func (f *flights) drop(flight *flight) {
 	delete(f.held, flight.row.Chat)
 }
 
-func (f *flights) len() int {
+// ids returns the chats in flight. What is loaded afterwards, within load, may be out of
+// date for these: a flight that ends meanwhile has saved its row. For all others it is
+// what is stored.
+func (f *flights) ids() map[chats.ChatID]bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.held)
+	ids := make(map[chats.ChatID]bool, len(f.held))
+	for id := range f.held {
+		ids[id] = true
+	}
+	return ids
 }
