@@ -96,6 +96,7 @@ func (c *Client) userAgent() string {
 type doer struct{ c *Client }
 
 func (d doer) Do(req *http.Request) (*http.Response, error) {
+	defer closeBody(req) // also if no attempt was made, or only copies were sent
 	op, ok := operationOf(req.Method, req.URL.Path)
 	switch {
 	case !ok:

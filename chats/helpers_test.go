@@ -403,3 +403,7 @@ func randomBytes(n int) []byte {
 	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(data)
 	return data
 }
+
+func sendFileParams(chat chats.ChatID) *gen.SendFileToChatParams {
+	return &gen.SendFileToChatParams{ChatID: int64(chat)}
+}

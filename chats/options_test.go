@@ -1,7 +1,6 @@
 package chats_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/cookiejar"
 	"reflect"
@@ -124,17 +123,6 @@ func TestOptions_HTTPClientIsNotModified(t *testing.T) {
 	require.NoError(t, client.SendText(t.Context(), chat, "Да"))
 	_, err = download(t, client, file.URL)
 	require.NoError(t, err)
-}
-
-func TestOptions_HTTPClientTimeoutApplies(t *testing.T) {
-	t.Parallel()
-	market := chatstest.NewMarket()
-	client := market.Client(noRetry, chats.WithHTTPClient(&http.Client{Timeout: time.Nanosecond, Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
-		<-req.Context().Done()
-		return nil, context.Cause(req.Context())
-	})}))
-	_, err := client.Chat(t.Context(), 1)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 // New changes no shared state.

@@ -52,7 +52,7 @@ func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 			before := c.attempts
 			resp, err := next(ctx, c)
 			if n > 0 && c.attempts == before {
-				return withStopReason(last, lastErr, err) // no attempt was made: the last failure counts
+				return withStopReason(last, lastErr, hideContextErrors(ctx, err)) // no attempt was made: the last failure counts
 			}
 			last.release()
 			if !c.shouldRetry(resp, err) {

@@ -25,7 +25,8 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		if err != nil {
 			return nil, err
 		}
-		if err := caller.Err(); err != nil {
+		if err := contextEnd(caller); err != nil {
+			closeBody(req)
 			return nil, err // nothing was sent; an error from net/http would not say so
 		}
 		c.attempts++
@@ -37,9 +38,9 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		}
 		buf, err := readBody(resp)
 		_ = c.stopUpload() // not earlier: net/http drops the connection if a request ends short
-		if err != nil && caller.Err() != nil {
+		if ended := contextEnd(caller); err != nil && ended != nil {
 			putBuffer(buf)
-			return nil, &transportError{err: caller.Err()}
+			return nil, &transportError{err: ended}
 		}
 		err = c.attemptError(caller, ctx, err)
 		return &response{
@@ -61,10 +62,10 @@ func (c *call) newTransportError(err error, sent *sentTrace) error {
 // attemptError returns an attempt's error as the caller sees it: errAttemptTimeout if the
 // attempt timed out, otherwise err without address and credential.
 func (c *call) attemptError(caller, attempt context.Context, err error) error {
-	if err != nil && attempt.Err() != nil && caller.Err() == nil {
+	if err != nil && attempt.Err() != nil && contextEnd(caller) == nil {
 		return errAttemptTimeout
 	}
-	return secrets{c.secret.raw}.sanitizeError(withoutURL(err))
+	return hideContextErrors(caller, secrets{c.secret.raw}.sanitizeError(withoutURL(err)))
 }
 
 // sentTrace records whether a request may have been sent. Nothing was sent for certain if
@@ -81,3 +82,11 @@ func (s *sentTrace) hooks() *httptrace.ClientTrace {
 }
 
 func (s *sentTrace) provablyUnsent() bool { return s.gettingConn.Load() && !s.gotConn.Load() }
+
+// closeBody closes the body of a request that is not sent: the goroutine that writes it
+// into a pipe would wait forever.
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
