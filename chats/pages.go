@@ -3,7 +3,9 @@ package chats
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"runtime/debug"
 )
 
 // maxStalePages is the number of pages without a new item after which a listing fails.
@@ -12,7 +14,7 @@ const maxStalePages = 1000
 var (
 	errRepeatedPageToken = errors.New("repeated page token: the listing would never end")
 	errNoProgress        = errors.New("no new items in 1000 pages: the listing would never end")
-	errAborted           = errors.New("a hook, credential source or transport ended the goroutine that fetched the page")
+	errAborted           = errors.New("a hook, limiter, credential source or transport ended the goroutine that fetched the page")
 )
 
 // pages returns a sequence of the pages of a listing. The next page is fetched while the
@@ -56,6 +58,21 @@ type lookahead[T any] struct {
 	done  chan struct{}
 	page  Page[T]
 	err   error
+	panic *fetchPanic
+}
+
+// fetchPanic is what a panic in the goroutine of a look-ahead becomes in the caller's.
+type fetchPanic struct {
+	value any
+	stack []byte // of its origin
+}
+
+func (p *fetchPanic) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
+
+// Unwrap returns the value of the panic if it is an error.
+func (p *fetchPanic) Unwrap() error {
+	err, _ := p.value.(error)
+	return err
 }
 
 func (l *lookahead[T]) start(ctx context.Context, token string) {
@@ -63,6 +80,11 @@ func (l *lookahead[T]) start(ctx context.Context, token string) {
 	l.done = done
 	go func() {
 		defer close(done)
+		defer func() {
+			if value := recover(); value != nil {
+				l.panic = &fetchPanic{value, debug.Stack()}
+			}
+		}()
 		l.err = errAborted
 		l.page, l.err = l.fetch(ctx, token)
 	}()
@@ -75,7 +97,14 @@ func (l *lookahead[T]) await() (Page[T], error) {
 	return page, l.err
 }
 
-func (l *lookahead[T]) wait() { <-l.done }
+// wait waits for the fetch and panics if it did, so that the caller can recover.
+func (l *lookahead[T]) wait() {
+	<-l.done
+	if failed := l.panic; failed != nil {
+		l.panic = nil
+		panic(failed)
+	}
+}
 
 // tokenGuard detects a listing without an end. It finds cycles of page tokens by Brent's
 // algorithm: compare each token with a kept one, and replace that one ever more rarely.

@@ -32,7 +32,8 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		c.attempts++
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
-		resp, err := client.Do(req) //nolint:bodyclose // readBody closes it
+		defer func() { _ = c.stopUpload() }() // also after a panic in the transport
+		resp, err := client.Do(req)           //nolint:bodyclose // readBody closes it
 		if err != nil {
 			return nil, c.newTransportError(c.attemptError(caller, ctx, err), sent)
 		}
