@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
-	"path"
 )
 
 // upload is a multipart form around the caller's reader. It is streamed with a known
@@ -126,13 +124,6 @@ func (u *upload) frame(name string) error {
 	u.head, u.tail = form.Bytes()[:headLength], form.Bytes()[headLength:]
 	u.contentType = w.FormDataContentType()
 	return nil
-}
-
-func contentTypeOf(name string) string {
-	if t := mime.TypeByExtension(path.Ext(name)); t != "" {
-		return t
-	}
-	return "application/octet-stream"
 }
 
 // attach sets the upload as the body of a request.
