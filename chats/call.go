@@ -13,6 +13,7 @@ type doFunc func(context.Context, *call) (*response, error)
 // call is one call of an operation on its way through the chain. It takes one or more
 // attempts.
 type call struct {
+	business    BusinessID
 	op          Operation
 	rule        rule
 	request     *http.Request // every attempt sends a copy

@@ -9,18 +9,20 @@ import (
 //
 //	retry       retries what may be retried, with backoff
 //	observer    decodes, and reports every attempt to hook and logger
-//	limits      waits for the hourly quota, the caller's limiter and a slot
-//	credential  reads the key as late as possible
+//	quota       waits for the hourly quota and the caller's limiter
+//	credential  reads the key after all long waits
+//	slot        waits for a slot and records the limits of the response
 //	wire        sends one request and reads the whole response
 //
-// limits holds a slot only while the layers below it run, so neither backoff nor
-// decoding blocks other calls. observer is outside of limits, because an attempt has
-// succeeded only when its response is decoded.
+// A slot is held only while wire runs, so neither backoff nor decoding nor a slow
+// credential source blocks other calls. observer is outside of the limits, because an
+// attempt has succeeded only when its response is decoded.
 func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
 	do := wire(client, cfg.retry.AttemptTimeout)
+	do = l.slotMiddleware(do)
 	do = credential.middleware(do)
-	do = l.middleware(do)
-	do = observer{cfg.hook, cfg.logger}.middleware(do)
+	do = l.quotaMiddleware(do)
+	do = observer{cfg.hooks, cfg.logger}.middleware(do)
 	return cfg.retry.middleware(l, do)
 }
 

@@ -44,6 +44,9 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 			return nil, err
 		}
 	}
+	if err := cfg.checkScheme(); err != nil {
+		return nil, err
+	}
 	cfg.retry = cfg.retry.withDefaults()
 	if cfg.client == nil {
 		cfg.client = &http.Client{Transport: defaultTransport()}
@@ -114,7 +117,7 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 // do makes a call. It returns a response of any status, or an *Error if the server did
 // not respond.
 func (c *Client) do(ctx context.Context, call *call) (*response, error) {
-	call.rule = rules[call.op]
+	call.business, call.rule = c.business, rules[call.op]
 	if call.maxAttempts == 0 {
 		call.maxAttempts = c.config.retry.MaxAttempts
 	}

@@ -334,7 +334,7 @@ func TestSendTextConfirmed_WaitForSameTextEndsWithContext(t *testing.T) {
 func TestSendTextConfirmed_SearchStopsOnRefusal(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]chatstest.Fault{
-		"forbidden": chatstest.Status(403, ""), "not found": chatstest.Status(404, ""),
+		"forbidden": chatstest.Status(403, ""), "not found": chatstest.Status(404, envelope),
 		"quota exhausted": chatstest.RateLimitedHourly(time.Date(2000, 1, 1, 0, 50, 0, 0, time.UTC)), // the bubble begins at midnight
 	} {
 		t.Run(name, func(t *testing.T) {

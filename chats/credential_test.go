@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,5 +229,57 @@ func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
 		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
 		assert.Equal(t, []time.Time{began, began.Add(20 * time.Second)}, calls, "called after the wait, and not for a local refusal")
+	})
+}
+
+func TestCredential_SlowSourceHoldsNoSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		f := newFixtureOn(t, market)
+		type slow struct{}
+		client, err := chats.New(market.Business(), chats.APIKeySource(func(ctx context.Context) (string, error) {
+			if ctx.Value(slow{}) != nil {
+				time.Sleep(time.Minute)
+			}
+			return market.Key(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}), chats.WithMaxParallel(1))
+		require.NoError(t, err)
+		f.client = client
+		var calls sync.WaitGroup
+		for range 4 {
+			calls.Go(func() { assert.NoError(t, f.call(context.WithValue(t.Context(), slow{}, true), chats.OpGetChat)) })
+		}
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
+		assert.Equal(t, time.Second, time.Since(began))
+		calls.Wait()
+	})
+}
+
+// The quota is exhausted while the attempt waits for a slot. The key is then read again
+// after the wait for the next window.
+func TestCredential_SourceIsCalledAgainAfterAWaitWithASlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		f := newFixtureOn(t, market)
+		began := time.Now()
+		var calls []time.Duration
+		client, err := chats.New(market.Business(), chats.APIKeySource(func(context.Context) (string, error) {
+			calls = append(calls, time.Since(began))
+			return market.Key(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}), chats.WithMaxParallel(1))
+		require.NoError(t, err)
+		f.client = client
+		market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(began.Add(20*time.Second)))
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { assert.NoError(t, f.call(t.Context(), chats.OpGetChat)) })
+			synctest.Wait()
+		}
+		both.Wait()
+		assert.Equal(t, []time.Duration{0, 0, 20 * time.Second, 20 * time.Second}, calls)
 	})
 }

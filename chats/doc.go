@@ -45,24 +45,36 @@
 //	failure                  | reads, OpenChat | SendText, SendFile
 //	no connection            | retried         | retried
 //	dropped, timed out       | retried         | ErrOutcomeUnknown
+//	not HTTP                 | retried         | ErrOutcomeUnknown
 //	420, parallel            | retried         | retried
 //	420, hour ends soon      | retried         | retried
 //	420, hour ends late      | ErrRateLimited  | ErrRateLimited
+//	429, Retry-After soon    | retried         | retried
+//	429, Retry-After late    | ErrRateLimited  | ErrRateLimited
+//	503, Retry-After late    | ErrServer       | ErrServer, ErrOutcomeUnknown
 //	5xx                      | retried         | ErrServer, ErrOutcomeUnknown
 //	401                      | ErrUnauthorized | ErrUnauthorized
 //	403                      | ErrForbidden    | ErrForbidden
 //	404                      | ErrNotFound     | ErrNotFound
-//	other 4xx, 3xx           | Error           | Error
+//	404 of a gateway         | retried         | ErrProtocol, ErrOutcomeUnknown
 //	408, 499                 | Error           | ErrOutcomeUnknown
+//	other 4xx                | Error           | Error
+//	3xx                      | Error           | ErrOutcomeUnknown
+//	below 200                | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, cut off             | retried         | ErrProtocol, ErrOutcomeUnknown
 //	2xx, not JSON or too big | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, status ERROR        | Error           | Error
 //
+// A 404 whose body is not the API's envelope, an empty one included, is a gateway's: it says
+// nothing about the chat, nor about what became of a send. A redirect to a send leaves doubt
+// in the same way, because a server may redirect after it has processed a request. A
+// certificate that is not trusted, and a server without TLS, are errors without a retry.
+//
 // Between attempts the client waits with full jitter; the upper bound doubles after each
-// failure ([RetryPolicy]). If the context's deadline comes before the next attempt, the
-// call fails at once and says so. An attempt that exceeds RetryPolicy.AttemptTimeout
-// counts as dropped. It does not match context.DeadlineExceeded, which is reserved for the
-// caller's context. A file is retried only if its reader can be rewound.
+// failure ([RetryPolicy]), and a Retry-After is waited for. If the context's deadline comes
+// before the next attempt, the call fails at once and says so. "soon" is within
+// RetryPolicy.MaxDelay. An attempt that exceeds RetryPolicy.AttemptTimeout, or a timeout of
+// the http.Client, counts as dropped. A file is retried only if its reader can be rewound.
 //
 // # Rate limits
 //
@@ -72,19 +84,28 @@
 // holds its slot only while it is in flight. If the quota is exhausted and the next window
 // begins within RetryPolicy.MaxDelay, a call waits for it. Otherwise the call fails with
 // [ErrRateLimited] and Error.Limit, and until the window ends the client refuses that
-// operation, and no other, without a request. [Client.Limit] returns the quota that the
-// server reported last. [WithLimiter] adds a rate limiter of your own.
+// operation, and no other, without a request: also after a response that says that nothing
+// remains. A window is an hour, so no header blocks an operation for longer. [Client.Limit]
+// returns the quota that the server reported last. [WithLimiter] adds a rate limiter of your
+// own.
 //
 // # Errors
 //
 // A failed call returns an [*Error]. Match it against the sentinels with errors.Is; its
 // StatusCode, Details and TraceParent have the rest. The HTTP status decides, not the
 // status in the body. A 400 comes from the server and matches no sentinel; an
-// [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent.
+// [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent. An error
+// matches context.Canceled or context.DeadlineExceeded only if the caller's context has
+// ended, or its deadline does not leave time for the next attempt. Timeouts of a transport,
+// [Limiter] or credential source keep their text and their other causes.
+//
+// A panic in a hook, [Limiter], credential source or transport reaches the goroutine of the
+// caller; from a sequence, which fetches pages in a goroutine of its own, with the stack of
+// its origin. A nil context panics.
 //
 // # Observability
 //
-// The function of [WithHook] is called once per attempt. [WithLogger] logs the same at
+// The functions of [WithHook] are called once per attempt. [WithLogger] logs the same at
 // debug level, with an allow-list of attributes. [OperationFromContext] names spans in a
 // transport of your own.
 //

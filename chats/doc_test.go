@@ -2,6 +2,7 @@ package chats_test
 
 import (
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -21,18 +22,25 @@ func failures() map[string][]chatstest.Fault {
 	return map[string][]chatstest.Fault{
 		"no connection":            {chatstest.Refused()},
 		"dropped, timed out":       {chatstest.DropBefore(), chatstest.DropAfter(), chatstest.SlowHeaders(time.Minute)},
+		"not HTTP":                 {chatstest.BadStatusLine("220 smtp.example ESMTP"), chatstest.BadStatusLine("HTTP/1.1 abc")},
 		"420, parallel":            {chatstest.RateLimitedParallel()},
 		"420, hour ends soon":      {chatstest.RateLimitedHourly(time.Now().Add(soon))},
 		"420, hour ends late":      {chatstest.RateLimitedHourly(time.Now().Add(late))},
+		"429, Retry-After soon":    {retryLater(429, "10"), retryLater(429, time.Now().Add(soon).UTC().Format(http.TimeFormat))},
+		"429, Retry-After late":    {retryLater(429, "1800"), retryLater(429, time.Now().Add(late).UTC().Format(http.TimeFormat))},
+		"503, Retry-After late":    {retryLater(503, "1800"), retryLater(503, "99999999999999999999"), retryLater(503, time.Now().Add(late).UTC().Format(http.TimeFormat))},
 		"5xx":                      {chatstest.Status(500, ""), chatstest.HTML(502), chatstest.Status(503, envelope), chatstest.Status(504, "")},
 		"401":                      {chatstest.Status(401, envelope)},
 		"403":                      {chatstest.Status(403, envelope)},
 		"404":                      {chatstest.Status(404, envelope)},
-		"other 4xx, 3xx":           {chatstest.Status(400, envelope), chatstest.Status(405, ""), chatstest.Status(423, ""), chatstest.Status(302, "")},
+		"404 of a gateway":         {chatstest.HTML(404), chatstest.Status(404, ""), chatstest.Status(404, `{"message":"no Route matched"}`)},
+		"other 4xx":                {chatstest.Status(400, envelope), chatstest.Status(405, ""), chatstest.Status(423, ""), chatstest.HTML(413)},
+		"3xx":                      {chatstest.Status(301, ""), chatstest.Status(302, ""), chatstest.StatusAfter(303, ""), chatstest.Status(307, ""), chatstest.Status(308, "")},
+		"below 200":                {chatstest.Status(101, ""), chatstest.StatusAfter(0, "")},
 		"408, 499":                 {chatstest.Status(408, ""), chatstest.Status(499, "")},
 		"2xx, cut off":             {chatstest.Truncate(5)},
 		"2xx, not JSON or too big": {chatstest.Malformed("<html>"), chatstest.Malformed(""), chatstest.EndlessBody()},
-		"2xx, status ERROR":        {chatstest.Malformed(envelope)},
+		"2xx, status ERROR":        {chatstest.Status(200, envelope)},
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -41,19 +40,19 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	if err != nil {
 		return nil, err
 	}
-	hidden := headerSecrets(req.Header)
+	hidden := requestSecrets(req, file.URL)
 	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errAttemptTimeout) })
 	defer timer.Stop()
 	resp, err := withRedirectPolicy(c.config.client, stripOnRedirect).Do(req) //nolint:bodyclose // the caller closes it, or downloadFailed
 	if err != nil {
-		e := &Error{Operation: OpDownload, Attempts: 1, cause: hidden.sanitizeError(withoutURL(err))}
+		e := &Error{Business: c.business, Operation: OpDownload, Attempts: 1, cause: hideContextErrors(ctx, hidden.sanitizeError(withoutURL(err)))}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			e.cause = cause
 		}
 		return nil, e
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, downloadError(resp, hidden)
+		return nil, c.downloadError(resp, hidden)
 	}
 	return &downloadBody{resp.Body, cancel}, nil
 }
@@ -70,33 +69,19 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	if origin(link) == origin(c.config.base) {
 		value, err := c.credential.read(ctx)
 		if err != nil {
-			return nil, &Error{Operation: OpDownload, cause: err}
+			return nil, &Error{Business: c.business, Operation: OpDownload, cause: hideContextErrors(ctx, err)}
 		}
 		req.Header.Set(value.header, value.value)
 	}
 	if c.config.attachmentAuth != nil {
 		if err := c.config.attachmentAuth(ctx, req); err != nil {
-			return nil, &Error{Operation: OpDownload, cause: fmt.Errorf("attachment auth: %w", err)}
+			return nil, &Error{Business: c.business, Operation: OpDownload, cause: hideContextErrors(ctx, fmt.Errorf("attachment auth: %w", err))}
 		}
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", c.userAgent())
 	}
 	return req, nil
-}
-
-// headerSecrets returns the secrets in the headers of a download: the key, and every token
-// of 8 characters or more that the caller has added. Redacting shorter ones would make
-// every text unreadable.
-func headerSecrets(header http.Header) (secret secrets) {
-	for name, values := range header {
-		for _, value := range strings.Fields(strings.Join(values, " ")) {
-			if name == "Api-Key" || name != "User-Agent" && len(value) >= 8 {
-				secret = append(secret, value)
-			}
-		}
-	}
-	return secret
 }
 
 // stripOnRedirect drops all headers on a redirect to another host. net/http alone would send
@@ -112,10 +97,10 @@ func stripOnRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func downloadError(resp *http.Response, hidden secrets) error {
+func (c *Client) downloadError(resp *http.Response, hidden secrets) error {
 	buf, err := readBody(resp)
 	r := &response{
-		op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
+		business: c.business, op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
 		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,
 	}
 	defer r.release()

@@ -3,6 +3,7 @@ package chats
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,15 +21,18 @@ var (
 	// business, the API is disabled for the business, or an OAuth token is invalid or has
 	// expired.
 	ErrForbidden = errors.New("forbidden")
-	// ErrNotFound is returned for 404: there is no such chat, message, order or return.
+	// ErrNotFound is returned for 404: there is no such chat, message, order or return. A
+	// 404 whose body is not the API's is a gateway's, and is [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
 	// ErrRateLimited is returned for 420 and 429, and without a request while the hourly
-	// quota is known to be exhausted. [Error.Limit] has the end of the quota window.
+	// quota is known to be exhausted or the Retry-After of a 429 has not passed.
+	// [Error.Limit] has the end of that time.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
 	// ErrProtocol is returned if a response violates the API contract: it is not JSON,
-	// truncated, too large or without its result, or a listing does not end.
+	// truncated, too large or without its result, a 404 is not the API's, or a listing does
+	// not end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted.
 	// Read the history before sending it again, or use [Client.SendTextConfirmed], which
@@ -60,6 +64,7 @@ type Detail struct{ Code, Message string }
 // Error describes a failed call. StatusCode is set if the server responded; otherwise
 // Unwrap returns the cause. Match it against the sentinels with errors.Is.
 type Error struct {
+	Business    BusinessID
 	Operation   Operation
 	StatusCode  int // 0 if the server did not respond
 	Details     []Detail
@@ -74,7 +79,8 @@ type Error struct {
 // Unwrap returns the matching sentinels and the cause.
 func (e *Error) Unwrap() []error {
 	all := append([]error(nil), e.kinds...)
-	if kind := sentinelOf(e.StatusCode); kind != nil {
+	// A 404 of a gateway says nothing about chats.
+	if kind := sentinelOf(e.StatusCode); kind != nil && (kind != ErrNotFound || !slices.Contains(e.kinds, ErrProtocol)) {
 		all = append(all, kind)
 	}
 	if e.cause != nil {

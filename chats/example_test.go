@@ -613,7 +613,7 @@ func ExampleWithLogger() {
 	}))
 
 	_ = market.Client(chats.WithLogger(logger)).SendText(context.Background(), chat, "Здравствуйте!")
-	// Output: level=DEBUG msg="chats: attempt" operation=sendMessageToChat attempt=1 status=200 remaining=999
+	// Output: level=DEBUG msg="chats: attempt" business=1234567 operation=sendMessageToChat attempt=1 status=200 remaining=999
 }
 
 // Read the hourly quota as last reported by the server. Other programs use it, too.

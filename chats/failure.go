@@ -2,6 +2,7 @@ package chats
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ func (r *response) err() *Error {
 		return nil
 	}
 	e := &Error{
+		Business:    r.business,
 		Operation:   r.op,
 		StatusCode:  r.status,
 		Details:     r.details(),
@@ -26,8 +28,14 @@ func (r *response) err() *Error {
 		e.Limit = &limit
 	}
 	e.applyRefusal()
-	if r.ok() {
+	switch {
+	case r.ok():
 		e.classify2xx(r)
+	case r.isGatewayNotFound():
+		e.kinds = append(e.kinds, ErrProtocol)
+		e.cause = joinCause(errNotTheAPI, e.cause)
+	case r.status < 200:
+		e.kinds = append(e.kinds, ErrProtocol)
 	}
 	if !r.rule.repeatable && r.outcomeUnknown(e) {
 		e.kinds = append(e.kinds, ErrOutcomeUnknown)
@@ -47,12 +55,14 @@ func (e *Error) classify2xx(r *response) {
 	e.Details = nil
 }
 
-// outcomeUnknown reports whether a send with this response may have been posted.
+// errNotTheAPI is the cause of a 404 that a gateway has sent.
+var errNotTheAPI = errors.New("not a response of the API, but of a gateway in between")
+
+// outcomeUnknown reports whether a send with this response may have been posted: the API
+// says that it was not with a 4xx or an error in a 2xx. A redirect may follow a send that
+// was processed, and what a gateway or a status below 200 means is not known.
 func (r *response) outcomeUnknown(e *Error) bool {
-	if r.ok() {
-		return errors.Is(e, ErrProtocol)
-	}
-	return r.status >= 500 || isTimeoutStatus(r.status)
+	return errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status)
 }
 
 // isTimeoutStatus reports whether the server gave up on a request instead of rejecting it.
@@ -75,7 +85,7 @@ func (e *Error) applyRefusal() {
 
 // failure returns the *Error of a call without a response.
 func (c *call) failure(ctx context.Context, err error) *Error {
-	e := &Error{Operation: c.op, Attempts: c.attempts, cause: hideContextErrors(ctx, err)}
+	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: hideContextErrors(ctx, err)}
 	e.applyRefusal()
 	var failed *transportError
 	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent && !failed.permanent {
@@ -131,11 +141,20 @@ type transportError struct {
 	err       error
 	unsent    bool // certainly no byte of the request was sent
 	permanent bool // the caller's reader failed: nothing was posted, and a retry would not help
+	noTLS     bool // a retry would not help
 }
 
 func (e *transportError) Error() string { return e.err.Error() }
 
 func (e *transportError) Unwrap() error { return e.err }
+
+// isTLSFailure reports whether TLS failed in a way that a retry does not change: the server
+// has none, or its certificate is not trusted.
+func isTLSFailure(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
+	return errors.As(err, &certificate) || errors.As(err, &noTLS) || errors.Is(err, http.ErrSchemeMismatch)
+}
 
 // withoutURL strips the method and address that net/http adds; an Error names the
 // operation instead.

@@ -2,6 +2,7 @@ package chats_test
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,15 +64,30 @@ func faultTable() []struct {
 		{"500 every time", times(9, chatstest.Status(500, envelope)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
 		{"502 in HTML", one(chatstest.HTML(502)), outcome{2, nil, 0}, outcome{1, unknown5xx, 0}},
 		{"503 every time", times(9, chatstest.HTML(503)), outcome{attempts, failed, 0}, outcome{1, unknown5xx, 0}},
-		{"404 in HTML", one(chatstest.HTML(404)), outcome{1, []error{chats.ErrNotFound}, 0}, outcome{1, []error{chats.ErrNotFound}, 0}},
+		{"404", one(chatstest.Status(404, envelope)), outcome{1, []error{chats.ErrNotFound}, 0}, outcome{1, []error{chats.ErrNotFound}, 0}},
+		{"404 in HTML", one(chatstest.HTML(404)), outcome{2, nil, 0}, outcome{1, brokenSend, 0}},
+		{"404 in HTML, processed", one(chatstest.StatusAfter(404, "<html>")), outcome{2, nil, 0}, outcome{1, brokenSend, 1}},
+		{"404 in HTML, every time", times(9, chatstest.HTML(404)), outcome{attempts, broken, 0}, outcome{1, brokenSend, 0}},
+		{"404, empty", one(chatstest.Status(404, "")), outcome{2, nil, 0}, outcome{1, brokenSend, 0}},
+		{"404 in JSON of a gateway", one(chatstest.Status(404, `{"status":404,"error":"Not Found","path":"/v2"}`)), outcome{2, nil, 0}, outcome{1, brokenSend, 0}},
 		{"400", one(chatstest.Status(400, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
 		{"401", one(chatstest.Status(401, envelope)), outcome{1, []error{chats.ErrUnauthorized}, 0}, outcome{1, []error{chats.ErrUnauthorized}, 0}},
 		{"403", one(chatstest.Status(403, envelope)), outcome{1, []error{chats.ErrForbidden}, 0}, outcome{1, []error{chats.ErrForbidden}, 0}},
 		{"423", one(chatstest.Status(423, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
 		{"408", one(chatstest.Status(408, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 0}},
 		{"499", one(chatstest.StatusAfter(499, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 1}},
-		{"302", one(chatstest.Status(302, "")), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
+		{"302", one(chatstest.Status(302, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 0}},
+		{"303", one(chatstest.StatusAfter(303, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 1}},
+		{"308", one(chatstest.StatusAfter(308, "")), outcome{1, []error{errStatus}, 0}, outcome{1, unknown, 1}},
+		{"101", one(chatstest.StatusAfter(101, "")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
+		{"status 000", one(chatstest.StatusAfter(0, "")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
+		{"status 999", one(chatstest.StatusAfter(999, "")), outcome{2, nil, 0}, outcome{1, unknown5xx, 1}},
+		{"bad status line", one(chatstest.BadStatusLine("HTTP/1.1 OK")), outcome{2, nil, 0}, outcome{1, unknown, 1}},
 		{"429", one(chatstest.Status(429, "")), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"429, Retry-After soon", one(retryLater(429, "10")), outcome{2, nil, 0}, outcome{2, nil, 1}},
+		{"429, Retry-After late", one(retryLater(429, "1800")), outcome{1, limited, 0}, outcome{1, limited, 0}},
+		{"503, Retry-After soon", one(retryLater(503, "10")), outcome{2, nil, 0}, outcome{1, unknown5xx, 0}},
+		{"503, Retry-After late", one(retryLater(503, "1800")), outcome{1, failed, 0}, outcome{1, unknown5xx, 0}},
 		{"420 without a body", one(chatstest.Status(420, "")), outcome{2, nil, 0}, outcome{2, nil, 1}},
 		{"420 parallel", one(chatstest.RateLimitedParallel()), outcome{2, nil, 0}, outcome{2, nil, 1}},
 		{"420 parallel, every time", times(9, chatstest.RateLimitedParallel()), outcome{attempts, limited, 0}, outcome{attempts, limited, 0}},
@@ -85,9 +101,14 @@ func faultTable() []struct {
 		{"endless body", one(chatstest.EndlessBody()), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
 		{"200 in HTML", one(chatstest.Malformed("<html>hello</html>")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
 		{"200, empty", one(chatstest.Malformed("")), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
-		{"200, ERROR with details", one(chatstest.Malformed(envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 1}},
+		{"200, ERROR with details", one(chatstest.Status(200, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
 		{"200, ERROR without details", one(chatstest.Malformed(`{"status":"ERROR"}`)), outcome{1, broken, 0}, outcome{1, brokenSend, 1}},
 	}
+}
+
+// retryLater responds with a status and a Retry-After.
+func retryLater(status int, after string) chatstest.Fault {
+	return chatstest.Respond(status, http.Header{"Retry-After": {after}}, "")
 }
 
 // Placeholders for errors that match no sentinel: a response with another status, and
@@ -117,6 +138,9 @@ func TestRetry_EveryFaultOfEveryOperation(t *testing.T) {
 					assertOutcome(t, row.name, err, want)
 					time.Sleep(time.Minute) // until late requests are processed
 					assert.Equal(t, want.posted, f.posted(), "messages posted after: %s", row.name)
+					if err != nil && !errors.Is(err, chats.ErrOutcomeUnknown) {
+						assert.Zero(t, f.posted(), "every other error means that nothing was posted: %s", row.name)
+					}
 				})
 			}
 		})
@@ -147,6 +171,7 @@ func assertOutcome(t *testing.T, name string, err error, want outcome) {
 		}
 		assert.Equal(t, wanted, errors.Is(err, sentinel), "%s: errors.Is %q: %v", name, sentinel, err)
 	}
+	assert.Equal(t, chatstest.NewMarket().Business(), e.Business, name)
 	for _, w := range want.errs {
 		switch w {
 		case errStatus:

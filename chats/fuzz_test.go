@@ -127,11 +127,12 @@ func FuzzErrorBody(f *testing.F) {
 		for _, op := range chats.Operations() {
 			err := f.call(t.Context(), op)
 			checkError(t, op, code, err)
-			unknown := isSend(op) && (code >= 500 || code == 408 || code == 499)
+			ofGateway := code == 404 && errors.Is(err, chats.ErrProtocol)
+			unknown := isSend(op) && (code < 400 || code >= 500 || code == 408 || code == 499 || ofGateway)
 			if errors.Is(err, chats.ErrOutcomeUnknown) != unknown {
 				t.Errorf("%s: %v", op, err)
 			}
-			if errors.Is(err, chats.ErrProtocol) || errors.Is(err, chats.ErrInvalidArgument) {
+			if errors.Is(err, chats.ErrProtocol) != ofGateway || code == 404 && errors.Is(err, chats.ErrNotFound) == ofGateway || errors.Is(err, chats.ErrInvalidArgument) {
 				t.Errorf("%s: the status must decide: %v", op, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 
 // Attempt describes one attempt, that is one HTTP request, to the function of [WithHook].
 type Attempt struct {
+	Business   BusinessID
 	Operation  Operation
 	Number     int           // from 1
 	StatusCode int           // 0 if the server did not respond
@@ -17,10 +18,10 @@ type Attempt struct {
 	Err        error         // why the attempt failed; nil if it succeeded
 }
 
-// observer reports every attempt to a hook and a logger. A call that is refused before
+// observer reports every attempt to the hooks and a logger. A call that is refused before
 // anything is sent has no attempt.
 type observer struct {
-	hook   func(context.Context, Attempt) // may be nil
+	hooks  []func(context.Context, Attempt)
 	logger *slog.Logger
 }
 
@@ -37,7 +38,7 @@ func (o observer) middleware(next doFunc) doFunc {
 				resp.decodeErr = call.decode(resp)
 			}
 		}
-		if o.hook != nil || o.logger.Enabled(ctx, slog.LevelDebug) {
+		if len(o.hooks) > 0 || o.logger.Enabled(ctx, slog.LevelDebug) {
 			o.report(ctx, call, resp, err)
 		}
 		call.waited = 0
@@ -47,9 +48,10 @@ func (o observer) middleware(next doFunc) doFunc {
 
 func (o observer) report(ctx context.Context, call *call, resp *response, err error) {
 	attempt := Attempt{
-		Operation: call.op, Number: call.attempts, Duration: call.duration, Wait: call.waited,
+		Business: call.business, Operation: call.op, Number: call.attempts, Duration: call.duration, Wait: call.waited,
 	}
 	attrs := []slog.Attr{
+		slog.Int64("business", int64(call.business)),
 		slog.String("operation", string(call.op)),
 		slog.Int("attempt", call.attempts),
 		slog.Duration("duration", call.duration),
@@ -69,8 +71,8 @@ func (o observer) report(ctx context.Context, call *call, resp *response, err er
 	} else {
 		attempt.Err = call.failure(ctx, err)
 	}
-	if o.hook != nil {
-		o.hook(ctx, attempt)
+	for _, hook := range o.hooks {
+		hook(ctx, attempt)
 	}
 	o.logger.LogAttrs(ctx, slog.LevelDebug, "chats: attempt", attrs...)
 }

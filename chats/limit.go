@@ -1,12 +1,14 @@
 package chats
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
 )
 
-// LimitKind is one of Market's two kinds of limits.
+// LimitKind is one of Market's two kinds of limits, or empty for the limit of a gateway,
+// which sends 429 with Retry-After.
 type LimitKind string
 
 // The kinds of limits.
@@ -21,12 +23,12 @@ type Limit struct {
 	Kind      LimitKind
 	Max       int       // requests per quota window, or concurrent ones; 0 if not reported
 	Remaining int       // requests left in the window
-	Until     time.Time // end of the window by the server's clock; zero if not reported
+	Until     time.Time // end of the window by the server's clock, or Retry-After; zero if not reported
 }
 
 // describe returns the text of an error: the limit was reached.
 func (l Limit) describe() string {
-	text := string(l.Kind) + " limit"
+	text := cmp.Or(string(l.Kind), "rate") + " limit"
 	if l.Max > 0 {
 		text += fmt.Sprintf(" of %d", l.Max)
 	}

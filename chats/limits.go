@@ -2,6 +2,7 @@ package chats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -30,44 +31,84 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 	return limit, true
 }
 
-// httpDate parses an HTTP date. It ignores the name of the day, which Market is known to
-// get wrong.
-func httpDate(text string) (time.Time, bool) {
-	_, date, found := strings.Cut(text, ",")
-	if !found {
-		return time.Time{}, false
-	}
-	t, err := time.Parse("02 Jan 2006 15:04:05 GMT", strings.TrimSpace(date))
-	return t, err == nil
+// dateLayouts are the layouts of HTTP dates (RFC 1123, RFC 850 and ANSI C) and of RFC 3339,
+// without the name of the day before the comma, which Market is known to get wrong.
+var dateLayouts = []string{
+	"2 Jan 2006 15:04:05 Z0700", "2 Jan 2006 15:04:05 Z07:00", "2 Jan 2006 15:04:05",
+	"2-Jan-06 15:04:05 Z0700", "2-Jan-2006 15:04:05 Z0700", time.ANSIC, time.RFC3339,
 }
 
-// maxBlock bounds how long a header can block an operation.
-const maxBlock = 24 * time.Hour
+// zones replaces the names of time zones, whose offsets package time does not know.
+var zones = strings.NewReplacer("GMT", "Z", "UTC", "Z", "MSK", "+0300")
+
+// httpDate parses an HTTP date, or the seconds since 1970.
+func httpDate(text string) (time.Time, bool) {
+	if seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
+		return time.Unix(seconds, 0), seconds > 1e9 && seconds < 1e11
+	}
+	if _, date, found := strings.Cut(text, ","); found {
+		text = date
+	}
+	text = strings.Join(strings.Fields(zones.Replace(text)), " ")
+	for _, layout := range dateLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// quotaWindow is how long a quota lasts at most: Market's windows are full hours.
+const quotaWindow = time.Hour
 
 // resetIn returns how long the quota window still lasts. It goes by the Date of the
-// response if there is one, because the clocks may differ.
+// response, because the clocks may differ, unless that makes no sense: a cache may have
+// kept it for days.
 func resetIn(until time.Time, h http.Header, now time.Time) time.Duration {
+	in := until.Sub(now)
 	if date, ok := httpDate(h.Get("Date")); ok {
-		now = date
+		if byServer := until.Sub(date); byServer > 0 && byServer <= quotaWindow {
+			in = byServer
+		}
 	}
-	return min(until.Sub(now), maxBlock)
+	return min(in, quotaWindow)
 }
 
-// reachedLimit returns the limit behind a 420. The text of the response decides, not its
-// headers, which report the hourly quota on every response. Without a text, a quota of
-// which something remains cannot be the one that was reached.
-func reachedLimit(details []Detail, hourly Limit) Limit {
+// retryAfter returns the time until the Retry-After of a response, or 0. Market does not
+// send it, but a gateway may.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, ok := httpDate(text); ok {
+		return max(resetIn(at, h, now), 0)
+	}
+	return 0
+}
+
+// reachedLimit returns the limit behind a 420 or 429. The text of the response decides, not
+// its headers, which report the hourly quota on every response. Without a text, a gateway's
+// Retry-After is about neither, and a quota of which something remains cannot be the one
+// that was reached.
+func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 	for _, d := range details {
 		switch text := strings.ToLower(d.Message); {
-		case strings.Contains(text, "parallel"):
+		case strings.Contains(text, "parallel"), strings.Contains(text, "concurrent"):
 			parallel := Limit{Kind: LimitParallel}
 			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 if the text differs
 			return parallel
-		case strings.Contains(text, "requests per"):
+		case strings.Contains(text, " per "), strings.Contains(text, "hour"):
+			if hourly.Until.IsZero() {
+				hourly.Until = retryAt
+			}
 			return hourly
 		}
 	}
-	if hourly.Remaining > 0 {
+	switch {
+	case !retryAt.IsZero():
+		return Limit{Until: retryAt}
+	case hourly.Remaining > 0:
 		return Limit{Kind: LimitParallel}
 	}
 	return hourly
@@ -107,8 +148,36 @@ func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits 
 	}
 }
 
-// middleware holds a slot while next runs, and not while the call waits.
-func (l *limits) middleware(next doFunc) doFunc {
+// quotaMiddleware waits for the hourly quota and the caller's limiter. An attempt that
+// finds the quota exhausted once it holds a slot comes back, so that what is between the
+// two, the credential, is read after all long waits.
+func (l *limits) quotaMiddleware(next doFunc) doFunc {
+	return func(ctx context.Context, c *call) (*response, error) {
+		began := time.Now()
+		if err := l.awaitQuota(ctx, c.op); err != nil {
+			return nil, err
+		}
+		if l.limiter != nil {
+			if err := l.limiter.Wait(ctx); err != nil {
+				return nil, err
+			}
+		}
+		for {
+			if err := l.awaitQuota(ctx, c.op); err != nil {
+				return nil, err
+			}
+			c.waited += time.Since(began)
+			resp, err := next(ctx, c)
+			if err != errBlocked { //nolint:errorlint // admit returns it unwrapped
+				return resp, err
+			}
+			began = time.Now()
+		}
+	}
+}
+
+// slotMiddleware holds a slot while next runs, and not while the call waits.
+func (l *limits) slotMiddleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
 		if err := l.admit(ctx, c.op); err != nil {
@@ -126,31 +195,21 @@ func (l *limits) middleware(next doFunc) doFunc {
 	}
 }
 
-// admit returns nil once it holds a slot. It checks the quota again with the slot held,
-// because the requests before may have exhausted it.
+var errBlocked = errors.New("the hourly quota was exhausted while the attempt waited for a slot")
+
+// admit returns nil once it holds a slot, or errBlocked if the requests before have
+// exhausted the quota.
 func (l *limits) admit(ctx context.Context, op Operation) error {
-	if err := l.awaitQuota(ctx, op); err != nil {
-		return err
+	select {
+	case l.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if l.limiter != nil {
-		if err := l.limiter.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	for {
-		if err := l.awaitQuota(ctx, op); err != nil {
-			return err
-		}
-		select {
-		case l.slots <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if _, blocked := l.blocked(op); !blocked {
-			return nil
-		}
+	if _, blocked := l.blocked(op); blocked {
 		<-l.slots
+		return errBlocked
 	}
+	return nil
 }
 
 // awaitQuota waits for the end of a block, or returns a quotaError if that is too far away.
@@ -182,28 +241,43 @@ func (l *limits) blocked(op Operation) (block, bool) {
 }
 
 // observe records the limit that a response reports, and blocks the operation if its
-// hourly quota is exhausted.
+// hourly quota is exhausted: after a 420, and after the response that used it up.
 func (l *limits) observe(resp *response) {
+	now, retryAt := time.Now(), time.Time{}
 	limit, reported := parseLimit(resp.header)
+	exhausted := reported && limit.Max > 0 && limit.Remaining == 0
 	if reported {
 		resp.limit = limit
 		l.setReported(resp.op, limit)
 	}
-	if !isRateLimited(resp.status) {
+	if isRateLimited(resp.status) {
+		if in := retryAfter(resp.header, now); in > 0 {
+			retryAt = now.Add(in)
+		}
+		limit = reachedLimit(resp.details(), limit, retryAt)
+		resp.limit, exhausted = limit, limit.Kind != LimitParallel
+	}
+	if !exhausted || limit.Until.IsZero() {
 		return
 	}
-	if resp.limit = reachedLimit(resp.details(), limit); resp.limit.Kind != LimitHourly {
-		return
-	}
-	if !reported && !limit.Until.IsZero() { // keeps the known maximum and records that none remain
+	if !reported && limit.Kind == LimitHourly { // keeps the known maximum and records that none remain
 		known, _ := l.reported(resp.op)
 		resp.limit.Max = known.Max
 		l.setReported(resp.op, resp.limit)
 	}
-	if in := resetIn(limit.Until, resp.header, time.Now()); !limit.Until.IsZero() && in > 0 {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.blocks[resp.op] = block{limit: limit, until: time.Now().Add(in)}
+	in := resetIn(limit.Until, resp.header, now)
+	if limit.Until.Equal(retryAt) { // by our clock
+		in = min(retryAt.Sub(now), quotaWindow)
+	}
+	l.block(resp.op, block{limit: limit, until: now.Add(in)})
+}
+
+// block blocks an operation. Responses may overtake each other: the later end counts.
+func (l *limits) block(op Operation, b block) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b.until.After(l.blocks[op].until) {
+		l.blocks[op] = b
 	}
 }
 

@@ -3,6 +3,7 @@ package chats
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -37,6 +38,6 @@ func TestWhatTheHeadersOfALimitTell(t *testing.T) {
 // A 420 whose text is lost.
 func TestWhichLimitWasReached(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, LimitHourly, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000}).Kind)
-	assert.Equal(t, LimitParallel, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}).Kind)
+	assert.Equal(t, LimitHourly, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000}, time.Time{}).Kind)
+	assert.Equal(t, LimitParallel, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}, time.Time{}).Kind)
 }

@@ -111,6 +111,19 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 			h.Set(until, shiftDate(h.Get(until), -time.Hour))
 		}, 20 * time.Second},
 		{"no date", func(h http.Header) { h.Del("Date") }, 20 * time.Second},
+		{"date of three days ago", func(h http.Header) { h.Set("Date", shiftDate(h.Get("Date"), -72*time.Hour)) }, 20 * time.Second},
+		{"date in three days", func(h http.Header) { h.Set("Date", shiftDate(h.Get("Date"), 72*time.Hour)) }, 20 * time.Second},
+		{"date is no date", func(h http.Header) { h.Set("Date", "now") }, 20 * time.Second},
+		{"RFC 850", reformat(until, "Monday, 02-Jan-06 15:04:05 GMT"), 20 * time.Second},
+		{"ANSI C", reformat(until, time.ANSIC), 20 * time.Second},
+		{"numeric zone", func(h http.Header) {
+			at, _ := http.ParseTime(h.Get(until))
+			h.Set(until, at.In(time.FixedZone("", 3*3600)).Format(time.RFC1123Z))
+		}, 20 * time.Second},
+		{"seconds since 1970", func(h http.Header) {
+			at, _ := http.ParseTime(h.Get(until))
+			h.Set(until, fmt.Sprint(at.Unix()))
+		}, 20 * time.Second},
 		{"garbage", func(h http.Header) { h.Set(until, "soon") }, 0},
 		{"no until", func(h http.Header) { h.Del(until) }, 0},
 		{"in the past", func(h http.Header) { h.Set(until, "Sat, 01 Jan 1994 00:00:00 GMT") }, 0},
@@ -133,8 +146,8 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 				_, err := f.client.Chat(t.Context(), f.chat)
 				if tt.waits < 0 {
 					require.ErrorIs(t, err, chats.ErrRateLimited)
-					// No Until blocks an operation for longer than a day.
-					time.Sleep(24*time.Hour + time.Second)
+					// No Until blocks an operation for longer than a window.
+					time.Sleep(time.Hour + time.Second)
 					_, err = f.client.Chat(t.Context(), f.chat)
 					require.NoError(t, err)
 					return
@@ -143,6 +156,16 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 				assert.InDelta(t, tt.waits.Seconds(), time.Since(began).Seconds(), 0.002)
 			})
 		})
+	}
+}
+
+func reformat(header, layout string) func(http.Header) {
+	return func(h http.Header) {
+		at, err := http.ParseTime(h.Get(header))
+		if err != nil {
+			panic(err)
+		}
+		h.Set(header, at.Format(layout))
 	}
 }
 
@@ -347,16 +370,15 @@ func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		exhausted := headerRewriter{market.Transport(), func(h http.Header) {
-			h.Set("X-RateLimit-Resource-Remaining", "0")
-			h.Set("X-RateLimit-Resource-Until", time.Now().Add(40*time.Minute).UTC().Format(http.TimeFormat))
-		}}
-		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: exhausted}),
-			chats.WithRetry(chats.RetryPolicy{MaxAttempts: 2}))
-		market.Fail(chats.OpGetChat, chatstest.RateLimitedParallel())
+		exhausted := chatstest.Respond(420, http.Header{
+			"X-Ratelimit-Resource-Remaining": {"0"},
+			"X-Ratelimit-Resource-Until":     {time.Now().Add(40 * time.Minute).UTC().Format(http.TimeFormat)},
+		}, `{"errors":[{"code":"METHOD_FAILURE","message":"Hit rate limit of 4 parallel requests for business"}]}`)
+		f := newFixtureOn(t, market, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 2}))
+		market.Fail(chats.OpGetChat, exhausted)
 		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 
-		market.Fail(chats.OpGetChat, times(2, chatstest.RateLimitedParallel())...)
+		market.Fail(chats.OpGetChat, exhausted, exhausted)
 		err := f.call(t.Context(), chats.OpGetChat)
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)
@@ -404,5 +426,135 @@ func TestLimits_PanicReleasesSlot(t *testing.T) {
 			assert.Panics(t, func() { _ = f.call(t.Context(), chats.OpGetChat) })
 		}
 		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+	})
+}
+
+// The response that uses up the quota closes the window like a 420.
+func TestLimits_GoodResponseWithNothingRemainingClosesTheWindow(t *testing.T) {
+	t.Parallel()
+	for _, op := range chats.Operations() {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			until := time.Now().Add(40 * time.Minute)
+			nothingLeft := func(until time.Time) chatstest.Fault {
+				return chatstest.Rewrite(func(r *chatstest.Response) {
+					r.Header.Set("X-RateLimit-Resource-Remaining", "0")
+					r.Header.Set("X-RateLimit-Resource-Until", until.UTC().Format(http.TimeFormat))
+				})
+			}
+			f.market.Fail(op, nothingLeft(until))
+			require.NoError(t, f.call(t.Context(), op))
+			err := f.call(t.Context(), op)
+			require.ErrorIs(t, err, chats.ErrRateLimited)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, chats.Limit{Kind: chats.LimitHourly, Max: e.Limit.Max, Until: until.UTC()}, *e.Limit)
+			assert.Equal(t, 1, f.market.Calls(op), "the second call is refused locally")
+
+			time.Sleep(40*time.Minute - 10*time.Second)
+			require.NoError(t, f.call(t.Context(), op), "it waits for the end of the window")
+			assert.Equal(t, until, time.Now())
+
+			f.market.Fail(op, nothingLeft(time.Now().Add(-time.Second)))
+			require.NoError(t, f.call(t.Context(), op))
+			require.NoError(t, f.call(t.Context(), op), "the window has ended")
+		})
+	}
+}
+
+func TestLimits_HourlyIsRecognizedByText(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"Hit rate limit of 1000 requests per hour for resource chats for business", "Hit rate limit of 600 points per hour",
+		"You have used 100 calls PER MINUTE", "Hourly quota exceeded",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			f.market.Fail(chats.OpGetChat, chatstest.Respond(420, nil, `{"errors":[{"code":"METHOD_FAILURE","message":"`+text+`"}]}`))
+			time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(70 * time.Minute))) // not at the end of the fake's window
+			err := f.call(t.Context(), chats.OpGetChat)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e, text)
+			assert.Equal(t, chats.LimitHourly, e.Limit.Kind)
+			assert.Equal(t, 1, f.market.Calls(chats.OpGetChat), "the headers report requests that remain, but the text decides")
+			require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+			assert.Equal(t, 1, f.market.Calls(chats.OpGetChat))
+		})
+	}
+}
+
+func TestLimits_RetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{429, 503} {
+		for _, byDate := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d, as a date: %t", status, byDate), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					in := func(d time.Duration) chatstest.Fault {
+						if byDate {
+							return retryLater(status, time.Now().Add(d).UTC().Format(http.TimeFormat))
+						}
+						return retryLater(status, fmt.Sprint(int(d.Seconds())))
+					}
+					f := newFixture(t)
+					f.market.Fail(chats.OpGetChat, in(30*time.Second))
+					began := time.Now()
+					require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+					assert.Equal(t, 30*time.Second, time.Since(began))
+
+					f.market.Fail(chats.OpGetChat, in(31*time.Second))
+					began = time.Now()
+					err := f.call(t.Context(), chats.OpGetChat)
+					require.Error(t, err)
+					assert.Zero(t, time.Since(began))
+					assert.Contains(t, err.Error(), began.Add(31*time.Second).UTC().Format("15:04:05Z"), "the error says when")
+					assert.NotContains(t, err.Error(), "hour")
+					require.Equal(t, status == 429, errors.Is(err, chats.ErrRateLimited))
+					require.Equal(t, status == 503, errors.Is(err, chats.ErrServer))
+
+					// A 429 refuses the operation until then, a 503 does not.
+					time.Sleep(2 * time.Second)
+					require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+					wait := map[int]time.Duration{429: 31 * time.Second, 503: 2 * time.Second}[status]
+					assert.Equal(t, wait, time.Since(began))
+					assert.Equal(t, 4, f.market.Calls(chats.OpGetChat))
+
+					// A deadline before it ends the call at once.
+					f.market.Fail(chats.OpGetChat, in(20*time.Second))
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					defer cancel()
+					began = time.Now()
+					require.ErrorIs(t, f.call(ctx, chats.OpGetChat), context.DeadlineExceeded)
+					assert.Zero(t, time.Since(began))
+				})
+			})
+		}
+	}
+}
+
+// Our clock may be wrong: the seconds of a Retry-After count from now.
+func TestLimits_RetryAfterInSecondsIgnoresClocks(t *testing.T) {
+	t.Parallel()
+	for _, date := range []string{"Sat, 01 Jan 2000 00:30:00 GMT", "Fri, 31 Dec 1999 23:30:00 GMT", "Sat, 01 Jan 2022 00:00:00 GMT"} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			f.market.Fail(chats.OpGetChat, chatstest.Respond(429, http.Header{"Retry-After": {"20"}, "Date": {date}}, ""))
+			began := time.Now()
+			require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+			assert.Equal(t, 20*time.Second, time.Since(began), date)
+		})
+	}
+}
+
+func TestLimits_429WithoutRetryAfterIsRetriedWithBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, after := range []string{"", "soon", "-5", "0", "1.5", "Sat, 01 Jan 1994 00:00:00 GMT"} {
+			f := newFixture(t)
+			f.market.Fail(chats.OpGetChat, retryLater(429, after))
+			began := time.Now()
+			require.NoError(t, f.call(t.Context(), chats.OpGetChat), after)
+			assert.LessOrEqual(t, time.Since(began), 500*time.Millisecond, after)
+		}
 	})
 }

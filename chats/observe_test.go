@@ -45,7 +45,7 @@ func TestLogger_LogsOnlyAllowedAttributes(t *testing.T) {
 				require.NoError(t, f.call(t.Context(), op))
 				records := logRecords(t, &log)
 				require.Len(t, records, 3, "one record for each attempt")
-				withoutResponse := []string{"attempt", "duration", "level", "msg", "operation", "time"}
+				withoutResponse := []string{"attempt", "business", "duration", "level", "msg", "operation", "time"}
 				withResponse := append(slices.Clone(withoutResponse), "remaining", "status", "traceparent")
 				slices.Sort(withResponse)
 				parallel := slices.DeleteFunc(slices.Clone(withResponse), func(key string) bool { return key == "remaining" }) // a parallel 420 has no remaining header
@@ -54,6 +54,7 @@ func TestLogger_LogsOnlyAllowedAttributes(t *testing.T) {
 					assert.Equal(t, "DEBUG", record["level"])
 					assert.Equal(t, "chats: attempt", record["msg"])
 					assert.Equal(t, string(op), record["operation"])
+					assert.EqualValues(t, f.market.Business(), record["business"])
 					assert.EqualValues(t, i+1, record["attempt"])
 				}
 				assert.EqualValues(t, 420, records[1]["status"])
@@ -98,6 +99,7 @@ func TestHook_IsCalledOncePerAttemptWithCallContext(t *testing.T) {
 			assert.Zero(t, seen[0].Wait)
 			assert.Greater(t, seen[1].Wait, 4*time.Second, "the call waited for the reset")
 			for _, attempt := range seen {
+				assert.Equal(t, f.market.Business(), attempt.Business)
 				assert.Equal(t, op, attempt.Operation)
 				assert.Equal(t, 420, attempt.StatusCode)
 				assert.Equal(t, chats.LimitHourly, attempt.Limit.Kind)
@@ -139,4 +141,17 @@ func TestHook_SeesEveryAttempt(t *testing.T) {
 		require.Len(t, seen, 4)
 		require.ErrorIs(t, seen[3].Err, chats.ErrProtocol)
 	})
+}
+
+func TestHook_SeveralAreCalledInOrder(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	hook := func(name string) chats.Option {
+		return chats.WithHook(func(_ context.Context, attempt chats.Attempt) {
+			seen = append(seen, name+" "+string(attempt.Operation))
+		})
+	}
+	f := newFixture(t, hook("first"), hook("second"), hook("third"))
+	require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+	assert.Equal(t, []string{"first getChat", "second getChat", "third getChat"}, seen)
 }

@@ -13,10 +13,11 @@ const defaultBaseURL = "https://api.partner.market.yandex.ru"
 
 type config struct {
 	base           *url.URL
+	plainHTTP      bool
 	client         *http.Client
 	integration    string
 	logger         *slog.Logger
-	hook           func(context.Context, Attempt)
+	hooks          []func(context.Context, Attempt)
 	retry          RetryPolicy
 	maxParallel    int
 	limiter        Limiter
@@ -28,7 +29,7 @@ type Option func(*config) error
 
 // WithBaseURL sets the API base URL, for example for a proxy or a test server. The
 // credential is sent there, so it must be https; plain http is accepted for loopback
-// addresses only.
+// addresses, and for every address with [WithPlainHTTP].
 func WithBaseURL(address string) Option {
 	return func(c *config) error {
 		base, err := url.Parse(strings.TrimSuffix(address, "/"))
@@ -37,14 +38,29 @@ func WithBaseURL(address string) Option {
 			return badArgument("base URL", "is not a URL") // the parser's error would quote it
 		case base.Hostname() == "" || base.Scheme != "https" && base.Scheme != "http":
 			return badArgument("base URL", "must be an absolute https URL")
-		case base.User != nil || base.RawQuery != "" || base.Fragment != "":
+		case base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
 			return badArgument("base URL", "must have no user, query or fragment")
-		case base.Scheme == "http" && !isLoopback(base.Hostname()):
-			return badArgument("base URL", "must be https: plain http would expose the credential")
 		}
 		c.base = base
 		return nil
 	}
+}
+
+// WithPlainHTTP lets [WithBaseURL] name an http address that is not loopback, such as a
+// sandbox in another container. The credential is then sent in clear text.
+func WithPlainHTTP() Option {
+	return func(c *config) error {
+		c.plainHTTP = true
+		return nil
+	}
+}
+
+// checkScheme runs after all options, whose order does not matter.
+func (c *config) checkScheme() error {
+	if c.base.Scheme == "http" && !c.plainHTTP && !isLoopback(c.base.Hostname()) {
+		return badArgument("base URL", "must be https: plain http would expose the credential; WithPlainHTTP allows it")
+	}
+	return nil
 }
 
 func isLoopback(host string) bool {
@@ -58,6 +74,11 @@ func isLoopback(host string) bool {
 // WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. It is copied
 // and never modified. Its CheckRedirect is not used: API calls follow no redirect, because
 // the key would go along.
+//
+// The transport must not retry by itself: a send would be posted once per retry, and the
+// library would not know. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow HTTP/1.1
+// only with Protocols: over HTTP/2 all attempts share one connection, and if that is dead
+// they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {
@@ -88,9 +109,9 @@ func WithIntegration(name, version string) Option {
 	}
 }
 
-// WithLogger sets the logger. Every attempt is logged at debug level with operation,
-// attempt, duration, status, traceparent and what remains of the hourly quota; bodies and
-// credentials are never logged. The default is not to log.
+// WithLogger sets the logger. Every attempt is logged at debug level with business,
+// operation, attempt, duration, status, traceparent and what remains of the hourly quota;
+// bodies and credentials are never logged. The default is not to log.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -101,15 +122,15 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithHook sets a function that is called at the end of every attempt, for example for
-// metrics. It delays the call, so it should be fast. It must be safe for concurrent use: a
+// WithHook adds a function that is called at the end of every attempt, for example for
+// metrics. Several are called in the order of the options. It delays the call, so it should be fast. It must be safe for concurrent use: a
 // sequence fetches its next page in a goroutine of its own.
 func WithHook(hook func(context.Context, Attempt)) Option {
 	return func(c *config) error {
 		if hook == nil {
 			return badArgument("hook", "is nil")
 		}
-		c.hook = hook
+		c.hooks = append(c.hooks, hook)
 		return nil
 	}
 }
@@ -147,7 +168,8 @@ func WithLimiter(limiter Limiter) Option {
 
 // WithAttachmentAuth sets a function that authenticates attachment downloads. It is called
 // once per [Client.Download], for the initial request, whatever its host. Headers that it
-// sets are not sent to another host after a redirect. An error fails the download.
+// sets are not sent to another host after a redirect. What it adds to the headers and the
+// query is redacted like the credential. An error fails the download.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
 	return func(c *config) error {
 		if auth == nil {

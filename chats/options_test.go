@@ -72,7 +72,7 @@ func TestOptions_BaseURLIsHTTPSOrLoopback(t *testing.T) {
 		"": "absolute", "/v2": "absolute", "api.partner.market.yandex.ru": "absolute", "https://": "absolute", "https://:443": "absolute",
 		"ftp://host": "absolute", "https:host": "absolute",
 		"https://host\x00": "not a URL", "http://[::1": "not a URL", "https://secret:%zz@host": "not a URL",
-		"https://user:secret@host": "must have no user", "https://host?a=secret": "must have no user", "https://host#a": "must have no user",
+		"https://user:secret@host": "must have no user", "https://host?a=secret": "must have no user", "https://host?": "must have no user", "https://host#a": "must have no user",
 		"http://api.partner.market.yandex.ru": "must be https", "http://10.0.0.1": "must be https", "http://localhost.example": "must be https",
 		"http://0.0.0.0": "must be https",
 	} {
@@ -82,6 +82,22 @@ func TestOptions_BaseURLIsHTTPSOrLoopback(t *testing.T) {
 		assert.Contains(t, err.Error(), reason, address)
 		assert.NotContains(t, err.Error(), "secret")
 	}
+}
+
+func TestOptions_PlainHTTPAllowsAnyHostInEitherOrder(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{})
+	address := chats.WithBaseURL("http://sandbox:8080")
+	for _, options := range [][]chats.Option{{address, chats.WithPlainHTTP()}, {chats.WithPlainHTTP(), address}} {
+		client := market.Client(append(options, withContract(t, market.Transport()))...)
+		_, err := client.Chat(t.Context(), chat)
+		require.NoError(t, err)
+	}
+	_, err := chats.New(1, chats.APIKey("key"), chats.WithPlainHTTP(), chats.WithBaseURL("ftp://sandbox"))
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	_, err = chats.New(1, chats.APIKey("key"), chats.WithPlainHTTP())
+	require.NoError(t, err)
 }
 
 func TestOptions_BaseURLPathIsKept(t *testing.T) {

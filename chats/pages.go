@@ -58,21 +58,7 @@ type lookahead[T any] struct {
 	done  chan struct{}
 	page  Page[T]
 	err   error
-	panic *fetchPanic
-}
-
-// fetchPanic is what a panic in the goroutine of a look-ahead becomes in the caller's.
-type fetchPanic struct {
-	value any
-	stack []byte // of its origin
-}
-
-func (p *fetchPanic) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
-
-// Unwrap returns the value of the panic if it is an error.
-func (p *fetchPanic) Unwrap() error {
-	err, _ := p.value.(error)
-	return err
+	panic error // what fetch panicked with, and its stack
 }
 
 func (l *lookahead[T]) start(ctx context.Context, token string) {
@@ -82,7 +68,11 @@ func (l *lookahead[T]) start(ctx context.Context, token string) {
 		defer close(done)
 		defer func() {
 			if value := recover(); value != nil {
-				l.panic = &fetchPanic{value, debug.Stack()}
+				cause, isError := value.(error)
+				if !isError {
+					cause = fmt.Errorf("%v", value)
+				}
+				l.panic = fmt.Errorf("%w\n\n%s", cause, debug.Stack())
 			}
 		}()
 		l.err = errAborted

@@ -2,6 +2,11 @@ package chats
 
 import (
 	"errors"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -12,21 +17,109 @@ const redacted = "[redacted]"
 // maxText is the maximum length of a text from the server in an error, in characters.
 const maxText = 512
 
+// minPart is the length of the shortest part of a secret that is redacted. Shorter ones say
+// little, and redacting them would make texts unreadable.
+const minPart = 8
+
 // secrets are values that must be redacted from all text.
 type secrets []string
 
+// redact replaces every secret, and every part of one of minPart characters or more,
+// however it is written: in another case, or escaped for a URL, HTML or JSON, also several
+// times.
 func (s secrets) redact(text string) string {
-	for _, raw := range s {
-		if raw != "" {
-			text = strings.ReplaceAll(text, raw, redacted)
+	values := make([][]byte, len(s))
+	for i, secret := range s {
+		values[i], _ = normalize(secret)
+	}
+	plain, from := normalize(text)
+	var out strings.Builder
+	end := 0 // of what has been written
+	for i := 0; i < len(plain); {
+		n := longestPart(values, plain[i:])
+		if n == 0 {
+			i++
+			continue
+		}
+		out.WriteString(text[end:from[i]] + redacted)
+		i += n
+		end = from[i]
+	}
+	return out.String() + text[end:]
+}
+
+// longestPart returns the length of the longest part of a value with which text begins, or
+// 0.
+func longestPart(values [][]byte, text []byte) (longest int) {
+	for _, value := range values {
+		for start := range value {
+			n := 0
+			for n < len(text) && start+n < len(value) && text[n] == value[start+n] {
+				n++
+			}
+			if n >= min(minPart, len(value)) {
+				longest = max(longest, n)
+			}
 		}
 	}
-	return text
+	return longest
+}
+
+// maxEscapes is how many times an escaped text is decoded.
+const maxEscapes = 6
+
+// normalize returns a text in lower case and without escapes, and where each byte of it
+// stands in the text. Secrets are ASCII, so that bytes will do.
+func normalize(text string) (plain []byte, from []int) {
+	plain, from = []byte(text), make([]int, len(text)+1)
+	for i := range from {
+		from[i] = i
+	}
+	for range maxEscapes {
+		plain, from = decodeEscapes(plain, from)
+	}
+	for i, c := range plain {
+		if 'A' <= c && c <= 'Z' {
+			plain[i] += 'a' - 'A'
+		}
+	}
+	return plain, from
+}
+
+// escapes matches the escapes of ASCII characters: %41, \u0041, \x41, \/ and &amp;, the
+// backslash as often as JSON in JSON doubles it.
+var escapes = regexp.MustCompile(`(?i)%[0-7][0-9a-f]|\\+(?:u00[0-7][0-9a-f]|x[0-7][0-9a-f]|[^ux])|&#?[a-z0-9]{1,10};`)
+
+// decodeEscapes decodes one level of escapes.
+func decodeEscapes(text []byte, from []int) (plain []byte, at []int) {
+	end := 0 // of what has been decoded
+	for _, m := range escapes.FindAllIndex(text, -1) {
+		if char, ok := unescape(string(text[m[0]:m[1]])); ok {
+			plain = append(append(plain, text[end:m[0]]...), char)
+			at = append(at, from[end:m[0]+1]...)
+			end = m[1]
+		}
+	}
+	return append(plain, text[end:]...), append(at, from[end:]...)
+}
+
+// unescape returns the character that is escaped, and false if there is no such character.
+func unescape(escape string) (char byte, ok bool) {
+	if escape[0] == '&' {
+		decoded := html.UnescapeString(escape)
+		return decoded[0], len(decoded) == 1
+	}
+	if digits := strings.TrimLeft(escape, `%\`); len(digits) > 1 {
+		code, _ := strconv.ParseUint(digits[len(digits)-2:], 16, 8)
+		return byte(code), true
+	}
+	return escape[len(escape)-1], true
 }
 
 // sanitize makes a text from the network fit for an error: one printable line of at most
 // maxText characters, without secrets.
 func (s secrets) sanitize(text string) string {
+	text = text[:min(len(text), maxErrorBody)]
 	words := strings.FieldsFunc(strings.ToValidUTF8(s.redact(text), "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	})
@@ -61,3 +154,25 @@ type sanitizedError struct {
 func (e *sanitizedError) Error() string { return e.text }
 
 func (e *sanitizedError) Unwrap() error { return e.err }
+
+// requestSecrets returns the secrets of a download: the credential, and what the caller has
+// added to the headers and to the query of the link. Redacting short values would make
+// texts unreadable.
+func requestSecrets(req *http.Request, link string) (all secrets) {
+	for name, values := range req.Header {
+		for _, value := range strings.Fields(strings.Join(values, " ")) {
+			if name == "Api-Key" || name != "User-Agent" && len(value) >= minPart {
+				all = append(all, value)
+			}
+		}
+	}
+	for _, values := range req.URL.Query() {
+		for _, value := range values {
+			if len(value) >= minPart/2 && !strings.Contains(link, url.QueryEscape(value)) {
+				all = append(all, value)
+			}
+		}
+	}
+	_, password, _ := req.BasicAuth()
+	return append(all, password)
+}

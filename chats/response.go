@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/ymchats/ymchats-go/gen"
@@ -15,6 +16,7 @@ import (
 
 // response is the response to one attempt with its whole body.
 type response struct {
+	business BusinessID
 	op       Operation
 	rule     rule
 	status   int
@@ -74,6 +76,26 @@ func decode[T any](r *response, prepared *T) (*T, error) {
 	return nil, errNoStatus
 }
 
+// isEnvelope reports whether the body is one of the API's, successful or not. A gateway
+// in between sends HTML, nothing, or JSON of its own.
+func (r *response) isEnvelope() bool {
+	var body struct {
+		Status any
+		Errors []struct{ Code any }
+	}
+	if r.body != nil {
+		_ = json.Unmarshal(r.body.Bytes(), &body) // what does not match stays empty
+	}
+	return body.Status == string(gen.EnvelopeStatusOK) || body.Status == string(gen.EnvelopeStatusError) ||
+		slices.ContainsFunc(body.Errors, func(e struct{ Code any }) bool { code, _ := e.Code.(string); return code != "" })
+}
+
+// isGatewayNotFound reports whether a 404 is not about a chat, message or order: a gateway
+// sends it while the API is being deployed.
+func (r *response) isGatewayNotFound() bool {
+	return r.status == http.StatusNotFound && r.op != OpDownload && !r.isEnvelope()
+}
+
 var (
 	// errStatusError is returned for a 2xx whose body has status ERROR. Its details say why.
 	errStatusError = errors.New("response status is ERROR")
@@ -106,8 +128,8 @@ func (r *response) details() []Detail {
 	if r.body == nil {
 		return nil
 	}
-	text := []byte(r.secrets.redact(r.body.String())) // first: a cut could leave a part of a secret
-	text = text[:min(len(text), maxErrorBody)]
+	text := r.body.Bytes()
+	text = []byte(r.secrets.redact(string(text[:min(len(text), maxErrorBody)])))
 	var body struct {
 		Errors  []struct{ Code, Message any }
 		Message any

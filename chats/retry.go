@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -17,8 +18,8 @@ type RetryPolicy struct {
 	// that many clients do not retry at the same moment. The default is 500 ms.
 	BaseDelay time.Duration
 	// MaxDelay is the upper bound of every delay. It also bounds how long a call waits for
-	// the next hourly quota window; if that is further away, the call fails. The default is
-	// 30 s.
+	// the next hourly quota window, or for the Retry-After of a response; if that is further
+	// away, the call fails. The default is 30 s.
 	MaxDelay time.Duration
 	// AttemptTimeout is the timeout of one request, from the connection to the last byte of
 	// the response. The default is 30 s: Market itself gives up after 10 s, and a file of
@@ -75,28 +76,35 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 		return false
 	}
 	if resp != nil {
-		transient := resp.status >= 500 || resp.ok() && resp.truncated()
+		transient := resp.status >= 500 || resp.ok() && resp.truncated() || resp.isGatewayNotFound()
 		return isRateLimited(resp.status) || transient && c.rule.repeatable
 	}
 	var failed *transportError
 	if !errors.As(err, &failed) {
 		return false // refused before anything was sent
 	}
-	return !failed.permanent && (c.rule.repeatable || failed.unsent)
+	return !failed.permanent && !failed.noTLS && (c.rule.repeatable || failed.unsent)
 }
 
-// awaitRetry waits before the next attempt. It does not wait for the next quota window:
-// limits does, for all calls of the operation.
+// awaitRetry waits before the next attempt. It does not wait for the end of a block: limits
+// does, for all calls of the operation.
 func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
-	if resp != nil && isRateLimited(resp.status) && resp.limit.Kind == LimitHourly {
-		if b, blocked := l.blocked(c.op); blocked {
-			if remaining := time.Until(b.until); remaining > l.maxWait {
-				return errQuotaExhausted
-			}
-			return nil
-		}
+	delay := p.backoff().jitter(n)
+	if resp == nil {
+		return wait(ctx, delay)
 	}
-	return wait(ctx, p.backoff().jitter(n))
+	if b, blocked := l.blocked(c.op); blocked && isRateLimited(resp.status) {
+		if remaining := time.Until(b.until); remaining > l.maxWait {
+			return errQuotaExhausted
+		}
+		return nil
+	}
+	after := retryAfter(resp.header, time.Now())
+	if after > p.MaxDelay {
+		at := time.Now().Add(after).UTC()
+		return fmt.Errorf("the server asks for a retry at %s, which is later than RetryPolicy.MaxDelay", at.Format("15:04:05Z"))
+	}
+	return wait(ctx, max(delay, after))
 }
 
 // errQuotaExhausted ends the retries. It is not reported, because the response itself says

@@ -35,7 +35,9 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		defer func() { _ = c.stopUpload() }() // also after a panic in the transport
 		resp, err := client.Do(req)           //nolint:bodyclose // readBody closes it
 		if err != nil {
-			return nil, c.newTransportError(c.attemptError(caller, ctx, err), sent)
+			failed := c.newTransportError(c.attemptError(caller, ctx, err), sent)
+			failed.noTLS = isTLSFailure(err)
+			return nil, failed
 		}
 		buf, err := readBody(resp)
 		_ = c.stopUpload() // not earlier: net/http drops the connection if a request ends short
@@ -45,14 +47,14 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		}
 		err = c.attemptError(caller, ctx, err)
 		return &response{
-			op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
+			business: c.business, op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
 			body: buf, bodyErr: err, secrets: secrets{c.secret.raw}, attempts: c.attempts,
 		}, nil
 	}
 }
 
 // newTransportError returns the error of an attempt without a response.
-func (c *call) newTransportError(err error, sent *sentTrace) error {
+func (c *call) newTransportError(err error, sent *sentTrace) *transportError {
 	if readErr := c.stopUpload(); readErr != nil {
 		// The request was aborted before its end: nothing can have been posted.
 		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), permanent: true}

@@ -1,0 +1,151 @@
+package chats
+
+import (
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const redactKey = "ACMA:Ab3dEf6hIj9lMn2pQr5tUv8xYz1bCd4fGh7jKl0n:1a2b3c4d"
+
+func quoted(text string) string {
+	encoded, _ := json.Marshal(text)
+	return string(encoded)
+}
+
+// each writes every character of a text in a form.
+func each(text, form string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		_, _ = fmt.Fprintf(&b, form, c)
+	}
+	return b.String()
+}
+
+// echoForms are the ways in which a server or proxy may write a secret.
+var echoForms = map[string]func(string) string{
+	"as it is":              func(s string) string { return s },
+	"lower case":            strings.ToLower,
+	"upper case":            strings.ToUpper,
+	"URL":                   url.QueryEscape,
+	"URL, lower case":       func(s string) string { return strings.ToLower(url.QueryEscape(s)) },
+	"URL, twice":            func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
+	"URL, every character":  func(s string) string { return each(s, "%%%02X") },
+	"HTML":                  html.EscapeString,
+	"HTML, every character": func(s string) string { return each(s, "&#%d;") },
+	"HTML, hexadecimal":     func(s string) string { return each(s, "&#x%04x;") },
+	"HTML, twice":           func(s string) string { return html.EscapeString(each(s, "&#x%02X;")) },
+	"HTML, by name": func(s string) string {
+		return strings.NewReplacer(":", "&colon;", "/", "&sol;", "+", "&plus;").Replace(s)
+	},
+	"JSON, every character":   func(s string) string { return each(s, `\u%04x`) },
+	"JSON in JSON":            func(s string) string { return quoted(quoted(s)) },
+	"JSON in JSON in JSON":    func(s string) string { return quoted(quoted(quoted(s))) },
+	"JSON in JSON, escaped":   func(s string) string { return quoted(quoted(each(s, `\u%04X`))) },
+	"JSON with escaped slash": func(s string) string { return strings.ReplaceAll(s, "/", `\/`) },
+	"JSON of a URL":           func(s string) string { return quoted(url.QueryEscape(s)) },
+	"HTML of JSON":            func(s string) string { return html.EscapeString(quoted(s)) },
+	"quoted by Go":            func(s string) string { return fmt.Sprintf("%q", s) },
+	"hexadecimal escapes":     func(s string) string { return each(s, `\x%02x`) },
+	"without the first part":  func(s string) string { return s[len(s)/3:] },
+	"without the last part":   func(s string) string { return s[:len(s)*2/3] },
+	"from the middle":         func(s string) string { return s[10:19] },
+	"cut after a few":         func(s string) string { return s[:12] + "..." },
+	"both ends":               func(s string) string { return s[:12] + "..." + s[len(s)-9:] },
+	"part, escaped, lower":    func(s string) string { return strings.ToLower(url.QueryEscape(s[8:30])) },
+	"in a word":               func(s string) string { return "key=" + s + "suffix" },
+	"twice":                   func(s string) string { return s + s },
+}
+
+func TestRedact_HidesASecretHoweverItIsEchoed(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{redactKey, "y0_AgAAAAA+b/c=d~e'f&g<h>i%zj_k-l.mn", `it"has\backslashes\and"quotes<and>more`} {
+		for name, form := range echoForms {
+			text := secrets{"", secret}.redact("before: " + form(secret) + " after")
+			assertNoPart(t, secret, text, name)
+			assert.Contains(t, text, redacted, name)
+			assert.True(t, strings.HasPrefix(text, "before: "), "%s: %s", name, text)
+			assert.True(t, strings.HasSuffix(text, " after"), "%s: %s", name, text)
+		}
+	}
+}
+
+// assertNoPart asserts that no 8 characters of secret can be read in text, by a simpler
+// way of decoding than that of the library.
+func assertNoPart(t *testing.T, secret, text, name string) {
+	t.Helper()
+	decoded := []string{text}
+	for range 4 {
+		last := decoded[len(decoded)-1]
+		if plain, err := url.PathUnescape(last); err == nil {
+			last = plain
+		}
+		last = html.UnescapeString(last)
+		var inner string
+		if json.Unmarshal([]byte(`"`+last+`"`), &inner) == nil {
+			last = inner
+		}
+		decoded = append(decoded, strings.ReplaceAll(last, `\`, ""))
+	}
+	for _, text := range decoded {
+		text = strings.ToLower(strings.Join(strings.Fields(text), ""))
+		for i := range len(secret) - minPart + 1 {
+			require.NotContains(t, text, strings.ToLower(secret[i:i+minPart]), name)
+		}
+	}
+}
+
+func TestRedact_LeavesOtherTextAlone(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"", "ACMA: unknown key", "no such key ACMA:Ab", "100 % of 50%, \\o/ C:\\temp & more &amp; &nosuch; \\u00zz %zz \\", "Ключ не найден",
+		strings.Repeat("a", 1000), "1a2b3c4", "\xff\xfe",
+	} {
+		assert.Equal(t, text, secrets{redactKey}.redact(text))
+		assert.Equal(t, text, secrets(nil).redact(text))
+	}
+	assert.Equal(t, redacted+redacted, secrets{redactKey}.redact(redactKey+redactKey))
+	assert.Equal(t, "a "+redacted+" b", secrets{"tok"}.redact("a TOK b"), "a short secret is redacted whole")
+	assert.Equal(t, "a to b", secrets{"tok"}.redact("a to b"))
+	assert.Equal(t, redacted+"/"+redacted, secrets{"first-secret", "second-secret"}.redact("FIRST-secret/cond-secret"))
+}
+
+// A hostile body must not keep the program busy.
+func TestRedact_IsBounded(t *testing.T) {
+	t.Parallel()
+	hidden := secrets{redactKey, strings.Repeat("a", 200)}
+	for _, text := range []string{
+		strings.Repeat("%25", 8<<20/3), "%" + strings.Repeat("25", 4<<20), strings.Repeat(`\`, 8<<20), strings.Repeat("&amp;", 8<<20/5),
+		strings.Repeat("a", 8<<20), strings.Repeat(redactKey[:7], 1<<20),
+	} {
+		began := time.Now()
+		assert.LessOrEqual(t, len([]rune(hidden.sanitize(text))), maxText)
+		assert.Less(t, time.Since(began), 10*time.Second, "%.10s: far below a second on an idle machine", text)
+	}
+}
+
+func TestRequestSecrets_AreWhatTheCallerAdded(t *testing.T) {
+	t.Parallel()
+	const link = "https://files.example/f?id=attachment-1234567&sig=from-the-link"
+	req, err := http.NewRequest(http.MethodGet, link, nil)
+	require.NoError(t, err)
+	assert.Equal(t, secrets{""}, requestSecrets(req, link))
+	query := req.URL.Query()
+	query.Set("access_token", "added-to-the-query")
+	query.Add("id", "s3cret")
+	req.URL.RawQuery = query.Encode()
+	req.Header = http.Header{"Authorization": {"OAuth a-token-of-the-user"}, "X-Token": {"a-token-of-the-caller", "short"}, "User-Agent": {"desk/1.2.3.4"}}
+	assert.ElementsMatch(t, []string{"a-token-of-the-user", "a-token-of-the-caller", "added-to-the-query", "s3cret", ""}, requestSecrets(req, link))
+
+	req.Header = http.Header{}
+	req.SetBasicAuth("user", "password-1")
+	assert.Contains(t, requestSecrets(req, link), "password-1")
+}

@@ -1,0 +1,131 @@
+package chats_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// newTLSServer returns a server that counts connections and responds to getChat.
+func newTLSServer(t *testing.T) (server *httptest.Server, conns *atomic.Int32) {
+	t.Helper()
+	conns = &atomic.Int32{}
+	server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Proto", r.Proto)
+		_, _ = io.WriteString(w, `{"status":"OK","result":{"chatId":1}}`)
+	}))
+	server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		conns.Add(1)
+		return nil, nil
+	}}
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what is tested
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server, conns
+}
+
+func TestWire_PermanentTLSErrorsAreNotRetried(t *testing.T) {
+	t.Parallel()
+	server, conns := newTLSServer(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	tests := map[string]*tls.Config{
+		"unknown authority": {},
+		"wrong name":        {RootCAs: roots, ServerName: "market.example"},
+		"expired":           {RootCAs: roots, Time: func() time.Time { return time.Now().AddDate(200, 0, 0) }},
+	}
+	for name, config := range tests {
+		before := conns.Load()
+		transport := &http.Transport{TLSClientConfig: config}
+		client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(server.URL), chats.WithHTTPClient(&http.Client{Transport: transport}),
+			chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+		require.NoError(t, err)
+		_, err = client.Chat(t.Context(), 1)
+		var e *chats.Error
+		require.ErrorAs(t, err, &e, name)
+		assert.Equal(t, 1, e.Attempts, "%s: %v", name, err)
+		assert.EqualValues(t, 1, conns.Load()-before, name)
+		err = client.SendText(t.Context(), 1, "Да")
+		require.Error(t, err, name)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown, name)
+		require.ErrorAs(t, err, &e, name)
+		assert.Equal(t, 1, e.Attempts, "%s: %v", name, err)
+	}
+}
+
+func TestWire_ServerWithoutTLSIsNotRetried(t *testing.T) {
+	t.Parallel()
+	base := "http://" + newRawServer(t, func(_ *rawServer, conn net.Conn) {
+		_, _ = io.WriteString(conn, "220 smtp.example ESMTP\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+	}).Addr().String()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	for _, address := range []string{base, plain.URL} {
+		client := newClientAt(t, "https"+address[len("http"):], chats.APIKey("key"), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+		err := client.SendText(t.Context(), 1, "Да")
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, 1, e.Attempts, "%v", err)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	}
+}
+
+// Other failures of a connection may pass.
+func TestWire_OtherConnectionFailuresAreRetried(t *testing.T) {
+	t.Parallel()
+	for _, failure := range []error{errors.New("no route"), &net.OpError{Op: "remote error", Err: tls.AlertError(80)}, io.EOF} {
+		attempts := 0
+		client, err := chats.New(1, chats.APIKey("key"), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond, MaxAttempts: 3}),
+			chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { attempts++; return nil, failure })}))
+		require.NoError(t, err)
+		_, err = client.Chat(t.Context(), 1)
+		require.ErrorIs(t, err, failure)
+		assert.Equal(t, 3, attempts)
+	}
+}
+
+// The transport of the documentation, also if the default one has been used before.
+func TestTransport_OfTheDocumentationSpeaksHTTP1(t *testing.T) {
+	t.Parallel()
+	server, _ := newTLSServer(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	shared, ok := http.DefaultTransport.(*http.Transport)
+	require.True(t, ok)
+	for _, used := range []bool{false, true} {
+		own := shared.Clone()
+		own.TLSClientConfig = &tls.Config{RootCAs: roots}
+		if used {
+			resp, err := own.RoundTrip(httptest.NewRequest(http.MethodGet, server.URL, nil))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			assert.Equal(t, "HTTP/2.0", resp.Header.Get("X-Proto"))
+		}
+		transport := own.Clone()
+		transport.Proxy = http.ProxyFromEnvironment
+		transport.TLSClientConfig = &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(0), RootCAs: roots}
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetHTTP1(true)
+		resp, err := transport.RoundTrip(httptest.NewRequest(http.MethodGet, server.URL, nil))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		assert.Equal(t, "HTTP/1.1", resp.Header.Get("X-Proto"))
+		own.CloseIdleConnections()
+		transport.CloseIdleConnections()
+	}
+}
