@@ -2,6 +2,7 @@ package chats
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 )
@@ -22,6 +23,9 @@ type call struct {
 	// decode reads the result of a 2xx response. An attempt has not succeeded before
 	// decode has.
 	decode func(*response) error
+	// prepare, if not nil, runs before each attempt, after all waiting. Its requests use
+	// the attempt's slot; its error ends the call.
+	prepare func(context.Context) error
 
 	secret   secret        // of the current attempt
 	attempts int           // made so far
@@ -33,11 +37,10 @@ type call struct {
 // may still use the previous one.
 func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	req := c.request.Clone(context.WithValue(ctx, operationKey{}, c.op))
-	if c.request.GetBody != nil {
-		body, err := c.request.GetBody()
-		if err != nil {
-			return nil, err
-		}
+	switch body, err := c.openBody(ctx); {
+	case err != nil:
+		return nil, err
+	case body != nil:
 		req.Body = body
 	}
 	if !c.rule.repeatable {
@@ -51,6 +54,16 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
+func (c *call) openBody(ctx context.Context) (io.ReadCloser, error) {
+	switch {
+	case c.upload != nil:
+		return c.upload.open(ctx)
+	case c.request.GetBody != nil:
+		return c.request.GetBody()
+	}
+	return nil, nil
+}
+
 // rewindable reports whether the body of the request can be sent again.
 func (c *call) rewindable() bool {
 	if c.upload != nil {
@@ -61,9 +74,16 @@ func (c *call) rewindable() bool {
 
 // stopUpload ends the reading of the caller's file for this attempt and returns the
 // reader's error, if it failed.
-func (c *call) stopUpload() error {
+func (c *call) stopUpload(ctx context.Context) error {
 	if c.upload == nil {
 		return nil
 	}
-	return c.upload.stop()
+	return c.upload.stop(ctx)
 }
+
+// uploadUnsent reports whether a file certainly was not posted, because the end of its form
+// was never read.
+func (c *call) uploadUnsent() bool { return c.upload != nil && c.upload.unsent() }
+
+// uploadWhole reports whether the transport has read all of a file's form.
+func (c *call) uploadWhole() bool { return c.upload == nil || c.upload.whole() }

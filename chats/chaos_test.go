@@ -148,27 +148,33 @@ func partnerMessages(f *fixture, chat chats.ChatID) (own []chats.Message) {
 	return own
 }
 
-// sendConfirmed does what a program does. An error other than ErrOutcomeUnknown means
-// that nothing was posted. ErrOutcomeUnknown may only remain if the history's quota
-// was exhausted during the search; the history is then read later.
+// sendConfirmed does what a program does: while it is in doubt, it resumes the attempt;
+// after any other error it makes the same call again.
 func sendConfirmed(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error) {
-	before := newestID(f, chat)
+	began, before := time.Now(), newestID(f, chat)
+	var options []chats.ConfirmOption
+	if last != 0 {
+		options = append(options, chats.ConfirmAfter(last))
+	}
 	for {
-		message, err := f.client.SendTextConfirmed(context.Background(), chat, text, chats.ConfirmAfter(last))
+		message, err := f.client.SendTextConfirmed(context.Background(), chat, text, options...)
 		if err == nil {
 			return message, nil
 		}
-		if errors.Is(err, chats.ErrOutcomeUnknown) {
-			if !errors.Is(err, chats.ErrRateLimited) {
-				return message, err
-			}
-			if message, found := findLater(f, chat, text, before); found {
-				return message, nil
-			}
+		if errors.Is(err, chats.ErrOutcomeUnknown) || errors.Is(err, chats.ErrUnconfirmed) {
+			options = []chats.ConfirmOption{chats.ConfirmAfter(before), chats.ConfirmResume(began)}
 		}
-		// An exhausted quota is refused immediately: do not spin.
-		time.Sleep(10 * time.Second)
+		time.Sleep(max(10*time.Second, untilReset(err))) // an exhausted quota is refused immediately: do not spin
 	}
+}
+
+// untilReset returns the time until the quota that err reports is available again.
+func untilReset(err error) time.Duration {
+	var e *chats.Error
+	if !errors.As(err, &e) || e.Limit == nil {
+		return 0
+	}
+	return time.Until(e.Limit.Until)
 }
 
 func newestID(f *fixture, chat chats.ChatID) (id chats.MessageID) {
@@ -176,21 +182,6 @@ func newestID(f *fixture, chat chats.ChatID) (id chats.MessageID) {
 		id = m.ID
 	}
 	return id
-}
-
-func findLater(f *fixture, chat chats.ChatID, text string, since chats.MessageID) (chats.Message, bool) {
-	for {
-		time.Sleep(time.Minute)
-		complete := true
-		for message, err := range f.client.History(context.Background(), chat, since) {
-			if complete = err == nil; complete && message.Sender == chats.SenderPartner && message.Text == text {
-				return message, true
-			}
-		}
-		if complete {
-			return chats.Message{}, false
-		}
-	}
 }
 
 func TestChaos_SendTextConfirmedPostsExactlyOnce(t *testing.T) {

@@ -20,6 +20,7 @@ type Client struct {
 	config     config
 	limits     *limits
 	sendLocks  *keyedMutex
+	confirmed  *recentMessages
 	http       *http.Client // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
@@ -53,7 +54,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	}
 	c := &Client{
 		business: business, credential: credential, config: cfg,
-		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedMutex{},
+		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedMutex{}, confirmed: &recentMessages{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
@@ -107,7 +108,11 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	case origin(req.URL) != origin(d.c.config.base):
 		return nil, badArgument("request", "the credential is sent only to %s", origin(d.c.config.base))
 	}
-	resp, err := d.c.do(req.Context(), &call{op: op, request: req})
+	call, err := newCall(op, req, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := d.c.do(req.Context(), call)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +123,10 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 // not respond.
 func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	call.business, call.rule = c.business, rules[call.op]
-	if call.maxAttempts == 0 {
+	switch {
+	case usesSlotOfAnother(ctx):
+		call.maxAttempts = 1
+	case call.maxAttempts == 0:
 		call.maxAttempts = c.config.retry.MaxAttempts
 	}
 	c.setHeaders(call.request)

@@ -5,205 +5,316 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
+	"slices"
 	"time"
 )
 
-// ConfirmOption configures one call of [Client.SendTextConfirmed].
+// ConfirmOption configures one confirmed send: [Client.SendTextConfirmed] or
+// [Client.SendFileConfirmed].
 type ConfirmOption func(*confirmation)
 
-// ConfirmAfter sets the newest message of the chat that the caller knows. The history is
-// then read from there instead of from the beginning of the chat, unless the chat has
-// neither that message nor a newer one.
+// ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
+// error and after a crash. Name the newest message that the operator saw, or 0 if the chat
+// was empty; to post the same content once more, name a newer one.
+//
+// The history above last is searched first. A message of the shop with the same content is
+// returned, and nothing is sent. If there is none, but a message of the shop with other
+// content, it may be this one from an earlier attempt, stored otherwise than it was sent:
+// nothing is sent either, and the call fails with [ErrOutcomeUnknown] and the ID of that
+// message; ConfirmAfter with that ID sends. A message that a confirmed send of this Client
+// has returned, a file in place of a text, and a text in place of a file are not taken for
+// this one.
+//
+// It also bounds how much of the history is read: from a day before last, unless the server
+// refuses an ID that the chat does not have.
 func ConfirmAfter(last MessageID) ConfirmOption {
-	return func(c *confirmation) { c.after = last }
+	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
 
-// SendTextConfirmed posts a text once, confirms it and returns the message as the history
-// shows it, with its id.
+// ConfirmResume states that an attempt to send this content began at the given time, in
+// this process or in one that has died. Nothing is sent before [SearchTime], or the search
+// time of a longer [RetryPolicy], has passed since then and the history still does not show
+// the message. Until the history was read to its end, every error is an
+// [ErrOutcomeUnknown].
 //
-// It records the newest message, sends the text, then searches the history for it: a
-// message of the shop with the same text. If the outcome of a send is unknown, it searches
-// for as long as the backoff of the policy's retries could last, and for at least 15.5 s
-// (Market itself gives up on a request after 10 s). It sends again only if the message has
-// not appeared by then. Texts are compared with whitespace normalized. Calls of one client
-// with the same text for the same chat run one after the other.
+// What counts as the message of the earlier attempt is as for [ConfirmAfter]. Without
+// ConfirmAfter it is any message of the shop that was created after the attempt began, or
+// up to five minutes before it, because the clocks may differ.
 //
-// It costs the history from [ConfirmAfter], or from the beginning, one send, and usually
-// one more page of history. With an unknown outcome it costs up to RetryPolicy.MaxAttempts
-// sends, each followed by six searches or more. If the history cannot be read because
-// Market is down, it keeps trying for some minutes.
+// A zero time, or one in the future, is an [ArgumentError].
+func ConfirmResume(attempted time.Time) ConfirmOption {
+	return func(c *confirmation) { c.attempted, c.resumes = attempted, true }
+}
+
+// SendTextConfirmed posts a text once, finds it in the chat's history and returns it as the
+// history shows it, with its ID.
+//
+// It notes which messages the shop has in the chat, sends the text, then searches the
+// history for a new message of the shop with the same text: equal except for whitespace,
+// control and zero-width characters and HTML escapes. It ends in one of four ways:
+//
+//   - The message. It was posted once.
+//   - [ErrUnconfirmed]: the server accepted the text, but the history does not show it
+//     within the search time.
+//   - [ErrOutcomeUnknown]: it may have been posted, by this call or by an attempt that
+//     [ConfirmResume] names.
+//   - Any other error: this call certainly posted nothing.
+//
+// If the outcome of a send is unknown, the history is searched for [SearchTime], or for as
+// long as the backoff of the policy's retries could last, if that is longer. The text is
+// sent again only if the history, read to its end after that time, shows no new message of
+// the shop that could be this one, stored otherwise. So a server that changes texts leads
+// to an error, and not to a second post.
+//
+// It costs the history from [ConfirmAfter], or from the beginning, one send, and usually one
+// more page of history. With an unknown outcome it costs up to
+// RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
+// cannot be read because Market is down, it keeps trying for some minutes. The sends of one
+// Client to one chat are made one after the other.
 //
 // Two exceptions: it cannot distinguish two programs, or two clients, that post the same
 // text to the same chat at the same moment. And it may post twice if the server shows a
-// message only after the search has ended; a policy with more or longer delays searches
-// longer.
+// message only after the search has ended.
 //
-// Errors: those of [Client.SendText] if nothing was posted; [ErrOutcomeUnknown] if the
-// message did not appear, the history could not be read, or ctx ended before either was
-// known; [ArgumentError], also for a blank text.
+// Errors: [Error]; [ArgumentError], also for a blank text.
 func (c *Client) SendTextConfirmed(
 	ctx context.Context, id ChatID, text string, options ...ConfirmOption,
 ) (Message, error) {
-	confirm := confirmation{client: c, chat: id, normalized: normalizeSpace(text)}
+	confirm := confirmation{client: c}
+	err := cmp.Or(checkID("chat", id), checkText(text), checkNotBlank(text), confirm.configure(options))
+	if err != nil {
+		return Message{}, err
+	}
+	confirm.out = c.textMessage(id, text)
+	return confirm.run(ctx)
+}
+
+// SendFileConfirmed posts a file once, finds it in the chat's history and returns its
+// message, like [Client.SendTextConfirmed]. name and content are those of
+// [Client.SendFile]; content is sent from its current position, and rewound to it to be
+// sent again.
+//
+// The same content is a file of the same name, and of the same size if the history shows
+// the size. If the server accepted the file and changes names, the only new message of the
+// shop with a file is taken for it at the end of the search time.
+//
+// Errors: [Error], [ArgumentError].
+func (c *Client) SendFileConfirmed(
+	ctx context.Context, id ChatID, name string, content io.ReadSeeker, options ...ConfirmOption,
+) (Message, error) {
+	confirm := confirmation{client: c}
+	if err := confirm.configure(options); err != nil {
+		return Message{}, err
+	}
+	var err error
+	if confirm.out, err = c.fileMessage(ctx, id, name, content); err != nil {
+		return Message{}, err
+	}
+	return confirm.run(ctx)
+}
+
+// confirmation is one confirmed send.
+type confirmation struct {
+	client *Client
+	out    *outgoing
+
+	after     MessageID // if hasAfter
+	hasAfter  bool
+	attempted time.Time // if resumes
+	resumes   bool
+
+	pending  bool    // the earlier attempt that the caller resumes is not ruled out yet
+	attempts int     // sends made
+	sent     bool    // one of them may have been processed
+	readErr  error   // why prepare could not read the history
+	halted   *result // what prepare found instead of letting the send go
+
+	baseline map[MessageID]bool // the shop's messages above floor before the first send
+	floor    MessageID          // messages up to here are not looked at
+	since    MessageID          // from where the server lists them
+	readAt   time.Time          // when the last reading of the history began
+	notedAt  time.Time          // when the one began that noted the baseline in advance
+}
+
+// result ends a confirmed send.
+type result struct {
+	message Message
+	err     error
+}
+
+func (c *confirmation) configure(options []ConfirmOption) error {
 	for _, option := range options {
 		if option == nil {
-			return Message{}, badArgument("option", "is nil")
+			return badArgument("option", "is nil")
 		}
-		option(&confirm)
+		option(c)
 	}
-	if err := cmp.Or(checkID("chat", id), checkText(text), confirm.check()); err != nil {
-		return Message{}, err
+	if c.resumes && (c.attempted.IsZero() || c.attempted.After(time.Now())) {
+		return badArgument("ConfirmResume", "must be the time at which an attempt began")
 	}
-	unlock, err := c.sendLocks.lock(ctx, sendKey{id, confirm.normalized})
-	if err != nil {
-		return Message{}, &Error{Operation: OpSendMessageToChat, cause: err}
-	}
-	defer unlock()
-	if err := confirm.findTail(ctx); err != nil {
-		return Message{}, err
-	}
-	return confirm.send(ctx, text)
-}
-
-// confirmation is one call of SendTextConfirmed.
-type confirmation struct {
-	client     *Client
-	chat       ChatID
-	normalized string
-	after      MessageID // the newest message before the first send
-	attempts   int
-}
-
-// normalizeSpace drops what Market may not preserve: whitespace at the ends of a text, and
-// the kind and number of whitespace characters within.
-func normalizeSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-func (c *confirmation) check() error {
-	if c.normalized == "" {
-		return badArgument("text", "is blank and could not be confirmed")
-	}
+	c.pending, c.floor = c.resumes, c.lowestID()
+	c.since = c.floor
 	return checkSince("ConfirmAfter", c.after)
 }
 
-// findTail sets after to the newest message. It starts at the message that the caller
-// named, inclusively: if the chat does not have that id, nothing might ever appear above
-// it, and the text would be posted again and again.
-func (c *confirmation) findTail(ctx context.Context) error {
-	tail, err := c.newest(ctx, max(c.after-1, 0))
-	if err == nil && tail == 0 && c.after > 1 {
-		tail, err = c.newest(ctx, 0)
+func (c *confirmation) run(ctx context.Context) (Message, error) {
+	unlock, err := c.client.lockChat(ctx, c.out)
+	if err != nil {
+		return Message{}, c.notSent(err)
 	}
-	c.after = tail
-	return err
+	defer unlock()
+	var done *result
+	if c.resumes {
+		done = c.lookBack(ctx)
+	}
+	for done == nil {
+		done = c.attempt(ctx)
+	}
+	if done.err == nil {
+		c.client.confirmed.add(c.out.chat, done.message.ID)
+	}
+	return done.message, done.err
 }
 
-func (c *confirmation) newest(ctx context.Context, since MessageID) (id MessageID, err error) {
-	for message, err := range c.client.History(ctx, c.chat, since) {
-		if err != nil {
-			return 0, err
-		}
-		id = message.ID
+// lookBack searches the history for the message of an earlier attempt, and notes the
+// baseline.
+func (c *confirmation) lookBack(ctx context.Context) *result {
+	tries, until := 1, time.Time{}
+	if c.resumes {
+		tries, until = maxFinalReads, c.attempted.Add(c.client.config.retry.searchTime())
 	}
-	return id, nil
+	seen, err := c.search(ctx, until, tries)
+	if err != nil {
+		return &result{err: c.notSent(err)}
+	}
+	c.pending, c.notedAt = false, c.readAt
+	return c.note(seen)
 }
 
-// send sends until the history shows the text. It never sends again after the server has
-// accepted a send, even if the message does not appear.
-func (c *confirmation) send(ctx context.Context, text string) (Message, error) {
-	maxAttempts := c.client.config.retry.MaxAttempts
-	for {
-		made, err := c.client.sendText(ctx, c.chat, text, maxAttempts-c.attempts)
-		c.attempts += made
-		if err != nil && !errors.Is(err, ErrOutcomeUnknown) {
-			return Message{}, err
-		}
-		message, searchErr := c.awaitVisible(ctx)
-		if searchErr == nil {
-			return message, nil
-		}
-		if err == nil || c.attempts >= maxAttempts || !errors.Is(searchErr, errMessageNotFound) {
-			return Message{}, c.unconfirmed(err, searchErr)
+// note notes the baseline, unless the history shows the message of an earlier attempt, or
+// one that could be it.
+func (c *confirmation) note(seen *view) *result {
+	switch n := len(seen.others); {
+	case seen.match != nil:
+		return &result{message: *seen.match}
+	case n > 0:
+		id := seen.others[n-1].ID
+		return &result{err: c.doubt(ErrOutcomeUnknown, nil,
+			fmt.Errorf("message %d of the shop may be this one from an earlier attempt: ConfirmAfter(%[1]d) sends it anyway", id))}
+	}
+	c.baseline = seen.own
+	return nil
+}
+
+// maxNoteAge is how old a baseline that was noted in advance may be: older ones may lack a
+// message that another program has posted during a wait.
+const maxNoteAge = time.Second
+
+// errNotReady ends a call before its request.
+var errNotReady = errors.New("the send was not made")
+
+// prepare notes the baseline with the slot of the send in hand, so that nothing is posted
+// in between.
+func (c *confirmation) prepare(ctx context.Context) error {
+	noted := time.Since(c.notedAt) < maxNoteAge
+	c.notedAt = time.Time{}
+	if noted {
+		return nil
+	}
+	seen, err := c.read(ctx)
+	if c.readErr = err; err == nil {
+		c.halted = c.note(seen)
+	}
+	if c.readErr != nil || c.halted != nil {
+		return errNotReady
+	}
+	return nil
+}
+
+// attempt sends and searches. It returns nil if the message is to be sent again.
+func (c *confirmation) attempt(ctx context.Context) *result {
+	prepare := c.prepare
+	if c.sent { // after an unknown outcome the first baseline counts
+		prepare = nil
+	}
+	c.readErr = nil
+	made, err := c.client.send(ctx, c.out, c.client.config.retry.MaxAttempts-c.attempts, prepare)
+	c.attempts += made
+	switch {
+	case c.halted != nil:
+		return c.halted
+	case c.readErr != nil:
+		return c.lookBack(ctx) // retries, which must not be made with a slot in hand
+	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
+		return c.refused(ctx, err)
+	}
+	c.sent = true
+	return c.settle(ctx, err)
+}
+
+// refused ends with the error of a send that was not made. If not even prepare has run, as
+// with an exhausted quota, the message of an earlier attempt is still searched for.
+func (c *confirmation) refused(ctx context.Context, err error) *result {
+	if c.hasAfter && c.baseline == nil {
+		if done := c.lookBack(ctx); done != nil && done.err == nil {
+			return done
 		}
 	}
+	if failed := (*Error)(nil); errors.As(err, &failed) {
+		failed.Attempts = c.attempts
+	}
+	return &result{err: err}
+}
+
+// settle searches for the message after a send that was accepted, or whose outcome is
+// unknown.
+func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
+	seen, err := c.search(ctx, time.Now().Add(c.client.config.retry.searchTime()), maxFinalReads)
+	complete, others := err == nil, 0
+	if complete {
+		others = len(seen.others)
+	}
+	switch {
+	case complete && seen.match != nil:
+		return &result{message: *seen.match}
+	case complete && sendErr == nil && others == 1 && c.out.op == OpSendFileToChat:
+		return &result{message: seen.others[0]}
+	case complete && sendErr != nil && others == 0 && c.attempts < c.client.config.retry.MaxAttempts:
+		return nil
+	case complete && others == 0:
+		err = errMessageNotFound
+	case complete:
+		err = fmt.Errorf("%w, but message %d of the shop is new and may be it", errMessageNotFound, seen.others[others-1].ID)
+	}
+	kind := ErrOutcomeUnknown
+	if sendErr == nil {
+		kind = ErrUnconfirmed
+	}
+	return &result{err: c.doubt(kind, sendErr, err)}
 }
 
 var errMessageNotFound = errors.New("message not found in the history")
 
-// minSearchPolicy sets the minimum duration of a search, whatever the caller's policy.
-var minSearchPolicy = RetryPolicy{}.withDefaults()
-
-// maxSearch bounds a search under a policy with very many attempts.
-const maxSearch = 10 * time.Minute
-
-// searchDuration returns the maximum total delay between all attempts.
-func (p RetryPolicy) searchDuration() (total time.Duration) {
-	for n := 0; n < p.MaxAttempts-1 && total < maxSearch; n++ {
-		total += p.backoff().delayCap(n)
+// notSent returns the error of a confirmed send that has made no send.
+func (c *confirmation) notSent(err error) error {
+	own := Error{Operation: c.out.op, cause: err}
+	if failed := (*Error)(nil); errors.As(err, &failed) {
+		own = *failed
 	}
-	return min(total, maxSearch)
+	if c.pending {
+		own.kinds = append(slices.Clip(own.kinds), ErrOutcomeUnknown)
+	}
+	return &own
 }
 
-// awaitVisible searches the history until the message appears, for as long as retries could
-// last. It reports errMessageNotFound only after a complete search that began when that
-// time was over. If that search fails, it is retried a few times.
-func (c *confirmation) awaitVisible(ctx context.Context) (Message, error) {
-	policy := c.client.config.retry
-	duration := max(policy.searchDuration(), minSearchPolicy.searchDuration())
-	began := time.Now()
-	for n, finalSearches := 0, 0; ; n++ {
-		if time.Since(began) >= duration {
-			finalSearches++
-		}
-		message, err := c.find(ctx)
-		done := finalSearches > 0 && errors.Is(err, errMessageNotFound) || finalSearches >= minSearchPolicy.MaxAttempts
-		if err == nil || done || ctx.Err() != nil || isFinal(err) {
-			return message, err
-		}
-		delay := max(policy.backoff().delayCap(n), minSearchPolicy.backoff().delayCap(n))
-		if remaining := duration - time.Since(began); remaining > 0 {
-			delay = min(delay, remaining)
-		}
-		if waitErr := wait(ctx, delay); waitErr != nil {
-			return Message{}, waitErr
-		}
+// doubt returns an [ErrOutcomeUnknown] or [ErrUnconfirmed]. sendErr is the error of the last
+// send, or nil.
+func (c *confirmation) doubt(kind, sendErr, cause error) error {
+	e := &Error{Operation: c.out.op, kinds: []error{kind}, cause: cause}
+	if failed := (*Error)(nil); errors.As(sendErr, &failed) { // it is an ErrOutcomeUnknown
+		failed.cause, e = joinCause(failed.cause, cause), failed
 	}
-}
-
-// isFinal reports whether searching on is useless. An exhausted hourly quota is final, so
-// that the caller learns its end at once.
-func isFinal(err error) bool {
-	var e *Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	hourly := e.Limit != nil && e.Limit.Kind == LimitHourly
-	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
-}
-
-func (c *confirmation) find(ctx context.Context) (Message, error) {
-	for message, err := range c.client.History(ctx, c.chat, c.after) {
-		if err != nil {
-			return Message{}, err
-		}
-		if message.Sender == SenderPartner && normalizeSpace(message.Text) == c.normalized {
-			return message, nil
-		}
-	}
-	return Message{}, errMessageNotFound
-}
-
-func (c *confirmation) unconfirmed(sendErr, searchErr error) error {
-	e := &Error{Operation: OpSendMessageToChat, Attempts: c.attempts, kinds: []error{ErrOutcomeUnknown}}
-	if sendErr == nil {
-		e.cause = fmt.Errorf("the message was accepted but could not be confirmed: %w", searchErr)
-		return e
-	}
-	var last *Error
-	if errors.As(sendErr, &last) {
-		e.StatusCode, e.Details, e.TraceParent, e.Limit = last.StatusCode, last.Details, last.TraceParent, last.Limit
-		e.kinds = append(e.kinds, last.kinds...)
-		e.cause = joinCause(last.cause, searchErr)
-	}
+	e.Attempts = c.attempts
 	return e
 }

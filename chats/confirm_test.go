@@ -32,21 +32,19 @@ func TestSendTextConfirmed_ReturnsStoredMessage(t *testing.T) {
 
 func TestSendTextConfirmed_ConfirmAfterSkipsOlderHistory(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
-	var last chats.MessageID
-	for range 350 {
-		last = f.market.CustomerSays(f.chat, "?")
-	}
-	// The chat already has the same text after the last message that the caller knows.
-	// It must not be mistaken for the message that this call posts.
-	require.NoError(t, f.client.SendText(t.Context(), f.chat, "Спасибо!"))
-	earlier := f.market.Messages(f.chat)[351].ID
-
-	message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Спасибо!", chats.ConfirmAfter(last))
-	require.NoError(t, err)
-	assert.Greater(t, message.ID, earlier)
-	assert.Equal(t, 2, f.market.Calls(chats.OpGetChatHistory))
-	assert.Equal(t, 2, f.posted())
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		for range 350 {
+			f.market.CustomerSays(f.chat, "?")
+		}
+		time.Sleep(25 * time.Hour)
+		last := f.market.CustomerSays(f.chat, "?")
+		message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Спасибо!", chats.ConfirmAfter(last))
+		require.NoError(t, err)
+		assert.Greater(t, message.ID, last)
+		assert.Equal(t, 2, f.market.Calls(chats.OpGetChatHistory))
+		assert.Equal(t, 1, f.posted())
+	})
 }
 
 func TestSendTextConfirmed_SearchesBeforeRetry(t *testing.T) {
@@ -125,7 +123,7 @@ type confirmFailure struct {
 	reads   []chatstest.Fault // of getChatHistory
 	cancel  time.Duration     // when the context is cancelled; 0: never
 
-	wantErrs     []error // exactly these of ErrOutcomeUnknown, ErrServer, ErrForbidden, ErrRateLimited and context.Canceled
+	wantErrs     []error // exactly these of ErrOutcomeUnknown, ErrUnconfirmed, ErrServer, ErrForbidden, ErrRateLimited and context.Canceled
 	wantText     string  // part of the error's text
 	wantSends    int
 	wantAttempts int           // of the error; 0: not checked
@@ -138,8 +136,8 @@ func confirmFailures() []confirmFailure {
 	accepted := []chatstest.Fault{chatstest.Status(200, `{"status":"OK"}`)} // by a gateway that passes nothing on
 	unreadable := append([]chatstest.Fault{chatstest.OK()}, times(500, chatstest.Status(503, ""))...)
 	retry := func(policy chats.RetryPolicy) []chats.Option { return []chats.Option{chats.WithRetry(policy)} }
-	unknown, server, forbidden, limited := chats.ErrOutcomeUnknown, chats.ErrServer, chats.ErrForbidden, chats.ErrRateLimited
-	const search = 15500 * time.Millisecond // the shortest search
+	unknown, unconfirmed, server, forbidden, limited := chats.ErrOutcomeUnknown, chats.ErrUnconfirmed, chats.ErrServer, chats.ErrForbidden, chats.ErrRateLimited
+	const search = chats.SearchTime
 	return []confirmFailure{
 		{
 			name: "history cannot be read after the send", sends: lost, reads: unreadable,
@@ -151,18 +149,22 @@ func confirmFailures() []confirmFailure {
 			wantReads: 1 + 5 + 6, wantTime: search + (16+4*30)*time.Second, // six more reads after the search
 		},
 		{
-			name: "history cannot be read before the send", reads: []chatstest.Fault{chatstest.Status(403, "")},
-			wantErrs: []error{forbidden}, wantSends: 0,
+			name: "history cannot be read before the send", reads: times(9, chatstest.Status(403, "")),
+			wantErrs: []error{forbidden}, wantSends: 0, wantReads: 2,
+		},
+		{
+			name: "history cannot be read before the send for a while", reads: times(500, chatstest.Status(503, "")),
+			wantErrs: []error{server}, wantSends: 0, wantReads: 1 + 6,
 		},
 		{
 			name: "accepted but never visible", sends: accepted,
-			wantErrs: []error{unknown}, wantText: "accepted", wantSends: 1, // what was accepted is not sent again
+			wantErrs: []error{unconfirmed}, wantText: "accepted", wantSends: 1, // what was accepted is not sent again
 			wantReads: 1 + 6, wantTime: search, // one before the send, and one after each delay
 		},
 		{
 			name: "delays that do not add up to the search time", sends: accepted,
 			options:  retry(chats.RetryPolicy{MaxAttempts: 2, BaseDelay: 10 * time.Second}),
-			wantErrs: []error{unknown}, wantSends: 1, wantTime: search,
+			wantErrs: []error{unconfirmed}, wantSends: 1, wantTime: search,
 		},
 		{
 			name: "every attempt is lost", sends: times(9, chatstest.DropBefore()),
@@ -209,7 +211,7 @@ func (tt *confirmFailure) check(t *testing.T, f *fixture, err error, took time.D
 	var e *chats.Error
 	require.ErrorAs(t, err, &e)
 	for _, sentinel := range []error{
-		chats.ErrOutcomeUnknown, chats.ErrServer, chats.ErrForbidden, chats.ErrRateLimited, context.Canceled,
+		chats.ErrOutcomeUnknown, chats.ErrUnconfirmed, chats.ErrServer, chats.ErrForbidden, chats.ErrRateLimited, context.Canceled,
 	} {
 		assert.Equal(t, slices.Contains(tt.wantErrs, sentinel), errors.Is(err, sentinel), "%v: %v", sentinel, err)
 	}

@@ -35,9 +35,21 @@ var (
 	// not end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted.
-	// Read the history before sending it again, or use [Client.SendTextConfirmed], which
-	// does so.
+	// To settle it without posting twice, confirm it: last is the newest message that the
+	// operator saw, attempted the time at which the failed call began, and the call may be
+	// made again in the same form.
+	//
+	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(attempted))
+	//
+	// Every error of a send that is neither ErrOutcomeUnknown nor [ErrUnconfirmed] means
+	// that the call certainly posted nothing.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and
+	// [Client.SendFileConfirmed] if the server accepted the message, but the history does
+	// not show it as it was sent. Do not send it again. Whether the chat shows it later:
+	//
+	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last)) // posts nothing if it does
+	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 )
 
 // ArgumentError reports an invalid argument. It is returned before any request is sent and
@@ -113,8 +125,11 @@ func (e *Error) Error() string {
 	}
 	parts = append(parts, e.reason())
 	text := strings.Join(parts, ": ")
-	if errors.Is(e, ErrOutcomeUnknown) {
+	switch {
+	case errors.Is(e, ErrOutcomeUnknown):
 		text += "; it may have been posted: read the history before sending it again"
+	case errors.Is(e, ErrUnconfirmed):
+		text += "; the server accepted it: do not send it again"
 	}
 	return text
 }

@@ -62,7 +62,8 @@ var errNotTheAPI = errors.New("not a response of the API, but of a gateway in be
 // says that it was not with a 4xx or an error in a 2xx. A redirect may follow a send that
 // was processed, and what a gateway or a status below 200 means is not known.
 func (r *response) outcomeUnknown(e *Error) bool {
-	return errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status)
+	doubtful := errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status)
+	return doubtful && (r.ok() || !r.unsent)
 }
 
 // isTimeoutStatus reports whether the server gave up on a request instead of rejecting it.
@@ -139,7 +140,7 @@ func (e *foreignTimeout) As(target any) bool { return errors.As(e.err, target) }
 // transportError is an attempt without a response.
 type transportError struct {
 	err       error
-	unsent    bool // certainly no byte of the request was sent
+	unsent    bool // certainly nothing of the request can have been processed
 	permanent bool // the caller's reader failed: nothing was posted, and a retry would not help
 	noTLS     bool // a retry would not help
 }

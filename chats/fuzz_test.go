@@ -2,6 +2,7 @@ package chats_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,6 +16,9 @@ import (
 func fixtureResponding(t *testing.T, status int, body string) *fixture {
 	t.Helper()
 	client, err := chats.New(1, chats.APIKey(testSecret), noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		if req.Body != nil {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}
 		return respond(req, status, body), nil
 	})}))
 	if err != nil {

@@ -5,51 +5,46 @@ import (
 	"sync"
 )
 
-// keyedMutex serializes calls with the same key: confirmed sends that could mistake each
-// other's message for their own. The zero value is unlocked.
+// keyedMutex makes the sends of one client to one chat one after the other. So no call
+// takes the message of another for its own.
 type keyedMutex struct {
 	mu   sync.Mutex
-	held map[sendKey]chan struct{} // closed by unlock
+	held map[ChatID]chan struct{} // closed on unlock
 }
 
-type sendKey struct {
-	chat ChatID
-	text string
-}
-
-// lock waits until it holds key and returns the function that releases it.
-func (m *keyedMutex) lock(ctx context.Context, key sendKey) (unlock func(), err error) {
+// lock waits until it holds the chat, or until ctx ends.
+func (m *keyedMutex) lock(ctx context.Context, chat ChatID) (unlock func(), err error) {
 	for {
-		acquired, holder := m.tryLock(key)
-		if acquired != nil {
-			return func() { m.unlock(key, acquired) }, nil
+		held, acquired := m.tryLock(chat)
+		if held == nil {
+			return func() { m.unlock(chat, acquired) }, nil
 		}
 		select {
-		case <-holder:
+		case <-held:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// tryLock acquires key, or returns the channel that its holder closes.
-func (m *keyedMutex) tryLock(key sendKey) (acquired, holder chan struct{}) {
+// tryLock acquires the chat, or returns the channel of the current holder.
+func (m *keyedMutex) tryLock(chat ChatID) (held, acquired chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if holder = m.held[key]; holder != nil {
-		return nil, holder
+	if held = m.held[chat]; held != nil {
+		return held, nil
 	}
 	if m.held == nil {
-		m.held = map[sendKey]chan struct{}{}
+		m.held = map[ChatID]chan struct{}{}
 	}
 	acquired = make(chan struct{})
-	m.held[key] = acquired
-	return acquired, nil
+	m.held[chat] = acquired
+	return nil, acquired
 }
 
-func (m *keyedMutex) unlock(key sendKey, acquired chan struct{}) {
+func (m *keyedMutex) unlock(chat ChatID, acquired chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.held, key)
+	delete(m.held, chat)
 	close(acquired)
 }

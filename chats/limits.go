@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,13 +149,13 @@ func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits 
 	}
 }
 
-// quotaMiddleware waits for the hourly quota and the caller's limiter. An attempt that
-// finds the quota exhausted once it holds a slot comes back, so that what is between the
+// quotaMiddleware waits for the hourly quotas and the caller's limiter. An attempt that
+// finds a quota exhausted once it holds a slot comes back, so that what is between the
 // two, the credential, is read after all long waits.
 func (l *limits) quotaMiddleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
-		if err := l.awaitQuota(ctx, c.op); err != nil {
+		if err := l.awaitQuotas(ctx, c); err != nil {
 			return nil, err
 		}
 		if l.limiter != nil {
@@ -163,7 +164,7 @@ func (l *limits) quotaMiddleware(next doFunc) doFunc {
 			}
 		}
 		for {
-			if err := l.awaitQuota(ctx, c.op); err != nil {
+			if err := l.awaitQuotas(ctx, c); err != nil {
 				return nil, err
 			}
 			c.waited += time.Since(began)
@@ -176,15 +177,26 @@ func (l *limits) quotaMiddleware(next doFunc) doFunc {
 	}
 }
 
+// slotKey marks the context of the requests that prepare a call: they use its slot.
+type slotKey struct{}
+
+func usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(slotKey{}) != nil }
+
 // slotMiddleware holds a slot while next runs, and not while the call waits.
 func (l *limits) slotMiddleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
-		if err := l.admit(ctx, c.op); err != nil {
+		release, err := l.admit(ctx, c)
+		if err != nil {
 			return nil, err
 		}
-		defer func() { <-l.slots }()
+		defer release()
 		c.waited += time.Since(began)
+		if c.prepare != nil {
+			if err := c.prepare(context.WithValue(ctx, slotKey{}, true)); err != nil {
+				return nil, err
+			}
+		}
 
 		resp, err := next(ctx, c)
 		if resp != nil {
@@ -197,17 +209,42 @@ func (l *limits) slotMiddleware(next doFunc) doFunc {
 
 var errBlocked = errors.New("the hourly quota was exhausted while the attempt waited for a slot")
 
-// admit returns nil once it holds a slot, or errBlocked if the requests before have
-// exhausted the quota.
-func (l *limits) admit(ctx context.Context, op Operation) error {
+// admit returns once it holds a slot, or errBlocked if the requests before have exhausted
+// a quota.
+func (l *limits) admit(ctx context.Context, c *call) (release func(), err error) {
+	if usesSlotOfAnother(ctx) {
+		return func() {}, nil
+	}
 	select {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	if _, blocked := l.blocked(op); blocked {
+	if slices.ContainsFunc(c.quotas(), l.isBlocked) {
 		<-l.slots
-		return errBlocked
+		return nil, errBlocked
+	}
+	return func() { <-l.slots }, nil
+}
+
+// quotas returns the operations that an attempt makes requests of.
+func (c *call) quotas() []Operation {
+	if c.prepare != nil {
+		return []Operation{c.op, OpGetChatHistory}
+	}
+	return []Operation{c.op}
+}
+
+func (l *limits) isBlocked(op Operation) bool {
+	_, blocked := l.blocked(op)
+	return blocked
+}
+
+func (l *limits) awaitQuotas(ctx context.Context, c *call) error {
+	for _, op := range c.quotas() {
+		if err := l.awaitQuota(ctx, op); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -220,7 +257,7 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 			return ctx.Err()
 		}
 		remaining := time.Until(b.until)
-		if remaining > l.maxWait {
+		if remaining > l.maxWait || usesSlotOfAnother(ctx) {
 			return &quotaError{limit: b.limit}
 		}
 		if err := wait(ctx, remaining); err != nil {

@@ -66,6 +66,10 @@ var clientMethods = map[string]struct {
 		_, err := f.client.SendTextConfirmed(ctx, f.chat, "Да")
 		return err
 	}, []chats.Operation{chats.OpGetChatHistory, chats.OpSendMessageToChat}},
+	"SendFileConfirmed": {func(ctx context.Context, f *fixture) error {
+		_, err := f.client.SendFileConfirmed(ctx, f.chat, "a.txt", strings.NewReader("content"))
+		return err
+	}, []chats.Operation{chats.OpGetChatHistory, chats.OpSendFileToChat}},
 	"SendFile": {func(ctx context.Context, f *fixture) error { return f.call(ctx, chats.OpSendFileToChat) }, []chats.Operation{chats.OpSendFileToChat}},
 	"API": {func(ctx context.Context, f *fixture) error {
 		_, err := f.apiCall(ctx, chats.OpGetChat)

@@ -24,6 +24,7 @@ type response struct {
 	body     *bytes.Buffer
 	bodyErr  error // why the body could not be read to its end
 	attempts int
+	unsent   bool // the server cannot have the whole request; see uploadUnsent
 	limit    Limit
 	secrets  secrets // to redact from what the server echoes
 

@@ -77,7 +77,7 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 	}
 	if resp != nil {
 		transient := resp.status >= 500 || resp.ok() && resp.truncated() || resp.isGatewayNotFound()
-		return isRateLimited(resp.status) || transient && c.rule.repeatable
+		return isRateLimited(resp.status) || transient && c.rule.repeatable || resp.status >= 500 && resp.unsent
 	}
 	var failed *transportError
 	if !errors.As(err, &failed) {

@@ -8,20 +8,21 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestALookLastsAsLongAsThePausesOfAllAttempts(t *testing.T) {
+func TestRetryPolicy_SearchTimeCoversAllDelays(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		policy RetryPolicy
 		want   time.Duration
 	}{
-		{RetryPolicy{}, 15500 * time.Millisecond},
-		{RetryPolicy{MaxAttempts: 1}, 0},
-		{RetryPolicy{MaxAttempts: 2, BaseDelay: time.Second}, time.Second},
-		{RetryPolicy{MaxAttempts: 4, BaseDelay: time.Second}, 7 * time.Second},
-		{RetryPolicy{MaxAttempts: 4, BaseDelay: time.Second, MaxDelay: 2 * time.Second}, 5 * time.Second},
-		{RetryPolicy{MaxAttempts: math.MaxInt}, maxSearch},
+		{RetryPolicy{}, SearchTime},
+		{RetryPolicy{MaxAttempts: 1}, SearchTime},
+		{RetryPolicy{MaxAttempts: 4, BaseDelay: time.Second}, SearchTime},
+		{RetryPolicy{MaxAttempts: 4, BaseDelay: 10 * time.Second}, 60 * time.Second},
+		{RetryPolicy{MaxAttempts: 4, BaseDelay: 10 * time.Second, MaxDelay: 11 * time.Second}, 32 * time.Second},
+		{RetryPolicy{MaxAttempts: math.MaxInt}, maxSearchTime},
+		{RetryPolicy{MaxAttempts: math.MaxInt, BaseDelay: 1, MaxDelay: 1}, SearchTime},
 	} {
-		assert.Equal(t, tt.want, tt.policy.withDefaults().searchDuration(), "%+v", tt.policy)
+		assert.Equal(t, tt.want, tt.policy.withDefaults().searchTime(), "%+v", tt.policy)
 	}
 }
 

@@ -5,74 +5,139 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
 
 // SendText posts a text of 1 to 4,096 characters at most once
 // (POST /v2/businesses/{id}/chats/message). It is retried only if it is certain that
-// nothing was processed: after a 420, or if no connection could be made.
+// nothing was processed: after a 420, or if no connection could be made. [SplitText] splits
+// a longer text.
 //
 // A nil error means that the message was posted. [ErrOutcomeUnknown] means that it may have
-// been posted: read the history before sending again, or use [Client.SendTextConfirmed].
+// been posted; it says what to do then. Any other error means that it certainly was not
+// posted. The sends of one client to one chat are made one after the other.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 	if err := cmp.Or(checkID("chat", id), checkText(text)); err != nil {
 		return err
 	}
-	_, err := c.sendText(ctx, id, text, c.config.retry.MaxAttempts)
-	return err
-}
-
-// sendText makes at most attempts requests and returns how many it made.
-func (c *Client) sendText(ctx context.Context, id ChatID, text string, attempts int) (made int, err error) {
-	req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
-		&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
-	call, err := newCall(OpSendMessageToChat, req, err)
-	if err != nil {
-		return 0, err
-	}
-	call.maxAttempts = attempts
-	call.decode = decodeSend
-	err = c.perform(ctx, call)
-	return call.attempts, err
-}
-
-// decodeSend decodes the response to a send, which has no result.
-func decodeSend(r *response) error {
-	_, err := decode[any](r, nil)
-	return err
+	return c.sendOnce(ctx, c.textMessage(id, text))
 }
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like
 // [Client.SendText] (POST /v2/businesses/{id}/chats/file/send). name is the file name that
-// the customer sees, without a path.
+// the customer sees: valid UTF-8 of 255 bytes at most, without a path and control
+// characters.
 //
 // A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is
-// streamed from its current position; any other reader is buffered in memory first; that
-// read is not cancelled by ctx. SendFile does not close content, and does not read it after
-// it has returned. If reading fails, the request is aborted, nothing is posted, and the
-// reader's error is returned. A reader that cannot be rewound is not sent again after a
-// 420.
+// streamed from its current position; any other reader is buffered in memory first.
+// SendFile does not close content. If reading fails, or content turns out to be shorter or
+// longer than its size, the request is aborted, nothing is posted, and an error is returned.
+// After SendFile has returned, no Read of content begins; one that blocks when ctx or
+// RetryPolicy.AttemptTimeout ends is left behind. A reader that cannot be rewound is not
+// sent again.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content io.Reader) error {
+	file, err := c.fileMessage(ctx, id, name, content)
+	if err != nil {
+		return err
+	}
+	return c.sendOnce(ctx, file)
+}
+
+// outgoing is a message on its way to a chat.
+type outgoing struct {
+	op   Operation
+	chat ChatID
+	// newCall returns a call that sends the message.
+	newCall func() (*call, error)
+	// equals reports whether a message has the same content.
+	equals func(Message) bool
+	// resembles reports whether a message can be this one, if the server stores content
+	// otherwise than it was sent.
+	resembles func(Message) bool
+}
+
+// sendOnce sends without confirming.
+func (c *Client) sendOnce(ctx context.Context, out *outgoing) error {
+	unlock, err := c.lockChat(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, err = c.send(ctx, out, c.config.retry.MaxAttempts, nil)
+	return err
+}
+
+// lockChat waits for the other sends to the chat.
+func (c *Client) lockChat(ctx context.Context, out *outgoing) (unlock func(), err error) {
+	if unlock, err = c.sendLocks.lock(ctx, out.chat); err != nil {
+		return nil, &Error{Operation: out.op, cause: err}
+	}
+	return unlock, nil
+}
+
+// send makes at most attempts requests and returns how many it made. prepare runs before
+// each.
+func (c *Client) send(
+	ctx context.Context, out *outgoing, attempts int, prepare func(context.Context) error,
+) (made int, err error) {
+	call, err := out.newCall()
+	if err != nil {
+		return 0, err
+	}
+	call.maxAttempts, call.prepare = attempts, prepare
+	call.decode = func(r *response) error { // there is no result
+		_, err := decode[any](r, nil)
+		return err
+	}
+	err = c.perform(ctx, call)
+	return call.attempts, err
+}
+
+func (c *Client) textMessage(id ChatID, text string) *outgoing {
+	return &outgoing{
+		op: OpSendMessageToChat, chat: id,
+		newCall: func() (*call, error) {
+			req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
+				&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
+			return newCall(OpSendMessageToChat, req, err)
+		},
+		equals:    func(m Message) bool { return normalizeText(m.Text) == normalizeText(text) },
+		resembles: func(m Message) bool { return m.Text != "" || len(m.Files) == 0 },
+	}
+}
+
+// fileMessage checks the arguments and measures the content.
+func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, content io.Reader) (*outgoing, error) {
 	if err := cmp.Or(checkID("chat", id), checkFileName(name)); err != nil {
-		return err
+		return nil, err
 	}
-	up, err := newUpload(name, content)
+	up, err := newUpload(ctx, name, content)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	// The reader is attached afterwards, because the builder would hide its length.
-	req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
-		&gen.SendFileToChatParams{ChatID: int64(id)}, up.contentType, http.NoBody)
-	call, err := newCall(OpSendFileToChat, req, err)
-	if err != nil {
-		return err
-	}
-	up.attach(req)
-	call.upload, call.decode = up, decodeSend
-	return c.perform(ctx, call)
+	return &outgoing{
+		op: OpSendFileToChat, chat: id,
+		newCall: func() (*call, error) {
+			// The reader is attached afterwards, because the builder would hide its length.
+			req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
+				&gen.SendFileToChatParams{ChatID: int64(id)}, up.contentType, http.NoBody)
+			call, err := newCall(OpSendFileToChat, req, err)
+			if err == nil {
+				req.ContentLength, call.upload = up.length(), up
+			}
+			return call, err
+		},
+		equals: func(m Message) bool {
+			return slices.ContainsFunc(m.Files, func(f File) bool {
+				return f.Name == name && (f.Size <= 0 || f.Size == up.size)
+			})
+		},
+		resembles: func(m Message) bool { return m.Text == "" || len(m.Files) > 0 },
+	}, nil
 }

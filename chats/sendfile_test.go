@@ -1,15 +1,19 @@
 package chats_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -161,7 +165,7 @@ func TestSendFile_KeepsFileNames(t *testing.T) {
 	t.Parallel()
 	names := []string{
 		"фото заказа.jpg", `"quoted" 'name'.jpg`, "semi;colon=equals, comma.jpg", " spaces  inside .jpg ", "👍.png", "no extension",
-		"percent%22%0A.jpg", ".hidden", "a", "..jpg", strings.Repeat("длинное ", 30) + ".pdf", "rtl\u202e.jpg",
+		"percent%22%0A.jpg", ".hidden", "a", "..jpg", strings.Repeat("длинное ", 16) + ".pdf", "rtl\u202e.jpg",
 	}
 	onBothTransports(t, func(f *uploadFixture) {
 		t := f.t
@@ -244,13 +248,65 @@ func (b *failingSeeker) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestSendFile_ReaderLongerThanMeasuredIsSentAsMeasured(t *testing.T) {
+// A file that grows while it is sent, and a reader that reports less than it has.
+func TestSendFile_ReaderLongerThanMeasuredPostsNothing(t *testing.T) {
 	t.Parallel()
-	onBothTransports(t, func(f *uploadFixture) {
-		t := f.t
-		require.NoError(t, f.client.SendFile(t.Context(), f.chat, "a.log", sized(strings.NewReader("measured, and what was written since"), 8)))
-		assert.Equal(t, "measured", string(f.market.Uploads(f.chat)[0].Data))
-	})
+	readers := map[string]func() io.Reader{
+		"length":     func() io.Reader { return sized(strings.NewReader("measured, and what was written since"), 8) },
+		"one byte":   func() io.Reader { return sized(bytes.NewReader(randomBytes(100_001)), 100_000) },
+		"chunk size": func() io.Reader { return sized(bytes.NewReader(randomBytes(32<<10+1)), 32<<10) },
+		"seeker":     func() io.Reader { return &shortSeeker{bytes.NewReader(randomBytes(1000)), 400} },
+	}
+	for name, reader := range readers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onBothTransports(t, func(f *uploadFixture) {
+				t := f.t
+				err := f.client.SendFile(t.Context(), f.chat, "a.log", reader())
+				require.ErrorContains(t, err, "longer than its size")
+				require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+				assert.Len(t, f.wire.seen, 1, "aborted and not retried")
+				assert.Empty(t, f.market.Messages(f.chat))
+			})
+		})
+	}
+}
+
+// shortSeeker reports an end that lies before the real one.
+type shortSeeker struct {
+	*bytes.Reader
+	missing int64
+}
+
+func (s *shortSeeker) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekEnd {
+		offset -= s.missing
+	}
+	return s.Reader.Seek(offset, whence)
+}
+
+func TestSendFile_ReaderThatViolatesTheInterfaceIsError(t *testing.T) {
+	t.Parallel()
+	readers := map[string]io.Reader{
+		"more than fits":   readerFunc(func(p []byte) (int, error) { return len(p) + 1, nil }),
+		"a negative count": readerFunc(func([]byte) (int, error) { return -1, nil }),
+		"a panic":          readerFunc(func([]byte) (int, error) { panic("no disk") }),
+	}
+	for name, reader := range readers {
+		for kind, content := range map[string]io.Reader{"streamed": sized(reader, 1000), "buffered": reader} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				onBothTransports(t, func(f *uploadFixture) {
+					err := f.client.SendFile(f.t.Context(), f.chat, "a.bin", content)
+					require.ErrorContains(f.t, err, "the reader")
+					require.NotErrorIs(f.t, err, chats.ErrOutcomeUnknown)
+					var e *chats.Error
+					require.ErrorAs(f.t, err, &e)
+					assert.Empty(f.t, f.market.Messages(f.chat))
+				})
+			})
+		}
+	}
 }
 
 func TestSendFile_RetryRewindsReader(t *testing.T) {
@@ -305,26 +361,23 @@ func TestSendFile_UnreadReaderIsRetried(t *testing.T) {
 	assert.Equal(t, 1, f.posted())
 }
 
-// slowReader is a reader that waits in Read, and fails the test if it is read after
+// slowReader is a reader that waits in Read, and fails the test if a Read begins after
 // SendFile has returned.
 type slowReader struct {
 	t     *testing.T
 	wait  func()
-	reads int
-	over  bool // written by the test without a lock, so that the race detector reports a late read
+	reads atomic.Int32
+	over  atomic.Bool
 }
 
 func (r *slowReader) Len() int { return chats.MaxFileSize }
 
 func (r *slowReader) Read(b []byte) (int, error) {
-	if r.over {
-		r.t.Error("the reader was read after SendFile has returned")
+	if r.over.Load() {
+		r.t.Error("a Read began after SendFile had returned")
 	}
-	r.reads++
+	r.reads.Add(1)
 	r.wait()
-	if r.over {
-		r.t.Error("SendFile returned while the reader was read")
-	}
 	return min(1024, len(b)), nil
 }
 
@@ -337,13 +390,13 @@ func TestSendFile_ReaderIsNotReadAfterReturn(t *testing.T) {
 		content := &slowReader{t: t, wait: func() { time.Sleep(time.Second) }}
 		began := time.Now()
 		err := client.SendFile(t.Context(), chat, "a.bin", content)
-		content.over = true
-		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		content.over.Store(true)
 		require.ErrorContains(t, err, "RetryPolicy.AttemptTimeout")
-		assert.LessOrEqual(t, time.Since(began), 11*time.Second, "SendFile waits for the current read and no longer")
-		reads := content.reads
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown, "the end of the file was never sent")
+		assert.Equal(t, 10500*time.Millisecond, time.Since(began))
+		reads := content.reads.Load()
 		time.Sleep(time.Hour)
-		assert.Equal(t, reads, content.reads)
+		assert.Equal(t, reads, content.reads.Load())
 		assert.Empty(t, market.Messages(chat))
 	})
 }
@@ -364,34 +417,214 @@ func TestSendFile_ReaderIsNotReadAfterReturnOnSocket(t *testing.T) {
 		<-attempt.Done()
 	}}
 	err := client.SendFile(ctx, server.AddChat(chats.Chat{}), "a.bin", content)
-	content.over = true
-	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+	content.over.Store(true)
 	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
 }
 
-// A reader of known size is not buffered in memory: no more is read from it than the
+// blockedReader is a reader that blocks until the test ends, as a file does on a mount that
+// is gone.
+type blockedReader struct {
+	*bytes.Reader
+	until <-chan struct{}
+}
+
+func (r *blockedReader) Read([]byte) (int, error) {
+	<-r.until
+	return 0, errDisk
+}
+
+func TestSendFile_BlockedReaderHoldsNoSlot(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(*blockedReader) io.Reader{
+		"streamed": func(r *blockedReader) io.Reader { return r },
+		"buffered": func(r *blockedReader) io.Reader { return io.MultiReader(r) },
+		"length":   func(r *blockedReader) io.Reader { return sized(r, 1000) },
+	}
+	for name, reader := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				until := make(chan struct{})
+				defer close(until)
+				f := newFixture(t, chats.WithMaxParallel(1))
+				ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+				defer cancel()
+				began := time.Now()
+				content := reader(&blockedReader{bytes.NewReader(randomBytes(1000)), until})
+				err := f.client.SendFile(ctx, f.chat, "a.bin", content)
+				var e *chats.Error
+				require.ErrorAs(t, err, &e)
+				require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+				if name != "buffered" { // nothing ends that reading but the context
+					require.ErrorContains(t, err, "RetryPolicy.AttemptTimeout")
+					assert.Equal(t, 30*time.Second, time.Since(began))
+				} else {
+					assert.Equal(t, 40*time.Second, time.Since(began))
+				}
+				require.NoError(t, f.client.SendText(t.Context(), f.chat, "Фото не читается"))
+				assert.Equal(t, 1, f.posted())
+			})
+		})
+	}
+}
+
+// A transport may read the body in RoundTrip itself.
+func TestSendFile_BlockedReaderEndsWithContextInAnyTransport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		until := make(chan struct{})
+		defer close(until)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		f := newFixture(t, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			_, err := io.Copy(io.Discard, req.Body)
+			return nil, err
+		})}))
+		err := f.client.SendFile(ctx, f.chat, "a.bin", &blockedReader{bytes.NewReader(randomBytes(1000)), until})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.NotContains(t, err.Error(), "closed pipe")
+	})
+}
+
+// respondEarly is a transport that responds when it has read n bytes of a body, the first
+// times to each of the statuses.
+func respondEarly(n int64, statuses ...int) http.RoundTripper {
+	return roundTrip(func(req *http.Request) (*http.Response, error) {
+		status := statuses[0]
+		statuses = append(statuses[1:], status)
+		if _, err := io.CopyN(io.Discard, req.Body, n); err != nil {
+			return nil, err
+		}
+		if status == http.StatusOK {
+			return respond(req, status, `{"status":"OK"}`), nil
+		}
+		return respond(req, status, envelope), nil
+	})
+}
+
+func TestSendFile_ResponseBeforeTheWholeFile(t *testing.T) {
+	t.Parallel()
+	const size = 100_000
+	tests := []struct {
+		status, attempts int
+		unknown          bool
+		want             error
+	}{
+		{200, 1, true, chats.ErrProtocol},
+		{400, 1, false, nil},
+		{413, 1, false, nil},
+		{408, 1, false, nil},
+		{420, 6, false, chats.ErrRateLimited},
+		{500, 6, false, chats.ErrServer},
+		{503, 6, false, chats.ErrServer},
+	}
+	for _, tt := range tests {
+		t.Run(strconv.Itoa(tt.status), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, chats.WithHTTPClient(&http.Client{Transport: respondEarly(size, tt.status)}))
+				err := f.client.SendFile(t.Context(), f.chat, "a.bin", bytes.NewReader(randomBytes(size)))
+				var e *chats.Error
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, tt.unknown, errors.Is(err, chats.ErrOutcomeUnknown))
+				assert.Equal(t, tt.status, e.StatusCode)
+				assert.Equal(t, tt.attempts, e.Attempts)
+				if tt.want != nil {
+					assert.ErrorIs(t, err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// The connection breaks while the file is on its way: nothing can have been posted.
+func TestSendFile_ConnectionLostInTheMiddleIsRetried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		lost := 0
+		f := newFixtureOn(t, market, withContract(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+			if lost++; lost > 2 {
+				return market.Transport().RoundTrip(req)
+			}
+			_, _ = io.CopyN(io.Discard, req.Body, 100_000)
+			return nil, io.ErrUnexpectedEOF
+		})))
+		require.NoError(t, f.client.SendFile(t.Context(), f.chat, "a.bin", bytes.NewReader(randomBytes(100_000))))
+		assert.Equal(t, 3, lost)
+		assert.Equal(t, 1, f.posted())
+	})
+}
+
+// Once its last byte was read, the file may have arrived, whatever the response.
+func TestSendFile_LostAfterItsEndIsUnknown(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		_, err := io.Copy(io.Discard, io.LimitReader(req.Body, req.ContentLength-1))
+		require.NoError(t, err)
+		return nil, io.ErrUnexpectedEOF
+	})}))
+	err := f.client.SendFile(t.Context(), f.chat, "a.bin", bytes.NewReader(randomBytes(1000)))
+	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+}
+
+// The same on a socket: the server responds with 200 and reads nothing of the file.
+func TestSendFile_AcceptedUnreadOnSocketIsUnknown(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = listener.Close() }()
+	var server sync.WaitGroup
+	defer server.Wait()
+	over := make(chan struct{})
+	defer close(over)
+	server.Go(func() {
+		conn, err := listener.Accept()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, err = http.ReadRequest(bufio.NewReader(conn))
+		assert.NoError(t, err)
+		_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n"+`{"status":"OK"}`)
+		assert.NoError(t, err)
+		<-over
+	})
+	client := newClientAt(t, "http://"+listener.Addr().String(), chats.APIKey(testSecret))
+	err = client.SendFile(t.Context(), 1, "a.bin", bytes.NewReader(randomBytes(chats.MaxFileSize)))
+	require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+	require.ErrorContains(t, err, "before the file was sent")
+}
+
+// A reader of known size is not buffered in memory: hardly more is read from it than the
 // transport has read.
 func TestSendFile_IsStreamed(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
-	read := 0
+	var read atomic.Int64
 	content := sized(readerFunc(func(p []byte) (int, error) {
-		read += len(p)
-		return len(p), nil
+		n := min(int64(len(p)), chats.MaxFileSize-read.Load())
+		if n == 0 {
+			return 0, io.EOF
+		}
+		read.Add(n)
+		return int(n), nil
 	}), chats.MaxFileSize)
 	transport := roundTrip(func(req *http.Request) (*http.Response, error) {
-		assert.Zero(t, read)
+		assert.Zero(t, read.Load())
 		sent := 0
 		buf := make([]byte, 1000)
 		for {
 			n, err := req.Body.Read(buf)
 			sent += n
-			if !assert.LessOrEqual(t, read, sent) || errors.Is(err, io.EOF) {
+			if !assert.LessOrEqual(t, read.Load(), int64(sent+64<<10)) || errors.Is(err, io.EOF) {
 				break
 			}
 		}
 		assert.EqualValues(t, req.ContentLength, sent, "the exact length is announced")
-		assert.Equal(t, chats.MaxFileSize, read)
+		assert.EqualValues(t, chats.MaxFileSize, read.Load())
 		return respond(req, http.StatusOK, `{"status":"OK"}`), nil
 	})
 	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: transport}))

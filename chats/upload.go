@@ -2,13 +2,14 @@ package chats
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"mime/multipart"
-	"net/http"
 	"net/textproto"
+	"strings"
 )
 
 // upload is a multipart form around the caller's reader. It is streamed with a known
@@ -20,34 +21,26 @@ type upload struct {
 	size        int64
 	seeker      io.Seeker // nil if the content cannot be rewound
 	start       int64     // initial position of the seeker
+	inMemory    bool      // a Read of the content cannot block
 
-	mu      chanMutex
 	touched bool        // the content has been read from
-	readErr error       // the content's own error
-	current *uploadBody // of the current attempt
+	body    *uploadBody // of the last attempt
 }
 
-// chanMutex is held while the caller's reader reads, however long that takes. It is a
-// channel, because waiting for a sync.Mutex stops the clock of testing/synctest.
-type chanMutex chan struct{}
-
-func (m chanMutex) Lock()   { m <- struct{}{} }
-func (m chanMutex) Unlock() { <-m }
-
 // newUpload returns the upload of a file. Content of known size is streamed; other content
-// is read into memory first, up to the limit.
-func newUpload(name string, content io.Reader) (*upload, error) {
+// is read into memory first, up to the limit. If ctx ends before, a blocked reader is left
+// behind.
+func newUpload(ctx context.Context, name string, content io.Reader) (*upload, error) {
 	if content == nil {
 		return nil, badArgument("file content", "is nil")
 	}
-	if isDirectory(content) {
-		return nil, badArgument("file content", "is a directory")
-	}
-	u := &upload{content: content, mu: make(chanMutex, 1)}
-	if err := u.measure(); err != nil {
-		return nil, err
-	}
+	u := &upload{content: content}
+	err := await(ctx, func() error { return u.measure(content) })
 	switch {
+	case errors.Is(err, ErrInvalidArgument):
+		return nil, err
+	case err != nil:
+		return nil, &Error{Operation: OpSendFileToChat, cause: err}
 	case u.size == 0:
 		return nil, badArgument("file content", "is empty")
 	case u.size > MaxFileSize:
@@ -71,28 +64,30 @@ func fileTooLarge() error {
 	return badArgument("file content", "larger than %d bytes, the maximum that Market accepts", MaxFileSize)
 }
 
-func (u *upload) measure() error {
-	if seeker, ok := u.content.(io.Seeker); ok {
+func (u *upload) measure(content io.Reader) error {
+	if isDirectory(content) {
+		return badArgument("file content", "is a directory")
+	}
+	switch content.(type) {
+	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
+		u.inMemory = true
+	}
+	if seeker, ok := content.(io.Seeker); ok {
 		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil { // a pipe is an *os.File too, and fails here
 			return u.measureSeeker(seeker, start)
 		}
 	}
-	if sized, ok := u.content.(interface{ Len() int }); ok {
+	if sized, ok := content.(interface{ Len() int }); ok {
 		u.size = max(int64(sized.Len()), 0)
 		return nil
 	}
-	whole, err := io.ReadAll(io.LimitReader(u.content, MaxFileSize+1))
-	if err != nil {
-		return fileError("reading", err)
+	var whole bytes.Buffer
+	if _, err := whole.ReadFrom(io.LimitReader(content, MaxFileSize+1)); err != nil {
+		return fmt.Errorf("reading the file: %w", err)
 	}
-	reader := bytes.NewReader(whole)
-	u.content, u.seeker, u.size = reader, reader, reader.Size()
+	reader := bytes.NewReader(whole.Bytes())
+	u.content, u.seeker, u.size, u.inMemory = reader, reader, reader.Size(), true
 	return nil
-}
-
-// fileError returns the error of a reader that failed before anything was sent.
-func fileError(doing string, err error) error {
-	return &Error{Operation: OpSendFileToChat, cause: fmt.Errorf("%s the file: %w", doing, err)}
 }
 
 func (u *upload) measureSeeker(seeker io.Seeker, start int64) error {
@@ -101,7 +96,7 @@ func (u *upload) measureSeeker(seeker io.Seeker, start int64) error {
 		_, err = seeker.Seek(start, io.SeekStart)
 	}
 	if err != nil {
-		return fileError("measuring", err)
+		return fmt.Errorf("measuring the file: %w", err)
 	}
 	u.seeker, u.start, u.size = seeker, start, max(end-start, 0)
 	return nil
@@ -126,88 +121,23 @@ func (u *upload) frame(name string) error {
 	return nil
 }
 
-// attach sets the upload as the body of a request.
-func (u *upload) attach(req *http.Request) {
-	req.ContentLength = int64(len(u.head)) + u.size + int64(len(u.tail))
-	req.GetBody = u.open
-}
+// length returns the length of the body.
+func (u *upload) length() int64 { return int64(len(u.head)) + u.size + int64(len(u.tail)) }
 
-func (u *upload) rewindable() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.seeker != nil || !u.touched
-}
-
-var (
-	errNotRewindable = errors.New("the file's reader cannot be rewound")
-	errAttemptOver   = errors.New("the attempt has ended")
-)
-
-// open returns the body from its start. The previous body cannot be read any more.
-func (u *upload) open() (io.ReadCloser, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.touched {
-		if u.seeker == nil {
-			return nil, errNotRewindable
-		}
-		if _, err := u.seeker.Seek(u.start, io.SeekStart); err != nil {
-			return nil, fmt.Errorf("rewinding the file: %w", err)
-		}
+// await runs do, which calls the caller's reader, in a goroutine of its own until it
+// returns or ctx ends; then it is left behind.
+func await(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		err := errReaderExited
+		defer func() { done <- err }()
+		defer recoverReader(&err)
+		err = do()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	u.readErr = nil // a failure of a previous attempt does not count
-	u.current = &uploadBody{upload: u, reader: io.MultiReader(
-		bytes.NewReader(u.head), &contentReader{u, u.size}, bytes.NewReader(u.tail),
-	)}
-	return u.current, nil
-}
-
-// stop ends the attempt. net/http may read a body even after it has returned a response;
-// once stop has returned, the caller's reader is not read any more. stop returns the
-// reader's error, if it failed.
-func (u *upload) stop() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.current = nil
-	return u.readErr
-}
-
-// uploadBody is the body of one attempt. It hides the WriteTo of a MultiReader, which would
-// allocate a buffer for every file.
-type uploadBody struct {
-	upload *upload
-	reader io.Reader
-}
-
-func (b *uploadBody) Read(p []byte) (int, error) {
-	b.upload.mu.Lock()
-	defer b.upload.mu.Unlock()
-	if b.upload.current != b {
-		return 0, errAttemptOver
-	}
-	return b.reader.Read(p)
-}
-
-func (b *uploadBody) Close() error { return nil }
-
-// contentReader reads exactly as many bytes of the content as were measured.
-type contentReader struct {
-	upload    *upload
-	remaining int64
-}
-
-func (r *contentReader) Read(p []byte) (int, error) {
-	if r.remaining == 0 {
-		return 0, io.EOF
-	}
-	r.upload.touched = true
-	n, err := r.upload.content.Read(p[:min(int64(len(p)), r.remaining)])
-	r.remaining -= int64(n)
-	if err == io.EOF && r.remaining > 0 {
-		err = fmt.Errorf("the file ended %d bytes short of its size: %w", r.remaining, io.ErrUnexpectedEOF)
-	}
-	if err != nil && err != io.EOF {
-		r.upload.readErr = err
-	}
-	return n, err
 }

@@ -3,6 +3,7 @@ package chats
 import (
 	"cmp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -38,6 +39,14 @@ func checkText(text string) error {
 		return badArgument("text", "is not valid UTF-8")
 	case n > MaxTextLength:
 		return badArgument("text", "%d characters, at most %d allowed", n, MaxTextLength)
+	}
+	return nil
+}
+
+// checkNotBlank refuses a text that could not be found again.
+func checkNotBlank(text string) error {
+	if normalizeText(text) == "" {
+		return badArgument("text", "is blank and could not be confirmed")
 	}
 	return nil
 }
@@ -80,6 +89,9 @@ func checkEnums[T ~string](field string, values []T) error {
 	return nil
 }
 
+// maxFileName is in bytes of UTF-8, as in file systems; Market documents no maximum.
+const maxFileName = 255
+
 func checkFileName(name string) error {
 	switch {
 	case name == "":
@@ -88,7 +100,9 @@ func checkFileName(name string) error {
 		return badArgument("file name", "is not valid UTF-8")
 	case strings.ContainsAny(name, `/\`):
 		return badArgument("file name", "must be a name without a path")
-	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case len(name) > maxFileName:
+		return badArgument("file name", "%d bytes, at most %d allowed", len(name), maxFileName)
+	case strings.ContainsFunc(name, unicode.IsControl):
 		return badArgument("file name", "contains a control character")
 	}
 	return nil

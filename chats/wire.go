@@ -14,6 +14,9 @@ import (
 // because the caller's context has not ended.
 var errAttemptTimeout = errors.New("no response within RetryPolicy.AttemptTimeout")
 
+// errEarlyResponse is a 2xx to a file of which the server cannot have all.
+var errEarlyResponse = errors.New("the response came before the file was sent")
+
 // wire is the innermost function of the chain. It makes one attempt, from the request to
 // the last byte of the response, within timeout.
 func wire(client *http.Client, timeout time.Duration) doFunc {
@@ -32,34 +35,36 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		c.attempts++
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
-		defer func() { _ = c.stopUpload() }() // also after a panic in the transport
-		resp, err := client.Do(req)           //nolint:bodyclose // readBody closes it
+		defer func() { _ = c.stopUpload(ctx) }() // also after a panic in the transport
+		resp, err := client.Do(req)              //nolint:bodyclose // readBody closes it
 		if err != nil {
-			failed := c.newTransportError(c.attemptError(caller, ctx, err), sent)
+			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
 			failed.noTLS = isTLSFailure(err)
 			return nil, failed
 		}
 		buf, err := readBody(resp)
-		_ = c.stopUpload() // not earlier: net/http drops the connection if a request ends short
+		_ = c.stopUpload(ctx) // not earlier: net/http drops the connection if a request ends short
 		if ended := contextEnd(caller); err != nil && ended != nil {
 			putBuffer(buf)
-			return nil, &transportError{err: ended}
+			return nil, &transportError{err: ended, unsent: c.uploadUnsent()}
 		}
-		err = c.attemptError(caller, ctx, err)
+		if err = c.attemptError(caller, ctx, err); err == nil && resp.StatusCode/100 == 2 && !c.uploadWhole() {
+			err = errEarlyResponse
+		}
 		return &response{
 			business: c.business, op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
-			body: buf, bodyErr: err, secrets: secrets{c.secret.raw}, attempts: c.attempts,
+			body: buf, bodyErr: err, secrets: secrets{c.secret.raw}, attempts: c.attempts, unsent: c.uploadUnsent(),
 		}, nil
 	}
 }
 
 // newTransportError returns the error of an attempt without a response.
-func (c *call) newTransportError(err error, sent *sentTrace) *transportError {
-	if readErr := c.stopUpload(); readErr != nil {
+func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace) *transportError {
+	if readErr := c.stopUpload(ctx); readErr != nil {
 		// The request was aborted before its end: nothing can have been posted.
 		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), permanent: true}
 	}
-	return &transportError{err: err, unsent: sent.provablyUnsent()}
+	return &transportError{err: err, unsent: sent.provablyUnsent() || c.uploadUnsent()}
 }
 
 // attemptError returns an attempt's error as the caller sees it: errAttemptTimeout if the

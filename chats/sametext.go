@@ -1,0 +1,30 @@
+package chats
+
+import (
+	"html"
+	"strings"
+	"unicode"
+)
+
+// maxUnescapes bounds how often a text may have been escaped.
+const maxUnescapes = 4
+
+// normalizeText returns what two texts must have in common to be the same message. It drops
+// what a server is known to change: the kind and number of whitespace characters, control
+// and zero-width characters, and HTML escapes.
+func normalizeText(text string) string {
+	for range maxUnescapes {
+		unescaped := html.UnescapeString(text)
+		if unescaped == text {
+			break
+		}
+		text = unescaped
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cc, unicode.Cf) && !unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, text)
+	return strings.Join(strings.Fields(text), " ")
+}

@@ -1,0 +1,138 @@
+package chats
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// SearchTime is how long a send may still become visible in the history: Market itself
+// gives up on a request after 10 s. A confirmed send searches for so long at least.
+const SearchTime = 15500 * time.Millisecond
+
+// maxSearchTime bounds a search under a policy with very many attempts.
+const maxSearchTime = 10 * time.Minute
+
+// maxFinalReads is how often the history is read after the search time, if it cannot be
+// read to its end.
+const maxFinalReads = 6
+
+// clockTolerance is by how much the clocks of the caller and of Market may differ.
+const clockTolerance = 5 * time.Minute
+
+// searchTime returns how long the history is searched: as long as the delays between all
+// attempts can last, within its bounds.
+func (p RetryPolicy) searchTime() (total time.Duration) {
+	backoff := p.backoff()
+	for n := 0; n < p.MaxAttempts-1 && n < 1000 && total < maxSearchTime; n++ {
+		total += backoff.delayCap(n)
+	}
+	return max(SearchTime, min(total, maxSearchTime))
+}
+
+// view is what the history shows of the shop's messages.
+type view struct {
+	empty  bool               // there is no message of any sender
+	own    map[MessageID]bool // all of the shop
+	match  *Message           // one that may be new and has the same content
+	others []Message          // those that may be new and could be it, stored otherwise
+}
+
+// search reads the history until it shows the message, or until a reading that began at
+// until or later has reached the end without it. Such a reading is tried so many times.
+func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (*view, error) {
+	policy, least := c.client.config.retry.backoff(), RetryPolicy{}.withDefaults().backoff()
+	for n, final := 0, 0; ; n++ {
+		if !time.Now().Before(until) {
+			final++
+		}
+		seen, err := c.read(ctx)
+		switch {
+		case err == nil && (seen.match != nil || final > 0):
+			return seen, nil
+		case err != nil && (final >= tries || ctx.Err() != nil || isFinal(err)):
+			return nil, err
+		}
+		delay := max(policy.delayCap(n), least.delayCap(n))
+		if remaining := time.Until(until); remaining > 0 {
+			delay = min(delay, remaining)
+		}
+		if err := wait(ctx, delay); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// isFinal reports whether searching on is useless. An exhausted hourly quota is final, so
+// that the caller learns its end at once.
+func isFinal(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	hourly := e.Limit != nil && e.Limit.Kind == LimitHourly
+	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
+}
+
+// lowestID returns the id above which messages are looked at: that of a day before after,
+// because ids are microseconds as far as is known, and the senders' clocks may differ. An id
+// that is ahead of the local clock is taken for the present.
+func (c *confirmation) lowestID() MessageID {
+	newest := min(c.after, MessageID(time.Now().UnixMicro()))
+	return max(newest-MessageID((24*time.Hour).Microseconds()), 0)
+}
+
+// read reads the history once, as far as it is needed. If the server does not list messages
+// above an id that the chat does not have, all are read.
+func (c *confirmation) read(ctx context.Context) (*view, error) {
+	seen, err := c.readFrom(ctx, c.since)
+	if c.since == 0 || err == nil && !seen.empty || err != nil && !isUnknownID(err) {
+		return seen, err
+	}
+	if c.since = 0; c.baseline == nil {
+		c.floor = 0
+	}
+	return c.readFrom(ctx, 0)
+}
+
+func isUnknownID(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.StatusCode == 400 || e.StatusCode == 404)
+}
+
+func (c *confirmation) readFrom(ctx context.Context, since MessageID) (*view, error) {
+	c.readAt = time.Now()
+	seen := &view{empty: true, own: map[MessageID]bool{}}
+	for message, err := range c.client.History(ctx, c.out.chat, since) {
+		if err != nil {
+			return nil, err
+		}
+		seen.empty = false
+		if message.Sender != SenderPartner {
+			continue
+		}
+		seen.own[message.ID] = true
+		switch maybe := c.mayBeNew(message); {
+		case maybe && c.out.equals(message):
+			seen.match = &message
+			return seen, nil
+		case maybe && c.out.resembles(message) && !c.client.confirmed.has(c.out.chat, message.ID):
+			seen.others = append(seen.others, message)
+		}
+	}
+	return seen, nil
+}
+
+// mayBeNew reports whether a message of the shop may be from a send of this call or, before
+// the first, from an earlier attempt.
+func (c *confirmation) mayBeNew(m Message) bool {
+	switch {
+	case c.sent:
+		return m.ID > c.floor && !c.baseline[m.ID]
+	case c.hasAfter:
+		return m.ID > c.after
+	case c.resumes:
+		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.attempted.Add(-clockTolerance))
+	}
+	return false
+}

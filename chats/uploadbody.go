@@ -1,0 +1,189 @@
+package chats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+var (
+	errNotRewindable = errors.New("the file's reader cannot be rewound")
+	errAttemptOver   = errors.New("the attempt has ended")
+	errBadCount      = errors.New("the reader returned an impossible count")
+	errReaderExited  = errors.New("the reader ended its goroutine")
+	errFileGrew      = errors.New("the file is longer than its size")
+)
+
+// uploadBody is the body of one attempt. A goroutine of its own writes it into a pipe, so
+// that a reader of the caller that blocks holds up nothing else.
+type uploadBody struct {
+	*io.PipeReader
+	pipe   *io.PipeWriter
+	upload *upload
+	detach func() bool // from the attempt's context
+
+	start     sync.Once
+	done      chan struct{} // closed when the goroutine has ended
+	readErr   error         // the caller's reader's own; after done
+	whole     bool          // the transport has read everything; after done
+	tailBegun atomic.Bool   // before that, the server cannot have the whole form
+
+	mu      sync.Mutex
+	closed  bool // no Read of the caller's reader may begin
+	reading bool
+}
+
+func recoverReader(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("the reader panicked: %v", v)
+	}
+}
+
+// open returns the body of an attempt, from its start.
+func (u *upload) open(ctx context.Context) (io.ReadCloser, error) {
+	if !u.rewindable() {
+		return nil, errNotRewindable
+	}
+	if u.touched {
+		if _, err := u.seeker.Seek(u.start, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("rewinding the file: %w", err)
+		}
+	}
+	r, w := io.Pipe()
+	b := &uploadBody{PipeReader: r, upload: u, done: make(chan struct{})}
+	b.detach = context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) })
+	b.pipe, u.body = w, b
+	return b, nil
+}
+
+// rewindable reports whether the body can be opened once more. The attempt before must have
+// been stopped.
+func (u *upload) rewindable() bool {
+	if u.body != nil && u.leftBehind() {
+		return false
+	}
+	return u.seeker != nil || !u.touched
+}
+
+// Read implements [io.Reader].
+func (b *uploadBody) Read(p []byte) (int, error) {
+	b.start.Do(func() { go b.write(b.pipe) })
+	return b.PipeReader.Read(p)
+}
+
+func (b *uploadBody) write(w *io.PipeWriter) {
+	defer close(b.done)
+	_, err := w.Write(b.upload.head)
+	if err == nil {
+		err = b.writeContent(w)
+	}
+	if err == nil {
+		b.tailBegun.Store(true)
+		_, err = w.Write(b.upload.tail)
+		b.whole = err == nil
+	}
+	_ = w.CloseWithError(err)
+}
+
+var uploadBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// writeContent writes the caller's content and reads one byte more: if it is longer than
+// measured, the form must not be completed.
+func (b *uploadBody) writeContent(w io.Writer) error {
+	buf, _ := uploadBuffers.Get().(*[32 << 10]byte)
+	defer uploadBuffers.Put(buf)
+	for remaining, ended := b.upload.size, false; !ended; {
+		part := buf[:min(int64(len(buf)), remaining+1)]
+		n, err := b.readContent(part)
+		remaining -= int64(n)
+		if ended = err == io.EOF && remaining == 0; ended {
+			err = nil
+		}
+		switch {
+		case err == io.EOF:
+			err = fmt.Errorf("the file ended %d bytes short of its size: %w", remaining, io.ErrUnexpectedEOF)
+		case remaining < 0:
+			err = errFileGrew
+		}
+		if err != nil {
+			if err != errAttemptOver { //nolint:errorlint // our own, unwrapped
+				b.readErr = err
+			}
+			return err
+		}
+		if n > 0 {
+			if _, err := w.Write(part[:n]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readContent reads from the caller's reader, unless the attempt has ended.
+func (b *uploadBody) readContent(p []byte) (n int, err error) {
+	if !b.setReading(true) {
+		return 0, errAttemptOver
+	}
+	defer b.setReading(false)
+	defer recoverReader(&err)
+	b.upload.touched = true
+	if n, err = b.upload.content.Read(p); n < 0 || n > len(p) {
+		return 0, errBadCount
+	}
+	return n, err
+}
+
+func (b *uploadBody) setReading(reading bool) (ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = reading && !b.closed
+	return !b.closed
+}
+
+// stop ends the attempt. net/http may read a body even after it has returned a response;
+// once stop has returned, no Read of the caller's reader begins any more. It waits for one
+// that is in progress until ctx ends, and then leaves it behind. stop returns the reader's
+// error, if it failed.
+func (u *upload) stop(ctx context.Context) error {
+	b := u.body
+	b.detach()
+	b.start.Do(func() { close(b.done) })
+	b.mu.Lock()
+	b.closed = true
+	mayBlock := b.reading && !u.inMemory
+	b.mu.Unlock()
+	_ = b.pipe.CloseWithError(errAttemptOver)
+	if mayBlock {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+		}
+	} else {
+		<-b.done
+	}
+	if u.leftBehind() {
+		return nil
+	}
+	return b.readErr
+}
+
+// leftBehind reports whether a Read of the caller's reader has not returned.
+func (u *upload) leftBehind() bool {
+	select {
+	case <-u.body.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// unsent reports whether the server cannot have the end of the form, and so cannot have
+// posted the file.
+func (u *upload) unsent() bool { return !u.body.tailBegun.Load() }
+
+// whole reports whether the transport has read the whole form.
+func (u *upload) whole() bool { return !u.leftBehind() && u.body.whole }
