@@ -1,0 +1,77 @@
+package chats
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// breaks are the places where a text may be split, the best first.
+var breaks = []*regexp.Regexp{
+	regexp.MustCompile(`\n[\t\r\p{Z}]*\n[\s\p{Z}]*`),               // paragraphs
+	regexp.MustCompile(`[.!?…]["'»”’)\]]*[\s\p{Z}]+|\n[\s\p{Z}]*`), // sentences and lines
+	regexp.MustCompile(`[\s\p{Z}]+`),                               // words
+}
+
+// SplitText splits a text into parts that [Client.SendText] accepts: of at most
+// [MaxTextLength] characters, which are Unicode code points, as the API counts them. It
+// splits after a paragraph; where that is too long, after a sentence or line; else after a
+// word; else anywhere, but not before a combining mark or inside an emoji sequence. Only the
+// whitespace at the splits is dropped. A text that is short enough is returned as it is, a
+// blank one as no part. Invalid UTF-8 is kept as it is, each byte counting as a character.
+func SplitText(text string) (parts []string) {
+	for strings.TrimSpace(text) != "" {
+		end := runeOffset(text, MaxTextLength)
+		if end == len(text) {
+			return append(parts, text)
+		}
+		at := splitAt(text, end)
+		if part := strings.TrimRightFunc(text[:at], unicode.IsSpace); part != "" {
+			parts = append(parts, part)
+		}
+		text = strings.TrimLeftFunc(text[at:], unicode.IsSpace)
+	}
+	return parts
+}
+
+// runeOffset returns the offset of the n-th character, or the length of a shorter text.
+func runeOffset(text string, n int) int {
+	for offset := range text {
+		if n == 0 {
+			return offset
+		}
+		n--
+	}
+	return len(text)
+}
+
+// splitAt returns where to split a text of which the first end bytes are short enough.
+func splitAt(text string, end int) int {
+	// Whitespace that follows is dropped, and so may lie beyond the maximum.
+	window := text[:len(text)-len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))]
+	for _, pattern := range breaks {
+		if all := pattern.FindAllStringIndex(window, -1); len(all) > 0 && all[len(all)-1][1] > 0 {
+			return all[len(all)-1][1]
+		}
+	}
+	for at := end; at > 0; {
+		last, size := utf8.DecodeLastRuneInString(text[:at])
+		next, _ := utf8.DecodeRuneInString(text[at:])
+		if !belongTogether(last, next) {
+			return at
+		}
+		at -= size
+	}
+	return end
+}
+
+// belongTogether reports whether a split between two characters would change what is
+// displayed. Flags are pairs of letters: any two are kept together.
+func belongTogether(last, next rune) bool {
+	const zeroWidthJoiner = '\u200d'
+	isFlag := func(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }
+	isModifier := func(r rune) bool { return r >= 0x1F3FB && r <= 0x1F3FF }
+	return last == zeroWidthJoiner || isModifier(next) || isFlag(last) && isFlag(next) ||
+		unicode.In(next, unicode.M, unicode.Cf)
+}

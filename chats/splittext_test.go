@@ -1,0 +1,73 @@
+package chats_test
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+func TestSplitText(t *testing.T) {
+	t.Parallel()
+	const longest = chats.MaxTextLength
+	word := strings.Repeat("ж", 1000)
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"empty", "", nil},
+		{"blank", " \n\t\u00a0", nil},
+		{"short", " Да.\n\nНет. ", []string{" Да.\n\nНет. "}},
+		{"just short enough", strings.Repeat("ж", longest), []string{strings.Repeat("ж", longest)}},
+		{"paragraphs", word + ". А\n\n" + word + "!\r\n \r\n\n" + word + ". Б " + word + "\n\n" + word,
+			[]string{word + ". А\n\n" + word + "!\r\n \r\n\n" + word + ". Б " + word, word}},
+		{"the last paragraph that fits", word + "\n\n" + word + "\n\n" + word + " " + word + " " + word,
+			[]string{word + "\n\n" + word, word + " " + word + " " + word}},
+		{"sentences", word + ". " + word + "?» " + word + " " + word + " " + word,
+			[]string{word + ". " + word + "?»", word + " " + word + " " + word}},
+		{"lines", word + "\n" + word + "\r\n" + word + " " + word + " " + word, []string{word + "\n" + word, word + " " + word + " " + word}},
+		{"words", strings.Repeat(word+" ", 9) + word, []string{
+			word + " " + word + " " + word + " " + word, word + " " + word + " " + word + " " + word, word + " " + word,
+		}},
+		{"a word that ends at the maximum", strings.Repeat("a", longest) + "  b", []string{strings.Repeat("a", longest), "b"}},
+		{"no space", strings.Repeat("ж", longest) + "ж", []string{strings.Repeat("ж", longest), "ж"}},
+		{"a full stop in a number", strings.Repeat("1.", longest), []string{strings.Repeat("1.", longest/2), strings.Repeat("1.", longest/2)}},
+		{"more white space than fits", "a" + strings.Repeat(" ", 3*longest) + "b", []string{"a", "b"}},
+		{"white space first", strings.Repeat(" ", longest+1) + "b", []string{"b"}},
+		{"combining marks", strings.Repeat("a", longest-1) + "и\u0306\u0301b", []string{strings.Repeat("a", longest-1), "и\u0306\u0301b"}},
+		{"an emoji sequence", strings.Repeat("a", longest-3) + "👩\u200d👩\u200d👧b", []string{strings.Repeat("a", longest-3), "👩\u200d👩\u200d👧b"}},
+		{"a variation selector", strings.Repeat("a", longest-1) + "❤\ufe0fb", []string{strings.Repeat("a", longest-1), "❤\ufe0fb"}},
+		{"a skin tone", strings.Repeat("a", longest-1) + "👍🏽b", []string{strings.Repeat("a", longest-1), "👍🏽b"}},
+		{"a flag", strings.Repeat("a", longest-1) + "🇷🇺b", []string{strings.Repeat("a", longest-1), "🇷🇺b"}},
+		{"nothing but marks", strings.Repeat("\u0301", longest+1), []string{strings.Repeat("\u0301", longest), "\u0301"}},
+		{"invalid UTF-8", strings.Repeat("\xff", longest+1), []string{strings.Repeat("\xff", longest), "\xff"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, tt.want, chats.SplitText(tt.text))
+		})
+	}
+}
+
+func FuzzSplitText(f *testing.F) {
+	f.Add("Раз. Два!\n\nТри", 2000)
+	f.Add("e\u0301 👩\u200d👧 \xff", 900)
+	f.Add(" \n", 3000)
+	f.Fuzz(func(t *testing.T, text string, times int) {
+		text = strings.Repeat(text, max(min(times, 50_000/max(len(text), 1)), 1))
+		parts := chats.SplitText(text)
+		for _, part := range parts {
+			assert.LessOrEqual(t, utf8.RuneCountInString(part), chats.MaxTextLength)
+			assert.NotEmpty(t, strings.TrimSpace(part))
+		}
+		withoutSpace := func(text string) string {
+			return strings.Join(strings.FieldsFunc(text, unicode.IsSpace), "")
+		}
+		assert.Equal(t, withoutSpace(text), withoutSpace(strings.Join(parts, " ")), "nothing but white space is lost")
+	})
+}
