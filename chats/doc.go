@@ -27,13 +27,30 @@
 //
 // # Sending
 //
-// [Client.SendText] and [Client.SendFile] post at most once. [Client.SendTextConfirmed]
-// posts once, confirms the message in the history and returns it with its ID. There are
-// two exceptions: it cannot distinguish two programs or clients that post the same text to
-// the same chat at the same moment, and it may post twice if the server shows the message
-// only after the search for it has ended. [Client.OpenChat] opens the chat about an order
-// or a return, or finds it. Arguments are checked before anything is sent; an invalid one
-// is an [ArgumentError].
+// [Client.SendText] and [Client.SendFile] post at most once. [Client.SendTextConfirmed] and
+// [Client.SendFileConfirmed] post once, find the message in the history and return it with
+// its ID. [ConfirmAfter] makes them idempotent. Every error of a send that is neither
+// [ErrOutcomeUnknown] nor [ErrUnconfirmed] means that the call certainly posted nothing.
+// How a confirmed send ends depends on what became of the send, and on what new message of
+// the shop the history shows within the search time:
+//
+//	send            | the history shows | text               | file
+//	accepted        | the same          | Message            | Message
+//	accepted        | another new one   | ErrUnconfirmed     | Message
+//	accepted        | nothing new       | ErrUnconfirmed     | ErrUnconfirmed
+//	outcome unknown | the same          | Message            | Message
+//	outcome unknown | another new one   | ErrOutcomeUnknown  | ErrOutcomeUnknown
+//	outcome unknown | nothing new       | sent again         | sent again
+//
+// Another new message may be this one, stored otherwise than it was sent. Of a file that
+// was accepted, the only new message with a file is taken for it.
+//
+// There are two exceptions: a confirmed send cannot distinguish two programs or clients
+// that post the same content to the same chat at the same moment, and it may post twice if
+// the server shows the message only after the search for it has ended. [SplitText] splits
+// texts that are too long. [Client.OpenChat] opens the chat about an order or a return, or
+// finds it. Arguments are checked before anything is sent; an invalid one is an
+// [ArgumentError].
 //
 // # Retries
 //
