@@ -200,3 +200,25 @@ func TestAPI_ClosesTheBodyOfARefusedRequest(t *testing.T) {
 	require.ErrorIs(t, err, chats.ErrInvalidArgument)
 	<-done
 }
+
+func TestDownload_OnlyTheCallersContextErrorsMatch(t *testing.T) {
+	t.Parallel()
+	for name := range timeouts(chatstest.NewMarket()) {
+		if name == "while reading the body" {
+			continue // the caller reads it
+		}
+		synctest.Test(t, func(t *testing.T) {
+			market := chatstest.NewMarket()
+			market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.SlowHeaders(time.Minute) })
+			client := timeouts(market)[name]
+			own := market.Client(chats.WithHTTPClient(client))
+			_, err := own.Download(t.Context(), market.AddFile("a.txt", []byte("content")))
+			client.CloseIdleConnections()
+			var e *chats.Error
+			require.ErrorAs(t, err, &e, name)
+			require.Equal(t, own.Business(), e.Business)
+			require.NotErrorIs(t, err, context.DeadlineExceeded, name)
+			require.NotErrorIs(t, err, context.Canceled, name)
+		})
+	}
+}

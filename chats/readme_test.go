@@ -107,7 +107,7 @@ func retryAfter(err error) (time.Duration, bool) {
 		return 0, false // after an unknown outcome, read the history first
 	case failed.Limit != nil:
 		return max(time.Until(failed.Limit.Until), time.Minute), true // Until is zero for the parallel limit
-	case errors.Is(err, chats.ErrServer), failed.StatusCode == 0:
+	case errors.Is(err, chats.ErrServer), errors.Is(err, chats.ErrProtocol), failed.StatusCode == 0:
 		return time.Minute, true
 	}
 	return 0, false // log it: failed.Details and failed.TraceParent say more
@@ -125,6 +125,9 @@ func TestRetryAfter_NeitherHotLoopNorSecondPost(t *testing.T) {
 		"no connection": {chatstest.Refused(), time.Minute, time.Minute},
 		"dropped":       {chatstest.DropAfter(), time.Minute, 0},
 		"server":        {chatstest.Status(500, ""), time.Minute, 0},
+		"gateway":       {chatstest.HTML(404), time.Minute, 0},
+		"not found":     {chatstest.Status(404, envelope), 0, 0},
+		"rate limit":    {retryLater(429, "600"), 10 * time.Minute, 10 * time.Minute},
 		"bad request":   {chatstest.Status(400, ""), 0, 0},
 		"success":       {chatstest.OK(), 0, 0},
 	} {

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -33,7 +35,7 @@ func TestCredential_AppearsInNoOutput(t *testing.T) {
 						name, emitted := capture(t, op, oauth, i)
 						for _, text := range emitted {
 							for _, secret := range secretParts(oauth) {
-								require.NotContains(t, text, secret, "%s: %s", op, name)
+								require.NotContains(t, strings.ToLower(text), strings.ToLower(secret), "%s: %s", op, name)
 							}
 						}
 					})
@@ -56,12 +58,22 @@ func secretParts(oauth bool) []string {
 	return []string{secret, secret[len(secret)/4 : len(secret)/2], secret[len(secret)/2:]}
 }
 
-const echoCount = 4
+var echoCount = len(echoes(testSecret))
 
 // echoes returns responses that have the credential in them.
 func echoes(secret string) []chatstest.Fault {
 	in := `{"status":"ERROR","errors":[{"code":"` + secret + `","message":"your key ` + secret + ` is bad"}]}`
+	inner, _ := json.Marshal(in)
 	return []chatstest.Fault{
+		chatstest.Status(400, strings.ToLower(in)),
+		chatstest.Status(400, `{"errors":[{"code":"X","message":`+string(inner)+`}]}`),
+		chatstest.Status(404, "<p>"+html.EscapeString(in)+"</p>"),
+		chatstest.Status(404, `{"error":"`+url.QueryEscape(secret)+`"}`),
+		chatstest.Malformed(url.QueryEscape(url.QueryEscape(secret[:20]))),
+		chatstest.Status(500, strings.ToUpper(secret[5:25])),
+		chatstest.Status(400, strings.Repeat(" ", 64<<10-20)+secret),
+		chatstest.Respond(420, http.Header{"Traceparent": {strings.ToUpper(secret)}, "Retry-After": {secret}, "X-Ratelimit-Resource-Until": {secret}}, secret[:30]),
+		chatstest.BadStatusLine("HTTP/1.1 " + url.QueryEscape(secret)),
 		chatstest.Status(400, in),
 		chatstest.Status(503, "<html><p>"+secret+"</html>"),
 		chatstest.Malformed(in),
@@ -121,4 +133,29 @@ func TestCredential_SearchForSecretFindsIt(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 3, found)
+}
+
+// What WithAttachmentAuth adds is hidden like the credential, and what the link has is not.
+func TestDownload_HidesWhatAttachmentAuthAdds(t *testing.T) {
+	t.Parallel()
+	client := chatstest.NewMarket().Client(
+		chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			_, password, _ := req.BasicAuth()
+			text := fmt.Sprintf("%s %s %s %s", req.URL.RawQuery, strings.ToUpper(req.Header.Get("X-Token")), req.Header.Get("Authorization"), password)
+			return respond(req, http.StatusForbidden, text), nil
+		})}),
+		chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+			query := req.URL.Query()
+			query.Set("token", "added+to/the=query")
+			req.URL.RawQuery = query.Encode()
+			req.Header.Set("X-Token", "added-to-the-header")
+			req.SetBasicAuth("user", "p4ssw0rd")
+			return nil
+		}))
+	_, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a?id=123456789"})
+	require.ErrorIs(t, err, chats.ErrForbidden)
+	assert.Contains(t, err.Error(), "id=123456789&token=[redacted] [redacted] Basic [redacted] [redacted]")
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, client.Business(), e.Business)
 }
