@@ -1,0 +1,598 @@
+package chats_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// The remedy that ErrOutcomeUnknown documents, after SendText and SendFile.
+func TestConfirmResume_SettlesAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]chatstest.Fault{
+		"posted": chatstest.DropAfter(), "posted late": chatstest.ProcessLate(10 * time.Second), "not posted": chatstest.DropBefore(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.market.Fail(chats.OpSendMessageToChat, fault)
+				f.market.Fail(chats.OpSendFileToChat, fault)
+				attempted := time.Now()
+				require.ErrorIs(t, f.client.SendText(t.Context(), f.chat, "Завтра"), chats.ErrOutcomeUnknown)
+				text, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(f.first), chats.ConfirmResume(attempted))
+				require.NoError(t, err)
+				assert.Equal(t, "Завтра", text.Text)
+
+				attempted = time.Now()
+				require.ErrorIs(t, f.client.SendFile(t.Context(), f.chat, "a.txt", strings.NewReader("a")), chats.ErrOutcomeUnknown)
+				file, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("a"), chats.ConfirmAfter(text.ID), chats.ConfirmResume(attempted))
+				require.NoError(t, err)
+				time.Sleep(time.Minute) // until late requests are processed
+				assert.Equal(t, 2, f.posted())
+				assert.Equal(t, f.market.Messages(f.chat)[2].ID, file.ID)
+			})
+		})
+	}
+}
+
+func TestConfirmResume_SendsNothingBeforeTheSearchTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		time.Sleep(time.Minute)
+		attempted := time.Now().Add(-5 * time.Second)
+		var sentAt time.Time
+		f.market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			if op == chats.OpSendMessageToChat {
+				sentAt = time.Now()
+			}
+			return chatstest.OK()
+		})
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmResume(attempted))
+		require.NoError(t, err)
+		assert.Equal(t, attempted.Add(chats.SearchTime), sentAt)
+
+		began := time.Now()
+		_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Послезавтра", chats.ConfirmResume(began.Add(-time.Minute)), chats.ConfirmAfter(f.first))
+		require.NoError(t, err)
+		assert.Equal(t, began, sentAt, "that attempt is too old to become visible")
+	})
+}
+
+// Without ConfirmAfter the time decides what may be the earlier attempt's message.
+func TestConfirmResume_WithoutConfirmAfterGoesByTime(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		text    string
+		age     time.Duration // of the shop's message when the attempt began
+		want    string
+		posted  int
+		message int // in the chat
+	}{
+		{"the same", "Завтра", 0, "Message", 1, 1},
+		{"the same, by another clock", "Завтра", 5 * time.Minute, "Message", 1, 1},
+		{"the same, but before it", "Завтра", 5*time.Minute + time.Second, "Message", 2, 2},
+		{"another", "***", 0, "ErrOutcomeUnknown", 1, 0},
+		{"another, but before it", "***", 6 * time.Minute, "Message", 2, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.market.AddMessage(f.chat, chats.SenderPartner, tt.text)
+				time.Sleep(tt.age)
+				attempted := time.Now()
+				time.Sleep(time.Minute)
+				message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmResume(attempted))
+				assert.Equal(t, tt.want, outcomeOf(t, err), err)
+				assert.Equal(t, tt.posted, f.posted())
+				if err == nil {
+					assert.Equal(t, f.market.Messages(f.chat)[tt.message].ID, message.ID)
+				}
+			})
+		})
+	}
+}
+
+func TestConfirmResume_InvalidTimeIsArgumentError(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, attempted := range []time.Time{{}, time.Now().Add(time.Hour)} {
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmResume(attempted))
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		require.ErrorContains(t, err, "ConfirmResume")
+		_, err = f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("a"), chats.ConfirmResume(attempted))
+		require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	}
+	_, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("a"), nil)
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	_, err = f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", nil)
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "\u200b &nbsp;\a")
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	assert.Zero(t, f.market.Calls(chats.OpGetChatHistory)+f.posted())
+}
+
+// As long as the earlier attempt is not ruled out, no error may look as if nothing was
+// posted.
+func TestConfirmResume_EveryErrorBeforeTheSearchIsUnknown(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(*fixture) context.Context{
+		"history forbidden": func(f *fixture) context.Context {
+			f.market.Fail(chats.OpGetChatHistory, times(9, chatstest.Status(403, envelope))...)
+			return context.Background()
+		},
+		"history down": func(f *fixture) context.Context {
+			f.market.Fail(chats.OpGetChatHistory, times(999, chatstest.Status(503, ""))...)
+			return context.Background()
+		},
+		"context ends": func(*fixture) context.Context {
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(3*time.Second, cancel)
+			return ctx
+		},
+		"context has ended": func(*fixture) context.Context {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			return ctx
+		},
+	}
+	for name, prepare := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				_, err := f.client.SendTextConfirmed(prepare(f), f.chat, "Завтра", chats.ConfirmAfter(f.first), chats.ConfirmResume(time.Now()))
+				assert.Equal(t, "ErrOutcomeUnknown", outcomeOf(t, err), err)
+				assert.Zero(t, f.posted())
+			})
+		})
+	}
+}
+
+func TestConfirmAfter_ReturnsWhatWasPosted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		first, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(f.first))
+		require.NoError(t, err)
+		for _, client := range []*chats.Client{f.client, newClient(t, f.market)} {
+			again, err := client.SendTextConfirmed(t.Context(), f.chat, "\u200bЗавтра ", chats.ConfirmAfter(f.first))
+			require.NoError(t, err)
+			assert.Equal(t, first.ID, again.ID)
+		}
+		assert.Equal(t, 1, f.posted())
+		wanted, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(first.ID))
+		require.NoError(t, err)
+		assert.Greater(t, wanted.ID, first.ID, "a newer id repeats it")
+		assert.Equal(t, 2, f.posted())
+	})
+}
+
+// An exhausted quota of sends is no reason not to find what was posted.
+func TestConfirmAfter_FindsWithoutAQuotaOfSends(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		posted, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.NoError(t, err)
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.RateLimitedHourly(time.Now().Add(late)))
+		require.ErrorIs(t, f.client.SendText(t.Context(), f.chat, "Ещё"), chats.ErrRateLimited)
+		found, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(f.first))
+		require.NoError(t, err)
+		assert.Equal(t, posted.ID, found.ID)
+		_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Нет", chats.ConfirmAfter(f.first))
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		assert.Equal(t, "error", outcomeOf(t, err))
+	})
+}
+
+// A message of the shop with other content may be this one, stored otherwise.
+func TestConfirmAfter_SendsNothingBesideAnUnexplainedMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		other := f.market.AddMessage(f.chat, chats.SenderPartner, "Другой оператор")
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(f.first))
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		require.ErrorContains(t, err, fmt.Sprintf("ConfirmAfter(%d) sends it anyway", other))
+		assert.Equal(t, 1, f.posted())
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Zero(t, e.Attempts)
+
+		message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(other))
+		require.NoError(t, err)
+		_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Послезавтра", chats.ConfirmAfter(other))
+		require.NoError(t, err, "the client knows what it has posted itself")
+		_, err = newClient(t, f.market).SendTextConfirmed(t.Context(), f.chat, "Через неделю", chats.ConfirmAfter(message.ID))
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown, "another client does not")
+		assert.Equal(t, 3, f.posted())
+	})
+}
+
+// A file is not a text, stored otherwise, and a text not a file.
+func TestConfirmAfter_TellsFilesFromTexts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.market.AddMessage(f.chat, chats.SenderPartner, "", f.market.AddFile("b.txt", []byte("b")))
+		text, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(f.first))
+		require.NoError(t, err)
+		f.market.AddMessage(f.chat, chats.SenderPartner, "Другой оператор")
+		_, err = f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("a"), chats.ConfirmAfter(text.ID))
+		require.NoError(t, err)
+		assert.Equal(t, 4, f.posted())
+
+		f.market.AddMessage(f.chat, chats.SenderPartner, "Подпись", f.market.AddFile("c.txt", []byte("b")))
+		last := f.market.Messages(f.chat)[4].ID
+		_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Нет", chats.ConfirmAfter(last))
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown, "a message with both may be either")
+		_, err = f.client.SendFileConfirmed(t.Context(), f.chat, "d.txt", strings.NewReader("a"), chats.ConfirmAfter(last))
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Equal(t, 5, f.posted())
+	})
+}
+
+func TestConfirmAfter_ZeroIsAnEmptyChat(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	first, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(0))
+	require.NoError(t, err)
+	again, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(0))
+	require.NoError(t, err)
+	assert.Equal(t, first.ID, again.ID)
+	assert.Equal(t, 1, f.posted())
+}
+
+// The server accepts only ids of messages that the chat has.
+func TestConfirmAfter_StrictServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithStrictSince()))
+		for n, fault := range []chatstest.Fault{chatstest.OK(), chatstest.DropAfter(), chatstest.DropBefore()} {
+			f.market.Fail(chats.OpSendMessageToChat, fault)
+			last := f.market.CustomerSays(f.chat, "?")
+			for _, id := range []chats.MessageID{last, last} {
+				message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(id))
+				require.NoError(t, err)
+				assert.Greater(t, message.ID, last)
+			}
+			assert.Equal(t, n+1, f.posted())
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
+// supportAhead is a transport under which the ids of the support's messages are ahead of
+// the shop's.
+type supportAhead struct {
+	next http.RoundTripper
+	by   time.Duration
+}
+
+func (a supportAhead) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := a.next.RoundTrip(req)
+	if err != nil || !strings.HasSuffix(req.URL.Path, "/chats/history") || resp.StatusCode != http.StatusOK {
+		return resp, err
+	}
+	var page struct {
+		Result map[string]any `json:"result"`
+	}
+	decoder := json.NewDecoder(resp.Body)
+	decoder.UseNumber()
+	if err := decoder.Decode(&page); err != nil {
+		return nil, err
+	}
+	messages, _ := page.Result["messages"].([]any)
+	for _, item := range messages {
+		message, _ := item.(map[string]any)
+		if id, ok := message["messageId"].(json.Number); ok && message["sender"] == "SUPPORT" {
+			n, _ := id.Int64()
+			message["messageId"] = n + a.by.Microseconds()
+		}
+	}
+	_ = resp.Body.Close()
+	return respond(req, http.StatusOK, okBody(page.Result)), nil
+}
+
+func TestSendTextConfirmed_OtherSendersClockIsAhead(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]chatstest.Option{"": nil, "strict": {chatstest.WithStrictSince()}} {
+		for fate, isLost := range lostResponses {
+			t.Run(fate+" "+name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					market := chatstest.NewMarket(options...)
+					f := newFixtureOn(t, market, withContract(t, supportAhead{market.Transport(), 3 * time.Hour}))
+					support := f.market.AddMessage(f.chat, chats.SenderSupport, "Здравствуйте")
+					f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+						if op == chats.OpSendMessageToChat && isLost(n) {
+							return chatstest.DropAfter()
+						}
+						return chatstest.OK()
+					})
+					last := support + chats.MessageID((3 * time.Hour).Microseconds())
+					for _, option := range [][]chats.ConfirmOption{nil, {chats.ConfirmAfter(last)}} {
+						before := f.posted()
+						message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", option...)
+						require.NoError(t, err)
+						assert.Equal(t, before+1, f.posted())
+						all := f.market.Messages(f.chat)
+						assert.Equal(t, all[len(all)-1].ID, message.ID)
+						time.Sleep(time.Minute)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The exchange lasts while the call waits for its slot: another operator's message of the
+// same words, posted meanwhile, is not taken for this one.
+func TestSendTextConfirmed_BaselineIsNotedAfterTheWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, chats.WithMaxParallel(1))
+		f.market.Fail(chats.OpGetChats, chatstest.Delay(20*time.Second))
+		var others sync.WaitGroup
+		others.Go(func() { assert.NoError(t, f.call(t.Context(), chats.OpGetChats)) })
+		synctest.Wait()
+		var operator chats.MessageID
+		others.Go(func() {
+			time.Sleep(10 * time.Second)
+			operator = f.market.AddMessage(f.chat, chats.SenderPartner, "Спасибо!")
+		})
+		message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Спасибо!")
+		require.NoError(t, err)
+		others.Wait()
+		assert.NotEqual(t, operator, message.ID)
+		assert.Equal(t, 2, f.posted())
+	})
+}
+
+// After a send that certainly was not processed, the baseline is noted anew.
+func TestSendTextConfirmed_BaselineIsNotedAnewForARetry(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]chatstest.Fault{"420": chatstest.RateLimitedParallel(), "refused": chatstest.Refused()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				var operator chats.MessageID
+				f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+					if op == chats.OpSendMessageToChat && n == 1 {
+						operator = f.market.AddMessage(f.chat, chats.SenderPartner, "Спасибо!")
+						return fault
+					}
+					return chatstest.OK()
+				})
+				message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Спасибо!")
+				require.NoError(t, err)
+				assert.NotEqual(t, operator, message.ID)
+				assert.Equal(t, 2, f.posted())
+			})
+		})
+	}
+}
+
+// The history is read with the slot of the send: one slot is enough, and no more than the
+// maximum are in use.
+func TestSendTextConfirmed_BaselineUsesTheSlotOfTheSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limiter := &countingLimiter{wait: func(context.Context) error { return nil }}
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		f := newFixtureOn(t, market, chats.WithMaxParallel(1), chats.WithLimiter(limiter))
+		for range 150 {
+			f.market.CustomerSays(f.chat, "?")
+		}
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.NoError(t, err)
+		assert.Equal(t, 1, market.PeakParallel())
+		assert.EqualValues(t, 2+1+2, limiter.calls.Load(), "the limiter paces every attempt")
+	})
+}
+
+// The quota of the history is waited for before the send takes a slot.
+func TestSendTextConfirmed_WaitsForTheQuotaOfTheHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, chats.WithMaxParallel(1))
+		f.market.Fail(chats.OpGetChatHistory, chatstest.RateLimitedHourly(time.Now().Add(soon)), chatstest.RateLimitedHourly(time.Now().Add(late)))
+		var send sync.WaitGroup
+		send.Go(func() {
+			began := time.Now()
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			assert.ErrorIs(t, err, chats.ErrRateLimited)
+			assert.Equal(t, "error", outcomeOf(t, err))
+			assert.Equal(t, soon, time.Since(began))
+		})
+		time.Sleep(time.Second)
+		began := time.Now()
+		assert.NoError(t, f.call(t.Context(), chats.OpGetChat))
+		assert.Equal(t, began, time.Now(), "the slot is free")
+		send.Wait()
+		assert.Zero(t, f.posted())
+	})
+}
+
+// A policy without delays neither spins nor outlives the context.
+func TestSendTextConfirmed_PolicyWithoutDelays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: math.MaxInt, BaseDelay: 1, MaxDelay: 1}))
+		f.market.Fail(chats.OpSendMessageToChat, times(3, chatstest.DropBefore())...)
+		began := time.Now()
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.NoError(t, err)
+		assert.Less(t, f.market.Calls(chats.OpGetChatHistory), 30)
+		assert.Equal(t, 3*chats.SearchTime, time.Since(began))
+
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer time.AfterFunc(time.Second, cancel).Stop()
+		_, err = f.client.SendTextConfirmed(ctx, f.chat, "Завтра")
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+// Wherever the context ends, the error is an *Error, and says whether anything was sent.
+func TestSendTextConfirmed_ContextErrorsAreErrors(t *testing.T) {
+	t.Parallel()
+	for n := range 4 {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			if n == 0 {
+				cancel()
+			}
+			requests := 0
+			f.market.FailFunc(func(chats.Operation, int) chatstest.Fault {
+				if requests++; requests == n {
+					cancel()
+				}
+				return chatstest.OK()
+			})
+			_, err := f.client.SendTextConfirmed(ctx, f.chat, "Завтра")
+			require.ErrorIs(t, err, context.Canceled)
+			assert.Equal(t, []string{"error", "error", "ErrOutcomeUnknown", "ErrUnconfirmed"}[n], outcomeOf(t, err), n)
+			require.Error(t, f.client.SendText(ctx, f.chat, "Завтра"))
+			for _, err := range []error{f.client.SendText(ctx, f.chat, "a"), f.client.SendFile(ctx, f.chat, "a", strings.NewReader("a"))} {
+				assert.Equal(t, "error", outcomeOf(t, err))
+			}
+		})
+	}
+}
+
+// The sends to one chat are made one after the other, so that a SendText and a
+// SendTextConfirmed of one text do not take each other's message.
+func TestSendText_BesideConfirmedSendOfTheSameText(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+		var confirmed sync.WaitGroup
+		confirmed.Go(func() {
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "ok")
+			assert.NoError(t, err)
+		})
+		time.Sleep(100 * time.Millisecond)
+		require.NoError(t, f.client.SendText(t.Context(), f.market.AddChat(chats.Chat{}), "ok"), "another chat does not wait")
+		assert.Zero(t, f.posted())
+		require.NoError(t, f.client.SendText(t.Context(), f.chat, "ok"))
+		require.NoError(t, f.client.SendFile(t.Context(), f.chat, "a", strings.NewReader("a")))
+		confirmed.Wait()
+		assert.Equal(t, 3, f.posted())
+	})
+}
+
+func TestSendFileConfirmed_RewindsToBeSentAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.market.Fail(chats.OpSendFileToChat, chatstest.DropBefore(), chatstest.RateLimitedParallel(), chatstest.DropBefore())
+		content := seekTo(t, bytes.NewReader([]byte("0123456789")), 3)
+		message, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", content)
+		require.NoError(t, err)
+		uploads := f.market.Uploads(f.chat)
+		require.Len(t, uploads, 1)
+		assert.Equal(t, "3456789", string(uploads[0].Data))
+		assert.Equal(t, f.market.Messages(f.chat)[1].ID, message.ID)
+		assert.Equal(t, "a.txt", message.Files[0].Name)
+		assert.Equal(t, 4, f.market.Calls(chats.OpSendFileToChat))
+	})
+}
+
+// Another operator posts a file while this one is on its way.
+func TestSendFileConfirmed_BesideAnotherFile(t *testing.T) {
+	t.Parallel()
+	renamed := chatstest.WithStoredFile(func(file chats.File) chats.File { file.Name = "file"; return file })
+	tests := []struct {
+		name    string
+		options []chatstest.Option
+		fault   chatstest.Fault
+		want    string
+		posted  int
+	}{
+		{"kept name, accepted", nil, chatstest.OK(), "Message", 2},
+		{"kept name, lost", nil, chatstest.DropAfter(), "Message", 2},
+		{"changed name, accepted", []chatstest.Option{renamed}, chatstest.OK(), "ErrUnconfirmed", 2},
+		{"changed name, lost", []chatstest.Option{renamed}, chatstest.DropAfter(), "ErrOutcomeUnknown", 2},
+		{"not posted", nil, chatstest.DropBefore(), "ErrOutcomeUnknown", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixtureOn(t, chatstest.NewMarket(tt.options...))
+				f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+					if op == chats.OpSendFileToChat {
+						f.market.AddMessage(f.chat, chats.SenderPartner, "", f.market.AddFile("other.txt", []byte("b")))
+						return tt.fault
+					}
+					return chatstest.OK()
+				})
+				message, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("content"))
+				assert.Equal(t, tt.want, outcomeOf(t, err), err)
+				assert.Equal(t, tt.posted, f.posted())
+				if err == nil {
+					assert.Equal(t, f.market.Messages(f.chat)[2].ID, message.ID)
+				}
+			})
+		})
+	}
+}
+
+// A text in the chat does not keep a lost file from being sent again.
+func TestSendFileConfirmed_TextsAreNoDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+			if op == chats.OpSendFileToChat && n == 1 {
+				f.market.AddMessage(f.chat, chats.SenderPartner, "Другой оператор")
+				return chatstest.DropBefore()
+			}
+			return chatstest.OK()
+		})
+		_, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("content"))
+		require.NoError(t, err)
+		assert.Equal(t, 2, f.posted())
+	})
+}
+
+// Whatever the server does to a text: the error names the message that may be it.
+func TestSendTextConfirmed_ErrorsNameTheNewMessage(t *testing.T) {
+	t.Parallel()
+	for want, fault := range map[error]chatstest.Fault{chats.ErrUnconfirmed: chatstest.OK(), chats.ErrOutcomeUnknown: chatstest.DropAfter()} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithStoredText(strings.ToUpper)))
+			f.market.Fail(chats.OpSendMessageToChat, fault)
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			require.ErrorIs(t, err, want)
+			assert.Contains(t, err.Error(), fmt.Sprintf("message %d of the shop", f.market.Messages(f.chat)[1].ID))
+			var e *chats.Error
+			require.True(t, errors.As(err, &e))
+			assert.Equal(t, 1, e.Attempts)
+		})
+	}
+}
