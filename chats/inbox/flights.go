@@ -72,8 +72,10 @@ func (f *flights) listed(flight *flight) (chat *chats.Chat, at time.Time) {
 	return chat, flight.listedAt
 }
 
-// land ends a flight, unless its chat was listed meanwhile.
+// land ends a flight, unless its chat was listed meanwhile. It waits for those who are
+// loading rows: they may have loaded this one as it was before it was saved.
 func (f *flights) land(flight *flight) bool {
+	defer f.load()()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if flight.listed != nil {
@@ -85,6 +87,7 @@ func (f *flights) land(flight *flight) bool {
 
 // drop ends a flight whose row is not to be saved.
 func (f *flights) drop(flight *flight) {
+	defer f.load()()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.held, flight.row.Chat)

@@ -306,7 +306,8 @@ func TestHandler_AnOutageCostsLittle(t *testing.T) {
 		}
 		log, seen := &journal{}, &notebook{}
 		var down atomic.Bool
-		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option()), func(ctx context.Context, d inbox.Delivery) error {
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option(), inbox.WithPollInterval(20*time.Minute))
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			if down.Load() {
 				return errors.New("the CRM is down")
 			}
@@ -315,6 +316,7 @@ func TestHandler_AnOutageCostsLittle(t *testing.T) {
 		pass(time.Minute)
 		for _, id := range ids[:500] {
 			market.CustomerSays(id, "before") // so that rechecks are due in the outage
+			wake(t, in, id)
 		}
 		pass(5 * time.Minute)
 		require.Len(t, seen.all(), 500)
@@ -322,6 +324,7 @@ func TestHandler_AnOutageCostsLittle(t *testing.T) {
 		before := market.Calls(chats.OpGetChatHistory)
 		for _, id := range ids {
 			market.CustomerSays(id, "hello")
+			wake(t, in, id)
 		}
 		pass(time.Hour)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, 500)
