@@ -155,8 +155,7 @@ func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
 	d.mu.Lock()
 	d.due = time.Time{}
 	d.mu.Unlock()
-	held := p.flights.ids()
-	limit := len(held) + 4*d.workers + 16
+	limit := p.flights.len() + 4*d.workers + 16
 	rows, err := d.store.Due(ctx, p.business, now, limit)
 	if err != nil {
 		return err
@@ -166,9 +165,7 @@ func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
 	woken := 0
 	for i := range rows {
 		switch row := &rows[i]; {
-		case held[row.Chat] && !p.flights.isHeld(row.Chat):
-			d.note(now) // it has landed since: load it again
-		case held[row.Chat]:
+		case p.flights.isHeld(row.Chat):
 			d.hasten(row)
 		case isLow && isPatient(row):
 			row.DueAt = p.quota.end(chats.OpGetChatHistory).Add(time.Duration(row.Chat%3600) * time.Second)
@@ -233,14 +230,13 @@ func (d *dispatcher) suspect(ctx context.Context) *flight {
 		return nil
 	}
 	defer p.flights.load()()
-	held := p.flights.ids()
 	rows, err := d.store.Chats(ctx, p.business, ids)
 	if err != nil {
 		return nil
 	}
 	now := time.Now()
 	for i := range rows {
-		if held[rows[i].Chat] || rows[i].DueAt.IsZero() || rows[i].DueAt.After(now) {
+		if rows[i].DueAt.IsZero() || rows[i].DueAt.After(now) {
 			continue
 		}
 		if f := p.flights.take(rows[i]); f != nil {

@@ -26,7 +26,7 @@ type ChatState struct {
 	Head         chats.MessageID // the message whose handling failed last; 0 while none does
 	Attempts     int             // failed attempts to handle it
 	FailingSince time.Time       // of the chat: its handler's or its history's; zero while all is well
-	Failure      string             // the last error: valid UTF-8 without control characters, 512 bytes at most
+	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
 // BusinessState is one business's row in the [Store]. A store may keep it as one JSON
