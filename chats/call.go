@@ -31,6 +31,8 @@ type call struct {
 	attempts int           // made so far
 	waited   time.Duration // since the previous attempt
 	duration time.Duration // of the last attempt
+
+	requestedAt time.Time // when the last attempt began, by the server's clock if it is known
 }
 
 // newRequest returns the request of the next attempt. It is a copy, because net/http

@@ -23,13 +23,27 @@ import (
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
 	filter = filter.clone() // the caller may change its slices between two pages
 	return func(yield func(Chat, error) bool) {
-		seen := map[ChatID]struct{}{}
-		isNew := func(chat Chat) bool { _, again := seen[chat.ID]; return !again }
-		fetch := func(ctx context.Context, token string) (Page[Chat], error) {
-			return c.ChatsPage(ctx, filter, PageRequest{Token: token})
+		if err := filter.check(); err != nil {
+			yield(Chat{}, err)
+			return
 		}
-		hasNew := func(list []Chat) bool { return slices.ContainsFunc(list, isNew) }
-		for page, err := range pages(ctx, OpGetChats, fetch, hasNew) {
+		seen, seenBefore, size := map[ChatID]struct{}{}, 0, 0
+		isNew := func(chat Chat) bool { _, again := seen[chat.ID]; return !again }
+		list := listing[Chat]{op: OpGetChats}
+		list.hasNew = func(page []Chat) bool { return slices.ContainsFunc(page, isNew) }
+		list.fetch = func(ctx context.Context, token string) (Page[Chat], error) {
+			if token == "" {
+				size = cmp.Or(filter.PageSize, MaxChatsPage)
+			}
+			page, err := c.chatsPage(ctx, filter, size, token)
+			size = page.size
+			return page.Page, err
+		}
+		list.restart = func() (further bool) {
+			further, seenBefore = len(seen) > seenBefore, len(seen)
+			return further
+		}
+		for page, err := range pages(ctx, list) {
 			if err != nil {
 				yield(Chat{}, contextErr(ctx, err))
 				return
@@ -55,21 +69,28 @@ func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest)
 	if err := cmp.Or(filter.check(), checkSize("page size", page.Size, MaxChatsPage)); err != nil {
 		return Page[Chat]{}, err
 	}
-	size := cmp.Or(page.Size, filter.PageSize, MaxChatsPage)
-	limit := int32(size) //nolint:gosec // at most MaxChatsPage
-	req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
-		PageToken: optional(page.Token), Limit: &limit,
-	}, filter.request())
-	call, err := newCall(OpGetChats, req, err)
-	if err != nil {
-		return Page[Chat]{}, err
-	}
-	sized := &gen.ChatsPage{Chats: make([]gen.Chat, 0, size)}
-	result, err := invoke(ctx, c, call, sized, func(p *gen.ChatsPage) error {
-		return checkList(p.Chats, errNoChats, checkChat)
+	result, err := c.chatsPage(ctx, filter, cmp.Or(page.Size, filter.PageSize, MaxChatsPage), page.Token)
+	return result.Page, err
+}
+
+func (c *Client) chatsPage(ctx context.Context, filter Filter, size int, token string) (sizedPage[Chat], error) {
+	return fitPage(c.pageSizes, OpGetChats, size, token, func(size int) (sizedPage[Chat], error) {
+		limit := int32(size) //nolint:gosec // at most MaxChatsPage
+		req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
+			PageToken: optional(token), Limit: &limit,
+		}, filter.request())
+		call, err := newCall(OpGetChats, req, err)
+		if err != nil {
+			return sizedPage[Chat]{}, err
+		}
+		sized := &gen.ChatsPage{Chats: make([]gen.Chat, 0, size)}
+		result, err := invoke(ctx, c, call, sized, func(p *gen.ChatsPage) error {
+			return checkList(p.Chats, errNoChats, checkChat)
+		})
+		if err != nil {
+			return sizedPage[Chat]{}, err
+		}
+		page := Page[Chat]{Items: toList(result.Chats, toChat), Next: result.Paging.NextPageToken}
+		return sizedPage[Chat]{page, size, call.requestedAt}, nil
 	})
-	if err != nil {
-		return Page[Chat]{}, err
-	}
-	return Page[Chat]{Items: toList(result.Chats, toChat), Next: result.Paging.NextPageToken}, nil
 }

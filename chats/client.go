@@ -21,6 +21,8 @@ type Client struct {
 	limits     *limits
 	sendLocks  *keyedMutex
 	confirmed  *recentMessages
+	pageSizes  *pageSizes
+	unordered  *unorderedChats
 	http       *http.Client // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
@@ -55,6 +57,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	c := &Client{
 		business: business, credential: credential, config: cfg,
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedMutex{}, confirmed: &recentMessages{},
+		pageSizes: &pageSizes{}, unordered: &unorderedChats{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}

@@ -3,7 +3,10 @@ package chats
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
+	"net/http"
+	"sync"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -25,14 +28,16 @@ import (
 // (POST /v2/businesses/{id}/chats/history).
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		fetch := func(ctx context.Context, token string) (Page[Message], error) {
-			return c.HistoryPage(ctx, id, since, PageRequest{Token: token})
+		err := cmp.Or(checkID("chat", id), checkSince("since", since))
+		if err != nil {
+			yield(Message{}, err)
+			return
 		}
-		merge := newMerge(since)
-		for page, err := range pages(ctx, OpGetChatHistory, fetch, merge.extendsRange) {
+		h := &history{client: c, chat: id, merge: newMerge(since, c.unordered.order(id))}
+		for page, err := range pages(ctx, listing[Message]{OpGetChatHistory, h.fetch, h.hasNew, h.restart}) {
 			var ready []Message
 			if err == nil {
-				ready, err = merge.add(page.Items, page.Next == "")
+				ready, err = h.merge.add(page.Items, page.Next == "")
 			}
 			for _, message := range ready {
 				if !yieldItem(ctx, yield, message) {
@@ -40,11 +45,80 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 				}
 			}
 			if err != nil {
+				c.unordered.note(id, err)
 				yield(Message{}, contextErr(ctx, err))
 				return
 			}
 		}
 	}
+}
+
+// history is the listing behind [Client.History].
+type history struct {
+	client  *Client
+	chat    ChatID
+	merge   *merge
+	from    MessageID // messageIdFrom of every page
+	size    int       // limit of every page
+	longest int       // the most messages that were buffered when a page token expired
+}
+
+// fetch requests a page. If the server refuses since, perhaps because that message is not in
+// the chat any more, the history is read from its beginning.
+func (h *history) fetch(ctx context.Context, token string) (Page[Message], error) {
+	if token != "" {
+		page, err := h.client.historyPage(ctx, h.chat, h.from, h.size, token)
+		return page.Page, err
+	}
+	h.from = h.merge.since
+	page, err := h.client.historyPage(ctx, h.chat, h.from, MaxHistoryPage, "")
+	if h.from > 0 && hasStatus(err, http.StatusBadRequest, http.StatusNotFound) {
+		h.from = 0
+		page, err = h.client.historyPage(ctx, h.chat, 0, MaxHistoryPage, "")
+	}
+	h.size, h.merge.asOf = page.size, page.requestedAt
+	return page.Page, err
+}
+
+func (h *history) hasNew(page []Message) bool { return h.merge.extendsRange(page) }
+
+func (h *history) restart() bool {
+	further := h.merge.lastEmitted > 0 || len(h.merge.buffered) > h.longest
+	h.longest = max(h.longest, len(h.merge.buffered))
+	h.merge = h.merge.restarted()
+	return further
+}
+
+// unorderedChats remembers the chats whose order broke while they were read oldest first, so
+// that the next reading buffers them completely.
+type unorderedChats struct {
+	mu    sync.Mutex
+	chats map[ChatID]bool
+}
+
+// maxUnorderedChats bounds the memory. Beyond it the next reading fails and is remembered.
+const maxUnorderedChats = 1000
+
+func (u *unorderedChats) order(id ChatID) pageOrder {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.chats[id] {
+		return otherOrder
+	}
+	return orderUnknown
+}
+
+func (u *unorderedChats) note(id ChatID, err error) {
+	var e *Error
+	if !errors.As(err, &e) || e.ResumeAfter == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.chats) >= maxUnorderedChats || u.chats == nil {
+		u.chats = map[ChatID]bool{}
+	}
+	u.chats[id] = true
 }
 
 // HistoryPage returns one page of a chat's messages in the server's order, which may
@@ -58,21 +132,30 @@ func (c *Client) HistoryPage(
 	if err != nil {
 		return Page[Message]{}, err
 	}
-	size := cmp.Or(page.Size, MaxHistoryPage)
-	limit := int32(size) //nolint:gosec // at most MaxHistoryPage
-	req, err := gen.NewGetChatHistoryRequest(c.base(), int64(c.business), &gen.GetChatHistoryParams{
-		ChatID: int64(id), PageToken: optional(page.Token), Limit: &limit,
-	}, gen.GetChatHistoryRequest{MessageIDFrom: int64(since)})
-	call, err := newCall(OpGetChatHistory, req, err)
-	if err != nil {
-		return Page[Message]{}, err
-	}
-	sized := &gen.MessagesPage{Messages: make([]gen.Message, 0, size)}
-	result, err := invoke(ctx, c, call, sized, func(p *gen.MessagesPage) error {
-		return checkList(p.Messages, errNoMessages, checkMessage)
+	result, err := c.historyPage(ctx, id, since, cmp.Or(page.Size, MaxHistoryPage), page.Token)
+	return result.Page, err
+}
+
+func (c *Client) historyPage(
+	ctx context.Context, id ChatID, since MessageID, size int, token string,
+) (sizedPage[Message], error) {
+	return fitPage(c.pageSizes, OpGetChatHistory, size, token, func(size int) (sizedPage[Message], error) {
+		limit := int32(size) //nolint:gosec // at most MaxHistoryPage
+		req, err := gen.NewGetChatHistoryRequest(c.base(), int64(c.business), &gen.GetChatHistoryParams{
+			ChatID: int64(id), PageToken: optional(token), Limit: &limit,
+		}, gen.GetChatHistoryRequest{MessageIDFrom: int64(since)})
+		call, err := newCall(OpGetChatHistory, req, err)
+		if err != nil {
+			return sizedPage[Message]{}, err
+		}
+		sized := &gen.MessagesPage{Messages: make([]gen.Message, 0, size)}
+		result, err := invoke(ctx, c, call, sized, func(p *gen.MessagesPage) error {
+			return checkList(p.Messages, errNoMessages, checkMessage)
+		})
+		if err != nil {
+			return sizedPage[Message]{}, err
+		}
+		page := Page[Message]{Items: toList(result.Messages, toMessage), Next: result.Paging.NextPageToken}
+		return sizedPage[Message]{page, size, call.requestedAt}, nil
 	})
-	if err != nil {
-		return Page[Message]{}, err
-	}
-	return Page[Message]{Items: toList(result.Messages, toMessage), Next: result.Paging.NextPageToken}, nil
 }

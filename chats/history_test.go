@@ -166,6 +166,7 @@ func TestChatsAndHistory_FetchNextPageWhileCallerWorks(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
 		client := newClient(t, market)
 		chat := addChatWithMessages(market, 350)
+		time.Sleep(time.Minute) // so that their times prove the order
 		for range 45 {
 			market.AddChat(chats.Chat{})
 		}
@@ -202,6 +203,7 @@ func TestHistory_BreakCancelsLookAhead(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
 		client := newClient(t, market, chats.WithMaxParallel(1))
 		chat := addChatWithMessages(market, 350)
+		time.Sleep(time.Minute) // so that their times prove the order
 		for range 45 {
 			market.AddChat(chats.Chat{})
 		}
@@ -232,6 +234,7 @@ func TestHistory_PanicInLoopCancelsLookAhead(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
 		client := newClient(t, market)
 		chat := addChatWithMessages(market, 350)
+		time.Sleep(time.Minute) // so that their times prove the order
 		assert.PanicsWithValue(t, "in the loop", func() {
 			for _, err := range client.History(t.Context(), chat, 0) {
 				require.NoError(t, err)
@@ -247,12 +250,13 @@ var endlessListings = []struct {
 	page        func(n int) string
 	maxRequests int // upper bound of the requests until it is noticed
 }{
-	{"the same token for ever", func(n int) string { return historyPage("a", n) }, 3},
-	{"a cycle of three tokens", func(n int) string { return historyPage(fmt.Sprint("t", n%3), n) }, 12},
-	{"a cycle after 50 pages", func(n int) string { return historyPage(fmt.Sprint("t", max(n, 50+n%7)), n) }, 250},
+	{"the same page for ever", func(int) string { return historyPage("a", 1, 2) }, 5},
+	{"the same token and no item", func(int) string { return historyPage("a") }, 5},
+	{"a cycle of three tokens", func(n int) string { return historyPage(fmt.Sprint("t", n%3), (n-1)%3+1) }, 12},
+	{"a cycle after 50 pages", func(n int) string { return historyPage(fmt.Sprint("t", min(n, 50+n%7)), min(n, 50+n%7)) }, 250},
 	{"a cycle of empty pages", func(n int) string { return historyPage(fmt.Sprint("t", n%3)) }, 12},
 	{"new tokens and no item", func(n int) string { return historyPage(fmt.Sprint("t", n)) }, 1000},
-	{"newest first, without a first message", func(n int) string { return historyPage("a", 1000-n) }, 3},
+	{"newest first, without a first message", func(n int) string { return historyPage("a", max(1000-n, 900)) }, 110},
 }
 
 func TestHistory_EndlessListingIsError(t *testing.T) {
@@ -308,20 +312,52 @@ func TestHistory_ReadsThroughEmptyPages(t *testing.T) {
 	assert.Equal(t, []chats.MessageID{7, 8}, messageIDs(got))
 }
 
-func TestHistory_ChangedOrderIsErrorWithoutLoss(t *testing.T) {
+func TestHistory_ChangedOrderIsErrorThatNamesSafeID(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 1)
+	pages := [][]int{{10, 20, 30}, {40, 50, 60}, {70, 75, 80}, {82, 35, 90}, {100}}
+	faults := make([]chatstest.Fault, len(pages))
+	for i, ids := range pages {
+		next := fmt.Sprint("t", i)
+		if i == len(pages)-1 {
+			next = ""
+		}
+		faults[i] = chatstest.Malformed(historyPage(next, ids...))
+	}
+	market.Fail(chats.OpGetChatHistory, faults[:4]...)
+	got, err := collect(t, client.History(t.Context(), chat, 5))
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	assert.Contains(t, err.Error(), "message 35 came after message 60")
+	assert.Contains(t, err.Error(), "resume after message 30")
+	assert.Equal(t, []chats.MessageID{10, 20, 30, 40, 50, 60}, messageIDs(got))
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	require.NotNil(t, e.ResumeAfter)
+	assert.Equal(t, chats.MessageID(30), *e.ResumeAfter)
+
+	// The client does not trust the order of this chat any more.
+	market.Fail(chats.OpGetChatHistory, faults...)
+	got, err = collect(t, client.History(t.Context(), chat, *e.ResumeAfter))
+	require.NoError(t, err)
+	assert.Equal(t, []chats.MessageID{35, 40, 50, 60, 70, 75, 80, 82, 90, 100}, messageIDs(got))
+}
+
+// Nothing that was yielded lies below the late message: the safe id is since.
+func TestHistory_ChangedOrderAtTheBeginningResumesFromSince(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
 	client := newClient(t, market)
 	chat := addChatWithMessages(market, 1)
 	market.Fail(chats.OpGetChatHistory,
-		chatstest.Malformed(historyPage("a", 10, 20, 30)),
-		chatstest.Malformed(historyPage("b", 40, 50, 60)),
-		chatstest.Malformed(historyPage("c", 60, 35, 70)),
-		chatstest.Malformed(historyPage("", 80)))
-	got, err := collect(t, client.History(t.Context(), chat, 0))
-	require.ErrorIs(t, err, chats.ErrProtocol)
-	assert.Contains(t, err.Error(), "message 35 came after message 60")
-	assert.Equal(t, []chats.MessageID{10, 20, 30, 40, 50, 60}, messageIDs(got))
+		chatstest.Malformed(historyPage("a", 20)), chatstest.Malformed(historyPage("b", 30)),
+		chatstest.Malformed(historyPage("c", 40)), chatstest.Malformed(historyPage("", 10)))
+	_, err := collect(t, client.History(t.Context(), chat, 5))
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	require.NotNil(t, e.ResumeAfter)
+	assert.Equal(t, chats.MessageID(5), *e.ResumeAfter)
 }
 
 func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
@@ -360,6 +396,7 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 				market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
 				client := newClient(t, market)
 				chat := addChatWithMessages(market, 350)
+				time.Sleep(time.Minute)
 				ctx, end := tt.begin(t.Context())
 				defer end()
 				var got []chats.MessageID
@@ -384,16 +421,16 @@ func TestHistory_ContextErrorIsYieldedLast(t *testing.T) {
 
 func TestHistory_ErrorIsYieldedOnceAndLast(t *testing.T) {
 	t.Parallel()
-	notFound := chatstest.Status(http.StatusNotFound, envelope)
+	forbidden := chatstest.Status(http.StatusForbidden, envelope)
 	for _, v := range historyVariants() {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			market := chatstest.NewMarket(v.options...)
 			client := newClient(t, market)
 			chat := addChatWithMessages(market, 350)
-			market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), notFound)
+			market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), forbidden)
 			got, err := collect(t, client.History(t.Context(), chat, 0))
-			require.ErrorIs(t, err, chats.ErrNotFound)
+			require.ErrorIs(t, err, chats.ErrForbidden)
 			last := chats.MessageID(0)
 			if len(got) > 0 {
 				last = got[len(got)-1].ID
@@ -406,13 +443,18 @@ func TestHistory_ErrorIsYieldedOnceAndLast(t *testing.T) {
 
 func TestHistory_OldestFirstIsYieldedPageByPage(t *testing.T) {
 	t.Parallel()
-	market := chatstest.NewMarket()
-	client := newClient(t, market)
-	chat := addChatWithMessages(market, 350)
-	market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), chatstest.Status(http.StatusNotFound, envelope))
-	got, err := collect(t, client.History(t.Context(), chat, 0))
-	require.Error(t, err)
-	assert.Len(t, got, 300, "everything before the error is yielded")
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		client := newClient(t, market)
+		chat := addChatWithMessages(market, 350)
+		time.Sleep(time.Minute)
+		market.Fail(chats.OpGetChatHistory, chatstest.OK(), chatstest.OK(), chatstest.OK(), chatstest.Status(http.StatusForbidden, envelope))
+		got, err := collect(t, client.History(t.Context(), chat, 0))
+		require.ErrorIs(t, err, chats.ErrForbidden)
+		assert.Len(t, got, 200, "the last page before the error is held back")
+		rest := mustCollect(t, client.History(t.Context(), chat, got[199].ID))
+		assert.Equal(t, idsAbove(market, chat, 0), messageIDs(append(got, rest...)))
+	})
 }
 
 func TestChatsAndHistory_InvalidArgumentSendsNothing(t *testing.T) {
@@ -505,13 +547,16 @@ func TestHistory_YieldsEveryField(t *testing.T) {
 
 func TestHistory_DuplicatesDoNotDelayYielding(t *testing.T) {
 	t.Parallel()
-	market := chatstest.NewMarket(chatstest.WithDuplicates())
-	chat := addChatWithMessages(market, 1000)
-	for _, err := range newClient(t, market).History(t.Context(), chat, 0) {
-		require.NoError(t, err)
-		break
-	}
-	assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 4, "messages are yielded page by page")
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithDuplicates())
+		chat := addChatWithMessages(market, 1000)
+		time.Sleep(time.Minute)
+		for _, err := range newClient(t, market).History(t.Context(), chat, 0) {
+			require.NoError(t, err)
+			break
+		}
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 4, "messages are yielded page by page")
+	})
 }
 
 // A user's test may call FailNow in a transport or hook, which ends the goroutine.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // rememberedIDs is the number of last emitted ids that merge remembers, to distinguish a
@@ -12,14 +13,18 @@ const rememberedIDs = 1024
 
 // merge turns the pages of a history in any order into one ascending sequence.
 //
-// The second page shows the server's order: if it lies above the first, the oldest
-// messages come first and each page can be emitted at once. Otherwise all pages are
-// buffered until the last one.
+// While the order is not proven to be oldest first, all pages are buffered. Then the longest
+// page is held back until the next one, because neighbours may be swapped across a page
+// boundary.
 type merge struct {
 	since       MessageID // messages up to here are dropped
-	buffered    []Message // not emitted yet
+	asOf        time.Time // the server's time when the first page was requested
 	order       pageOrder
+	buffered    []Message // not emitted yet; sorted if the order is oldestFirst
+	longest     int       // the length of the longest page
+	previous    int       // the number of messages at the end of buffered from the last page
 	low, high   MessageID // the lowest and the highest id received
+	highBefore  MessageID // high without the current page
 	lastEmitted MessageID
 	recentIDs   []MessageID // the last ids emitted, ascending
 }
@@ -32,67 +37,127 @@ const (
 	otherOrder
 )
 
-func newMerge(since MessageID) *merge { return &merge{since: since} }
+func newMerge(since MessageID, order pageOrder) *merge { return &merge{since: since, order: order} }
+
+// restarted returns the merge of a new listing of the same history, which begins after the
+// messages that are certain to be complete.
+func (m *merge) restarted() *merge { return newMerge(max(m.since, m.lastEmitted), m.order) }
 
 // extendsRange reports whether a page reaches beyond all previous pages, as a page does
 // in every order that makes progress. Searching all buffered ids would cost too much.
-func (m *merge) extendsRange(page []Message) (extends bool) {
+func (m *merge) extendsRange(page []Message) (extended bool) {
+	m.highBefore = m.high
 	for _, message := range page {
 		if m.low == 0 || message.ID < m.low {
-			m.low, extends = message.ID, true
+			m.low, extended = message.ID, true
 		}
 		if message.ID > m.high {
-			m.high, extends = message.ID, true
+			m.high, extended = message.ID, true
 		}
 	}
-	return extends
+	return extended
 }
 
-// add takes a page, which it may reorder, and returns the messages that can be emitted.
+// add takes a page, which it may reorder, and returns the messages that can be emitted. The
+// page must have been passed to extendsRange.
 func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
-	page, err = m.dropSeen(page)
-	if err != nil {
+	m.longest = max(m.longest, len(page))
+	if m.order == orderUnknown {
+		m.detectOrder(page)
+	}
+	if page, err = m.dropSeen(page); err != nil {
 		return nil, err
 	}
-	if m.order == orderUnknown && len(m.buffered) > 0 && len(page) > 0 {
-		m.order = otherOrder
-		if page[0].ID > m.buffered[len(m.buffered)-1].ID {
-			m.order = oldestFirst
-		}
-	}
-	if m.order != oldestFirst && !last {
-		m.buffered = append(m.buffered, page...)
+	switch {
+	case m.order != oldestFirst && !last:
+		m.buffered, m.previous = append(m.buffered, page...), len(page)
 		return nil, nil
-	}
-	ready = page
-	if len(m.buffered) > 0 {
-		ready = sortUnique(append(m.buffered, page...))
-		m.buffered = nil
+	case last:
+		ready, m.buffered = m.insert(page), nil
+	case len(page) == m.longest && m.isAboveBuffered(page): // without copying
+		ready, m.buffered = m.buffered, page
+	default:
+		all := m.insert(page)
+		n := max(len(all)-m.longest, 0)
+		ready, m.buffered = all[:n], all[n:]
 	}
 	m.markEmitted(ready)
 	return ready, nil
 }
 
-// dropSeen sorts a page and drops the messages up to since and those that are buffered
-// or emitted already.
+// detectOrder looks for a proof of oldest first: a page that lies above all before it and
+// has a message from before the first request. That it lies above is not enough: any number
+// of messages may have arrived between two requests.
+func (m *merge) detectOrder(page []Message) {
+	if !slices.IsSortedFunc(page, compareIDs) {
+		m.order = otherOrder
+		return
+	}
+	previous := m.buffered[len(m.buffered)-m.previous:]
+	proven := false
+	for _, message := range page {
+		isSame := func(p Message) bool { return p.ID == message.ID }
+		switch {
+		case message.ID > m.highBefore:
+			proven = proven || m.existedBefore(message)
+		case !slices.ContainsFunc(previous, isSame): // a page may begin with the end of the one before
+			return
+		}
+	}
+	if proven && m.highBefore > 0 {
+		m.order = oldestFirst
+		m.buffered = sortUnique(m.buffered)
+	}
+}
+
+// existedBefore reports whether a message is older than the first request.
+func (m *merge) existedBefore(message Message) bool {
+	latest := message.CreatedAt
+	if latest.Nanosecond() == 0 { // it may have been truncated
+		latest = latest.Add(time.Second)
+	}
+	return !message.CreatedAt.IsZero() && !latest.After(m.asOf)
+}
+
+func (m *merge) isAboveBuffered(page []Message) bool {
+	return len(m.buffered) == 0 || len(page) > 0 && page[0].ID > m.buffered[len(m.buffered)-1].ID
+}
+
+// insert returns the buffered messages and those of page, sorted.
+func (m *merge) insert(page []Message) []Message {
+	if len(m.buffered) == 0 {
+		return page
+	}
+	return sortUnique(append(m.buffered, page...))
+}
+
+// dropSeen sorts a page and drops the messages up to since and those that are emitted
+// already.
 func (m *merge) dropSeen(page []Message) ([]Message, error) {
-	page = slices.DeleteFunc(sortUnique(page), func(message Message) bool {
+	page = sortUnique(page)
+	if len(page) == 0 || page[0].ID > max(m.since, m.lastEmitted) {
+		return page, nil
+	}
+	page = slices.DeleteFunc(page, func(message Message) bool {
 		_, again := slices.BinarySearch(m.recentIDs, message.ID)
-		return again || message.ID <= m.since || m.order == orderUnknown && m.isBuffered(message.ID)
+		return again || message.ID <= m.since
 	})
 	if len(page) > 0 && page[0].ID < m.lastEmitted {
-		return nil, &Error{
-			Operation: OpGetChatHistory, kinds: []error{ErrProtocol},
-			cause: fmt.Errorf("message %d came after message %d: the server changed its order", page[0].ID, m.lastEmitted),
-		}
+		return nil, m.lateError(page[0].ID)
 	}
 	return page, nil
 }
 
-// isBuffered is called only while the order is unknown, when little more than a page is
-// buffered.
-func (m *merge) isBuffered(id MessageID) bool {
-	return slices.ContainsFunc(m.buffered, func(b Message) bool { return b.ID == id })
+// lateError returns the error for a message that came after later ones were emitted.
+func (m *merge) lateError(late MessageID) error {
+	resume := m.since
+	if i, _ := slices.BinarySearch(m.recentIDs, late); i > 0 {
+		resume = m.recentIDs[i-1]
+	}
+	return &Error{
+		Operation: OpGetChatHistory, ResumeAfter: &resume, kinds: []error{ErrProtocol},
+		cause: fmt.Errorf("message %d came after message %d: the server changed its order; resume after message %d", late, m.lastEmitted, resume),
+	}
 }
 
 func (m *merge) markEmitted(ready []Message) {
@@ -108,8 +173,12 @@ func (m *merge) markEmitted(ready []Message) {
 	}
 }
 
+func compareIDs(a, b Message) int { return cmp.Compare(a.ID, b.ID) }
+
 // sortUnique sorts by id and keeps the first message of each id.
 func sortUnique(messages []Message) []Message {
-	slices.SortStableFunc(messages, func(a, b Message) int { return cmp.Compare(a.ID, b.ID) })
+	if !slices.IsSortedFunc(messages, compareIDs) {
+		slices.SortStableFunc(messages, compareIDs)
+	}
 	return slices.CompactFunc(messages, func(a, b Message) bool { return a.ID == b.ID })
 }

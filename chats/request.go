@@ -24,6 +24,7 @@ func newCall(op Operation, req *http.Request, err error) (*call, error) {
 func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, check func(*T) error) (*T, error) {
 	var result *T
 	call.decode = func(r *response) (err error) {
+		call.requestedAt = r.time().Add(-call.duration)
 		if result, err = decode(r, prepared); err != nil && (err != errUnknownStatus || result == nil) { //nolint:errorlint // decode returns it unwrapped
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -36,6 +37,14 @@ func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 
 // truncated reports whether the connection broke before the end of the body.
 func (r *response) truncated() bool { return r.bodyErr != nil && !errors.Is(r.bodyErr, errTooLarge) }
+
+// time returns the server's time, from the Date header, or ours without one.
+func (r *response) time() time.Time {
+	if date, ok := httpDate(r.header.Get("Date")); ok {
+		return date
+	}
+	return time.Now()
+}
 
 // release returns the buffer to the pool. The body must not be used afterwards.
 func (r *response) release() {
