@@ -16,15 +16,24 @@ const maxBody = 8 << 20
 // maxPooledBody is the capacity up to which a buffer returns to the pool.
 const maxPooledBody = 1 << 20
 
-var errTooLarge = errors.New("response is larger than 8 MiB")
+// maxElements bounds the elements and fields of a JSON body. A page of 100 messages with ten
+// attachments each has about 5,000.
+const maxElements = 1 << 16
+
+var (
+	errTooLarge     = errors.New("response is larger than 8 MiB")
+	errTooManyItems = errors.New("response has too many items")
+
+	byteOrderMark = []byte("\xef\xbb\xbf")
+)
 
 // buffers pools the bodies. Reading into a pooled buffer of the response's size takes
 // half the memory of io.ReadAll. A buffer can be reused once the response is decoded,
 // because encoding/json copies what it keeps.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// readBody reads the whole body up to maxBody and closes it. It returns what was read
-// together with an error.
+// readBody reads the whole body up to maxBody and closes it. It returns what was read,
+// without a byte order mark, together with an error.
 func readBody(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	buf, _ := buffers.Get().(*bytes.Buffer)
@@ -37,10 +46,42 @@ func readBody(resp *http.Response) (*bytes.Buffer, error) {
 		buf.Grow(int(min(n, maxPooledBody)) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
-	if err == nil && n > maxBody {
+	if bytes.HasPrefix(buf.Bytes(), byteOrderMark) {
+		buf.Next(len(byteOrderMark))
+	}
+	switch {
+	case err == nil && n > maxBody:
 		err = errTooLarge
+	case err == nil && hasTooManyElements(buf.Bytes()):
+		err = errTooManyItems
 	}
 	return buf, err
+}
+
+// hasTooManyElements reports whether a JSON text of a few kilobytes on the wire would take
+// hundreds of megabytes when it is decoded.
+func hasTooManyElements(body []byte) bool {
+	n := 0
+	for _, c := range []string{",", "{", "["} {
+		n += bytes.Count(body, []byte(c))
+	}
+	return n > maxElements && countElements(body) > maxElements
+}
+
+// countElements counts the commas and opening brackets outside strings.
+func countElements(body []byte) (n int) {
+	inString := false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c == '\\' && inString:
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString && (c == ',' || c == '{' || c == '['):
+			n++
+		}
+	}
+	return n
 }
 
 func putBuffer(buf *bytes.Buffer) {

@@ -32,6 +32,7 @@ type call struct {
 	waited   time.Duration // since the previous attempt
 	duration time.Duration // of the last attempt
 
+	skipped     int       // the unreadable items of the page
 	requestedAt time.Time // when the last attempt began, by the server's clock if it is known
 }
 

@@ -84,8 +84,9 @@ func (c *Client) chatsPage(ctx context.Context, filter Filter, size int, token s
 			return sizedPage[Chat]{}, err
 		}
 		sized := &gen.ChatsPage{Chats: make([]gen.Chat, 0, size)}
-		result, err := invoke(ctx, c, call, sized, func(p *gen.ChatsPage) error {
-			return checkList(p.Chats, errNoChats, checkChat)
+		result, err := invoke(ctx, c, call, sized, func(p *gen.ChatsPage) (err error) {
+			call.skipped, err = keepReadable(&p.Chats, size, errNoChats, checkChat)
+			return err
 		})
 		if err != nil {
 			return sizedPage[Chat]{}, err

@@ -348,7 +348,7 @@ func TestSendTextConfirmed_SearchStopsOnRefusal(t *testing.T) {
 				began := time.Now()
 				_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
 				require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-				assert.Equal(t, 2, f.market.Calls(chats.OpGetChatHistory))
+				assert.LessOrEqual(t, f.market.Calls(chats.OpGetChatHistory), 3, "a since that is not found is tried without it")
 				assert.Less(t, time.Since(began), time.Second)
 			})
 		})

@@ -79,17 +79,24 @@ func checkMessage(m *gen.Message) error {
 	return nil
 }
 
-// checkList returns the error absent for a missing list, and the first error of an item.
-func checkList[T any](list []T, absent error, check func(*T) error) error {
-	if missing(list) {
-		return absent
+// keepReadable drops the items of a page that fail check and returns how many they were. It
+// fails if there is no list, or one of several times the requested size.
+func keepReadable[T any](list *[]T, size int, absent error, check func(*T) error) (skipped int, err error) {
+	if missing(*list) {
+		return 0, absent
 	}
-	for i := range list {
-		if err := check(&list[i]); err != nil {
-			return err
+	items, n := *list, 0
+	if len(items) > max(4*size, MaxHistoryPage) {
+		return 0, errTooManyItems
+	}
+	for i := range items {
+		if check(&items[i]) == nil {
+			items[n] = items[i]
+			n++
 		}
 	}
-	return nil
+	*list = items[:n]
+	return len(items) - n, nil
 }
 
 func (f Filter) clone() Filter {

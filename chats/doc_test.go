@@ -34,7 +34,7 @@ func failures() map[string][]chatstest.Fault {
 		"403":                      {chatstest.Status(403, envelope)},
 		"404":                      {chatstest.Status(404, envelope)},
 		"404 of a gateway":         {chatstest.HTML(404), chatstest.Status(404, ""), chatstest.Status(404, `{"message":"no Route matched"}`)},
-		"other 4xx":                {chatstest.Status(400, envelope), chatstest.Status(405, ""), chatstest.Status(423, ""), chatstest.HTML(413)},
+		"other 4xx":                {chatstest.Status(405, envelope), chatstest.Status(406, ""), chatstest.Status(423, ""), chatstest.HTML(413)},
 		"3xx":                      {chatstest.Status(301, ""), chatstest.Status(302, ""), chatstest.StatusAfter(303, ""), chatstest.Status(307, ""), chatstest.Status(308, "")},
 		"below 200":                {chatstest.Status(101, ""), chatstest.StatusAfter(0, "")},
 		"408, 499":                 {chatstest.Status(408, ""), chatstest.Status(499, "")},

@@ -211,9 +211,10 @@ func TestErrors_QuoteOfInvalidBodyIsBoundedAndRedacted(t *testing.T) {
 	key := chatstest.NewMarket().Key()
 	for _, body := range []string{
 		`{"status":"OK","result":{"chatId":` + strings.Repeat("1", 1<<20) + `}}`,
-		`{"status":"OK","result":{"chatId":1,"createdAt":"` + strings.Repeat("x", 1<<20) + `"}}`,
-		`{"status":"OK","result":{"chatId":1,"createdAt":"` + key + `"}}`,
-		`{"status":"OK","result":{"chatId":1,"createdAt":"\n\u001b[2J"}}`,
+		`{"status":"OK","result":{"chatId":"` + strings.Repeat("x", 1<<20) + `"}}`,
+		`{"status":"OK","result":"` + key + `"}`,
+		`{"status":"OK","result":{"chatId":` + key + `}}`,
+		`{"status":"OK","result":"\n\u001b[2J"}`,
 	} {
 		_, err := callWithBody(t, chats.OpGetChat, body)
 		require.ErrorIs(t, err, chats.ErrProtocol)

@@ -70,7 +70,7 @@ func faultTable() []struct {
 		{"404 in HTML, every time", times(9, chatstest.HTML(404)), outcome{attempts, broken, 0}, outcome{1, brokenSend, 0}},
 		{"404, empty", one(chatstest.Status(404, "")), outcome{2, nil, 0}, outcome{1, brokenSend, 0}},
 		{"404 in JSON of a gateway", one(chatstest.Status(404, `{"status":404,"error":"Not Found","path":"/v2"}`)), outcome{2, nil, 0}, outcome{1, brokenSend, 0}},
-		{"400", one(chatstest.Status(400, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
+		{"405", one(chatstest.Status(405, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},
 		{"401", one(chatstest.Status(401, envelope)), outcome{1, []error{chats.ErrUnauthorized}, 0}, outcome{1, []error{chats.ErrUnauthorized}, 0}},
 		{"403", one(chatstest.Status(403, envelope)), outcome{1, []error{chats.ErrForbidden}, 0}, outcome{1, []error{chats.ErrForbidden}, 0}},
 		{"423", one(chatstest.Status(423, envelope)), outcome{1, []error{errStatus}, 0}, outcome{1, []error{errStatus}, 0}},

@@ -153,6 +153,20 @@ func respond(req *http.Request, status int, body string) *http.Response {
 	}
 }
 
+// readBody returns the body of a response and closes it.
+func readBody(resp *http.Response) string {
+	body, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	return string(body)
+}
+
+func readAll(tb testing.TB, body io.Reader) string {
+	tb.Helper()
+	text, err := io.ReadAll(body)
+	require.NoError(tb, err)
+	return string(text)
+}
+
 // requestLog records the requests of a client and their bodies.
 type requestLog struct {
 	next http.RoundTripper
@@ -184,6 +198,12 @@ func (l *requestLog) last(tb testing.TB) (*http.Request, string) {
 	defer l.mu.Unlock()
 	require.NotEmpty(tb, l.requests, "no request was sent")
 	return l.requests[len(l.requests)-1], l.bodies[len(l.bodies)-1]
+}
+
+func (l *requestLog) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.requests, l.bodies = nil, nil
 }
 
 func (l *requestLog) count() int {

@@ -76,7 +76,7 @@ func (h *history) fetch(ctx context.Context, token string) (Page[Message], error
 		h.from = 0
 		page, err = h.client.historyPage(ctx, h.chat, 0, MaxHistoryPage, "")
 	}
-	h.size, h.merge.asOf = page.size, page.requestedAt
+	h.size, h.merge.pageSize, h.merge.asOf = page.size, page.size, page.requestedAt
 	return page.Page, err
 }
 
@@ -149,8 +149,9 @@ func (c *Client) historyPage(
 			return sizedPage[Message]{}, err
 		}
 		sized := &gen.MessagesPage{Messages: make([]gen.Message, 0, size)}
-		result, err := invoke(ctx, c, call, sized, func(p *gen.MessagesPage) error {
-			return checkList(p.Messages, errNoMessages, checkMessage)
+		result, err := invoke(ctx, c, call, sized, func(p *gen.MessagesPage) (err error) {
+			call.skipped, err = keepReadable(&p.Messages, size, errNoMessages, checkMessage)
+			return err
 		})
 		if err != nil {
 			return sizedPage[Message]{}, err

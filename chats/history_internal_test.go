@@ -39,6 +39,7 @@ func ascendingOnce(pages [][]MessageID, since MessageID) []MessageID {
 func mergeAll(m *merge, pages [][]MessageID) (got []MessageID, err error) {
 	got = []MessageID{}
 	m.asOf = time.Unix(1000, 0) // after all messages
+	m.pageSize = 0              // the longest page decides
 	for i, page := range pages {
 		messages := someMessages(page...)
 		m.extendsRange(messages)

@@ -15,6 +15,7 @@ type Attempt struct {
 	Duration   time.Duration // from the connection to the last byte
 	Wait       time.Duration // before the attempt: for a slot, the Limiter, the hourly quota, or backoff
 	Limit      Limit         // as this response reported it; zero if it did not
+	Skipped    int           // items of a page that were dropped because they have no readable id
 	Err        error         // why the attempt failed; nil if it succeeded
 }
 
@@ -38,6 +39,11 @@ func (o observer) middleware(next doFunc) doFunc {
 				resp.decodeErr = call.decode(resp)
 			}
 		}
+		if call.skipped > 0 {
+			o.logger.LogAttrs(ctx, slog.LevelWarn, "chats: unreadable items skipped",
+				slog.Int64("business", int64(call.business)),
+				slog.String("operation", string(call.op)), slog.Int("count", call.skipped))
+		}
 		if len(o.hooks) > 0 || o.logger.Enabled(ctx, slog.LevelDebug) {
 			o.report(ctx, call, resp, err)
 		}
@@ -49,6 +55,7 @@ func (o observer) middleware(next doFunc) doFunc {
 func (o observer) report(ctx context.Context, call *call, resp *response, err error) {
 	attempt := Attempt{
 		Business: call.business, Operation: call.op, Number: call.attempts, Duration: call.duration, Wait: call.waited,
+		Skipped: call.skipped,
 	}
 	attrs := []slog.Attr{
 		slog.Int64("business", int64(call.business)),

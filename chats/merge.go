@@ -13,15 +13,15 @@ const rememberedIDs = 1024
 
 // merge turns the pages of a history in any order into one ascending sequence.
 //
-// While the order is not proven to be oldest first, all pages are buffered. Then the longest
-// page is held back until the next one, because neighbours may be swapped across a page
-// boundary.
+// While the order is not proven to be oldest first, all pages are buffered. Then as many
+// messages as a page has are held back until the next one, because neighbours may be swapped
+// across a page boundary.
 type merge struct {
 	since       MessageID // messages up to here are dropped
 	asOf        time.Time // the server's time when the first page was requested
 	order       pageOrder
 	buffered    []Message // not emitted yet; sorted if the order is oldestFirst
-	longest     int       // the length of the longest page
+	pageSize    int       // the limit that was requested, or the length of a longer page
 	previous    int       // the number of messages at the end of buffered from the last page
 	low, high   MessageID // the lowest and the highest id received
 	highBefore  MessageID // high without the current page
@@ -61,7 +61,7 @@ func (m *merge) extendsRange(page []Message) (extended bool) {
 // add takes a page, which it may reorder, and returns the messages that can be emitted. The
 // page must have been passed to extendsRange.
 func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
-	m.longest = max(m.longest, len(page))
+	m.pageSize = max(m.pageSize, len(page))
 	if m.order == orderUnknown {
 		m.detectOrder(page)
 	}
@@ -74,11 +74,11 @@ func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
 		return nil, nil
 	case last:
 		ready, m.buffered = m.insert(page), nil
-	case len(page) == m.longest && m.isAboveBuffered(page): // without copying
+	case len(page) == m.pageSize && m.isAboveBuffered(page): // without copying
 		ready, m.buffered = m.buffered, page
 	default:
 		all := m.insert(page)
-		n := max(len(all)-m.longest, 0)
+		n := max(len(all)-m.pageSize, 0)
 		ready, m.buffered = all[:n], all[n:]
 	}
 	m.markEmitted(ready)

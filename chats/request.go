@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 )
@@ -25,13 +26,18 @@ func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, chec
 	var result *T
 	call.decode = func(r *response) (err error) {
 		call.requestedAt = r.time().Add(-call.duration)
-		if result, err = decode(r, prepared); err != nil && (err != errUnknownStatus || result == nil) { //nolint:errorlint // decode returns it unwrapped
+		result, err = decode(r, prepared)
+		prepared = nil                                                   // a failed attempt may have written to it
+		if err != nil && err != errUnknownStatus && err != errNoStatus { //nolint:errorlint // decode returns them unwrapped
 			return err
 		}
 		if result == nil {
-			return errNoResult
+			return cmp.Or(err, errNoResult)
 		}
-		return check(result)
+		if checkErr := check(result); checkErr != nil {
+			return cmp.Or(err, checkErr)
+		}
+		return nil
 	}
 	if err := c.perform(ctx, call); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -24,6 +25,7 @@ type response struct {
 	header   http.Header
 	body     *bytes.Buffer
 	bodyErr  error // why the body could not be read to its end
+	isWhole  bool  // the body has the length that was announced
 	attempts int
 	unsent   bool // the server cannot have the whole request; see uploadUnsent
 	limit    Limit
@@ -35,8 +37,12 @@ type response struct {
 
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 
-// truncated reports whether the connection broke before the end of the body.
-func (r *response) truncated() bool { return r.bodyErr != nil && !errors.Is(r.bodyErr, errTooLarge) }
+// truncated reports whether the connection broke before the end of the body. Without a
+// length of the body only its JSON shows that.
+func (r *response) truncated() bool {
+	tooLarge := errors.Is(r.bodyErr, errTooLarge) || errors.Is(r.bodyErr, errTooManyItems)
+	return r.bodyErr != nil && !tooLarge || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
+}
 
 // time returns the server's time, from the Date header, or ours without one.
 func (r *response) time() time.Time {
@@ -62,14 +68,19 @@ type envelope[T any] struct {
 }
 
 // decode returns the result of a 2xx. It decodes into prepared if that is not nil, so that
-// a list of the page's size need not grow. With errUnknownStatus it may return a result,
-// too.
+// a list of the page's size need not grow. With errUnknownStatus and errNoStatus it may
+// return a result, too.
 func decode[T any](r *response, prepared *T) (*T, error) {
 	if r.bodyErr != nil {
 		return nil, r.bodyErr
 	}
 	env := envelope[T]{Result: prepared}
 	err := json.Unmarshal(r.body.Bytes(), &env)
+	var syntax *json.SyntaxError
+	if err != nil && !errors.As(err, &syntax) {
+		env = envelope[T]{}
+		err = decodeRepaired(r.body.Bytes(), &env)
+	}
 	var mistyped *json.UnmarshalTypeError // everything else has been decoded
 	if err != nil && (env.Status != gen.EnvelopeStatusError || !errors.As(err, &mistyped)) {
 		return nil, r.jsonError(err)
@@ -79,11 +90,10 @@ func decode[T any](r *response, prepared *T) (*T, error) {
 		return env.Result, nil
 	case gen.EnvelopeStatusError:
 		return nil, errStatusError
+	case "":
+		return env.Result, errNoStatus
 	}
-	if env.Status != "" {
-		return env.Result, errUnknownStatus
-	}
-	return nil, errNoStatus
+	return env.Result, errUnknownStatus
 }
 
 // isEnvelope reports whether the body is one of the API's, successful or not. A gateway
@@ -109,9 +119,9 @@ func (r *response) isGatewayNotFound() bool {
 var (
 	// errStatusError is returned for a 2xx whose body has status ERROR. Its details say why.
 	errStatusError = errors.New("response status is ERROR")
-	errNoStatus    = errors.New("response has no status")
-	// errUnknownStatus does not fail a read that has a result. Whether a message was posted
-	// remains unknown.
+	// errNoStatus and errUnknownStatus do not fail a read that has a result. Whether a message
+	// was posted remains unknown.
+	errNoStatus      = errors.New("response has no status")
 	errUnknownStatus = errors.New("response has an unknown status")
 	errNoResult      = errors.New("response has no result")
 )
@@ -119,7 +129,12 @@ var (
 // jsonError returns the decoder's error sanitized, because it may quote the body at any
 // length.
 func (r *response) jsonError(err error) error {
-	if len(bytes.TrimSpace(r.body.Bytes())) == 0 {
+	isEmpty := len(bytes.TrimSpace(r.body.Bytes())) == 0
+	endsEarly := isEmpty || err.Error() == "unexpected end of JSON input" // encoding/json has no other sign of it
+	switch {
+	case endsEarly && !r.isWhole:
+		return fmt.Errorf("invalid JSON response: %w", io.ErrUnexpectedEOF)
+	case isEmpty:
 		return errors.New("empty response")
 	}
 	var mistyped *json.UnmarshalTypeError

@@ -53,7 +53,8 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		}
 		return &response{
 			business: c.business, op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
-			body: buf, bodyErr: err, secrets: secrets{c.secret.raw}, attempts: c.attempts, unsent: c.uploadUnsent(),
+			body: buf, bodyErr: err, isWhole: resp.ContentLength == int64(buf.Len()),
+			secrets: secrets{c.secret.raw}, attempts: c.attempts, unsent: c.uploadUnsent(),
 		}, nil
 	}
 }

@@ -1,0 +1,165 @@
+package chats
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// decodeRepaired decodes a body that the contract's types cannot read: it makes the fields
+// that have another type readable, or drops them, so that an odd field costs no more than
+// itself. It takes several times as long as decoding the contract's types.
+func decodeRepaired(body []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var tree any
+	if err := decoder.Decode(&tree); err != nil {
+		return err
+	}
+	repair(tree)
+	repaired, err := json.Marshal(tree)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(repaired, into)
+}
+
+// repairs are the contract's fields, in lower case because encoding/json ignores case, each
+// with a function that returns a value of the field's type, or nil. What makes a page is not
+// dropped, but stays as it is and fails: result, the lists of chats and messages, and paging
+// with its token, without which the page would look like the last one.
+var repairs = map[string]func(any) any{
+	"chatid": toInteger, "messageid": toInteger, "campaignid": toInteger, "orderid": toInteger, "returnid": toInteger, "size": toInteger,
+	"createdat": toTime, "updatedat": toTime,
+	"message": toText, "name": toText, "url": toText, "publicid": toText, "sender": toText, "type": toText, "status": toText, "code": toText,
+	"context": toObject, "customer": toObject,
+	"payload": toObjects, "errors": toObjects,
+	"chats": objectsAmong, "messages": objectsAmong,
+	"nextpagetoken": numberToText,
+}
+
+// repair repairs the fields of all objects in value.
+func repair(value any) {
+	switch v := value.(type) {
+	case []any:
+		for _, element := range v {
+			repair(element)
+		}
+	case map[string]any:
+		for name, field := range v {
+			if fix := repairs[strings.ToLower(name)]; fix != nil {
+				field = fix(field)
+				v[name] = field
+			}
+			repair(field)
+		}
+	}
+}
+
+func toText(value any) any {
+	if text, ok := value.(string); ok {
+		return text
+	}
+	return nil
+}
+
+func numberToText(value any) any {
+	if number, ok := value.(json.Number); ok {
+		return number.String()
+	}
+	return value
+}
+
+func toObject(value any) any {
+	if object, ok := value.(map[string]any); ok {
+		return object
+	}
+	return nil
+}
+
+func toObjects(value any) any {
+	if list, ok := value.([]any); ok {
+		return objectsAmong(list)
+	}
+	return nil
+}
+
+// objectsAmong replaces the elements of a list that are not objects by null.
+func objectsAmong(value any) any {
+	if list, ok := value.([]any); ok {
+		for i := range list {
+			list[i] = toObject(list[i])
+		}
+	}
+	return value
+}
+
+// toInteger reads integers, also as strings and with a fraction of zero.
+func toInteger(value any) any {
+	if n, ok := parseInteger(value); ok {
+		return n
+	}
+	return nil
+}
+
+func parseInteger(value any) (int64, bool) {
+	var text string
+	switch v := value.(type) {
+	case json.Number:
+		text = v.String()
+	case string:
+		text = strings.TrimSpace(v)
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, true
+	}
+	const exact = 1 << 53 // beyond it a float has no fraction to tell by
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > exact {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"}
+
+// toTime reads times also without an offset, which is then UTC, with a space instead of the
+// T, and as Unix times.
+func toTime(value any) any {
+	var t time.Time
+	if n, ok := parseInteger(value); ok {
+		t = unixTime(n)
+	} else if text, ok := value.(string); ok {
+		text = strings.ToUpper(strings.Replace(strings.TrimSpace(text), " ", "T", 1))
+		text = strings.ReplaceAll(text, " ", "") // before the offset
+		for _, layout := range timeLayouts {
+			if parsed, err := time.Parse(layout, text); err == nil {
+				t = parsed
+				break
+			}
+		}
+	}
+	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 { // encoding/json refuses those
+		return nil
+	}
+	return t
+}
+
+// unixTime returns the time of a Unix timestamp in seconds, milliseconds, microseconds or
+// nanoseconds, whichever its size suggests.
+func unixTime(n int64) time.Time {
+	switch {
+	case n <= 0:
+		return time.Time{}
+	case n < 1e11:
+		return time.Unix(n, 0)
+	case n < 1e14:
+		return time.UnixMilli(n)
+	case n < 1e17:
+		return time.UnixMicro(n)
+	}
+	return time.Unix(0, n)
+}
