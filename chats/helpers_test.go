@@ -160,13 +160,6 @@ func readBody(resp *http.Response) string {
 	return string(body)
 }
 
-func readAll(tb testing.TB, body io.Reader) string {
-	tb.Helper()
-	text, err := io.ReadAll(body)
-	require.NoError(tb, err)
-	return string(text)
-}
-
 // requestLog records the requests of a client and their bodies.
 type requestLog struct {
 	next http.RoundTripper

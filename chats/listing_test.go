@@ -1,11 +1,11 @@
 package chats_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,7 +52,7 @@ func TestHistory_SwappedAcrossBoundaryResumesFromAnyID(t *testing.T) {
 		served := 0
 		client := chatstest.NewMarket().Client(withResponses(func(req *http.Request) string {
 			served++
-			since := sinceOf(t, req)
+			since := sinceOf(req)
 			n, _ := strconv.Atoi(req.URL.Query().Get("pageToken"))
 			next := ""
 			if n+1 < len(pages) {
@@ -348,14 +348,11 @@ func withResponses(body func(*http.Request) string) chats.Option {
 	})})
 }
 
-func sinceOf(tb testing.TB, req *http.Request) int {
-	tb.Helper()
-	body := readAll(tb, req.Body)
-	_, digits, found := strings.Cut(body, `"messageIdFrom":`)
-	if !found {
-		return 0
+// sinceOf returns the messageIdFrom of a request.
+func sinceOf(req *http.Request) int {
+	var body struct{ MessageIDFrom int }
+	if err := json.NewDecoder(req.Body).Decode(&body); err != nil {
+		panic(err)
 	}
-	since, err := strconv.Atoi(strings.Trim(digits, "}\n"))
-	require.NoError(tb, err)
-	return since
+	return body.MessageIDFrom
 }
