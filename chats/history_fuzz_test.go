@@ -30,6 +30,7 @@ type randomServer struct {
 	maxPage    int
 	duplicates int     // items of the page before that a page repeats
 	arrivals   int     // bounds the arrivals before a request
+	gap        int     // bounds the milliseconds between two messages
 	expires    float64 // share of the page tokens that have expired
 	odd        bool    // odd forms of items
 	replays    float64 // share of the requests that get the response before again
@@ -43,7 +44,7 @@ func newRandomServer(r *rand.Rand, wild bool) *randomServer {
 		r: r, now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC), created: map[int]time.Time{},
 		newest: r.IntN(3) > 0, pagesSwap: r.IntN(2) == 0, byOffset: r.IntN(2) == 0, exclusive: r.IntN(2) == 0, strict: r.IntN(4) == 0,
 		maxPage: []int{100, 50, 20, 10, 10, 10}[r.IntN(6)], duplicates: r.IntN(3), arrivals: []int{0, 0, 3, 40}[r.IntN(4)],
-		expires: []float64{0, 0, 0.1, 0.5}[r.IntN(4)], odd: r.IntN(3) == 0, replays: []float64{0, 0, 0.1}[r.IntN(3)],
+		gap: []int{1, 50, 2000}[r.IntN(3)], expires: []float64{0, 0, 0.1, 0.5}[r.IntN(4)], odd: r.IntN(3) == 0, replays: []float64{0, 0, 0.1}[r.IntN(3)],
 	}
 	s.add(r.IntN(8 * s.maxPage))
 	s.now = s.now.Add(time.Duration(r.IntN(3)) * time.Hour)
@@ -62,7 +63,7 @@ func (s *randomServer) add(n int) {
 		if s.odd && s.r.IntN(8) == 0 {
 			s.raw = append(s.raw, 0)
 		}
-		s.now = s.now.Add(time.Duration(s.r.IntN(2000)) * time.Millisecond)
+		s.now = s.now.Add(time.Duration(s.r.IntN(s.gap)) * time.Millisecond)
 	}
 }
 
@@ -97,7 +98,7 @@ func (s *randomServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if token != "" && s.r.Float64() < s.replays {
 		return s.respond(req, http.StatusOK, s.last), nil
 	}
-	s.now = s.now.Add(time.Duration(s.r.IntN(3000)) * time.Millisecond)
+	s.now = s.now.Add(time.Duration(s.r.IntN(2*s.gap)) * time.Millisecond)
 	if n := len(s.created); s.arrivals > 0 && n < 1000 { // or reading would never catch up
 		s.add(s.r.IntN(s.arrivals))
 	}

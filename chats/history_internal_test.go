@@ -81,6 +81,7 @@ func TestMergeByHand(t *testing.T) {
 		{"neighbours swapped across a boundary", 0, []ids{{1, 2, 3, 5}, {4, 6, 7, 8}, {9}}, ids{1, 2, 3, 4, 5, 6, 7, 8, 9}, ""},
 		{"a later page out of order", 0, []ids{{1, 2}, {3, 4}, {6, 5}, {7}}, ids{1, 2, 3, 4, 5, 6, 7}, ""},
 		{"almost a page too late, after empty ones", 0, []ids{{2, 3}, {4, 6}, {}, {5}}, ids{2, 3, 4, 5, 6}, ""},
+		{"almost a page too late, after a short one", 0, []ids{{1, 2, 3}, {4, 5, 7}, {8}, {6}}, ids{1, 2, 3, 4, 5, 6, 7, 8}, ""},
 		{"too late", 0, []ids{{1, 2}, {4, 5}, {6, 7}, {3}}, ids{1, 2, 4, 5}, "message 3 came after message 5"},
 		{"too late on the last page, after empty ones", 0, []ids{{2}, {4}, {6}, {}, {1}}, ids{2, 4}, "message 1 came after message 4"},
 	}
