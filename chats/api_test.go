@@ -163,6 +163,15 @@ func TestAPI_RefusesOtherHostsAndPaths(t *testing.T) {
 	}
 }
 
+func TestAPI_RefusesBodyOverTheMaximum(t *testing.T) {
+	t.Parallel()
+	client := chatstest.NewMarket().Client(chats.WithHTTPClient(forbidRequests(t)))
+	_, err := client.API().SendMessageToChatWithResponse(t.Context(), 1, &gen.SendMessageToChatParams{ChatID: 1},
+		gen.SendMessageToChatRequest{Text: strings.Repeat("a", 512<<10)})
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	assert.Contains(t, err.Error(), "at most 524288 allowed")
+}
+
 // A body that cannot be read again is sent once.
 func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 	t.Parallel()

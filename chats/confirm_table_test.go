@@ -44,6 +44,13 @@ func remove(drop func(rune) bool) func(string) string {
 	}
 }
 
+// The number of forms is in the documentation.
+func TestDocs_FormsOfConfirmedSends(t *testing.T) {
+	t.Parallel()
+	assert.Len(t, textForms(), 19)
+	assert.Len(t, fileForms(), 16)
+}
+
 func textForms() []storedForm {
 	return []storedForm{
 		{"as sent", func(text string) string { return text }, true},
@@ -173,6 +180,15 @@ func confirmedTable(t *testing.T) map[string]string {
 	}
 	require.Len(t, table, 2*2*3)
 	return table
+}
+
+func TestDocs_ConfirmedTableIsThePackageDocumentations(t *testing.T) {
+	t.Parallel()
+	table := map[string]string{}
+	for _, row := range readTable(t, "chats/docs/sending.md", "| send |") {
+		table[row[0]+", "+row[1]+", text"], table[row[0]+", "+row[1]+", file"] = row[2], row[3]
+	}
+	assert.Equal(t, confirmedTable(t), table)
 }
 
 // row returns the key of the confirmedTable for a send that was posted.

@@ -46,9 +46,10 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and
 	// [Client.SendFileConfirmed] if the server accepted the message, but the history does
-	// not show it as it was sent. Do not send it again. Whether the chat shows it later:
+	// not show it as it was sent. Do not send it again; what became of it is to be seen in
+	// the chat.
 	//
-	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last)) // posts nothing if it does
+	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 )
 

@@ -103,8 +103,8 @@ func TestAnswerAll_UndocumentedBehaviour(t *testing.T) {
 func retryAfter(err error) (time.Duration, bool) {
 	var failed *chats.Error
 	switch {
-	case !errors.As(err, &failed), errors.Is(err, chats.ErrOutcomeUnknown):
-		return 0, false // after an unknown outcome, read the history first
+	case !errors.As(err, &failed), errors.Is(err, chats.ErrOutcomeUnknown), errors.Is(err, chats.ErrUnconfirmed):
+		return 0, false // in doubt: see the table
 	case failed.Limit != nil:
 		return max(time.Until(failed.Limit.Until), time.Minute), true // Until is zero for the parallel limit
 	case errors.Is(err, chats.ErrServer), errors.Is(err, chats.ErrProtocol), failed.StatusCode == 0:

@@ -42,6 +42,14 @@ func callSendFile(id chats.ChatID, name string, content io.Reader) func(context.
 	return func(ctx context.Context, c *chats.Client) error { return c.SendFile(ctx, id, name, content) }
 }
 
+func manySubjects(n int) []chats.Subject {
+	subjects := make([]chats.Subject, n)
+	for i := range subjects {
+		subjects[i] = chats.AboutOrder(chats.OrderID(i + 1))
+	}
+	return subjects
+}
+
 func callOpenChat(about chats.Subject) func(context.Context, *chats.Client) error {
 	return func(ctx context.Context, c *chats.Client) error {
 		_, err := c.OpenChat(ctx, about)
@@ -75,6 +83,7 @@ func argumentTests() []argumentTest {
 		{"filter, return 0", callChatsPage(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(0)}}, chats.PageRequest{}), "filter: subjects: return", "greater than 0"},
 		{"filter, DIRECT", callChatsPage(chats.Filter{Subjects: []chats.Subject{{Kind: chats.SubjectDirect}}}, chats.PageRequest{}), "filter: subjects", "DIRECT"},
 		{"filter, empty subject kind", callChatsPage(chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder, ""}}, chats.PageRequest{}), "filter: subject kinds", "empty"},
+		{"filter with too many values", callChatsPage(chats.Filter{Subjects: manySubjects(20_000)}, chats.PageRequest{}), "request body", "at most 524288 allowed"},
 		{"filter, empty type", callChatsPage(chats.Filter{Types: []chats.ChatType{""}}, chats.PageRequest{}), "filter: types", "empty"},
 		{"filter, empty status", callChatsPage(chats.Filter{Statuses: []chats.Status{""}}, chats.PageRequest{}), "filter: statuses", "empty"},
 
@@ -101,6 +110,9 @@ func argumentTests() []argumentTest {
 		{"file name is a Windows path", callSendFile(1, `C:\a.jpg`, file()), "file name", "without a path"},
 		{"file name breaks the header", callSendFile(1, "a\r\nX: y.jpg", file()), "file name", "control character"},
 		{"file name has a DEL", callSendFile(1, "a\x7f.jpg", file()), "file name", "control character"},
+		{"file name has a C1 control", callSendFile(1, "a\u0085.jpg", file()), "file name", "control character"},
+		{"file name of 10 MiB", callSendFile(1, strings.Repeat("a", 10<<20), file()), "file name", "10485760 bytes, at most 255"},
+		{"file name of 256 bytes", callSendFile(1, strings.Repeat("ж", 128), file()), "file name", "256 bytes, at most 255"},
 		{"nil content", callSendFile(1, "a.jpg", nil), "file content", "is nil"},
 		{"empty content", callSendFile(1, "a.jpg", strings.NewReader("")), "file content", "is empty"},
 		{"empty content of unknown size", callSendFile(1, "a.jpg", io.MultiReader()), "file content", "is empty"},
