@@ -130,7 +130,7 @@ type confirmation struct {
 	readErr  error   // why prepare could not read the history
 	halted   *result // what prepare found instead of letting the send go
 
-	baseline map[MessageID]bool // the shop's messages above floor before the first send
+	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
 	floor    MessageID          // messages up to here are not looked at
 	since    MessageID          // from where the server lists them
 	readAt   time.Time          // when the last reading of the history began
@@ -201,7 +201,7 @@ func (c *confirmation) note(seen *view) *result {
 	case n > 0:
 		id := seen.others[n-1].ID
 		return &result{err: c.doubt(ErrOutcomeUnknown, nil,
-			fmt.Errorf("message %d of the shop may be this one from an earlier attempt: ConfirmAfter(%[1]d) sends it anyway", id))}
+			fmt.Errorf("message %d may be this one from an earlier attempt: ConfirmAfter(%[1]d) sends it anyway", id))}
 	}
 	c.baseline = seen.own
 	return nil
@@ -285,7 +285,7 @@ func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
 	case complete && others == 0:
 		err = errMessageNotFound
 	case complete:
-		err = fmt.Errorf("%w, but message %d of the shop is new and may be it", errMessageNotFound, seen.others[others-1].ID)
+		err = fmt.Errorf("%w, but message %d is new and may be it", errMessageNotFound, seen.others[others-1].ID)
 	}
 	kind := ErrOutcomeUnknown
 	if sendErr == nil {

@@ -580,6 +580,29 @@ func TestSendFileConfirmed_TextsAreNoDoubt(t *testing.T) {
 	})
 }
 
+// A message whose sender is not known may be the shop's.
+func TestSendTextConfirmed_UnknownSenderIsDoubt(t *testing.T) {
+	t.Parallel()
+	for _, sender := range []chats.Sender{"", "SHOP_ROBOT"} {
+		synctest.Test(t, func(t *testing.T) {
+			market := chatstest.NewMarket()
+			f := newFixtureOn(t, market, withContract(t, headerRewriter{market.Transport(), func(h http.Header) {
+				h.Set(chatstest.FaultHeader, "unknown sender")
+			}}))
+			f.market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+				if op == chats.OpSendMessageToChat {
+					f.market.AddMessage(f.chat, sender, "Завтра")
+					return chatstest.DropBefore()
+				}
+				return chatstest.OK()
+			})
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			assert.Equal(t, "ErrOutcomeUnknown", outcomeOf(t, err), err)
+			assert.Equal(t, 1, f.market.Calls(chats.OpSendMessageToChat))
+		})
+	}
+}
+
 // Whatever the server does to a text: the error names the message that may be it.
 func TestSendTextConfirmed_ErrorsNameTheNewMessage(t *testing.T) {
 	t.Parallel()
@@ -589,7 +612,7 @@ func TestSendTextConfirmed_ErrorsNameTheNewMessage(t *testing.T) {
 			f.market.Fail(chats.OpSendMessageToChat, fault)
 			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
 			require.ErrorIs(t, err, want)
-			assert.Contains(t, err.Error(), fmt.Sprintf("message %d of the shop", f.market.Messages(f.chat)[1].ID))
+			assert.Contains(t, err.Error(), fmt.Sprintf("message %d is new", f.market.Messages(f.chat)[1].ID))
 			var e *chats.Error
 			require.True(t, errors.As(err, &e))
 			assert.Equal(t, 1, e.Attempts)

@@ -30,10 +30,10 @@ func (p RetryPolicy) searchTime() (total time.Duration) {
 	return max(SearchTime, min(total, maxSearchTime))
 }
 
-// view is what the history shows of the shop's messages.
+// view is what the history shows of the messages that may be the shop's.
 type view struct {
 	empty  bool               // there is no message of any sender
-	own    map[MessageID]bool // all of the shop
+	own    map[MessageID]bool // all of them
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored otherwise
 }
@@ -108,12 +108,12 @@ func (c *confirmation) readFrom(ctx context.Context, since MessageID) (*view, er
 			return nil, err
 		}
 		seen.empty = false
-		if message.Sender != SenderPartner {
+		if message.Sender.Known() && message.Sender != SenderPartner {
 			continue
 		}
 		seen.own[message.ID] = true
 		switch maybe := c.mayBeNew(message); {
-		case maybe && c.out.equals(message):
+		case maybe && message.Sender == SenderPartner && c.out.equals(message):
 			seen.match = &message
 			return seen, nil
 		case maybe && c.out.resembles(message) && !c.client.confirmed.has(c.out.chat, message.ID):
@@ -123,7 +123,7 @@ func (c *confirmation) readFrom(ctx context.Context, since MessageID) (*view, er
 	return seen, nil
 }
 
-// mayBeNew reports whether a message of the shop may be from a send of this call or, before
+// mayBeNew reports whether a message may be from a send of this call or, before
 // the first, from an earlier attempt.
 func (c *confirmation) mayBeNew(m Message) bool {
 	switch {
