@@ -298,3 +298,39 @@ func TestChats_ContextErrorIsYieldedLast(t *testing.T) {
 		assert.Equal(t, when, n)
 	}
 }
+
+// Matches decides as the server does.
+func TestFilter_MatchesWhatTheServerLists(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	client := newClient(t, market)
+	for _, subject := range []chats.Subject{
+		chats.AboutOrder(1), chats.AboutOrder(2), {Kind: chats.SubjectReturn, Order: 1, Return: 2}, {Kind: chats.SubjectDirect},
+	} {
+		for _, kind := range []chats.ChatType{chats.ChatTypeChat, chats.ChatTypeArbitrage} {
+			market.AddChat(chats.Chat{Subject: subject, Type: kind, Status: chats.StatusNew})
+			market.AddChat(chats.Chat{Subject: subject, Type: kind, Status: chats.StatusFinished})
+		}
+	}
+	for _, filter := range []chats.Filter{
+		{},
+		{PageSize: 3},
+		{Subjects: []chats.Subject{chats.AboutOrder(1)}},
+		{Subjects: []chats.Subject{chats.AboutReturn(2), chats.AboutOrder(2)}},
+		{Subjects: []chats.Subject{{Kind: chats.SubjectReturn, Order: 7, Return: 2}}},
+		{Subjects: []chats.Subject{chats.AboutOrder(5)}},
+		{SubjectKinds: []chats.SubjectKind{chats.SubjectDirect, chats.SubjectReturn}},
+		{Types: []chats.ChatType{chats.ChatTypeArbitrage}},
+		{Statuses: []chats.Status{chats.StatusFinished, chats.StatusWaitingForPartner}},
+		{Types: []chats.ChatType{chats.ChatTypeChat}, Statuses: []chats.Status{chats.StatusNew}, SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}},
+	} {
+		want := chatIDs(mustCollect(t, client.Chats(t.Context(), filter)))
+		got := []chats.ChatID{}
+		for _, chat := range market.Chats() {
+			if filter.Matches(chat) {
+				got = append(got, chat.ID)
+			}
+		}
+		assert.ElementsMatch(t, want, got, "%+v", filter)
+	}
+}

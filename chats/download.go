@@ -5,18 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
-// Download opens an attachment. The caller reads it, limits the read if size matters
-// (File.Size is not verified) and closes it.
+// Attachment is a download that is being read. Close it.
+//
+// The content is as it was stored: a .gz file stays compressed. A read error is an [*Error].
+// If the content is shorter than its announced length or than File.Size, the last read fails
+// with an error that matches [io.ErrUnexpectedEOF]. It may be longer than File.Size, which is
+// not verified: limit the read if size matters.
+type Attachment struct {
+	io.ReadCloser
+	Name        string // without a path: from the response, otherwise File.Name; may be empty
+	ContentType string // as the server reported it; may be empty
+	Size        int64  // in bytes, as the response announced it; -1 if unknown
+}
+
+// Download opens an attachment. The caller reads and closes it.
 //
 // The credential is sent only to the host of the base URL; another scheme, host or port is
 // another host. Attachments are known to be stored on other hosts, which respond with 403:
-// use [WithAttachmentAuth] to authenticate there. Redirects are followed, to another host
-// without the credential and without the headers from WithAttachmentAuth.
+// use [WithAttachmentAuth] to authenticate there. Redirects are followed, if CheckRedirect of
+// the HTTP client agrees; from the first one to another host on without the credential and
+// without the headers from WithAttachmentAuth.
 //
 // It makes one request and does not retry. The request needs no slot of [WithMaxParallel]
 // and does not count against a quota. RetryPolicy.AttemptTimeout is the timeout for the
@@ -25,17 +43,17 @@ import (
 // How long a link is valid is not documented: read the message again for a new one.
 //
 // Errors: [ArgumentError], [Error].
-func (c *Client) Download(ctx context.Context, file File) (io.ReadCloser, error) {
+func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	body, err := c.download(ctx, cancel, file)
+	attachment, err := c.download(ctx, cancel, file)
 	if err != nil {
 		cancel(err)
 		return nil, err
 	}
-	return body, nil
+	return attachment, nil
 }
 
-func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, file File) (io.ReadCloser, error) {
+func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, file File) (*Attachment, error) {
 	req, err := c.newDownloadRequest(ctx, file)
 	if err != nil {
 		return nil, err
@@ -43,7 +61,8 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	hidden := requestSecrets(req, file.URL)
 	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errAttemptTimeout) })
 	defer timer.Stop()
-	resp, err := withRedirectPolicy(c.config.client, stripOnRedirect).Do(req) //nolint:bodyclose // the caller closes it, or downloadFailed
+	client := withRedirectPolicy(c.config.client, stripOnRedirect(c.config.client.CheckRedirect))
+	resp, err := client.Do(req) //nolint:bodyclose // the caller closes it, or downloadError
 	if err != nil {
 		e := &Error{Business: c.business, Operation: OpDownload, Attempts: 1, cause: hideContextErrors(ctx, hidden.sanitizeError(withoutURL(err)))}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -54,7 +73,33 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, c.downloadError(resp, hidden)
 	}
-	return &downloadBody{resp.Body, cancel}, nil
+	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, hidden: hidden, status: resp.StatusCode}
+	body.missing = max(resp.ContentLength, file.Size)
+	return &Attachment{
+		ReadCloser: body, Name: attachmentName(resp.Header, file), ContentType: resp.Header.Get("Content-Type"), Size: resp.ContentLength,
+	}, nil
+}
+
+// attachmentName returns a name that cannot lead to another directory.
+func attachmentName(header http.Header, file File) string {
+	_, params, _ := mime.ParseMediaType(header.Get("Content-Disposition"))
+	name := params["filename"]
+	if decoded, decodeErr := new(mime.WordDecoder).DecodeHeader(name); decodeErr == nil {
+		name = decoded
+	}
+	for _, candidate := range []string{name, file.Name} {
+		base := path.Base(strings.ReplaceAll(candidate, `\`, "/"))
+		base = strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return -1
+			}
+			return r
+		}, strings.ToValidUTF8(base, ""))
+		if strings.Trim(base, "./ ") != "" {
+			return base
+		}
+	}
+	return ""
 }
 
 func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Request, error) {
@@ -78,23 +123,38 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: hideContextErrors(ctx, fmt.Errorf("attachment auth: %w", err))}
 		}
 	}
+	if req.Header.Get("Accept-Encoding") == "" {
+		req.Header.Set("Accept-Encoding", "identity") // otherwise net/http would unpack a stored .gz
+	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", c.userAgent())
 	}
 	return req, nil
 }
 
-// stripOnRedirect drops all headers on a redirect to another host. net/http alone would send
-// most of them along, the Api-Key included, and the link itself as Referer.
-func stripOnRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) >= 10 {
-		return errors.New("stopped after 10 redirects")
+// stripOnRedirect returns a CheckRedirect that drops all headers from the first redirect to
+// another host on, and asks next, which may be nil. net/http alone would send most of them
+// along, and again on the way back: the Api-Key included, and the link itself as Referer.
+func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(req *http.Request, via []*http.Request) error {
+		if len(via) >= 10 {
+			return errors.New("stopped after 10 redirects")
+		}
+		req.Header.Del("Referer")
+		home := origin(via[0].URL)
+		isForeign := func(r *http.Request) bool { return origin(r.URL) != home }
+		if isForeign(req) || slices.ContainsFunc(via, isForeign) {
+			kept := http.Header{}
+			for _, name := range []string{"User-Agent", "Accept-Encoding"} {
+				kept[name] = via[0].Header[name]
+			}
+			req.Header = kept
+		}
+		if next == nil {
+			return nil
+		}
+		return next(req, via)
 	}
-	req.Header.Del("Referer")
-	if origin(req.URL) != origin(via[0].URL) {
-		req.Header = http.Header{"User-Agent": via[0].Header["User-Agent"]} //nolint:gosec // the only header kept
-	}
-	return nil
 }
 
 func (c *Client) downloadError(resp *http.Response, hidden secrets) error {
@@ -110,11 +170,52 @@ func (c *Client) downloadError(resp *http.Response, hidden secrets) error {
 // downloadBody is the body of an attachment. Close also ends its context.
 type downloadBody struct {
 	io.ReadCloser
-	cancel context.CancelCauseFunc
+	cancel  context.CancelCauseFunc
+	hidden  secrets
+	status  int
+	missing int64 // bytes that are still to come
+}
+
+func (d *downloadBody) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	d.missing -= int64(n)
+	switch {
+	case err == io.EOF && d.missing > 0: //nolint:errorlint // a reader returns it unwrapped
+		err = fmt.Errorf("%d bytes are missing: %w", d.missing, io.ErrUnexpectedEOF)
+	case err == nil || err == io.EOF: //nolint:errorlint // as above
+		return n, err
+	}
+	return n, &Error{Operation: OpDownload, StatusCode: d.status, Attempts: 1, cause: d.hidden.sanitizeError(err)}
 }
 
 func (d *downloadBody) Close() error {
 	err := d.ReadCloser.Close()
 	d.cancel(nil)
 	return err
+}
+
+// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds
+// "Authorization: OAuth " and the token to requests to the hosts of Market's attachments,
+// files.messenger.yandex.net and files.messenger.yandex.ru, over https only. Requests to other
+// hosts stay as they are and do not ask for the token.
+func AttachmentOAuth(token func(context.Context) (string, error)) func(context.Context, *http.Request) error {
+	if token == nil {
+		return nil // which WithAttachmentAuth refuses
+	}
+	return func(ctx context.Context, req *http.Request) error {
+		switch origin(req.URL) {
+		case "https://files.messenger.yandex.net:443", "https://files.messenger.yandex.ru:443":
+		default:
+			return nil
+		}
+		value, err := token(ctx)
+		if err != nil {
+			return err
+		}
+		if err := checkSecret(value); err != nil {
+			return fmt.Errorf("OAuth token: %w", err)
+		}
+		req.Header.Set("Authorization", "OAuth "+value)
+		return nil
+	}
 }

@@ -146,6 +146,31 @@ func TestMergeAgainstTheModel(t *testing.T) {
 	}
 }
 
+// A time of whole seconds may be that of a message which arrived after the first request.
+func TestMerge_OnlyOlderMessagesProveTheOrder(t *testing.T) {
+	t.Parallel()
+	asOf := time.Date(2026, 3, 2, 12, 0, 0, 500, time.UTC)
+	for _, tt := range []struct {
+		created time.Time
+		want    pageOrder
+	}{
+		{asOf.Truncate(time.Second), orderUnknown},
+		{asOf.Truncate(time.Second).Add(-time.Second), oldestFirst},
+		{asOf.Add(-1), oldestFirst},
+		{asOf.Add(1), orderUnknown},
+		{time.Time{}, orderUnknown},
+	} {
+		m := newMerge(0, orderUnknown)
+		m.asOf = asOf
+		for _, page := range [][]Message{{{ID: 1, CreatedAt: asOf.Add(-time.Hour)}}, {{ID: 2, CreatedAt: tt.created}}} {
+			m.extendsRange(page)
+			_, err := m.add(page, false)
+			require.NoError(t, err)
+		}
+		assert.Equal(t, tt.want, m.order, "%s", tt.created)
+	}
+}
+
 func TestOldestFirstHoldsNoMoreThanAPage(t *testing.T) {
 	t.Parallel()
 	const size = 100
