@@ -58,20 +58,18 @@ func readBody(resp *http.Response) (*bytes.Buffer, error) {
 	return buf, err
 }
 
-// hasTooManyElements reports whether a JSON text of a few kilobytes on the wire would take
-// hundreds of megabytes when it is decoded.
+// hasTooManyElements reports whether a JSON text has so many elements that the few
+// kilobytes of it on the wire would take hundreds of megabytes when it is decoded.
 func hasTooManyElements(body []byte) bool {
 	n := 0
 	for _, c := range []string{",", "{", "["} {
-		n += bytes.Count(body, []byte(c))
+		n += bytes.Count(body, []byte(c)) // fast, but counts those in strings, too
 	}
-	return n > maxElements && countElements(body) > maxElements
-}
-
-// countElements counts the commas and opening brackets outside strings.
-func countElements(body []byte) (n int) {
-	inString := false
-	for i := 0; i < len(body); i++ {
+	if n <= maxElements {
+		return false
+	}
+	n = 0
+	for inString, i := false, 0; i < len(body); i++ {
 		switch c := body[i]; {
 		case c == '\\' && inString:
 			i++
@@ -81,7 +79,7 @@ func countElements(body []byte) (n int) {
 			n++
 		}
 	}
-	return n
+	return n > maxElements
 }
 
 func putBuffer(buf *bytes.Buffer) {

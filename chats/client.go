@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -21,8 +22,8 @@ type Client struct {
 	limits     *limits
 	sendLocks  *keyedMutex
 	confirmed  *recentMessages
-	pageSizes  *pageSizes
-	unordered  *unorderedChats
+	pageSizes  *sync.Map // of Operation: the acceptedSize
+	unordered  *sync.Map // of ChatID: the chats whose order has broken while they were read
 	http       *http.Client // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
@@ -57,7 +58,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	c := &Client{
 		business: business, credential: credential, config: cfg,
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedMutex{}, confirmed: &recentMessages{},
-		pageSizes: &pageSizes{}, unordered: &unorderedChats{},
+		pageSizes: &sync.Map{}, unordered: &sync.Map{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}

@@ -8,11 +8,9 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Attachment is a download that is being read. Close it.
@@ -73,7 +71,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, c.downloadError(resp, hidden)
 	}
-	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, hidden: hidden, status: resp.StatusCode}
+	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, business: c.business, hidden: hidden, status: resp.StatusCode}
 	body.missing = max(resp.ContentLength, file.Size)
 	return &Attachment{
 		ReadCloser: body, Name: attachmentName(resp.Header, file), ContentType: resp.Header.Get("Content-Type"), Size: resp.ContentLength,
@@ -84,19 +82,13 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 func attachmentName(header http.Header, file File) string {
 	_, params, _ := mime.ParseMediaType(header.Get("Content-Disposition"))
 	name := params["filename"]
-	if decoded, decodeErr := new(mime.WordDecoder).DecodeHeader(name); decodeErr == nil {
+	if decoded, err := new(mime.WordDecoder).DecodeHeader(name); err == nil {
 		name = decoded
 	}
-	for _, candidate := range []string{name, file.Name} {
-		base := path.Base(strings.ReplaceAll(candidate, `\`, "/"))
-		base = strings.Map(func(r rune) rune {
-			if !unicode.IsPrint(r) {
-				return -1
-			}
-			return r
-		}, strings.ToValidUTF8(base, ""))
-		if strings.Trim(base, "./ ") != "" {
-			return base
+	for _, name := range []string{name, file.Name} {
+		name = name[strings.LastIndexAny(name, `/\`)+1:]
+		if strings.Trim(name, ". ") != "" && checkFileName(name) == nil {
+			return name
 		}
 	}
 	return ""
@@ -170,10 +162,11 @@ func (c *Client) downloadError(resp *http.Response, hidden secrets) error {
 // downloadBody is the body of an attachment. Close also ends its context.
 type downloadBody struct {
 	io.ReadCloser
-	cancel  context.CancelCauseFunc
-	hidden  secrets
-	status  int
-	missing int64 // bytes that are still to come
+	cancel   context.CancelCauseFunc
+	business BusinessID
+	hidden   secrets
+	status   int
+	missing  int64 // bytes that are still to come
 }
 
 func (d *downloadBody) Read(p []byte) (int, error) {
@@ -185,7 +178,7 @@ func (d *downloadBody) Read(p []byte) (int, error) {
 	case err == nil || err == io.EOF: //nolint:errorlint // as above
 		return n, err
 	}
-	return n, &Error{Operation: OpDownload, StatusCode: d.status, Attempts: 1, cause: d.hidden.sanitizeError(err)}
+	return n, &Error{Business: d.business, Operation: OpDownload, StatusCode: d.status, Attempts: 1, cause: d.hidden.sanitizeError(err)}
 }
 
 func (d *downloadBody) Close() error {

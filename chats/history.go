@@ -3,10 +3,8 @@ package chats
 import (
 	"cmp"
 	"context"
-	"errors"
 	"iter"
 	"net/http"
-	"sync"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -28,16 +26,20 @@ import (
 // (POST /v2/businesses/{id}/chats/history).
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		err := cmp.Or(checkID("chat", id), checkSince("since", since))
-		if err != nil {
+		if err := cmp.Or(checkID("chat", id), checkSince("since", since)); err != nil {
 			yield(Message{}, err)
 			return
 		}
-		h := &history{client: c, chat: id, merge: newMerge(since, c.unordered.order(id))}
+		h := &history{client: c, chat: id, merge: newMerge(since, orderUnknown)}
+		if _, broken := c.unordered.Load(id); broken {
+			h.merge.order = otherOrder
+		}
 		for page, err := range pages(ctx, listing[Message]{OpGetChatHistory, h.fetch, h.hasNew, h.restart}) {
 			var ready []Message
 			if err == nil {
-				ready, err = h.merge.add(page.Items, page.Next == "")
+				if ready, err = h.merge.add(page.Items, page.Next == ""); err != nil {
+					c.unordered.Store(id, true) // the next reading buffers the whole chat
+				}
 			}
 			for _, message := range ready {
 				if !yieldItem(ctx, yield, message) {
@@ -45,7 +47,6 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 				}
 			}
 			if err != nil {
-				c.unordered.note(id, err)
 				yield(Message{}, contextErr(ctx, err))
 				return
 			}
@@ -89,38 +90,6 @@ func (h *history) restart() bool {
 	return further
 }
 
-// unorderedChats remembers the chats whose order broke while they were read oldest first, so
-// that the next reading buffers them completely.
-type unorderedChats struct {
-	mu    sync.Mutex
-	chats map[ChatID]bool
-}
-
-// maxUnorderedChats bounds the memory. Beyond it the next reading fails and is remembered.
-const maxUnorderedChats = 1000
-
-func (u *unorderedChats) order(id ChatID) pageOrder {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.chats[id] {
-		return otherOrder
-	}
-	return orderUnknown
-}
-
-func (u *unorderedChats) note(id ChatID, err error) {
-	var e *Error
-	if !errors.As(err, &e) || e.ResumeAfter == nil {
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if len(u.chats) >= maxUnorderedChats || u.chats == nil {
-		u.chats = map[ChatID]bool{}
-	}
-	u.chats[id] = true
-}
-
 // HistoryPage returns one page of a chat's messages in the server's order, which may
 // include since itself. It is one request. Most programs want [Client.History].
 //
@@ -139,7 +108,7 @@ func (c *Client) HistoryPage(
 func (c *Client) historyPage(
 	ctx context.Context, id ChatID, since MessageID, size int, token string,
 ) (sizedPage[Message], error) {
-	return fitPage(c.pageSizes, OpGetChatHistory, size, token, func(size int) (sizedPage[Message], error) {
+	return fitPage(c, OpGetChatHistory, size, token, func(size int) (sizedPage[Message], error) {
 		limit := int32(size) //nolint:gosec // at most MaxHistoryPage
 		req, err := gen.NewGetChatHistoryRequest(c.base(), int64(c.business), &gen.GetChatHistoryParams{
 			ChatID: int64(id), PageToken: optional(token), Limit: &limit,

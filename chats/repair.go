@@ -3,6 +3,7 @@ package chats
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -34,10 +35,12 @@ func decodeRepaired(body []byte, into any) error {
 var repairs = map[string]func(any) any{
 	"chatid": toInteger, "messageid": toInteger, "campaignid": toInteger, "orderid": toInteger, "returnid": toInteger, "size": toInteger,
 	"createdat": toTime, "updatedat": toTime,
-	"message": toText, "name": toText, "url": toText, "publicid": toText, "sender": toText, "type": toText, "status": toText, "code": toText,
-	"context": toObject, "customer": toObject,
-	"payload": toObjects, "errors": toObjects,
-	"chats": objectsAmong, "messages": objectsAmong,
+	"message": only[string], "name": only[string], "url": only[string], "publicid": only[string],
+	"sender": only[string], "type": only[string], "status": only[string], "code": only[string],
+	"context": only[map[string]any], "customer": only[map[string]any],
+	"payload": func(value any) any { return onlyObjects(only[[]any](value)) },
+	"errors":  func(value any) any { return onlyObjects(only[[]any](value)) },
+	"chats":   onlyObjects, "messages": onlyObjects,
 	"nextpagetoken": numberToText,
 }
 
@@ -59,11 +62,22 @@ func repair(value any) {
 	}
 }
 
-func toText(value any) any {
-	if text, ok := value.(string); ok {
-		return text
+// only returns value if it is a T, and otherwise nil.
+func only[T any](value any) any {
+	if _, ok := value.(T); ok {
+		return value
 	}
 	return nil
+}
+
+// onlyObjects replaces the elements of a list that are not objects by null.
+func onlyObjects(value any) any {
+	if list, ok := value.([]any); ok {
+		for i := range list {
+			list[i] = only[map[string]any](list[i])
+		}
+	}
+	return value
 }
 
 func numberToText(value any) any {
@@ -73,31 +87,6 @@ func numberToText(value any) any {
 	return value
 }
 
-func toObject(value any) any {
-	if object, ok := value.(map[string]any); ok {
-		return object
-	}
-	return nil
-}
-
-func toObjects(value any) any {
-	if list, ok := value.([]any); ok {
-		return objectsAmong(list)
-	}
-	return nil
-}
-
-// objectsAmong replaces the elements of a list that are not objects by null.
-func objectsAmong(value any) any {
-	if list, ok := value.([]any); ok {
-		for i := range list {
-			list[i] = toObject(list[i])
-		}
-	}
-	return value
-}
-
-// toInteger reads integers, also as strings and with a fraction of zero.
 func toInteger(value any) any {
 	if n, ok := parseInteger(value); ok {
 		return n
@@ -105,23 +94,15 @@ func toInteger(value any) any {
 	return nil
 }
 
+// parseInteger reads integers, also as strings and with a fraction of zero.
 func parseInteger(value any) (int64, bool) {
-	var text string
-	switch v := value.(type) {
-	case json.Number:
-		text = v.String()
-	case string:
-		text = strings.TrimSpace(v)
-	}
+	text := strings.TrimSpace(fmt.Sprint(value))
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, true
 	}
 	const exact = 1 << 53 // beyond it a float has no fraction to tell by
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > exact {
-		return 0, false
-	}
-	return int64(f), true
+	return int64(f), err == nil && f == math.Trunc(f) && math.Abs(f) <= exact
 }
 
 var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"}
