@@ -22,8 +22,8 @@ type Client struct {
 	limits     *limits
 	sendLocks  *keyedMutex
 	confirmed  *recentMessages
-	pageSizes  *sync.Map // of Operation: the acceptedSize
-	unordered  *sync.Map // of ChatID: the chats whose order has broken while they were read
+	pageSizes  *sync.Map    // of Operation: the acceptedSize
+	unordered  *sync.Map    // of ChatID: the chats whose order has broken while they were read
 	http       *http.Client // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
