@@ -169,7 +169,7 @@ func TestHistory_SkippedItemsAreReportedAndListingGoesOn(t *testing.T) {
 	chat := addChatWithMessages(market, 250)
 	assert.Len(t, mustCollect(t, client.History(t.Context(), chat, 0)), 125)
 	assert.Equal(t, 125, skipped)
-	assert.Equal(t, 3, strings.Count(log.String(), "level=WARN msg=\"chats: unreadable items skipped\" operation=getChatHistory count="), log.String())
+	assert.Equal(t, 3, strings.Count(log.String(), "level=WARN msg=\"chats: unreadable items skipped\" business=1234567 operation=getChatHistory count="), log.String())
 	assert.NotContains(t, log.String(), "secret")
 }
 
