@@ -21,9 +21,11 @@
 // Both return sequences that are lazy, can be ranged over again, and yield each item of
 // all pages once. History is in ascending order whatever the server's order is, so a
 // program only has to keep the last ID received. [Client.ChatsPage] and
-// [Client.HistoryPage] make one request each. Unknown fields and enum values never cause
+// [Client.HistoryPage] return single pages. Unknown fields and enum values never cause
 // an error; unknown values are passed through, and Known reports whether a value is
-// defined here.
+// defined here. A field that cannot be read is zero, and an item without a readable ID is
+// skipped and reported ([Attempt.Skipped]); the listing goes on. Every response is bounded,
+// in bytes and in items.
 //
 // # Sending
 //
@@ -86,6 +88,8 @@
 // nothing about the chat, nor about what became of a send. A redirect to a send leaves doubt
 // in the same way, because a server may redirect after it has processed a request. A
 // certificate that is not trusted, and a server without TLS, are errors without a retry.
+// A response without a length is cut off if its JSON ends early. A 400 to the first page of a
+// list may be about its size: up to three smaller sizes are tried before it is returned.
 //
 // Between attempts the client waits with full jitter; the upper bound doubles after each
 // failure ([RetryPolicy]), and a Retry-After is waited for. If the context's deadline comes

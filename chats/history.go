@@ -12,18 +12,31 @@ import (
 // History returns a sequence of the messages of a chat with ids above since, each once,
 // in ascending order of ids. A since of 0 starts at the beginning of the chat. Iteration
 // may stop at any point and resume from the last ID received without gaps or duplicates.
+// A message that becomes visible below since later, for example because it was held for
+// review, is not among them.
 //
 // The sequence is lazy: nothing is requested before it is ranged over, and every range
 // starts over. The next page is fetched while the caller works on the current one. An
 // error is yielded once and ends the sequence; it is ctx.Err() if ctx has ended.
 //
-// Market does not document the order of messages. If it sends the oldest first, History
-// holds at most two pages in memory. If it sends the newest first, History has to hold
-// all messages above since until the last page. If the order changes on the way, History
-// yields an error that matches [ErrProtocol] and loses no message silently.
+// Market does not document the order of messages. History works with every stable order,
+// also if neighbours are swapped and whatever arrives while it reads. If the oldest come
+// first, it holds up to three pages in memory: it yields a page when the next one has been
+// read. That order is recognised by a message of the second page that is older than the
+// first request. In any other order, and as long as the messages are too young or have no
+// time, History has to hold all messages above since until the last page. If a message
+// comes later than a page after its place, History yields an error that matches
+// [ErrProtocol]; reading again after [Error.ResumeAfter] with the same Client completes the
+// history.
 //
 // It costs one request of getChatHistory for every 100 messages
-// (POST /v2/businesses/{id}/chats/history).
+// (POST /v2/businesses/{id}/chats/history). More are made if the server refuses something:
+// if it refuses the page size, up to three with 50, 20 and 10, and the client keeps to what
+// was accepted for an hour; if it refuses since, because that message does not exist, the
+// history is read from its beginning; if it refuses a page token, which may have expired,
+// the listing starts over after what was yielded, up to three times without getting further.
+//
+// An item without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := cmp.Or(checkID("chat", id), checkSince("since", since)); err != nil {
@@ -91,7 +104,9 @@ func (h *history) restart() bool {
 }
 
 // HistoryPage returns one page of a chat's messages in the server's order, which may
-// include since itself. It is one request. Most programs want [Client.History].
+// include since itself. It is one request, unless the server refuses the size of a first
+// page: then smaller sizes are tried as in [Client.History], and the page has fewer items.
+// Most programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

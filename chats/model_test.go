@@ -68,6 +68,16 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 	}
 }
 
+// The order of a chat is that of its context.
+func TestChats_LegacyOrderIDIsNotRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.market.Fail(chats.OpGetChat, chatstest.Malformed(successBody(chats.OpGetChat, `{"chatId":7,"orderId":5,"context":{"type":"DIRECT"}}`)))
+	got, err := f.client.Chat(t.Context(), 7)
+	require.NoError(t, err)
+	assert.Equal(t, chats.Chat{ID: 7, Subject: chats.Subject{Kind: chats.SubjectDirect}}, got)
+}
+
 // assertSameChat compares times with Equal: one instant has many time.Time values.
 func assertSameChat(t *testing.T, want, got chats.Chat) {
 	t.Helper()

@@ -72,8 +72,8 @@ func isLoopback(host string) bool {
 }
 
 // WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. It is copied
-// and never modified. Its CheckRedirect is not used: API calls follow no redirect, because
-// the key would go along.
+// and never modified. API calls follow no redirect, whatever its CheckRedirect says, because
+// the key would go along; downloads ask it.
 //
 // The transport must not retry by itself: a send would be posted once per retry, and the
 // library would not know. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow HTTP/1.1
@@ -111,7 +111,8 @@ func WithIntegration(name, version string) Option {
 
 // WithLogger sets the logger. Every attempt is logged at debug level with business,
 // operation, attempt, duration, status, traceparent and what remains of the hourly quota;
-// bodies and credentials are never logged. The default is not to log.
+// items that had to be skipped are logged at warn level, as a number. Bodies and credentials
+// are never logged. The default is not to log.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -167,9 +168,10 @@ func WithLimiter(limiter Limiter) Option {
 }
 
 // WithAttachmentAuth sets a function that authenticates attachment downloads. It is called
-// once per [Client.Download], for the initial request, whatever its host. Headers that it
-// sets are not sent to another host after a redirect. What it adds to the headers and the
-// query is redacted like the credential. An error fails the download.
+// once per [Client.Download], for the initial request, whatever its host: [AttachmentOAuth]
+// returns one that adds a token for Market's attachment hosts. Headers that it sets are not
+// sent to another host after a redirect. What it adds to the headers and the query is
+// redacted like the credential. An error fails the download.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
 	return func(c *config) error {
 		if auth == nil {

@@ -300,7 +300,7 @@ type MessagesPage struct {
 	// Messages The messages, in no documented order.
 	Messages []Message `json:"messages"`
 
-	// OrderID The order. Read it from `context`.
+	// OrderID The order, until the vendor switches it off on 2026-10-12. Read it from `context`.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 
@@ -327,7 +327,7 @@ type CreateChatRequest struct {
 	// Context An order or a return, by its ID.
 	Context *ChatContext `json:"context,omitempty"`
 
-	// OrderID The order. Use `context`.
+	// OrderID The order, until the vendor switches it off on 2026-10-19. Use `context`.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 }
@@ -378,7 +378,7 @@ type Chat struct {
 	// Example: 2026-03-02T09:15:00+03:00
 	CreatedAt time.Time `json:"createdAt"`
 
-	// OrderID The order. Read it from `context`.
+	// OrderID The order, until the vendor switches it off on 2026-10-19. Read it from `context`.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 
@@ -438,7 +438,7 @@ type GetChatsRequest struct {
 	// Contexts The orders and returns that the chats are about.
 	Contexts []ChatContext `json:"contexts,omitempty"`
 
-	// OrderIDs Orders. Use `contexts`.
+	// OrderIDs Orders, until the vendor switches it off on 2026-10-19. Use `contexts`.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderIDs []int64 `json:"orderIds,omitempty"`
 
