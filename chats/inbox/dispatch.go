@@ -62,8 +62,8 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil && !d.poller.stopping() {
-		wait := d.fill(ctx)
-		if wait > 0 && d.isDone() && isIdle() {
+		wait, isBlocked := d.fill(ctx)
+		if d.isDone(isBlocked) && isIdle() {
 			return
 		}
 		timer.Reset(wait)
@@ -78,12 +78,20 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 }
 
 // maxIdle bounds the wait for nothing in particular.
-const maxIdle = time.Minute
+const maxIdle = 20 * time.Second
 
-// fill begins as many polls as may begin, and returns how long to wait for the next.
-func (d *dispatcher) fill(ctx context.Context) time.Duration {
+// fill begins as many polls as may begin. It returns how long to wait for the next, and
+// whether the quota or a breaker holds up what is due. Rows are loaded only when one of
+// them may be polled, so that pushes come first then.
+func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bool) {
 	for ctx.Err() == nil && !d.poller.stopping() {
 		now := time.Now()
+		if !d.hasWorker() {
+			return maxIdle, false
+		}
+		if gate := d.gate(); gate.After(now) {
+			return min(gate.Sub(now), maxIdle), true
+		}
 		if d.isDue(now) {
 			if err := d.refill(ctx, now); err != nil {
 				d.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading due chats failed",
@@ -91,19 +99,13 @@ func (d *dispatcher) fill(ctx context.Context) time.Duration {
 				d.note(now.Add(time.Second))
 			}
 		}
-		if !d.hasWorker() {
-			return maxIdle
-		}
-		if gate := d.gate(); gate.After(now) {
-			return gate.Sub(now)
-		}
 		f := d.take(ctx)
 		if f == nil {
-			return d.untilDue(now)
+			return d.untilDue(now), false
 		}
 		d.begin(ctx, f)
 	}
-	return maxIdle
+	return maxIdle, false
 }
 
 func (d *dispatcher) isDue(now time.Time) bool {
@@ -118,7 +120,7 @@ func (d *dispatcher) untilDue(now time.Time) time.Duration {
 	if d.due.IsZero() {
 		return maxIdle
 	}
-	return max(d.due.Sub(now), 0)
+	return min(max(d.due.Sub(now), 0), maxIdle)
 }
 
 // hasWorker reports whether another chat may be polled: one at a time while many fail.
@@ -133,10 +135,10 @@ func (d *dispatcher) hasWorker() bool {
 }
 
 // isDone reports whether nothing is under way, and nothing waits but for a time to come.
-func (d *dispatcher) isDone() bool {
+func (d *dispatcher) isDone(isBlocked bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.busy == 0 && (d.due.IsZero() || d.due.After(time.Now()))
+	return d.busy == 0 && (isBlocked || d.due.IsZero() || d.due.After(time.Now()))
 }
 
 // gate returns when the next poll may begin.
@@ -155,7 +157,7 @@ func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
 	d.mu.Lock()
 	d.due = time.Time{}
 	d.mu.Unlock()
-	limit := p.flights.len() + 4*d.workers + 16
+	limit := p.flights.len() + max(1, 4*d.workers+16-len(d.ready))
 	rows, err := d.store.Due(ctx, p.business, now, limit)
 	if err != nil {
 		return err
