@@ -222,3 +222,24 @@ func TestDownload_OnlyTheCallersContextErrorsMatch(t *testing.T) {
 		})
 	}
 }
+
+// The context may end while the body of a request is opened.
+func TestAPI_ClosesABodyThatWasOpenedForNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	closed := false
+	client := chatstest.NewMarket().Client(chats.WithHTTPClient(forbidRequests(t)))
+	_, err := client.API().GetChatsWithBodyWithResponse(ctx, 1234567, nil, "application/json", strings.NewReader("{}"),
+		func(_ context.Context, req *http.Request) error {
+			req.GetBody = func() (io.ReadCloser, error) {
+				cancel()
+				return struct {
+					io.Reader
+					closer
+				}{strings.NewReader("{}"), func() error { closed = true; return nil }}, nil
+			}
+			return nil
+		})
+	require.ErrorIs(t, err, context.Canceled)
+	require.True(t, closed)
+}

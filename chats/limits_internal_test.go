@@ -41,3 +41,16 @@ func TestWhichLimitWasReached(t *testing.T) {
 	assert.Equal(t, LimitHourly, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000}, time.Time{}).Kind)
 	assert.Equal(t, LimitParallel, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}, time.Time{}).Kind)
 }
+
+// Responses may overtake each other.
+func TestLimits_TheLaterEndOfABlockCounts(t *testing.T) {
+	t.Parallel()
+	l := newLimits(1, nil, 0)
+	later := time.Now().Add(time.Hour)
+	for _, until := range []time.Time{later, later.Add(-time.Minute), {}} {
+		l.block(OpGetChat, block{until: until})
+		b, blocked := l.blocked(OpGetChat)
+		assert.True(t, blocked)
+		assert.Equal(t, later, b.until)
+	}
+}
