@@ -48,7 +48,7 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 		}
 		for page, err := range pages(ctx, list) {
 			if err != nil {
-				yield(Chat{}, contextErr(ctx, err))
+				yield(Chat{}, c.named(contextErr(ctx, err)))
 				return
 			}
 			for _, chat := range page.Items {

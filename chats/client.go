@@ -3,6 +3,7 @@ package chats
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -139,6 +140,14 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 		return nil, call.failure(ctx, err)
 	}
 	return resp, nil
+}
+
+// named names the business in an error that was made where the client is not known.
+func (c *Client) named(err error) error {
+	if e := (*Error)(nil); errors.As(err, &e) && e.Business == 0 {
+		e.Business = c.business
+	}
+	return err
 }
 
 // setHeaders sets the headers that every request has.

@@ -298,7 +298,7 @@ var errMessageNotFound = errors.New("message not found in the history")
 
 // notSent returns the error of a confirmed send that has made no send.
 func (c *confirmation) notSent(err error) error {
-	own := Error{Operation: c.out.op, cause: err}
+	own := Error{Business: c.client.business, Operation: c.out.op, cause: err}
 	if failed := (*Error)(nil); errors.As(err, &failed) {
 		own = *failed
 	}
@@ -311,7 +311,7 @@ func (c *confirmation) notSent(err error) error {
 // doubt returns an [ErrOutcomeUnknown] or [ErrUnconfirmed]. sendErr is the error of the last
 // send, or nil.
 func (c *confirmation) doubt(kind, sendErr, cause error) error {
-	e := &Error{Operation: c.out.op, kinds: []error{kind}, cause: cause}
+	e := &Error{Business: c.client.business, Operation: c.out.op, kinds: []error{kind}, cause: cause}
 	if failed := (*Error)(nil); errors.As(sendErr, &failed) { // it is an ErrOutcomeUnknown
 		failed.cause, e = joinCause(failed.cause, cause), failed
 	}

@@ -61,8 +61,9 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	defer timer.Stop()
 	client := withRedirectPolicy(c.config.client, stripOnRedirect(c.config.client.CheckRedirect))
 	resp, err := client.Do(req) //nolint:bodyclose // the caller closes it, or downloadError
+	clean := func(err error) error { return hideContextErrors(ctx, hidden.sanitizeError(withoutURL(err))) }
 	if err != nil {
-		e := &Error{Business: c.business, Operation: OpDownload, Attempts: 1, cause: hideContextErrors(ctx, hidden.sanitizeError(withoutURL(err)))}
+		e := &Error{Business: c.business, Operation: OpDownload, Attempts: 1, cause: clean(err)}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			e.cause = cause
 		}
@@ -71,7 +72,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, c.downloadError(resp, hidden)
 	}
-	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, business: c.business, hidden: hidden, status: resp.StatusCode}
+	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, business: c.business, clean: clean, status: resp.StatusCode}
 	body.missing = max(resp.ContentLength, file.Size)
 	return &Attachment{
 		ReadCloser: body, Name: attachmentName(resp.Header, file), ContentType: resp.Header.Get("Content-Type"), Size: resp.ContentLength,
@@ -164,7 +165,7 @@ type downloadBody struct {
 	io.ReadCloser
 	cancel   context.CancelCauseFunc
 	business BusinessID
-	hidden   secrets
+	clean    func(error) error
 	status   int
 	missing  int64 // bytes that are still to come
 }
@@ -178,7 +179,7 @@ func (d *downloadBody) Read(p []byte) (int, error) {
 	case err == nil || err == io.EOF: //nolint:errorlint // as above
 		return n, err
 	}
-	return n, &Error{Business: d.business, Operation: OpDownload, StatusCode: d.status, Attempts: 1, cause: d.hidden.sanitizeError(err)}
+	return n, &Error{Business: d.business, Operation: OpDownload, StatusCode: d.status, Attempts: 1, cause: d.clean(err)}
 }
 
 func (d *downloadBody) Close() error {

@@ -60,7 +60,7 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 				}
 			}
 			if err != nil {
-				yield(Message{}, contextErr(ctx, err))
+				yield(Message{}, c.named(contextErr(ctx, err)))
 				return
 			}
 		}

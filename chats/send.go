@@ -76,7 +76,7 @@ func (c *Client) sendOnce(ctx context.Context, out *outgoing) error {
 // lockChat waits for the other sends to the chat.
 func (c *Client) lockChat(ctx context.Context, out *outgoing) (unlock func(), err error) {
 	if unlock, err = c.sendLocks.lock(ctx, out.chat); err != nil {
-		return nil, &Error{Operation: out.op, cause: err}
+		return nil, &Error{Business: c.business, Operation: out.op, cause: err}
 	}
 	return unlock, nil
 }
@@ -119,7 +119,7 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 	}
 	up, err := newUpload(ctx, name, content)
 	if err != nil {
-		return nil, err
+		return nil, c.named(err)
 	}
 	return &outgoing{
 		op: OpSendFileToChat, chat: id,

@@ -40,7 +40,7 @@ func newUpload(ctx context.Context, name string, content io.Reader) (*upload, er
 	case errors.Is(err, ErrInvalidArgument):
 		return nil, err
 	case err != nil:
-		return nil, &Error{Operation: OpSendFileToChat, cause: err}
+		return nil, &Error{Operation: OpSendFileToChat, cause: hideContextErrors(ctx, err)}
 	case u.size == 0:
 		return nil, badArgument("file content", "is empty")
 	case u.size > MaxFileSize:
