@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 )
@@ -45,6 +46,39 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // A zero time, or one in the future, is an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.attempted, c.resumes = attempted, true }
+}
+
+// ConfirmFirstAttempt states that this content has not been sent before, and names a message
+// of the chat, such as the one that the last confirmed send has returned. Less of the
+// history is read then: from a day before that message, unless the server refuses an ID
+// that the chat does not have. It has no effect together with [ConfirmAfter].
+func ConfirmFirstAttempt(known MessageID) ConfirmOption {
+	return func(c *confirmation) { c.known = known }
+}
+
+// ConfirmExcept names messages of the shop that are certainly not this one, because they
+// belong to other sends.
+func ConfirmExcept(messages ...MessageID) ConfirmOption {
+	return func(c *confirmation) {
+		for _, id := range messages {
+			if c.except == nil {
+				c.except = map[MessageID]bool{}
+			}
+			c.except[id] = true
+		}
+	}
+}
+
+// ConfirmBefore calls a function immediately before each request that sends, the repeated
+// ones included. shop are the ids of the shop's messages that were noted as those before
+// the first send: what [ConfirmAfter] and [ConfirmExcept] need after a crash. If it returns
+// an error, nothing is sent any more, and the call fails with an [Error] that wraps it; a
+// send before it certainly has not been posted then.
+//
+// One of the client's concurrent requests is on hold while it runs: it should be quick, and
+// must make no call of the same Client.
+func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
+	return func(c *confirmation) { c.before = before }
 }
 
 // SendTextConfirmed posts a text once, finds it in the chat's history and returns it as the
@@ -124,6 +158,10 @@ type confirmation struct {
 	attempted time.Time // if resumes
 	resumes   bool
 
+	known  MessageID                                         // to bound how much is read
+	except map[MessageID]bool                                // never this one
+	before func(ctx context.Context, shop []MessageID) error // runs before each request that sends
+
 	pending  bool    // the earlier attempt that the caller resumes is not ruled out yet
 	attempts int     // sends made
 	sent     bool    // one of them may have been processed
@@ -152,6 +190,9 @@ func (c *confirmation) configure(options []ConfirmOption) error {
 	}
 	if c.resumes && (c.attempted.IsZero() || c.attempted.After(time.Now())) {
 		return badArgument("ConfirmResume", "must be the time at which an attempt began")
+	}
+	if !c.hasAfter {
+		c.after = c.known
 	}
 	c.pending, c.floor = c.resumes, c.lowestID()
 	c.since = c.floor
@@ -201,7 +242,7 @@ func (c *confirmation) note(seen *view) *result {
 	case n > 0:
 		id := seen.others[n-1].ID
 		return &result{err: c.doubt(ErrOutcomeUnknown, nil,
-			fmt.Errorf("message %d may be this one from an earlier attempt: ConfirmAfter(%[1]d) sends it anyway", id))}
+			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, id))}
 	}
 	c.baseline = seen.own
 	return nil
@@ -232,14 +273,27 @@ func (c *confirmation) prepare(ctx context.Context) error {
 	return nil
 }
 
+// ready is the preparation of a send. After an unknown outcome the first baseline counts.
+func (c *confirmation) ready(ctx context.Context) error {
+	if !c.sent {
+		if err := c.prepare(ctx); err != nil {
+			return err
+		}
+	}
+	if c.before == nil {
+		return nil
+	}
+	if err := c.before(ctx, slices.Sorted(maps.Keys(c.baseline))); err != nil {
+		c.halted = &result{err: &Error{Operation: c.out.op, Attempts: c.attempts, cause: err}}
+		return errNotReady
+	}
+	return nil
+}
+
 // attempt sends and searches. It returns nil if the message is to be sent again.
 func (c *confirmation) attempt(ctx context.Context) *result {
-	prepare := c.prepare
-	if c.sent { // after an unknown outcome the first baseline counts
-		prepare = nil
-	}
 	c.readErr = nil
-	made, err := c.client.send(ctx, c.out, c.client.config.retry.MaxAttempts-c.attempts, prepare)
+	made, err := c.client.send(ctx, c.out, c.client.config.retry.MaxAttempts-c.attempts, c.ready)
 	c.attempts += made
 	switch {
 	case c.halted != nil:
@@ -285,7 +339,7 @@ func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
 	case complete && others == 0:
 		err = errMessageNotFound
 	case complete:
-		err = fmt.Errorf("%w, but message %d is new and may be it", errMessageNotFound, seen.others[others-1].ID)
+		err = fmt.Errorf("%w: message %d is new and may be it", ErrAmbiguous, seen.others[others-1].ID)
 	}
 	kind := ErrOutcomeUnknown
 	if sendErr == nil {

@@ -51,6 +51,10 @@ var (
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
+	// ErrAmbiguous is returned in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
+	// history shows a new message of the shop with other content, which may be this one. A
+	// person has to look; trying again leads to the same.
+	ErrAmbiguous = errors.New("another message may be this one")
 )
 
 // ArgumentError reports an invalid argument. It is returned before any request is sent and

@@ -127,6 +127,8 @@ func (c *confirmation) readFrom(ctx context.Context, since MessageID) (*view, er
 // the first, from an earlier attempt.
 func (c *confirmation) mayBeNew(m Message) bool {
 	switch {
+	case c.except[m.ID]:
+		return false
 	case c.sent:
 		return m.ID > c.floor && !c.baseline[m.ID]
 	case c.hasAfter:
