@@ -1,0 +1,306 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+const (
+	pollInterval  = time.Second // between two readings of the backlog
+	pollShare     = 20          // readings take at most so small a share of the time
+	pruneInterval = time.Hour
+	pruneLimit    = 1000
+)
+
+// dispatcher decides what is done next. It runs on one goroutine.
+type dispatcher struct {
+	*session
+
+	chats   map[chats.ChatID]*chatState
+	turn    int64
+	pollAt  time.Time
+	pollErr int
+	polled  bool // since the step began
+
+	working  int
+	outcomes chan outcome
+
+	reports    []report
+	isReported map[string]bool // that are in reports, or being reported
+	reporting  bool
+	reported   chan reported
+	nextReport time.Time
+}
+
+// chatState is a chat with unsettled items.
+type chatState struct {
+	id       chats.ChatID
+	position int64 // of its head
+	dueAt    time.Time
+	isFile   bool
+	served   int64 // the turn in which it was last worked on
+	busy     bool
+	woken    bool // something was put while it was busy
+}
+
+func (c *chatState) operation() chats.Operation {
+	if c.isFile {
+		return chats.OpSendFileToChat
+	}
+	return chats.OpSendMessageToChat
+}
+
+// report is an item that is to be reported, the record if it is at hand.
+type report struct {
+	key    string
+	record *Record
+}
+
+type reported struct {
+	key   string
+	again time.Time
+}
+
+func newDispatcher(s *session) *dispatcher {
+	return &dispatcher{
+		session: s, chats: map[chats.ChatID]*chatState{}, outcomes: make(chan outcome),
+		isReported: map[string]bool{}, reported: make(chan reported),
+	}
+}
+
+// run works until ctx ends and all workers have returned; a step, until nothing is due.
+func (d *dispatcher) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		d.prune(ctx)
+		d.poll(ctx)
+		d.takeWoken()
+		d.startReport()
+		for d.canStart() && d.startWorker() {
+		}
+		if d.once && d.polled && d.working == 0 && !d.reporting && (!d.canStart() || d.choose() == nil) {
+			return
+		}
+		d.wait(ctx)
+	}
+	for d.working > 0 || d.reporting {
+		select {
+		case out := <-d.outcomes:
+			d.take(out)
+		case r := <-d.reported:
+			d.takeReported(r)
+		}
+	}
+}
+
+func (d *dispatcher) isOver() bool { return d.once && !time.Now().Before(d.until) }
+
+func (d *dispatcher) canStart() bool { return d.working < d.config.workers && !d.isOver() }
+
+// poll reads the backlog: what other processes have put, and what was resolved.
+func (d *dispatcher) poll(ctx context.Context) {
+	began := time.Now()
+	if began.Before(d.pollAt) {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	backlog, err := d.store.Backlog(limited, d.client.Business(), began)
+	if err != nil {
+		d.pollFailed(ctx, err)
+		return
+	}
+	d.pollErr, d.polled = 0, true
+	d.pollAt = time.Now().Add(max(pollInterval, pollShare*time.Since(began)))
+	d.merge(&backlog)
+}
+
+func (d *dispatcher) pollFailed(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case d.once:
+		d.end(fmt.Errorf("outbox: read the backlog: %w", err))
+	default:
+		d.pollErr++
+		d.pollAt = time.Now().Add(backoff(d.pollErr, maxBackoff/4))
+		d.log.LogAttrs(ctx, slog.LevelWarn, "outbox: reading the backlog failed", slog.Any("error", err))
+	}
+}
+
+// merge takes over the heads. What is being worked on is known better by its worker.
+func (d *dispatcher) merge(backlog *Backlog) {
+	listed := make(map[chats.ChatID]bool, len(backlog.Heads))
+	for _, head := range backlog.Heads {
+		listed[head.Chat] = true
+		switch c := d.chat(head.Chat); {
+		case c.busy:
+			c.woken = true
+		default:
+			c.position, c.dueAt, c.isFile = head.Position, head.DueAt, head.IsFile
+		}
+	}
+	for id, c := range d.chats {
+		if !listed[id] && !c.busy {
+			delete(d.chats, id)
+		}
+	}
+	d.nextReport = backlog.NextReport
+	if d.config.settled == nil {
+		d.nextReport = time.Time{}
+		return
+	}
+	for _, key := range backlog.Unreported {
+		d.addReport(report{key: key})
+	}
+}
+
+func (d *dispatcher) chat(id chats.ChatID) *chatState {
+	c := d.chats[id]
+	if c == nil {
+		c = &chatState{id: id}
+		d.chats[id] = c
+	}
+	return c
+}
+
+func (d *dispatcher) takeWoken() {
+	for id := range d.woken.drain() {
+		_, known := d.chats[id]
+		if c := d.chat(id); c.busy {
+			c.woken = true
+		} else if !known {
+			c.dueAt = time.Time{}
+		}
+	}
+}
+
+// choose returns a chat whose head is due: the one that was not worked on for longest.
+func (d *dispatcher) choose() (chosen *chatState) {
+	now := time.Now()
+	for _, c := range d.chats {
+		if c.busy || d.readyAt(c).After(now) {
+			continue
+		}
+		if chosen == nil || c.served < chosen.served || c.served == chosen.served && c.position < chosen.position {
+			chosen = c
+		}
+	}
+	return chosen
+}
+
+func (d *dispatcher) readyAt(c *chatState) time.Time {
+	return later(c.dueAt, d.blocks.until(c.operation()))
+}
+
+func (d *dispatcher) startWorker() bool {
+	c := d.choose()
+	if c == nil {
+		return false
+	}
+	d.turn++
+	c.served, c.busy, c.woken = d.turn, true, false
+	d.working++
+	go func() { d.outcomes <- d.work(c.id) }()
+	return true
+}
+
+func (d *dispatcher) take(out outcome) {
+	d.working--
+	c := d.chats[out.chat]
+	c.busy, c.dueAt, c.isFile = false, out.dueAt, out.isFile
+	if out.isEmpty && !c.woken {
+		delete(d.chats, out.chat)
+	}
+	if out.settled != nil {
+		d.addReport(report{out.settled.Item.Key, out.settled})
+	}
+}
+
+func (d *dispatcher) addReport(r report) {
+	if !d.isReported[r.key] {
+		d.isReported[r.key] = true
+		d.reports = append(d.reports, r)
+	}
+}
+
+// startReport reports one item at a time.
+func (d *dispatcher) startReport() {
+	if d.reporting || len(d.reports) == 0 || d.isOver() {
+		return
+	}
+	next := d.reports[0]
+	d.reports, d.reporting = d.reports[1:], true
+	go func() {
+		if next.record != nil {
+			d.reported <- reported{next.key, d.report(d.posting, next.record)}
+		} else {
+			d.reported <- reported{next.key, d.reportKey(d.posting, next.key)}
+		}
+	}()
+}
+
+func (d *dispatcher) takeReported(r reported) {
+	d.reporting = false
+	delete(d.isReported, r.key)
+	d.nextReport = earliest(d.nextReport, r.again)
+}
+
+// wait returns when there may be something to do.
+func (d *dispatcher) wait(ctx context.Context) {
+	timer := time.NewTimer(time.Until(d.wakeAt()))
+	defer timer.Stop()
+	select {
+	case out := <-d.outcomes:
+		d.take(out)
+	case r := <-d.reported:
+		d.takeReported(r)
+	case <-d.woken.signal:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (d *dispatcher) wakeAt() time.Time {
+	at := d.pollAt
+	if !d.canStart() {
+		return at
+	}
+	for _, c := range d.chats {
+		if !c.busy {
+			at = earliest(at, later(d.readyAt(c), time.Now()))
+		}
+	}
+	return at
+}
+
+// next returns when something is due again, zero if nothing is.
+func (d *dispatcher) next() (next time.Time) {
+	for _, c := range d.chats {
+		next = earliest(next, later(d.readyAt(c), time.Now()))
+	}
+	if len(d.reports) > 0 {
+		next = earliest(next, time.Now())
+	}
+	return earliest(next, d.nextReport)
+}
+
+// prune deletes what was settled long ago.
+func (d *dispatcher) prune(ctx context.Context) {
+	if now := time.Now(); now.Before(d.pruneAt) {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	before := time.Now().Add(-d.config.retention)
+	n, err := d.store.DeleteSettled(limited, d.client.Business(), before, pruneLimit)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		d.log.LogAttrs(ctx, slog.LevelWarn, "outbox: deleting settled items failed", slog.Any("error", err))
+		d.pruneAt = time.Now().Add(maxBackoff)
+	case n < pruneLimit:
+		d.pruneAt = time.Now().Add(pruneInterval)
+	}
+}

@@ -1,0 +1,85 @@
+// Package outbox posts every reply of a shop once, across restarts and machines.
+//
+//	store, err := sqlstore.New(ctx, db, sqlstore.PostgreSQL)
+//	...
+//	box, err := outbox.New(client, store, outbox.WithSettled(func(ctx context.Context, r outbox.Result) error {
+//		return shop.Replied(ctx, r.Item.Key, r.State)
+//	}))
+//	...
+//	go box.Run(ctx)
+//	...
+//	err = box.Put(ctx, outbox.Item{Key: "order 17, reply 3", Chat: id, Text: "On its way!"})
+//
+// What Put has returned nil for is posted once, even if the process is killed between
+// posting and writing that down, the response is lost, Market is down for an hour, or the
+// hourly quota is exhausted. The items of one chat are posted in the order of Put, one at a
+// time; chats do not wait for each other.
+//
+// # States
+//
+//	                  +---------------------------------+  certainly not posted:
+//	                  v                                 |  quota, no connection, 503 ...
+//	Put ---------> Queued ---------> Sending -----------+
+//	                |  |  |          |  |  |
+//	   NotAfter     |  |  | refused  |  |  +--> Sent       the history shows the message
+//	Expired <-------+  |  +-> Failed <--+-----> Uncertain  the history does not decide
+//	Discarded <--------+             |          |  |  |
+//	   Resolve      Expired <--------+          |  |  +--> Queued     Resolve: Resend
+//	                                            |  +-----> Discarded  Resolve: Discard
+//	                                            +--------> Sent       Resolve: MarkSent
+//
+// Sending means that a request may have posted the item. From there it becomes Queued,
+// Failed or Expired only if that is ruled out. All states but Queued and Sending are settled:
+// the next item of the chat is posted, and WithSettled is called.
+//
+// # How an item is posted once
+//
+// Right before each request, the IDs of the shop's newest messages in the chat are stored
+// with the item, in the state Sending. After the request, the history is searched for a new
+// message with the same content ([chats.Client.SendTextConfirmed]); with it the item is
+// Sent.
+//
+// A process that finds an item in the state Sending resumes it: the history is searched
+// until an earlier attempt can no longer become visible, at least for [chats.SearchTime]
+// from the moment at which the process acquired the lease. A new message of the shop with
+// the same content is the item's, unless it belongs to another item: no message belongs to
+// two. If there is no new message of the shop, the item is posted again. If there is one
+// with other content, nobody can know whether it is this one, stored otherwise: the item is
+// Uncertain, and is not posted again unless [Outbox.Resolve] says so. It is Uncertain as
+// well if the server accepted it and the history does not show it.
+//
+// So an item is posted twice only if a server shows a message later than the search time
+// after it was posted, and a response was lost or a process killed at that moment. And an
+// item is taken for posted wrongly only if another program posts the same text to the same
+// chat within the same moments.
+//
+// # Leases
+//
+// One process works for a business at a time: it holds a lease of the store, and others
+// stand by. Every write of an item is checked against the lease and the item's version in
+// the same transaction, so a process that was frozen and has lost its lease changes nothing.
+//
+// The lease is also checked right before each request, after the last write and with the
+// request's slot in hand. What remains is the time from there until the request has left:
+// the dial, the TLS handshake and the write, some 100 ms to the real Market. A process that
+// is frozen within that time, and wakes up after another one has taken over, posts an item
+// that the other one is working on. That does no harm as long as it happens within the
+// other one's search time: it then finds the message. So it takes a freeze of more than
+// about 20 s (the lease and the search time) that begins within these 100 ms. No client can
+// close that window, because the server takes no key with which it could tell the two
+// requests apart.
+//
+// # Failures
+//
+//	failure                                    what happens
+//	hourly quota exhausted                     waits for the window; counts as no attempt
+//	no connection, 5xx, parallel limit         tried again after 1 s, doubling to 1 min, without end
+//	response lost, 5xx after the request       the history decides
+//	4xx                                        Failed, with the server's details
+//	401, 403                                   nothing is sent for a while; after a minute Run returns it, Step at once
+//	history refused or no code in a 4xx        tried 5 times, then Failed, or Uncertain if it may have been posted
+//	database                                   tried again; nothing is sent meanwhile
+//
+// [Item].NotAfter bounds how long an item is tried. The quota is shared fairly: the chat
+// that was not worked on for longest is next.
+package outbox

@@ -1,0 +1,173 @@
+package outbox
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+var (
+	// ErrKeyReused is returned by [Outbox.Put] if a key belongs to an item with other
+	// content. Nothing has been added then.
+	ErrKeyReused = errors.New("outbox: the key belongs to an item with other content")
+	// ErrUnknownKey is returned if there is no item with a key, or none any more.
+	ErrUnknownKey = errors.New("outbox: no item has this key")
+)
+
+// MaxKeyLength is in bytes.
+const MaxKeyLength = 200
+
+// maxFileName is that of [chats.Client.SendFile], in bytes.
+const maxFileName = 255
+
+// Item is a text or a file to be posted to a chat.
+type Item struct {
+	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8
+	Chat chats.ChatID
+
+	Text     string // 1 to 4,096 characters; or
+	FileName string // as for [chats.Client.SendFile], with
+	File     []byte // 1 byte to 5 MiB
+
+	NotAfter time.Time // the item expires instead of being posted after it; zero: never
+}
+
+// IsFile reports whether the item is a file.
+func (i *Item) IsFile() bool { return i.FileName != "" }
+
+// Check returns a [chats.ArgumentError] if the item cannot be posted as it is.
+func (i *Item) Check() error {
+	switch {
+	case i.Key == "" || len(i.Key) > MaxKeyLength:
+		return badArgument("key", "must have 1 to 200 bytes")
+	case !utf8.ValidString(i.Key) || strings.ContainsRune(i.Key, 0):
+		return badArgument("key", "must be valid UTF-8 without a zero byte")
+	case i.Chat < 1:
+		return badArgument("chat", "must be greater than 0")
+	case i.IsFile() && i.Text != "":
+		return badArgument("text", "an item has a text or a file, not both")
+	case i.IsFile():
+		return i.checkFile()
+	case len(i.File) > 0:
+		return badArgument("file name", "is empty")
+	default:
+		return i.checkText()
+	}
+}
+
+func (i *Item) checkText() error {
+	switch n := utf8.RuneCountInString(i.Text); {
+	case strings.TrimSpace(i.Text) == "":
+		return badArgument("text", "is empty or blank")
+	case !utf8.ValidString(i.Text) || strings.ContainsRune(i.Text, 0):
+		return badArgument("text", "must be valid UTF-8 without a zero byte")
+	case n > chats.MaxTextLength:
+		return badArgument("text", strconv.Itoa(n)+" characters, at most 4096 allowed: chats.SplitText splits it")
+	default:
+		return nil
+	}
+}
+
+func (i *Item) checkFile() error {
+	switch {
+	case !utf8.ValidString(i.FileName) || len(i.FileName) > maxFileName:
+		return badArgument("file name", "must be valid UTF-8 of 255 bytes at most")
+	case strings.ContainsAny(i.FileName, `/\`):
+		return badArgument("file name", "must be a name without a path")
+	case strings.ContainsFunc(i.FileName, unicode.IsControl):
+		return badArgument("file name", "contains a control character")
+	case len(i.File) == 0:
+		return badArgument("file", "is empty")
+	case len(i.File) > chats.MaxFileSize:
+		return badArgument("file", "larger than 5242880 bytes, the maximum that Market accepts")
+	default:
+		return nil
+	}
+}
+
+// Digest returns a hash of what is posted where. Two items with the same key must have the
+// same one. NotAfter does not count: a repeated Put may well compute a later one.
+func (i *Item) Digest() [sha256.Size]byte {
+	h := sha256.New()
+	_ = binary.Write(h, binary.BigEndian, int64(i.Chat)) //nolint:errchkjson,errcheck // a hash takes everything
+	for _, part := range [][]byte{[]byte(i.Text), []byte(i.FileName), i.File} {
+		_ = binary.Write(h, binary.BigEndian, int64(len(part))) //nolint:errcheck // a hash takes everything
+		h.Write(part)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// CheckItems checks items and returns those that remain when repetitions are left out. A
+// [Store] begins Put with it. The error is a [chats.ArgumentError], or [ErrKeyReused] if two
+// of the items have the same key and other content.
+func CheckItems(items []Item) ([]Item, error) {
+	digests := make(map[string][sha256.Size]byte, len(items))
+	unique := make([]Item, 0, len(items))
+	for n := range items {
+		item := &items[n]
+		if err := item.Check(); err != nil {
+			return nil, err
+		}
+		digest := item.Digest()
+		if known, ok := digests[item.Key]; !ok {
+			digests[item.Key] = digest
+			unique = append(unique, *item)
+		} else if known != digest {
+			return nil, ErrKeyReused
+		}
+	}
+	return unique, nil
+}
+
+// Failure is why an item was not posted, or not yet, or why that is not known.
+type Failure struct {
+	Reason     string
+	StatusCode int            // of the server's response; 0 if there was none
+	Details    []chats.Detail // the server's reasons
+}
+
+func (f *Failure) Error() string { return f.Reason }
+
+// maxReason is in bytes.
+const maxReason = 2000
+
+func newFailure(err error) *Failure {
+	f := &Failure{Reason: shortened(err.Error())}
+	var e *chats.Error
+	if errors.As(err, &e) {
+		f.StatusCode, f.Details = e.StatusCode, e.Details
+	}
+	return f
+}
+
+func shortened(text string) string {
+	if len(text) > maxReason {
+		text = text[:maxReason]
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// Result is an item and what became of it.
+type Result struct {
+	Business chats.BusinessID
+	Item     Item // without the bytes of its file
+	State    State
+	// Message is the message in the chat if State is Sent. If it was resolved by MarkSent,
+	// only the ID is known.
+	Message   chats.Message
+	Attempts  int   // requests that may have posted it
+	Err       error // a *[Failure], or nil
+	QueuedAt  time.Time
+	SettledAt time.Time // zero if it is not settled
+}
+
+func badArgument(field, reason string) error {
+	return &chats.ArgumentError{Package: "outbox", Field: field, Reason: reason}
+}

@@ -1,0 +1,16 @@
+package outbox_test
+
+import (
+	"testing"
+
+	"github.com/ymchats/ymchats-go/chats/outbox"
+	"github.com/ymchats/ymchats-go/chats/outbox/outboxtest"
+)
+
+func TestMemoryStore_KeepsTheContract(t *testing.T) {
+	t.Parallel()
+	outboxtest.TestStoreInBubble(t, func(*testing.T) (a, b outbox.Store) {
+		store := outbox.NewMemoryStore()
+		return store, store
+	})
+}

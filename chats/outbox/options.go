@@ -1,0 +1,73 @@
+package outbox
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Option configures an [Outbox].
+type Option func(*config) error
+
+type config struct {
+	workers   int
+	settled   func(context.Context, Result) error
+	retention time.Duration
+	logger    *slog.Logger
+}
+
+func defaultConfig() config {
+	return config{workers: 4, retention: 30 * 24 * time.Hour, logger: slog.New(slog.DiscardHandler)}
+}
+
+// WithWorkers sets how many chats are posted to at once. The default is 4, which is how
+// many concurrent requests Market accepts.
+func WithWorkers(n int) Option {
+	return func(c *config) error {
+		if n < 1 {
+			return badArgument("workers", "must be at least 1")
+		}
+		c.workers = n
+		return nil
+	}
+}
+
+// WithSettled calls a function for every item that is settled: Sent, Failed, Uncertain,
+// Expired or Discarded, and again if Resolve settles it otherwise. It is called at least
+// once, also after a crash, by the process that has the lease; one call at a time. If it
+// returns an error or panics, it is called again after 1 s, then 2 s, doubling to 5 min.
+// An item that was settled while no process had this option is not reported.
+func WithSettled(settled func(context.Context, Result) error) Option {
+	return func(c *config) error {
+		if settled == nil {
+			return badArgument("settled", "is nil")
+		}
+		c.settled = settled
+		return nil
+	}
+}
+
+// WithRetention sets for how long items are kept after they were settled. The default is 30
+// days. Keys are idempotent for so long: Put with the key of a deleted item posts again.
+// Items that are Uncertain or not reported yet are kept.
+func WithRetention(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return badArgument("retention", "must be greater than 0")
+		}
+		c.retention = d
+		return nil
+	}
+}
+
+// WithLogger sets the logger for failures and what is done about them. A line has the
+// business, the chat, the key and the error. It never has a text or a file.
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *config) error {
+		if logger == nil {
+			return badArgument("logger", "is nil")
+		}
+		c.logger = logger
+		return nil
+	}
+}

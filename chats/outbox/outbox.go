@@ -1,0 +1,204 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// ErrRunning is returned if the outbox is running already: one [Outbox] runs once at a
+// time.
+var ErrRunning = errors.New("outbox: already running")
+
+// Outbox posts every item of a business once. Make one with [New].
+type Outbox struct {
+	client  *chats.Client
+	store   Store
+	config  config
+	log     *slog.Logger
+	holder  string
+	woken   wakes
+	running atomic.Bool
+	pruneAt time.Time // when settled items are deleted next
+}
+
+// New returns an outbox on a client and a store. Nothing is sent and nothing is read before
+// its methods are called. The error is a [chats.ArgumentError].
+func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) {
+	if client == nil {
+		return nil, badArgument("client", "is nil")
+	}
+	if store == nil {
+		return nil, badArgument("store", "is nil")
+	}
+	cfg := defaultConfig()
+	for _, option := range options {
+		if option == nil {
+			return nil, badArgument("option", "is nil")
+		}
+		if err := option(&cfg); err != nil {
+			return nil, err
+		}
+	}
+	return &Outbox{
+		client: client, store: store, config: cfg, holder: newHolder(), woken: newWakes(),
+		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
+	}, nil
+}
+
+// newHolder names this outbox among all processes, for people as well.
+func newHolder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d/%08x", host, os.Getpid(), rand.Uint32())
+}
+
+// Put adds items to the queue, all or none. What it has returned nil for is posted once,
+// whatever happens to this process. It may be called in any process, whether or not the
+// outbox runs there; it works at once in the process that works for the business, and within
+// about a second if that is another one.
+//
+// Put may be repeated after any error: an item whose key and content are there already is
+// left out, in whatever state it is. The items of a chat are posted in the order of Put.
+//
+// The error is [ErrKeyReused], a [chats.ArgumentError], or the store's.
+func (o *Outbox) Put(ctx context.Context, items ...Item) error {
+	items, err := CheckItems(items)
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	if err := o.store.Put(ctx, o.client.Business(), items...); err != nil {
+		if errors.Is(err, ErrKeyReused) {
+			return ErrKeyReused
+		}
+		return fmt.Errorf("outbox: put: %w", err)
+	}
+	for n := range items {
+		o.woken.add(items[n].Chat)
+	}
+	return nil
+}
+
+// Get returns an item and what became of it. It may be called in any process. The error is
+// [ErrUnknownKey], or the store's.
+func (o *Outbox) Get(ctx context.Context, key string) (Result, error) {
+	record, err := o.record(ctx, key)
+	if err != nil {
+		return Result{}, err
+	}
+	return record.result(), nil
+}
+
+func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
+	record, err := o.store.Item(ctx, o.client.Business(), key)
+	if err != nil && !errors.Is(err, ErrUnknownKey) {
+		err = fmt.Errorf("outbox: read item: %w", err)
+	}
+	return record, err
+}
+
+// Resolve carries out a person's decision about an [Uncertain] item: [Resend], [Discard] or
+// [MarkSent]. Discard also takes a [Queued] item out of the queue. It may be called in any
+// process, and again: a resolution that was carried out before is no error.
+//
+// The error is [ErrUnknownKey], [ErrState] if the item's state does not allow it, a
+// [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or the
+// store's.
+func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
+	if as.to == "" || as.to == Sent && as.message < 1 {
+		return badArgument("resolution", "must be Resend, Discard, or MarkSent with a message")
+	}
+	for {
+		record, err := o.record(ctx, key)
+		if err != nil {
+			return err
+		}
+		changed, err := record.resolve(as, time.Now())
+		if err != nil || !changed {
+			return err
+		}
+		switch err := o.store.ResolveItem(ctx, &record); {
+		case err == nil:
+			o.woken.add(record.Item.Chat)
+			return nil
+		case errors.Is(err, ErrMessageTaken):
+			return ErrMessageTaken
+		case !errors.Is(err, ErrConflict):
+			return fmt.Errorf("outbox: resolve: %w", err)
+		}
+	}
+}
+
+// Status is the state of a business.
+type Status struct {
+	Holder     string    // who works for the business: host, process and a random part; empty if nobody does
+	Since      time.Time // since when
+	Queued     int
+	Sending    int
+	Uncertain  int // they wait for [Outbox.Resolve]
+	Failed     int // within the retention
+	Unreported int // settled, and WithSettled has not returned nil yet
+	Oldest     time.Time
+	LastError  string                          // why an item is not posted yet
+	Quota      map[chats.Operation]chats.Limit // of this process's last responses
+}
+
+// Status returns the state of the business. It reads the store, so it may be called in any
+// process.
+func (o *Outbox) Status(ctx context.Context) (Status, error) {
+	sum, err := o.store.Counts(ctx, o.client.Business())
+	if err != nil {
+		return Status{}, fmt.Errorf("outbox: status: %w", err)
+	}
+	status := Status{
+		Holder: sum.Holder, Since: sum.HeldSince, Queued: sum.Queued, Sending: sum.Sending, Uncertain: sum.Uncertain,
+		Failed: sum.Failed, Unreported: sum.Unreported, Oldest: sum.Oldest, LastError: sum.LastError,
+		Quota: map[chats.Operation]chats.Limit{},
+	}
+	for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat, chats.OpGetChatHistory} {
+		if limit, ok := o.client.Limit(op); ok {
+			status.Quota[op] = limit
+		}
+	}
+	return status, nil
+}
+
+// wakes are the chats in which something was put or resolved in this process.
+type wakes struct {
+	signal chan struct{} // holds one element while there are some
+	mu     *sync.Mutex
+	chats  map[chats.ChatID]bool
+}
+
+func newWakes() wakes {
+	return wakes{signal: make(chan struct{}, 1), mu: &sync.Mutex{}, chats: map[chats.ChatID]bool{}}
+}
+
+func (w *wakes) add(chat chats.ChatID) {
+	w.mu.Lock()
+	w.chats[chat] = true
+	w.mu.Unlock()
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// drain returns the chats since the last call.
+func (w *wakes) drain() map[chats.ChatID]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	drained := w.chats
+	w.chats = map[chats.ChatID]bool{}
+	return drained
+}

@@ -1,0 +1,609 @@
+// Package outboxtest holds implementations of outbox.Store to its contract.
+package outboxtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+// TestStore runs the conformance tests on stores that open returns: two handles on one
+// new, empty store, as two processes have them. Some tests wait for a lease to expire, so
+// open should make stores whose leases are short, of 1 or 2 s for example. The leases have a
+// suite of their own in package inboxtest.
+func TestStore(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
+	t.Helper()
+	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
+}
+
+// TestStoreInBubble is TestStore in the time of testing/synctest, for stores that depend
+// on nothing outside the process.
+func TestStoreInBubble(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
+	t.Helper()
+	runTests(t, open, synctest.Test)
+}
+
+func runTests(
+	t *testing.T, open func(t *testing.T) (a, b outbox.Store), in func(*testing.T, func(*testing.T)),
+) {
+	t.Helper()
+	for _, test := range []struct {
+		name string
+		run  func(*suite)
+	}{
+		{"an empty store", (*suite).empty},
+		{"an item comes back as it was put", (*suite).putRoundTrip},
+		{"a record comes back as it was saved", (*suite).saveRoundTrip},
+		{"Put again is no error", (*suite).putAgain},
+		{"Put is all or nothing", (*suite).putAllOrNothing},
+		{"Put checks the items", (*suite).putChecks},
+		{"Put by many at once", (*suite).concurrentPuts},
+		{"many items in one Put", (*suite).largePut},
+		{"items are in the order of Put", (*suite).order},
+		{"Backlog lists the heads of the chats", (*suite).heads},
+		{"Backlog lists what is to be reported", (*suite).unreported},
+		{"a settled item makes room for the next", (*suite).settle},
+		{"a resent item is the head again", (*suite).resend},
+		{"a file is kept until its item is final", (*suite).files},
+		{"SaveItem needs the lease", (*suite).saveNeedsLease},
+		{"SaveItem compares the version", (*suite).compareAndSet},
+		{"ResolveItem compares the version, without a lease", (*suite).resolve},
+		{"a message belongs to one item", (*suite).messages},
+		{"DeleteSettled", (*suite).deleteSettled},
+		{"Counts", (*suite).counts},
+		{"a lease excludes, and expires", (*suite).leases},
+		{"businesses are separate", (*suite).businessesAreSeparate},
+		{"an ended context is an error", (*suite).endedContext},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				a, b := open(t)
+				test.run(&suite{T: t, a: a, b: b})
+			})
+		})
+	}
+}
+
+const business, other chats.BusinessID = 7, 8
+
+// base is the time that the tests count from. Its nanoseconds are what a store may cut.
+var base = time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
+
+type suite struct {
+	*testing.T
+
+	a, b outbox.Store
+}
+
+func (s *suite) noError(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatalf("unexpected error: %v", err)
+	}
+}
+
+func (s *suite) errorIs(err, target error) {
+	s.Helper()
+	if !errors.Is(err, target) {
+		s.Fatalf("the error is %v, want %v", err, target)
+	}
+}
+
+func equal[T comparable](s *suite, what string, got, want T) {
+	s.Helper()
+	if got != want {
+		s.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func equalSlices[T comparable](s *suite, what string, got, want []T) {
+	s.Helper()
+	if !slices.Equal(got, want) {
+		s.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func (s *suite) sameTime(what string, got, want time.Time) {
+	s.Helper()
+	if !got.Equal(want) {
+		s.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func (s *suite) lease() inbox.Lease {
+	s.Helper()
+	lease, err := s.a.Acquire(s.Context(), business, outbox.Purpose, "holder")
+	s.noError(err)
+	return lease
+}
+
+func text(key string, chat chats.ChatID) outbox.Item {
+	return outbox.Item{Key: key, Chat: chat, Text: "text of " + key}
+}
+
+func file(key string, chat chats.ChatID, content string) outbox.Item {
+	return outbox.Item{Key: key, Chat: chat, FileName: key + ".txt", File: []byte(content)}
+}
+
+func (s *suite) put(items ...outbox.Item) {
+	s.Helper()
+	s.noError(s.a.Put(s.Context(), business, items...))
+}
+
+// item returns a record through the other handle.
+func (s *suite) item(key string) outbox.Record {
+	s.Helper()
+	r, err := s.b.Item(s.Context(), business, key)
+	s.noError(err)
+	return r
+}
+
+func (s *suite) head(chat chats.ChatID) outbox.Record {
+	s.Helper()
+	r, err := s.b.Head(s.Context(), business, chat)
+	s.noError(err)
+	return r
+}
+
+func (s *suite) backlog(at time.Time) outbox.Backlog {
+	s.Helper()
+	backlog, err := s.b.Backlog(s.Context(), business, at)
+	s.noError(err)
+	slices.SortFunc(backlog.Heads, func(a, b outbox.Head) int { return int(a.Chat - b.Chat) })
+	return backlog
+}
+
+// save changes a record under a lease.
+func (s *suite) save(lease inbox.Lease, key string, change func(*outbox.Record)) {
+	s.Helper()
+	r := s.item(key)
+	change(&r)
+	s.noError(s.a.SaveItem(s.Context(), lease, &r))
+}
+
+func sent(id chats.MessageID) func(*outbox.Record) {
+	return func(r *outbox.Record) {
+		r.State, r.SettledAt, r.Message = outbox.Sent, base, chats.Message{ID: id}
+	}
+}
+
+func (s *suite) empty() {
+	_, err := s.a.Item(s.Context(), business, "none")
+	s.errorIs(err, outbox.ErrUnknownKey)
+	_, err = s.a.Head(s.Context(), business, 1)
+	s.errorIs(err, outbox.ErrUnknownKey)
+	backlog := s.backlog(base)
+	equal(s, "heads", len(backlog.Heads), 0)
+	equal(s, "unreported", len(backlog.Unreported), 0)
+	s.sameTime("next report", backlog.NextReport, time.Time{})
+	sum, err := s.a.Counts(s.Context(), business)
+	s.noError(err)
+	equal(s, "summary", sum, outbox.Summary{})
+	ids, err := s.a.PostedAs(s.Context(), business, 1, 0)
+	s.noError(err)
+	equal(s, "messages", len(ids), 0)
+	s.noError(s.a.Put(s.Context(), business))
+}
+
+func (s *suite) putRoundTrip() {
+	before := time.Now().Add(-time.Minute)
+	item := text("key «1» 'x' ?1 $1 {p}", 5)
+	item.Text = "Здравствуйте!\n\t\"quoted\" \\ 'x' ? ?1 $1 {now} 🎁"
+	item.NotAfter = base
+	s.put(item, file("f", 6, "\x00\xff content"))
+	r := s.item(item.Key)
+	equal(s, "business", r.Business, business)
+	equal(s, "key", r.Item.Key, item.Key)
+	equal(s, "chat", r.Item.Chat, 5)
+	equal(s, "text", r.Item.Text, item.Text)
+	s.sameTime("NotAfter", r.Item.NotAfter, base)
+	equal(s, "state", r.State, outbox.Queued)
+	if r.QueuedAt.Before(before) || r.QueuedAt.After(before.Add(2*time.Minute)) {
+		s.Errorf("queued at %v", r.QueuedAt)
+	}
+	r = s.item("f")
+	equal(s, "file name", r.Item.FileName, "f.txt")
+	equal(s, "file size", r.FileSize, 10)
+	equal(s, "length of the file in Item", len(r.Item.File), 0)
+	s.sameTime("NotAfter", r.Item.NotAfter, time.Time{})
+	equal(s, "file", string(s.head(6).Item.File), "\x00\xff content")
+}
+
+func (s *suite) saveRoundTrip() {
+	s.put(text("k", 5))
+	lease := s.lease()
+	message := chats.Message{
+		ID: 1700000000000001, CreatedAt: base, Sender: chats.SenderPartner, Text: "текст",
+		Files: []chats.File{{Name: "a.png", URL: "https://example.com/a%2Fb", Size: 3}},
+	}
+	want := s.item("k")
+	want.State, want.DueAt, want.Failures = outbox.Sent, base.Add(time.Hour), 3
+	want.Failure = &outbox.Failure{Reason: "no «way»", StatusCode: 400, Details: []chats.Detail{{Code: "C", Message: "M"}}}
+	want.Attempts, want.FirstAttempt, want.LastAttempt = 2, base.Add(1), base.Add(2*time.Second)
+	want.Token, want.Baseline, want.Accepted = 1<<60, []chats.MessageID{1, 1700000000000000}, true
+	want.Message, want.SettledAt, want.Reports = message, base.Add(3*time.Second), 4
+	version := want.Version
+	s.noError(s.a.SaveItem(s.Context(), lease, &want))
+	equal(s, "version after the save", want.Version, version+1)
+	got := s.item("k")
+	equal(s, "version", got.Version, version+1)
+	equal(s, "state", got.State, outbox.Sent)
+	s.sameTime("due at", got.DueAt, want.DueAt)
+	s.sameTime("first attempt", got.FirstAttempt.Truncate(time.Microsecond), want.FirstAttempt.Truncate(time.Microsecond))
+	s.sameTime("last attempt", got.LastAttempt, want.LastAttempt)
+	s.sameTime("settled at", got.SettledAt, want.SettledAt)
+	equal(s, "failures, attempts, reports", [3]int{got.Failures, got.Attempts, got.Reports}, [3]int{3, 2, 4})
+	equal(s, "token", got.Token, 1<<60)
+	equal(s, "accepted", got.Accepted, true)
+	equal(s, "reported", got.Reported, false)
+	equalSlices(s, "baseline", got.Baseline, want.Baseline)
+	if got.Failure == nil {
+		s.Fatal("no failure")
+	}
+	equal(s, "reason", got.Failure.Reason, "no «way»")
+	equal(s, "status", got.Failure.StatusCode, 400)
+	equalSlices(s, "details", got.Failure.Details, want.Failure.Details)
+	equal(s, "message", got.Message.ID, message.ID)
+	equal(s, "message's text", got.Message.Text, message.Text)
+	s.sameTime("message's time", got.Message.CreatedAt, base)
+	equalSlices(s, "message's files", got.Message.Files, message.Files)
+}
+
+func (s *suite) putAgain() {
+	first := file("k", 5, "content")
+	s.put(first)
+	first.NotAfter = base
+	s.put(text("new", 5), first, first)
+	equal(s, "version", s.item("k").Version, s.item("new").Version)
+	s.sameTime("NotAfter of the first Put", s.item("k").Item.NotAfter, time.Time{})
+	lease := s.lease()
+	s.save(lease, "k", sent(9))
+	s.put(first)
+	equal(s, "state", s.item("k").State, outbox.Sent)
+	for name, item := range map[string]outbox.Item{
+		"other file": file("k", 5, "Content"), "other chat": file("k", 6, "content"), "text": text("k", 5),
+		"other name": {Key: "k", Chat: 5, FileName: "x.txt", File: []byte("content")},
+	} {
+		if err := s.b.Put(s.Context(), business, item); !errors.Is(err, outbox.ErrKeyReused) {
+			s.Errorf("%s: the error is %v", name, err)
+		}
+	}
+}
+
+func (s *suite) putAllOrNothing() {
+	s.put(text("k", 5))
+	err := s.a.Put(s.Context(), business, text("a", 5), outbox.Item{Key: "k", Chat: 5, Text: "other"}, text("b", 5))
+	s.errorIs(err, outbox.ErrKeyReused)
+	for _, key := range []string{"a", "b"} {
+		_, err := s.b.Item(s.Context(), business, key)
+		s.errorIs(err, outbox.ErrUnknownKey)
+	}
+}
+
+func (s *suite) putChecks() {
+	err := s.a.Put(s.Context(), business, text("a", 5), outbox.Item{Key: "b", Chat: 5})
+	s.errorIs(err, chats.ErrInvalidArgument)
+	err = s.a.Put(s.Context(), business, text("a", 5), outbox.Item{Key: "a", Chat: 5, Text: "other"})
+	s.errorIs(err, outbox.ErrKeyReused)
+	equal(s, "heads", len(s.backlog(base).Heads), 0)
+}
+
+func (s *suite) concurrentPuts() {
+	var wg sync.WaitGroup
+	for n := range 8 {
+		store := []outbox.Store{s.a, s.b}[n%2]
+		wg.Go(func() {
+			if err := store.Put(s.Context(), business, text("same", 5), text(fmt.Sprint("own ", n), 5)); err != nil {
+				s.Errorf("Put %d: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	sum, err := s.a.Counts(s.Context(), business)
+	s.noError(err)
+	equal(s, "queued", sum.Queued, 9)
+}
+
+func (s *suite) largePut() {
+	items := make([]outbox.Item, 3000)
+	for n := range items {
+		items[n] = text(fmt.Sprintf("key %04d", 2999-n), chats.ChatID(1+n%10))
+	}
+	s.put(items...)
+	equal(s, "heads", len(s.backlog(base).Heads), 10)
+	equal(s, "the first", s.head(1).Item.Key, "key 2999")
+}
+
+func (s *suite) order() {
+	lease := s.lease()
+	s.put(text("z", 5), text("a", 5))
+	s.put(text("m", 5), text("elsewhere", 6))
+	s.noError(s.b.Put(s.Context(), business, text("b", 5)))
+	for n, want := range []string{"z", "a", "m", "b"} {
+		r := s.head(5)
+		equal(s, "head", r.Item.Key, want)
+		equal(s, "last message", r.LastMessage, chats.MessageID(n*10))
+		s.save(lease, r.Item.Key, sent(chats.MessageID(n*10+10)))
+	}
+}
+
+func (s *suite) heads() {
+	lease := s.lease()
+	s.put(text("a", 5), text("b", 5), file("c", 6, "x"), text("d", 7))
+	s.save(lease, "a", func(r *outbox.Record) { r.State, r.DueAt = outbox.Sending, base.Add(time.Hour) })
+	heads := s.backlog(base).Heads
+	if len(heads) != 3 {
+		s.Fatalf("heads: %v", heads)
+	}
+	for n, want := range []outbox.Head{{Chat: 5, DueAt: base.Add(time.Hour)}, {Chat: 6, IsFile: true}, {Chat: 7}} {
+		equal(s, "chat", heads[n].Chat, want.Chat)
+		equal(s, "is file", heads[n].IsFile, want.IsFile)
+		s.sameTime("due at", heads[n].DueAt, want.DueAt)
+	}
+	if heads[0].Position >= heads[1].Position || heads[1].Position >= heads[2].Position {
+		s.Errorf("positions: %v", heads)
+	}
+}
+
+func (s *suite) unreported() {
+	lease := s.lease()
+	s.put(text("a", 5), text("b", 5), text("c", 5), text("d", 5), text("e", 5))
+	settle := func(key string, id chats.MessageID, due time.Time) {
+		s.save(lease, key, func(r *outbox.Record) { sent(id)(r); r.DueAt = due })
+	}
+	settle("a", 1, base.Add(time.Second))
+	settle("b", 2, time.Time{})
+	settle("c", 3, base.Add(time.Hour))
+	settle("d", 4, base.Add(2*time.Hour))
+	backlog := s.backlog(base.Add(time.Second))
+	equalSlices(s, "unreported", backlog.Unreported, []string{"b", "a"})
+	s.sameTime("next report", backlog.NextReport, base.Add(time.Hour))
+	s.save(lease, "a", func(r *outbox.Record) { r.Reported = true })
+	equalSlices(s, "unreported", s.backlog(base.Add(time.Second)).Unreported, []string{"b"})
+	many := make([]outbox.Item, 120)
+	for n := range many {
+		many[n] = text(fmt.Sprint("many ", n), 6)
+	}
+	s.put(many...)
+	for n := range many {
+		settle(many[n].Key, 0, base)
+	}
+	equal(s, "unreported", len(s.backlog(base).Unreported), 100)
+}
+
+func (s *suite) settle() {
+	lease := s.lease()
+	s.put(text("a", 5), text("b", 5))
+	for _, state := range []outbox.State{outbox.Failed, outbox.Uncertain, outbox.Expired, outbox.Discarded} {
+		key := string(state)
+		s.put(text(key, 6), text("behind "+key, 6))
+		s.save(lease, s.head(6).Item.Key, func(r *outbox.Record) { r.State, r.SettledAt = state, base })
+		equal(s, "head behind "+key, s.head(6).Item.Key, "behind "+key)
+		s.save(lease, "behind "+key, func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
+	}
+	_, err := s.b.Head(s.Context(), business, 6)
+	s.errorIs(err, outbox.ErrUnknownKey)
+	equal(s, "heads", len(s.backlog(base).Heads), 1)
+}
+
+func (s *suite) resend() {
+	lease := s.lease()
+	s.put(text("a", 5), text("b", 5))
+	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Uncertain, base })
+	equal(s, "head", s.head(5).Item.Key, "b")
+	r := s.item("a")
+	r.State, r.SettledAt = outbox.Queued, time.Time{}
+	s.noError(s.b.ResolveItem(s.Context(), &r))
+	equal(s, "head", s.head(5).Item.Key, "a")
+}
+
+func (s *suite) files() {
+	lease := s.lease()
+	s.put(file("a", 5, "content"))
+	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Uncertain, base })
+	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Queued, time.Time{} })
+	equal(s, "file", string(s.head(5).Item.File), "content")
+	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
+	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Queued, time.Time{} })
+	equal(s, "length of a deleted file", len(s.head(5).Item.File), 0)
+	equal(s, "size of a deleted file", s.head(5).FileSize, 7)
+}
+
+func (s *suite) saveNeedsLease() {
+	lease := s.lease()
+	s.put(text("k", 5))
+	r := s.item("k")
+	for name, bad := range map[string]inbox.Lease{
+		"none":            {},
+		"another token":   {Business: business, Purpose: outbox.Purpose, Holder: "holder", Token: lease.Token - 1},
+		"another holder":  {Business: business, Purpose: outbox.Purpose, Holder: "other", Token: lease.Token},
+		"another purpose": {Business: business, Purpose: "other", Holder: "holder", Token: lease.Token},
+	} {
+		bad.Duration = lease.Duration
+		if err := s.a.SaveItem(s.Context(), bad, &r); !errors.Is(err, inbox.ErrLeaseLost) {
+			s.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	s.noError(s.a.Release(s.Context(), lease))
+	s.errorIs(s.a.SaveItem(s.Context(), lease, &r), inbox.ErrLeaseLost)
+	equal(s, "version", s.item("k").Version, r.Version)
+}
+
+func (s *suite) compareAndSet() {
+	lease := s.lease()
+	s.put(text("k", 5))
+	r := s.item("k")
+	old := r
+	r.State = outbox.Sending
+	s.noError(s.a.SaveItem(s.Context(), lease, &r))
+	old.State = outbox.Failed
+	s.errorIs(s.a.SaveItem(s.Context(), lease, &old), outbox.ErrConflict)
+	equal(s, "state", s.item("k").State, outbox.Sending)
+	unknown := outbox.Record{Business: business, Item: text("unknown", 5), Version: 1, State: outbox.Failed}
+	s.errorIs(s.a.SaveItem(s.Context(), lease, &unknown), outbox.ErrConflict)
+}
+
+func (s *suite) resolve() {
+	s.put(text("k", 5))
+	r := s.item("k")
+	old := r
+	r.State, r.SettledAt = outbox.Discarded, base
+	s.noError(s.a.ResolveItem(s.Context(), &r))
+	s.errorIs(s.b.ResolveItem(s.Context(), &old), outbox.ErrConflict)
+	equal(s, "state", s.item("k").State, outbox.Discarded)
+}
+
+func (s *suite) messages() {
+	lease := s.lease()
+	s.put(text("a", 5), text("b", 5), text("c", 5), text("d", 6), text("e", 5))
+	s.save(lease, "a", sent(100))
+	r := s.item("b")
+	sent(100)(&r)
+	version := r.Version
+	s.errorIs(s.a.SaveItem(s.Context(), lease, &r), outbox.ErrMessageTaken)
+	s.errorIs(s.a.ResolveItem(s.Context(), &r), outbox.ErrMessageTaken)
+	equal(s, "version after an error", r.Version, version)
+	equal(s, "state", s.item("b").State, outbox.Queued)
+	s.save(lease, "d", sent(100)) // of another chat
+	s.save(lease, "b", sent(101))
+	s.save(lease, "c", sent(99))
+	s.save(lease, "a", sent(100)) // again
+	s.save(lease, "e", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
+	ids, err := s.b.PostedAs(s.Context(), business, 5, 99)
+	s.noError(err)
+	slices.Sort(ids)
+	equalSlices(s, "messages above 99", ids, []chats.MessageID{100, 101})
+}
+
+func (s *suite) deleteSettled() {
+	lease := s.lease()
+	s.put(text("queued", 1), text("uncertain", 2), text("unreported", 3), text("young", 4), text("old", 5), file("file", 6, "x"))
+	settle := func(key string, state outbox.State, at time.Time, reported bool) {
+		s.save(lease, key, func(r *outbox.Record) {
+			r.State, r.SettledAt, r.Reported = state, at, reported
+			r.Message.ID = 77
+		})
+	}
+	settle("uncertain", outbox.Uncertain, base, true)
+	settle("unreported", outbox.Sent, base, false)
+	settle("young", outbox.Sent, base.Add(time.Hour), true)
+	settle("old", outbox.Sent, base, true)
+	settle("file", outbox.Discarded, base, true)
+	total := 0
+	for range 3 {
+		n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Minute), 1)
+		s.noError(err)
+		total += n
+	}
+	equal(s, "deleted", total, 2)
+	for _, key := range []string{"old", "file"} {
+		_, err := s.b.Item(s.Context(), business, key)
+		s.errorIs(err, outbox.ErrUnknownKey)
+	}
+	for _, key := range []string{"queued", "uncertain", "unreported", "young"} {
+		s.item(key)
+	}
+	s.put(text("old", 5))
+	s.save(lease, "old", sent(77)) // its message is free again
+}
+
+func (s *suite) counts() {
+	lease := s.lease()
+	for n, state := range []outbox.State{
+		outbox.Queued, outbox.Sending, outbox.Uncertain, outbox.Uncertain, outbox.Failed, outbox.Sent, outbox.Expired,
+	} {
+		key := fmt.Sprint("k", n)
+		s.put(text(key, chats.ChatID(n+1)))
+		s.save(lease, key, func(r *outbox.Record) {
+			if r.State = state; state.IsSettled() {
+				r.SettledAt, r.Reported = base, state != outbox.Expired
+			}
+			r.Failure, r.DueAt = &outbox.Failure{Reason: "failure of " + key}, base.Add(time.Duration(n)*time.Second)
+		})
+	}
+	sum, err := s.b.Counts(s.Context(), business)
+	s.noError(err)
+	got := [5]int{sum.Queued, sum.Sending, sum.Uncertain, sum.Failed, sum.Unreported}
+	equal(s, "queued, sending, uncertain, failed, unreported", got, [5]int{1, 1, 2, 1, 1})
+	s.sameTime("oldest", sum.Oldest, s.item("k0").QueuedAt)
+	equal(s, "last error", sum.LastError, "failure of k1")
+	equal(s, "holder", sum.Holder, "holder")
+	equal(s, "held since is set", sum.HeldSince.IsZero(), false)
+	s.noError(s.a.Release(s.Context(), lease))
+	sum, err = s.b.Counts(s.Context(), business)
+	s.noError(err)
+	equal(s, "holder", sum.Holder, "")
+}
+
+func (s *suite) leases() {
+	lease := s.lease()
+	_, err := s.b.Acquire(s.Context(), business, outbox.Purpose, "other")
+	s.errorIs(err, inbox.ErrLeaseHeld)
+	if _, err := s.b.Acquire(s.Context(), business, inbox.Purpose, "other"); err != nil {
+		s.Errorf("the lease of the inbox: %v", err)
+	}
+	_, err = s.b.Renew(s.Context(), lease)
+	s.noError(err)
+	timer := time.NewTimer(lease.Duration + 100*time.Millisecond)
+	<-timer.C
+	_, err = s.a.Renew(s.Context(), lease)
+	s.errorIs(err, inbox.ErrLeaseLost)
+	next, err := s.b.Acquire(s.Context(), business, outbox.Purpose, "other")
+	s.noError(err)
+	if next.Token <= lease.Token {
+		s.Errorf("token %d after %d", next.Token, lease.Token)
+	}
+	s.noError(s.a.Release(s.Context(), lease))
+	_, err = s.b.Renew(s.Context(), next)
+	s.noError(err)
+}
+
+func (s *suite) businessesAreSeparate() {
+	lease := s.lease()
+	s.put(text("k", 5))
+	s.noError(s.a.Put(s.Context(), other, outbox.Item{Key: "k", Chat: 5, Text: "of another"}))
+	s.save(lease, "k", sent(100))
+	r, err := s.b.Head(s.Context(), other, 5)
+	s.noError(err)
+	equal(s, "text", r.Item.Text, "of another")
+	equal(s, "last message", r.LastMessage, 0)
+	sent(100)(&r)
+	s.errorIs(s.b.SaveItem(s.Context(), lease, &outbox.Record{Business: other, Item: r.Item, Version: r.Version}), inbox.ErrLeaseLost)
+	s.noError(s.b.ResolveItem(s.Context(), &r))
+	n, err := s.a.DeleteSettled(s.Context(), other, base.Add(-time.Second), 10)
+	s.noError(err)
+	equal(s, "deleted", n, 0)
+}
+
+func (s *suite) endedContext() {
+	lease := s.lease()
+	s.put(text("k", 5))
+	r := s.item("k")
+	ctx, cancel := context.WithCancel(s.Context())
+	cancel()
+	for name, call := range map[string]func() error{
+		"Put":           func() error { return s.a.Put(ctx, business, text("new", 5)) },
+		"Item":          func() error { _, err := s.a.Item(ctx, business, "k"); return err },
+		"Head":          func() error { _, err := s.a.Head(ctx, business, 5); return err },
+		"Backlog":       func() error { _, err := s.a.Backlog(ctx, business, base); return err },
+		"SaveItem":      func() error { return s.a.SaveItem(ctx, lease, &r) },
+		"ResolveItem":   func() error { return s.a.ResolveItem(ctx, &r) },
+		"PostedAs":      func() error { _, err := s.a.PostedAs(ctx, business, 5, 0); return err },
+		"DeleteSettled": func() error { _, err := s.a.DeleteSettled(ctx, business, base, 1); return err },
+		"Counts":        func() error { _, err := s.a.Counts(ctx, business); return err },
+	} {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			s.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	equal(s, "version", s.item("k").Version, r.Version)
+}

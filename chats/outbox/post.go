@@ -1,0 +1,316 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// outcome is what a worker has found out about a chat.
+type outcome struct {
+	chat    chats.ChatID
+	isEmpty bool      // the chat has no unsettled item
+	isFile  bool      // its head is one
+	dueAt   time.Time // when its head is due
+	settled *Record   // to be reported
+}
+
+// work posts the head of a chat, if it is due.
+func (s *session) work(chat chats.ChatID) outcome {
+	out, err := s.workHead(chat)
+	if err != nil && !errors.Is(err, errLost) && !errors.Is(err, ErrConflict) {
+		s.log.LogAttrs(s.tenure.ctx, slog.LevelWarn, "outbox: working on a chat failed",
+			slog.Int64("chat", int64(chat)), slog.Any("error", err))
+		out.dueAt = time.Now().Add(time.Second)
+	}
+	out.chat = chat
+	return out
+}
+
+func (s *session) workHead(chat chats.ChatID) (outcome, error) {
+	ctx, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	defer cancel()
+	r, err := s.store.Head(ctx, s.client.Business(), chat)
+	switch now := time.Now(); {
+	case errors.Is(err, ErrUnknownKey):
+		return outcome{isEmpty: true}, nil
+	case err != nil:
+		return outcome{}, err
+	case r.DueAt.After(now) || s.blocks.until(operation(&r)).After(now):
+		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt}, nil
+	case r.State == Queued && r.isExpired(now):
+		r.move(Expired, r.Failure, now)
+		return s.settle(&r)
+	}
+	p := &post{session: s, record: &r, attempts: r.Attempts}
+	return p.run(s.posting)
+}
+
+func operation(r *Record) chats.Operation {
+	if r.Item.IsFile() {
+		return chats.OpSendFileToChat
+	}
+	return chats.OpSendMessageToChat
+}
+
+// post is the posting of one item.
+type post struct {
+	*session
+
+	record   *Record
+	attempts int   // before
+	halt     error // why before let nothing be sent
+}
+
+// Reasons of before to let nothing be sent, besides errLost and the errors of save.
+var (
+	errTooLate  = errors.New("outbox: NotAfter has passed")
+	errStopping = errors.New("outbox: the run ends")
+	errNotShown = errors.New("the server accepted it, but the history does not show it")
+)
+
+// run sends the item, or searches for it if it may have been posted, and saves what came
+// of it.
+func (p *post) run(ctx context.Context) (outcome, error) {
+	options := []chats.ConfirmOption{
+		chats.ConfirmBefore(p.before), chats.ConfirmFirstAttempt(p.record.LastMessage),
+	}
+	if r := p.record; r.State == Sending {
+		limited, cancel := context.WithTimeout(ctx, storeTime)
+		defer cancel()
+		others, err := p.store.PostedAs(limited, r.Business, r.Item.Chat, r.floor())
+		if err != nil {
+			return outcome{}, err
+		}
+		options = append(options, chats.ConfirmAfter(r.floor()), chats.ConfirmResume(p.resumeFrom()),
+			chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
+	}
+	message, err := p.send(ctx, options)
+	p.conclude(message, err)
+	return p.finish()
+}
+
+func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.Message, error) {
+	item := &p.record.Item
+	if item.IsFile() {
+		return p.client.SendFileConfirmed(ctx, item.Chat, item.FileName, bytes.NewReader(item.File), options...)
+	}
+	return p.client.SendTextConfirmed(ctx, item.Chat, item.Text, options...)
+}
+
+// resumeFrom returns when the last attempt began at the latest, by the clock of this process:
+// the clocks of others may differ. Theirs began before this one had the lease.
+func (p *post) resumeFrom() time.Time {
+	from, now := p.tenure.began, time.Now()
+	if p.record.Token == p.tenure.lease.Token {
+		from = p.record.LastAttempt
+	}
+	if from.After(now) {
+		from = now
+	}
+	return from
+}
+
+// before is called right before each request that sends.
+func (p *post) before(_ context.Context, shop []chats.MessageID) error {
+	p.halt = p.prepare(shop)
+	return p.halt
+}
+
+func (p *post) prepare(shop []chats.MessageID) error {
+	switch now := time.Now(); {
+	case p.record.Accepted:
+		return errNotShown
+	case p.isStopping():
+		return errStopping
+	case p.record.isExpired(now):
+		return errTooLate
+	case !p.tenure.isValid():
+		return errLost
+	default:
+		p.record.begin(p.tenure.lease.Token, shop, now)
+	}
+	if err := p.save(p.record); err != nil {
+		return err
+	}
+	// The save may have taken long. What remains is the time until the request has left.
+	if !p.tenure.isValid() {
+		return errLost
+	}
+	return nil
+}
+
+// conclude moves the record to the state that follows from what a send has returned.
+func (p *post) conclude(message chats.Message, err error) {
+	r, now := p.record, time.Now()
+	var e *chats.Error
+	errors.As(err, &e)
+	switch {
+	case err == nil:
+		p.refusals.reset()
+		r.Message, r.Failures = message, 0
+		p.found(now)
+	case p.halt != nil:
+		p.halted(now)
+	case errors.Is(err, chats.ErrAmbiguous):
+		r.move(Uncertain, newFailure(err), now)
+	case errors.Is(err, chats.ErrUnconfirmed):
+		r.Accepted = true
+		p.retry(Sending, err, now)
+	case p.posting.Err() != nil: // the error is of our own making
+		if !errors.Is(err, chats.ErrOutcomeUnknown) {
+			r.move(Queued, r.Failure, now)
+		}
+	case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
+		p.refused(err, now)
+	case errors.Is(err, chats.ErrRateLimited):
+		p.limited(e, err, now)
+	default:
+		p.refusals.reset()
+		p.failed(e, err, now)
+	}
+}
+
+// found settles an item whose message the history shows. If it was found before anything
+// was sent, it is in state Sending from an earlier attempt.
+func (p *post) found(now time.Time) { p.record.move(Sent, nil, now) }
+
+// halted follows from before having stopped the send: nothing before it has been posted.
+func (p *post) halted(now time.Time) {
+	switch r := p.record; {
+	case errors.Is(p.halt, errNotShown):
+		r.move(Uncertain, newFailure(p.halt), now)
+	case errors.Is(p.halt, errTooLate):
+		r.move(Expired, r.Failure, now)
+	case errors.Is(p.halt, errStopping):
+		r.move(Queued, r.Failure, now)
+	}
+}
+
+// unsent returns the state of an item after a failure.
+func (p *post) unsent(err error) State {
+	if errors.Is(err, chats.ErrOutcomeUnknown) || p.record.Accepted {
+		return Sending
+	}
+	return Queued
+}
+
+// refused follows from a 401 or 403.
+func (p *post) refused(err error, now time.Time) {
+	p.uncounted(err)
+	p.retry(p.unsent(err), err, now)
+	pause, final := p.refusals.add(err)
+	switch {
+	case p.once:
+		p.end(&finalError{fmt.Errorf("outbox: the credential is refused: %w", err)})
+	case final != nil:
+		p.end(final)
+	default:
+		p.blocks.pause(now.Add(pause))
+	}
+}
+
+// limited follows from a limit that was reached: the quota of the send or of the history.
+func (p *post) limited(e *chats.Error, err error, now time.Time) {
+	p.uncounted(err)
+	r, failures := p.record, p.record.Failures
+	p.retry(p.unsent(err), err, now)
+	r.Failures = failures
+	if e != nil && e.Limit != nil && e.Limit.Kind == chats.LimitHourly {
+		r.DueAt = time.Time{}
+		p.blocks.block(e.Operation, now.Add(p.untilReset(e.Limit, now)))
+	}
+}
+
+// uncounted restores the number of attempts: those that were refused do not count.
+func (p *post) uncounted(err error) {
+	if !errors.Is(err, chats.ErrOutcomeUnknown) {
+		p.record.Attempts = p.attempts
+	}
+}
+
+// untilReset returns when the quota is open again, by the server's clock if it is known.
+func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
+	if limit.Until.IsZero() {
+		return maxBackoff
+	}
+	if server, ok := p.client.ServerTime(); ok {
+		now = server
+	}
+	return min(max(limit.Until.Sub(now), 0)+time.Second, time.Hour)
+}
+
+// maxDoubtfulRefusals is how often in a row an item may be refused in a way that may pass.
+const maxDoubtfulRefusals = 5
+
+// failed follows from any other error.
+func (p *post) failed(e *chats.Error, err error, now time.Time) {
+	r, state := p.record, p.unsent(err)
+	isFinal := isRefusal(e, err) && (!isDoubtful(e) || r.Failures+1 >= maxDoubtfulRefusals)
+	switch {
+	case isFinal && state == Queued:
+		r.move(Failed, newFailure(err), now)
+	case isFinal && isDoubtful(e): // the history will never be shown
+		r.move(Uncertain, newFailure(err), now)
+	default:
+		p.retry(state, err, now)
+	}
+}
+
+// isDoubtful reports whether a refusal may be one of a gateway, or a passing one: that of the
+// history, or one without a code of the API.
+func isDoubtful(e *chats.Error) bool {
+	if e == nil {
+		return false
+	}
+	hasCode := slices.ContainsFunc(e.Details, func(d chats.Detail) bool { return d.Code != "" })
+	return e.Operation == chats.OpGetChatHistory || !hasCode
+}
+
+// isRefusal reports whether the server, or this library, says that what was asked for is
+// wrong.
+func isRefusal(e *chats.Error, err error) bool {
+	switch {
+	case errors.Is(err, chats.ErrInvalidArgument):
+		return true
+	case e == nil || errors.Is(err, chats.ErrProtocol):
+		return false
+	default:
+		return e.StatusCode/100 == 4 && e.StatusCode != 408 && e.StatusCode != 499 || e.StatusCode/100 == 2
+	}
+}
+
+// retry leaves the item unsettled.
+func (p *post) retry(state State, err error, now time.Time) {
+	r := p.record
+	r.Failures++
+	r.move(state, newFailure(err), now)
+	r.DueAt = now.Add(backoff(r.Failures, maxBackoff))
+	p.logItem(slog.LevelWarn, "outbox: posting failed", r, err, slog.Time("again_at", r.DueAt))
+}
+
+// finish saves the record.
+func (p *post) finish() (outcome, error) {
+	r := p.record
+	if errors.Is(p.halt, errLost) || errors.Is(p.halt, ErrConflict) {
+		return outcome{}, p.halt // the record is another's
+	}
+	if !r.State.IsSettled() {
+		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt}, p.save(r)
+	}
+	out, err := p.settle(r)
+	if !errors.Is(err, ErrMessageTaken) {
+		return out, err
+	}
+	// The history shows one message for two items.
+	failure := &Failure{Reason: fmt.Sprintf("message %d, which has the same content, belongs to another item", r.Message.ID)}
+	r.State, r.Message = Sending, chats.Message{}
+	r.move(Uncertain, failure, time.Now())
+	return p.settle(r)
+}

@@ -1,0 +1,43 @@
+package outbox
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// refusals decides when a refused credential is final: one refusal may pass, as a new key
+// is not known everywhere at once.
+type refusals struct {
+	mu    sync.Mutex
+	since time.Time
+	n     int // in a row
+}
+
+// refusedFor is how long refusals may last.
+const refusedFor = time.Minute
+
+// maxRefusedPause is between two refused requests.
+const maxRefusedPause = 15 * time.Second
+
+// add takes note of a refusal. It returns how long to send nothing, and an error if the
+// refusals have lasted too long.
+func (r *refusals) add(err error) (pause time.Duration, final error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.n++; r.n == 1 {
+		r.since = now
+	}
+	if now.Sub(r.since) >= refusedFor {
+		return 0, &finalError{fmt.Errorf("outbox: the credential is refused: %w", err)}
+	}
+	return backoff(r.n, maxRefusedPause), nil
+}
+
+// reset takes note of a response that was no refusal.
+func (r *refusals) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.n = 0
+}

@@ -1,0 +1,69 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// save saves a record under the lease, and tries again while the store fails. The error is
+// errLost if the lease is lost or was given up, ErrConflict if somebody has resolved the
+// item meanwhile, or ErrMessageTaken.
+func (s *session) save(r *Record) error {
+	began, uncertain := time.Now(), false
+	for failures := 1; ; failures++ {
+		err := s.trySave(r)
+		switch {
+		case err == nil, errors.Is(err, ErrMessageTaken):
+			return err
+		case errors.Is(err, inbox.ErrLeaseLost):
+			s.tenure.lose(err)
+			return errLost
+		case errors.Is(err, ErrConflict):
+			if uncertain && s.isSaved(r) {
+				return nil
+			}
+			return ErrConflict
+		case s.tenure.ctx.Err() != nil:
+			return errLost
+		case time.Since(began) > maxSaving:
+			s.tenure.lose(errUnsaved)
+			return errLost
+		}
+		uncertain = true
+		pause := min(backoff(failures, maxBackoff)/10, time.Second)
+		s.logItem(slog.LevelWarn, "outbox: save failed", r, err, slog.Duration("retry_in", pause))
+		sleep(s.tenure.ctx, pause)
+	}
+}
+
+func (s *session) trySave(r *Record) error {
+	ctx, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	defer cancel()
+	return s.store.SaveItem(ctx, s.tenure.lease, r)
+}
+
+// isSaved reports whether an attempt has succeeded although it returned an error. Somebody
+// else's resolution has another state, or another attempt.
+func (s *session) isSaved(r *Record) bool {
+	ctx, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	defer cancel()
+	stored, err := s.store.Item(ctx, r.Business, r.Item.Key)
+	if err != nil || stored.Version != r.Version+1 || stored.State != r.State || stored.Attempts != r.Attempts {
+		return false
+	}
+	r.Version++
+	return true
+}
+
+// logItem logs something about an item. err may be nil.
+func (s *session) logItem(level slog.Level, text string, r *Record, err error, more ...slog.Attr) {
+	attrs := append([]slog.Attr{slog.String("key", r.Item.Key), slog.Int64("chat", int64(r.Item.Chat))}, more...)
+	if err != nil {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	s.log.LogAttrs(s.tenure.ctx, level, text, attrs...)
+}

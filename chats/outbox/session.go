@@ -1,0 +1,100 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// session is the work under one lease.
+//
+//	dispatcher  has the heads of the chats posted, the chat that waits longest first
+//	worker      posts one item
+//	reporter    calls WithSettled
+//	tenure      renews the lease
+//
+// All of it goes on from the store: the session keeps nothing that matters.
+type session struct {
+	*Outbox
+
+	tenure   *tenure
+	refusals *refusals
+	blocks   *blocks
+	once     bool
+	until    time.Time       // of a step
+	posting  context.Context //nolint:containedctx // lasts for a grace time after the run's
+	ending   context.Context //nolint:containedctx // the run's
+	cancel   context.CancelCauseFunc
+}
+
+func (o *Outbox) newSession(t *tenure, refusals *refusals) *session {
+	return &session{Outbox: o, tenure: t, refusals: refusals, blocks: &blocks{at: map[chats.Operation]time.Time{}}}
+}
+
+// endError is why a session ended itself.
+type endError struct{ error }
+
+func (e *endError) Unwrap() error { return e.error }
+
+// end ends the session.
+func (s *session) end(err error) { s.cancel(&endError{err}) }
+
+func (s *session) isStopping() bool { return s.ending.Err() != nil }
+
+// run works until ctx ends, and returns nil then, or until something ends the session, and
+// returns what: errLost or a finalError. With once, it works until nothing is due, or for
+// stepTime; next is when something is due again.
+func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {
+	ctx, s.cancel = context.WithCancelCause(ctx)
+	defer s.cancel(nil)
+	s.ending, s.once, s.until = ctx, once, time.Now().Add(stepTime)
+	defer context.AfterFunc(s.tenure.ctx, func() { s.end(errLost) })() //nolint:contextcheck // the lease has its own
+	posting, stopPosting := context.WithCancel(s.tenure.ctx)           //nolint:contextcheck // the lease has its own
+	defer stopPosting()
+	s.posting = posting
+	defer context.AfterFunc(ctx, func() {
+		sleep(posting, graceTime)
+		stopPosting()
+	})()
+	var renewing sync.WaitGroup
+	renewing.Go(s.tenure.keep)
+	d := newDispatcher(s)
+	d.run(ctx)
+	var ended *endError
+	if errors.As(context.Cause(ctx), &ended) {
+		err = ended.error
+	}
+	next = d.next()
+	s.tenure.end(ctx)
+	renewing.Wait()
+	return next, err
+}
+
+// blocks are the operations whose hourly quota is exhausted.
+type blocks struct {
+	mu     sync.Mutex
+	at     map[chats.Operation]time.Time
+	paused time.Time // all of them
+}
+
+func (b *blocks) block(op chats.Operation, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.at[op] = until
+}
+
+func (b *blocks) pause(until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.paused = until
+}
+
+// until returns when sends of an operation may begin. They need the history, too.
+func (b *blocks) until(op chats.Operation) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return later(later(b.at[op], b.at[chats.OpGetChatHistory]), b.paused)
+}

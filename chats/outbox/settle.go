@@ -1,0 +1,69 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// settle saves a record that has been settled, and returns it if it is to be reported.
+func (s *session) settle(r *Record) (outcome, error) {
+	if r.Reported = s.config.settled == nil; r.State != Sent {
+		s.logItem(slog.LevelWarn, "outbox: item is "+string(r.State), r, r.Failure)
+	}
+	if err := s.save(r); err != nil {
+		return outcome{}, err
+	}
+	if r.Reported {
+		return outcome{}, nil
+	}
+	r.Item.File = nil
+	return outcome{settled: r}, nil
+}
+
+// report calls WithSettled for a record and saves what it returned. It returns when to call
+// it again, zero if never.
+func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
+	if err := s.callSettled(ctx, r.result()); err == nil {
+		r.Reported, r.DueAt = true, time.Time{}
+	} else {
+		r.Reports++
+		r.DueAt = time.Now().Add(backoff(r.Reports, maxReportBackoff))
+		s.logItem(slog.LevelWarn, "outbox: reporting failed", r, err, slog.Time("again_at", r.DueAt))
+	}
+	if err := s.save(r); errors.Is(err, ErrConflict) {
+		return time.Now() // it was resolved meanwhile, and is reported once more
+	}
+	return r.DueAt
+}
+
+var errGoexit = errors.New("outbox: the function of WithSettled has ended its goroutine")
+
+// callSettled makes a panic an error. runtime.Goexit ends a goroutine of its own.
+func (s *session) callSettled(ctx context.Context, result Result) error {
+	done := make(chan error, 1)
+	go func() {
+		err := errGoexit
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("outbox: the function of WithSettled panicked: %v", p)
+			}
+			done <- err
+		}()
+		err = s.config.settled(ctx, result)
+	}()
+	return <-done
+}
+
+// reportKey reports an item that is settled in the store.
+func (s *session) reportKey(ctx context.Context, key string) (again time.Time) {
+	limited, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	defer cancel()
+	r, err := s.store.Item(limited, s.client.Business(), key)
+	if err != nil || !r.State.IsSettled() || r.Reported || r.DueAt.After(time.Now()) {
+		return r.DueAt
+	}
+	return s.report(ctx, &r)
+}

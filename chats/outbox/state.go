@@ -1,0 +1,129 @@
+package outbox
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// State is where an item stands.
+type State string
+
+// The states of an item. All but the first two are settled.
+const (
+	Queued    State = "queued"    // it certainly has not been posted
+	Sending   State = "sending"   // it may have been posted: the history decides
+	Sent      State = "sent"      // it was posted once
+	Failed    State = "failed"    // the server refused it; it has not been posted
+	Uncertain State = "uncertain" // it may have been posted, and the history does not decide: [Outbox.Resolve]
+	Expired   State = "expired"   // its NotAfter has passed; it has not been posted
+	Discarded State = "discarded" // by Resolve
+)
+
+// IsSettled reports whether the items behind this one in its chat may be posted.
+func (s State) IsSettled() bool { return s != Queued && s != Sending }
+
+// isFinal reports whether nothing changes the state any more.
+func (s State) isFinal() bool { return s.IsSettled() && s != Uncertain }
+
+// resolutions are the transitions that Resolve makes.
+var resolutions = map[State][]State{
+	Queued:    {Discarded},
+	Uncertain: {Sent, Discarded, Queued},
+}
+
+// ErrState is returned by [Outbox.Resolve] if the item is in a state that does not allow
+// the resolution.
+var ErrState = errors.New("outbox: the item's state does not allow it")
+
+// Resolution is a person's decision about an item.
+type Resolution struct {
+	to      State
+	message chats.MessageID
+}
+
+// Resend puts an [Uncertain] item back into the queue, at its place in its chat: it has not
+// been posted. It is posted however long ago its last attempt was, unless its NotAfter has
+// passed.
+func Resend() Resolution { return Resolution{to: Queued} }
+
+// Discard settles an [Uncertain] item without knowing whether it was posted, or takes a
+// [Queued] one out of the queue.
+func Discard() Resolution { return Resolution{to: Discarded} }
+
+// MarkSent settles an [Uncertain] item as posted: it is the message with this ID.
+func MarkSent(message chats.MessageID) Resolution { return Resolution{to: Sent, message: message} }
+
+// resolve carries out a resolution. It reports whether the record has changed.
+func (r *Record) resolve(as Resolution, now time.Time) (changed bool, err error) {
+	switch {
+	case as.to == r.State && as.message == r.Message.ID:
+		return false, nil // it was carried out before
+	case !slices.Contains(resolutions[r.State], as.to):
+		return false, ErrState
+	}
+	if r.State = as.to; as.to == Queued {
+		*r = Record{
+			Business: r.Business, Item: r.Item, Position: r.Position, Version: r.Version, QueuedAt: r.QueuedAt,
+			FileSize: r.FileSize, Attempts: r.Attempts, State: Queued,
+		}
+		return true, nil
+	}
+	r.Message = chats.Message{ID: as.message}
+	r.SettledAt, r.DueAt, r.Reported, r.Reports = now, time.Time{}, false, 0
+	if as.to == Sent {
+		r.Failure = nil
+	}
+	return true, nil
+}
+
+// move changes the state. The tests hold it to the transitions in the package documentation.
+func (r *Record) move(to State, failure *Failure, now time.Time) {
+	r.State, r.Failure, r.DueAt = to, failure, time.Time{}
+	if to.IsSettled() {
+		r.SettledAt = now
+	}
+}
+
+// begin notes an attempt that is about to be made.
+func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {
+	r.move(Sending, r.Failure, now)
+	r.Attempts++
+	if r.FirstAttempt.IsZero() {
+		r.FirstAttempt = now
+	}
+	r.LastAttempt, r.Token = now, token
+	r.Baseline = slices.Clone(shop[max(0, len(shop)-maxBaseline):])
+}
+
+// maxBaseline is how many of the shop's messages before the first attempt are stored. IDs
+// grow within a chat as far as is known; this is the tolerance.
+const maxBaseline = 32
+
+// floor returns the ID above which a message of the shop that is not in the baseline is new.
+func (r *Record) floor() chats.MessageID {
+	if len(r.Baseline) < maxBaseline {
+		return 0
+	}
+	return r.Baseline[0]
+}
+
+// isExpired reports whether the item must not be posted any more.
+func (r *Record) isExpired(now time.Time) bool {
+	return !r.Item.NotAfter.IsZero() && now.After(r.Item.NotAfter)
+}
+
+// result is the record as the caller sees it.
+func (r *Record) result() Result {
+	result := Result{
+		Business: r.Business, Item: r.Item, State: r.State, Message: r.Message,
+		Attempts: r.Attempts, QueuedAt: r.QueuedAt, SettledAt: r.SettledAt,
+	}
+	result.Item.File = nil
+	if r.Failure != nil {
+		result.Err = r.Failure
+	}
+	return result
+}

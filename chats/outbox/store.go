@@ -1,0 +1,128 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+var (
+	// ErrConflict is returned by a [Store] if a record's Version is not the one in the store.
+	ErrConflict = errors.New("outbox: the record was changed meanwhile")
+	// ErrMessageTaken is returned by a [Store] if a record's message belongs to another item.
+	ErrMessageTaken = errors.New("outbox: the message belongs to another item")
+)
+
+// Purpose is the purpose of an outbox's lease.
+const Purpose = "outbox"
+
+// Record is an item as it is stored.
+type Record struct {
+	Business chats.BusinessID
+	Item     Item // File only where a method says so
+	FileSize int
+	Position int64 // the order of Put: that of the items of a chat
+	Version  int64 // raised with every write
+
+	State    State
+	DueAt    time.Time // not to be posted or, if it is settled, reported before; zero: at once
+	Failures int       // in a row
+	Failure  *Failure  // the last one
+
+	Attempts     int       // requests that may have posted it
+	FirstAttempt time.Time // by the worker's clock
+	LastAttempt  time.Time
+	Token        int64             // of the lease under which the last one was made
+	Baseline     []chats.MessageID // the shop's newest messages before the first one, ascending
+	Accepted     bool              // the server has accepted it
+
+	Message   chats.Message // of a Sent item
+	QueuedAt  time.Time     // by the store's clock
+	SettledAt time.Time
+	Reports   int  // calls of WithSettled that failed
+	Reported  bool // WithSettled has returned nil
+
+	// LastMessage is the newest message that another item of the chat was posted as. Only
+	// Head reads it.
+	LastMessage chats.MessageID
+}
+
+// Head is the first of a chat's unsettled items.
+type Head struct {
+	Chat     chats.ChatID
+	Position int64
+	DueAt    time.Time
+	IsFile   bool
+}
+
+// Backlog is what is to be done for a business.
+type Backlog struct {
+	Heads      []Head   // of all chats with unsettled items
+	Unreported []string // keys of settled items that are due to be reported, 100 at most
+	// NextReport is when the next of the others is due; zero if there are none.
+	NextReport time.Time
+}
+
+// Summary is what [Outbox.Status] reports from the store.
+type Summary struct {
+	Queued, Sending, Uncertain, Failed, Unreported int
+	Oldest                                         time.Time // QueuedAt of the oldest unsettled item
+	LastError                                      string    // of an unsettled item, the one due last
+	Holder                                         string    // of the lease; empty if it is free
+	HeldSince                                      time.Time
+}
+
+// Store keeps the items of any number of businesses. It is safe for concurrent use, by
+// several processes if it is to be shared. What a method has returned nil for survives a
+// crash of the process. Package outboxtest holds a Store to this contract.
+//
+// Every method may return any other error than those named; the outbox then tries again.
+// Times are kept to the microsecond at least; the zero time stays the zero time.
+//
+// Acquire, Renew and Release are those of [inbox.Store], for the [Purpose] of an outbox.
+type Store interface {
+	// Put adds items as Queued in their order, behind those that were there when it began:
+	// all or none. An item that is there already, with the same Digest, is left out.
+	// [ErrKeyReused] if one has the key of another item; [CheckItems] first.
+	Put(ctx context.Context, business chats.BusinessID, items ...Item) error
+
+	// Item returns the record of a key without its file, or [ErrUnknownKey].
+	Item(ctx context.Context, business chats.BusinessID, key string) (Record, error)
+
+	// Head returns the first unsettled record of a chat with its file, or [ErrUnknownKey] if
+	// there is none.
+	Head(ctx context.Context, business chats.BusinessID, chat chats.ChatID) (Record, error)
+
+	// Backlog returns what is to be done. Unsettled items are listed whether or not they are
+	// due, settled ones if their DueAt is not after at, the earliest first.
+	Backlog(ctx context.Context, business chats.BusinessID, at time.Time) (Backlog, error)
+
+	// SaveItem writes a record. It writes only under a lease that is valid, checked by the
+	// store's clock in the same transaction ([inbox.ErrLeaseLost]), and only if the Version
+	// is the stored one ([ErrConflict]). No two records of a chat have the same message
+	// ([ErrMessageTaken]). On success it raises the Version, in the store and in the
+	// argument. Key, chat, content, position and QueuedAt are not written. The file is
+	// deleted if the state is final: settled, and not Uncertain.
+	SaveItem(ctx context.Context, lease inbox.Lease, record *Record) error
+
+	// ResolveItem is SaveItem without a lease.
+	ResolveItem(ctx context.Context, record *Record) error
+
+	// PostedAs returns the messages above one that items of a chat were posted as, in any
+	// order.
+	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
+
+	// DeleteSettled deletes at most limit records that were settled before a time, are
+	// reported, and are not Uncertain. It returns how many.
+	DeleteSettled(ctx context.Context, business chats.BusinessID, before time.Time, limit int) (int, error)
+
+	// Counts returns what Status reports.
+	Counts(ctx context.Context, business chats.BusinessID) (Summary, error)
+
+	Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (inbox.Lease, error)
+	Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error)
+	Release(ctx context.Context, lease inbox.Lease) error
+}
