@@ -52,7 +52,7 @@ var migrations = [][]string{{
 	`CREATE INDEX {p}inbox_chats_woken ON {p}inbox_chats (business, due_at, chat) WHERE due_at IS NOT NULL AND wakes <> seen_wakes`,
 	`CREATE INDEX {p}inbox_chats_failing ON {p}inbox_chats (business, failing_since) WHERE failing_since IS NOT NULL`,
 	`CREATE INDEX {p}inbox_chats_open ON {p}inbox_chats (business, chat) WHERE open`,
-}}
+}, outboxTables}
 
 // oldTable is the table of releases before the tables had a prefix. Its row of business
 // 0 has the version of its schema, which those releases compare when they start.

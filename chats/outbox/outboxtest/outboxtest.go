@@ -162,9 +162,11 @@ func (s *suite) backlog(at time.Time) outbox.Backlog {
 	return backlog
 }
 
-// save changes a record under a lease.
+// save changes a record under a lease, which it renews, as the machine may be slow.
 func (s *suite) save(lease inbox.Lease, key string, change func(*outbox.Record)) {
 	s.Helper()
+	_, err := s.a.Renew(s.Context(), lease)
+	s.noError(err)
 	r := s.item(key)
 	change(&r)
 	s.noError(s.a.SaveItem(s.Context(), lease, &r))

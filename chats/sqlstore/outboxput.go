@@ -1,0 +1,171 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+// querier is a connection, or the caller's transaction.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Put implements [outbox.Store].
+func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...outbox.Item) error {
+	batch, err := newPutBatch(business, items)
+	if err != nil || len(batch.items) == 0 {
+		return err
+	}
+	// Without a limit of time for the transaction as a whole, because files may be large.
+	_, err = run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
+		return 0, s.db.inTx(ctx, conn, func() error { return s.putBatch(ctx, conn, batch) })
+	})
+	return s.outboxError(err, "putting items of business %d", business)
+}
+
+// PutTx adds items to the outbox of a business in a transaction of the caller's: they are
+// posted if it is committed, and never existed otherwise. The items are checked as by
+// [outbox.Outbox.Put]; the caller rolls back after any error, [outbox.ErrKeyReused] included.
+//
+// The process that works for the business finds them within about a second after the
+// commit. Items that two transactions put at the same time are posted in any order, even if
+// they belong to one chat.
+//
+// On PostgreSQL a concurrent transaction that puts an item with the same key makes PutTx wait
+// for its end.
+func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
+	if tx == nil {
+		return badArgument("tx", "must not be nil")
+	}
+	batch, err := newPutBatch(business, items)
+	if err != nil || len(batch.items) == 0 {
+		return err
+	}
+	return s.outboxError(s.putBatch(ctx, tx, batch), "putting items of business %d", business)
+}
+
+// putBatch are the items of one Put.
+type putBatch struct {
+	business chats.BusinessID
+	items    []outbox.Item
+	digests  map[string]string
+	rows     string // JSON
+}
+
+type putRow struct {
+	N        int          `json:"n"`
+	Key      string       `json:"key"`
+	Chat     chats.ChatID `json:"chat"`
+	Digest   string       `json:"digest"`
+	Text     string       `json:"text"`
+	FileName string       `json:"file_name"`
+	FileSize int          `json:"file_size"`
+	NotAfter *int64       `json:"not_after"`
+}
+
+var putColumns = []column{
+	{name: "n", kind: "BIGINT"}, {name: "key", kind: "TEXT"}, {name: "chat", kind: "BIGINT"}, {name: "digest", kind: "TEXT"},
+	{name: "text", kind: "TEXT"}, {name: "file_name", kind: "TEXT"}, {name: "file_size", kind: "BIGINT"}, {name: "not_after", kind: "BIGINT"},
+}
+
+func newPutBatch(business chats.BusinessID, items []outbox.Item) (*putBatch, error) {
+	if business <= 0 {
+		return nil, badArgument("business", "must be greater than 0")
+	}
+	items, err := outbox.CheckItems(items)
+	if err != nil {
+		return nil, err
+	}
+	batch := &putBatch{business: business, items: items, digests: make(map[string]string, len(items))}
+	rows := make([]putRow, len(items))
+	for n := range items {
+		item := &items[n]
+		digest := item.Digest()
+		batch.digests[item.Key] = hex.EncodeToString(digest[:])
+		rows[n] = putRow{
+			N: n + 1, Key: item.Key, Chat: item.Chat, Digest: batch.digests[item.Key], Text: item.Text,
+			FileName: item.FileName, FileSize: len(item.File), NotAfter: micros(item.NotAfter),
+		}
+	}
+	document, err := json.Marshal(rows)
+	batch.rows = string(document)
+	return batch, err
+}
+
+// putBatch inserts what is new and compares the rest. The rows are inserted by key, so that
+// no two transactions wait for each other.
+func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error {
+	var last, now int64
+	err := q.QueryRowContext(ctx, s.sql(`SELECT COALESCE(max(position), 0), {now} FROM {p}outbox WHERE business = ?1`),
+		int64(batch.business)).Scan(&last, &now)
+	if err != nil {
+		return err
+	}
+	// The time keeps the order even if the last position is hidden by the isolation level.
+	inserted, err := queryRows(ctx, q, scanKey, s.sql(`INSERT INTO {p}outbox
+		(business, key, chat, position, version, digest, text, file_name, file_size, not_after,
+			state, due_at, error, attempts, queued_at, reported, data)
+		SELECT CAST(?1 AS BIGINT), i.key, i.chat, CAST(?2 AS BIGINT) + i.n, 1, i.digest, i.text, i.file_name, i.file_size, i.not_after,
+			'queued', 0, '', 0, CAST(?3 AS BIGINT), FALSE, '{}'
+		FROM `+s.db.dialect.records("?4", putColumns)+` WHERE TRUE ORDER BY i.key
+		ON CONFLICT (business, key) DO NOTHING RETURNING key`),
+		int64(batch.business), max(last, now), now, batch.rows)
+	if err != nil {
+		return err
+	}
+	if len(inserted) < len(batch.items) {
+		if err := s.compareDigests(ctx, q, batch); err != nil {
+			return err
+		}
+	}
+	return s.putFiles(ctx, q, batch, inserted)
+}
+
+func scanKey(from scanner) (key string, err error) {
+	err = from.Scan(&key)
+	return key, err
+}
+
+// compareDigests reports whether the items that are there already have the same content.
+func (s *Store) compareDigests(ctx context.Context, q querier, batch *putBatch) error {
+	stored, err := queryRows(ctx, q, func(from scanner) (row [2]string, err error) {
+		err = from.Scan(&row[0], &row[1])
+		return row, err
+	}, s.sql(`SELECT key, digest FROM {p}outbox WHERE business = ?1 AND key IN (SELECT i.key FROM `+
+		s.db.dialect.records("?2", putColumns)+`)`), int64(batch.business), batch.rows)
+	if err != nil {
+		return err
+	}
+	for _, row := range stored {
+		if batch.digests[row[0]] != row[1] {
+			return outbox.ErrKeyReused
+		}
+	}
+	return nil
+}
+
+func (s *Store) putFiles(ctx context.Context, q querier, batch *putBatch, inserted []string) error {
+	isNew := make(map[string]bool, len(inserted))
+	for _, key := range inserted {
+		isNew[key] = true
+	}
+	for n := range batch.items {
+		item := &batch.items[n]
+		if !item.IsFile() || !isNew[item.Key] {
+			continue
+		}
+		_, err := q.ExecContext(ctx, s.sql(`INSERT INTO {p}outbox_files (business, key, content) VALUES (?1, ?2, ?3)`),
+			int64(batch.business), item.Key, item.File)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

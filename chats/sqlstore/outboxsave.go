@@ -1,0 +1,133 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+// savedItem are the columns that a save writes.
+var savedItem = []column{
+	{name: "state"}, {name: "due_at"}, {name: "error"}, {name: "attempts"}, {name: "first_attempt"}, {name: "last_attempt"},
+	{name: "message"}, {name: "settled_at"}, {name: "reported"}, {name: "data"},
+}
+
+func itemArgs(r *outbox.Record) ([]any, error) {
+	d := outboxDocument{
+		Failures: r.Failures, Reports: r.Reports, Token: r.Token, Baseline: r.Baseline, Accepted: r.Accepted, Message: r.Message,
+	}
+	reason := ""
+	if r.Failure != nil {
+		reason, d.StatusCode, d.Details = storable(r.Failure.Reason), r.Failure.StatusCode, r.Failure.Details
+	}
+	data, err := json.Marshal(d)
+	var message *int64
+	if r.Message.ID != 0 {
+		id := int64(r.Message.ID)
+		message = &id
+	}
+	return []any{
+		r.Item.Key, r.Version, string(r.State), dueMicros(r.DueAt), reason, r.Attempts, micros(r.FirstAttempt), micros(r.LastAttempt),
+		message, micros(r.SettledAt), r.Reported, string(data),
+	}, err
+}
+
+// saveItem saves a record if lease, a query with the parameters args, has a row; without a
+// query in any case. args begin with the business.
+func (s *Store) saveItem(ctx context.Context, r *outbox.Record, lease string, args []any) error {
+	values, err := itemArgs(r)
+	if err != nil {
+		return s.errorf(err, "encoding an item of business %d", r.Business)
+	}
+	save := itemSave{s, lease, args, values, r.State.IsSettled() && r.State != outbox.Uncertain}
+	_, err = run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (int, error) {
+		if s.db.dialect == PostgreSQL {
+			return 0, save.statement(ctx, conn)
+		}
+		return 0, s.db.inTx(ctx, conn, func() error { return save.tx(ctx, conn) })
+	})
+	if err != nil {
+		return s.outboxError(err, "saving an item of business %d", r.Business)
+	}
+	r.Version++
+	return nil
+}
+
+type itemSave struct {
+	*Store
+
+	lease   string
+	args    []any // of lease
+	values  []any // key, version, and those of savedItem
+	isFinal bool
+}
+
+// update is an UPDATE whose parameters ?1 is the business, and ?n and those after it the
+// values.
+func (s *itemSave) update(n int, from string) string {
+	sets := make([]string, len(savedItem))
+	for i, c := range savedItem {
+		sets[i] = c.name + " = ?" + strconv.Itoa(n+2+i)
+	}
+	return `UPDATE {p}outbox AS o SET version = o.version + 1, ` + strings.Join(sets, ", ") + from +
+		` WHERE o.business = ?1 AND o.key = ?` + strconv.Itoa(n) + ` AND o.version = ?` + strconv.Itoa(n+1)
+}
+
+// statement saves on PostgreSQL. The lease's row is locked until the end of the statement,
+// so the next holder reads what was saved.
+func (s *itemSave) statement(ctx context.Context, conn *sql.Conn) error {
+	key := "?" + strconv.Itoa(len(s.args)+1)
+	query, from := `WITH lease AS (SELECT 1), `, ""
+	if s.lease != "" {
+		query, from = `WITH lease AS (`+s.lease+` FOR SHARE), `, ` FROM lease`
+	}
+	query += `saved AS (` + s.update(len(s.args)+1, from) + ` RETURNING 1)`
+	if s.isFinal {
+		query += `, deleted AS (DELETE FROM {p}outbox_files WHERE business = ?1 AND key = ` + key + ` AND EXISTS (SELECT 1 FROM saved))`
+	}
+	query += ` SELECT EXISTS (SELECT 1 FROM lease), EXISTS (SELECT 1 FROM saved)`
+	var held, saved bool
+	err := conn.QueryRowContext(ctx, s.sql(query), append(s.args, s.values...)...).Scan(&held, &saved)
+	switch {
+	case err != nil:
+		return err
+	case !held:
+		return inbox.ErrLeaseLost
+	case !saved:
+		return outbox.ErrConflict
+	default:
+		return nil
+	}
+}
+
+// tx saves on SQLite, whose transactions have the file to themselves.
+func (s *itemSave) tx(ctx context.Context, conn *sql.Conn) error {
+	if s.lease != "" {
+		var one int
+		err := conn.QueryRowContext(ctx, s.sql(s.lease), s.args...).Scan(&one)
+		if errors.Is(err, sql.ErrNoRows) {
+			return inbox.ErrLeaseLost
+		}
+		if err != nil {
+			return err
+		}
+	}
+	result, err := conn.ExecContext(ctx, s.sql(s.update(2, "")), append(s.args[:1:1], s.values...)...)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, outbox.ErrConflict)
+	}
+	if !s.isFinal {
+		return nil
+	}
+	_, err = conn.ExecContext(ctx, s.sql(`DELETE FROM {p}outbox_files WHERE business = ?1 AND key = ?2`), s.args[0], s.values[0])
+	return err
+}
