@@ -20,14 +20,15 @@ var ErrRunning = errors.New("outbox: already running")
 
 // Outbox posts every item of a business once. Make one with [New].
 type Outbox struct {
-	client  *chats.Client
-	store   Store
-	config  config
-	log     *slog.Logger
-	holder  string
-	woken   wakes
-	running atomic.Bool
-	pruneAt time.Time // when settled items are deleted next
+	client    *chats.Client
+	store     Store
+	config    config
+	log       *slog.Logger
+	holder    string
+	woken     wakes
+	attempted attempts
+	running   atomic.Bool
+	pruneAt   time.Time // when settled items are deleted next
 }
 
 // New returns an outbox on a client and a store. Nothing is sent and nothing is read before

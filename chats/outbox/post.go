@@ -65,6 +65,7 @@ type post struct {
 
 	record   *Record
 	attempts int   // before
+	early    bool  // an earlier attempt may still become visible, so nothing is sent
 	halt     error // why before let nothing be sent
 }
 
@@ -72,6 +73,7 @@ type post struct {
 var (
 	errTooLate  = errors.New("outbox: NotAfter has passed")
 	errStopping = errors.New("outbox: the run ends")
+	errNotYet   = errors.New("outbox: an earlier attempt may still become visible")
 	errNotShown = errors.New("the server accepted it, but the history does not show it")
 )
 
@@ -88,8 +90,12 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 		if err != nil {
 			return outcome{}, err
 		}
-		options = append(options, chats.ConfirmAfter(r.floor()), chats.ConfirmResume(p.resumeFrom()),
-			chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
+		options = append(options, chats.ConfirmAfter(r.floor()), chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
+		// The wait must not occupy a worker.
+		from := p.resumeFrom()
+		if p.early = time.Since(from) < chats.SearchTime; !p.early {
+			options = append(options, chats.ConfirmResume(from))
+		}
 	}
 	message, err := p.send(ctx, options)
 	p.conclude(message, err)
@@ -104,17 +110,19 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 	return p.client.SendTextConfirmed(ctx, item.Chat, item.Text, options...)
 }
 
-// resumeFrom returns when the last attempt began at the latest, by the clock of this process:
-// the clocks of others may differ. Theirs began before this one had the lease.
-func (p *post) resumeFrom() time.Time {
-	from, now := p.tenure.began, time.Now()
-	if p.record.Token == p.tenure.lease.Token {
-		from = p.record.LastAttempt
+// resumeFrom returns when the last attempt had begun at the latest, by the clock of this
+// process: the clocks of others may differ. Theirs had begun before this one got the lease.
+func (p *post) resumeFrom() time.Time { return p.attempted.began(p.record, p.tenure.began) }
+
+// nextSearch returns when the history is searched again for an earlier attempt: in growing
+// intervals, and when it can no longer become visible.
+func (p *post) nextSearch(now time.Time) time.Time {
+	from := p.resumeFrom()
+	last := from.Add(chats.SearchTime)
+	if next := now.Add(max(now.Sub(from), time.Second)); next.Before(last) {
+		return next
 	}
-	if from.After(now) {
-		from = now
-	}
-	return from
+	return last
 }
 
 // before is called right before each request that sends.
@@ -125,6 +133,8 @@ func (p *post) before(_ context.Context, shop []chats.MessageID) error {
 
 func (p *post) prepare(shop []chats.MessageID) error {
 	switch now := time.Now(); {
+	case p.early:
+		return errNotYet
 	case p.record.Accepted:
 		return errNotShown
 	case p.isStopping():
@@ -135,6 +145,7 @@ func (p *post) prepare(shop []chats.MessageID) error {
 		return errLost
 	default:
 		p.record.begin(p.tenure.lease.Token, shop, now)
+		p.attempted.add(p.record, now)
 	}
 	if err := p.save(p.record); err != nil {
 		return err
@@ -158,15 +169,15 @@ func (p *post) conclude(message chats.Message, err error) {
 		p.found(now)
 	case p.halt != nil:
 		p.halted(now)
+	case errors.Is(err, chats.ErrAmbiguous) && p.early:
+		p.halt = errNotYet
 	case errors.Is(err, chats.ErrAmbiguous):
 		r.move(Uncertain, newFailure(err), now)
 	case errors.Is(err, chats.ErrUnconfirmed):
 		r.Accepted = true
 		p.retry(Sending, err, now)
 	case p.posting.Err() != nil: // the error is of our own making
-		if !errors.Is(err, chats.ErrOutcomeUnknown) {
-			r.move(Queued, r.Failure, now)
-		}
+		r.move(p.unsettled(err), r.Failure, now)
 	case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
 		p.refused(err, now)
 	case errors.Is(err, chats.ErrRateLimited):
@@ -193,9 +204,9 @@ func (p *post) halted(now time.Time) {
 	}
 }
 
-// unsent returns the state of an item after a failure.
-func (p *post) unsent(err error) State {
-	if errors.Is(err, chats.ErrOutcomeUnknown) || p.record.Accepted {
+// unsettled returns the state of an item after a failure that does not settle it.
+func (p *post) unsettled(err error) State {
+	if errors.Is(err, chats.ErrOutcomeUnknown) || p.record.Accepted || p.early {
 		return Sending
 	}
 	return Queued
@@ -204,7 +215,7 @@ func (p *post) unsent(err error) State {
 // refused follows from a 401 or 403.
 func (p *post) refused(err error, now time.Time) {
 	p.uncounted(err)
-	p.retry(p.unsent(err), err, now)
+	p.retry(p.unsettled(err), err, now)
 	pause, final := p.refusals.add(err)
 	switch {
 	case p.once:
@@ -220,7 +231,7 @@ func (p *post) refused(err error, now time.Time) {
 func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	p.uncounted(err)
 	r, failures := p.record, p.record.Failures
-	p.retry(p.unsent(err), err, now)
+	p.retry(p.unsettled(err), err, now)
 	r.Failures = failures
 	if e != nil && e.Limit != nil && e.Limit.Kind == chats.LimitHourly {
 		r.DueAt = time.Time{}
@@ -251,7 +262,7 @@ const maxDoubtfulRefusals = 5
 
 // failed follows from any other error.
 func (p *post) failed(e *chats.Error, err error, now time.Time) {
-	r, state := p.record, p.unsent(err)
+	r, state := p.record, p.unsettled(err)
 	isFinal := isRefusal(e, err) && (!isDoubtful(e) || r.Failures+1 >= maxDoubtfulRefusals)
 	switch {
 	case isFinal && state == Queued:
@@ -298,6 +309,9 @@ func (p *post) retry(state State, err error, now time.Time) {
 // finish saves the record.
 func (p *post) finish() (outcome, error) {
 	r := p.record
+	if errors.Is(p.halt, errNotYet) {
+		return outcome{isFile: r.Item.IsFile(), dueAt: p.nextSearch(time.Now())}, nil
+	}
 	if errors.Is(p.halt, errLost) || errors.Is(p.halt, ErrConflict) {
 		return outcome{}, p.halt // the record is another's
 	}

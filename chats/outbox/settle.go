@@ -16,6 +16,7 @@ func (s *session) settle(r *Record) (outcome, error) {
 	if err := s.save(r); err != nil {
 		return outcome{}, err
 	}
+	s.attempted.remove(r)
 	if r.Reported {
 		return outcome{}, nil
 	}

@@ -80,9 +80,9 @@ func TestNew_RefusesANewerSchema(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		d.store(t)
 		db := d.open(t)
-		execSQL(t, db, `UPDATE ymchats_schema SET version = 2`)
+		execSQL(t, db, `UPDATE ymchats_schema SET version = 1000`)
 		_, err := sqlstore.New(t.Context(), db, d.dialect)
-		require.ErrorContains(t, err, "version 2")
+		require.ErrorContains(t, err, "version 1000")
 		require.ErrorContains(t, err, "upgrade the library")
 		require.Error(t, sqlstore.Migrate(t.Context(), db, d.dialect))
 		_, err = sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithoutMigration())

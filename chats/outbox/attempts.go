@@ -1,0 +1,59 @@
+package outbox
+
+import (
+	"sync"
+	"time"
+)
+
+// attempts are the last attempts of items that may have been posted, and since when each
+// certainly had begun, by the clock of this process. They outlive the lease: every step has
+// another one.
+type attempts struct {
+	mu    sync.Mutex
+	known map[string]attempt
+}
+
+type attempt struct {
+	token, at int64 // its identity: the lease, and the time by the clock that made it
+	began     time.Time
+}
+
+// maxAttempts bounds the memory for items that other processes have settled.
+const maxAttempts = 10_000
+
+func attemptOf(r *Record, began time.Time) attempt {
+	return attempt{token: r.Token, at: r.LastAttempt.UnixMicro(), began: began}
+}
+
+// began returns when the record's last attempt had begun at the latest: it is set to latest
+// if this process does not know the attempt yet.
+func (a *attempts) began(r *Record, latest time.Time) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	found := attemptOf(r, latest)
+	if known, ok := a.known[r.Item.Key]; ok && known.token == found.token && known.at == found.at {
+		return known.began
+	}
+	a.put(r.Item.Key, found)
+	return latest
+}
+
+// add takes note of an attempt of this process.
+func (a *attempts) add(r *Record, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.put(r.Item.Key, attemptOf(r, now))
+}
+
+func (a *attempts) put(key string, last attempt) {
+	if a.known == nil || len(a.known) >= maxAttempts {
+		a.known = map[string]attempt{} // what is forgotten is waited for once more
+	}
+	a.known[key] = last
+}
+
+func (a *attempts) remove(r *Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.known, r.Item.Key)
+}

@@ -1,0 +1,445 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+func TestNew_ChecksArguments(t *testing.T) {
+	t.Parallel()
+	client, store := chatstest.NewMarket().Client(), outbox.NewMemoryStore()
+	for name, create := range map[string]func() (*outbox.Outbox, error){
+		"client":    func() (*outbox.Outbox, error) { return outbox.New(nil, store) },
+		"store":     func() (*outbox.Outbox, error) { return outbox.New(client, nil) },
+		"option":    func() (*outbox.Outbox, error) { return outbox.New(client, store, nil) },
+		"workers":   func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithWorkers(0)) },
+		"settled":   func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithSettled(nil)) },
+		"retention": func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithRetention(0)) },
+		"logger":    func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithLogger(nil)) },
+	} {
+		_, err := create()
+		assert.ErrorIs(t, err, chats.ErrInvalidArgument, name)
+		assert.ErrorContains(t, err, "outbox: "+name)
+	}
+}
+
+func TestPut_ChecksItems(t *testing.T) {
+	t.Parallel()
+	o := newOutbox(t, chatstest.NewMarket().Client(), outbox.NewMemoryStore())
+	content := []byte("x")
+	for name, item := range map[string]outbox.Item{
+		"no key":           {Chat: 1, Text: "x"},
+		"long key":         {Key: string(make([]byte, 201)), Chat: 1, Text: "x"},
+		"invalid key":      {Key: "\xff", Chat: 1, Text: "x"},
+		"zero byte in key": {Key: "a\x00", Chat: 1, Text: "x"},
+		"no chat":          {Key: "k", Text: "x"},
+		"nothing":          {Key: "k", Chat: 1},
+		"blank":            {Key: "k", Chat: 1, Text: " \n"},
+		"invalid text":     {Key: "k", Chat: 1, Text: "\xff"},
+		"zero byte":        {Key: "k", Chat: 1, Text: "a\x00"},
+		"long text":        {Key: "k", Chat: 1, Text: fmt.Sprintf("%04097d", 1)},
+		"both":             {Key: "k", Chat: 1, Text: "x", FileName: "x", File: content},
+		"no file name":     {Key: "k", Chat: 1, File: content},
+		"empty file":       {Key: "k", Chat: 1, FileName: "x"},
+		"large file":       {Key: "k", Chat: 1, FileName: "x", File: make([]byte, chats.MaxFileSize+1)},
+		"path":             {Key: "k", Chat: 1, FileName: "a/b", File: content},
+		"control":          {Key: "k", Chat: 1, FileName: "a\nb", File: content},
+		"long name":        {Key: "k", Chat: 1, FileName: fmt.Sprintf("%0256d", 1), File: content},
+	} {
+		err := o.Put(t.Context(), outbox.Item{Key: "good", Chat: 1, Text: "x"}, item)
+		assert.ErrorIs(t, err, chats.ErrInvalidArgument, name)
+	}
+	_, err := o.Get(t.Context(), "good")
+	require.ErrorIs(t, err, outbox.ErrUnknownKey, "nothing is stored")
+	require.NoError(t, o.Put(t.Context(),
+		outbox.Item{Key: fmt.Sprintf("%0200d", 1), Chat: 1, Text: fmt.Sprintf("%04096d", 1)},
+		outbox.Item{Key: "f", Chat: 1, FileName: fmt.Sprintf("%0255d", 1), File: make([]byte, chats.MaxFileSize)}))
+	require.NoError(t, o.Put(t.Context()))
+	require.ErrorIs(t, o.Put(t.Context(), text("f", 1)), outbox.ErrKeyReused)
+}
+
+func TestResolve_OfAnUncertainItem(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hidden := true
+		market, seen := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration {
+			if hidden {
+				return 365 * 24 * time.Hour
+			}
+			return 0
+		})), &settled{}
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), seen.option(), outbox.WithRetention(time.Hour))
+		run := start(t, o)
+		put(t, o, text("resend", chat), text("discard", chat), file("mark", chat))
+		for _, key := range []string{"resend", "discard", "mark"} {
+			awaitState(t, o, key, outbox.Uncertain)
+		}
+		status, err := o.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 3, status.Uncertain)
+		pass(48 * time.Hour)
+		hidden = false
+		require.NoError(t, o.Resolve(t.Context(), "discard", outbox.Discard()))
+		require.NoError(t, o.Resolve(t.Context(), "mark", outbox.MarkSent(77)))
+		require.NoError(t, o.Resolve(t.Context(), "mark", outbox.MarkSent(77)), "again")
+		require.NoError(t, o.Resolve(t.Context(), "resend", outbox.Resend()))
+		pass(20 * time.Second)
+		assert.Equal(t, outbox.Sent, get(t, o, "resend").State)
+		assert.Equal(t, outbox.Discarded, get(t, o, "discard").State)
+		assert.Equal(t, chats.MessageID(77), get(t, o, "mark").Message.ID)
+		require.ErrorIs(t, o.Resolve(t.Context(), "mark", outbox.Discard()), outbox.ErrState)
+		require.ErrorIs(t, o.Resolve(t.Context(), "none", outbox.Discard()), outbox.ErrUnknownKey)
+		require.ErrorIs(t, o.Resolve(t.Context(), "mark", outbox.MarkSent(0)), chats.ErrInvalidArgument)
+		require.ErrorIs(t, o.Resolve(t.Context(), "mark", outbox.Resolution{}), chats.ErrInvalidArgument)
+		require.NoError(t, run.stop())
+		assert.ElementsMatch(t, []string{
+			"resend uncertain", "discard uncertain", "mark uncertain", "resend sent", "discard discarded", "mark sent",
+		}, seen.keys())
+		assert.Len(t, filter(posted(market, chat), "resend"), 2, "the operator said so")
+	})
+}
+
+func TestResolve_DiscardsWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		put(t, o, text("a", chat), text("b", chat))
+		require.NoError(t, o.Resolve(t.Context(), "a", outbox.Discard()))
+		require.ErrorIs(t, o.Resolve(t.Context(), "b", outbox.MarkSent(1)), outbox.ErrState)
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, []string{"b"}, posted(market, chat))
+	})
+}
+
+// An operator discards an item in the moment in which it is about to be sent.
+func TestResolve_DiscardsBeforeTheSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		store := &hooked{Store: outbox.NewMemoryStore()}
+		o := newOutbox(t, connect(t, market), store)
+		put(t, o, text("a", chat), text("b", chat))
+		store.save = func(r *outbox.Record) error {
+			if r.Item.Key == "a" && r.State == outbox.Sending {
+				assert.NoError(t, o.Resolve(t.Context(), "a", outbox.Discard()))
+			}
+			return nil
+		}
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, outbox.Discarded, get(t, o, "a").State)
+		assert.Equal(t, []string{"b"}, posted(market, chat))
+	})
+}
+
+func TestRun_SettledIsCalledUntilItReturnsNil(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		a, b := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
+		calls := map[string]int{}
+		fails := outbox.WithSettled(func(_ context.Context, r outbox.Result) error {
+			calls[r.Item.Key]++
+			switch n := calls[r.Item.Key]; {
+			case r.Item.Key == "b", n > 3:
+				return nil
+			case n == 1:
+				panic("a bug")
+			case n == 2:
+				runtime.Goexit()
+			}
+			return errors.New("down")
+		})
+		store := outbox.NewMemoryStore()
+		o := newOutbox(t, connect(t, market), store, fails)
+		run := start(t, o)
+		put(t, o, text("a", a), text("b", b))
+		pass(2 * time.Second)
+		require.NoError(t, run.stop())
+		run = start(t, newOutbox(t, connect(t, market), store, fails))
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, map[string]int{"a": 4, "b": 1}, calls)
+	})
+}
+
+func TestRun_RefusedCredential(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		client, key := connect(t, market), market.Key()
+		o := newOutbox(t, client, outbox.NewMemoryStore())
+		put(t, o, text("a", chat), text("b", market.AddChat(chats.Chat{})))
+		market.SetKey("ACMA:other")
+		next, err := o.Step(t.Context())
+		require.ErrorIs(t, err, chats.ErrUnauthorized)
+		assert.True(t, next.After(time.Now()))
+		began := time.Now()
+		require.ErrorIs(t, o.Run(t.Context()), chats.ErrUnauthorized)
+		assert.InDelta(t, time.Minute, time.Since(began), float64(20*time.Second))
+		assert.Less(t, market.Calls(chats.OpGetChatHistory), 40)
+		assert.Equal(t, outbox.Queued, get(t, o, "a").State, "the queue is kept")
+		run := start(t, o)
+		pass(40 * time.Second)
+		market.SetKey(key)
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"a"}, posted(market, chat))
+		assert.Equal(t, 1, get(t, o, "a").Attempts)
+	})
+}
+
+func TestStep_ReturnsWhenSomethingIsDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		chat := market.AddChat(chats.Chat{})
+		store := outbox.NewMemoryStore()
+		o, other := newOutbox(t, connect(t, market), store), newOutbox(t, connect(t, market), store)
+		next, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, next)
+		for n := range 30 {
+			put(t, o, text(fmt.Sprint(n), chat))
+		}
+		began := time.Now()
+		done := make(chan error)
+		go func() {
+			_, err := o.Step(t.Context())
+			done <- err
+		}()
+		pass(time.Second)
+		_, err = other.Step(t.Context())
+		require.ErrorIs(t, err, inbox.ErrLeaseHeld)
+		_, err = o.Step(t.Context())
+		require.ErrorIs(t, err, outbox.ErrRunning)
+		require.ErrorIs(t, o.Run(t.Context()), outbox.ErrRunning)
+		require.NoError(t, <-done)
+		assert.InDelta(t, time.Minute, time.Since(began), float64(10*time.Second))
+		next, err = o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, next)
+		assert.Len(t, posted(market, chat), 30)
+
+		until := time.Now().Truncate(time.Hour).Add(time.Hour)
+		market.Fail(chats.OpSendMessageToChat, chatstest.RateLimitedHourly(until))
+		put(t, o, text("quota", chat))
+		next, err = o.Step(t.Context())
+		require.NoError(t, err)
+		assert.WithinDuration(t, until, next, 3*time.Second)
+	})
+}
+
+func TestRun_StandbyTakesOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, store := chatstest.NewMarket(), outbox.NewMemoryStore()
+		chat := market.AddChat(chats.Chat{})
+		first, second := newOutbox(t, connect(t, market), store), newOutbox(t, connect(t, market), store)
+		a := start(t, first)
+		pass(time.Second)
+		b := start(t, second)
+		put(t, second, text("a", chat))
+		pass(2 * time.Second)
+		assert.Equal(t, outbox.Sent, get(t, second, "a").State, "put in the process that stands by")
+		status, err := second.Status(t.Context())
+		require.NoError(t, err)
+		holder := status.Holder
+		require.NoError(t, a.stop())
+		pass(2 * time.Second)
+		status, err = second.Status(t.Context())
+		require.NoError(t, err)
+		assert.NotEqual(t, holder, status.Holder)
+		assert.NotEmpty(t, status.Holder)
+		put(t, first, text("b", chat))
+		pass(2 * time.Second)
+		require.NoError(t, b.stop())
+		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+	})
+}
+
+// One chat with a long queue does not use up the quota of the others.
+func TestRun_SharesTheQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(100*time.Millisecond), chatstest.WithHourlyLimit(chats.OpSendMessageToChat, 20))
+		long := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		for n := range 100 {
+			put(t, o, text(fmt.Sprint("long ", n), long))
+		}
+		others := make([]chats.ChatID, 5)
+		for n := range others {
+			others[n] = market.AddChat(chats.Chat{})
+			put(t, o, text(fmt.Sprint("first ", n), others[n]), text(fmt.Sprint("second ", n), others[n]), file(fmt.Sprint("f", n), others[n]))
+		}
+		run := start(t, o)
+		pass(time.Minute)
+		for _, chat := range others {
+			assert.Len(t, posted(market, chat), 3)
+		}
+		assert.Len(t, posted(market, long), 10)
+		status, err := o.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 90, status.Queued)
+		assert.NotEmpty(t, status.LastError)
+		assert.Zero(t, status.Quota[chats.OpSendMessageToChat].Remaining)
+		pass(5 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Len(t, posted(market, long), 100)
+	})
+}
+
+func TestRun_IdleCostsOneReadingPerSecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		polls := 0
+		store := &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { polls++; return nil }}
+		o := newOutbox(t, connect(t, market), store)
+		run := start(t, o)
+		pass(100 * time.Second)
+		assert.InDelta(t, 100, polls, 2)
+		for n := range 50 {
+			began := time.Now()
+			put(t, o, text(fmt.Sprint(n), chat))
+			synctest.Wait()
+			assert.Equal(t, outbox.Sent, get(t, o, fmt.Sprint(n)).State)
+			assert.Zero(t, time.Since(began), "Put in the same process works at once")
+		}
+		assert.InDelta(t, 100, polls, 2)
+		require.NoError(t, run.stop())
+	})
+}
+
+func TestRun_DeletesAfterTheRetention(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithRetention(24*time.Hour))
+		run := start(t, o)
+		put(t, o, text("a", chat))
+		pass(23 * time.Hour)
+		put(t, o, text("a", chat))
+		assert.Equal(t, outbox.Sent, get(t, o, "a").State)
+		pass(3 * time.Hour)
+		_, err := o.Get(t.Context(), "a")
+		require.ErrorIs(t, err, outbox.ErrUnknownKey)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"a"}, posted(market, chat))
+	})
+}
+
+func TestRun_OutlivesAFailingStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		down, unsaved := false, false
+		fail := func() error {
+			if down {
+				return errors.New("no connection")
+			}
+			return nil
+		}
+		store := &hooked{Store: outbox.NewMemoryStore(), backlog: fail, renew: fail, acquire: fail}
+		store.save = func(*outbox.Record) error {
+			if unsaved {
+				return errors.New("read-only")
+			}
+			return fail()
+		}
+		o := newOutbox(t, connect(t, market), store)
+		run := start(t, o)
+		pass(time.Second)
+		put(t, o, text("a", chat))
+		pass(time.Second)
+		down = true
+		put(t, o, text("b", chat))
+		pass(10 * time.Minute)
+		assert.Equal(t, []string{"a"}, posted(market, chat), "nothing is sent that could not be stored")
+		down = false
+		pass(2 * time.Minute)
+		unsaved = true
+		put(t, o, text("c", chat))
+		pass(10 * time.Minute)
+		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+		unsaved = false
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"a", "b", "c"}, posted(market, chat))
+		down = true
+		began := time.Now()
+		require.ErrorContains(t, o.Run(t.Context()), "no connection", "it was never there")
+		assert.Less(t, time.Since(began), time.Minute)
+		_, err := o.Step(t.Context())
+		require.ErrorContains(t, err, "no connection")
+	})
+}
+
+func TestRun_EndsPostsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		run := start(t, o)
+		put(t, o, text("a", chat), text("b", chat))
+		pass(1500 * time.Millisecond) // the request is under way
+		began := time.Now()
+		require.NoError(t, run.stop())
+		assert.Equal(t, outbox.Sent, get(t, o, "a").State)
+		assert.Equal(t, outbox.Queued, get(t, o, "b").State)
+		assert.Less(t, time.Since(began), 3*time.Second)
+
+		market.Fail(chats.OpSendMessageToChat, chatstest.SlowHeaders(20*time.Second))
+		run = start(t, o)
+		pass(2500 * time.Millisecond)
+		began = time.Now()
+		require.NoError(t, run.stop())
+		assert.LessOrEqual(t, time.Since(began), 6*time.Second)
+		assert.Equal(t, outbox.Sending, get(t, o, "b").State)
+		run = start(t, o)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+	})
+}
+
+func TestRun_ExpiresInTheQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		item := text("a", chat)
+		item.NotAfter = time.Now().Add(time.Minute)
+		put(t, o, item, text("b", chat))
+		pass(2 * time.Minute)
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, outbox.Expired, get(t, o, "a").State)
+		assert.Equal(t, []string{"b"}, posted(market, chat))
+	})
+}
