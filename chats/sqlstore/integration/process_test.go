@@ -26,7 +26,7 @@ const (
 	envDSN     = "INTEGRATION_DSN"
 )
 
-var roles = map[string]func(database) error{"new": playNew, "increment": playIncrement, "inbox": playInbox}
+var roles = map[string]func(database) error{"new": playNew, "increment": playIncrement, "inbox": playInbox, "outbox": playOutbox}
 
 // playRole returns the exit status.
 func playRole(role string) int {
