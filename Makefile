@@ -30,6 +30,10 @@ help: ## list the targets
 demo: ## run the support desk, unattended, on the in-memory Market
 	go run ./chats/examples/desk -demo
 
+.PHONY: demo-outbox
+demo-outbox: ## run the reply service, unattended, on the in-memory Market, and kill it several times
+	cd chats/examples/outbox && go run -mod=readonly .
+
 .PHONY: test
 test: ## run the tests (about a minute with a cold build cache)
 	go test ./...
@@ -48,6 +52,11 @@ cover: ## the same as race, with coverage; fail if that of chats is too low
 chaos: ## run random combinations of faults and the inbox simulation, longer and larger (half an hour)
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
 	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 90m -chaos
+	go test ./chats/outbox -run '^TestChaos$$' -v -timeout 90m -chaos
+
+.PHONY: kills
+kills: ## kill and freeze the processes of the outbox, 200 times on each database (a quarter of an hour)
+	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^TestOutbox_PostsOnce' -v -timeout 60m -kills
 
 BENCHTIME ?= 3s
 BENCHCOUNT ?= 3
@@ -72,6 +81,7 @@ MUTANT_WORKERS ?= 2
 mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## mutate the code and count what the tests notice (an hour or more)
 	$(MUTANTS) ./chats/notify
 	$(MUTANTS) --exclude-files '^sqlstore/' ./chats/inbox
+	$(MUTANTS) ./chats/outbox
 	$(MUTANTS) --exclude-files '^(chatstest|examples|inbox|internal|notify)/' ./chats
 
 .PHONY: live

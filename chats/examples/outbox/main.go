@@ -1,0 +1,90 @@
+// Command outbox is a small HTTP service that posts an operator's replies, each once:
+// killed and started again it goes on where it was.
+//
+//	curl -X POST localhost:8080/reply -H 'Idempotency-Key: order 17, 1' -d '{"chat": 70000001, "text": "On its way!"}'
+//	curl 'localhost:8080/reply/order%2017,%201'
+//
+// With YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID set it posts to the real Market
+// (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted, and keeps the replies in
+// the SQLite file -db, or in the PostgreSQL database at DATABASE_URL. On PostgreSQL start
+// several: all take replies, one posts, the others stand by. Without them it runs a demo on a
+// Market in memory, in which it is killed several times.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
+)
+
+func main() {
+	file := flag.String("db", "outbox.db", "SQLite file, without DATABASE_URL")
+	listen := flag.String("listen", "127.0.0.1:8080", "address of the service")
+	lease := flag.Duration("lease", 5*time.Second, "how long another process waits for one that was killed")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *file, *listen, *lease); err != nil {
+		fmt.Fprintln(os.Stderr, "outbox:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, file, listen string, lease time.Duration) error {
+	if os.Getenv("YANDEX_MARKET_API_KEY") == "" || os.Getenv("YANDEX_MARKET_BUSINESS_ID") == "" {
+		return demo(ctx, os.Stdout)
+	}
+	client, err := newClient(os.Getenv)
+	if err != nil {
+		return err
+	}
+	db, dialect, err := openDatabase(file, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	s, err := newService(ctx, client, db, dialect, sqlstore.WithLeaseDuration(lease))
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+	defer func() { _ = server.Close() }()
+	fmt.Println("listening on", listener.Addr())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	posted := make(chan error, 1)
+	go func() { posted <- s.box.Run(ctx) }()
+	select {
+	case err := <-served:
+		return err
+	case err := <-posted:
+		return err
+	}
+}
+
+func newClient(env func(string) string) (*chats.Client, error) {
+	business, err := strconv.ParseInt(env("YANDEX_MARKET_BUSINESS_ID"), 10, 64)
+	if err != nil {
+		return nil, errors.New("YANDEX_MARKET_BUSINESS_ID is not a number")
+	}
+	options := []chats.Option{chats.WithIntegration("outbox-example", chats.Version)}
+	if base := env("YANDEX_MARKET_BASE_URL"); base != "" {
+		options = append(options, chats.WithBaseURL(base))
+	}
+	return chats.New(chats.BusinessID(business), chats.APIKey(env("YANDEX_MARKET_API_KEY")), options...)
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+// The demo runs this binary as the program: then it has the credentials of its Market.
+func TestMain(m *testing.M) {
+	if os.Getenv("YANDEX_MARKET_BASE_URL") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestDemo_PostsEveryReplyOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	require.NoError(t, demo(t.Context(), &out))
+	assert.Equal(t, 3, strings.Count(out.String(), "kill -9"), out.String())
+	assert.Contains(t, out.String(), "24 replies, 24 posted once")
+}
+
+func TestService_RespondsToOperators(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{ID: 5})
+	db, dialect, err := openDatabase(filepath.Join(t.TempDir(), "outbox.db"), "")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	s, err := newService(t.Context(), market.Client(), db, dialect)
+	require.NoError(t, err)
+	do := func(method, path, key, body string) (int, string) {
+		req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+		req.Header.Set("Idempotency-Key", key)
+		w := httptest.NewRecorder()
+		s.handler().ServeHTTP(w, req)
+		return w.Code, w.Body.String()
+	}
+	for _, c := range []struct {
+		key, body string
+		status    int
+	}{
+		{"a", `{"chat":5,"text":"hello"}`, http.StatusAccepted},
+		{"a", `{"chat":5,"text":"hello"}`, http.StatusAccepted},
+		{"a", `{"chat":5,"text":"other"}`, http.StatusConflict},
+		{"b", `{"chat":5}`, http.StatusBadRequest},
+		{"", `{"chat":5,"text":"hello"}`, http.StatusBadRequest},
+		{"c", `{`, http.StatusBadRequest},
+	} {
+		code, body := do(http.MethodPost, "/reply", c.key, c.body)
+		assert.Equal(t, c.status, code, "%s: %s", c.body, body)
+	}
+	assert.Equal(t, "queued", rowState(t, db, "a"))
+	assert.Empty(t, rowState(t, db, "b"), "the shop's own row is rolled back, too")
+	_, err = s.box.Step(t.Context())
+	require.NoError(t, err)
+	code, body := do(http.MethodGet, "/reply/a", "", "")
+	assert.Equal(t, http.StatusOK, code)
+	assert.Contains(t, body, `"state":"sent"`)
+	assert.Equal(t, "sent", rowState(t, db, "a"))
+	code, _ = do(http.MethodGet, "/reply/b", "", "")
+	assert.Equal(t, http.StatusNotFound, code)
+	assert.Len(t, market.Messages(chat), 1)
+}
+
+func rowState(t *testing.T, db *sql.DB, key string) (state string) {
+	t.Helper()
+	_ = db.QueryRowContext(t.Context(), `SELECT state FROM replies WHERE key = $1`, key).Scan(&state)
+	return state
+}
