@@ -1,0 +1,119 @@
+package chats_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+func TestConfirmBefore_RunsBeforeEachSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		id := market.AddChat(chats.Chat{})
+		own := []chats.MessageID{market.AddMessage(id, chats.SenderPartner, "one"), market.AddMessage(id, chats.SenderPartner, "two")}
+		market.CustomerSays(id, "question")
+		market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore(), chatstest.Refused())
+		var sends []int
+		before := func(_ context.Context, shop []chats.MessageID) error {
+			sends = append(sends, market.Calls(chats.OpSendMessageToChat))
+			assert.Equal(t, own, shop)
+			return nil
+		}
+		_, err := newClient(t, market).SendTextConfirmed(t.Context(), id, "text", chats.ConfirmBefore(before))
+		require.NoError(t, err)
+		assert.Equal(t, []int{0, 1, 2}, sends)
+	})
+}
+
+func TestConfirmBefore_ErrorEndsTheSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		id := market.AddChat(chats.Chat{})
+		refusal, calls := errors.New("the lease is lost"), 0
+		market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+		before := func(context.Context, []chats.MessageID) error {
+			if calls++; calls > 1 {
+				return refusal
+			}
+			return nil
+		}
+		_, err := newClient(t, market).SendTextConfirmed(t.Context(), id, "text", chats.ConfirmBefore(before))
+		require.ErrorIs(t, err, refusal)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown, "it was searched for, and nothing was posted")
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, 1, e.Attempts)
+		assert.Empty(t, market.Messages(id))
+	})
+}
+
+func TestConfirmExcept_MessagesOfOtherSends(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		id := market.AddChat(chats.Chat{})
+		same := market.AddMessage(id, chats.SenderPartner, "text")
+		other := market.AddMessage(id, chats.SenderPartner, "other")
+		client := newClient(t, market)
+		_, err := client.SendTextConfirmed(t.Context(), id, "text", chats.ConfirmAfter(0), chats.ConfirmExcept(same))
+		require.ErrorIs(t, err, chats.ErrAmbiguous)
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		message, err := client.SendTextConfirmed(t.Context(), id, "text", chats.ConfirmAfter(0), chats.ConfirmExcept(same, other))
+		require.NoError(t, err)
+		assert.Greater(t, message.ID, other)
+		assert.Len(t, market.Messages(id), 3)
+	})
+}
+
+func TestErrAmbiguous_AfterASend(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault chatstest.Fault
+		want  error
+	}{
+		"accepted": {chatstest.OK(), chats.ErrUnconfirmed}, "response lost": {chatstest.DropAfter(), chats.ErrOutcomeUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket(chatstest.WithStoredText(func(string) string { return "masked" }))
+				id := market.AddChat(chats.Chat{})
+				market.Fail(chats.OpSendMessageToChat, c.fault)
+				_, err := newClient(t, market).SendTextConfirmed(t.Context(), id, "text")
+				require.ErrorIs(t, err, chats.ErrAmbiguous)
+				require.ErrorIs(t, err, c.want)
+				assert.Len(t, market.Messages(id), 1)
+			})
+		})
+	}
+}
+
+func TestConfirmFirstAttempt_ReadsLessAndSearchesNothingBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		id := market.AddChat(chats.Chat{})
+		for n := range 250 {
+			market.AddMessage(id, []chats.Sender{chats.SenderCustomer, chats.SenderPartner}[n%2], "text")
+		}
+		<-time.After(48 * time.Hour)
+		known := market.AddMessage(id, chats.SenderPartner, "text")
+		message, err := newClient(t, market).SendTextConfirmed(t.Context(), id, "text", chats.ConfirmFirstAttempt(known))
+		require.NoError(t, err)
+		assert.Greater(t, message.ID, known)
+		assert.Equal(t, 2, market.Calls(chats.OpGetChatHistory))
+		all := market.Messages(id)
+		assert.True(t, slices.ContainsFunc(all, func(m chats.Message) bool { return m.ID == message.ID }))
+	})
+}
