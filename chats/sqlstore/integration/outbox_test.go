@@ -3,7 +3,11 @@ package integration
 import (
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 	"github.com/ymchats/ymchats-go/chats/outbox/outboxtest"
 )
@@ -41,4 +45,63 @@ func TestOutbox_KeepsTheContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestPutTx_FollowsTheCallersTransaction(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t)
+		store := newStore(t, db, d, "test_")
+		execSQL(t, db, `CREATE TABLE own (key TEXT PRIMARY KEY)`)
+		put := func(commit bool, items ...outbox.Item) error {
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			_, err = tx.ExecContext(t.Context(), `INSERT INTO own (key) VALUES ('`+items[0].Key+`')`)
+			require.NoError(t, err)
+			err = store.PutTx(t.Context(), tx, business, items...)
+			if commit && err == nil {
+				require.NoError(t, tx.Commit())
+			} else {
+				require.NoError(t, tx.Rollback())
+			}
+			return err
+		}
+		text := func(key, text string) outbox.Item { return outbox.Item{Key: key, Chat: 5, Text: text} }
+		file := outbox.Item{Key: "file", Chat: 5, FileName: "a.txt", File: []byte("content")}
+		require.NoError(t, put(false, text("dropped", "x"), file))
+		for _, key := range []string{"dropped", "file"} {
+			_, err := store.Item(t.Context(), business, key)
+			require.ErrorIs(t, err, outbox.ErrUnknownKey)
+		}
+		require.NoError(t, put(true, file, text("kept", "x")))
+		require.ErrorIs(t, put(true, text("other", "x"), text("kept", "y")), outbox.ErrKeyReused)
+		require.ErrorIs(t, put(true, text("other", "")), chats.ErrInvalidArgument)
+		_, err := store.Item(t.Context(), business, "other")
+		require.ErrorIs(t, err, outbox.ErrUnknownKey)
+		head, err := store.Head(t.Context(), business, 5)
+		require.NoError(t, err)
+		require.Equal(t, "content", string(head.Item.File))
+		require.ErrorIs(t, store.PutTx(t.Context(), nil, business, file), chats.ErrInvalidArgument)
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		require.ErrorIs(t, store.PutTx(t.Context(), tx, 0, file), chats.ErrInvalidArgument)
+		require.NoError(t, store.PutTx(t.Context(), tx, business))
+		require.NoError(t, tx.Rollback())
+	})
+}
+
+// The tables of a release before the outbox are migrated; the inbox's rows stay.
+func TestNew_AddsTheOutbox(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t)
+		store := d.store(t)
+		require.NoError(t, store.Wake(t.Context(), business, 5, time.Now()))
+		execSQL(t, db, `DROP TABLE ymchats_outbox`)
+		execSQL(t, db, `DROP TABLE ymchats_outbox_files`)
+		execSQL(t, db, `UPDATE ymchats_schema SET version = 1`)
+		migrated := d.store(t)
+		require.NoError(t, migrated.Put(t.Context(), business, outbox.Item{Key: "k", Chat: 5, Text: "x"}))
+		summary, err := migrated.Summary(t.Context(), business, time.Now())
+		require.NoError(t, err)
+		require.Equal(t, 1, summary.Chats)
+	})
 }
