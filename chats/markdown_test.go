@@ -140,8 +140,8 @@ func TestDocs_RetriesMatchPackageDocumentation(t *testing.T) {
 func TestDocs_ListEveryOption(t *testing.T) {
 	t.Parallel()
 	for page, pkg := range map[string]string{
-		"chats/docs/configuration.md": "chats", "chats/docs/inbox.md": "inbox", "chats/docs/webhooks.md": "notify",
-		"chats/docs/testing.md": "chatstest",
+		"chats/docs/configuration.md": "chats", "chats/docs/inbox.md": "inbox", "chats/docs/outbox.md": "outbox",
+		"chats/docs/webhooks.md": "notify", "chats/docs/testing.md": "chatstest",
 	} {
 		var options []string
 		for _, match := range regexp.MustCompile(`(?m)^func (With\w+)`).FindAllStringSubmatch(exported(t, pkg), -1) {
@@ -220,7 +220,7 @@ var snippetImports = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "netip": "net/netip", "os": "os",
 	"slog": "log/slog", "sql": "database/sql", "testing": "testing", "time": "time", "tls": "crypto/tls",
 	"notify": "github.com/ymchats/ymchats-go/chats/notify", "inbox": "github.com/ymchats/ymchats-go/chats/inbox",
-	"sqlstore": "github.com/ymchats/ymchats-go/chats/sqlstore", "synctest": "testing/synctest",
+	"outbox": "github.com/ymchats/ymchats-go/chats/outbox", "sqlstore": "github.com/ymchats/ymchats-go/chats/sqlstore", "synctest": "testing/synctest",
 }
 
 // snippetFile makes a whole file of a snippet.
@@ -313,7 +313,7 @@ func anchors(text string) (all []string) {
 func TestDocs_NamesExist(t *testing.T) {
 	t.Parallel()
 	api, everything := map[string]string{}, ""
-	for _, pkg := range []string{"chats", "chatstest", "inbox", "notify", "sqlstore"} {
+	for _, pkg := range []string{"chats", "chatstest", "inbox", "notify", "outbox", "sqlstore"} {
 		api[pkg] = exported(t, pkg)
 		everything += api[pkg]
 	}
@@ -325,13 +325,13 @@ func TestDocs_NamesExist(t *testing.T) {
 		for _, m := range regexp.MustCompile("(?m)(?:`|^)make ([a-z][a-z-]*)").FindAllStringSubmatch(text, -1) {
 			exists(m[0], `(?m)^`+m[1]+`:`, readRepo(t, "Makefile"))
 		}
-		for _, m := range regexp.MustCompile(`\b(chats|chatstest|inbox|notify|sqlstore)\.([A-Z]\w+)`).FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`\b(chats|chatstest|inbox|notify|outbox|sqlstore)\.([A-Z]\w+)`).FindAllStringSubmatch(text, -1) {
 			exists(m[0], `(?m)^(const|func|type|var) `+m[2]+`\b`, api[m[1]])
 		}
 		for _, m := range regexp.MustCompile(`\b(?:Err|With)[A-Z]\w+`).FindAllString(text, -1) {
 			exists(m, `(?m)^(func|var) `+m+`\b`, everything)
 		}
-		members := regexp.MustCompile("`(?:\\w+\\.)?(Client|Inbox|Market|Error|RetryPolicy)\\.([A-Z]\\w+)")
+		members := regexp.MustCompile("`(?:\\w+\\.)?(Client|Inbox|Outbox|Market|Error|RetryPolicy)\\.([A-Z]\\w+)")
 		for _, m := range members.FindAllStringSubmatch(text, -1) {
 			exists(m[0], `(?m)^(method \(\*?`+m[1]+`\) |type `+m[1]+` struct, field )`+m[2]+`\b`, everything)
 		}
