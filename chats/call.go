@@ -90,3 +90,17 @@ func (c *call) uploadUnsent() bool { return c.upload != nil && c.upload.unsent()
 
 // uploadWhole reports whether the transport has read all of a file's form.
 func (c *call) uploadWhole() bool { return c.upload == nil || c.upload.whole() }
+
+// maxRequestBody is the documented maximum of a request without a file.
+const maxRequestBody = 512 << 10
+
+// newCall returns a call for what a request builder of gen has returned.
+func newCall(op Operation, req *http.Request, err error) (*call, error) {
+	if err != nil {
+		return nil, &Error{Operation: op, cause: err}
+	}
+	if req.ContentLength > maxRequestBody && op != OpSendFileToChat {
+		return nil, badArgument("request body", "%d bytes, at most %d allowed", req.ContentLength, maxRequestBody)
+	}
+	return &call{op: op, request: req}, nil
+}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -162,3 +163,8 @@ func (c *Client) setHeaders(req *http.Request) {
 		req.Header.Set("X-Business-Id", c.businessID())
 	}
 }
+
+// ServerTime returns the time by the server's clock: the Date of the last response plus
+// the time since. It is behind by up to a second, as a Date is cut to whole seconds, and by
+// the time that the response took. ok is false until a response had a Date.
+func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.now() }

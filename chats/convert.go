@@ -2,7 +2,6 @@ package chats
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -97,43 +96,6 @@ func keepReadable[T any](list *[]T, size int, absent error, check func(*T) error
 	}
 	*list = items[:n]
 	return len(items) - n, nil
-}
-
-func (f Filter) clone() Filter {
-	f.Subjects, f.SubjectKinds = slices.Clone(f.Subjects), slices.Clone(f.SubjectKinds)
-	f.Types, f.Statuses = slices.Clone(f.Types), slices.Clone(f.Statuses)
-	return f
-}
-
-func (f *Filter) request() gen.GetChatsRequest {
-	return gen.GetChatsRequest{
-		Contexts:     unique(f.Subjects, fromSubject),
-		ContextTypes: unique(f.SubjectKinds, func(k SubjectKind) gen.ChatContextType { return gen.ChatContextType(k) }),
-		Types:        unique(f.Types, func(t ChatType) gen.ChatType { return gen.ChatType(t) }),
-		Statuses:     unique(f.Statuses, func(s Status) gen.ChatStatus { return gen.ChatStatus(s) }),
-	}
-}
-
-func fromSubject(s Subject) gen.ChatContext {
-	id := int64(s.Order)
-	if s.Kind == SubjectReturn {
-		id = int64(s.Return)
-	}
-	return gen.ChatContext{Type: gen.IdentifiableContextType(s.Kind), ID: id}
-}
-
-// unique converts the values of a filter without duplicates, which the contract forbids.
-// It returns nil for no values, so that the request omits the field.
-func unique[T any, G comparable](values []T, convert func(T) G) []G {
-	var all []G
-	seen := make(map[G]bool, len(values))
-	for _, v := range values {
-		if g := convert(v); !seen[g] {
-			seen[g] = true
-			all = append(all, g)
-		}
-	}
-	return all
 }
 
 // missing reports whether a decoded list was absent or null. encoding/json sets a slice to

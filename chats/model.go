@@ -1,7 +1,6 @@
 package chats
 
 import (
-	"slices"
 	"time"
 )
 
@@ -86,21 +85,6 @@ type Filter struct {
 	// PageSize is the number of chats per request, 1 to [MaxChatsPage]. The default is the
 	// maximum. The Size of a [PageRequest] overrides it.
 	PageSize int
-}
-
-// Matches reports whether the chat matches the filter as the server would decide with what
-// the chat says now. A subject matches the chat about that order or return only: the chat
-// about a return has the return's order, too, but does not match [AboutOrder] of it.
-func (f Filter) Matches(chat Chat) bool {
-	isAbout := func(s Subject) bool {
-		return fromSubject(s) == fromSubject(chat.Subject)
-	}
-	return (len(f.Subjects) == 0 || slices.ContainsFunc(f.Subjects, isAbout)) &&
-		allows(f.SubjectKinds, chat.Subject.Kind) && allows(f.Types, chat.Type) && allows(f.Statuses, chat.Status)
-}
-
-func allows[T comparable](values []T, value T) bool {
-	return len(values) == 0 || slices.Contains(values, value)
 }
 
 // PageRequest selects one page. The zero PageRequest selects the first page of the maximum

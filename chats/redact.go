@@ -17,6 +17,9 @@ const redacted = "[redacted]"
 // maxText is the maximum length of a text from the server in an error, in characters.
 const maxText = 512
 
+// maxErrorBody is the number of bytes of a body that details reads.
+const maxErrorBody = 64 << 10
+
 // minPart is the length of the shortest part of a secret that is redacted. Shorter ones say
 // little, and redacting them would make texts unreadable.
 const minPart = 8

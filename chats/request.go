@@ -3,22 +3,7 @@ package chats
 import (
 	"cmp"
 	"context"
-	"net/http"
 )
-
-// maxRequestBody is the documented maximum of a request without a file.
-const maxRequestBody = 512 << 10
-
-// newCall returns a call for what a request builder of gen has returned.
-func newCall(op Operation, req *http.Request, err error) (*call, error) {
-	if err != nil {
-		return nil, &Error{Operation: op, cause: err}
-	}
-	if req.ContentLength > maxRequestBody && op != OpSendFileToChat {
-		return nil, badArgument("request body", "%d bytes, at most %d allowed", req.ContentLength, maxRequestBody)
-	}
-	return &call{op: op, request: req}, nil
-}
 
 // invoke makes a call and returns its result. T is the contract's type of the result. If
 // prepared is not nil, the result is decoded into it.

@@ -144,9 +144,6 @@ func (r *response) jsonError(err error) error {
 	return errors.New("invalid JSON response: " + r.sanitize(err.Error()))
 }
 
-// maxErrorBody is the number of bytes of a body that details reads.
-const maxErrorBody = 64 << 10
-
 // details returns what the body says about an error: the errors of the envelope, a bare
 // message, or any text.
 func (r *response) details() []Detail {

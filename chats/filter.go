@@ -1,0 +1,59 @@
+package chats
+
+import (
+	"slices"
+
+	"github.com/ymchats/ymchats-go/gen"
+)
+
+// Matches reports whether the chat matches the filter as the server would decide with what
+// the chat says now. A subject matches the chat about that order or return only: the chat
+// about a return has the return's order, too, but does not match [AboutOrder] of it.
+func (f Filter) Matches(chat Chat) bool {
+	isAbout := func(s Subject) bool {
+		return fromSubject(s) == fromSubject(chat.Subject)
+	}
+	return (len(f.Subjects) == 0 || slices.ContainsFunc(f.Subjects, isAbout)) &&
+		allows(f.SubjectKinds, chat.Subject.Kind) && allows(f.Types, chat.Type) && allows(f.Statuses, chat.Status)
+}
+
+func allows[T comparable](values []T, value T) bool {
+	return len(values) == 0 || slices.Contains(values, value)
+}
+
+func (f Filter) clone() Filter {
+	f.Subjects, f.SubjectKinds = slices.Clone(f.Subjects), slices.Clone(f.SubjectKinds)
+	f.Types, f.Statuses = slices.Clone(f.Types), slices.Clone(f.Statuses)
+	return f
+}
+
+func (f *Filter) request() gen.GetChatsRequest {
+	return gen.GetChatsRequest{
+		Contexts:     unique(f.Subjects, fromSubject),
+		ContextTypes: unique(f.SubjectKinds, func(k SubjectKind) gen.ChatContextType { return gen.ChatContextType(k) }),
+		Types:        unique(f.Types, func(t ChatType) gen.ChatType { return gen.ChatType(t) }),
+		Statuses:     unique(f.Statuses, func(s Status) gen.ChatStatus { return gen.ChatStatus(s) }),
+	}
+}
+
+func fromSubject(s Subject) gen.ChatContext {
+	id := int64(s.Order)
+	if s.Kind == SubjectReturn {
+		id = int64(s.Return)
+	}
+	return gen.ChatContext{Type: gen.IdentifiableContextType(s.Kind), ID: id}
+}
+
+// unique converts the values of a filter without duplicates, which the contract forbids.
+// It returns nil for no values, so that the request omits the field.
+func unique[T any, G comparable](values []T, convert func(T) G) []G {
+	var all []G
+	seen := make(map[G]bool, len(values))
+	for _, v := range values {
+		if g := convert(v); !seen[g] {
+			seen[g] = true
+			all = append(all, g)
+		}
+	}
+	return all
+}
