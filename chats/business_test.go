@@ -26,7 +26,9 @@ func TestErrors_NameTheBusiness(t *testing.T) {
 			require.NoError(t, err)
 			return client.SendText(ctx, f.chat, "Да")
 		},
-		"file": func(ctx context.Context, f *fixture) error { return f.client.SendFile(ctx, f.chat, "a.txt", unreadable) },
+		"file": func(ctx context.Context, f *fixture) error {
+			return f.client.SendFile(ctx, f.chat, "a.txt", unreadable)
+		},
 		"file with a size": func(ctx context.Context, f *fixture) error {
 			return f.client.SendFile(ctx, f.chat, "a.txt", sized(unreadable, 7))
 		},
