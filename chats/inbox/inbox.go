@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -16,16 +15,6 @@ import (
 
 // ErrRunning is returned if the inbox is running already: one [Inbox] runs once at a time.
 var ErrRunning = errors.New("inbox: already running")
-
-// Delivery is one message for the handler.
-type Delivery struct {
-	Business chats.BusinessID
-	// Chat is the chat as it was last read. Of a message that was found by a push it may be as
-	// old as the last sweep: its Status and UpdatedAt may lag behind.
-	Chat    chats.Chat
-	Message chats.Message
-	Attempt int // 1 for the first; it counts on across restarts
-}
 
 // Inbox delivers every message of a business's chats. Make one with [New].
 type Inbox struct {
@@ -70,70 +59,6 @@ func newHolder() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s/%d/%08x", host, os.Getpid(), rand.Uint32())
-}
-
-// Run delivers every message to handle until ctx ends. The messages of one chat come one
-// at a time, in ascending order; those of several chats as many at once as [WithWorkers]
-// allows.
-//
-// A message is handled if handle has returned nil. If it returns an error or panics, or
-// ends its goroutine, the message comes again after 1 s, then 2 s, doubling to 5 min; the
-// rest of its chat waits meanwhile, other chats do not. If the handler fails for one chat
-// after the other, only one chat at a time is tried, at most every 30 s, until it works
-// again. The context that handle gets ends when Run is to end, or when the lease is lost: a
-// message whose handling was finished nevertheless counts as handled in the first case, not
-// in the second.
-//
-// If another process has the lease, Run stands by and takes over when that one ends.
-//
-// Run returns nil when ctx has ended, after the last handler has returned and what it
-// handled is saved (5 s are left for that). It returns an error if the server refuses the
-// credential for a minute, the lease cannot be acquired at all, an argument is wrong
-// ([chats.ErrInvalidArgument]), or the inbox is running already ([ErrRunning]). Everything
-// else is logged and retried.
-func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
-	if handle == nil {
-		return badArgument("handle", "is nil")
-	}
-	return in.run(ctx, in.config.workers, handle)
-}
-
-// Step does what is due, for 20 s at most, and returns when something is due again: a page
-// of a sweep, a poll, a retry. It is for programs that work for many businesses by a job
-// queue; [Inbox.Run] is a loop of its own. After 20 s no further message is delivered; a
-// handler that is running then is waited for.
-//
-// The error is a [LeaseHeldError] if another process works for the business, an [ErrLeaseLost]
-// if the lease was lost meanwhile, the server's refusal of the credential
-// ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, an argument's, or
-// [ErrRunning]. next is when to try again in each case. What goes wrong with a chat or a
-// handler is no error: it is stored and tried again at its time.
-func (in *Inbox) Step(
-	ctx context.Context, handle func(context.Context, Delivery) error,
-) (next time.Time, err error) {
-	if handle == nil {
-		return time.Now().Add(maxBackoff), badArgument("handle", "is nil")
-	}
-	return in.step(ctx, handle)
-}
-
-// Messages is the inbox as a sequence, for a loop that takes one message after the other:
-//
-//	for delivery, err := range in.Messages(ctx) {
-//		if err != nil {
-//			return err // the credential is refused, or the lease cannot be acquired
-//		}
-//		...
-//	}
-//
-// A message is handled when the loop asks for the next one. If the loop is left, the last
-// message is not handled: it comes again when the inbox is ranged over again. The sequence
-// ends silently with the context; an error is yielded once, and last. All else is as with
-// [Inbox.Run] and one worker, except that the loop does not notice when a lease is lost or
-// a handler's time is over: what it was working on then is delivered again, here or
-// elsewhere.
-func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
-	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }
 
 // Wake makes a chat due, for pushes as chats/notify receives them: the message arrives

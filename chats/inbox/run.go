@@ -4,9 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 )
+
+// Run delivers every message to handle until ctx ends. The messages of one chat come one
+// at a time, in ascending order; those of several chats as many at once as [WithWorkers]
+// allows.
+//
+// A message is handled if handle has returned nil. If it returns an error or panics, or
+// ends its goroutine, the message comes again after 1 s, then 2 s, doubling to 5 min; the
+// rest of its chat waits meanwhile, other chats do not. If the handler fails for one chat
+// after the other, only one chat at a time is tried, at most every 30 s, until it works
+// again. The context that handle gets ends when Run is to end, or when the lease is lost: a
+// message whose handling was finished nevertheless counts as handled in the first case, not
+// in the second.
+//
+// If another process has the lease, Run stands by and takes over when that one ends.
+//
+// Run returns nil when ctx has ended, after the last handler has returned and what it
+// handled is saved (5 s are left for that). It returns an error if the server refuses the
+// credential for a minute, the lease cannot be acquired at all, an argument is wrong
+// ([chats.ErrInvalidArgument]), or the inbox is running already ([ErrRunning]). Everything
+// else is logged and retried.
+func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
+	if handle == nil {
+		return badArgument("handle", "is nil")
+	}
+	return in.run(ctx, in.config.workers, handle)
+}
+
+// Messages is the inbox as a sequence, for a loop that takes one message after the other:
+//
+//	for delivery, err := range in.Messages(ctx) {
+//		if err != nil {
+//			return err // the credential is refused, or the lease cannot be acquired
+//		}
+//		...
+//	}
+//
+// A message is handled when the loop asks for the next one. If the loop is left, the last
+// message is not handled: it comes again when the inbox is ranged over again. The sequence
+// ends silently with the context; an error is yielded once, and last. All else is as with
+// [Inbox.Run] and one worker, except that the loop does not notice when a lease is lost or
+// a handler's time is over: what it was working on then is delivered again, here or
+// elsewhere.
+func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
+	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
+}
 
 // maxAcquireFailures is how often in a row a store that has never given the lease may fail
 // to: half a minute. One that has given it is only down.

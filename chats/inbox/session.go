@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// stepTime is how long a step goes on with what is due.
+const stepTime = 20 * time.Second
+
 // session is the work under one lease.
 //
 //	sweeper     lists the chats page by page and saves which are due

@@ -7,8 +7,24 @@ import (
 	"time"
 )
 
-// stepTime is how long a step goes on with what is due.
-const stepTime = 20 * time.Second
+// Step does what is due, for 20 s at most, and returns when something is due again: a page
+// of a sweep, a poll, a retry. It is for programs that work for many businesses by a job
+// queue; [Inbox.Run] is a loop of its own. After 20 s no further message is delivered; a
+// handler that is running then is waited for.
+//
+// The error is a [LeaseHeldError] if another process works for the business, an [ErrLeaseLost]
+// if the lease was lost meanwhile, the server's refusal of the credential
+// ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, an argument's, or
+// [ErrRunning]. next is when to try again in each case. What goes wrong with a chat or a
+// handler is no error: it is stored and tried again at its time.
+func (in *Inbox) Step(
+	ctx context.Context, handle func(context.Context, Delivery) error,
+) (next time.Time, err error) {
+	if handle == nil {
+		return time.Now().Add(maxBackoff), badArgument("handle", "is nil")
+	}
+	return in.step(ctx, handle)
+}
 
 // step is one turn under a lease of its own.
 func (in *Inbox) step(ctx context.Context, handle handleFunc) (next time.Time, err error) {
