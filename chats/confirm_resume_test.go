@@ -282,14 +282,15 @@ func TestConfirmAfter_StrictServer(t *testing.T) {
 	})
 }
 
-// supportAhead is a transport under which the ids of the support's messages are ahead of
-// the shop's.
-type supportAhead struct {
-	next http.RoundTripper
-	by   time.Duration
+// shiftedIDs is a transport under which the ids of a sender's messages are ahead of those of
+// the others, or behind them.
+type shiftedIDs struct {
+	next   http.RoundTripper
+	sender string
+	by     time.Duration
 }
 
-func (a supportAhead) RoundTrip(req *http.Request) (*http.Response, error) {
+func (a shiftedIDs) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := a.next.RoundTrip(req)
 	if err != nil || !strings.HasSuffix(req.URL.Path, "/chats/history") || resp.StatusCode != http.StatusOK {
 		return resp, err
@@ -305,7 +306,7 @@ func (a supportAhead) RoundTrip(req *http.Request) (*http.Response, error) {
 	messages, _ := page.Result["messages"].([]any)
 	for _, item := range messages {
 		message, _ := item.(map[string]any)
-		if id, ok := message["messageId"].(json.Number); ok && message["sender"] == "SUPPORT" {
+		if id, ok := message["messageId"].(json.Number); ok && message["sender"] == a.sender {
 			n, _ := id.Int64()
 			message["messageId"] = n + a.by.Microseconds()
 		}
@@ -314,35 +315,49 @@ func (a supportAhead) RoundTrip(req *http.Request) (*http.Response, error) {
 	return respond(req, http.StatusOK, okBody(page.Result)), nil
 }
 
+// The ids of the shop's new messages lie below one of another sender.
 func TestSendTextConfirmed_OtherSendersClockIsAhead(t *testing.T) {
 	t.Parallel()
-	for name, options := range map[string][]chatstest.Option{"": nil, "strict": {chatstest.WithStrictSince()}} {
-		for fate, isLost := range lostResponses {
-			t.Run(fate+" "+name, func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					market := chatstest.NewMarket(options...)
-					f := newFixtureOn(t, market, withContract(t, supportAhead{market.Transport(), 3 * time.Hour}))
-					support := f.market.AddMessage(f.chat, chats.SenderSupport, "Здравствуйте")
-					f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
-						if op == chats.OpSendMessageToChat && isLost(n) {
-							return chatstest.DropAfter()
-						}
-						return chatstest.OK()
-					})
-					last := support + chats.MessageID((3 * time.Hour).Microseconds())
-					for _, option := range [][]chats.ConfirmOption{nil, {chats.ConfirmAfter(last)}} {
-						before := f.posted()
-						message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", option...)
-						require.NoError(t, err)
-						assert.Equal(t, before+1, f.posted())
-						all := f.market.Messages(f.chat)
-						assert.Equal(t, all[len(all)-1].ID, message.ID)
-						time.Sleep(time.Minute)
-					}
+	clocks := map[string]shiftedIDs{
+		"support is hours ahead": {sender: "SUPPORT", by: 3 * time.Hour}, "support is days ahead": {sender: "SUPPORT", by: 72 * time.Hour},
+		"the shop is behind": {sender: "PARTNER", by: -3 * time.Hour},
+	}
+	for name, clock := range clocks {
+		for _, strict := range [][]chatstest.Option{nil, {chatstest.WithStrictSince()}} {
+			for fate, isLost := range lostResponses {
+				t.Run(fmt.Sprintf("%s, strict: %v, response %s", name, strict != nil, fate), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { sendBesideClock(t, clock, strict, isLost) })
 				})
-			})
+			}
 		}
+	}
+}
+
+func sendBesideClock(t *testing.T, clock shiftedIDs, options []chatstest.Option, isLost func(int) bool) {
+	t.Helper()
+	market := chatstest.NewMarket(options...)
+	clock.next = market.Transport()
+	f := newFixtureOn(t, market, withContract(t, clock))
+	last := f.market.AddMessage(f.chat, chats.SenderSupport, "Здравствуйте")
+	shift := chats.MessageID(clock.by.Microseconds())
+	if clock.sender == "SUPPORT" {
+		last, shift = last+shift, 0
+	}
+	f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+		if op == chats.OpSendMessageToChat && isLost(n) {
+			return chatstest.DropAfter()
+		}
+		return chatstest.OK()
+	})
+	for _, option := range [][]chats.ConfirmOption{nil, {chats.ConfirmAfter(last)}} {
+		before := f.posted()
+		message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", option...)
+		require.NoError(t, err)
+		assert.Equal(t, before+1, f.posted())
+		all := f.market.Messages(f.chat)
+		assert.Equal(t, all[len(all)-1].ID+shift, message.ID)
+		time.Sleep(time.Minute)
 	}
 }
 

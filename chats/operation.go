@@ -17,7 +17,7 @@ const (
 	OpGetChatMessage    Operation = "getChatMessage"    // [Client.Message]
 	OpCreateChat        Operation = "createChat"        // [Client.OpenChat]
 	OpSendMessageToChat Operation = "sendMessageToChat" // [Client.SendText], [Client.SendTextConfirmed]
-	OpSendFileToChat    Operation = "sendFileToChat"    // [Client.SendFile]
+	OpSendFileToChat    Operation = "sendFileToChat"    // [Client.SendFile], [Client.SendFileConfirmed]
 )
 
 // OpDownload is the Operation of errors from [Client.Download]. It is not an operation of
