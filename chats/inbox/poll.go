@@ -96,7 +96,7 @@ func (l *poll) resolve(ctx context.Context) error {
 	if l.row.Snapshot.ID == 0 {
 		return l.refresh(ctx)
 	}
-	if !dependsOnState(&l.config.filter) && !matches(&l.config.filter, &l.row.Snapshot) {
+	if !dependsOnState(&l.config.filter) && !l.config.filter.Matches(l.row.Snapshot) {
 		return errNoMatch
 	}
 	return nil
@@ -114,7 +114,7 @@ func (l *poll) refresh(ctx context.Context) error {
 	}
 	l.refusals.accepted()
 	l.row.observe(chat, l.start(), l.config.isTiered(), l.began)
-	if l.checked = matches(&l.config.filter, &chat); !l.checked {
+	if l.checked = l.config.filter.Matches(chat); !l.checked {
 		return errNoMatch
 	}
 	return nil

@@ -1,0 +1,95 @@
+package inbox_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// One odd chat of fifteen, or one odd message, costs itself.
+func TestSweep_OneOddItemIsOneItem(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(map[string]any){
+		"an empty time":       func(m map[string]any) { m["createdAt"] = "" },
+		"a time without zone": func(m map[string]any) { m["updatedAt"] = "2026-11-25T10:00:00" },
+		"a number as status":  func(m map[string]any) { m["status"] = 7 },
+		"an id as text":       func(m map[string]any) { m["chatId"] = "71000000" },
+		"no id":               func(m map[string]any) { delete(m, "chatId") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				ids := make([]chats.ChatID, 15)
+				for i := range ids {
+					ids[i] = market.AddChat(longAgo())
+				}
+				var odd atomic.Bool
+				transport := edited(market, "/chats", func(result map[string]any) {
+					if list := items(result, "chats"); odd.Load() && len(list) > 0 {
+						edit(list[len(list)-1])
+					}
+				})
+				seen := &notebook{}
+				run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+				pass(10 * time.Minute)
+				odd.Store(true)
+				for i, text := range numbers(30) {
+					market.CustomerSays(ids[1+i%14], text)
+					pass(time.Minute)
+				}
+				pass(20 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.ElementsMatch(t, numbers(30), seen.texts())
+			})
+		})
+	}
+}
+
+func TestPoll_OneOddMessageIsOneMessage(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(map[string]any){
+		"an id as text":       func(m map[string]any) { m["messageId"] = "1" },
+		"no id":               func(m map[string]any) { delete(m, "messageId") },
+		"a time without zone": func(m map[string]any) { m["createdAt"] = "2026-11-25T10:00:00" },
+		"a file's size as text": func(m map[string]any) {
+			m["payload"] = []any{map[string]any{"name": "a", "url": "https://x/a", "size": "1"}}
+		},
+		"null in the list of files": func(m map[string]any) { m["payload"] = []any{nil} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				transport := edited(market, "/chats/history", func(result map[string]any) {
+					for _, message := range items(result, "messages") {
+						if message["message"] == "odd" {
+							edit(message)
+						}
+					}
+				})
+				seen := &notebook{}
+				run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+				pass(time.Minute)
+				market.CustomerSays(id, "before")
+				market.AddMessage(id, chats.SenderMarket, "odd")
+				market.CustomerSays(id, "after")
+				pass(11 * time.Minute)
+				calls := market.Calls(chats.OpGetChatHistory)
+				assert.Contains(t, seen.texts(), "before")
+				assert.Contains(t, seen.texts(), "after")
+				pass(13 * time.Hour)
+				assert.Less(t, market.Calls(chats.OpGetChatHistory)-calls, 5)
+				require.NoError(t, run.stop())
+			})
+		})
+	}
+}
