@@ -332,7 +332,7 @@ func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
 	switch {
 	case complete && seen.match != nil:
 		return &result{message: *seen.match}
-	case complete && others == 1 && c.out.op == OpSendFileToChat:
+	case complete && sendErr == nil && others == 1 && c.out.op == OpSendFileToChat:
 		return &result{message: seen.others[0]}
 	case complete && sendErr != nil && others == 0 && c.attempts < c.client.config.retry.MaxAttempts:
 		return nil
