@@ -96,6 +96,6 @@ func (c *Client) chatsPage(ctx context.Context, filter Filter, size int, token s
 			return sizedPage[Chat]{}, err
 		}
 		page := Page[Chat]{Items: toList(result.Chats, toChat), Next: result.Paging.NextPageToken}
-		return sizedPage[Chat]{page, size, call.requestedAt}, nil
+		return sizedPage[Chat]{page, size, call.requestedAt, call.skipped}, nil
 	})
 }

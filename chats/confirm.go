@@ -169,8 +169,8 @@ type confirmation struct {
 	halted   *result // what prepare found instead of letting the send go
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
+	odd      int                // items without a readable id at that time
 	floor    MessageID          // messages up to here are not looked at
-	since    MessageID          // from where the server lists them
 	readAt   time.Time          // when the last reading of the history began
 	notedAt  time.Time          // when the one began that noted the baseline in advance
 }
@@ -195,7 +195,6 @@ func (c *confirmation) configure(options []ConfirmOption) error {
 		c.after = c.known
 	}
 	c.pending, c.floor = c.resumes, c.lowestID()
-	c.since = c.floor
 	return checkSince("ConfirmAfter", c.after)
 }
 
@@ -244,7 +243,7 @@ func (c *confirmation) note(seen *view) *result {
 		return &result{err: c.doubt(ErrOutcomeUnknown, nil,
 			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, id))}
 	}
-	c.baseline = seen.own
+	c.baseline, c.odd = seen.own, seen.unreadable
 	return nil
 }
 
@@ -325,27 +324,32 @@ func (c *confirmation) refused(ctx context.Context, err error) *result {
 // unknown.
 func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
 	seen, err := c.search(ctx, time.Now().Add(c.client.config.retry.searchTime()), maxFinalReads)
-	complete, others := err == nil, 0
-	if complete {
-		others = len(seen.others)
+	if err != nil {
+		return c.inDoubt(sendErr, err)
 	}
+	others := len(seen.others)
 	switch {
-	case complete && seen.match != nil:
+	case seen.match != nil:
 		return &result{message: *seen.match}
-	case complete && sendErr == nil && others == 1 && c.out.op == OpSendFileToChat:
+	case seen.unreadable > c.odd:
+		return c.inDoubt(sendErr, fmt.Errorf("%w: one that is new has no readable ID", errMessageNotFound))
+	case sendErr == nil && others == 1 && c.out.op == OpSendFileToChat:
 		return &result{message: seen.others[0]}
-	case complete && sendErr != nil && others == 0 && c.attempts < c.client.config.retry.MaxAttempts:
-		return nil
-	case complete && others == 0:
-		err = errMessageNotFound
-	case complete:
-		err = fmt.Errorf("%w: message %d is new and may be it", ErrAmbiguous, seen.others[others-1].ID)
+	case others > 0:
+		return c.inDoubt(sendErr, fmt.Errorf("%w: message %d is new and may be it", ErrAmbiguous, seen.others[others-1].ID))
+	case sendErr == nil || c.attempts >= c.client.config.retry.MaxAttempts:
+		return c.inDoubt(sendErr, errMessageNotFound)
 	}
+	return nil
+}
+
+// inDoubt ends a confirmed send after its last send, which was accepted if sendErr is nil.
+func (c *confirmation) inDoubt(sendErr, cause error) *result {
 	kind := ErrOutcomeUnknown
 	if sendErr == nil {
 		kind = ErrUnconfirmed
 	}
-	return &result{err: c.doubt(kind, sendErr, err)}
+	return &result{err: c.doubt(kind, sendErr, cause)}
 }
 
 var errMessageNotFound = errors.New("message not found in the history")

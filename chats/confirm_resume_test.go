@@ -634,3 +634,48 @@ func TestSendTextConfirmed_ErrorsNameTheNewMessage(t *testing.T) {
 		})
 	}
 }
+
+// The shop's message comes without a readable id: it is never sent again. One that was there
+// before is no doubt.
+func TestSendTextConfirmed_UnreadableNewMessageIsDoubt(t *testing.T) {
+	t.Parallel()
+	noID := func(text string) chatstest.Option {
+		return chatstest.WithOddItems(func(item map[string]any) {
+			if item["message"] == text {
+				delete(item, "messageId")
+			}
+		})
+	}
+	for fate, isLost := range lostResponses {
+		for _, tt := range []struct {
+			unreadable, want string
+			posted           int
+		}{
+			{"Завтра", "ErrUnconfirmed", 1}, {"?", "Message", 1},
+		} {
+			t.Run(tt.unreadable+", response "+fate, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					f := newFixtureOn(t, chatstest.NewMarket(noID(tt.unreadable)))
+					f.market.CustomerSays(f.chat, "?")
+					f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+						switch {
+						case op != chats.OpSendMessageToChat || !isLost(n):
+							return chatstest.OK()
+						case n == 1 && tt.want == "Message":
+							return chatstest.DropBefore()
+						}
+						return chatstest.DropAfter()
+					})
+					want := tt.want
+					if isLost(1) && want == "ErrUnconfirmed" {
+						want = "ErrOutcomeUnknown"
+					}
+					_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+					assert.Equal(t, want, outcomeOf(t, err), err)
+					assert.Equal(t, tt.posted, f.posted())
+				})
+			})
+		}
+	}
+}

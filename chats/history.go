@@ -38,12 +38,17 @@ import (
 //
 // An item without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) { c.history(ctx, id, since, new(int))(yield) }
+}
+
+// history is History. When it has ended, skipped is the number of items without a readable ID.
+func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skipped *int) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := cmp.Or(checkID("chat", id), checkSince("since", since)); err != nil {
 			yield(Message{}, err)
 			return
 		}
-		h := &history{client: c, chat: id, merge: newMerge(since, orderUnknown)}
+		h := &history{client: c, chat: id, merge: newMerge(since, orderUnknown), skipped: skipped}
 		if _, broken := c.unordered.Load(id); broken {
 			h.merge.order = otherOrder
 		}
@@ -75,6 +80,7 @@ type history struct {
 	from    MessageID // messageIdFrom of every page
 	size    int       // limit of every page
 	longest int       // the most messages that were buffered when a page token expired
+	skipped *int      // items without a readable ID
 }
 
 // fetch requests a page. If the server refuses since, perhaps because that message is not in
@@ -82,6 +88,7 @@ type history struct {
 func (h *history) fetch(ctx context.Context, token string) (Page[Message], error) {
 	if token != "" {
 		page, err := h.client.historyPage(ctx, h.chat, h.from, h.size, token)
+		*h.skipped += page.skipped
 		return page.Page, err
 	}
 	h.from = h.merge.since
@@ -90,7 +97,7 @@ func (h *history) fetch(ctx context.Context, token string) (Page[Message], error
 		h.from = 0
 		page, err = h.client.historyPage(ctx, h.chat, 0, MaxHistoryPage, "")
 	}
-	h.size, h.merge.pageSize, h.merge.asOf = page.size, page.size, page.requestedAt
+	h.size, h.merge.pageSize, h.merge.asOf, *h.skipped = page.size, page.size, page.requestedAt, page.skipped
 	return page.Page, err
 }
 
@@ -141,6 +148,6 @@ func (c *Client) historyPage(
 			return sizedPage[Message]{}, err
 		}
 		page := Page[Message]{Items: toList(result.Messages, toMessage), Next: result.Paging.NextPageToken}
-		return sizedPage[Message]{page, size, call.requestedAt}, nil
+		return sizedPage[Message]{page, size, call.requestedAt, call.skipped}, nil
 	})
 }

@@ -23,6 +23,7 @@ type sizedPage[T any] struct {
 	Page[T]
 	size        int
 	requestedAt time.Time // by the server's clock, if it is known
+	skipped     int       // items without a readable ID
 }
 
 // fitPage calls fetch with size and, if that is the first page and is refused with 400, with

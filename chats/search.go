@@ -36,6 +36,8 @@ type view struct {
 	own    map[MessageID]bool // all of them
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored otherwise
+
+	unreadable int // items without a readable id, of any sender
 }
 
 // search reads the history until it shows the message, or until a reading that began at
@@ -82,28 +84,21 @@ func (c *confirmation) lowestID() MessageID {
 	return max(newest-MessageID((24*time.Hour).Microseconds()), 0)
 }
 
-// read reads the history once, as far as it is needed. If the server does not list messages
-// above an id that the chat does not have, all are read.
+// read reads the history once, as far as it is needed: all of it if nothing is above floor,
+// because then the id that the caller named is none of this chat.
 func (c *confirmation) read(ctx context.Context) (*view, error) {
-	seen, err := c.readFrom(ctx, c.since)
-	if c.since == 0 || err == nil && !seen.empty || err != nil && !isUnknownID(err) {
+	seen, err := c.readAbove(ctx, c.floor)
+	if err != nil || !seen.empty || c.floor == 0 || c.baseline != nil {
 		return seen, err
 	}
-	if c.since = 0; c.baseline == nil {
-		c.floor = 0
-	}
-	return c.readFrom(ctx, 0)
+	c.floor = 0
+	return c.readAbove(ctx, 0)
 }
 
-func isUnknownID(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.StatusCode == 400 || e.StatusCode == 404)
-}
-
-func (c *confirmation) readFrom(ctx context.Context, since MessageID) (*view, error) {
+func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
 	c.readAt = time.Now()
 	seen := &view{empty: true, own: map[MessageID]bool{}}
-	for message, err := range c.client.History(ctx, c.out.chat, since) {
+	for message, err := range c.client.history(ctx, c.out.chat, floor, &seen.unreadable) {
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +125,7 @@ func (c *confirmation) mayBeNew(m Message) bool {
 	case c.except[m.ID]:
 		return false
 	case c.sent:
-		return m.ID > c.floor && !c.baseline[m.ID]
+		return !c.baseline[m.ID]
 	case c.hasAfter:
 		return m.ID > c.after
 	case c.resumes:
