@@ -306,6 +306,22 @@ func TestPages_RefusedSizeFallsBackAndIsRemembered(t *testing.T) {
 	})
 }
 
+// A stray 400 makes the pages smaller for an hour. After that every page of a listing has the
+// full size again: a page token belongs to the size of the page before.
+func TestPages_SizeIsTheSameOnEveryPageAfterAStrayRefusal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		chat := addChatWithMessages(f.market, 250)
+		f.market.Fail(chats.OpGetChatHistory, chatstest.Status(400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST"}]}`))
+		for range 3 {
+			assert.Len(t, mustCollect(t, f.client.History(t.Context(), chat, 0)), 250)
+			time.Sleep(2 * time.Hour)
+		}
+		assert.Equal(t, 1+5+3+3, f.market.Calls(chats.OpGetChatHistory))
+	})
+}
+
 // A smaller size than the accepted one is used as it is.
 func TestPages_SmallSizeStays(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,9 @@
 package chats
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -33,13 +35,16 @@ type sizedPage[T any] struct {
 func fitPage[T any](
 	c *Client, op Operation, size int, token string, fetch func(size int) (sizedPage[T], error),
 ) (sizedPage[T], error) {
-	if known, ok := c.pageSizes.Load(op); ok {
-		if accepted, _ := known.(acceptedSize); token != "" || time.Now().Before(accepted.until) {
-			size = min(size, accepted.size)
-		}
+	known, _ := c.pageSizes.Load(op)
+	accepted, isKnown := known.(acceptedSize)
+	if isKnown && (token != "" || time.Now().Before(accepted.until)) {
+		size = min(size, accepted.size)
 	}
 	page, err := fetch(size)
-	if token != "" || !hasStatus(err, http.StatusBadRequest) {
+	if token == "" && err == nil && size > accepted.size {
+		c.pageSizes.CompareAndDelete(op, known) // or the next pages would have another size
+	}
+	if token != "" || !isRefusedByAPI(err) {
 		return page, err
 	}
 	for _, smaller := range fallbackSizes[op] {
@@ -50,9 +55,17 @@ func fitPage[T any](
 		if fitErr == nil {
 			c.pageSizes.Store(op, acceptedSize{smaller, time.Now().Add(acceptedSizeLifetime)})
 		}
-		if !hasStatus(fitErr, http.StatusBadRequest) {
+		if !isRefusedByAPI(fitErr) {
 			return fitting, fitErr
 		}
 	}
 	return page, err
+}
+
+// isRefusedByAPI reports whether err is a 400 of the API, whose errors have codes. A
+// gateway's 400 says nothing about the size.
+func isRefusedByAPI(err error) bool {
+	var e *Error
+	return hasStatus(err, http.StatusBadRequest) && errors.As(err, &e) &&
+		slices.ContainsFunc(e.Details, func(d Detail) bool { return d.Code != "" })
 }

@@ -35,11 +35,11 @@
 // When a business is followed for the first time, what its chats hold already is old and not
 // delivered, unless [WithStartTime] names a time to begin with. What arrives from then on is
 // delivered. The moment is kept as BusinessState.StartTime, by Market's clock (the Date of its
-// responses) less 2 s, as times may be cut to the second: messages of the last seconds before
+// responses) less 1 s, as times may be cut to the second: messages of the last seconds before
 // the start may be delivered, too. In a chat that has not been read to its end before, a
 // message is old if it was created before the StartTime; one without a time is never old.
 // The chats that were active on the day before the start are polled once some minutes after
-// it, so that what becomes visible in them later is told from what was there.
+// it, so that what becomes visible in them later is distinguished from what was there.
 //
 // # Polls
 //

@@ -590,7 +590,7 @@ func (w *world) verify() {
 
 func seeds(n int) []uint64 {
 	if *seedFlag != 0 {
-		return []uint64{*seedFlag}
+		return slices.Repeat([]uint64{*seedFlag}, n)
 	}
 	all := make([]uint64, n)
 	for i := range all {

@@ -217,7 +217,7 @@ func (w *sweeper) startTime(began time.Time) time.Time {
 	if server, ok := w.client.ServerTime(); ok {
 		at = server.Add(-time.Since(began))
 	}
-	return second(at.Add(-2 * time.Second))
+	return second(at.Add(-time.Second))
 }
 
 // beginning is older than every chat of Market, and not the zero time.
