@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The upper bounds of delays. A chat whose handler fails may need a person; the server, the
-// network and the store come back by themselves.
+// The upper bounds of delays. A chat whose handler fails may need human attention; the
+// server, the network and the store recover by themselves.
 const (
 	maxHandlerBackoff = 5 * time.Minute
 	maxRefusedBackoff = time.Hour // of a chat whose history is refused or cannot be understood
@@ -24,8 +24,8 @@ func backoff(n int, longest time.Duration) time.Duration {
 	return delay
 }
 
-// backoffSince returns the delay of something that has failed since a time: it doubles, too,
-// and needs no count.
+// backoffSince returns the delay for something that has been failing since a given time. It
+// doubles as well, but needs no counter.
 func backoffSince(since, now time.Time, longest time.Duration) time.Duration {
 	return min(max(now.Sub(since), time.Second), longest)
 }

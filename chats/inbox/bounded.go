@@ -7,8 +7,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// boundedStore bounds the calls of a Store in time: a connection may be dead without knowing
-// it. The bound is generous, because a call may wait for a connection of a pool first.
+// boundedStore sets a timeout on each call of a Store, because a dead connection may go
+// unnoticed. The bound is generous, because a call may wait for a connection of a pool
+// first.
 type boundedStore struct{ Store }
 
 func bounded[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {

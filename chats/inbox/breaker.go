@@ -8,7 +8,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// breakAt is how many chats fail in a row before they are taken to fail for one reason.
+// breakAt is the number of chats that have to fail in a row before a common cause is
+// assumed.
 const breakAt = 3
 
 // maxProbeDelay bounds the time between two attempts while a breaker is open.
@@ -17,8 +18,8 @@ const maxProbeDelay = 30 * time.Second
 // breaker is a circuit breaker. While it is open only one chat at a time is tried, with a
 // growing delay; the others stay due and cost nothing. The first success closes it.
 //
-// Only what fails for the first time opens it: chats that have failed before say nothing
-// of the others.
+// Only chats that fail for the first time open it: repeated failures of the same chat say
+// nothing about the others.
 type breaker struct {
 	what string
 	log  *slog.Logger
@@ -96,8 +97,8 @@ func (b *breaker) next() time.Time {
 	return b.state.RetryAt
 }
 
-// probe notes that a chat is tried, if the breaker is open. What it does not decide counts
-// as a failure in its delay, though not in the delay's growth.
+// probe records that a chat is tried, if the breaker is open. An inconclusive probe delays
+// the next one like a failure, but does not increase the delay.
 func (b *breaker) probe() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

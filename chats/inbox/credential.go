@@ -27,8 +27,8 @@ type refusals struct {
 // refusedFor is how long refusals may last.
 const refusedFor = time.Minute
 
-// refused takes note of an error; a 403 counts if it is of a list: what a single chat is
-// refused says nothing of the credential.
+// refused records an error. A 403 counts only if it is for a list, because a 403 for a
+// single chat says nothing about the credential.
 func (r *refusals) refused(err error, isList bool) bool {
 	if !errors.Is(err, chats.ErrUnauthorized) && !(isList && errors.Is(err, chats.ErrForbidden)) {
 		return false
@@ -45,7 +45,7 @@ func (r *refusals) refused(err error, isList bool) bool {
 	return true
 }
 
-// accepted takes note of a success.
+// accepted records a success.
 func (r *refusals) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

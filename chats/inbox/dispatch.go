@@ -10,8 +10,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// dispatcher takes the chats that are due and has the poller poll them, as many at once as
-// there are workers.
+// dispatcher passes the chats that are due to the poller, at most one per worker at a time.
 type dispatcher struct {
 	poller  *poller
 	store   Store
@@ -36,7 +35,7 @@ func newDispatcher(p *poller, store Store, workers int, woken <-chan struct{}, e
 	}
 }
 
-// note notes that rows are due at a time.
+// note records that rows are due at a time.
 func (d *dispatcher) note(at time.Time) {
 	if at.IsZero() {
 		return
@@ -54,7 +53,7 @@ func (d *dispatcher) signal() {
 	}
 }
 
-// run polls what is due until ctx ends, or until isIdle says that there is no more to
+// run polls what is due until ctx ends, or until isIdle reports that nothing more will
 // come, and returns when the last poll has ended.
 func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	defer d.putBack(ctx)
@@ -134,7 +133,7 @@ func (d *dispatcher) hasWorker() bool {
 	return d.busy < workers
 }
 
-// isDone reports whether nothing is under way, and nothing waits but for a time to come.
+// isDone reports whether nothing is in progress and nothing is due yet.
 func (d *dispatcher) isDone(isBlocked bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -144,13 +143,13 @@ func (d *dispatcher) isDone(isBlocked bool) bool {
 // gate returns when the next poll may begin.
 func (d *dispatcher) gate() time.Time {
 	if d.poller.start().IsZero() {
-		return time.Now().Add(maxIdle) // what is old is not known before the first page
+		return time.Now().Add(maxIdle) // the StartTime is not known before the first page
 	}
 	at := later(d.poller.handlers.next(), d.poller.reads.next())
 	return later(at, d.poller.quota.nextSpaced(chats.OpGetChatHistory))
 }
 
-// refill loads due rows. Pushes go first.
+// refill loads due rows, those with a push first.
 func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
 	p := d.poller
 	defer p.flights.load()()
@@ -248,7 +247,7 @@ func (d *dispatcher) suspect(ctx context.Context) *flight {
 	return nil
 }
 
-// begin polls a chat in a goroutine of its own.
+// begin polls a chat in a separate goroutine.
 func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	d.poller.handlers.probe()
 	d.poller.reads.probe()
@@ -282,7 +281,7 @@ func (d *dispatcher) landed() {
 	}
 }
 
-// putBack ends the flights that did not begin. What was listed of them meanwhile is saved.
+// putBack ends the flights that were not started. Chats listed meanwhile are saved.
 func (d *dispatcher) putBack(ctx context.Context) {
 	p := d.poller
 	for _, f := range d.ready {

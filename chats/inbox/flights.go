@@ -27,8 +27,8 @@ func newFlights() *flights {
 	return &flights{loading: make(chan struct{}, 1), held: map[chats.ChatID]*flight{}}
 }
 
-// load begins to load rows that are to be saved or taken into flight; done ends it. One
-// goroutine at a time does, so that no row is saved on the strength of an old version.
+// load begins loading rows that will be saved or taken into flight; done ends it. Only one
+// goroutine loads at a time, so that no row is saved with an outdated version.
 func (f *flights) load() (done func()) {
 	f.loading <- struct{}{}
 	return func() { <-f.loading }

@@ -22,9 +22,8 @@ type caller struct {
 // slowAfter is how long a handler may run before it is logged.
 const slowAfter = time.Minute
 
-// handlerError is a failed delivery. Its text is made where the handler ran, because an
-// error of the handler's own may panic when it is asked for it: a nil pointer is the
-// oldest of these.
+// handlerError is a failed delivery. Its text is rendered where the handler ran, because
+// the Error method of the handler's error may panic, for example on a nil pointer.
 type handlerError struct {
 	err  error
 	text string
@@ -32,8 +31,8 @@ type handlerError struct {
 
 func (e *handlerError) Error() string { return e.text }
 
-// call runs handle in a goroutine of its own, so that nothing that it does, ending its
-// goroutine or never returning included, ends or blocks a worker for good.
+// call runs handle in a separate goroutine, so that a handler that calls runtime.Goexit or
+// never returns cannot end or block a worker for good.
 func (c *caller) call(ctx context.Context, d Delivery, handle handleFunc) *handlerError {
 	if c.timeout > 0 {
 		var cancel context.CancelFunc

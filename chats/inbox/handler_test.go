@@ -337,7 +337,7 @@ func TestHandler_AnOutageCostsLittle(t *testing.T) {
 	})
 }
 
-// Messages that nobody can handle say nothing of the others.
+// Messages that can never be handled say nothing about the others.
 func TestHandler_PoisonInSeveralChatsDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -52,7 +52,8 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 	}, nil
 }
 
-// newHolder names this inbox among all processes, for people as well.
+// newHolder returns a name for this inbox that is unique among all processes and readable
+// by people.
 func newHolder() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -63,13 +64,13 @@ func newHolder() string {
 
 // Wake makes a chat due, for pushes as chats/notify receives them: the message arrives
 // within a second, without a sweep. It writes to the store, so it may be called in any
-// process, before, during and after a run; it works at once in the process that works for
-// the business, and within a second if that is another one.
+// process, before, during and after a run; it takes effect at once in the process that
+// holds the lease, and otherwise within a second.
 //
-// Pushes that come twice, late or for chats that do not exist do no harm, and one that is
-// lost costs time only, as the next sweep finds the message. If the history does not show
-// anything new yet, it is read again, see Rechecks in the package documentation. A chat
-// whose handling has failed waits for its next attempt all the same.
+// Pushes that arrive twice, late or for chats that do not exist do no harm, and a lost push
+// only costs time, because the next sweep finds the message. If the history shows nothing
+// new yet, it is read again; see Rechecks in the package documentation. Wake does not
+// shorten the backoff of a chat whose handler has failed.
 //
 // The error is the store's, or a [chats.ArgumentError].
 func (in *Inbox) Wake(ctx context.Context, id chats.ChatID) error {

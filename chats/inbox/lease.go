@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// tenure is the time in which a lease is held. Its context ends with it.
+// tenure is the period during which a lease is held. Its context ends with the tenure.
 //
 // A lease is relied on for its Duration from the moment at which the last successful
-// renewal was sent, by our monotonic clock. The store counts from a later moment, so the
-// tenure ends here before another holder can have the lease, unless the process was frozen:
-// the check in the statement of every Save covers that.
+// renewal was sent, by the local monotonic clock. The store counts from a later moment, so
+// the tenure ends here before another holder can acquire the lease, unless the process was
+// frozen, which the check in every Save covers.
 type tenure struct {
 	store Store
 	lease Lease
@@ -28,8 +28,8 @@ type tenure struct {
 	savedAt    time.Time // when rows were last written
 }
 
-// maxRenewal is the time between two renewals: also how long a push that another process
-// received waits.
+// maxRenewal is the maximum interval between two renewals, and so the longest time that a
+// push received by another process waits.
 const maxRenewal = time.Second
 
 // newTenure begins the tenure of a lease whose Acquire was sent at a time. It lasts beyond
@@ -120,7 +120,7 @@ func (t *tenure) unsavedFor(began time.Time) time.Duration {
 	return time.Since(began)
 }
 
-// end gives the lease back. Where that fails, the lease expires.
+// end releases the lease. If that fails, the lease expires.
 func (t *tenure) end(ctx context.Context) {
 	t.cancel(errEnded)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)

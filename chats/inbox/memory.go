@@ -12,8 +12,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// MemoryStore keeps the state in memory: for tests, and for programs that may begin anew
-// with every start. Its leases hold among the goroutines of one process.
+// MemoryStore keeps the state in memory: for tests, and for programs that may start from
+// scratch every time. Its leases work only within one process.
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness
@@ -177,7 +177,7 @@ func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat 
 	return nil
 }
 
-// earliest returns the earlier of two times, of which the zero one is none.
+// earliest returns the earlier of two times; a zero time means none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

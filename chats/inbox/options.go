@@ -50,8 +50,8 @@ func WithWorkers(n int) Option {
 	}
 }
 
-// WithPollInterval sets the time between the beginnings of two sweeps over the list of
-// chats. The default is one minute. It is longer if the quota asks for it, see
+// WithPollInterval sets the interval at which sweeps over the list of chats start. The
+// default is one minute. The actual interval is longer if the quota requires it; see
 // [WithQuotaReserve].
 func WithPollInterval(interval time.Duration) Option {
 	return func(c *config) error {
@@ -63,13 +63,13 @@ func WithPollInterval(interval time.Duration) Option {
 	}
 }
 
-// WithFilter restricts the inbox to the chats that match the filter; by default it is all
-// of them. A message of a chat that does not match is delivered later if the chat comes
-// to match.
+// WithFilter restricts the inbox to the chats that match the filter; the default is all
+// chats. A message in a chat that does not match is delivered later if the chat matches by
+// then.
 //
 // A filter with Statuses makes every sweep a full one: see Sweeps in the package
-// documentation. One with Statuses or Types costs a getChat whenever a push or a recheck
-// finds something, because only the server knows them at that moment.
+// documentation. A filter with Statuses or Types costs a getChat request whenever a push or
+// a recheck finds something, because the stored status and type may be out of date.
 func WithFilter(filter chats.Filter) Option {
 	return func(c *config) error {
 		if filter.PageSize < 0 || filter.PageSize > chats.MaxChatsPage {
@@ -81,8 +81,9 @@ func WithFilter(filter chats.Filter) Option {
 }
 
 // WithSenders delivers the messages of these senders only: WithSenders(chats.SenderCustomer)
-// leaves out the shop's own, the automatic ones and the support's. The others count as
-// handled. A sender that this library does not know is logged once when it is left out.
+// leaves out messages from the shop, from support, and automatic ones. Messages that are
+// left out count as handled. A sender unknown to this library is logged once when it is left
+// out.
 func WithSenders(senders ...chats.Sender) Option {
 	return func(c *config) error {
 		if len(senders) == 0 {
@@ -94,9 +95,9 @@ func WithSenders(senders ...chats.Sender) Option {
 }
 
 // WithStartTime begins with the messages created in that second or later, by Market's
-// clock; the zero time is the beginning of every chat. It counts when a business is
-// followed for the first time and has no effect on later starts. By default only what
-// arrives after the first start is delivered.
+// clock; the zero time is the beginning of every chat. It applies when a business is
+// followed for the first time and has no effect on later starts. By default only messages
+// that arrive after the first start are delivered.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -104,9 +105,9 @@ func WithStartTime(since time.Time) Option {
 	}
 }
 
-// WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves alone,
-// from 0 to less than 1. The default is one half: the inbox makes at most half of the
-// requests that an operation allows for. What other programs use does not count. Sweeps
+// WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused,
+// at least 0 and less than 1. The default is one half: for each operation, the inbox makes
+// at most half of the allowed requests. Requests of other programs are not counted. Sweeps
 // are spread over the hour accordingly.
 func WithQuotaReserve(fraction float64) Option {
 	return func(c *config) error {
@@ -120,8 +121,9 @@ func WithQuotaReserve(fraction float64) Option {
 
 // WithLookback sets how many of a chat's last handled messages are read again by every
 // poll. The default is 50. A message that becomes visible late, below others that were
-// handled before, is delivered if no more than so many handled ones are above it. Up to
-// about 90 it costs no further requests, as a page of the history has 100 messages.
+// handled before, is delivered if at most that many handled messages are above it. Values
+// up to about 90 cost no additional requests, because a page of the history has 100
+// messages.
 func WithLookback(messages int) Option {
 	return func(c *config) error {
 		if messages < 0 || messages > maxLookback {
@@ -134,9 +136,10 @@ func WithLookback(messages int) Option {
 
 const maxLookback = 1000
 
-// WithHandlerTimeout sets how long a handler may take. By default it may take as long as
-// it likes. After that time its context ends and the delivery counts as failed, even if
-// the handler does not return: it may then run next to a later call for the same message.
+// WithHandlerTimeout sets how long a handler may take. By default it may take as long as it
+// likes. After that time its context ends and the delivery counts as failed, even if the
+// handler does not return: it may then still be running when the same message is delivered
+// again.
 func WithHandlerTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -147,10 +150,10 @@ func WithHandlerTimeout(d time.Duration) Option {
 	}
 }
 
-// WithMaxAttempts sets how often a message is delivered before it is given up: after the
-// n-th failure dead is called with the delivery and the last error. If dead returns nil,
-// the message counts as handled; otherwise the message comes again like any other that has
-// failed. By default a message is delivered until it is handled.
+// WithMaxAttempts sets the number of failures after which a message is given up. After the
+// n-th failure, dead is called with the delivery and the last error. If dead returns nil,
+// the message counts as handled; otherwise it is retried like any other failed message. By
+// default a message is delivered until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -164,9 +167,9 @@ func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) O
 	}
 }
 
-// WithLogger sets the logger for failures and what is done about them. A line has the
-// business, ids of chats and messages, and errors, the handler's among them. It never has a
-// message's text or a customer's name.
+// WithLogger sets the logger for failures and what is done about them. Log lines contain
+// the business, ids of chats and messages, and errors, including those of the handler. They
+// never contain the text of a message or the name of a customer.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {

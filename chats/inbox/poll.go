@@ -91,7 +91,7 @@ func (p *poller) land(ctx context.Context, f *flight) error {
 	}
 }
 
-// resolve reads a chat that only pushes have named, and leaves out one that does not match.
+// resolve reads a chat that is known only from pushes, and drops it if it does not match.
 func (l *poll) resolve(ctx context.Context) error {
 	if l.row.Snapshot.ID == 0 {
 		return l.refresh(ctx)
@@ -142,7 +142,8 @@ func (l *poll) read(ctx context.Context) error {
 	return err
 }
 
-// isRefusal reports whether the server refused a history for what was asked.
+// isRefusal reports whether the server refused a history because of the request's
+// parameters.
 func isRefusal(err error) bool {
 	var failed *chats.Error
 	return errors.As(err, &failed) && failed.Operation == chats.OpGetChatHistory &&
@@ -190,8 +191,8 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	return l.saver.save(ctx, nil, l.row)
 }
 
-// wants reports whether a sender's messages are to be delivered. One that is left out
-// although this library does not know it is logged once.
+// wants reports whether a sender's messages are to be delivered. An unknown sender that is
+// left out is logged once.
 func (l *poll) wants(ctx context.Context, sender chats.Sender) bool {
 	if l.config.wants(sender) {
 		return true
@@ -248,8 +249,8 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	return l.giveUp(ctx, d, failed)
 }
 
-// giveUp hands a message that has failed often enough to the dead-letter function, and
-// returns what the message has failed with in the end.
+// giveUp passes a message that has failed too often to the dead-letter function, and
+// returns the final error of the message.
 func (l *poll) giveUp(ctx context.Context, d Delivery, failed *handlerError) error {
 	if l.config.maxAttempts == 0 || d.Attempt < l.config.maxAttempts {
 		return failed
@@ -298,7 +299,7 @@ func (l *poll) complete() {
 	isExplained := l.found || !row.UpdatedAt.IsZero() && !second(l.newest).Before(second(row.UpdatedAt))
 	switch {
 	case l.woken:
-		// A push that comes after its message was found says nothing new.
+		// A push that arrives after its message was found adds nothing.
 		isLate := row.Explained && l.began.Sub(row.SeenAt) < time.Minute
 		row.SeenAt, row.Explained = l.began, l.found || isLate
 		if !row.Explained && !row.UpdatedAt.IsZero() {
@@ -316,14 +317,14 @@ func (l *poll) complete() {
 	row.DueAt = nextRecheck(row, l.began)
 }
 
-// forget leaves a chat alone until a list or a push names it again.
+// forget ignores a chat until a list or a push names it again.
 func (l *poll) forget() {
 	row := l.row
 	row.recovered()
 	row.SeenWakes, row.DueAt, row.UpdatedAt, row.Snapshot.UpdatedAt = row.Wakes, time.Time{}, time.Time{}, time.Time{}
 }
 
-// unread decides about a chat that could not be read.
+// unread decides what to do with a chat that could not be read.
 func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 	row := l.row
 	isAbsent := errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrForbidden)

@@ -12,16 +12,17 @@ import (
 // window is the length of Market's quota windows.
 const window = time.Hour
 
-// documentedQuota is what an operation may be called per window until the server reports it.
+// documentedQuota is the number of requests per window that is assumed until the server
+// reports the quota.
 var documentedQuota = map[chats.Operation]int{
 	chats.OpGetChats: 5_000, chats.OpGetChat: 1_000, chats.OpGetChatHistory: 10_000,
 }
 
-// quota counts the inbox's own requests and keeps them within its part of Market's quota.
-// What other programs use of it does not count until nothing remains.
+// quota counts the inbox's own requests and keeps them within its share of Market's quota.
+// Requests of other programs are ignored until the quota is exhausted.
 type quota struct {
 	client  *chats.Client
-	reserve float64 // the part that is left alone
+	reserve float64 // the fraction that is left unused
 
 	mu      sync.Mutex
 	usage   map[chats.Operation]Usage
@@ -66,7 +67,7 @@ func (q *quota) countLocked(op chats.Operation, n int, now time.Time) {
 	q.usage[op], q.last[op] = u, now
 }
 
-// current returns what is used of the window that a time is in.
+// current returns the usage of the window that contains a time.
 func (q *quota) current(op chats.Operation, now time.Time) Usage {
 	u, end := q.usage[op], q.windowEnd(op, now)
 	if !now.Before(u.Window) {
@@ -104,7 +105,7 @@ func (q *quota) left(op chats.Operation) int {
 	return int(q.budget(op)) - q.current(op, time.Now()).Requests
 }
 
-// isLow reports whether what can wait should wait for the next window.
+// isLow reports whether requests that can wait should wait for the next window.
 func (q *quota) isLow(op chats.Operation) bool {
 	return float64(q.left(op)) < q.budget(op)/4
 }
@@ -162,8 +163,8 @@ func (q *quota) nextSpaced(op chats.Operation) time.Time {
 	return later(at, q.last[op].Add(time.Until(end)/time.Duration(left)))
 }
 
-// refuse takes note of a 420 and returns when to try again. The client refuses by itself
-// until the window is over, so trying every minute costs nothing and trusts no clock.
+// refuse records a 420 and returns when to try again. The client refuses by itself until
+// the window is over, so trying every minute costs nothing and trusts no clock.
 func (q *quota) refuse(op chats.Operation, err error) time.Time {
 	now := time.Now()
 	delay := maxBackoff

@@ -2,12 +2,12 @@ package inbox
 
 import "time"
 
-// When a chat is polled, counted from when its activity was first seen. A poll counts for
-// all moments before it began.
+// explainedAfter lists when a chat is polled, relative to the time at which its activity
+// was first seen. A poll covers all earlier entries of the list.
 //
-// A message in the second of the last one does not move a chat's UpdatedAt, as times may
-// be cut to the second; 2 s after a time was first seen its second is over, whatever the
-// clocks say. The later moments find messages that become visible late.
+// A second message within the same second does not change a chat's UpdatedAt, because times
+// may be truncated to whole seconds; 2 s after a time was first seen, that second is over,
+// whatever the clocks say. The later polls find messages that become visible late.
 var explainedAfter = []time.Duration{
 	0, 2 * time.Second, 10 * time.Minute, 2 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 }
@@ -22,14 +22,14 @@ var unexplainedAfter = []time.Duration{
 // A chat that a push has named and that the server does not know may be about to appear.
 var unknownAfter = []time.Duration{0, 5 * time.Second, time.Minute}
 
-// A chat that is listed without a time does not show that it has moved.
+// A chat that is listed without a time does not show whether it has changed.
 const (
 	untimedOpen     = 10 * time.Minute
 	untimedFinished = 2 * time.Hour
 )
 
-// nextRecheck returns when a chat is to be polled after a complete poll that began at a
-// time, zero if not before something happens.
+// nextRecheck returns when to poll a chat next, given when its last complete poll began. It
+// returns the zero time if there is nothing to do until something happens.
 func nextRecheck(row *ChatState, began time.Time) time.Time {
 	after := unexplainedAfter
 	if row.Explained {
@@ -45,7 +45,7 @@ func nextRecheck(row *ChatState, began time.Time) time.Time {
 	return earliest(at, began.Add(untimedFinished))
 }
 
-// firstAfter returns the first of the moments that is after a time.
+// firstAfter returns the first moment, counted from from, that is after began.
 func firstAfter(from time.Time, moments []time.Duration, began time.Time) time.Time {
 	for _, d := range moments {
 		if at := from.Add(d); at.After(began) {

@@ -14,7 +14,7 @@ var unfinished = []chats.Status{
 	chats.StatusWaitingForArbiter, chats.StatusWaitingForMarket,
 }
 
-// Times are compared by the second, because the server may cut them to it.
+// Times are compared by the second, because the server may truncate them.
 func second(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
@@ -24,13 +24,14 @@ func second(t time.Time) time.Time {
 
 func sameSecond(a, b time.Time) bool { return second(a).Equal(second(b)) }
 
-// recentFor is how long before the start a chat may have been active to be polled once
-// for a baseline: what becomes visible later is told by it from what was there.
+// recentFor is the period before the start within which a chat must have been active to be
+// polled once for a baseline. The baseline distinguishes messages that become visible later
+// from those that were there already.
 const recentFor = 24 * time.Hour
 
-// observe takes in a chat as it was listed, and reports whether that changed the row.
-// start is the business's StartTime; tracked says that the incremental sweep lists chats
-// like this one.
+// observe applies a listed chat to the row, and reports whether that changed the row. start
+// is the business's StartTime; tracked says that the incremental sweep lists chats like
+// this one.
 func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now time.Time) (changed bool) {
 	before := s.Snapshot
 	isOpen := tracked && slices.Contains(unfinished, chat.Status)
@@ -50,7 +51,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	return changed
 }
 
-// begin decides what to do about a chat that is listed for the first time.
+// begin decides what to do with a chat that is listed for the first time.
 func (s *ChatState) begin(start, now time.Time) {
 	updated := s.Snapshot.UpdatedAt
 	s.UpdatedAt, s.SeenAt, s.Explained = updated, now, false
@@ -101,7 +102,7 @@ func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	return !s.Read && !message.CreatedAt.IsZero() && second(message.CreatedAt).Before(start)
 }
 
-// fail takes note of a failure.
+// fail records a failure.
 func (s *ChatState) fail(text string, now time.Time) {
 	if s.FailingSince.IsZero() {
 		s.FailingSince = now
@@ -109,7 +110,7 @@ func (s *ChatState) fail(text string, now time.Time) {
 	s.Failure = shortened(text)
 }
 
-// recover takes note that the chat's failure is over.
+// recover records that the chat no longer fails.
 func (s *ChatState) recovered() {
 	s.Head, s.Attempts, s.FailingSince, s.Failure = 0, 0, time.Time{}, ""
 }

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// Run delivers every message to handle until ctx ends. The messages of one chat come one
-// at a time, in ascending order; those of several chats as many at once as [WithWorkers]
-// allows.
+// Run delivers every message to handle until ctx ends. The messages of one chat come one at
+// a time, in ascending order; messages of different chats are handled concurrently, up to
+// [WithWorkers] at once.
 //
 // A message is handled if handle has returned nil. If it returns an error or panics, or
-// ends its goroutine, the message comes again after 1 s, then 2 s, doubling to 5 min; the
-// rest of its chat waits meanwhile, other chats do not. If the handler fails for one chat
-// after the other, only one chat at a time is tried, at most every 30 s, until it works
-// again. The context that handle gets ends when Run is to end, or when the lease is lost: a
-// message whose handling was finished nevertheless counts as handled in the first case, not
-// in the second.
+// ends its goroutine, the message is delivered again after 1 s, then 2 s, doubling up to 5
+// min. Later messages of the chat wait meanwhile; other chats do not. If the handler fails
+// for one chat after another, only one chat at a time is tried, at most every 30 s, until
+// it works again. The context passed to handle ends when ctx ends or when the lease is
+// lost. If handle still finishes and returns nil, the message counts as handled in the
+// first case but not in the second.
 //
 // If another process has the lease, Run stands by and takes over when that one ends.
 //
-// Run returns nil when ctx has ended, after the last handler has returned and what it
-// handled is saved (5 s are left for that). It returns an error if the server refuses the
+// Run returns nil when ctx has ended, after the last handler has returned and its result
+// has been saved (which may take up to 5 s). It returns an error if the server refuses the
 // credential for a minute, the lease cannot be acquired at all, an argument is wrong
 // ([chats.ErrInvalidArgument]), or the inbox is running already ([ErrRunning]). Everything
 // else is logged and retried.
@@ -35,7 +35,7 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 	return in.run(ctx, in.config.workers, handle)
 }
 
-// Messages is the inbox as a sequence, for a loop that takes one message after the other:
+// Messages returns the inbox as a sequence, for a loop that handles one message at a time:
 //
 //	for delivery, err := range in.Messages(ctx) {
 //		if err != nil {
@@ -45,20 +45,22 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //	}
 //
 // A message is handled when the loop asks for the next one. If the loop is left, the last
-// message is not handled: it comes again when the inbox is ranged over again. The sequence
-// ends silently with the context; an error is yielded once, and last. All else is as with
-// [Inbox.Run] and one worker, except that the loop does not notice when a lease is lost or
-// a handler's time is over: what it was working on then is delivered again, here or
-// elsewhere.
+// message does not count as handled and is delivered again when the inbox is next ranged
+// over. When ctx ends, the sequence ends without an error; any other error is yielded once
+// and ends the sequence. Otherwise Messages behaves like [Inbox.Run] with one worker,
+// except that the loop is not notified when the lease is lost or the handler timeout
+// expires; the message it was working on is then delivered again, by this process or
+// another one.
 func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }
 
-// maxAcquireFailures is how often in a row a store that has never given the lease may fail
-// to: half a minute. One that has given it is only down.
+// maxAcquireFailures is the number of consecutive failed acquisitions, about half a
+// minute's worth, after which a store that has never granted the lease is considered
+// unusable. A store that has granted it before is only down for now.
 const maxAcquireFailures = 6
 
-// run works under one lease after the other until ctx ends.
+// run works under one lease after another until ctx ends.
 func (in *Inbox) run(ctx context.Context, workers int, handle handleFunc) error {
 	if !in.running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -139,7 +141,7 @@ func (in *Inbox) warn(ctx context.Context, text string, err error, delay time.Du
 	in.log.LogAttrs(ctx, slog.LevelWarn, text, slog.Any("error", err), slog.Duration("retry_in", delay))
 }
 
-// yieldMessages runs the inbox in a goroutine of its own and hands its deliveries to the
+// yieldMessages runs the inbox in a separate goroutine and passes its deliveries to the
 // loop, on the loop's goroutine.
 func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) bool) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -160,9 +162,9 @@ func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) 
 			}
 		})
 	}()
-	open := make(chan error, 1) // the result of the delivery that the loop works on
+	open := make(chan error, 1) // the result of the delivery that the loop is working on
 	defer func() {
-		open <- errLeft // by a break, or by a panic of the loop's
+		open <- errLeft // by a break, or by a panic in the loop
 		cancel()
 		<-done
 	}()

@@ -21,7 +21,7 @@ import (
 
 var errAway = errors.New("no connection")
 
-// shaky is a store that fails as it is told. call is Business, Chats, Due, Open, Save, Wake,
+// shaky is a store that fails on request. call is Business, Chats, Due, Open, Save, Wake,
 // Acquire, Renew or Release.
 type shaky struct {
 	*inbox.MemoryStore
@@ -285,8 +285,8 @@ func TestRun_HealsWithTheStore(t *testing.T) {
 	}
 }
 
-// A process that can renew its lease but write nothing else gives way to one whose
-// database works.
+// A process that can renew its lease but write nothing else yields to one whose database
+// works.
 func TestRun_GivesWayIfItCannotSave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -344,7 +344,7 @@ func TestRun_WhatWasHandledWhileItEndsIsSaved(t *testing.T) {
 		first, second := &notebook{}, &notebook{}
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			_ = first.handle(ctx, d)
-			<-ctx.Done() // it is told, and finishes all the same
+			<-ctx.Done() // it notices, and still finishes
 			pass(20 * time.Second)
 			return nil
 		})
@@ -392,7 +392,7 @@ func TestRun_ALostLeaseStopsTheHandling(t *testing.T) {
 		store.fails("Renew", "Acquire")
 		lost := time.Now()
 		pass(6 * time.Second)
-		require.NotNil(t, stopped.Load(), "the handler is told")
+		require.NotNil(t, stopped.Load(), "the handler is notified")
 		assert.LessOrEqual(t, stopped.Load().Sub(lost), 5*time.Second, "before another one can have the lease")
 		store.fails()
 		pass(2 * time.Minute)

@@ -15,7 +15,7 @@ const (
 	maxSaving = time.Minute      // for rows that cannot be saved while others can
 )
 
-// errLost is returned for work that came to nothing because the lease is lost.
+// errLost is returned for work that was discarded because the lease is lost.
 var errLost = errors.New("inbox: the lease is lost")
 
 // saver saves rows under a lease, and tries again while the store fails.
@@ -26,7 +26,7 @@ type saver struct {
 }
 
 // save writes rows. It fails with errLost if the lease is lost or was given up, with
-// ErrConflict if the rows in the store are others, and with the store's error if ctx has
+// ErrConflict if the rows in the store have changed, and with the store's error if ctx has
 // ended and the store does not recover within the grace time.
 func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*ChatState) error {
 	began, uncertain := time.Now(), false
@@ -76,8 +76,8 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 	return nil
 }
 
-// isSaved reports whether an attempt has succeeded although it returned an error: under
-// the lease nobody else raises a version.
+// isSaved reports whether an attempt has succeeded although it returned an error. Only the
+// holder of the lease raises a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
 	ctx := s.tenure.ctx
 	versions := map[chats.ChatID]int64{}

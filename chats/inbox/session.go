@@ -19,7 +19,7 @@ const stepTime = 20 * time.Second
 //	poller      reads a chat, delivers what is new, saves after each message
 //	tenure      renews the lease, and learns of other processes' pushes by it
 //
-// All of it goes on from the rows: the session keeps nothing that matters.
+// Everything continues from the rows: the session holds no state of its own that matters.
 type session struct {
 	*Inbox
 
@@ -77,7 +77,7 @@ func (s *session) started(at time.Time) {
 
 func (s *session) isStopping() bool { return !s.until.IsZero() && !time.Now().Before(s.until) }
 
-// enrich adds to the business's row what is counted elsewhere.
+// enrich adds to the business's row the counters that are kept elsewhere.
 func (s *session) enrich(state *BusinessState) {
 	state.Usage, state.Handlers, state.Reads = s.quota.state(), s.handlers.snapshot(), s.reads.snapshot()
 }

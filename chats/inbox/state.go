@@ -13,19 +13,19 @@ type ChatState struct {
 	Wakes   int64 // kept by the store: how often Wake has named the chat
 
 	Snapshot   chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
-	SeenWakes  int64             // the Wakes that a poll has followed; while it differs from Wakes a push is waiting
+	SeenWakes  int64             // the value of Wakes that the last poll has covered; if it differs from Wakes, a push is pending
 	Open       bool              // the incremental sweep is expected to list the chat
 	Read       bool              // the history has been read to its end once; from then on no message is old
 	Checkpoint chats.MessageID   // every message up to it is handled
-	Handled    []chats.MessageID // and these above it, ascending; as many as WithLookback says
-	UpdatedAt  time.Time         // of the chat, the newest that is accounted for or scheduled
-	SeenAt     time.Time         // when that, or the last push, was first seen, by our clock
+	Handled    []chats.MessageID // the handled messages above it, ascending; at most WithLookback
+	UpdatedAt  time.Time         // the newest UpdatedAt of the chat that has been polled for or is scheduled
+	SeenAt     time.Time         // when that activity, or the last push, was first seen, by the local clock
 	Explained  bool              // a message has been read that explains UpdatedAt
-	DueAt      time.Time         // when to poll next; zero: nothing is to be done
+	DueAt      time.Time         // when to poll next; zero if there is nothing to do
 
-	Head         chats.MessageID // the message whose handling failed last; 0 while none does
+	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
-	FailingSince time.Time       // of the chat: its handler's or its history's; zero while all is well
+	FailingSince time.Time       // since when handling or reading the chat has failed; zero if it has not
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
@@ -41,13 +41,13 @@ type BusinessState struct {
 	Full        SweepState                // of all chats
 	Newest      SweepState                // of the first page alone, while a sweep takes long
 	Usage       map[chats.Operation]Usage // requests of the inbox itself in the current quota window
-	Handlers    BreakerState              // the handler failing for one chat after the other
-	Reads       BreakerState              // and the reading of histories
-	LastError   string                    // the last failure that was not one chat's
+	Handlers    BreakerState              // breaker for failures of the handler
+	Reads       BreakerState              // breaker for failures to read histories
+	LastError   string                    // the last failure that does not belong to one chat
 	LastErrorAt time.Time
 }
 
-// SweepState is where a sweep stands.
+// SweepState is the progress of a sweep.
 type SweepState struct {
 	StartedAt  time.Time // of the sweep under way; zero between two sweeps
 	Token      string    // its next page
@@ -56,20 +56,20 @@ type SweepState struct {
 	Failures   int       // of its next page, in a row
 	Plain      bool      // it lists all chats, because the server refused the statuses
 	NextAt     time.Time // when its next page, or the next sweep, is due
-	FinishedAt time.Time // of the last one that came to its end
-	Cost       int       // its requests
+	FinishedAt time.Time // when the last complete sweep ended
+	Cost       int       // requests made by the last complete sweep
 }
 
-// BreakerState is where a circuit breaker stands.
+// BreakerState is the state of a circuit breaker.
 type BreakerState struct {
-	Failures int       // in a row, each of another chat; from 3 on only one chat at a time is tried
-	Probes   int       // failed since then
+	Failures int       // consecutive failures, each for a different chat; from 3 on only one chat at a time is tried
+	Probes   int       // failed probes since then
 	RetryAt  time.Time // when the next one is tried
 }
 
 // Usage is what the inbox has used of an operation's quota.
 type Usage struct {
-	Window   time.Time // the window's end, by our clock
+	Window   time.Time // the window's end, by the local clock
 	Requests int
 }
 

@@ -21,7 +21,7 @@ const (
 // Status is the state of a business, from the store.
 type Status struct {
 	Role      Role      // of this Inbox
-	Holder    string    // who works for the business: host, process and a random part; empty if nobody does
+	Holder    string    // the holder of the lease: host, process and a random part; empty if there is none
 	Since     time.Time // since when
 	Chats     int       // that are known
 	Due       int       // of them due now

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Step does what is due, for 20 s at most, and returns when something is due again: a page
-// of a sweep, a poll, a retry. It is for programs that work for many businesses by a job
-// queue; [Inbox.Run] is a loop of its own. After 20 s no further message is delivered; a
-// handler that is running then is waited for.
+// Step does what is due, for at most 20 s, and returns the time at which something (a page
+// of a sweep, a poll, a retry) is due next. It is meant for programs that serve many
+// businesses from a job queue; [Inbox.Run] loops by itself. After 20 s Step delivers no
+// further messages, but waits for running handlers.
 //
 // The error is a [LeaseHeldError] if another process works for the business, an [ErrLeaseLost]
 // if the lease was lost meanwhile, the server's refusal of the credential
 // ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, an argument's, or
-// [ErrRunning]. next is when to try again in each case. What goes wrong with a chat or a
-// handler is no error: it is stored and tried again at its time.
+// [ErrRunning]. In each case, next is the time to try again. Failures of a single chat or of
+// the handler are not returned: they are stored and retried when due.
 func (in *Inbox) Step(
 	ctx context.Context, handle func(context.Context, Delivery) error,
 ) (next time.Time, err error) {
@@ -26,7 +26,7 @@ func (in *Inbox) Step(
 	return in.step(ctx, handle)
 }
 
-// step is one turn under a lease of its own.
+// step runs once under its own lease.
 func (in *Inbox) step(ctx context.Context, handle handleFunc) (next time.Time, err error) {
 	if !in.running.CompareAndSwap(false, true) {
 		return time.Now().Add(time.Second), ErrRunning

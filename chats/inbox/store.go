@@ -49,7 +49,7 @@ type Lease struct {
 	Duration time.Duration
 }
 
-// Summary is what a [Store] knows of a business's chats.
+// Summary is what a [Store] knows about a business's chats.
 type Summary struct {
 	Chats     int // rows
 	Due       int // of them due
@@ -60,11 +60,11 @@ type Summary struct {
 }
 
 // Store keeps the state of the inboxes of any number of businesses. It is safe for
-// concurrent use, by several processes if it is to be shared. What a method has returned
-// nil for survives a crash of the process. Package inboxtest holds a Store to this
-// contract.
+// concurrent use, by several processes if it is to be shared. Once a method has returned
+// nil, its effect survives a crash of the process. Package inboxtest tests a Store against
+// this contract.
 //
-// Every method may return any other error than those named; the inbox then tries again.
+// Every method may also return errors other than those named; the inbox then tries again.
 // Times are kept to the microsecond at least; the zero time stays the zero time.
 type Store interface {
 	// Business returns the row of a business, the zero value if there is none.
@@ -81,12 +81,12 @@ type Store interface {
 	// Open returns the ids of the rows with Open set, in any order.
 	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
 
-	// Save writes the rows, each of another chat, and the business's row unless it is
-	// nil: in one transaction, all or nothing. It writes only under a lease that is
-	// valid, checked by the store's clock in the same transaction ([ErrLeaseLost]), and
-	// only if every Version is the stored one, 0 meaning that there is no row or that
-	// only Wake has written it ([ErrConflict]). On success it raises the Versions, in the
-	// store and in the arguments, by one.
+	// Save writes the rows, each of another chat, and the business's row unless it is nil:
+	// in one transaction, all or nothing. It writes only under a lease that is valid,
+	// checked by the store's clock in the same transaction ([ErrLeaseLost]), and only if
+	// every Version is the stored one, where 0 means that there is no row or that only Wake
+	// has written it ([ErrConflict]). On success it raises the Versions, in the store and
+	// in the arguments, by one.
 	//
 	// Wakes is not written. If the stored Wakes is not the one in the argument, a push
 	// came after the row was loaded: the stored DueAt then becomes the earlier of the
@@ -102,16 +102,16 @@ type Store interface {
 	Summary(ctx context.Context, business chats.BusinessID, at time.Time) (Summary, error)
 
 	// Acquire takes the lease of a business for a purpose, without waiting. It returns a
-	// [LeaseHeldError] if another one holds it, be it of the same holder.
+	// [LeaseHeldError] if the lease is held, even by the same holder.
 	Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error)
 
 	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease
-	// that has expired is lost even if no one else has taken it. next is the earliest
-	// DueAt of the business's chats, zero if none is set: the holder finds the pushes
-	// of other processes by it.
+	// that has expired is lost even if no one else has taken it. next is the earliest DueAt
+	// of the business's chats, zero if none is set: that is how the holder notices pushes
+	// received by other processes.
 	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
 
-	// Release ends a lease: the next Acquire succeeds. To release a lease that is lost
-	// already is no error.
+	// Release ends a lease: the next Acquire succeeds. Releasing a lease that is already
+	// lost is not an error.
 	Release(ctx context.Context, lease Lease) error
 }

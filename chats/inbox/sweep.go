@@ -14,7 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// The shares of the budget that the kinds of sweeps have where all are needed.
+// The shares of the budget for each kind of sweep when all of them are needed.
 const (
 	incrementalShare = 0.78
 	fullShare        = 0.2
@@ -121,8 +121,8 @@ func (w *sweeper) next() (kind sweepKind, at time.Time) {
 }
 
 // isNeeded reports whether sweeps of a kind are made. The newest chats are listed by
-// themselves while sweeps take longer than the poll interval: where the server lists the
-// latest first, that finds most messages soon. Nothing depends on it.
+// themselves while sweeps take longer than the poll interval: if the server lists the most
+// recent first, that finds most messages soon. Correctness does not depend on it.
 func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
 	switch kind {
 	case incremental:
@@ -182,8 +182,8 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	return w.record(ctx, kind, page)
 }
 
-// isStuck reports whether a listing goes round in a circle. That a page names its own token
-// as the next one does not make it so: the server may keep the position itself.
+// isStuck reports whether a listing goes round in circles. A page that names its own token
+// as the next one is not enough: the server may keep the position itself.
 func (w *sweeper) isStuck(kind sweepKind, page chats.Page[chats.Chat]) bool {
 	var first chats.ChatID
 	if len(page.Items) > 0 {
@@ -206,9 +206,9 @@ func (w *sweeper) filter(kind sweepKind) chats.Filter {
 	return filter
 }
 
-// startTime is the moment before the first page was asked for, by the server's clock, which
-// stamps the messages, or by ours if the server does not say. Times may be cut to the
-// second, and so is the server's clock.
+// startTime returns a time just before the first page was requested, by the server's clock,
+// which also stamps the messages, or by the local clock if the server's is unknown. Message
+// times may be truncated to whole seconds, as the server's clock is.
 func (w *sweeper) startTime(began time.Time) time.Time {
 	if w.config.startTime != nil {
 		return second(later(*w.config.startTime, beginning))
@@ -236,7 +236,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	err = w.save(ctx, changed...)
 	done()
 	if err != nil {
-		return err // another session goes on from what is stored
+		return err // another session continues from the stored state
 	}
 	w.onStart(w.state.StartTime)
 	for _, row := range changed {
@@ -428,8 +428,9 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	return w.save(ctx)
 }
 
-// restart begins a sweep anew whose page token was refused, without pauses, as tokens
-// seem to be short-lived: as soon as the quota suffices for so many pages in a row.
+// restart starts a sweep over after its page token was refused. The new sweep makes no
+// pauses, because tokens seem to be short-lived, and begins once the quota suffices for
+// that many pages in a row.
 func (w *sweeper) restart(sw *SweepState, now time.Time) {
 	need := min(max(sw.Cost, sw.Pages+1), int(w.quota.budget(chats.OpGetChats)))
 	*sw = SweepState{

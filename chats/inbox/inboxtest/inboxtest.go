@@ -1,4 +1,4 @@
-// Package inboxtest holds implementations of inbox.Store to its contract.
+// Package inboxtest tests implementations of inbox.Store against its contract.
 package inboxtest
 
 import (
@@ -15,9 +15,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// TestStore runs the conformance tests on stores that open returns: two handles on one
-// new, empty store, as two processes have them. Some tests wait for a lease to expire, so
-// open should make stores whose leases are short, of 1 or 2 s for example.
+// TestStore runs the conformance tests on stores that open returns: two handles on one new,
+// empty store, as two processes would have. Some tests wait for a lease to expire, so open
+// should make stores whose leases are short, of 1 or 2 s for example.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
