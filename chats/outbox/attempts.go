@@ -38,7 +38,7 @@ func (a *attempts) began(r *Record, latest time.Time) time.Time {
 	return latest
 }
 
-// add takes note of an attempt of this process.
+// add records an attempt of this process.
 func (a *attempts) add(r *Record, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -47,7 +47,7 @@ func (a *attempts) add(r *Record, now time.Time) {
 
 func (a *attempts) put(key string, last attempt) {
 	if a.known == nil || len(a.known) >= maxAttempts {
-		a.known = map[string]attempt{} // what is forgotten is waited for once more
+		a.known = map[string]attempt{} // a forgotten attempt only causes another wait
 	}
 	a.known[key] = last
 }

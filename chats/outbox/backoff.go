@@ -31,7 +31,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// earliest returns the earlier of two times, of which the zero one is none.
+// earliest returns the earlier of two times; a zero time means none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

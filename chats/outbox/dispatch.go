@@ -16,7 +16,7 @@ const (
 	pruneLimit    = 1000
 )
 
-// dispatcher decides what is done next. It runs on one goroutine.
+// dispatcher decides what to do next. It runs on one goroutine.
 type dispatcher struct {
 	*session
 
@@ -130,7 +130,7 @@ func (d *dispatcher) pollFailed(ctx context.Context, err error) {
 	}
 }
 
-// merge takes over the heads. What is being worked on is known better by its worker.
+// merge applies the heads, except for chats in progress, whose workers have newer state.
 func (d *dispatcher) merge(backlog *Backlog) {
 	listed := make(map[chats.ChatID]bool, len(backlog.Heads))
 	for _, head := range backlog.Heads {
@@ -177,7 +177,7 @@ func (d *dispatcher) takeWoken() {
 	}
 }
 
-// choose returns a chat whose head is due: the one that was not worked on for longest.
+// choose returns the chat whose head is due and that has waited longest.
 func (d *dispatcher) choose() (chosen *chatState) {
 	now := time.Now()
 	for _, c := range d.chats {

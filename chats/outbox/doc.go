@@ -10,10 +10,10 @@
 //	...
 //	err = box.Put(ctx, outbox.Item{Key: "order 17, reply 3", Chat: id, Text: "On its way!"})
 //
-// What Put has returned nil for is posted once, even if the process is killed between
-// posting and writing that down, the response is lost, Market is down for an hour, or the
-// hourly quota is exhausted. The items of one chat are posted in the order of Put, one at a
-// time; chats do not wait for each other.
+// Once Put has returned nil, its items are posted once each, even if the process is killed
+// between posting and recording the post, the response is lost, Market is down for an hour,
+// or the hourly quota is exhausted. The items of one chat are posted in the order of Put,
+// one at a time; chats do not wait for each other.
 //
 // # States
 //
@@ -36,22 +36,23 @@
 //
 // Right before each request, the IDs of the shop's newest messages in the chat are stored
 // with the item, in the state Sending. After the request, the history is searched for a new
-// message with the same content ([chats.Client.SendTextConfirmed]); with it the item is
-// Sent.
+// message with the same content ([chats.Client.SendTextConfirmed]); if it is found, the
+// item is Sent.
 //
 // A process that finds an item in the state Sending resumes it: the history is searched
 // until an earlier attempt can no longer become visible, at least for [chats.SearchTime]
-// from the moment at which the process acquired the lease. A new message of the shop with
-// the same content is the item's, unless it belongs to another item: no message belongs to
-// two. If there is no new message of the shop, the item is posted again. If there is one
-// with other content, nobody can know whether it is this one, stored otherwise: the item is
-// Uncertain, and is not posted again unless [Outbox.Resolve] says so. It is Uncertain as
-// well if the server accepted it and the history does not show it.
+// from the moment at which the process acquired the lease. A new message from the shop with
+// the same content is matched to the item, unless it belongs to another item: each message
+// belongs to at most one. If there is no new message of the shop, the item is posted again.
+// If there is one with different content, there is no way to know whether it is this item,
+// altered by the server. Then the item is Uncertain, and is not posted again unless
+// [Outbox.Resolve] requests it. It is also Uncertain if the server accepted it and the
+// history does not show it.
 //
 // So an item is posted twice only if a server shows a message later than the search time
-// after it was posted, and a response was lost or a process killed at that moment. And an
-// item is taken for posted wrongly only if another program posts the same text to the same
-// chat within the same moments.
+// after it was posted, and a response was lost or a process killed at that moment. An item
+// is wrongly taken for posted only if another program posts the same text to the same chat
+// at the same moment.
 //
 // # Leases
 //
@@ -59,15 +60,15 @@
 // stand by. Every write of an item is checked against the lease and the item's version in
 // the same transaction, so a process that was frozen and has lost its lease changes nothing.
 //
-// The lease is also checked right before each request, after the last write and with the
-// request's slot in hand. What remains is the time from there until the request has left:
-// the dial, the TLS handshake and the write, some 100 ms to the real Market. A process that
-// is frozen within that time, and wakes up after another one has taken over, posts an item
-// that the other one is working on. That does no harm as long as it happens within the
-// other one's search time: it then finds the message. So it takes a freeze of more than
-// about 20 s (the lease and the search time) that begins within these 100 ms. No client can
-// close that window, because the server takes no key with which it could tell the two
-// requests apart.
+// The lease is also checked right before each request, after the last write and while the
+// request's slot is held. That leaves the time until the request has been written: the
+// dial, the TLS handshake and the write, about 100 ms to the real Market. A process that is
+// frozen within that time, and resumes after another one has taken over, posts an item that
+// the other one is working on. That does no harm as long as it happens within the search
+// time of the other process, which then finds the message. So an item is posted twice only
+// if a freeze begins within these 100 ms and lasts longer than about 20 s (the lease plus
+// the search time). No client can close that window, because the API has no idempotency key
+// by which the server could recognise the second request.
 //
 // # Failures
 //
@@ -81,5 +82,5 @@
 //	database                                   tried again; nothing is sent meanwhile
 //
 // [Item].NotAfter bounds how long an item is tried. The quota is shared fairly: the chat
-// that was not worked on for longest is next.
+// that has waited longest is next.
 package outbox

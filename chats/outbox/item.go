@@ -14,10 +14,11 @@ import (
 )
 
 var (
-	// ErrKeyReused is returned by [Outbox.Put] if a key belongs to an item with other
+	// ErrKeyReused is returned by [Outbox.Put] if the key belongs to an item with different
 	// content. Nothing has been added then.
-	ErrKeyReused = errors.New("outbox: the key belongs to an item with other content")
-	// ErrUnknownKey is returned if there is no item with a key, or none any more.
+	ErrKeyReused = errors.New("outbox: the key belongs to an item with different content")
+	// ErrUnknownKey is returned if there is no item with the key, or if it has been
+	// deleted.
 	ErrUnknownKey = errors.New("outbox: no item has this key")
 )
 
@@ -92,8 +93,9 @@ func (i *Item) checkFile() error {
 	}
 }
 
-// Digest returns a hash of what is posted where. Two items with the same key must have the
-// same one. NotAfter does not count: a repeated Put may well compute a later one.
+// Digest returns a hash of the chat and the content. Two items with the same key must have
+// the same digest. NotAfter is not included, because a repeated Put may compute a later
+// one.
 func (i *Item) Digest() [sha256.Size]byte {
 	h := sha256.New()
 	_ = binary.Write(h, binary.BigEndian, int64(i.Chat)) //nolint:errchkjson,errcheck // a hash takes everything
@@ -104,9 +106,9 @@ func (i *Item) Digest() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// CheckItems checks items and returns those that remain when repetitions are left out. A
-// [Store] begins Put with it. The error is a [chats.ArgumentError], or [ErrKeyReused] if two
-// of the items have the same key and other content.
+// CheckItems checks items and returns them without duplicates. A [Store] calls it at the
+// start of Put. The error is a [chats.ArgumentError], or [ErrKeyReused] if two of the items
+// have the same key but different content.
 func CheckItems(items []Item) ([]Item, error) {
 	digests := make(map[string][sha256.Size]byte, len(items))
 	unique := make([]Item, 0, len(items))
@@ -126,7 +128,7 @@ func CheckItems(items []Item) ([]Item, error) {
 	return unique, nil
 }
 
-// Failure is why an item was not posted, or not yet, or why that is not known.
+// Failure is the reason why an item has not been posted, or why its outcome is unknown.
 type Failure struct {
 	Reason     string
 	StatusCode int            // of the server's response; 0 if there was none
@@ -154,13 +156,13 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text, "")
 }
 
-// Result is an item and what became of it.
+// Result is an item and its outcome.
 type Result struct {
 	Business chats.BusinessID
 	Item     Item // without the bytes of its file
 	State    State
-	// Message is the message in the chat if State is Sent. If it was resolved by MarkSent,
-	// only the ID is known.
+	// Message is the message in the chat if State is Sent. After MarkSent, only the ID is
+	// known.
 	Message   chats.Message
 	Attempts  int   // requests that may have posted it
 	Err       error // a *[Failure], or nil

@@ -10,11 +10,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// tenure is the time in which a lease is held. Its context ends with it.
+// tenure is the period during which a lease is held. Its context ends with the tenure.
 //
 // A lease is relied on for its Duration from the moment at which the last successful
-// renewal was sent, by our monotonic clock. The store counts from a later moment, so the
-// tenure ends here before another holder can have the lease.
+// renewal was sent, by the local monotonic clock. The store counts from a later moment, so
+// the tenure ends here before another holder can acquire the lease.
 type tenure struct {
 	store Store
 	lease inbox.Lease
@@ -36,7 +36,7 @@ const (
 )
 
 var (
-	// errLost is returned for work that came to nothing because the lease is lost.
+	// errLost is returned for work that was discarded because the lease is lost.
 	errLost    = errors.New("outbox: the lease is lost")
 	errExpired = errors.New("outbox: the lease could not be renewed in time")
 	// errUnsaved ends the tenure of a process that can renew its lease but write nothing else.
@@ -105,7 +105,7 @@ func (t *tenure) lose(cause error) { t.cancel(cause) }
 // which a process that was frozen may see late.
 func (t *tenure) isValid() bool { return t.ctx.Err() == nil && time.Now().Before(t.validity()) }
 
-// end releases the lease. Where that fails, the lease expires.
+// end releases the lease. If that fails, the lease expires.
 func (t *tenure) end(ctx context.Context) {
 	t.cancel(errEnded)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)

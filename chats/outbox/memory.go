@@ -12,8 +12,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// MemoryStore keeps the items in memory: for tests. What was not posted is lost with the
-// process.
+// MemoryStore keeps the items in memory: for tests. Unposted items are lost when the
+// process ends.
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness

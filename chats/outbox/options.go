@@ -33,10 +33,11 @@ func WithWorkers(n int) Option {
 }
 
 // WithSettled calls a function for every item that is settled: Sent, Failed, Uncertain,
-// Expired or Discarded, and again if Resolve settles it otherwise. It is called at least
-// once, also after a crash, by the process that has the lease; one call at a time. If it
-// returns an error or panics, it is called again after 1 s, then 2 s, doubling to 5 min.
-// An item that was settled while no process had this option is not reported.
+// Expired or Discarded, and again if Resolve changes the result. The function is called at
+// least once per item, even after a crash, by the process that holds the lease, one call at
+// a time. If it returns an error or panics, it is called again after 1 s, then 2 s,
+// doubling to 5 min. An item that was settled while no process had this option is not
+// reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
 	return func(c *config) error {
 		if settled == nil {
@@ -47,8 +48,8 @@ func WithSettled(settled func(context.Context, Result) error) Option {
 	}
 }
 
-// WithRetention sets for how long items are kept after they were settled. The default is 30
-// days. Keys are idempotent for so long: Put with the key of a deleted item posts again.
+// WithRetention sets how long items are kept after they are settled. The default is 30
+// days. Keys are idempotent for that long: Put with the key of a deleted item posts again.
 // Items that are Uncertain or not reported yet are kept.
 func WithRetention(d time.Duration) Option {
 	return func(c *config) error {
@@ -60,8 +61,8 @@ func WithRetention(d time.Duration) Option {
 	}
 }
 
-// WithLogger sets the logger for failures and what is done about them. A line has the
-// business, the chat, the key and the error. It never has a text or a file.
+// WithLogger sets the logger for failures and what is done about them. Log lines contain
+// the business, the chat, the key and the error, but never a text or a file.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {

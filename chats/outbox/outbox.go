@@ -55,7 +55,8 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 	}, nil
 }
 
-// newHolder names this outbox among all processes, for people as well.
+// newHolder returns a name for this outbox that is unique among all processes and readable
+// by people.
 func newHolder() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -64,13 +65,14 @@ func newHolder() string {
 	return fmt.Sprintf("%s/%d/%08x", host, os.Getpid(), rand.Uint32())
 }
 
-// Put adds items to the queue, all or none. What it has returned nil for is posted once,
-// whatever happens to this process. It may be called in any process, whether or not the
-// outbox runs there; it works at once in the process that works for the business, and within
-// about a second if that is another one.
+// Put adds items to the queue, all or none. Once Put has returned nil, the items are posted
+// once each, whatever happens to this process. It may be called in any process, whether or
+// not the outbox runs there. The process that holds the lease notices the items at once if
+// it is this process, and otherwise within about a second.
 //
-// Put may be repeated after any error: an item whose key and content are there already is
-// left out, in whatever state it is. The items of a chat are posted in the order of Put.
+// Put may be repeated after any error: an item that already exists with the same key and
+// content is skipped, whatever its state. The items of a chat are posted in the order of
+// Put.
 //
 // The error is [ErrKeyReused], a [chats.ArgumentError], or the store's.
 func (o *Outbox) Put(ctx context.Context, items ...Item) error {
@@ -110,7 +112,7 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 
 // Resolve carries out a person's decision about an [Uncertain] item: [Resend], [Discard] or
 // [MarkSent]. Discard also takes a [Queued] item out of the queue. It may be called in any
-// process, and again: a resolution that was carried out before is no error.
+// process, and may be repeated: a resolution that was already carried out is not an error.
 //
 // The error is [ErrUnknownKey], [ErrState] if the item's state does not allow it, a
 // [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or the
@@ -142,13 +144,13 @@ func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 
 // Status is the state of a business.
 type Status struct {
-	Holder     string    // who works for the business: host, process and a random part; empty if nobody does
+	Holder     string    // the holder of the lease: host, process and a random part; empty if there is none
 	Since      time.Time // since when
 	Queued     int
 	Sending    int
 	Uncertain  int // they wait for [Outbox.Resolve]
 	Failed     int // within the retention
-	Unreported int // settled, and WithSettled has not returned nil yet
+	Unreported int // settled, but WithSettled has not returned nil yet
 	Oldest     time.Time
 	LastError  string                          // why an item is not posted yet
 	Quota      map[chats.Operation]chats.Limit // of this process's last responses

@@ -12,7 +12,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// outcome is what a worker has found out about a chat.
+// outcome is the result of a worker's turn at a chat.
 type outcome struct {
 	chat    chats.ChatID
 	isEmpty bool      // the chat has no unsettled item
@@ -91,7 +91,7 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 			return outcome{}, err
 		}
 		options = append(options, chats.ConfirmAfter(r.floor()), chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
-		// The wait must not occupy a worker.
+		// Waiting must not occupy a worker.
 		from := p.resumeFrom()
 		if p.early = time.Since(from) < chats.SearchTime; !p.early {
 			options = append(options, chats.ConfirmResume(from))
@@ -176,7 +176,7 @@ func (p *post) conclude(message chats.Message, err error) {
 	case errors.Is(err, chats.ErrUnconfirmed):
 		r.Accepted = true
 		p.retry(Sending, err, now)
-	case p.posting.Err() != nil: // the error is of our own making
+	case p.posting.Err() != nil: // the cancellation was our own
 		r.move(p.unsettled(err), r.Failure, now)
 	case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
 		p.refused(err, now)
@@ -192,7 +192,7 @@ func (p *post) conclude(message chats.Message, err error) {
 // was sent, it is in state Sending from an earlier attempt.
 func (p *post) found(now time.Time) { p.record.move(Sent, nil, now) }
 
-// halted follows from before having stopped the send: nothing before it has been posted.
+// halted handles a send that before has stopped: no earlier send of this call was posted.
 func (p *post) halted(now time.Time) {
 	switch r := p.record; {
 	case errors.Is(p.halt, errNotShown):
@@ -212,7 +212,7 @@ func (p *post) unsettled(err error) State {
 	return Queued
 }
 
-// refused follows from a 401 or 403.
+// refused handles a 401 or 403.
 func (p *post) refused(err error, now time.Time) {
 	p.uncounted(err)
 	p.retry(p.unsettled(err), err, now)
@@ -227,7 +227,7 @@ func (p *post) refused(err error, now time.Time) {
 	}
 }
 
-// limited follows from a limit that was reached: the quota of the send or of the history.
+// limited handles a limit that was reached: the quota of the send or of the history.
 func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	p.uncounted(err)
 	r, failures := p.record, p.record.Failures
@@ -257,10 +257,11 @@ func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
 	return min(max(limit.Until.Sub(now), 0)+time.Second, time.Hour)
 }
 
-// maxDoubtfulRefusals is how often in a row an item may be refused in a way that may pass.
+// maxDoubtfulRefusals is the number of consecutive refusals of an item that are treated as
+// possibly temporary.
 const maxDoubtfulRefusals = 5
 
-// failed follows from any other error.
+// failed handles any other error.
 func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	r, state := p.record, p.unsettled(err)
 	isFinal := isRefusal(e, err) && (!isDoubtful(e) || r.Failures+1 >= maxDoubtfulRefusals)

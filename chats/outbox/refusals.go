@@ -17,11 +17,11 @@ type refusals struct {
 // refusedFor is how long refusals may last.
 const refusedFor = time.Minute
 
-// maxRefusedPause is between two refused requests.
+// maxRefusedPause bounds the pause between two refused requests.
 const maxRefusedPause = 15 * time.Second
 
-// add takes note of a refusal. It returns how long to send nothing, and an error if the
-// refusals have lasted too long.
+// add records a refusal. It returns how long to pause, and an error if the refusals have
+// lasted too long.
 func (r *refusals) add(err error) (pause time.Duration, final error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -35,7 +35,7 @@ func (r *refusals) add(err error) (pause time.Duration, final error) {
 	return backoff(r.n, maxRefusedPause), nil
 }
 
-// reset takes note of a response that was no refusal.
+// reset records a response that was not a refusal.
 func (r *refusals) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

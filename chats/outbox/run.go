@@ -13,19 +13,20 @@ import (
 const (
 	// stepTime is how long a step goes on with what is due.
 	stepTime = 60 * time.Second
-	// maxAcquireFailures is how often in a row a store that has never given the lease may
-	// fail to: half a minute. One that has given it is only down.
+	// maxAcquireFailures is the number of consecutive failed acquisitions, about half a
+	// minute's worth, after which a store that has never granted the lease is considered
+	// unusable. A store that has granted it before is only down for now.
 	maxAcquireFailures = 6
 )
 
 // Run posts what is put until ctx ends. If another process works for the business, Run
 // stands by and takes over when that one ends.
 //
-// Run returns nil when ctx has ended; posts that are under way have 5 s to end, and are
-// resumed by the next run otherwise. It returns an error if the server refuses the
-// credential for a minute ([chats.ErrUnauthorized], [chats.ErrForbidden]; nothing is lost),
-// the lease cannot be acquired at all, or the outbox is running already ([ErrRunning]).
-// Everything else is logged and retried.
+// Run returns nil when ctx has ended; posts in progress have 5 s to finish; otherwise the
+// next run resumes them. It returns an error if the server refuses the credential for a
+// minute ([chats.ErrUnauthorized], [chats.ErrForbidden]; nothing is lost), the lease cannot
+// be acquired at all, or the outbox is running already ([ErrRunning]). Everything else is
+// logged and retried.
 func (o *Outbox) Run(ctx context.Context) error {
 	if !o.running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -106,16 +107,16 @@ func (o *Outbox) warn(ctx context.Context, text string, err error, delay time.Du
 	o.log.LogAttrs(ctx, slog.LevelWarn, text, slog.Any("error", err), slog.Duration("retry_in", delay))
 }
 
-// Step posts what is due, for 60 s at most, and returns when something is due again: zero if
-// nothing is queued, so that nothing is due before the next Put. It is for programs that work
-// for many businesses by a job queue; [Outbox.Run] is a loop of its own. A post that is under
-// way after 60 s is waited for.
+// Step posts what is due, for at most 60 s, and returns the time at which something is due
+// next, or the zero time if nothing is queued. It is meant for programs that serve many
+// businesses from a job queue; [Outbox.Run] loops by itself. After 60 s Step waits for posts
+// in progress.
 //
-// The error is a [inbox.LeaseHeldError] if another process works for the business, an
+// The error is an [inbox.LeaseHeldError] if another process works for the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
 // credential ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, or
-// [ErrRunning]. next is when to try again then. What goes wrong with an item is no error: it
-// is stored and tried again at its time.
+// [ErrRunning]. In each case, next is the time to try again. Failures of a single item are
+// not returned: they are stored and retried when due.
 func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	if !o.running.CompareAndSwap(false, true) {
 		return time.Now().Add(time.Second), ErrRunning

@@ -10,8 +10,8 @@ import (
 )
 
 // save saves a record under the lease, and tries again while the store fails. The error is
-// errLost if the lease is lost or was given up, ErrConflict if somebody has resolved the
-// item meanwhile, or ErrMessageTaken.
+// errLost if the lease is lost or was given up, ErrConflict if the item was resolved
+// meanwhile, or ErrMessageTaken.
 func (s *session) save(r *Record) error {
 	began, uncertain := time.Now(), false
 	for failures := 1; ; failures++ {
@@ -46,8 +46,8 @@ func (s *session) trySave(r *Record) error {
 	return s.store.SaveItem(ctx, s.tenure.lease, r)
 }
 
-// isSaved reports whether an attempt has succeeded although it returned an error. Somebody
-// else's resolution has another state, or another attempt.
+// isSaved reports whether an attempt has succeeded although it returned an error. A
+// concurrent resolution would have a different state or a different attempt.
 func (s *session) isSaved(r *Record) bool {
 	ctx, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
 	defer cancel()

@@ -16,7 +16,7 @@ import (
 //	reporter    calls WithSettled
 //	tenure      renews the lease
 //
-// All of it goes on from the store: the session keeps nothing that matters.
+// Everything continues from the store: the session holds no state of its own that matters.
 type session struct {
 	*Outbox
 

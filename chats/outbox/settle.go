@@ -40,16 +40,17 @@ func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 	return r.DueAt
 }
 
-var errGoexit = errors.New("outbox: the function of WithSettled has ended its goroutine")
+var errGoexit = errors.New("outbox: the WithSettled function ended its goroutine")
 
-// callSettled makes a panic an error. runtime.Goexit ends a goroutine of its own.
+// callSettled converts a panic to an error. It uses a separate goroutine, so that
+// runtime.Goexit ends only that one.
 func (s *session) callSettled(ctx context.Context, result Result) error {
 	done := make(chan error, 1)
 	go func() {
 		err := errGoexit
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("outbox: the function of WithSettled panicked: %v", p)
+				err = fmt.Errorf("outbox: the WithSettled function panicked: %v", p)
 			}
 			done <- err
 		}()

@@ -8,7 +8,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// State is where an item stands.
+// State is the state of an item.
 type State string
 
 // The states of an item. All but the first two are settled.
@@ -17,7 +17,7 @@ const (
 	Sending   State = "sending"   // it may have been posted: the history decides
 	Sent      State = "sent"      // it was posted once
 	Failed    State = "failed"    // the server refused it; it has not been posted
-	Uncertain State = "uncertain" // it may have been posted, and the history does not decide: [Outbox.Resolve]
+	Uncertain State = "uncertain" // it may have been posted, and the history is inconclusive; see [Outbox.Resolve]
 	Expired   State = "expired"   // its NotAfter has passed; it has not been posted
 	Discarded State = "discarded" // by Resolve
 )
@@ -25,7 +25,7 @@ const (
 // IsSettled reports whether the items behind this one in its chat may be posted.
 func (s State) IsSettled() bool { return s != Queued && s != Sending }
 
-// isFinal reports whether nothing changes the state any more.
+// isFinal reports whether the state can no longer change.
 func (s State) isFinal() bool { return s.IsSettled() && s != Uncertain }
 
 // resolutions are the transitions that Resolve makes.
@@ -44,9 +44,9 @@ type Resolution struct {
 	message chats.MessageID
 }
 
-// Resend puts an [Uncertain] item back into the queue, at its place in its chat: it has not
-// been posted. It is posted however long ago its last attempt was, unless its NotAfter has
-// passed.
+// Resend puts an [Uncertain] item back into the queue, at its place in its chat, on the
+// assumption that it has not been posted. It is posted no matter how long ago its last
+// attempt was, unless its NotAfter has passed.
 func Resend() Resolution { return Resolution{to: Queued} }
 
 // Discard settles an [Uncertain] item without knowing whether it was posted, or takes a
@@ -79,7 +79,8 @@ func (r *Record) resolve(as Resolution, now time.Time) (changed bool, err error)
 	return true, nil
 }
 
-// move changes the state. The tests hold it to the transitions in the package documentation.
+// move changes the state. The tests compare it with the transitions in the package
+// documentation.
 func (r *Record) move(to State, failure *Failure, now time.Time) {
 	r.State, r.Failure, r.DueAt = to, failure, time.Time{}
 	if to.IsSettled() {
@@ -99,7 +100,7 @@ func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {
 }
 
 // maxBaseline is how many of the shop's messages before the first attempt are stored. IDs
-// grow within a chat as far as is known; this is the tolerance.
+// appear to grow within a chat; a baseline of several messages tolerates exceptions.
 const maxBaseline = 32
 
 // floor returns the ID above which a message of the shop that is not in the baseline is new.

@@ -19,16 +19,16 @@ var (
 // Purpose is the purpose of an outbox's lease.
 const Purpose = "outbox"
 
-// Record is an item as it is stored.
+// Record is a stored item.
 type Record struct {
 	Business chats.BusinessID
 	Item     Item // File only where a method says so
 	FileSize int
-	Position int64 // the order of Put: that of the items of a chat
+	Position int64 // determines the order of the items of a chat; ascending in the order of Put
 	Version  int64 // raised with every write
 
 	State    State
-	DueAt    time.Time // not to be posted or, if it is settled, reported before; zero: at once
+	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
 	Failures int       // in a row
 	Failure  *Failure  // the last one
 
@@ -46,7 +46,7 @@ type Record struct {
 	Reported  bool // WithSettled has returned nil
 
 	// LastMessage is the newest message that another item of the chat was posted as. Only
-	// Head reads it.
+	// Head fills it in.
 	LastMessage chats.MessageID
 }
 
@@ -58,7 +58,7 @@ type Head struct {
 	IsFile   bool
 }
 
-// Backlog is what is to be done for a business.
+// Backlog is the pending work for a business.
 type Backlog struct {
 	Heads      []Head   // of all chats with unsettled items
 	Unreported []string // keys of settled items that are due to be reported, 100 at most
@@ -76,17 +76,18 @@ type Summary struct {
 }
 
 // Store keeps the items of any number of businesses. It is safe for concurrent use, by
-// several processes if it is to be shared. What a method has returned nil for survives a
-// crash of the process. Package outboxtest holds a Store to this contract.
+// several processes if it is to be shared. Once a method has returned nil, its effect
+// survives a crash of the process. Package outboxtest tests a Store against this contract.
 //
-// Every method may return any other error than those named; the outbox then tries again.
+// Every method may also return errors other than those named; the outbox then tries again.
 // Times are kept to the microsecond at least; the zero time stays the zero time.
 //
 // Acquire, Renew and Release are those of [inbox.Store], for the [Purpose] of an outbox.
 type Store interface {
-	// Put adds items as Queued in their order, behind those that were there when it began:
-	// all or none. An item that is there already, with the same Digest, is left out.
-	// [ErrKeyReused] if one has the key of another item; [CheckItems] first.
+	// Put adds items as Queued, in their order and behind those that existed when it began,
+	// all or none. It calls [CheckItems] first. An item that already exists with the same
+	// Digest is skipped. Put returns [ErrKeyReused] if an item has the key of an item with
+	// a different Digest.
 	Put(ctx context.Context, business chats.BusinessID, items ...Item) error
 
 	// Item returns the record of a key without its file, or [ErrUnknownKey].
@@ -96,7 +97,7 @@ type Store interface {
 	// there is none.
 	Head(ctx context.Context, business chats.BusinessID, chat chats.ChatID) (Record, error)
 
-	// Backlog returns what is to be done. Unsettled items are listed whether or not they are
+	// Backlog returns the pending work. Unsettled items are listed whether or not they are
 	// due, settled ones if their DueAt is not after at, the earliest first.
 	Backlog(ctx context.Context, business chats.BusinessID, at time.Time) (Backlog, error)
 
@@ -111,8 +112,8 @@ type Store interface {
 	// ResolveItem is SaveItem without a lease.
 	ResolveItem(ctx context.Context, record *Record) error
 
-	// PostedAs returns the messages above one that items of a chat were posted as, in any
-	// order.
+	// PostedAs returns the IDs above a given one of the messages that items of a chat were
+	// posted as, in any order.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
 	// DeleteSettled deletes at most limit records that were settled before a time, are

@@ -1,4 +1,4 @@
-// Package outboxtest holds implementations of outbox.Store to its contract.
+// Package outboxtest tests implementations of outbox.Store against its contract.
 package outboxtest
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// TestStore runs the conformance tests on stores that open returns: two handles on one
-// new, empty store, as two processes have them. Some tests wait for a lease to expire, so
-// open should make stores whose leases are short, of 1 or 2 s for example. The leases have a
-// suite of their own in package inboxtest.
+// TestStore runs the conformance tests on stores that open returns: two handles on one new,
+// empty store, as two processes would have. Some tests wait for a lease to expire, so open
+// should make stores whose leases are short, of 1 or 2 s for example. Leases are tested by
+// package inboxtest.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
