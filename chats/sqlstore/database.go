@@ -40,9 +40,9 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	return &database{pool: pool, dialect: dialect, slots: make(chan struct{}, n)}
 }
 
-// run calls do with a connection. The limit of time, if it is not 0, begins when the
-// connection is there. At its end run returns although the driver may not: what do
-// returns then is dropped, so do shares nothing with the caller.
+// run calls do with a connection. The timeout, if it is not 0, starts once the connection
+// is available. When it expires, run returns even if the driver does not. The result of do
+// is then dropped, so do must share nothing with the caller.
 //
 // do is called again while it fails with a lock conflict or on a connection that is
 // stale.
@@ -102,8 +102,8 @@ func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do fu
 	return result, err
 }
 
-// connect returns a connection of the pool. The wait ends with ctx, or after
-// connectTimeout, as the caller's program may keep all of them.
+// connect returns a connection of the pool. The wait ends with ctx or after connectTimeout,
+// because the caller's program may be holding all connections.
 func (d *database) connect(ctx context.Context) (*sql.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -116,7 +116,7 @@ func (d *database) connect(ctx context.Context) (*sql.Conn, error) {
 	return conn, err
 }
 
-// timeoutError is no context error: those are the caller's.
+// timeoutError is not a context error, because those are reserved for the caller's context.
 func timeoutError(text string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return errors.New(text)
@@ -124,9 +124,9 @@ func timeoutError(text string, err error) error {
 	return fmt.Errorf("%s: %w", text, err)
 }
 
-// await calls do in a goroutine of its own and returns what it returns. If do does not
-// return soon after the end of ctx, await does so without it. What do returns later
-// without an error is given to late.
+// await calls do in a separate goroutine and returns its result. If do does not return soon
+// after the end of ctx, await returns without it. A successful result that arrives later is
+// passed to late.
 func await[T any](ctx context.Context, do func() (T, error), late func(T)) (result T, err error) {
 	done, left := make(chan struct{}), make(chan struct{})
 	var doResult T

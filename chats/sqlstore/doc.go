@@ -49,7 +49,7 @@
 //	       to_timestamp(due_at / 1e6) AS next_attempt, failure
 //	FROM ymchats_inbox_chats WHERE failing_since IS NOT NULL ORDER BY failing_since;
 //
-// Who works for which business, and how long its oldest chat has been waiting:
+// The holder of each business's lease, and how long its oldest chat has been waiting:
 //
 //	SELECT l.business, l.holder, to_timestamp(l.acquired_at / 1e6) AS since,
 //	       to_timestamp(l.expires_at / 1e6) > clock_timestamp() AS held,
@@ -57,8 +57,9 @@
 //	FROM ymchats_leases l LEFT JOIN ymchats_inbox_chats c USING (business)
 //	WHERE l.purpose = 'inbox' GROUP BY l.business, l.purpose ORDER BY behind DESC NULLS LAST;
 //
-// Poll a chat again now: UPDATE ymchats_inbox_chats SET due_at = 0 WHERE business = 1 AND
-// chat = 2. Do not keep transactions open on these tables: the Saves of their rows wait.
+// To poll a chat again now: UPDATE ymchats_inbox_chats SET due_at = 0 WHERE business = 1
+// AND chat = 2. Do not keep transactions open on these tables, because they block Saves of
+// the same rows.
 //
 // # Rights
 //
@@ -73,15 +74,15 @@
 //
 // # Saves
 //
-// A Save has happened as a whole or not at all, and what it returned nil for survives a
-// kill -9 at any moment. On PostgreSQL it is one statement, for any number of rows, which
-// compares every version and checks the lease.
+// A Save is atomic, and once it has returned nil its effect survives a kill -9. On
+// PostgreSQL it is one statement, for any number of rows, which compares every version and
+// checks the lease.
 //
-// A store uses 4 connections at most, 1 on SQLite; a pool of one is enough. A statement
-// may take 10 s from the moment at which it has its connection; those of leases half the
-// lease's duration. Waiting for a connection is limited to 10 s, and for locks of others
-// to 10 s. A connection whose session is read-only is not given back to the pool, so that
-// saves succeed as soon as the database takes writes again.
+// A store uses 4 connections at most, 1 on SQLite; a pool of one is enough. A statement may
+// take 10 s once it has a connection, and lease statements half the lease's duration.
+// Waiting for a connection is limited to 10 s, as is waiting for locks. A connection whose
+// session is read-only is not returned to the pool, so that saves succeed as soon as the
+// database accepts writes again.
 //
 // # Leases
 //
@@ -95,10 +96,10 @@
 //	 |
 //	 +-- no row; or the database's clock was set back by more than the duration
 //
-// It is held while expires_at is ahead of the database's clock; the clocks of the
-// processes do not matter. A lease that was released is acquired at once, that of a
-// killed, frozen or disconnected process after the duration, 5 s by default. What a lease
-// guarantees:
+// It is held while expires_at is ahead of the database's clock; the clocks of the processes
+// do not matter. A released lease can be acquired at once; the lease of a killed, frozen or
+// disconnected process can be acquired after its duration, 5 s by default. A lease
+// guarantees the following:
 //
 //   - At any moment one holder at most can Save. The statement that saves checks holder,
 //     token and expiry, and holds up the next acquisition until it has ended: the next
@@ -108,23 +109,23 @@
 //   - No session is needed: statements may go through a pooler that hands out single
 //     transactions, such as PgBouncer. pgx then needs default_query_exec_mode=exec.
 //
-// What it does not guarantee: a lease does not reach into a handler. One that is running
-// when the process freezes goes on when it wakes up, perhaps while the next holder hands
-// the same message to its own handler. Its outcome is not saved then, but what it did
-// elsewhere is done: handlers must be idempotent.
+// A lease cannot stop a running handler. A handler that is running when the process freezes
+// continues when the process resumes, perhaps while the next holder passes the same message
+// to its own handler. Its result is not saved then, but its side effects remain, so
+// handlers must be idempotent.
 //
-// If the database's clock jumps forward, leases expire and are acquired anew.
+// If the database's clock jumps forward, leases expire and are acquired again.
 //
 // # Databases and drivers
 //
 // On PostgreSQL use pgx. Other drivers work as well; with one that ignores contexts, such
-// as lib/pq on a connection that is cut off silently, a statement is left behind half a
-// second after its time has passed, in a goroutine that keeps its connection until the
-// driver returns.
+// as lib/pq on a connection that is cut off silently, a statement is abandoned half a
+// second after its timeout, in a goroutine that keeps its connection until the driver
+// returns.
 //
 // SQLite is for one machine. Several processes may use one file; the store tries again
 // while another one has it locked, with or without a busy timeout in the data source's
-// name. A process that is frozen within a transaction keeps the file locked, as SQLite has
+// name. A process that is frozen within a transaction keeps the file locked; SQLite offers
 // no way around that. An in-memory database needs a pool of one connection
-// ([sql.DB.SetMaxOpenConns]), as each connection has a database of its own.
+// ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
 package sqlstore

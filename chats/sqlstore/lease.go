@@ -10,16 +10,17 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// isLease is true of the row l of a lease that is valid. Its parameters are leaseArgs.
+// isLease is an SQL condition that is true if row l is the given lease and it is valid. Its
+// parameters are leaseArgs.
 const isLease = `l.business = CAST(?1 AS BIGINT) AND l.purpose = ?2 AND l.holder = ?3 AND l.token = ?4 AND l.expires_at > {now}`
 
 func leaseArgs(lease inbox.Lease) []any {
 	return []any{int64(lease.Business), lease.Purpose, lease.Holder, lease.Token}
 }
 
-// isHeld is true of the row l of a lease that nobody else may take. A renewal that lies
-// in the future shows that the database's clock was set back: such a lease would
-// outlive its holder.
+// isHeld is an SQL condition that is true if the lease in row l may not be taken by another
+// holder. A renewal that lies in the future shows that the database's clock was set back:
+// such a lease would outlive its holder.
 const isHeld = `l.expires_at > {now} AND l.renewed_at <= {now} + (l.expires_at - l.renewed_at)`
 
 // Acquire implements [inbox.Store]. An attempt that fails, other than by
@@ -31,7 +32,7 @@ func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose,
 	}
 	token, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int64, error) {
 		for {
-			// A standby's attempts cost the database no write.
+			// A standby's attempts do not write to the database.
 			held, err := s.holder(ctx, conn, int64(business), purpose)
 			if err != nil {
 				return 0, err
@@ -65,14 +66,14 @@ func checkLease(lease inbox.Lease) error {
 	}
 }
 
-// holder returns who holds a lease, and nil if it is free.
+// holder returns the holder of a lease, or nil if it is free.
 func (s *Store) holder(ctx context.Context, conn *sql.Conn, business int64, purpose string) (*inbox.LeaseHeldError, error) {
 	var held inbox.LeaseHeldError
 	var since, left int64
 	err := conn.QueryRowContext(ctx, s.sql(`SELECT l.holder, l.acquired_at, l.expires_at - {now} FROM {p}leases AS l
 		WHERE l.business = ?1 AND l.purpose = ?2 AND `+isHeld), business, purpose).Scan(&held.Holder, &since, &left)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil //nolint:nilnil // nobody, and no error
+		return nil, nil //nolint:nilnil // free, and no error
 	}
 	if err != nil {
 		return nil, err

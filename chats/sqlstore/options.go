@@ -26,9 +26,9 @@ type config struct {
 	noMigrate bool
 }
 
-// WithTablePrefix sets what the names of all tables begin with: at most 32 lower-case
-// letters, digits and underscores, of which the first is no digit. The default is
-// "ymchats_". Each independent consumer of a business has a prefix of its own.
+// WithTablePrefix sets the prefix of all table names: at most 32 lower-case letters, digits
+// and underscores, not starting with a digit. The default is "ymchats_". Each independent
+// consumer of a business needs its own prefix.
 func WithTablePrefix(prefix string) Option {
 	return func(c *config) error {
 		if !prefixPattern.MatchString(prefix) {
@@ -45,9 +45,9 @@ func WithTablePrefix(prefix string) Option {
 // 32 characters leave room for the longest name within the 63 of PostgreSQL.
 var prefixPattern = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,31}\z`)
 
-// WithLeaseDuration sets for how long after its last renewal a lease is valid, and so
-// how long the businesses of a killed process wait: from 1 s to 1 h. The default is 5 s.
-// A short duration loses leases to short stalls of the process or the database.
+// WithLeaseDuration sets how long a lease is valid after its last renewal, from 1 s to 1 h;
+// after a process is killed, its businesses wait for that long. The default is 5 s. With a
+// short duration, brief stalls of the process or the database cause leases to be lost.
 func WithLeaseDuration(d time.Duration) Option {
 	return func(c *config) error {
 		if d < minLeaseDuration || d > maxLeaseDuration {

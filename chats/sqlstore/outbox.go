@@ -15,7 +15,7 @@ import (
 
 var _ outbox.Store = (*Store)(nil)
 
-// outboxError says what failed. The sentinels of package outbox say enough themselves.
+// outboxError adds what failed to an error, except to the sentinels of package outbox.
 func (s *Store) outboxError(err error, format string, args ...any) error {
 	switch {
 	case err == nil:
@@ -31,14 +31,14 @@ func (s *Store) outboxError(err error, format string, args ...any) error {
 	return s.errorf(err, format, args...)
 }
 
-// isTakenMessage reports whether a statement would have given a message to a second item:
-// no other one violates a unique index.
+// isTakenMessage reports whether a statement would have assigned a message to a second
+// item; no other statement violates a unique index.
 func isTakenMessage(err error) bool {
 	state := sqlState(err)
 	return state == "23505" || state == "" && strings.Contains(err.Error(), "UNIQUE constraint failed")
 }
 
-// outboxDocument is the column data: what no statement asks for.
+// outboxDocument is the content of the column data: fields that no statement queries.
 type outboxDocument struct {
 	Failures   int               `json:"failures,omitempty"`
 	Reports    int               `json:"reports,omitempty"`

@@ -30,8 +30,8 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 	return s.outboxError(err, "putting items of business %d", business)
 }
 
-// PutTx adds items to the outbox of a business in a transaction of the caller's: they are
-// posted if it is committed, and never existed otherwise. The items are checked as by
+// PutTx adds items to the outbox of a business within the caller's transaction: they are
+// posted if it is committed, and not added otherwise. The items are checked as by
 // [outbox.Outbox.Put]; the caller rolls back after any error, [outbox.ErrKeyReused] included.
 //
 // The process that works for the business finds them within about a second after the

@@ -53,7 +53,7 @@ type chatRow struct {
 	State        string          `json:"state"`
 }
 
-// chatDocument is the column state: what no statement asks for.
+// chatDocument is the content of the column state: fields that no statement queries.
 type chatDocument struct {
 	Snapshot  chats.Chat        `json:"snapshot,omitzero"`
 	Read      bool              `json:"read,omitempty"`
@@ -105,7 +105,7 @@ type businessRow struct {
 	State       string `json:"state"`
 }
 
-// newBusinessRow keeps in the document what has no column.
+// newBusinessRow stores the fields without a column in the document.
 func newBusinessRow(s inbox.BusinessState) (businessRow, error) {
 	r := businessRow{
 		Version: s.Version, StartTime: micros(s.StartTime), LastError: storable(s.LastError), LastErrorAt: micros(s.LastErrorAt),

@@ -16,8 +16,8 @@ import (
 // [inbox.ErrLeaseLost] the rows may have been saved or not; a second try is safe, as it
 // then returns ErrConflict.
 //
-// On PostgreSQL it is one statement, which a process that is killed or frozen meanwhile
-// neither cuts in two nor holds up, and for which a pooler needs no session.
+// On PostgreSQL it is one statement, so it remains atomic and is not blocked if the process
+// is killed or frozen meanwhile, and it works through a pooler without a session.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
 	args, err := saveArgs(lease, business, rows)
 	if err != nil {
@@ -86,12 +86,12 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, args []any, w
 	}
 }
 
-// postgresSave is a statement that locks the rows, then the lease, then writes. A Save that
-// waits for a row so does not hold up the lease's renewal; one that has the lease holds up
-// the next acquisition until its end, so the next holder reads what was saved.
+// postgresSave is a statement that locks the rows, then the lease, then writes. So a Save
+// that waits for a row does not block the renewal of the lease. One that has locked the
+// lease blocks the next acquisition until it ends, so the next holder reads what was saved.
 //
-// It undoes itself if it did not save every row, by a cast of a text that is no number.
-// That text is what the server's log shows.
+// If it has not saved every row, it rolls itself back by casting a text that is not a
+// number. The server's log shows that text.
 func (s *Store) postgresSave() string {
 	return s.sql(`WITH chat_rows AS (SELECT 1 FROM {p}inbox_chats AS t WHERE t.business = CAST(?1 AS BIGINT)
 			AND t.chat IN (SELECT i.chat FROM ` + s.db.dialect.records("?5", chatColumns[:1]) + `) ORDER BY t.chat FOR UPDATE),

@@ -155,10 +155,10 @@ func (s *Store) version(ctx context.Context, conn *sql.Conn) (version int, err e
 	}
 	err = conn.QueryRowContext(ctx, s.sql(`SELECT version FROM {p}schema`)).Scan(&version)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("the table %sschema is empty, so another program made it: choose another prefix", s.prefix)
+		return 0, fmt.Errorf("the table %sschema is empty, so another program created it: choose another prefix", s.prefix)
 	}
 	if err == nil && version > len(migrations) {
-		err = fmt.Errorf("the tables have version %d and this release knows versions up to %d: upgrade the library", version, len(migrations))
+		err = fmt.Errorf("the tables have version %d and this release supports versions up to %d: upgrade the library", version, len(migrations))
 	}
 	return version, err
 }

@@ -56,7 +56,7 @@ func newStore(db *sql.DB, dialect Dialect, c config) *Store {
 	return s
 }
 
-// errorf says what failed. The sentinels of package inbox say enough themselves.
+// errorf adds what failed to an error, except to the sentinels of package inbox.
 func (s *Store) errorf(err error, format string, args ...any) error {
 	if errors.Is(err, inbox.ErrConflict) || errors.Is(err, inbox.ErrLeaseLost) || errors.Is(err, inbox.ErrLeaseHeld) {
 		return err
@@ -189,8 +189,8 @@ func (s *Store) summary(ctx context.Context, conn *sql.Conn, business, at int64)
 	return sum, err
 }
 
-// Forget deletes everything of a business, leases included. A process that works for it
-// loses its lease and begins anew: stop it first.
+// Forget deletes everything of a business, leases included. A process that works for the
+// business loses its lease and starts over, so stop it first.
 func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 	if business <= 0 {
 		return badArgument("business", "must be greater than 0")
