@@ -71,7 +71,7 @@ type identity struct {
 	body     [sha256.Size]byte // set if the rest is not unique
 }
 
-// isUnique reports whether the chat tells the event apart from all others.
+// isUnique reports whether the fields of the chat identify the event uniquely.
 func (id identity) isUnique() bool { return id.message != 0 || !id.at.IsZero() }
 
 // identityOf returns the identity of an event of a business that was parsed from body.

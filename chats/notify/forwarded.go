@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	errNoClient = errors.New("X-Forwarded-For names no address but trusted proxies")
+	errNoClient = errors.New("X-Forwarded-For contains only trusted proxies")
 	errBadEntry = errors.New("X-Forwarded-For has an entry that is not an IP address")
 )
 

@@ -120,10 +120,10 @@ func TestTrustedProxies_Log(t *testing.T) {
 		notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithTrustedProxies(prefixes("10.0.0.1/32")...),
 	}
 	for header, want := range map[string]struct{ remote, reason string }{
-		"203.0.113.5":  {"203.0.113.5", "sender is in no allowed network"},
+		"203.0.113.5":  {"203.0.113.5", "sender is not in an allowed network"},
 		"5.45.207.7":   {"5.45.207.7", ""},
 		"unknown":      {"10.0.0.1", "sender address: X-Forwarded-For has an entry that is not an IP address"},
-		"10.0.0.1":     {"10.0.0.1", "sender address: X-Forwarded-For names no address but trusted proxies"},
+		"10.0.0.1":     {"10.0.0.1", "sender address: X-Forwarded-For contains only trusted proxies"},
 		"[10.0.0.1]:1": {"10.0.0.1", "sender address: X-Forwarded-For has an entry that is not an IP address"},
 	} {
 		line := logRequest(t, accept, forwarded("10.0.0.1:1", header), options...)

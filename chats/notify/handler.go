@@ -36,23 +36,23 @@ type Handler struct {
 // 1 to 100 characters each; every 200 carries them. An invalid argument is reported
 // as a [chats.ArgumentError].
 //
-// handle returns nil if the event need not be sent again, and an error if a retry
-// may help. The error is logged and never sent to Market. A panic counts as an
-// error. The context has the values of the request's and ends 8 seconds after the
+// handle returns nil if the event need not be sent again, and an error if a retry may
+// help. The error is logged and never sent to Market. A panic counts as an error. The
+// context carries the values of the request's context and ends 8 seconds after the
 // request arrived, or when handle returns. It does not end when Market disconnects:
 // Market sends the event again anyway, and the work would be left half done. After 9
 // seconds Market gets 500, whether or not handle has returned. Work that takes longer
-// belongs in a queue, or needs a context of its own ([context.WithoutCancel]): if it
+// belongs in a queue, or needs its own context ([context.WithoutCancel]): if it
 // succeeds after all, the next retry gets 200 (see [WithDedupe]). A late return is
-// logged. A shutdown of the [http.Server] waits for the responses, not for a handle
-// that missed its own.
+// logged. Shutting down the [http.Server] waits for the responses, but not for a
+// handle call that missed its deadline.
 //
 // A sender that is let in (see [WithAllowedNetworks]) gets one of three responses. Any
 // other would make Market repeat the notification and send nothing else meanwhile:
 //
 //   - 200 if the event was handled, or is a [Ping];
-//   - 400, after which Market drops the notification, if [Parse] rejects it, if it has
-//     more than 1 MiB, or if the request is not a POST;
+//   - 400, after which Market drops the notification, if [Parse] rejects it, if it
+//     is larger than 1 MiB, or if the request is not a POST;
 //   - 500, after which Market sends it again, if handle failed or did not return in
 //     time, or if the body could not be read.
 //
@@ -95,8 +95,9 @@ func checkName(field, value string) error {
 // ServeHTTP implements [http.Handler]. It ignores the path.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	// Not every writer supports deadlines. Without one readBody gives up alone, and later, because a server whose
-	// reading is given up first would wait for the rest of the body.
+	// Not every writer supports deadlines. Without one, readBody stops by itself. It does so
+	// later, because a server that has not stopped reading yet would wait for the rest of the
+	// body.
 	conn := http.NewResponseController(w)
 	_ = conn.SetReadDeadline(began.Add(connReadTimeout))
 

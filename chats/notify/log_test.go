@@ -133,7 +133,7 @@ func TestLog_RefusedSender(t *testing.T) {
 	assert.Equal(t, "WARN", line["level"])
 	assert.Equal(t, "8.8.8.8", line["remote"])
 	assert.InEpsilon(t, 403, line["status"], 0)
-	assert.Equal(t, "sender is in no allowed network", line["error"])
+	assert.Equal(t, "sender is not in an allowed network", line["error"])
 	assert.Equal(t, "notify: sender refused", line["msg"])
 
 	line = logged(t, accept, sentBody, "@", notify.WithAllowedNetworks(notify.MarketNetworks()...))

@@ -13,8 +13,8 @@ type object map[string][]json.RawMessage
 // object.
 //
 // It looks at the top level only, because nothing below it is needed: a value that
-// encoding/json would reject, such as one nested too deeply, costs that value alone.
-// A byte order mark before the object and whatever follows it are ignored.
+// encoding/json would reject, such as one nested too deeply, affects that value
+// alone. A byte order mark before the object and whatever follows it are ignored.
 func scanObject(data []byte, names map[string]bool) (fields object, text []byte, ok bool) {
 	s := scanner{data: bytes.TrimLeft(data, "\ufeff \t\r\n")}
 	text = s.data

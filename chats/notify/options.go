@@ -24,7 +24,7 @@ type Option func(*config) error
 
 // WithAllowedNetworks lets in only senders in these networks, usually
 // [MarketNetworks]. Others get 403 and are logged. Without this option all senders
-// are let in. Several of these options add up.
+// are let in. The option may be repeated; the networks add up.
 //
 // The sender is the peer of the connection. Behind a proxy that is the proxy: add
 // [WithTrustedProxies].
@@ -57,8 +57,8 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 // WithTrustedProxies names the proxies in front of the server, each of which must
 // append the address of its peer to X-Forwarded-For or replace the header by it. The
 // address of the sender is then the last entry that is not one of these proxies. What
-// stands before that entry is ignored, because the sender may have written it.
-// Several of these options add up.
+// stands before that entry is ignored, because the sender may have written it. The
+// option may be repeated; the proxies add up.
 //
 // The header counts only if the peer of the connection is one of the proxies;
 // otherwise the peer is the sender. If a proxy passes on a header without the address
@@ -93,12 +93,12 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 	}
 }
 
-// WithDedupe sets for how long, and of how many events at most, a handled event is
-// remembered; a copy of it gets 200 without a call of the handle function. The default
-// is an hour and 10,000 events, which is plenty: Market sends an event again only
-// while it has no 200. Both must be greater than 0; WithDedupe(0, 0) turns
+// WithDedupe sets how long a handled event is remembered, and the maximum number of
+// events remembered; a copy of it gets 200 without a call of the handle function. The
+// default is an hour and 10,000 events, which is plenty: Market sends an event again
+// only while it has no 200. Both must be greater than 0; WithDedupe(0, 0) turns
 // deduplication off, so that every copy reaches the function, even while it is running
-// for another. The memory is lost with the process.
+// for another. Remembered events are lost when the process ends.
 //
 // Copies have the same type, business, chat and message, or time if there is no
 // message. An event without any of these, such as an [Other], is compared by the bytes
@@ -132,7 +132,7 @@ func WithDedupe(window time.Duration, size int) Option {
 // level for 500. A line has, as far as they are known, the event's type, business,
 // chat and message, the status, the duration, the sender's address ("remote") and the
 // error, which is the one of the handle function or its panic with the stack. It never
-// has a body. The messages are:
+// contains a body. The messages are:
 //
 //   - "notify: notification handled"
 //   - "notify: notification rejected", with the reason as error

@@ -31,8 +31,8 @@ func (p responder) respond(w http.ResponseWriter, began time.Time, rejected *rej
 }
 
 // write sends the whole response at once: net/http would hold it back until the
-// handler returns. An error is ignored, because Market sends again whatever it got
-// no response to.
+// handler returns. An error is ignored, because Market sends a notification again
+// if it got no response.
 func write(w http.ResponseWriter, status int, body any) {
 	content, err := json.Marshal(body)
 	if err != nil {

@@ -17,7 +17,7 @@ func MarketNetworks() []netip.Prefix {
 	}
 }
 
-var errNotAllowed = errors.New("sender is in no allowed network")
+var errNotAllowed = errors.New("sender is not in an allowed network")
 
 // senders decides which requests are let in.
 type senders struct {
