@@ -20,8 +20,7 @@ type call struct {
 	request     *http.Request // every attempt sends a copy
 	upload      *upload       // of sendFileToChat, otherwise nil
 	maxAttempts int
-	// decode reads the result of a 2xx response. An attempt has not succeeded before
-	// decode has.
+	// decode reads the result of a 2xx response. An attempt succeeds only once decode has.
 	decode func(*response) error
 	// prepare, if not nil, runs before each attempt, after all waiting. Its requests use
 	// the attempt's slot; its error ends the call.
@@ -94,7 +93,7 @@ func (c *call) uploadWhole() bool { return c.upload == nil || c.upload.whole() }
 // maxRequestBody is the documented maximum of a request without a file.
 const maxRequestBody = 512 << 10
 
-// newCall returns a call for what a request builder of gen has returned.
+// newCall returns a call for the result of a request builder in gen.
 func newCall(op Operation, req *http.Request, err error) (*call, error) {
 	if err != nil {
 		return nil, &Error{Operation: op, cause: err}

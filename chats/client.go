@@ -143,7 +143,7 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	return resp, nil
 }
 
-// named names the business in an error that was made where the client is not known.
+// named sets the business in an error that was created without access to the client.
 func (c *Client) named(err error) error {
 	if e := (*Error)(nil); errors.As(err, &e) && e.Business == 0 {
 		e.Business = c.business
@@ -159,12 +159,12 @@ func (c *Client) setHeaders(req *http.Request) {
 		req.Header.Set("X-Market-Integration", c.config.integration)
 	}
 	if c.credential.oauth {
-		// Without it the limits count per owner of the token, not per business.
+		// Without this header the limits apply per owner of the token, not per business.
 		req.Header.Set("X-Business-Id", c.businessID())
 	}
 }
 
-// ServerTime returns the time by the server's clock: the Date of the last response plus
-// the time since. It is behind by up to a second, as a Date is cut to whole seconds, and by
-// the time that the response took. ok is false until a response had a Date.
+// ServerTime returns the time by the server's clock: the Date of the last response plus the
+// time since. It lags by up to a second, because a Date has whole seconds only, plus the
+// time that the response took. ok is false until a response had a Date.
 func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.now() }

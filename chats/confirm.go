@@ -20,12 +20,12 @@ type ConfirmOption func(*confirmation)
 // was empty; to post the same content once more, name a newer one.
 //
 // The history above last is searched first. A message of the shop with the same content is
-// returned, and nothing is sent. If there is none, but a message of the shop with other
-// content, it may be this one from an earlier attempt, stored otherwise than it was sent:
-// nothing is sent either, and the call fails with [ErrOutcomeUnknown] and the ID of that
-// message; ConfirmAfter with that ID sends. A message that a confirmed send of this Client
-// has returned, a file in place of a text, and a text in place of a file are not taken for
-// this one.
+// returned, and nothing is sent. If there is none, but there is a message from the shop
+// with different content, that message may be this one from an earlier attempt, altered by
+// the server. Then nothing is sent either, and the call fails with [ErrOutcomeUnknown] and
+// the ID of that message. To send anyway, pass that ID to ConfirmAfter. A message that a
+// confirmed send of this Client has already returned is never mistaken for this one, nor is
+// a file for a text or a text for a file.
 //
 // It also bounds how much of the history is read: from a day before last, unless the server
 // refuses an ID that the chat does not have.
@@ -36,10 +36,10 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // ConfirmResume states that an attempt to send this content began at the given time, in
 // this process or in one that has died. Nothing is sent before [SearchTime], or the search
 // time of a longer [RetryPolicy], has passed since then and the history still does not show
-// the message. Until the history was read to its end, every error is an
+// the message. Until the history has been read to its end, every error is an
 // [ErrOutcomeUnknown].
 //
-// What counts as the message of the earlier attempt is as for [ConfirmAfter]. Without
+// The message of the earlier attempt is recognised as described for [ConfirmAfter]. Without
 // ConfirmAfter it is any message of the shop that was created after the attempt began, or
 // up to five minutes before it, because the clocks may differ.
 //
@@ -56,8 +56,8 @@ func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }
 
-// ConfirmExcept names messages of the shop that are certainly not this one, because they
-// belong to other sends.
+// ConfirmExcept names messages from the shop that belong to other sends, so that none of
+// them is mistaken for this one.
 func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	return func(c *confirmation) {
 		for _, id := range messages {
@@ -69,14 +69,14 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	}
 }
 
-// ConfirmBefore calls a function immediately before each request that sends, the repeated
-// ones included. shop are the ids of the shop's messages that were noted as those before
-// the first send: what [ConfirmAfter] and [ConfirmExcept] need after a crash. If it returns
-// an error, nothing is sent any more, and the call fails with an [Error] that wraps it; a
-// send before it certainly has not been posted then.
+// ConfirmBefore calls a function immediately before each request that sends, including
+// retries. shop holds the ids of the shop's messages that existed before the first send,
+// which [ConfirmAfter] and [ConfirmExcept] need after a crash. If the function returns an
+// error, nothing more is sent, and the call fails with an [Error] that wraps it; earlier
+// sends of the call certainly posted nothing.
 //
-// One of the client's concurrent requests is on hold while it runs: it should be quick, and
-// must make no call of the same Client.
+// The function occupies one of the client's slots for concurrent requests while it runs, so
+// it should be quick and must not call the same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
 	return func(c *confirmation) { c.before = before }
 }
@@ -84,9 +84,10 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // SendTextConfirmed posts a text once, finds it in the chat's history and returns it as the
 // history shows it, with its ID.
 //
-// It notes which messages the shop has in the chat, sends the text, then searches the
-// history for a new message of the shop with the same text: equal except for whitespace,
-// control and zero-width characters and HTML escapes. It ends in one of four ways:
+// It records which messages from the shop are already in the chat, sends the text, then
+// searches the history for a new message of the shop with the same text: equal except for
+// whitespace, control and zero-width characters and HTML escapes. It ends in one of four
+// ways:
 //
 //   - The message. It was posted once.
 //   - [ErrUnconfirmed]: the server accepted the text, but the history does not show it
@@ -97,15 +98,15 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //
 // If the outcome of a send is unknown, the history is searched for [SearchTime], or for as
 // long as the backoff of the policy's retries could last, if that is longer. The text is
-// sent again only if the history, read to its end after that time, shows no new message of
-// the shop that could be this one, stored otherwise. So a server that changes texts leads
-// to an error, and not to a second post.
+// sent again only if the history, read to its end after that time, shows no new message
+// from the shop that could be this one, altered by the server. So a server that changes
+// texts causes an error rather than a second post.
 //
-// It costs the history from [ConfirmAfter], or from the beginning, one send, and usually one
-// more page of history. With an unknown outcome it costs up to
+// It reads the history from [ConfirmAfter] on, or from the beginning, sends once, and
+// usually reads one more page of history. With an unknown outcome it costs up to
 // RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
-// cannot be read because Market is down, it keeps trying for some minutes. The sends of one
-// Client to one chat are made one after the other.
+// cannot be read because Market is down, it keeps trying for several minutes. A Client
+// sends to the same chat one message at a time.
 //
 // Two exceptions: it cannot distinguish two programs, or two clients, that post the same
 // text to the same chat at the same moment. And it may post twice if the server shows a
@@ -126,12 +127,13 @@ func (c *Client) SendTextConfirmed(
 
 // SendFileConfirmed posts a file once, finds it in the chat's history and returns its
 // message, like [Client.SendTextConfirmed]. name and content are those of
-// [Client.SendFile]; content is sent from its current position, and rewound to it to be
-// sent again.
+// [Client.SendFile]; content is sent from its current position, and rewound to that
+// position for a retry.
 //
-// The same content is a file of the same name, and of the same size if the history shows
-// the size. If the server accepted the file and changes names, the only new message of the
-// shop with a file is taken for it at the end of the search time.
+// Two files count as the same if they have the same name and, where the history shows it,
+// the same size. If the server accepted the file but renamed it, the call returns the
+// shop's new message with a file at the end of the search time, provided that there is only
+// one.
 //
 // Errors: [Error], [ArgumentError].
 func (c *Client) SendFileConfirmed(
@@ -158,11 +160,11 @@ type confirmation struct {
 	attempted time.Time // if resumes
 	resumes   bool
 
-	known  MessageID                                         // to bound how much is read
-	except map[MessageID]bool                                // never this one
+	known  MessageID                                         // limits how much history is read
+	except map[MessageID]bool                                // belong to other sends
 	before func(ctx context.Context, shop []MessageID) error // runs before each request that sends
 
-	pending  bool    // the earlier attempt that the caller resumes is not ruled out yet
+	pending  bool    // the attempt that the caller resumes may still become visible
 	attempts int     // sends made
 	sent     bool    // one of them may have been processed
 	readErr  error   // why prepare could not read the history
@@ -170,9 +172,9 @@ type confirmation struct {
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
 	odd      int                // items without a readable id at that time
-	floor    MessageID          // messages up to here are not looked at
+	floor    MessageID          // messages up to this id are ignored
 	readAt   time.Time          // when the last reading of the history began
-	notedAt  time.Time          // when the one began that noted the baseline in advance
+	notedAt  time.Time          // when the reading began that recorded the baseline in advance
 }
 
 // result ends a confirmed send.
@@ -217,7 +219,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	return done.message, done.err
 }
 
-// lookBack searches the history for the message of an earlier attempt, and notes the
+// lookBack searches the history for the message of an earlier attempt, and records the
 // baseline.
 func (c *confirmation) lookBack(ctx context.Context) *result {
 	tries, until := 1, time.Time{}
@@ -232,8 +234,8 @@ func (c *confirmation) lookBack(ctx context.Context) *result {
 	return c.note(seen)
 }
 
-// note notes the baseline, unless the history shows the message of an earlier attempt, or
-// one that could be it.
+// note records the baseline, unless the history shows the message of an earlier attempt, or
+// one that could be that message.
 func (c *confirmation) note(seen *view) *result {
 	switch n := len(seen.others); {
 	case seen.match != nil:
@@ -247,15 +249,15 @@ func (c *confirmation) note(seen *view) *result {
 	return nil
 }
 
-// maxNoteAge is how old a baseline that was noted in advance may be: older ones may lack a
-// message that another program has posted during a wait.
+// maxNoteAge is the maximum age of a baseline recorded in advance. An older one may lack a
+// message that another program posted during a wait.
 const maxNoteAge = time.Second
 
 // errNotReady ends a call before its request.
 var errNotReady = errors.New("the send was not made")
 
-// prepare notes the baseline with the slot of the send in hand, so that nothing is posted
-// in between.
+// prepare records the baseline while it holds the slot of the send, so that this client
+// posts nothing in between.
 func (c *confirmation) prepare(ctx context.Context) error {
 	noted := time.Since(c.notedAt) < maxNoteAge
 	c.notedAt = time.Time{}
@@ -272,7 +274,7 @@ func (c *confirmation) prepare(ctx context.Context) error {
 	return nil
 }
 
-// ready is the preparation of a send. After an unknown outcome the first baseline counts.
+// ready prepares a send. After an unknown outcome the first baseline still applies.
 func (c *confirmation) ready(ctx context.Context) error {
 	if !c.sent {
 		if err := c.prepare(ctx); err != nil {
@@ -289,7 +291,7 @@ func (c *confirmation) ready(ctx context.Context) error {
 	return nil
 }
 
-// attempt sends and searches. It returns nil if the message is to be sent again.
+// attempt sends and searches. It returns nil if the message has to be sent again.
 func (c *confirmation) attempt(ctx context.Context) *result {
 	c.readErr = nil
 	made, err := c.client.send(ctx, c.out, c.client.config.retry.MaxAttempts-c.attempts, c.ready)
@@ -298,7 +300,7 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 	case c.halted != nil:
 		return c.halted
 	case c.readErr != nil:
-		return c.lookBack(ctx) // retries, which must not be made with a slot in hand
+		return c.lookBack(ctx) // retries, which must not happen while a slot is held
 	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
 		return c.refused(ctx, err)
 	}
@@ -306,7 +308,7 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 	return c.settle(ctx, err)
 }
 
-// refused ends with the error of a send that was not made. If not even prepare has run, as
+// refused returns the error of a send that was not made. If not even prepare has run, as
 // with an exhausted quota, the message of an earlier attempt is still searched for.
 func (c *confirmation) refused(ctx context.Context, err error) *result {
 	if c.hasAfter && c.baseline == nil {
@@ -336,7 +338,7 @@ func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
 	case sendErr == nil && others == 1 && c.out.op == OpSendFileToChat:
 		return &result{message: seen.others[0]}
 	case others > 0:
-		return c.inDoubt(sendErr, fmt.Errorf("%w: message %d is new and may be it", ErrAmbiguous, seen.others[others-1].ID))
+		return c.inDoubt(sendErr, fmt.Errorf("%w: new message %d may be this one", ErrAmbiguous, seen.others[others-1].ID))
 	case sendErr == nil || c.attempts >= c.client.config.retry.MaxAttempts:
 		return c.inDoubt(sendErr, errMessageNotFound)
 	}

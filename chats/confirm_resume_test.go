@@ -205,7 +205,7 @@ func TestConfirmAfter_FindsWithoutAQuotaOfSends(t *testing.T) {
 	})
 }
 
-// A message of the shop with other content may be this one, stored otherwise.
+// A message from the shop with different content may be this one, altered by the server.
 func TestConfirmAfter_SendsNothingBesideAnUnexplainedMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestConfirmAfter_SendsNothingBesideAnUnexplainedMessage(t *testing.T) {
 	})
 }
 
-// A file is not a text, stored otherwise, and a text not a file.
+// A file cannot be an altered text, nor a text an altered file.
 func TestConfirmAfter_TellsFilesFromTexts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

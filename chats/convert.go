@@ -7,8 +7,8 @@ import (
 )
 
 // This file converts between the types of the contract and the model. Only the id of a chat
-// or message is required, because without it the item could neither be distinguished from
-// others nor requested again. Everything else that is missing is zero.
+// or message is required, because an item without one can be neither identified nor
+// requested again. Everything else that is missing is zero.
 
 var (
 	errNoChatID    = errors.New("response has a chat without an id")

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What holds a secret is not unwrapped: whoever prints the cause would print it.
+// An error whose text contains a secret is not unwrapped, because printing the cause would
+// print the secret.
 func TestWhichErrorsAreMasked(t *testing.T) {
 	t.Parallel()
 	hidden := secrets{"ACMA:secret"}

@@ -18,23 +18,23 @@
 // # Reading
 //
 // [Client.Chats] lists chats. [Client.History] reads the messages of a chat above an ID.
-// Both return sequences that are lazy, can be ranged over again, and yield each item of
-// all pages once. History is in ascending order whatever the server's order is, so a
-// program only has to keep the last ID received. [Client.ChatsPage] and
-// [Client.HistoryPage] return single pages. Unknown fields and enum values never cause
-// an error; unknown values are passed through, and Known reports whether a value is
-// defined here. A field that cannot be read is zero, and an item without a readable ID is
-// skipped and reported ([Attempt.Skipped]); the listing goes on. Every response is bounded,
-// in bytes and in items.
+// Both return sequences that are lazy, can be ranged over again, and yield each item of all
+// pages once. History is in ascending order whatever the server's order is, so a program
+// only has to keep the last ID received. [Client.ChatsPage] and [Client.HistoryPage] return
+// single pages. Unknown fields and enum values never cause an error; unknown values are
+// passed through, and Known reports whether a value is defined here. A field that cannot be
+// read is zero, and an item without a readable ID is skipped and reported
+// ([Attempt.Skipped]); the listing continues. Every response is bounded, in bytes and in
+// items.
 //
 // # Sending
 //
 // [Client.SendText] and [Client.SendFile] post at most once. [Client.SendTextConfirmed] and
 // [Client.SendFileConfirmed] post once, find the message in the history and return it with
-// its ID. [ConfirmAfter] makes them idempotent. Every error of a send that is neither
-// [ErrOutcomeUnknown] nor [ErrUnconfirmed] means that the call certainly posted nothing.
-// How a confirmed send ends depends on what became of the send, and on what new message of
-// the shop the history shows within the search time:
+// its ID. [ConfirmAfter] makes them idempotent. If a send fails with any error other than
+// [ErrOutcomeUnknown] and [ErrUnconfirmed], it certainly posted nothing. The result of a
+// confirmed send depends on the outcome of the request, and on which new message from the
+// shop the history shows within the search time:
 //
 //	send            | the history shows | text               | file
 //	accepted        | the same          | Message            | Message
@@ -44,8 +44,8 @@
 //	outcome unknown | another new one   | ErrOutcomeUnknown  | ErrOutcomeUnknown
 //	outcome unknown | nothing new       | sent again         | sent again
 //
-// Another new message may be this one, stored otherwise than it was sent. Of a file that
-// was accepted, the only new message with a file is taken for it.
+// Another new message may be this one, altered by the server. If a file was accepted and
+// exactly one new message has a file, that message is returned.
 //
 // There are two exceptions: a confirmed send cannot distinguish two programs or clients
 // that post the same content to the same chat at the same moment, and it may post twice if
@@ -85,44 +85,45 @@
 //	2xx, status ERROR        | Error           | Error
 //
 // A 404 whose body is not the API's envelope, an empty one included, is a gateway's: it says
-// nothing about the chat, nor about what became of a send. A redirect to a send leaves doubt
-// in the same way, because a server may redirect after it has processed a request. A
-// certificate that is not trusted, and a server without TLS, are errors without a retry.
-// A response without a length is cut off if its JSON ends early. A 400 to the first page of a
-// list may be about its size: up to three smaller sizes are tried before it is returned.
+// nothing about the chat or about the outcome of a send. A redirect in response to a send is
+// equally inconclusive, because a server may redirect after it has processed a request. A
+// certificate that is not trusted, and a server without TLS, are errors without a retry. A
+// response without a declared length counts as cut off if its JSON ends early. A 400 for the
+// first page of a list may be caused by the page size, so up to three smaller sizes are
+// tried before the error is returned.
 //
 // Between attempts the client waits with full jitter; the upper bound doubles after each
-// failure ([RetryPolicy]), and a Retry-After is waited for. If the context's deadline comes
-// before the next attempt, the call fails at once and says so. "soon" is within
+// failure ([RetryPolicy]), and the client honours Retry-After. If the context's deadline
+// comes before the next attempt, the call fails at once and says so. "soon" means within
 // RetryPolicy.MaxDelay. An attempt that exceeds RetryPolicy.AttemptTimeout, or a timeout of
 // the http.Client, counts as dropped. A file is retried only if its reader can be rewound.
 //
 // # Rate limits
 //
-// Market allows four concurrent requests per business and an hourly quota per operation.
-// All programs that use the business share both limits; the response to exceeding either
-// is 420. A client makes at most four concurrent requests ([WithMaxParallel]); a request
-// holds its slot only while it is in flight. If the quota is exhausted and the next window
-// begins within RetryPolicy.MaxDelay, a call waits for it. Otherwise the call fails with
+// Market allows four concurrent requests per business and an hourly quota per operation. All
+// programs that use the business share both limits; exceeding either one results in a 420. A
+// client makes at most four concurrent requests ([WithMaxParallel]); a request holds its
+// slot only while it is in flight. If the quota is exhausted and the next window begins
+// within RetryPolicy.MaxDelay, a call waits for it. Otherwise the call fails with
 // [ErrRateLimited] and Error.Limit, and until the window ends the client refuses that
-// operation, and no other, without a request: also after a response that says that nothing
-// remains. A window is an hour, so no header blocks an operation for longer. [Client.Limit]
-// returns the quota that the server reported last. [WithLimiter] adds a rate limiter of your
-// own.
+// operation, and no other, without making a request. It does the same after a response that
+// reports a remaining quota of 0. A window is an hour, so no header blocks an operation for
+// longer. [Client.Limit] returns the quota last reported by the server. [WithLimiter] adds a
+// rate limiter of your own.
 //
 // # Errors
 //
 // A failed call returns an [*Error]. Match it against the sentinels with errors.Is; its
-// StatusCode, Details and TraceParent have the rest. The HTTP status decides, not the
-// status in the body. A 400 comes from the server and matches no sentinel; an
-// [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent. An error
-// matches context.Canceled or context.DeadlineExceeded only if the caller's context has
-// ended, or its deadline does not leave time for the next attempt. Timeouts of a transport,
-// [Limiter] or credential source keep their text and their other causes.
+// StatusCode, Details and TraceParent have the rest. The error is determined by the HTTP
+// status, not by the status in the body. A 400 comes from the server and matches no
+// sentinel; an [ArgumentError] matches [ErrInvalidArgument] and means that nothing was
+// sent. An error matches context.Canceled or context.DeadlineExceeded only if the caller's
+// context has ended, or its deadline does not leave time for the next attempt. Timeouts of
+// a transport, [Limiter] or credential source keep their text and their other causes.
 //
-// A panic in a hook, [Limiter], credential source or transport reaches the goroutine of the
-// caller; from a sequence, which fetches pages in a goroutine of its own, with the stack of
-// its origin. A nil context panics.
+// A panic in a hook, [Limiter], credential source or transport reaches the caller's
+// goroutine. A sequence fetches pages in a separate goroutine, so its panics carry the
+// original stack. A nil context panics.
 //
 // # Observability
 //

@@ -15,10 +15,10 @@ import (
 
 // Attachment is a download that is being read. Close it.
 //
-// The content is as it was stored: a .gz file stays compressed. A read error is an [*Error].
-// If the content is shorter than its announced length or than File.Size, the last read fails
-// with an error that matches [io.ErrUnexpectedEOF]. It may be longer than File.Size, which is
-// not verified: limit the read if size matters.
+// The content is passed on as stored: a .gz file stays compressed. A read error is an
+// [*Error]. If the content is shorter than its announced length or than File.Size, the last
+// read fails with an error that matches [io.ErrUnexpectedEOF]. It may be longer than
+// File.Size, which is not verified: limit the read if size matters.
 type Attachment struct {
 	io.ReadCloser
 	Name        string // without a path: from the response, otherwise File.Name; may be empty
@@ -30,9 +30,9 @@ type Attachment struct {
 //
 // The credential is sent only to the host of the base URL; another scheme, host or port is
 // another host. Attachments are known to be stored on other hosts, which respond with 403:
-// use [WithAttachmentAuth] to authenticate there. Redirects are followed, if CheckRedirect of
-// the HTTP client agrees; from the first one to another host on without the credential and
-// without the headers from WithAttachmentAuth.
+// use [WithAttachmentAuth] to authenticate there. Redirects are followed if the HTTP client's
+// CheckRedirect allows it. From the first redirect to another host on, requests carry neither
+// the credential nor the headers from WithAttachmentAuth.
 //
 // It makes one request and does not retry. The request needs no slot of [WithMaxParallel]
 // and does not count against a quota. RetryPolicy.AttemptTimeout is the timeout for the
@@ -126,8 +126,9 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 }
 
 // stripOnRedirect returns a CheckRedirect that drops all headers from the first redirect to
-// another host on, and asks next, which may be nil. net/http alone would send most of them
-// along, and again on the way back: the Api-Key included, and the link itself as Referer.
+// another host on, and then calls next, which may be nil. net/http would forward most of
+// them, including the Api-Key and the link itself as Referer, and would send them again on
+// the way back.
 func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) >= 10 {
@@ -188,10 +189,10 @@ func (d *downloadBody) Close() error {
 	return err
 }
 
-// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds
-// "Authorization: OAuth " and the token to requests to the hosts of Market's attachments,
-// files.messenger.yandex.net and files.messenger.yandex.ru, over https only. Requests to other
-// hosts stay as they are and do not ask for the token.
+// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds "Authorization: OAuth
+// " and the token to requests to the hosts of Market's attachments, files.messenger.yandex.net
+// and files.messenger.yandex.ru, over https only. Requests to other hosts are left unchanged,
+// and token is not called for them.
 func AttachmentOAuth(token func(context.Context) (string, error)) func(context.Context, *http.Request) error {
 	if token == nil {
 		return nil // which WithAttachmentAuth refuses

@@ -26,7 +26,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrRateLimited is returned for 420 and 429, and without a request while the hourly
 	// quota is known to be exhausted or the Retry-After of a 429 has not passed.
-	// [Error.Limit] has the end of that time.
+	// [Error.Limit] says when that ends.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
@@ -41,19 +41,19 @@ var (
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(attempted))
 	//
-	// Every error of a send that is neither ErrOutcomeUnknown nor [ErrUnconfirmed] means
-	// that the call certainly posted nothing.
+	// If a send fails with any error other than ErrOutcomeUnknown and [ErrUnconfirmed], it
+	// certainly posted nothing.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and
 	// [Client.SendFileConfirmed] if the server accepted the message, but the history does
-	// not show it as it was sent. Do not send it again; what became of it is to be seen in
-	// the chat.
+	// not show it as it was sent. Do not send it again; read the chat to find out what
+	// happened to it.
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 	// ErrAmbiguous is returned in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
-	// history shows a new message of the shop with other content, which may be this one. A
-	// person has to look; trying again leads to the same.
+	// history shows a new message from the shop with different content, which may be this one. A
+	// person has to look; another try returns the same error.
 	ErrAmbiguous = errors.New("another message may be this one")
 )
 

@@ -8,7 +8,7 @@ import (
 	"net/url"
 )
 
-// err returns the response as an error, or nil if the attempt succeeded.
+// err returns the error of an attempt that got a response, or nil if it succeeded.
 func (r *response) err() *Error {
 	if r.ok() && r.decodeErr == nil {
 		return nil
@@ -57,9 +57,9 @@ func (e *Error) classify2xx(r *response) {
 // errNotTheAPI is the cause of a 404 that a gateway has sent.
 var errNotTheAPI = errors.New("not a response of the API, but of a gateway in between")
 
-// outcomeUnknown reports whether a send with this response may have been posted: the API
-// says that it was not with a 4xx or an error in a 2xx. A redirect may follow a send that
-// was processed, and what a gateway or a status below 200 means is not known.
+// outcomeUnknown reports whether a send with this response may have been posted. A 4xx, or
+// an error in a 2xx, from the API means that it was not. A redirect may follow a send that
+// was processed, and a gateway's response or a status below 200 is inconclusive.
 func (r *response) outcomeUnknown(e *Error) bool {
 	doubtful := errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status)
 	return doubtful && (r.ok() || !r.unsent)
@@ -98,7 +98,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	return e
 }
 
-// transportError is an attempt without a response.
+// transportError is the error of an attempt without a response.
 type transportError struct {
 	err       error
 	unsent    bool // certainly nothing of the request can have been processed

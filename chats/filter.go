@@ -6,9 +6,9 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Matches reports whether the chat matches the filter as the server would decide with what
-// the chat says now. A subject matches the chat about that order or return only: the chat
-// about a return has the return's order, too, but does not match [AboutOrder] of it.
+// Matches reports whether the chat matches the filter, as the server would decide for the
+// chat's current fields. A subject matches the chat about that order or return only: the
+// chat about a return has the return's order, too, but does not match [AboutOrder] of it.
 func (f Filter) Matches(chat Chat) bool {
 	isAbout := func(s Subject) bool {
 		return fromSubject(s) == fromSubject(chat.Subject)

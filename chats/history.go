@@ -20,21 +20,22 @@ import (
 // error is yielded once and ends the sequence; it is ctx.Err() if ctx has ended.
 //
 // Market does not document the order of messages. History works with every stable order,
-// also if neighbours are swapped and whatever arrives while it reads. If the oldest come
-// first, it holds up to three pages in memory: it yields a page when the next one has been
-// read. That order is recognised by a message of the second page that is older than the
-// first request. In any other order, and as long as the messages are too young or have no
-// time, History has to hold all messages above since until the last page. If a message
-// comes later than a page after its place, History yields an error that matches
-// [ErrProtocol]; reading again after [Error.ResumeAfter] with the same Client completes the
-// history.
+// even if neighbours are swapped, and regardless of what arrives while it reads. If the
+// oldest messages come first, it holds up to three pages in memory: it yields a page when
+// the next one has been read. That order is recognised by a message of the second page that
+// is older than the first request. In any other order, and as long as the messages are too
+// young or have no time, History has to hold all messages above since until the last page.
+// If a message arrives more than one page after its proper place, History yields an error
+// that matches [ErrProtocol]; reading again after [Error.ResumeAfter] with the same Client
+// completes the history.
 //
-// It costs one request of getChatHistory for every 100 messages
-// (POST /v2/businesses/{id}/chats/history). More are made if the server refuses something:
-// if it refuses the page size, up to three with 50, 20 and 10, and the client keeps to what
-// was accepted for an hour; if it refuses since, because that message does not exist, the
+// It costs one request of getChatHistory for every 100 messages (POST
+// /v2/businesses/{id}/chats/history). More are made if the server refuses something: if it
+// refuses the page size, up to three with 50, 20 and 10, and the client keeps using the
+// accepted size for an hour; if it refuses since, because that message does not exist, the
 // history is read from its beginning; if it refuses a page token, which may have expired,
-// the listing starts over after what was yielded, up to three times without getting further.
+// the listing starts over after the last message yielded, up to three times without
+// progress.
 //
 // An item without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
@@ -56,7 +57,7 @@ func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skippe
 			var ready []Message
 			if err == nil {
 				if ready, err = h.merge.add(page.Items, page.Next == ""); err != nil {
-					c.unordered.Store(id, true) // the next reading buffers the whole chat
+					c.unordered.Store(id, true) // the next pass buffers the whole chat
 				}
 			}
 			for _, message := range ready {
@@ -79,7 +80,7 @@ type history struct {
 	merge   *merge
 	from    MessageID // messageIdFrom of every page
 	size    int       // limit of every page
-	longest int       // the most messages that were buffered when a page token expired
+	longest int       // the largest number of messages buffered when a page token expired
 	skipped *int      // items without a readable ID
 }
 

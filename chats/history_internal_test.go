@@ -191,7 +191,8 @@ func TestOldestFirstHoldsNoMoreThanAPage(t *testing.T) {
 		require.LessOrEqual(t, len(m.recentIDs), 2*rememberedIDs)
 		require.LessOrEqual(t, cap(m.recentIDs), 4*rememberedIDs)
 	}
-	// An id that came lately is known, one from long ago is told from nothing new.
+	// A recent id is recognised as a duplicate; an old one cannot be distinguished from a
+	// new one.
 	ready, err := m.add(someMessages(20_000-size-rememberedIDs+1), false)
 	require.NoError(t, err)
 	assert.Empty(t, ready)

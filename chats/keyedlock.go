@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// keyedMutex makes the sends of one client to one chat one after the other. So no call
-// takes the message of another for its own.
+// keyedMutex serializes the sends of one client to one chat, so that no call mistakes the
+// message of another for its own.
 type keyedMutex struct {
 	mu   sync.Mutex
 	held map[ChatID]chan struct{} // closed on unlock

@@ -26,7 +26,7 @@ type Limit struct {
 	Until     time.Time // end of the window by the server's clock, or Retry-After; zero if not reported
 }
 
-// describe returns the text of an error: the limit was reached.
+// describe returns the error text for a limit that was reached.
 func (l Limit) describe() string {
 	text := cmp.Or(string(l.Kind), "rate") + " limit"
 	if l.Max > 0 {

@@ -32,12 +32,12 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 	return limit, true
 }
 
-// quotaWindow is how long a quota lasts at most: Market's windows are full hours.
+// quotaWindow is the maximum length of a quota window; Market's windows are full hours.
 const quotaWindow = time.Hour
 
-// resetIn returns how long the quota window still lasts. It goes by the Date of the
-// response, because the clocks may differ, unless that makes no sense: a cache may have
-// kept it for days.
+// resetIn returns the time until the quota window ends. It uses the Date of the response,
+// because the clocks may differ, unless that Date is implausible: a cache may have kept the
+// response for days.
 func resetIn(until time.Time, h http.Header, now time.Time) time.Duration {
 	in := until.Sub(now)
 	if date, ok := httpDate(h.Get("Date")); ok {
@@ -61,10 +61,10 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// reachedLimit returns the limit behind a 420 or 429. The text of the response decides, not
-// its headers, which report the hourly quota on every response. Without a text, a gateway's
-// Retry-After is about neither, and a quota of which something remains cannot be the one
-// that was reached.
+// reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by
+// the text of the response rather than its headers, which report the hourly quota on every
+// response. Without a text, a gateway's Retry-After refers to neither limit, and a quota
+// that is not used up cannot be the limit that was reached.
 func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 	for _, d := range details {
 		switch text := strings.ToLower(d.Message); {
@@ -122,9 +122,9 @@ func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits 
 	}
 }
 
-// quotaMiddleware waits for the hourly quotas and the caller's limiter. An attempt that
-// finds a quota exhausted once it holds a slot comes back, so that what is between the
-// two, the credential, is read after all long waits.
+// quotaMiddleware waits for the hourly quotas and the caller's limiter. If the quota turns
+// out to be exhausted once an attempt holds a slot, the attempt returns here and waits
+// again, so that the middleware in between reads the credential after all long waits.
 func (l *limits) quotaMiddleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
@@ -155,7 +155,7 @@ type slotKey struct{}
 
 func usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(slotKey{}) != nil }
 
-// slotMiddleware holds a slot while next runs, and not while the call waits.
+// slotMiddleware holds a slot while next runs, but not while the call waits.
 func (l *limits) slotMiddleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
@@ -182,8 +182,8 @@ func (l *limits) slotMiddleware(next doFunc) doFunc {
 
 var errBlocked = errors.New("the hourly quota was exhausted while the attempt waited for a slot")
 
-// admit returns once it holds a slot, or errBlocked if the requests before have exhausted
-// a quota.
+// admit returns once it holds a slot, or errBlocked if earlier requests have exhausted a
+// quota.
 func (l *limits) admit(ctx context.Context, c *call) (release func(), err error) {
 	if usesSlotOfAnother(ctx) {
 		return func() {}, nil
@@ -200,7 +200,7 @@ func (l *limits) admit(ctx context.Context, c *call) (release func(), err error)
 	return func() { <-l.slots }, nil
 }
 
-// quotas returns the operations that an attempt makes requests of.
+// quotas returns the operations whose quotas an attempt uses.
 func (c *call) quotas() []Operation {
 	if c.prepare != nil {
 		return []Operation{c.op, OpGetChatHistory}
@@ -250,8 +250,8 @@ func (l *limits) blocked(op Operation) (block, bool) {
 	return b, ok
 }
 
-// observe records the limit that a response reports, and blocks the operation if its
-// hourly quota is exhausted: after a 420, and after the response that used it up.
+// observe records the limit that a response reports, and blocks the operation if its hourly
+// quota is exhausted: after a 420, and after the response that reports none remaining.
 func (l *limits) observe(resp *response) {
 	now, retryAt := time.Now(), time.Time{}
 	limit, reported := parseLimit(resp.header)

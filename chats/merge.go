@@ -8,14 +8,14 @@ import (
 )
 
 // rememberedIDs is the number of last emitted ids that merge remembers, to distinguish a
-// message that was sent again from one that came too late.
+// repeated message from one that arrived too late.
 const rememberedIDs = 1024
 
 // merge turns the pages of a history in any order into one ascending sequence.
 //
-// While the order is not proven to be oldest first, all pages are buffered. Then as many
-// messages as a page has are held back until the next one, because neighbours may be swapped
-// across a page boundary.
+// While the order is not proven to be oldest first, all pages are buffered. After that, one
+// page of messages is held back until the next page arrives, because neighbours may be
+// swapped across a page boundary.
 type merge struct {
 	since       MessageID // messages up to here are dropped
 	asOf        time.Time // the server's time when the first page was requested
@@ -39,8 +39,8 @@ const (
 
 func newMerge(since MessageID, order pageOrder) *merge { return &merge{since: since, order: order} }
 
-// restarted returns the merge of a new listing of the same history, which begins after the
-// messages that are certain to be complete.
+// restarted returns a merge for a new listing of the same history, starting after the last
+// message up to which the history is certainly complete.
 func (m *merge) restarted() *merge { return newMerge(max(m.since, m.lastEmitted), m.order) }
 
 // extendsRange reports whether a page reaches beyond all previous pages, as a page does
@@ -58,8 +58,8 @@ func (m *merge) extendsRange(page []Message) (extended bool) {
 	return extended
 }
 
-// add takes a page, which it may reorder, and returns the messages that can be emitted. The
-// page must have been passed to extendsRange.
+// add accepts a page, which it may reorder, and returns the messages that can be emitted.
+// The page must have been passed to extendsRange.
 func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
 	m.pageSize = max(m.pageSize, len(page))
 	if m.order == orderUnknown {
@@ -85,9 +85,9 @@ func (m *merge) add(page []Message, last bool) (ready []Message, err error) {
 	return ready, nil
 }
 
-// detectOrder looks for a proof of oldest first: a page that lies above all before it and
-// has a message from before the first request. That it lies above is not enough: any number
-// of messages may have arrived between two requests.
+// detectOrder looks for proof that the order is oldest first: a page whose ids are above
+// all earlier ones and which has a message from before the first request. Higher ids alone
+// are not enough, because any number of messages may have arrived between two requests.
 func (m *merge) detectOrder(page []Message) {
 	if !slices.IsSortedFunc(page, compareIDs) {
 		m.order = otherOrder

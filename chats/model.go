@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// IDs have distinct types, so that the ID of a message cannot be passed for that of a
-// chat. They are greater than zero; zero means absent.
+// IDs have distinct types, so that a message ID cannot be passed where a chat ID is
+// expected. They are greater than zero; zero means absent.
 type (
 	// BusinessID identifies a seller's cabinet. GET v2/campaigns of the Partner API
 	// returns it for every shop.
@@ -74,9 +74,9 @@ func AboutOrder(id OrderID) Subject { return Subject{Kind: SubjectOrder, Order: 
 // AboutReturn returns the subject of a chat about a return, for [Client.OpenChat] and [Filter].
 func AboutReturn(id ReturnID) Subject { return Subject{Kind: SubjectReturn, Return: id} }
 
-// Filter selects chats. The zero Filter matches every chat. A chat matches if it matches
-// one value of every field that is set. Whether Market accepts several fields at once is
-// not documented. Duplicate values are sent once.
+// Filter selects chats. The zero Filter matches every chat. A chat matches if, for every
+// field that is set, it matches at least one of the values. Whether Market accepts several
+// fields at once is not documented. Duplicate values are sent once.
 type Filter struct {
 	Subjects     []Subject     // made by AboutOrder or AboutReturn
 	SubjectKinds []SubjectKind // for example all chats about orders

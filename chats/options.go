@@ -73,7 +73,7 @@ func isLoopback(host string) bool {
 
 // WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. It is copied
 // and never modified. API calls follow no redirect, whatever its CheckRedirect says, because
-// the key would go along; downloads ask it.
+// the key would be forwarded; downloads call it.
 //
 // The transport must not retry by itself: a send would be posted once per retry, and the
 // library would not know. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow HTTP/1.1
@@ -111,8 +111,8 @@ func WithIntegration(name, version string) Option {
 
 // WithLogger sets the logger. Every attempt is logged at debug level with business,
 // operation, attempt, duration, status, traceparent and what remains of the hourly quota;
-// items that had to be skipped are logged at warn level, as a number. Bodies and credentials
-// are never logged. The default is not to log.
+// the number of items that had to be skipped is logged at warn level. Bodies and credentials
+// are never logged. By default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -123,9 +123,10 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithHook adds a function that is called at the end of every attempt, for example for
-// metrics. Several are called in the order of the options. It delays the call, so it should be fast. It must be safe for concurrent use: a
-// sequence fetches its next page in a goroutine of its own.
+// WithHook adds a function that is called at the end of every attempt, for example for metrics.
+// Several hooks are called in the order of the options. A hook delays the call, so it should be
+// fast. It must be safe for concurrent use, because a sequence fetches its next page in a
+// separate goroutine.
 func WithHook(hook func(context.Context, Attempt)) Option {
 	return func(c *config) error {
 		if hook == nil {

@@ -13,8 +13,9 @@ import (
 // maxStalePages is the number of pages without a new item after which a listing fails.
 const maxStalePages = 1000
 
-// maxReplays is how often a page that was sent again is requested again, and maxRestarts
-// how often a listing whose page tokens expire starts over without getting further.
+// maxReplays is the maximum number of new requests for a page that the server sent a second
+// time. maxRestarts is how often a listing whose page tokens expire may start over without
+// progress.
 const (
 	maxReplays  = 3
 	maxRestarts = 3
@@ -86,7 +87,7 @@ func hasStatus(err error, statuses ...int) bool {
 	return errors.As(err, &e) && slices.Contains(statuses, e.StatusCode)
 }
 
-// lookahead fetches one page in a goroutine of its own.
+// lookahead fetches one page in a separate goroutine.
 type lookahead[T any] struct {
 	fetch func(context.Context, string) (Page[T], error)
 	done  chan struct{}

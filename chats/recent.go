@@ -2,11 +2,11 @@ package chats
 
 import "sync"
 
-// maxRecentMessages is how many messages recentMessages remembers at least.
+// maxRecentMessages is the minimum number of messages that recentMessages remembers.
 const maxRecentMessages = 1024
 
-// recentMessages are the messages that confirmed sends of a client have returned: they
-// cannot be another message, stored otherwise.
+// recentMessages are the messages that confirmed sends of a client have returned: none of
+// them can be an altered copy of another message.
 type recentMessages struct {
 	mu             sync.Mutex
 	newest, before map[messageKey]bool

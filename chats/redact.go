@@ -72,7 +72,7 @@ func longestPart(values [][]byte, text []byte) (longest int) {
 const maxEscapes = 6
 
 // normalize returns a text in lower case and without escapes, and where each byte of it
-// stands in the text. Secrets are ASCII, so that bytes will do.
+// stands in the text. Secrets are ASCII, so bytes are sufficient.
 func normalize(text string) (plain []byte, from []int) {
 	plain, from = []byte(text), make([]int, len(text)+1)
 	for i := range from {

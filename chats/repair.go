@@ -11,8 +11,8 @@ import (
 )
 
 // decodeRepaired decodes a body that the contract's types cannot read: it makes the fields
-// that have another type readable, or drops them, so that an odd field costs no more than
-// itself. It takes several times as long as decoding the contract's types.
+// that have another type readable, or drops them, so that a malformed field affects nothing
+// but itself. It takes several times as long as decoding the contract's types.
 func decodeRepaired(body []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -29,9 +29,9 @@ func decodeRepaired(body []byte, into any) error {
 }
 
 // repairs are the contract's fields, in lower case because encoding/json ignores case, each
-// with a function that returns a value of the field's type, or nil. What makes a page is not
-// dropped, but stays as it is and fails: result, the lists of chats and messages, and paging
-// with its token, without which the page would look like the last one.
+// with a function that returns a value of the field's type, or nil. The structure of a page
+// is never dropped, so that a malformed one fails: result, the lists of chats and messages,
+// and paging with its token, without which the page would look like the last one.
 var repairs = map[string]func(any) any{
 	"chatid": toInteger, "messageid": toInteger, "campaignid": toInteger, "orderid": toInteger, "returnid": toInteger, "size": toInteger,
 	"createdat": toTime, "updatedat": toTime,
@@ -44,7 +44,7 @@ var repairs = map[string]func(any) any{
 	"nextpagetoken": numberToText,
 }
 
-// repair repairs the fields of all objects in value.
+// repair applies repairs to the fields of all objects in value.
 func repair(value any) {
 	switch v := value.(type) {
 	case []any:
@@ -100,7 +100,7 @@ func parseInteger(value any) (int64, bool) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, true
 	}
-	const exact = 1 << 53 // beyond it a float has no fraction to tell by
+	const exact = 1 << 53 // above it a float cannot represent a fraction
 	f, err := strconv.ParseFloat(text, 64)
 	return int64(f), err == nil && f == math.Trunc(f) && math.Abs(f) <= exact
 }

@@ -30,7 +30,7 @@ func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, chec
 	return result, nil
 }
 
-// perform makes a call whose result only call.decode reads.
+// perform makes a call whose result is read by call.decode alone.
 func (c *Client) perform(ctx context.Context, call *call) error {
 	resp, err := c.do(ctx, call)
 	if err != nil {

@@ -32,7 +32,7 @@ type response struct {
 	secrets  secrets // to redact from what the server echoes
 
 	decodeErr  error // why a 2xx is not a success
-	stopReason error // why it was not retried, if the status does not say it
+	stopReason error // why it was not retried, unless the status explains that
 }
 
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
@@ -44,7 +44,7 @@ func (r *response) truncated() bool {
 	return r.bodyErr != nil && !tooLarge || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
 }
 
-// time returns the server's time, from the Date header, or ours without one.
+// time returns the server's time from the Date header, or the local time if there is none.
 func (r *response) time() time.Time {
 	if date, ok := httpDate(r.header.Get("Date")); ok {
 		return date

@@ -22,8 +22,8 @@ type RetryPolicy struct {
 	// away, the call fails. The default is 30 s.
 	MaxDelay time.Duration
 	// AttemptTimeout is the timeout of one request, from the connection to the last byte of
-	// the response. The default is 30 s: Market itself gives up after 10 s, and a file of
-	// 5 MB takes long on a slow connection.
+	// the response. The default is 30 s: Market itself gives up after 10 s, and uploading a
+	// 5 MB file takes long on a slow connection.
 	AttemptTimeout time.Duration
 }
 
@@ -44,7 +44,7 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 
 func (p RetryPolicy) backoff() backoff { return backoff{base: p.BaseDelay, limit: p.MaxDelay} }
 
-// middleware retries failed attempts. What it returns is final.
+// middleware retries failed attempts. Its result is final.
 func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		var last *response
@@ -86,8 +86,8 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 	return !failed.permanent && !failed.noTLS && (c.rule.repeatable || failed.unsent)
 }
 
-// awaitRetry waits before the next attempt. It does not wait for the end of a block: limits
-// does, for all calls of the operation.
+// awaitRetry waits before the next attempt. It does not wait for an exhausted quota; limits
+// does that for all calls of the operation.
 func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
 	delay := p.backoff().jitter(n)
 	if resp == nil {
@@ -102,7 +102,7 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 	after := retryAfter(resp.header, time.Now())
 	if after > p.MaxDelay {
 		at := time.Now().Add(after).UTC()
-		return fmt.Errorf("the server asks for a retry at %s, which is later than RetryPolicy.MaxDelay", at.Format("15:04:05Z"))
+		return fmt.Errorf("the server's Retry-After ends at %s, which is beyond RetryPolicy.MaxDelay", at.Format("15:04:05Z"))
 	}
 	return wait(ctx, max(delay, after))
 }

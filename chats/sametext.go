@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// maxUnescapes bounds how often a text may have been escaped.
+// maxUnescapes is the maximum number of times that a text is unescaped.
 const maxUnescapes = 4
 
 // normalizeText returns what two texts must have in common to be the same message. It drops

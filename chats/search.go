@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// SearchTime is how long a send may still become visible in the history: Market itself
-// gives up on a request after 10 s. A confirmed send searches for so long at least.
+// SearchTime is how long after a send its message may still appear in the history; Market
+// itself gives up on a request after 10 s. A confirmed send searches for at least this
+// long.
 const SearchTime = 15500 * time.Millisecond
 
 // maxSearchTime bounds a search under a policy with very many attempts.
@@ -17,7 +18,8 @@ const maxSearchTime = 10 * time.Minute
 // read to its end.
 const maxFinalReads = 6
 
-// clockTolerance is by how much the clocks of the caller and of Market may differ.
+// clockTolerance is the tolerated difference between the clocks of the caller and of
+// Market.
 const clockTolerance = 5 * time.Minute
 
 // searchTime returns how long the history is searched: as long as the delays between all
@@ -32,16 +34,16 @@ func (p RetryPolicy) searchTime() (total time.Duration) {
 
 // view is what the history shows of the messages that may be the shop's.
 type view struct {
-	empty  bool               // there is no message of any sender
-	own    map[MessageID]bool // all of them
+	empty  bool               // the chat has no messages
+	own    map[MessageID]bool // every message that may be the shop's
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored otherwise
 
 	unreadable int // items without a readable id, of any sender
 }
 
-// search reads the history until it shows the message, or until a reading that began at
-// until or later has reached the end without it. Such a reading is tried so many times.
+// search reads the history until it shows the message, or until a pass that began at or
+// after until has reached the end without finding it. It makes at most tries such passes.
 func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (*view, error) {
 	policy, least := c.client.config.retry.backoff(), RetryPolicy{}.withDefaults().backoff()
 	for n, final := 0, 0; ; n++ {
@@ -65,8 +67,8 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 	}
 }
 
-// isFinal reports whether searching on is useless. An exhausted hourly quota is final, so
-// that the caller learns its end at once.
+// isFinal reports whether there is no point in searching further. An exhausted hourly quota
+// is final, so that the caller learns at once when it resets.
 func isFinal(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -76,9 +78,9 @@ func isFinal(err error) bool {
 	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }
 
-// lowestID returns the id above which messages are looked at: that of a day before after,
-// because ids are microseconds as far as is known, and the senders' clocks may differ. An id
-// that is ahead of the local clock is taken for the present.
+// lowestID returns the id above which messages are considered: one day below after, because
+// ids appear to be microseconds and the senders' clocks may differ. An id that is ahead of
+// the local clock counts as the current time.
 func (c *confirmation) lowestID() MessageID {
 	newest := min(c.after, MessageID(time.Now().UnixMicro()))
 	return max(newest-MessageID((24*time.Hour).Microseconds()), 0)

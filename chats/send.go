@@ -16,8 +16,8 @@ import (
 // a longer text.
 //
 // A nil error means that the message was posted. [ErrOutcomeUnknown] means that it may have
-// been posted; it says what to do then. Any other error means that it certainly was not
-// posted. The sends of one client to one chat are made one after the other.
+// been posted; its documentation says what to do then. Any other error means that it
+// certainly was not posted. A client sends to the same chat one message at a time.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
@@ -32,12 +32,12 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 // the customer sees: valid UTF-8 of 255 bytes at most, without a path and control
 // characters.
 //
-// A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is
-// streamed from its current position; any other reader is buffered in memory first.
-// SendFile does not close content. If reading fails, or content turns out to be shorter or
-// longer than its size, the request is aborted, nothing is posted, and an error is returned.
-// After SendFile has returned, no Read of content begins; one that blocks when ctx or
-// RetryPolicy.AttemptTimeout ends is left behind. A reader that cannot be rewound is not
+// A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is streamed
+// from its current position; any other reader is buffered in memory first. SendFile does not
+// close content. If reading fails, or content turns out to be shorter or longer than its
+// size, the request is aborted, nothing is posted, and an error is returned. After SendFile
+// has returned, it starts no further Read of content; a Read that is blocked when ctx ends
+// or RetryPolicy.AttemptTimeout expires is abandoned. Content that cannot be rewound is not
 // sent again.
 //
 // Errors: [ArgumentError], [Error].
@@ -57,8 +57,8 @@ type outgoing struct {
 	newCall func() (*call, error)
 	// equals reports whether a message has the same content.
 	equals func(Message) bool
-	// resembles reports whether a message can be this one, if the server stores content
-	// otherwise than it was sent.
+	// resembles reports whether a message can be this one, if the server alters content
+	// when it stores it.
 	resembles func(Message) bool
 }
 

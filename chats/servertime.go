@@ -10,7 +10,7 @@ import (
 type serverClock struct {
 	mu   sync.Mutex
 	date time.Time
-	at   time.Time // when it came, by our clock
+	at   time.Time // when it was received, by the local clock
 }
 
 func (c *serverClock) observe(h http.Header) {

@@ -16,10 +16,11 @@ var breaks = []*regexp.Regexp{
 
 // SplitText splits a text into parts that [Client.SendText] accepts: of at most
 // [MaxTextLength] characters, which are Unicode code points, as the API counts them. It
-// splits after a paragraph; where that is too long, after a sentence or line; else after a
-// word; else anywhere, but not before a combining mark or inside an emoji sequence. Only the
-// whitespace at the splits is dropped. A text that is short enough is returned as it is, a
-// blank one as no part. Invalid UTF-8 is kept as it is, each byte counting as a character.
+// prefers to split after a paragraph, then after a sentence or line, then after a word. If a
+// word is too long, it splits anywhere except before a combining mark or inside an emoji
+// sequence. Only the whitespace at the splits is dropped. A text that is short enough is
+// returned unchanged; for a blank text, SplitText returns no parts. Invalid UTF-8 is kept,
+// each byte counting as a character.
 func SplitText(text string) (parts []string) {
 	for strings.TrimSpace(text) != "" {
 		end := runeOffset(text, MaxTextLength)
@@ -48,7 +49,7 @@ func runeOffset(text string, n int) int {
 
 // splitAt returns where to split a text of which the first end bytes are short enough.
 func splitAt(text string, end int) int {
-	// Whitespace that follows is dropped, and so may lie beyond the maximum.
+	// Whitespace that follows is dropped, so it may lie beyond the maximum.
 	window := text[:len(text)-len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))]
 	for _, pattern := range breaks {
 		if all := pattern.FindAllStringIndex(window, -1); len(all) > 0 && all[len(all)-1][1] > 0 {

@@ -12,9 +12,9 @@ import (
 
 // defaultTransport returns the transport of all clients that are made without
 // [WithHTTPClient]. They share its TLS sessions: Market closes every connection, so each
-// request costs a handshake, and a resumed one costs half. It reads nothing from the
-// environment; a proxy needs a client of the caller's own. It speaks HTTP/1.1 only, because
-// there "not connected" means "not sent", which the retry of a send relies on.
+// request costs a handshake, and resuming a session halves that cost. It reads nothing from
+// the environment; to use a proxy, pass a client of your own. It speaks HTTP/1.1 only,
+// because there "not connected" means "not sent", which the retry of a send relies on.
 var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 	return &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,

@@ -28,8 +28,8 @@ type upload struct {
 }
 
 // newUpload returns the upload of a file. Content of known size is streamed; other content
-// is read into memory first, up to the limit. If ctx ends before, a blocked reader is left
-// behind.
+// is read into memory first, up to the limit. If ctx ends first, a blocked reader is
+// abandoned.
 func newUpload(ctx context.Context, name string, content io.Reader) (*upload, error) {
 	if content == nil {
 		return nil, badArgument("file content", "is nil")
@@ -124,8 +124,8 @@ func (u *upload) frame(name string) error {
 // length returns the length of the body.
 func (u *upload) length() int64 { return int64(len(u.head)) + u.size + int64(len(u.tail)) }
 
-// await runs do, which calls the caller's reader, in a goroutine of its own until it
-// returns or ctx ends; then it is left behind.
+// await runs do, which calls the caller's reader, in a separate goroutine and waits until
+// do returns or ctx ends. In the latter case the goroutine is abandoned.
 func await(ctx context.Context, do func() error) error {
 	done := make(chan error, 1)
 	go func() {

@@ -38,7 +38,7 @@ func TestUpload_FailingSeekerIsError(t *testing.T) {
 		require.ErrorIs(t, err, errSeek)
 		assert.Contains(t, err.Error(), want)
 	}
-	// One that cannot even tell where it stands is none.
+	// A seeker that cannot even report its position does not count as one.
 	u, err := newUpload(t.Context(), "a.txt", &tape{strings.NewReader("content"), 0, 1})
 	require.NoError(t, err)
 	assert.EqualValues(t, 7, u.size)

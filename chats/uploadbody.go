@@ -17,8 +17,8 @@ var (
 	errFileGrew      = errors.New("the file is longer than its size")
 )
 
-// uploadBody is the body of one attempt. A goroutine of its own writes it into a pipe, so
-// that a reader of the caller that blocks holds up nothing else.
+// uploadBody is the body of one attempt. A separate goroutine writes it into a pipe, so
+// that a caller's reader that blocks delays nothing else.
 type uploadBody struct {
 	*io.PipeReader
 	pipe   *io.PipeWriter
@@ -145,9 +145,9 @@ func (b *uploadBody) setReading(reading bool) (ok bool) {
 }
 
 // stop ends the attempt. net/http may read a body even after it has returned a response;
-// once stop has returned, no Read of the caller's reader begins any more. It waits for one
-// that is in progress until ctx ends, and then leaves it behind. stop returns the reader's
-// error, if it failed.
+// once stop has returned, no Read of the caller's reader begins any more. It waits for a
+// Read in progress until ctx ends, and then abandons it. stop returns the reader's error,
+// if it failed.
 func (u *upload) stop(ctx context.Context) error {
 	b := u.body
 	b.detach()
@@ -171,7 +171,7 @@ func (u *upload) stop(ctx context.Context) error {
 	return b.readErr
 }
 
-// leftBehind reports whether a Read of the caller's reader has not returned.
+// leftBehind reports whether a Read of the caller's reader is still running.
 func (u *upload) leftBehind() bool {
 	select {
 	case <-u.body.done:

@@ -43,7 +43,7 @@ func checkText(text string) error {
 	return nil
 }
 
-// checkNotBlank refuses a text that could not be found again.
+// checkNotBlank rejects a text that could not be found in the history.
 func checkNotBlank(text string) error {
 	if normalizeText(text) == "" {
 		return badArgument("text", "is blank and could not be confirmed")

@@ -14,7 +14,8 @@ import (
 // because the caller's context has not ended.
 var errAttemptTimeout = errors.New("no response within RetryPolicy.AttemptTimeout")
 
-// errEarlyResponse is a 2xx to a file of which the server cannot have all.
+// errEarlyResponse is the error of a 2xx that came before the server can have received the
+// whole file.
 var errEarlyResponse = errors.New("the response came before the file was sent")
 
 // wire is the innermost function of the chain. It makes one attempt, from the request to
