@@ -129,10 +129,16 @@ func TestChats_FilterIsSent(t *testing.T) {
 	}{
 		{"empty filter", chats.Filter{}, `{}`},
 		{"empty lists", chats.Filter{Subjects: []chats.Subject{}, SubjectKinds: []chats.SubjectKind{}, Types: []chats.ChatType{}, Statuses: []chats.Status{}}, `{}`},
-		{"subjects", chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7), chats.AboutReturn(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}}},
-			`{"contexts":[{"id":7,"type":"ORDER"},{"id":7,"type":"RETURN"},{"id":8,"type":"RETURN"}]}`},
-		{"duplicate subjects", chats.Filter{Subjects: []chats.Subject{chats.AboutReturn(8), chats.AboutOrder(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}, chats.AboutOrder(7)}},
-			`{"contexts":[{"id":8,"type":"RETURN"},{"id":7,"type":"ORDER"}]}`},
+		{
+			"subjects",
+			chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7), chats.AboutReturn(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}}},
+			`{"contexts":[{"id":7,"type":"ORDER"},{"id":7,"type":"RETURN"},{"id":8,"type":"RETURN"}]}`,
+		},
+		{
+			"duplicate subjects",
+			chats.Filter{Subjects: []chats.Subject{chats.AboutReturn(8), chats.AboutOrder(7), {Kind: chats.SubjectReturn, Order: 9, Return: 8}, chats.AboutOrder(7)}},
+			`{"contexts":[{"id":8,"type":"RETURN"},{"id":7,"type":"ORDER"}]}`,
+		},
 		{"subject kinds", chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectDirect, chats.SubjectOrder, chats.SubjectDirect}}, `{"contextTypes":["DIRECT","ORDER"]}`},
 		{"types", chats.Filter{Types: []chats.ChatType{chats.ChatTypeArbitrage, chats.ChatTypeArbitrage}}, `{"types":["ARBITRAGE"]}`},
 		{"statuses", chats.Filter{Statuses: []chats.Status{chats.StatusNew, chats.StatusWaitingForPartner, chats.StatusNew}}, `{"statuses":["NEW","WAITING_FOR_PARTNER"]}`},

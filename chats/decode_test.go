@@ -127,8 +127,10 @@ func TestChats_OddChatCostsThatChatOnly(t *testing.T) {
 		{"status a number", `{"chatId":7,"status":1,"type":"CHAT"}`, &chats.Chat{ID: 7, Type: chats.ChatTypeChat}},
 		{"context a string", `{"chatId":7,"context":"ORDER"}`, &chats.Chat{ID: 7}},
 		{"customer a list", `{"chatId":7,"context":{"customer":[],"type":"DIRECT"}}`, &chats.Chat{ID: 7, Subject: chats.Subject{Kind: chats.SubjectDirect}}},
-		{"ids of the context as strings", `{"chatId":7,"context":{"type":"RETURN","orderId":"1","returnId":2.0,"campaignId":"3"}}`,
-			&chats.Chat{ID: 7, Subject: chats.Subject{Kind: chats.SubjectReturn, Order: 1, Return: 2}, Campaign: 3}},
+		{
+			"ids of the context as strings", `{"chatId":7,"context":{"type":"RETURN","orderId":"1","returnId":2.0,"campaignId":"3"}}`,
+			&chats.Chat{ID: 7, Subject: chats.Subject{Kind: chats.SubjectReturn, Order: 1, Return: 2}, Campaign: 3},
+		},
 		{"customer's name a number", `{"chatId":7,"context":{"customer":{"name":5,"publicId":"x"}}}`, &chats.Chat{ID: 7, Customer: chats.Customer{PublicID: "x"}}},
 	}
 	for _, tt := range tests {

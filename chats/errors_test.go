@@ -47,8 +47,10 @@ func errorBodies(key string) []struct {
 		name, body string
 		want       []chats.Detail
 	}{
-		{"envelope", `{"status":"ERROR","errors":[{"code":"A","message":"why"},{"code":"B"},{"message":"so"}]}`,
-			details{{"A", "why"}, {"B", ""}, {"", "so"}}},
+		{
+			"envelope", `{"status":"ERROR","errors":[{"code":"A","message":"why"},{"code":"B"},{"message":"so"}]}`,
+			details{{"A", "why"}, {"B", ""}, {"", "so"}},
+		},
 		{"envelope with status OK", `{"status":"OK","errors":[{"code":"A","message":"why"}]}`, details{{"A", "why"}}},
 		{"envelope with a result", `{"status":"OK","result":{"chatId":5},"errors":[{"code":"A"}]}`, details{{"A", ""}}},
 		{"errors null", `{"status":"ERROR","errors":null}`, nil},
@@ -62,8 +64,10 @@ func errorBodies(key string) []struct {
 		{"object of unknown shape", `{"status":"ERROR","errors":null,"error":{"code":"A", "message":"why"}}`, message(`{"error":{"code":"A","message":"why"}}`)},
 		{"errors are strings", `{"errors":["quota of the gateway"]}`, message(`{"errors":["quota of the gateway"]}`)},
 		{"empty errors and a result", `{"status":"ERROR","result":{"chatId":1},"errors":[]}`, nil},
-		{"gateway's HTML page", "<html>\r\n<head><title>Bad</title><style>p {}</style></head><body><h1>Bad &\tWorse</h1><script>go()</script></body></html>",
-			message("Bad Bad & Worse")},
+		{
+			"gateway's HTML page", "<html>\r\n<head><title>Bad</title><style>p {}</style></head><body><h1>Bad &\tWorse</h1><script>go()</script></body></html>",
+			message("Bad Bad & Worse"),
+		},
 		{"plain text", "  upstream\n is\tgone ", message("upstream is gone")},
 		{"empty", "", nil},
 		{"blank", " \r\n\t ", nil},
@@ -72,12 +76,18 @@ func errorBodies(key string) []struct {
 		{"null", `null`, nil},
 		{"a megabyte of text", strings.Repeat(longText, 1<<20/len(longText)), message(string([]rune(strings.Repeat(longText, 100))[:512]))},
 		{"a megabyte of JSON", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, message((`{"message":"` + strings.Repeat("a", 1000))[:512])},
-		{"long details", `{"errors":[{"code":"` + strings.Repeat("Ж", 2000) + `","message":"` + strings.Repeat("👍", 2000) + `"}]}`,
-			details{{strings.Repeat("Ж", 512), strings.Repeat("👍", 512)}}},
-		{"many details", `{"errors":[` + strings.Repeat(`{"code":"A"},`, 99) + `{"code":"B"}]}`,
-			details{{"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}}},
-		{"control characters", "{\"errors\":[{\"code\":\"A\\u0000\\u001b[31m\",\"message\":\"why\\r\\n\\u2028not\\u202e\\u0085\"}]}",
-			details{{"A [31m", "why not"}}},
+		{
+			"long details", `{"errors":[{"code":"` + strings.Repeat("Ж", 2000) + `","message":"` + strings.Repeat("👍", 2000) + `"}]}`,
+			details{{strings.Repeat("Ж", 512), strings.Repeat("👍", 512)}},
+		},
+		{
+			"many details", `{"errors":[` + strings.Repeat(`{"code":"A"},`, 99) + `{"code":"B"}]}`,
+			details{{"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}},
+		},
+		{
+			"control characters", "{\"errors\":[{\"code\":\"A\\u0000\\u001b[31m\",\"message\":\"why\\r\\n\\u2028not\\u202e\\u0085\"}]}",
+			details{{"A [31m", "why not"}},
+		},
 		{"control characters in text", "why\x1b[2J\x00not\xff\xfe", message("why [2J not?")},
 		{"the key", `{"errors":[{"code":"` + key + `","message":"no such key: ` + key + `!"}]}`, details{{"[redacted]", "no such key: [redacted]!"}}},
 		{"the key in a message", `{"message":"` + key + key + `"}`, message("[redacted][redacted]")},
@@ -149,12 +159,18 @@ func TestErrors_TextSaysWhatToDo(t *testing.T) {
 		{"no details", chats.OpGetChat, 400, ``, "chats: getChat: 400: the server gave no reason"},
 		{"details", chats.OpGetChat, 400, `{"errors":[{"code":"A","message":"why"},{"message":"so"},{"code":"B"}]}`, "chats: getChat: 400: A: why; so; B"},
 		{"unauthorized", chats.OpGetChats, 401, ``, "chats: getChats: 401: the credential is missing, malformed or revoked: create a new key in the seller's cabinet"},
-		{"forbidden", chats.OpGetChats, 403, `{"message":"No scope"}`,
-			"chats: getChats: 403: the credential lacks access: check its scopes and its business, and whether the token has expired; No scope"},
-		{"parallel limit", chats.OpGetChats, 420, `{"errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests for business"}]}`,
-			"chats: getChats: 420: parallel limit of 4 reached; LIMIT: Hit rate limit of 4 parallel requests for business"},
-		{"a send that may be posted", chats.OpSendMessageToChat, 503, `<h1>Gone</h1>`,
-			"chats: sendMessageToChat: 503: Gone; it may have been posted: read the history before sending it again"},
+		{
+			"forbidden", chats.OpGetChats, 403, `{"message":"No scope"}`,
+			"chats: getChats: 403: the credential lacks access: check its scopes and its business, and whether the token has expired; No scope",
+		},
+		{
+			"parallel limit", chats.OpGetChats, 420, `{"errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests for business"}]}`,
+			"chats: getChats: 420: parallel limit of 4 reached; LIMIT: Hit rate limit of 4 parallel requests for business",
+		},
+		{
+			"a send that may be posted", chats.OpSendMessageToChat, 503, `<h1>Gone</h1>`,
+			"chats: sendMessageToChat: 503: Gone; it may have been posted: read the history before sending it again",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

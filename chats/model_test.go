@@ -33,19 +33,23 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 		name, chat string
 		want       chats.Chat
 	}{
-		{"unknown values and fields", `{"chatId":7,"type":"GROUP","status":"ASLEEP","mood":{"deep":[1,null]},
+		{
+			"unknown values and fields", `{"chatId":7,"type":"GROUP","status":"ASLEEP","mood":{"deep":[1,null]},
 			"createdAt":"2026-03-02T11:40:00+03:00","updatedAt":"2026-03-02T11:40:00.123456789+03:00",
 			"context":{"type":"GIFT","orderId":1,"returnId":2,"campaignId":3,"customer":{"name":"Анна","publicId":"x","age":30},"why":true}}`,
 			chats.Chat{
 				ID: 7, Type: "GROUP", Status: "ASLEEP", Subject: chats.Subject{Kind: "GIFT", Order: 1, Return: 2}, Campaign: 3,
 				Customer: chats.Customer{Name: "Анна", PublicID: "x"}, CreatedAt: testTime, UpdatedAt: testTime.Add(123456789),
-			}},
-		{"DIRECT without ids", `{"chatId":7,"type":"CHAT","status":"NEW","createdAt":"2026-03-02T11:40:00+03:00",
+			},
+		},
+		{
+			"DIRECT without ids", `{"chatId":7,"type":"CHAT","status":"NEW","createdAt":"2026-03-02T11:40:00+03:00",
 			"updatedAt":"2026-03-02T11:40:00+03:00","context":{"type":"DIRECT"}}`,
 			chats.Chat{
 				ID: 7, Type: chats.ChatTypeChat, Status: chats.StatusNew, Subject: chats.Subject{Kind: chats.SubjectDirect},
 				CreatedAt: testTime, UpdatedAt: testTime,
-			}},
+			},
+		},
 		{"all optional fields null", `{"chatId":7,"orderId":null,"type":null,"status":null,"createdAt":null,"updatedAt":null,
 			"context":{"type":null,"orderId":null,"returnId":null,"campaignId":null,"customer":null}}`, chats.Chat{ID: 7}},
 		{"an id only", `{"chatId":7}`, chats.Chat{ID: 7}},
@@ -96,19 +100,27 @@ func TestHistory_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 		name, message string
 		want          chats.Message
 	}{
-		{"unknown sender and fields", `{"messageId":7,"createdAt":"2026-03-02T08:40:00Z","sender":"ROBOT","reactions":[{"a":1}],"message":"Да"}`,
-			chats.Message{Sender: "ROBOT", Text: "Да"}},
+		{
+			"unknown sender and fields", `{"messageId":7,"createdAt":"2026-03-02T08:40:00Z","sender":"ROBOT","reactions":[{"a":1}],"message":"Да"}`,
+			chats.Message{Sender: "ROBOT", Text: "Да"},
+		},
 		{"without text and files", begin + `}`, chats.Message{Sender: chats.SenderCustomer}},
 		{"payload null, text null", begin + `,"payload":null,"message":null}`, chats.Message{Sender: chats.SenderCustomer}},
 		{"payload empty", begin + `,"payload":[]}`, chats.Message{Sender: chats.SenderCustomer}},
 		{"payload holding a null", begin + `,"payload":[null,` + jpeg + `,null]}`, chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{photo}}},
 		{"payload with nothing but nulls", begin + `,"payload":[null,{}]}`, chats.Message{Sender: chats.SenderCustomer}},
-		{"a file with nulls", begin + `,"payload":[{"name":null,"url":"u","size":null,"hash":"x"}]}`,
-			chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{{URL: "u"}}}},
-		{"a huge file", begin + `,"payload":[{"name":"a","url":"u","size":9223372036854775807}]}`,
-			chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{{Name: "a", URL: "u", Size: math.MaxInt64}}}},
-		{"text and files", begin + `,"message":"\u0416 \ud83d\udc4d <b>&amp;","payload":[` + jpeg + `,` + jpeg + `]}`,
-			chats.Message{Sender: chats.SenderCustomer, Text: "Ж 👍 <b>&amp;", Files: []chats.File{photo, photo}}},
+		{
+			"a file with nulls", begin + `,"payload":[{"name":null,"url":"u","size":null,"hash":"x"}]}`,
+			chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{{URL: "u"}}},
+		},
+		{
+			"a huge file", begin + `,"payload":[{"name":"a","url":"u","size":9223372036854775807}]}`,
+			chats.Message{Sender: chats.SenderCustomer, Files: []chats.File{{Name: "a", URL: "u", Size: math.MaxInt64}}},
+		},
+		{
+			"text and files", begin + `,"message":"\u0416 \ud83d\udc4d <b>&amp;","payload":[` + jpeg + `,` + jpeg + `]}`,
+			chats.Message{Sender: chats.SenderCustomer, Text: "Ж 👍 <b>&amp;", Files: []chats.File{photo, photo}},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -167,8 +179,10 @@ func TestResponse_RequiredFields(t *testing.T) {
 		{"list absent", `{"status":"OK","result":{"paging":{"nextPageToken":"a"}}}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"list null", `{"status":"OK","result":{"chats":null,"messages":null}}`, noList, []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"id below 1", `{"status":"OK","result":{"chatId":-7,"messageId":0}}`, noID, []chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
-		{"id too large", `{"status":"OK","result":{"chatId":9223372036854775808,"messageId":1e30}}`, noID,
-			[]chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat}},
+		{
+			"id too large", `{"status":"OK","result":{"chatId":9223372036854775808,"messageId":1e30}}`, noID,
+			[]chats.Operation{chats.OpGetChat, chats.OpGetChatMessage, chats.OpCreateChat},
+		},
 		{"list of another type", `{"status":"OK","result":{"chats":{},"messages":"none"}}`, "invalid JSON response", []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory}},
 		{"no status", `{"result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`, "status", []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat}},
 		{"unknown status", `{"status":"MAYBE","result":{"chatId":1}}`, "status", []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat}},

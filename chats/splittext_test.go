@@ -23,12 +23,18 @@ func TestSplitText(t *testing.T) {
 		{"blank", " \n\t\u00a0", nil},
 		{"short", " Да.\n\nНет. ", []string{" Да.\n\nНет. "}},
 		{"just short enough", strings.Repeat("ж", longest), []string{strings.Repeat("ж", longest)}},
-		{"paragraphs", word + ". А\n\n" + word + "!\r\n \r\n\n" + word + ". Б " + word + "\n\n" + word,
-			[]string{word + ". А\n\n" + word + "!\r\n \r\n\n" + word + ". Б " + word, word}},
-		{"the last paragraph that fits", word + "\n\n" + word + "\n\n" + word + " " + word + " " + word,
-			[]string{word + "\n\n" + word, word + " " + word + " " + word}},
-		{"sentences", word + ". " + word + "?» " + word + " " + word + " " + word,
-			[]string{word + ". " + word + "?»", word + " " + word + " " + word}},
+		{
+			"paragraphs", word + ". А\n\n" + word + "!\r\n \r\n\n" + word + ". Б " + word + "\n\n" + word,
+			[]string{word + ". А\n\n" + word + "!\r\n \r\n\n" + word + ". Б " + word, word},
+		},
+		{
+			"the last paragraph that fits", word + "\n\n" + word + "\n\n" + word + " " + word + " " + word,
+			[]string{word + "\n\n" + word, word + " " + word + " " + word},
+		},
+		{
+			"sentences", word + ". " + word + "?» " + word + " " + word + " " + word,
+			[]string{word + ". " + word + "?»", word + " " + word + " " + word},
+		},
 		{"lines", word + "\n" + word + "\r\n" + word + " " + word + " " + word, []string{word + "\n" + word, word + " " + word + " " + word}},
 		{"words", strings.Repeat(word+" ", 9) + word, []string{
 			word + " " + word + " " + word + " " + word, word + " " + word + " " + word + " " + word, word + " " + word,

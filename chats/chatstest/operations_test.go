@@ -248,7 +248,8 @@ func TestGetChats_CombinesFilters(t *testing.T) {
 		{"all", chats.Filter{}, []chats.ChatID{order, ret, dispute, direct}},
 		{"an order", chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1)}}, []chats.ChatID{order}},
 		{
-			"an order and a return", chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(1)}},
+			"an order and a return",
+			chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(1), chats.AboutReturn(1)}},
 			[]chats.ChatID{order, ret},
 		},
 		{"a kind", chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectDirect}}, []chats.ChatID{direct}},

@@ -77,7 +77,9 @@ func TestHistory_PageOrders(t *testing.T) {
 		{"inclusive, newest page first", options{newestPage}, false, 3, [][]int{{4, 5, 6}, {3}}},
 		{"duplicates", options{chatstest.WithDuplicates()}, false, -1, [][]int{{0, 1, 2}, {2, 3, 4}, {4, 5, 6}}},
 		{
-			"duplicates, newest page first", options{chatstest.WithDuplicates(), newestPage}, false, -1,
+			"duplicates, newest page first",
+			options{chatstest.WithDuplicates(), newestPage},
+			false, -1,
 			[][]int{{4, 5, 6}, {2, 3, 4}, {0, 1, 2}},
 		},
 		{"empty pages", options{chatstest.WithEmptyPages()}, false, -1, [][]int{{}, {0, 1, 2}, {3, 4, 5}, {}, {6}}},
@@ -86,13 +88,17 @@ func TestHistory_PageOrders(t *testing.T) {
 		{"swapped, newest page first", options{swapped, newestPage}, false, -1, [][]int{{5, 4, 6}, {0, 3, 2}, {1}}},
 		{"swapped, one arrives", options{swapped}, true, -1, [][]int{{0, 2, 1}, {4, 3, 6}, {5, 7}}},
 		{
-			"swapped, newest first, one arrives", options{swapped, newest}, true, -1,
+			"swapped, newest first, one arrives",
+			options{swapped, newest},
+			true, -1,
 			[][]int{{6, 4, 5}, {5, 2, 3}, {0, 1}},
 		},
 		{"swapped, inclusive", options{swapped}, false, 2, [][]int{{2, 4, 3}, {6, 5}}},
 		{"a constant token", options{chatstest.WithConstantToken()}, false, -1, [][]int{{0, 1, 2}, {3, 4, 5}, {6}}},
 		{
-			"a repeating token", options{chatstest.WithRepeatingToken()}, false, 4,
+			"a repeating token",
+			options{chatstest.WithRepeatingToken()},
+			false, 4,
 			[][]int{{4, 5, 6}, {}, {}, {}, {}, {}, {}, {}, {}, {}},
 		},
 	} {

@@ -24,17 +24,25 @@ func wire(event notify.Event) any {
 	case notify.Ping:
 		return notification.Ping{NotificationType: notification.TypePing, Time: e.At}
 	case notify.ChatCreated:
-		return notification.ChatCreated{NotificationType: notification.TypeChatCreated,
-			BusinessID: int64(e.Business), ChatID: int64(e.Chat), CreatedAt: e.At}
+		return notification.ChatCreated{
+			NotificationType: notification.TypeChatCreated,
+			BusinessID:       int64(e.Business), ChatID: int64(e.Chat), CreatedAt: e.At,
+		}
 	case notify.MessageSent:
-		return notification.ChatMessageSent{NotificationType: notification.TypeChatMessageSent,
-			BusinessID: int64(e.Business), ChatID: int64(e.Chat), MessageID: fmt.Sprint(e.Message), SentAt: e.At}
+		return notification.ChatMessageSent{
+			NotificationType: notification.TypeChatMessageSent,
+			BusinessID:       int64(e.Business), ChatID: int64(e.Chat), MessageID: fmt.Sprint(e.Message), SentAt: e.At,
+		}
 	case notify.ArbitrageStarted:
-		return notification.ChatArbitrageStarted{NotificationType: notification.TypeChatArbitrageStarted,
-			BusinessID: int64(e.Business), ChatID: int64(e.Chat), StartedAt: e.At}
+		return notification.ChatArbitrageStarted{
+			NotificationType: notification.TypeChatArbitrageStarted,
+			BusinessID:       int64(e.Business), ChatID: int64(e.Chat), StartedAt: e.At,
+		}
 	case notify.ArbitrageFinished:
-		return notification.ChatArbitrageFinished{NotificationType: notification.TypeChatArbitrageFinished,
-			BusinessID: int64(e.Business), ChatID: int64(e.Chat), FinishedAt: e.At}
+		return notification.ChatArbitrageFinished{
+			NotificationType: notification.TypeChatArbitrageFinished,
+			BusinessID:       int64(e.Business), ChatID: int64(e.Chat), FinishedAt: e.At,
+		}
 	}
 	return event.(notify.Other).Raw
 }

@@ -71,8 +71,14 @@ type putRow struct {
 }
 
 var putColumns = []column{
-	{name: "n", kind: "BIGINT"}, {name: "key", kind: "TEXT"}, {name: "chat", kind: "BIGINT"}, {name: "digest", kind: "TEXT"},
-	{name: "text", kind: "TEXT"}, {name: "file_name", kind: "TEXT"}, {name: "file_size", kind: "BIGINT"}, {name: "not_after", kind: "BIGINT"},
+	{name: "n", kind: "BIGINT"},
+	{name: "key", kind: "TEXT"},
+	{name: "chat", kind: "BIGINT"},
+	{name: "digest", kind: "TEXT"},
+	{name: "text", kind: "TEXT"},
+	{name: "file_name", kind: "TEXT"},
+	{name: "file_size", kind: "BIGINT"},
+	{name: "not_after", kind: "BIGINT"},
 }
 
 func newPutBatch(business chats.BusinessID, items []outbox.Item) (*putBatch, error) {

@@ -14,8 +14,16 @@ import (
 
 // savedItem are the columns that a save writes.
 var savedItem = []column{
-	{name: "state"}, {name: "due_at"}, {name: "error"}, {name: "attempts"}, {name: "first_attempt"}, {name: "last_attempt"},
-	{name: "message"}, {name: "settled_at"}, {name: "reported"}, {name: "data"},
+	{name: "state"},
+	{name: "due_at"},
+	{name: "error"},
+	{name: "attempts"},
+	{name: "first_attempt"},
+	{name: "last_attempt"},
+	{name: "message"},
+	{name: "settled_at"},
+	{name: "reported"},
+	{name: "data"},
 }
 
 func itemArgs(r *outbox.Record) ([]any, error) {

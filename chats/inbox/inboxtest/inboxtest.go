@@ -506,7 +506,10 @@ func (s *suite) concurrentWakes() {
 func (s *suite) summary() {
 	lease := s.acquire(s.a, business, "holder/1")
 	rows := []inbox.ChatState{
-		{Chat: 1, DueAt: base}, {Chat: 2, DueAt: base.Add(time.Hour)}, {Chat: 3}, {Chat: 4, DueAt: base.Add(-time.Hour)},
+		{Chat: 1, DueAt: base},
+		{Chat: 2, DueAt: base.Add(time.Hour)},
+		{Chat: 3},
+		{Chat: 4, DueAt: base.Add(-time.Hour)},
 		{Chat: 5, FailingSince: base, Failure: "broken", Attempts: 3},
 	}
 	for id := range chats.ChatID(110) {

@@ -23,21 +23,29 @@ func TestUnknowns_QuotesIdentifiersOnly(t *testing.T) {
 	}{
 		"all known": {200, `{"status":"OK","result":{"context":{"type":"ORDER"},"messages":[{"messageId":1,"sender":"CUSTOMER",
 			"createdAt":"2026-03-02T11:40:00+03:00","message":"x","payload":null}],"paging":{"nextPageToken":"t"}}}`, nil},
-		"a field, in two messages": {200, `{"status":"OK","result":{"messages":[{"mood":{"deep":1}},{"mood":2}]}}`,
-			[]string{"getChatHistory: result.messages[].mood: unknown field"}},
-		"fields here and there": {200, `{"status":"OK","meta":1,"result":{"context":{"customer":{"age":30}}}}`,
+		"a field, in two messages": {
+			200, `{"status":"OK","result":{"messages":[{"mood":{"deep":1}},{"mood":2}]}}`,
+			[]string{"getChatHistory: result.messages[].mood: unknown field"},
+		},
+		"fields here and there": {
+			200, `{"status":"OK","meta":1,"result":{"context":{"customer":{"age":30}}}}`,
 			[]string{
 				"getChatHistory: meta: unknown field",
 				"getChatHistory: result.context.customer.age: unknown field",
-			}},
-		"enum values": {200, `{"status":"MAYBE","result":{"messages":[{"sender":"BOT"},{"sender":"Анна Смирнова"}]}}`,
+			},
+		},
+		"enum values": {
+			200, `{"status":"MAYBE","result":{"messages":[{"sender":"BOT"},{"sender":"Анна Смирнова"}]}}`,
 			[]string{
 				"getChatHistory: result.messages[].sender: unknown value (13 characters, no identifier)",
 				"getChatHistory: result.messages[].sender: unknown value BOT",
 				"getChatHistory: status: unknown value MAYBE",
-			}},
-		"a name that is a person's": {200, `{"result":{"Анна Смирнова":1}}`,
-			[]string{"getChatHistory: result.(13 characters, no identifier): unknown field"}},
+			},
+		},
+		"a name that is a person's": {
+			200, `{"result":{"Анна Смирнова":1}}`,
+			[]string{"getChatHistory: result.(13 characters, no identifier): unknown field"},
+		},
 		"an error's":                 {420, `{"status":"ERROR","errors":[{"code":"X","hint":"y"}]}`, []string{"getChatHistory: errors[].hint: unknown field"}},
 		"a status not in it":         {418, `{"teapot":true}`, nil},
 		"not JSON":                   {200, `<html>`, nil},
@@ -75,9 +83,11 @@ func (v *violations) Errorf(_ string, args ...any) {
 func TestViolations_QuoteNoValue(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, want string }{
-		"a missing field": {`{"status":"OK","result":{"chatId":1,"context":{"type":"ORDER","customer":{"name":"Анна"}},
+		"a missing field": {
+			`{"status":"OK","result":{"chatId":1,"context":{"type":"ORDER","customer":{"name":"Анна"}},
 			"type":"CHAT","status":"NEW","createdAt":"2026-03-02T11:40:00+03:00"}}`,
-			`/result/updatedAt: property "updatedAt" is missing`},
+			`/result/updatedAt: property "updatedAt" is missing`,
+		},
 		"a wrong type": {`{"status":"OK","result":"Анна"}`, `/result: value must be an object`},
 		"not JSON":     {`Анна`, `does not match the contract`},
 	} {
