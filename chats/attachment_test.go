@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -29,7 +30,7 @@ func TestDownload_StoredGzipIsNotUnpacked(t *testing.T) {
 		base := newFileServer(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			if length {
-				w.Header().Set("Content-Length", fmt.Sprint(file.Len()))
+				w.Header().Set("Content-Length", strconv.Itoa(file.Len()))
 			}
 			_, _ = w.Write(file.Bytes())
 		})

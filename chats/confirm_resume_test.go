@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -629,7 +628,7 @@ func TestSendTextConfirmed_ErrorsNameTheNewMessage(t *testing.T) {
 			require.ErrorIs(t, err, want)
 			assert.Contains(t, err.Error(), fmt.Sprintf("message %d is new", f.market.Messages(f.chat)[1].ID))
 			var e *chats.Error
-			require.True(t, errors.As(err, &e))
+			require.ErrorAs(t, err, &e)
 			assert.Equal(t, 1, e.Attempts)
 		})
 	}

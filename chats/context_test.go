@@ -156,7 +156,7 @@ func TestAPI_ClosesTheBodyWhateverHappens(t *testing.T) {
 	failing := chats.APIKeySource(func(context.Context) (string, error) { return "", errDisk })
 	tests := []struct {
 		name    string
-		ctx     context.Context
+		ctx     context.Context //nolint:containedctx // the input of a case
 		source  chats.Credential
 		options []chats.Option
 		faults  []chatstest.Fault

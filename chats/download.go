@@ -142,7 +142,7 @@ func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http
 			for _, name := range []string{"User-Agent", "Accept-Encoding"} {
 				kept[name] = via[0].Header[name]
 			}
-			req.Header = kept
+			req.Header = kept //nolint:gosec // without what is secret
 		}
 		if next == nil {
 			return nil

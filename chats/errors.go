@@ -100,7 +100,7 @@ type Error struct {
 func (e *Error) Unwrap() []error {
 	all := append([]error(nil), e.kinds...)
 	// A 404 of a gateway says nothing about chats.
-	if kind := sentinelOf(e.StatusCode); kind != nil && (kind != ErrNotFound || !slices.Contains(e.kinds, ErrProtocol)) {
+	if kind := sentinelOf(e.StatusCode); kind != nil && (kind != ErrNotFound || !slices.Contains(e.kinds, ErrProtocol)) { //nolint:errorlint // a sentinel itself
 		all = append(all, kind)
 	}
 	if e.cause != nil {

@@ -46,7 +46,7 @@ func (r *response) err() *Error {
 // them. Everything else, ERROR without details included, is a protocol error; the text of
 // a body that is not an envelope is dropped.
 func (e *Error) classify2xx(r *response) {
-	if r.decodeErr == errStatusError && len(e.Details) > 0 {
+	if r.decodeErr == errStatusError && len(e.Details) > 0 { //nolint:errorlint // our own, unwrapped
 		return
 	}
 	e.kinds = append(e.kinds, ErrProtocol)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -122,7 +123,7 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 		}, 20 * time.Second},
 		{"seconds since 1970", func(h http.Header) {
 			at, _ := http.ParseTime(h.Get(until))
-			h.Set(until, fmt.Sprint(at.Unix()))
+			h.Set(until, strconv.FormatInt(at.Unix(), 10))
 		}, 20 * time.Second},
 		{"garbage", func(h http.Header) { h.Set(until, "soon") }, 0},
 		{"no until", func(h http.Header) { h.Del(until) }, 0},
@@ -496,7 +497,7 @@ func TestLimits_RetryAfterIsHonoured(t *testing.T) {
 						if byDate {
 							return retryLater(status, time.Now().Add(d).UTC().Format(http.TimeFormat))
 						}
-						return retryLater(status, fmt.Sprint(int(d.Seconds())))
+						return retryLater(status, strconv.Itoa(int(d.Seconds())))
 					}
 					f := newFixture(t)
 					f.market.Fail(chats.OpGetChat, in(30*time.Second))

@@ -312,11 +312,13 @@ func anchors(text string) (all []string) {
 
 func TestDocs_NamesExist(t *testing.T) {
 	t.Parallel()
-	api, everything := map[string]string{}, ""
+	api := map[string]string{}
+	var all strings.Builder
 	for _, pkg := range []string{"chats", "chatstest", "inbox", "notify", "outbox", "sqlstore"} {
 		api[pkg] = exported(t, pkg)
-		everything += api[pkg]
+		all.WriteString(api[pkg])
 	}
+	everything := all.String()
 	for _, page := range allPages(t) {
 		text := readRepo(t, page)
 		exists := func(name, pattern string, where string) {

@@ -80,7 +80,7 @@ func recovered(f func()) (value any) {
 
 func drain[T any](sequence iter.Seq2[T, error]) func() {
 	return func() {
-		for range sequence {
+		for range sequence { //nolint:errcheck // the panic is what is tested
 			continue
 		}
 	}
@@ -125,7 +125,7 @@ func TestPanic_InALookAheadThatIsNotNeededReachesTheCaller(t *testing.T) {
 		panic("a metric is registered twice")
 	})
 	value := recovered(func() {
-		for range client.History(t.Context(), chat, 0) {
+		for range client.History(t.Context(), chat, 0) { //nolint:errcheck // the panic is what is tested
 			<-inFlight
 			break
 		}

@@ -214,9 +214,7 @@ func sections(page string) (all []section) {
 	separator := strings.NewReplacer("\u00a0", "", ",", "", ".", "")
 	for _, text := range regexp.MustCompile(`(?m)^##+ .*$`).Split(prose, -1) {
 		var s section
-		for _, match := range regexp.MustCompile("`[^`]+`").FindAllString(text, -1) {
-			s.code = append(s.code, match)
-		}
+		s.code = append(s.code, regexp.MustCompile("`[^`]+`").FindAllString(text, -1)...)
 		for _, match := range markdownLink.FindAllStringSubmatch(text, -1) {
 			s.links = append(s.links, strings.ReplaceAll(match[1], "README.ru.md", "README.md"))
 		}

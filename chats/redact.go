@@ -163,7 +163,7 @@ func (e *sanitizedError) Unwrap() error { return e.err }
 // texts unreadable.
 func requestSecrets(req *http.Request, link string) (all secrets) {
 	for name, values := range req.Header {
-		for _, value := range strings.Fields(strings.Join(values, " ")) {
+		for value := range strings.FieldsSeq(strings.Join(values, " ")) {
 			if name == "Api-Key" || name != "User-Agent" && len(value) >= minPart {
 				all = append(all, value)
 			}

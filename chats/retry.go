@@ -114,7 +114,7 @@ var errQuotaExhausted = errors.New("hourly quota exhausted")
 // withStopReason returns the last failure with the reason for not retrying it.
 func withStopReason(resp *response, err, stopReason error) (*response, error) {
 	switch {
-	case stopReason == errQuotaExhausted:
+	case stopReason == errQuotaExhausted: //nolint:errorlint // our own, unwrapped
 		return resp, nil
 	case resp != nil:
 		resp.stopReason = stopReason

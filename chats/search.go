@@ -3,6 +3,7 @@ package chats
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 )
 

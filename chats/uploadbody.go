@@ -99,11 +99,11 @@ func (b *uploadBody) writeContent(w io.Writer) error {
 		part := buf[:min(int64(len(buf)), remaining+1)]
 		n, err := b.readContent(part)
 		remaining -= int64(n)
-		if ended = err == io.EOF && remaining == 0; ended {
+		if ended = err == io.EOF && remaining == 0; ended { //nolint:errorlint // a reader ends with a bare io.EOF
 			err = nil
 		}
 		switch {
-		case err == io.EOF:
+		case err == io.EOF: //nolint:errorlint // as above
 			err = fmt.Errorf("the file ended %d bytes short of its size: %w", remaining, io.ErrUnexpectedEOF)
 		case remaining < 0:
 			err = errFileGrew

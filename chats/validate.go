@@ -2,6 +2,7 @@ package chats
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -65,7 +66,7 @@ func checkSubject(field string, s Subject) error {
 	}
 }
 
-func (f *Filter) check() error {
+func (f Filter) check() error {
 	for _, s := range f.Subjects {
 		if err := checkSubject("filter: subjects", s); err != nil {
 			return err
@@ -81,10 +82,8 @@ func (f *Filter) check() error {
 
 // checkEnums accepts unknown values, because Market may know them.
 func checkEnums[T ~string](field string, values []T) error {
-	for _, value := range values {
-		if value == "" {
-			return badArgument(field, "has an empty value")
-		}
+	if slices.Contains(values, "") {
+		return badArgument(field, "has an empty value")
 	}
 	return nil
 }

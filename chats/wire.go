@@ -37,7 +37,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
 		defer func() { _ = c.stopUpload(ctx) }() // also after a panic in the transport
-		resp, err := client.Do(req)              //nolint:bodyclose // readBody closes it
+		resp, err := client.Do(req)              //nolint:bodyclose,gosec // readBody closes it; the URL is the program's
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
 			failed.noTLS = isTLSFailure(err)

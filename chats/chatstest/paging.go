@@ -76,7 +76,7 @@ type window struct {
 
 // window cuts the page out of a list of the given length, counting from its
 // beginning or, backwards, from its end.
-func (p pager) window(length int, backwards bool) window {
+func (p *pager) window(length int, backwards bool) window {
 	s := p.store.settings
 	if s.emptyPages && p.at.number%3 == 0 {
 		return window{next: p.nextToken(p.at.position)}
@@ -106,14 +106,14 @@ func (p pager) window(length int, backwards bool) window {
 }
 
 // overlap is smaller than a page, so that the list comes to its end.
-func (p pager) overlap(s settings) int {
+func (p *pager) overlap(s settings) int {
 	if !s.duplicates {
 		return 0
 	}
 	return min(p.limit/2, 2)
 }
 
-func (p pager) nextToken(position int) string {
+func (p *pager) nextToken(position int) string {
 	next := p.at
 	next.number, next.position, next.issued = p.at.number+1, position, p.now.UnixNano()
 	if p.store.settings.constantToken {
@@ -124,7 +124,7 @@ func (p pager) nextToken(position int) string {
 }
 
 // messagePage cuts a page out of ascending messages, in the Market's order.
-func (p pager) messagePage(messages []chats.Message) ([]wireMessage, string) {
+func (p *pager) messagePage(messages []chats.Message) ([]wireMessage, string) {
 	s := p.store.settings
 	if p.token == "" && s.order != OldestFirst {
 		p.at.parity = len(messages) % 2
@@ -145,7 +145,7 @@ func (p pager) messagePage(messages []chats.Message) ([]wireMessage, string) {
 
 // swapped returns the position of the message that is listed at position i. The
 // pairs stay the same from page to page, so that the order is stable.
-func (p pager) swapped(i, length int) int {
+func (p *pager) swapped(i, length int) int {
 	if !p.store.settings.swappedNeighbours {
 		return i
 	}

@@ -3,6 +3,7 @@ package chatstest
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -39,9 +40,7 @@ func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (r response) writeHeader(w http.ResponseWriter) {
-	for name, values := range r.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), r.header)
 	if r.undelimited {
 		w.Header().Set("Transfer-Encoding", "identity") // net/http: not chunked
 	}

@@ -131,7 +131,7 @@ func (r response) toHTTP(req *http.Request, done func()) *http.Response {
 // body reads a stream.
 type body struct {
 	stream stream
-	ctx    context.Context // the request's: Read has no parameter for it
+	ctx    context.Context //nolint:containedctx // the request's: Read has no parameter for it
 	cancel context.CancelCauseFunc
 	done   func()
 	unread []byte // of the current piece

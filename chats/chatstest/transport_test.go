@@ -299,7 +299,7 @@ func TestTransport_Decompresses(t *testing.T) {
 			data, err := io.ReadAll(resp.Body)
 			require.NoError(t, resp.Body.Close())
 			assert.Equal(t, c.want == "", err != nil, "%s, %s", c.name, name)
-			assert.True(t, c.want == string(data), "%s, %s: %d bytes", c.name, name, len(data))
+			assert.True(t, c.want == string(data), "%s, %s: %d bytes", c.name, name, len(data)) //nolint:testifylint // too long to print
 		}
 	}
 }

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,10 +61,8 @@ func (b *breaker) failed(chat chats.ChatID, first bool) {
 
 // remember reports whether the chat is a new one among those that fail.
 func (b *breaker) remember(chat chats.ChatID) bool {
-	for _, known := range b.failing {
-		if known == chat {
-			return false
-		}
+	if slices.Contains(b.failing, chat) {
+		return false
 	}
 	b.failing = append(b.failing, chat)
 	b.failing = b.failing[max(0, len(b.failing)-2*breakAt):]

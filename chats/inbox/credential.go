@@ -30,7 +30,7 @@ const refusedFor = time.Minute
 // refused records an error. A 403 counts only if it is for a list, because a 403 for a
 // single chat says nothing about the credential.
 func (r *refusals) refused(err error, isList bool) bool {
-	if !errors.Is(err, chats.ErrUnauthorized) && !(isList && errors.Is(err, chats.ErrForbidden)) {
+	if !errors.Is(err, chats.ErrUnauthorized) && (!isList || !errors.Is(err, chats.ErrForbidden)) {
 		return false
 	}
 	r.mu.Lock()

@@ -258,10 +258,10 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	d.polls.Go(func() {
 		err := d.poller.poll(ctx, f)
 		d.landed()
-		switch {
-		case err == nil:
+		switch err { //nolint:errorlint // our own, unwrapped
+		case nil:
 			d.note(f.row.DueAt)
-		case err == errLeft, err == errLost: //nolint:errorlint // our own, unwrapped
+		case errLeft, errLost:
 			d.end(err)
 		default:
 			d.log.LogAttrs(ctx, slog.LevelError, "inbox: saving a chat failed",

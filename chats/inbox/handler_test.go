@@ -20,7 +20,7 @@ import (
 )
 
 // uncomparable is an error that must not be compared.
-type uncomparable struct{ parts []string }
+type uncomparable struct{ _ []string }
 
 func (uncomparable) Error() string { return "uncomparable" }
 
@@ -49,7 +49,7 @@ func TestHandler_EveryFailureIsAnErrorLikeAnyOther(t *testing.T) {
 		"an error":               {func() error { return errors.New("no") }, "no"},
 		"a panic":                {func() error { panic("broken") }, "panic: broken"},
 		"a panic with its stack": {func() error { panic("broken") }, "handler_test.go"},
-		"a panic with nil":       {func() error { panic(nil) }, "panic"}, //nolint:govet // that is what is tested
+		"a panic with nil":       {func() error { panic(nil) }, "panic"},
 		"the end of a goroutine": {func() error { runtime.Goexit(); return nil }, "ended its goroutine"},
 		"a typed nil":            {func() error { var e *chats.Error; return e }, "*chats.Error"},
 		"an error that panics":   {func() error { return &explosive{} }, "*inbox_test.explosive"},
@@ -92,7 +92,7 @@ func TestHandler_EveryFailureIsAnErrorLikeAnyOther(t *testing.T) {
 				assert.Contains(t, log.text(), "business=1234567")
 				assert.NotContains(t, log.text(), "secret")
 				assert.Len(t, log.lines("handled after failures"), 1)
-				assert.Zero(t, row(t, store, market, bad).Failure)
+				assert.Empty(t, row(t, store, market, bad).Failure)
 			})
 		})
 	}

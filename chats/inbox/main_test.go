@@ -34,9 +34,9 @@ func TestMain(m *testing.M) {
 func pass(d time.Duration) { <-time.After(d) }
 
 // connect makes a client of the Market whose every exchange is held to the contract.
-func connect(tb testing.TB, market *chatstest.Market, options ...chats.Option) *chats.Client {
+func connect(tb testing.TB, market *chatstest.Market) *chats.Client {
 	tb.Helper()
-	return through(tb, market, market.Transport(), options...)
+	return through(tb, market, market.Transport())
 }
 
 // through makes a client of the Market behind a transport.
@@ -72,7 +72,7 @@ func edited(market *chatstest.Market, path string, edit func(result map[string]a
 		decoder.UseNumber()
 		if err := decoder.Decode(&envelope); err == nil {
 			edit(envelope["result"].(map[string]any)) //nolint:forcetypeassert // ours
-			body, _ = json.Marshal(envelope)          //nolint:errchkjson // what was read can be written
+			body, _ = json.Marshal(envelope)
 		}
 		resp.Header.Set(chatstest.FaultHeader, "edited")
 		resp.Header.Set("Content-Length", strconv.Itoa(len(body)))

@@ -310,7 +310,7 @@ func (b *memoryBusiness) put(row ChatState) {
 }
 
 // dueHeap is a container/heap of the rows with a DueAt, the earliest first.
-type dueHeap []*memoryRow
+type dueHeap []*memoryRow //nolint:recvcheck // as the package has it: Push and Pop change the length
 
 func (h dueHeap) Len() int           { return len(h) }
 func (h dueHeap) Less(i, j int) bool { return h[i].DueAt.Before(h[j].DueAt) }

@@ -166,7 +166,7 @@ func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) 
 	defer func() {
 		open <- errLeft // by a break, or by a panic in the loop
 		cancel()
-		<-done
+		<-done //nolint:errcheck // the loop has ended and takes no error
 	}()
 	for {
 		select {

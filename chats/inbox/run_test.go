@@ -563,7 +563,7 @@ func TestMessages_InALoop(t *testing.T) {
 		assert.Empty(t, loop(ctx, ""))
 		market.CustomerSays(id, "5")
 		assert.PanicsWithValue(t, "mine", func() {
-			for range in.Messages(t.Context()) {
+			for range in.Messages(t.Context()) { //nolint:errcheck // the panic is what is tested
 				panic("mine")
 			}
 		})

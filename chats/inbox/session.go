@@ -96,7 +96,7 @@ func (s *session) end(err error) { s.cancel(&endError{err}) }
 func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)
-	defer context.AfterFunc(s.tenure.ctx, func() { s.end(errLost) })() //nolint:contextcheck // the lease has its own
+	defer context.AfterFunc(s.tenure.ctx, func() { s.end(errLost) })()
 	if once {
 		s.until = time.Now().Add(stepTime)
 	}

@@ -74,7 +74,8 @@ type Usage struct {
 }
 
 // clone returns a copy that shares nothing with s.
-func (s ChatState) clone() ChatState {
-	s.Handled = append([]chats.MessageID(nil), s.Handled...)
-	return s
+func (s *ChatState) clone() ChatState {
+	copied := *s
+	copied.Handled = append([]chats.MessageID(nil), s.Handled...)
+	return copied
 }

@@ -17,10 +17,10 @@ import (
 
 // stepper is a job queue with one business: it makes the steps that are due, each with a
 // new Inbox, as if each ran on another machine.
-func stepper(t *testing.T, client *chats.Client, store inbox.Store, d time.Duration, handle handler, options ...inbox.Option) (steps int) {
+func stepper(t *testing.T, client *chats.Client, store inbox.Store, d time.Duration, handle handler) (steps int) {
 	t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); steps++ {
-		next, err := newInbox(t, client, store, options...).Step(t.Context(), handle)
+		next, err := newInbox(t, client, store).Step(t.Context(), handle)
 		require.NoError(t, err)
 		assert.False(t, next.IsZero())
 		pass(min(time.Until(next), time.Until(end)))

@@ -97,7 +97,7 @@ func (w *sweeper) run(ctx context.Context, once bool) error {
 func (w *sweeper) spread(d time.Duration) time.Duration {
 	h := fnv.New64a()
 	_, _ = h.Write(strconv.AppendInt(nil, int64(w.client.Business()), 10))
-	return time.Duration(h.Sum64() % uint64(max(d, 1)))
+	return time.Duration(h.Sum64() % uint64(max(d, 1))) //nolint:gosec // less than d
 }
 
 func (w *sweeper) sweep(kind sweepKind) *SweepState {
@@ -398,7 +398,7 @@ func (w *sweeper) notLoaded(ctx context.Context, err error) error {
 // failed decides what to do about a page that could not be listed.
 func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the context has ended, which is no error
 	}
 	now := time.Now()
 	sw := w.sweep(kind)

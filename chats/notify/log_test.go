@@ -182,7 +182,7 @@ func TestLog_Business(t *testing.T) {
 	} {
 		line := logged(t, tc.handle, tc.body, "8.8.8.8:1")
 		assert.Equal(t, tc.msg, line["msg"], name)
-		assert.Equal(t, tc.want, line["business"], name) //nolint:testifylint // nil, too
+		assert.Equal(t, tc.want, line["business"], name) // nil, too
 	}
 }
 

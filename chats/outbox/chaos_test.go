@@ -84,7 +84,7 @@ func (p *process) during(do func() error) error {
 // RoundTrip implements http.RoundTripper.
 func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	err = p.during(func() error {
-		resp, err = contract.Transport(p.t, p.market.Transport()).RoundTrip(req)
+		resp, err = contract.Transport(p.t, p.market.Transport()).RoundTrip(req) //nolint:bodyclose // the caller closes it
 		return err
 	})
 	if err != nil && resp != nil {
@@ -199,20 +199,20 @@ func (p *process) settled(_ context.Context, r outbox.Result) error {
 
 // fault is what goes wrong with a request. A post is visible within 12 s.
 func (w *world) fault(op chats.Operation, _ int) chatstest.Fault {
-	any := []chatstest.Fault{
+	faults := []chatstest.Fault{
 		chatstest.DropBefore(), chatstest.DropAfter(), chatstest.Refused(), chatstest.HTML(502), chatstest.Status(503, ""),
 		chatstest.RateLimitedParallel(), chatstest.Truncate(20), chatstest.SlowHeaders(4 * time.Second), chatstest.StatusAfter(500, ""),
 		chatstest.TruncateSilently(10), chatstest.Malformed("{"), chatstest.BadStatusLine("SSH-2.0"), chatstest.HTML(404),
 		chatstest.SlowBody(2 * time.Second), chatstest.Delay(3 * time.Second), chatstest.Respond(429, nil, ""),
 	}
 	if op != chats.OpGetChatHistory {
-		any = append(any, chatstest.ProcessLate(7*time.Second), chatstest.ProcessLate(time.Second), chatstest.RespondEarly(0, 500, ""),
+		faults = append(faults, chatstest.ProcessLate(7*time.Second), chatstest.ProcessLate(time.Second), chatstest.RespondEarly(0, 500, ""),
 			chatstest.Status(400, badRequest))
 	}
 	if w.intN(100) >= 12 {
 		return chatstest.OK()
 	}
-	return any[w.intN(len(any))]
+	return faults[w.intN(len(faults))]
 }
 
 func newWorld(t *testing.T, seed uint64, chatCount, itemCount int) *world {

@@ -98,9 +98,9 @@ func (i *Item) checkFile() error {
 // one.
 func (i *Item) Digest() [sha256.Size]byte {
 	h := sha256.New()
-	_ = binary.Write(h, binary.BigEndian, int64(i.Chat)) //nolint:errchkjson,errcheck // a hash takes everything
+	_ = binary.Write(h, binary.BigEndian, int64(i.Chat)) // a hash takes everything
 	for _, part := range [][]byte{[]byte(i.Text), []byte(i.FileName), i.File} {
-		_ = binary.Write(h, binary.BigEndian, int64(len(part))) //nolint:errcheck // a hash takes everything
+		_ = binary.Write(h, binary.BigEndian, int64(len(part)))
 		h.Write(part)
 	}
 	return [sha256.Size]byte(h.Sum(nil))

@@ -3,7 +3,6 @@ package outbox_test
 import (
 	"context"
 	"flag"
-	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -27,10 +26,9 @@ func TestMain(m *testing.M) {
 func pass(d time.Duration) { <-time.After(d) }
 
 // connect makes a client of the Market whose every exchange is held to the contract.
-func connect(tb testing.TB, market *chatstest.Market, options ...chats.Option) *chats.Client {
+func connect(tb testing.TB, market *chatstest.Market) *chats.Client {
 	tb.Helper()
-	own := chats.WithHTTPClient(&http.Client{Transport: contract.Transport(tb, market.Transport())})
-	return market.Client(append([]chats.Option{own}, options...)...)
+	return market.Client(chats.WithHTTPClient(&http.Client{Transport: contract.Transport(tb, market.Transport())}))
 }
 
 func newOutbox(tb testing.TB, client *chats.Client, store outbox.Store, options ...outbox.Option) *outbox.Outbox {
@@ -132,12 +130,4 @@ func awaitState(t *testing.T, o *outbox.Outbox, key string, state outbox.State) 
 	}
 	require.Fail(t, "not reached", "%s is %s and not %s", key, get(t, o, key).State, state)
 	return outbox.Result{}
-}
-
-func numbers(n int, prefix string) []string {
-	all := make([]string, n)
-	for i := range all {
-		all[i] = fmt.Sprint(prefix, i)
-	}
-	return all
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -294,7 +295,7 @@ func isRefusal(e *chats.Error, err error) bool {
 	case e == nil || errors.Is(err, chats.ErrProtocol):
 		return false
 	default:
-		return e.StatusCode/100 == 4 && e.StatusCode != 408 && e.StatusCode != 499 || e.StatusCode/100 == 2
+		return e.StatusCode/100 == 4 && e.StatusCode != http.StatusRequestTimeout && e.StatusCode != 499 || e.StatusCode/100 == 2
 	}
 }
 
@@ -304,7 +305,7 @@ func (p *post) retry(state State, err error, now time.Time) {
 	r.Failures++
 	r.move(state, newFailure(err), now)
 	r.DueAt = now.Add(backoff(r.Failures, maxBackoff))
-	p.logItem(slog.LevelWarn, "outbox: posting failed", r, err, slog.Time("again_at", r.DueAt))
+	p.warnItem("outbox: posting failed", r, err, slog.Time("again_at", r.DueAt))
 }
 
 // finish saves the record.

@@ -1,7 +1,6 @@
 package outbox_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -154,7 +153,7 @@ func TestPost_FailedHasDetails(t *testing.T) {
 		result := get(t, o, "reply")
 		assert.Equal(t, outbox.Failed, result.State)
 		var failure *outbox.Failure
-		require.True(t, errors.As(result.Err, &failure))
+		require.ErrorAs(t, result.Err, &failure)
 		assert.Equal(t, 400, failure.StatusCode)
 		assert.NotEmpty(t, failure.Details)
 	})

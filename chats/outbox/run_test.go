@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,7 +220,7 @@ func TestStep_ReturnsWhenSomethingIsDue(t *testing.T) {
 		require.NoError(t, err)
 		assert.Zero(t, next)
 		for n := range 30 {
-			put(t, o, text(fmt.Sprint(n), chat))
+			put(t, o, text(strconv.Itoa(n), chat))
 		}
 		began := time.Now()
 		done := make(chan error)
@@ -322,9 +323,9 @@ func TestRun_IdleCostsOneReadingPerSecond(t *testing.T) {
 		assert.InDelta(t, 100, polls, 2)
 		for n := range 50 {
 			began := time.Now()
-			put(t, o, text(fmt.Sprint(n), chat))
+			put(t, o, text(strconv.Itoa(n), chat))
 			synctest.Wait()
-			assert.Equal(t, outbox.Sent, get(t, o, fmt.Sprint(n)).State)
+			assert.Equal(t, outbox.Sent, get(t, o, strconv.Itoa(n)).State)
 			assert.Zero(t, time.Since(began), "Put in the same process works at once")
 		}
 		assert.InDelta(t, 100, polls, 2)

@@ -35,7 +35,7 @@ func (s *session) save(r *Record) error {
 		}
 		uncertain = true
 		pause := min(backoff(failures, maxBackoff)/10, time.Second)
-		s.logItem(slog.LevelWarn, "outbox: save failed", r, err, slog.Duration("retry_in", pause))
+		s.warnItem("outbox: save failed", r, err, slog.Duration("retry_in", pause))
 		sleep(s.tenure.ctx, pause)
 	}
 }
@@ -59,11 +59,11 @@ func (s *session) isSaved(r *Record) bool {
 	return true
 }
 
-// logItem logs something about an item. err may be nil.
-func (s *session) logItem(level slog.Level, text string, r *Record, err error, more ...slog.Attr) {
+// warnItem logs a warning about an item. err may be nil.
+func (s *session) warnItem(text string, r *Record, err error, more ...slog.Attr) {
 	attrs := append([]slog.Attr{slog.String("key", r.Item.Key), slog.Int64("chat", int64(r.Item.Chat))}, more...)
 	if err != nil {
 		attrs = append(attrs, slog.Any("error", err))
 	}
-	s.log.LogAttrs(s.tenure.ctx, level, text, attrs...)
+	s.log.LogAttrs(s.tenure.ctx, slog.LevelWarn, text, attrs...)
 }

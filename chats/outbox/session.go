@@ -51,8 +51,8 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)
 	s.ending, s.once, s.until = ctx, once, time.Now().Add(stepTime)
-	defer context.AfterFunc(s.tenure.ctx, func() { s.end(errLost) })() //nolint:contextcheck // the lease has its own
-	posting, stopPosting := context.WithCancel(s.tenure.ctx)           //nolint:contextcheck // the lease has its own
+	defer context.AfterFunc(s.tenure.ctx, func() { s.end(errLost) })()
+	posting, stopPosting := context.WithCancel(s.tenure.ctx)
 	defer stopPosting()
 	s.posting = posting
 	defer context.AfterFunc(ctx, func() {

@@ -11,7 +11,7 @@ import (
 // settle saves a record that has been settled, and returns it if it is to be reported.
 func (s *session) settle(r *Record) (outcome, error) {
 	if r.Reported = s.config.settled == nil; r.State != Sent {
-		s.logItem(slog.LevelWarn, "outbox: item is "+string(r.State), r, r.Failure)
+		s.warnItem("outbox: item is "+string(r.State), r, r.Failure)
 	}
 	if err := s.save(r); err != nil {
 		return outcome{}, err
@@ -32,7 +32,7 @@ func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 	} else {
 		r.Reports++
 		r.DueAt = time.Now().Add(backoff(r.Reports, maxReportBackoff))
-		s.logItem(slog.LevelWarn, "outbox: reporting failed", r, err, slog.Time("again_at", r.DueAt))
+		s.warnItem("outbox: reporting failed", r, err, slog.Time("again_at", r.DueAt))
 	}
 	if err := s.save(r); errors.Is(err, ErrConflict) {
 		return time.Now() // it was resolved meanwhile, and is reported once more

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func TestResolve_AllowsWhatTheStateAllows(t *testing.T) {
 			case state == c.same:
 				assert.NoError(t, err, "%s of %s: repeated", c.name, state)
 				assert.False(t, changed)
-			case !assert.ObjectsAreEqual(err == nil, contains(c.allowed, state)):
+			case !assert.ObjectsAreEqual(err == nil, slices.Contains(c.allowed, state)):
 				t.Errorf("%s of %s: %v", c.name, state, err)
 			case err != nil:
 				assert.ErrorIs(t, err, ErrState)
@@ -63,15 +64,6 @@ func TestResolve_AllowsWhatTheStateAllows(t *testing.T) {
 	r := Record{State: Sent, Message: chats.Message{ID: 8}}
 	_, err := r.resolve(MarkSent(9), now)
 	assert.ErrorIs(t, err, ErrState, "another message")
-}
-
-func contains(list []State, state State) bool {
-	for _, s := range list {
-		if s == state {
-			return true
-		}
-	}
-	return false
 }
 
 func TestState_IsSettled(t *testing.T) {

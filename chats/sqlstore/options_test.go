@@ -89,7 +89,7 @@ func TestMigrations_NamesFitWithTheLongestPrefix(t *testing.T) {
 	t.Parallel()
 	for _, statements := range migrations {
 		for _, statement := range statements {
-			for _, word := range strings.Fields(statement) {
+			for word := range strings.FieldsSeq(statement) {
 				name := strings.ReplaceAll(word, "{p}", strings.Repeat("a", 32))
 				assert.LessOrEqual(t, len(name), 63, name)
 			}

@@ -145,14 +145,15 @@ func (s *Store) sqliteSave() []string {
 // upsert is a statement that writes those rows of a parameter whose version is the
 // stored one. Version 0 stands for no row too.
 func (s *Store) upsert(table, key, parameter string, columns []column) string {
-	var names, values, sets []string
-	match := "e.business = ?1"
+	n := len(columns)
+	names, values, sets := make([]string, 0, n), make([]string, 0, n), make([]string, 0, n)
 	for _, c := range columns {
 		names, values = append(names, c.name), append(values, "i."+c.name)
 		sets = append(sets, c.name+" = "+cmp.Or(c.set, "excluded."+c.name))
-		if c.name == "chat" {
-			match += " AND e.chat = i.chat"
-		}
+	}
+	match := "e.business = ?1"
+	if slices.Contains(names, "chat") {
+		match += " AND e.chat = i.chat"
 	}
 	from := s.db.dialect.records(parameter, append([]column{{name: "version", kind: "BIGINT"}}, columns...))
 	if s.db.dialect == PostgreSQL {

@@ -145,7 +145,7 @@ func newMux() *http.ServeMux {
 func drain(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
 
 func latency(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // the network's latency, in a process of its own
+	time.Sleep(d) // the network's latency, in a process of its own
 }
 
 func respond(w http.ResponseWriter, body []byte) {

@@ -3,6 +3,7 @@ package live_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -45,9 +46,7 @@ func proxied(t *testing.T, market http.Handler, change func(body []byte) []byte)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		recorded := httptest.NewRecorder()
 		market.ServeHTTP(recorded, r)
-		for name, values := range recorded.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), recorded.Header())
 		w.Header().Del("Content-Length")
 		w.WriteHeader(recorded.Code)
 		_, _ = w.Write(change(recorded.Body.Bytes()))
