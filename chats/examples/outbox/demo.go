@@ -35,7 +35,7 @@ func demo(ctx context.Context, out io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	d := &demonstration{out: out, file: filepath.Join(dir, "outbox.db"), market: chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))}
-	if err := d.serveMarket(); err != nil {
+	if err := d.serveMarket(ctx); err != nil {
 		return err
 	}
 	defer func() { _ = d.server.Close() }()
@@ -68,8 +68,8 @@ type demonstration struct {
 	address string // of the service
 }
 
-func (d *demonstration) serveMarket() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func (d *demonstration) serveMarket(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -82,14 +82,14 @@ func (d *demonstration) serveMarket() error {
 // restart kills the service, with kill -9, and starts it again.
 func (d *demonstration) restart(ctx context.Context) error {
 	if d.process != nil {
-		fmt.Fprintln(d.out, "kill -9")
+		_, _ = fmt.Fprintln(d.out, "kill -9")
 	}
 	d.kill()
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	d.process = exec.CommandContext(ctx, self, "-db", d.file, "-listen", "127.0.0.1:0", "-lease", "1s")
+	d.process = exec.CommandContext(ctx, self, "-db", d.file, "-listen", "127.0.0.1:0", "-lease", "1s") //nolint:gosec // itself
 	d.process.Stderr = os.Stderr
 	d.process.Env = append(os.Environ(), "DATABASE_URL=", "YANDEX_MARKET_API_KEY="+d.market.Key(),
 		fmt.Sprint("YANDEX_MARKET_BUSINESS_ID=", d.market.Business()), "YANDEX_MARKET_BASE_URL="+d.base)
@@ -105,7 +105,7 @@ func (d *demonstration) restart(ctx context.Context) error {
 		return errors.New("the service did not start")
 	}
 	d.address = "http://" + strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
-	fmt.Fprintln(d.out, "the service is started")
+	_, _ = fmt.Fprintln(d.out, "the service is started")
 	return nil
 }
 
@@ -168,7 +168,7 @@ func (d *demonstration) await(ctx context.Context) error {
 			once++
 		}
 	}
-	fmt.Fprintf(d.out, "%d replies, %d posted once\n", demoReplies, once)
+	_, _ = fmt.Fprintf(d.out, "%d replies, %d posted once\n", demoReplies, once)
 	if once != demoReplies {
 		return errors.New("not every reply was posted once")
 	}

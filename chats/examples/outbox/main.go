@@ -34,9 +34,10 @@ func main() {
 	lease := flag.Duration("lease", 5*time.Second, "how long another process waits for one that was killed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *file, *listen, *lease); err != nil {
-		fmt.Fprintln(os.Stderr, "outbox:", err)
+	err := run(ctx, *file, *listen, *lease)
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "outbox:", err)
 		os.Exit(1)
 	}
 }
@@ -58,7 +59,7 @@ func run(ctx context.Context, file, listen string, lease time.Duration) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return err
 	}

@@ -113,5 +113,5 @@ func (s *service) getReply(w http.ResponseWriter, r *http.Request) {
 		body.Error = result.Err.Error()
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // it fails only if the client is gone
 }
