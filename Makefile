@@ -80,9 +80,10 @@ MUTANT_WORKERS ?= 2
 .PHONY: mutants
 mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## mutate the code and count what the tests notice (an hour or more)
 	$(MUTANTS) ./chats/notify
-	$(MUTANTS) --exclude-files '^sqlstore/' ./chats/inbox
-	$(MUTANTS) ./chats/outbox
-	$(MUTANTS) --exclude-files '^(chatstest|examples|inbox|internal|notify)/' ./chats
+	$(MUTANTS) --exclude-files '^inboxtest/' ./chats/inbox
+	$(MUTANTS) --exclude-files '^outboxtest/' ./chats/outbox
+	$(MUTANTS) --exclude-files '^integration/' ./chats/sqlstore
+	$(MUTANTS) --exclude-files '^(chatstest|examples|inbox|internal|notify|outbox|sqlstore)/' ./chats
 
 .PHONY: live
 live: ## check the real Market against the contract; needs YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID

@@ -258,10 +258,10 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	d.polls.Go(func() {
 		err := d.poller.poll(ctx, f)
 		d.landed()
-		switch err { //nolint:errorlint // our own, unwrapped
+		switch err {
 		case nil:
 			d.note(f.row.DueAt)
-		case errLeft, errLost:
+		case errLeft, errLost: //nolint:errorlint // our own, unwrapped
 			d.end(err)
 		default:
 			d.log.LogAttrs(ctx, slog.LevelError, "inbox: saving a chat failed",

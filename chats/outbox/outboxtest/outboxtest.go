@@ -65,7 +65,7 @@ func runTests(
 		{"an ended context is an error", (*suite).endedContext},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			in(t, func(t *testing.T) { //nolint:thelper // it is the test
+			in(t, func(t *testing.T) {
 				a, b := open(t)
 				test.run(&suite{T: t, a: a, b: b})
 			})

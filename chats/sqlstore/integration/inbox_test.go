@@ -214,7 +214,7 @@ func (s *shop) awaitAll(within time.Duration) (took []time.Duration, again int) 
 const inboxWorkers = 8 // the default
 
 // It runs alone, as it measures.
-func TestInbox_PushesToEitherProcess(t *testing.T) { //nolint:paralleltest,tparallel // see above
+func TestInbox_PushesToEitherProcess(t *testing.T) { // not parallel: see above
 	for _, on := range both {
 		t.Run(on.name, func(t *testing.T) {
 			s := newShop(t, on.make(t))

@@ -15,10 +15,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-const (
-	business chats.BusinessID = 7
-	workers                   = 4
-)
+const business chats.BusinessID = 7
+
+const workers = 4
 
 // playIncrement raises the Attempts of some chats, each by one at a time, whenever it
 // has the lease, and prints each value that it has saved.
@@ -113,7 +112,7 @@ func increment(ctx context.Context, store *sqlstore.Store, lease inbox.Lease, ch
 	}
 	rows[0].Attempts++
 	// Not with ctx: what is printed shall be all that was saved.
-	if err := store.Save(context.Background(), lease, nil, rows); err != nil {
+	if err := store.Save(context.Background(), lease, nil, rows); err != nil { //nolint:contextcheck // see above
 		return err
 	}
 	fmt.Println("saved", chat, rows[0].Attempts)

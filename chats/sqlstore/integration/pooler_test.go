@@ -72,7 +72,7 @@ func (p *pooler) closeAll() {
 }
 
 func (p *pooler) serve(client net.Conn) {
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	startup, err := readMessage(client, 0)
 	if err != nil {
 		return
@@ -175,7 +175,7 @@ func readMessage(conn net.Conn, typeBytes int) ([]byte, error) {
 	if _, err := io.ReadFull(conn, head); err != nil {
 		return nil, err
 	}
-	message := append(head, make([]byte, binary.BigEndian.Uint32(head[typeBytes:])-4)...)
+	message := append(head, make([]byte, binary.BigEndian.Uint32(head[typeBytes:])-4)...) //nolint:gocritic // head is full
 	_, err := io.ReadFull(conn, message[len(head):])
 	return message, err
 }
