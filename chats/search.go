@@ -3,7 +3,6 @@ package chats
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 )
 
