@@ -626,7 +626,7 @@ func TestSendTextConfirmed_ErrorsNameTheNewMessage(t *testing.T) {
 			f.market.Fail(chats.OpSendMessageToChat, fault)
 			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
 			require.ErrorIs(t, err, want)
-			assert.Contains(t, err.Error(), fmt.Sprintf("message %d is new", f.market.Messages(f.chat)[1].ID))
+			assert.Contains(t, err.Error(), fmt.Sprintf("new message %d may be this one", f.market.Messages(f.chat)[1].ID))
 			var e *chats.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, 1, e.Attempts)
