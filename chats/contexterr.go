@@ -25,21 +25,21 @@ func hideContextErrors(ctx context.Context, err error) error {
 	}
 	ended := contextEnd(ctx)
 	for _, target := range []error{context.Canceled, context.DeadlineExceeded} {
-		if target != ended && errors.Is(err, target) {
-			return &foreignTimeout{err, ended}
+		if target != ended && errors.Is(err, target) { //nolint:errorlint // the sentinels themselves
+			return &foreignTimeoutError{err, ended}
 		}
 	}
 	return err
 }
 
-// foreignTimeout matches what err does, without the context errors other than ended.
-type foreignTimeout struct{ err, ended error }
+// foreignTimeoutError matches what err does, without the context errors other than ended.
+type foreignTimeoutError struct{ err, ended error }
 
-func (e *foreignTimeout) Error() string { return e.err.Error() }
+func (e *foreignTimeoutError) Error() string { return e.err.Error() }
 
-func (e *foreignTimeout) Is(target error) bool {
-	isContext := target == context.Canceled || target == context.DeadlineExceeded //nolint:errorlint // the sentinels themselves
-	return (!isContext || target == e.ended) && errors.Is(e.err, target)          //nolint:errorlint // as above
+func (e *foreignTimeoutError) Is(target error) bool {
+	isContext := target == context.Canceled || target == context.DeadlineExceeded
+	return (!isContext || target == e.ended) && errors.Is(e.err, target)
 }
 
-func (e *foreignTimeout) As(target any) bool { return errors.As(e.err, target) }
+func (e *foreignTimeoutError) As(target any) bool { return errors.As(e.err, target) }

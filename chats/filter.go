@@ -27,7 +27,7 @@ func (f Filter) clone() Filter {
 	return f
 }
 
-func (f *Filter) request() gen.GetChatsRequest {
+func (f Filter) request() gen.GetChatsRequest {
 	return gen.GetChatsRequest{
 		Contexts:     unique(f.Subjects, fromSubject),
 		ContextTypes: unique(f.SubjectKinds, func(k SubjectKind) gen.ChatContextType { return gen.ChatContextType(k) }),

@@ -129,7 +129,7 @@ func CheckItems(items []Item) ([]Item, error) {
 }
 
 // Failure is the reason why an item has not been posted, or why its outcome is unknown.
-type Failure struct {
+type Failure struct { //nolint:errname // first of all the state of an item
 	Reason     string
 	StatusCode int            // of the server's response; 0 if there was none
 	Details    []chats.Detail // the server's reasons
