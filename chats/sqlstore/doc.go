@@ -8,7 +8,7 @@
 //
 // # Tables
 //
-// [New] creates four tables where the connection's search path leads and migrates them
+// [New] creates six tables where the connection's search path leads and migrates them
 // if a later release needs it, in one transaction and under a lock: any number of
 // processes may start at once, and one that is killed leaves nothing half done. A release
 // refuses tables that a newer one has migrated, so upgrade all machines before the last
@@ -37,6 +37,13 @@
 //	  token                    larger with every acquisition
 //	  acquired_at, renewed_at
 //	  expires_at               0 if it was released
+//	ymchats_outbox             one row per item of an outbox; primary key (business, key)
+//	  chat, position           the items of a chat are posted in the order of position
+//	  state                    queued, sending, sent, failed, uncertain, expired or discarded
+//	  attempts, error          requests that may have been processed, and the last failure
+//	  message                  the id of the message that was posted
+//	  queued_at, settled_at
+//	ymchats_outbox_files       the content of a file that has not been settled yet
 //	ymchats_schema             the version of the tables, in one row
 //
 // [WithTablePrefix] replaces "ymchats_". Columns whose names are given here keep their
@@ -64,8 +71,8 @@
 // # Rights
 //
 // Migrating needs the right to create tables. After that SELECT on ymchats_schema, and
-// SELECT, INSERT, UPDATE and DELETE on the others are enough (DELETE for [Store.Forget]
-// only). To keep the two apart, run [Migrate] at deployment and use [WithoutMigration].
+// SELECT, INSERT, UPDATE and DELETE on the others are enough (the inbox needs DELETE for
+// [Store.Forget] only). To keep the two apart, run [Migrate] at deployment and use [WithoutMigration].
 //
 // The table ymchats_inbox_marks of releases before 2026-12 is imported when the tables
 // with the default prefix are created: stop the processes of the old release first. It

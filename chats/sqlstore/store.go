@@ -189,7 +189,8 @@ func (s *Store) summary(ctx context.Context, conn *sql.Conn, business, at int64)
 	return sum, err
 }
 
-// Forget deletes everything of a business, leases included. A process that works for the
+// Forget deletes everything of a business: the inbox's state, the outbox with the items that
+// have not been posted yet, and the leases. A process that works for the
 // business loses its lease and starts over, so stop it first.
 func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 	if business <= 0 {
@@ -200,6 +201,8 @@ func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 		`DELETE FROM {p}leases WHERE business = ?1`,
 		`DELETE FROM {p}inbox_chats WHERE business = ?1`,
 		`DELETE FROM {p}inbox_businesses WHERE business = ?1`,
+		`DELETE FROM {p}outbox_files WHERE business = ?1`,
+		`DELETE FROM {p}outbox WHERE business = ?1`,
 	}
 	_, err := run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
 		return 0, s.db.inTx(ctx, conn, func() error { return s.execAll(ctx, conn, statements, int64(business)) })

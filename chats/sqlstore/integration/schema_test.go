@@ -17,6 +17,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/outbox"
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
@@ -137,7 +138,7 @@ func TestNew_WithoutTheRightToCreateTables(t *testing.T) {
 	require.ErrorContains(t, err, "permission denied")
 
 	execSQL(t, db, `GRANT SELECT ON ymchats_schema TO `+role)
-	execSQL(t, db, `GRANT SELECT, INSERT, UPDATE, DELETE ON ymchats_leases, ymchats_inbox_businesses, ymchats_inbox_chats TO `+role)
+	execSQL(t, db, `GRANT SELECT, INSERT, UPDATE, DELETE ON ymchats_leases, ymchats_inbox_businesses, ymchats_inbox_chats, ymchats_outbox, ymchats_outbox_files TO `+role)
 	store := limited.store(t)
 	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "limited")
 	require.NoError(t, err)
@@ -233,6 +234,8 @@ func TestForget_DeletesTheBusinessOnly(t *testing.T) {
 			lease, err := store.Acquire(t.Context(), id, inbox.Purpose, "worker")
 			require.NoError(t, err)
 			require.NoError(t, store.Save(t.Context(), lease, &inbox.BusinessState{LastError: "x"}, []inbox.ChatState{{Chat: 1}}))
+			require.NoError(t, store.Put(t.Context(), id,
+				outbox.Item{Key: "text", Chat: 1, Text: "a"}, outbox.Item{Key: "file", Chat: 1, FileName: "a.txt", File: []byte("a")}))
 			leases[id] = lease
 		}
 		require.NoError(t, store.Forget(t.Context(), business))
@@ -243,6 +246,11 @@ func TestForget_DeletesTheBusinessOnly(t *testing.T) {
 		summary, err := store.Summary(t.Context(), business, time.Now())
 		require.NoError(t, err)
 		assert.Zero(t, summary)
+		for table, want := range map[string]int{"ymchats_outbox": 2, "ymchats_outbox_files": 1} {
+			var rows int
+			require.NoError(t, d.open(t).QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&rows))
+			assert.Equal(t, want, rows, "only those of the other business")
+		}
 		again, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
 		require.NoError(t, err)
 		assert.Greater(t, again.Token, leases[business].Token, "an old lease stays lost")
