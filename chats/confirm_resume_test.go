@@ -678,3 +678,20 @@ func TestSendTextConfirmed_UnreadableNewMessageIsDoubt(t *testing.T) {
 		}
 	}
 }
+
+// A SendText that is on its way when a confirmed send of the same text begins.
+func TestSendTextConfirmed_WaitsForASendTextOfTheSameText(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.Delay(5*time.Second))
+		var plain sync.WaitGroup
+		plain.Go(func() { assert.NoError(t, f.client.SendText(t.Context(), f.chat, "ok")) })
+		synctest.Wait()
+		message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "ok")
+		require.NoError(t, err)
+		plain.Wait()
+		require.Equal(t, 2, f.posted())
+		assert.Equal(t, f.market.Messages(f.chat)[2].ID, message.ID)
+	})
+}
