@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,16 +200,17 @@ func TestPost_ChecksTheLeaseRightBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		chat := market.AddChat(chats.Chat{})
-		frozen := true
+		var frozen atomic.Bool
+		frozen.Store(true)
 		store := &hooked{Store: outbox.NewMemoryStore()}
 		store.saved = func(r *outbox.Record) {
-			if r.State == outbox.Sending && frozen {
+			if r.State == outbox.Sending && frozen.Load() {
 				pass(6 * time.Second) // the process is frozen, its renewals as well
-				frozen = false
+				frozen.Store(false)
 			}
 		}
 		store.renew = func() error {
-			if frozen {
+			if frozen.Load() {
 				return errors.New("frozen")
 			}
 			return nil
@@ -237,17 +239,18 @@ func TestPost_WritesAreFenced(t *testing.T) {
 		market := chatstest.NewMarket()
 		chat := market.AddChat(chats.Chat{})
 		shared := outbox.NewMemoryStore()
-		frozen := true
+		var frozen atomic.Bool
+		frozen.Store(true)
 		store := &hooked{Store: shared}
 		store.save = func(r *outbox.Record) error {
-			if r.State == outbox.Sent && frozen {
+			if r.State == outbox.Sent && frozen.Load() {
 				pass(time.Minute)
-				frozen = false
+				frozen.Store(false)
 			}
 			return nil
 		}
 		store.renew = func() error {
-			if frozen {
+			if frozen.Load() {
 				return errors.New("frozen")
 			}
 			return nil

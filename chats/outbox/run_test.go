@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -315,12 +316,12 @@ func TestRun_IdleCostsOneReadingPerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		chat := market.AddChat(chats.Chat{})
-		polls := 0
-		store := &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { polls++; return nil }}
+		var polls atomic.Int64
+		store := &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { polls.Add(1); return nil }}
 		o := newOutbox(t, connect(t, market), store)
 		run := start(t, o)
 		pass(100 * time.Second)
-		assert.InDelta(t, 100, polls, 2)
+		assert.InDelta(t, 100, polls.Load(), 2)
 		for n := range 50 {
 			began := time.Now()
 			put(t, o, text(strconv.Itoa(n), chat))
@@ -328,7 +329,7 @@ func TestRun_IdleCostsOneReadingPerSecond(t *testing.T) {
 			assert.Equal(t, outbox.Sent, get(t, o, strconv.Itoa(n)).State)
 			assert.Zero(t, time.Since(began), "Put in the same process works at once")
 		}
-		assert.InDelta(t, 100, polls, 2)
+		assert.InDelta(t, 100, polls.Load(), 2)
 		require.NoError(t, run.stop())
 	})
 }
@@ -357,16 +358,16 @@ func TestRun_OutlivesAFailingStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
 		chat := market.AddChat(chats.Chat{})
-		down, unsaved := false, false
+		var down, unsaved atomic.Bool
 		fail := func() error {
-			if down {
+			if down.Load() {
 				return errors.New("no connection")
 			}
 			return nil
 		}
 		store := &hooked{Store: outbox.NewMemoryStore(), backlog: fail, renew: fail, acquire: fail}
 		store.save = func(*outbox.Record) error {
-			if unsaved {
+			if unsaved.Load() {
 				return errors.New("read-only")
 			}
 			return fail()
@@ -376,21 +377,21 @@ func TestRun_OutlivesAFailingStore(t *testing.T) {
 		pass(time.Second)
 		put(t, o, text("a", chat))
 		pass(time.Second)
-		down = true
+		down.Store(true)
 		put(t, o, text("b", chat))
 		pass(10 * time.Minute)
 		assert.Equal(t, []string{"a"}, posted(market, chat), "nothing is sent that could not be stored")
-		down = false
+		down.Store(false)
 		pass(2 * time.Minute)
-		unsaved = true
+		unsaved.Store(true)
 		put(t, o, text("c", chat))
 		pass(10 * time.Minute)
 		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
-		unsaved = false
+		unsaved.Store(false)
 		pass(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"a", "b", "c"}, posted(market, chat))
-		down = true
+		down.Store(true)
 		began := time.Now()
 		require.ErrorContains(t, o.Run(t.Context()), "no connection", "it was never there")
 		assert.Less(t, time.Since(began), time.Minute)
