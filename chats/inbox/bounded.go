@@ -40,7 +40,3 @@ func (s boundedStore) Save(ctx context.Context, lease Lease, business *BusinessS
 	})
 	return err
 }
-
-func (s boundedStore) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (Lease, error) {
-	return bounded(ctx, func(ctx context.Context) (Lease, error) { return s.Store.Acquire(ctx, id, purpose, holder) })
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // breakAt is the number of chats that have to fail in a row before a common cause is
@@ -45,7 +46,7 @@ func (b *breaker) failed(chat chats.ChatID, first bool) {
 			b.state.Probes++
 		}
 		b.probing = false
-		b.state.RetryAt = time.Now().Add(backoff(b.state.Probes+1, maxProbeDelay))
+		b.state.RetryAt = time.Now().Add(wait.Backoff(b.state.Probes+1, maxProbeDelay))
 		b.remember(chat)
 		return
 	}
@@ -104,7 +105,7 @@ func (b *breaker) probe() {
 	if b.state.Failures >= breakAt {
 		b.probing = true
 		b.turn++
-		b.state.RetryAt = time.Now().Add(backoff(b.state.Probes+1, maxProbeDelay))
+		b.state.RetryAt = time.Now().Add(wait.Backoff(b.state.Probes+1, maxProbeDelay))
 	}
 }
 

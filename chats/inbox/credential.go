@@ -7,12 +7,8 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
-
-// finalError ends a run.
-type finalError struct{ error }
-
-func (e *finalError) Unwrap() error { return e.error }
 
 // refusals decides when a refused credential is final: one refusal may pass, as a new
 // key is not known everywhere at once, and an OAuth token that has expired is exchanged by
@@ -40,7 +36,7 @@ func (r *refusals) refused(err error, isList bool) bool {
 		r.since = now
 	}
 	if now.Sub(r.since) >= refusedFor {
-		r.end(&finalError{fmt.Errorf("inbox: the credential is refused: %w", err)})
+		r.end(tenure.Final(fmt.Errorf("inbox: the credential is refused: %w", err)))
 	}
 	return true
 }

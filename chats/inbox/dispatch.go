@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // dispatcher passes the chats that are due to the poller, at most one per worker at a time.
@@ -41,7 +42,7 @@ func (d *dispatcher) note(at time.Time) {
 		return
 	}
 	d.mu.Lock()
-	d.due = earliest(d.due, at)
+	d.due = wait.Earliest(d.due, at)
 	d.mu.Unlock()
 	d.signal()
 }
@@ -145,8 +146,8 @@ func (d *dispatcher) gate() time.Time {
 	if d.poller.start().IsZero() {
 		return time.Now().Add(maxIdle) // the StartTime is not known before the first page
 	}
-	at := later(d.poller.handlers.next(), d.poller.reads.next())
-	return later(at, d.poller.quota.nextSpaced(chats.OpGetChatHistory))
+	at := wait.Later(d.poller.handlers.next(), d.poller.reads.next())
+	return wait.Later(at, d.poller.quota.nextSpaced(chats.OpGetChatHistory))
 }
 
 // refill loads due rows, those with a push first.
@@ -261,7 +262,7 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 		switch err {
 		case nil:
 			d.note(f.row.DueAt)
-		case errLeft, errLost: //nolint:errorlint // our own, unwrapped
+		case errLeft, ErrLeaseLost: //nolint:errorlint // our own, unwrapped
 			d.end(err)
 		default:
 			d.log.LogAttrs(ctx, slog.LevelError, "inbox: saving a chat failed",
@@ -277,7 +278,7 @@ func (d *dispatcher) landed() {
 	defer d.mu.Unlock()
 	d.busy--
 	if d.skipped {
-		d.skipped, d.due = false, earliest(d.due, time.Now())
+		d.skipped, d.due = false, wait.Earliest(d.due, time.Now())
 	}
 }
 
@@ -288,7 +289,7 @@ func (d *dispatcher) putBack(ctx context.Context) {
 		if p.flights.land(f) {
 			continue
 		}
-		if chat, at := p.flights.listed(f); chat != nil && p.tenure.isValid() {
+		if chat, at := p.flights.listed(f); chat != nil && p.tenure.IsValid() {
 			f.row.observe(*chat, p.start(), p.config.isTiered(), at)
 			_ = p.land(ctx, f) // the next sweep lists it again
 		}

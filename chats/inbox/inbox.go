@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
 // ErrRunning is returned if the inbox is running already: one [Inbox] runs once at a time.
@@ -22,7 +21,7 @@ type Inbox struct {
 	store   Store
 	config  config
 	log     *slog.Logger
-	holder  string
+	keeper  *tenure.Keeper[Lease]
 	woken   chan struct{} // holds one element after a Wake in this process
 	running atomic.Bool
 	listing listing
@@ -46,20 +45,12 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 			return nil, err
 		}
 	}
-	return &Inbox{
-		client: client, store: boundedStore{store}, config: cfg, holder: newHolder(), woken: make(chan struct{}, 1),
+	in := &Inbox{
+		client: client, store: boundedStore{store}, config: cfg, woken: make(chan struct{}, 1),
 		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
-	}, nil
-}
-
-// newHolder returns a name for this inbox that is unique among all processes and readable
-// by people.
-func newHolder() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
 	}
-	return fmt.Sprintf("%s/%d/%08x", host, os.Getpid(), rand.Uint32())
+	in.keeper = newKeeper(in.store, client.Business(), in.log)
+	return in, nil
 }
 
 // Wake makes a chat due, for pushes as chats/notify receives them: the message arrives

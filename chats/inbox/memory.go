@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // MemoryStore keeps the state in memory: for tests, and for programs that may start from
@@ -17,7 +19,7 @@ import (
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness
-	leases     map[leaseKey]*memoryLease
+	leases     tenure.Memory
 }
 
 var _ Store = (*MemoryStore)(nil)
@@ -34,29 +36,11 @@ type memoryRow struct {
 	index int // in the heap, -1 if DueAt is zero
 }
 
-type leaseKey struct {
-	business chats.BusinessID
-	purpose  string
-}
-
-type memoryLease struct {
-	holder  string // empty if it is free
-	token   int64
-	since   time.Time
-	expires time.Time
-}
-
-const (
-	memoryLeaseDuration = 5 * time.Second
-	maxFailing          = 100
-)
+const maxFailing = 100
 
 // NewMemoryStore returns an empty store, with leases of 5 s.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{
-		businesses: map[chats.BusinessID]*memoryBusiness{},
-		leases:     map[leaseKey]*memoryLease{},
-	}
+	return &MemoryStore{businesses: map[chats.BusinessID]*memoryBusiness{}}
 }
 
 // Business implements [Store].
@@ -171,18 +155,10 @@ func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat 
 	}
 	row.Wakes++
 	if row.FailingSince.IsZero() || row.DueAt.IsZero() {
-		row.DueAt = earliest(row.DueAt, at)
+		row.DueAt = wait.Earliest(row.DueAt, at)
 	}
 	b.put(row)
 	return nil
-}
-
-// earliest returns the earlier of two times; a zero time means none.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // Summary implements [Store].
@@ -206,9 +182,7 @@ func (s *MemoryStore) Summary(ctx context.Context, business chats.BusinessID, at
 		return cmp.Or(a.FailingSince.Compare(b.FailingSince), cmp.Compare(a.Chat, b.Chat))
 	})
 	sum.Failing = sum.Failing[:min(len(sum.Failing), maxFailing)]
-	if l := s.leases[leaseKey{business, Purpose}]; l != nil && l.isHeld(time.Now()) {
-		sum.Holder, sum.HeldSince = l.holder, l.since
-	}
+	sum.Holder, sum.HeldSince = s.leases.Holder(business, Purpose)
 	return sum, nil
 }
 
@@ -219,17 +193,11 @@ func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, pu
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, now := leaseKey{business, purpose}, time.Now()
-	l := s.leases[key]
-	if l == nil {
-		l = &memoryLease{}
-		s.leases[key] = l
+	token, held := s.leases.Acquire(business, purpose, holder)
+	if held != nil {
+		return Lease{}, &LeaseHeldError{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}
 	}
-	if l.isHeld(now) {
-		return Lease{}, &LeaseHeldError{Holder: l.holder, Since: l.since, ExpiresIn: l.expires.Sub(now)}
-	}
-	*l = memoryLease{holder: holder, token: l.token + 1, since: now, expires: now.Add(memoryLeaseDuration)}
-	return Lease{Business: business, Purpose: purpose, Holder: holder, Token: l.token, Duration: memoryLeaseDuration}, nil
+	return Lease{Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: tenure.MemoryDuration}, nil
 }
 
 // Renew implements [Store].
@@ -242,7 +210,7 @@ func (s *MemoryStore) Renew(ctx context.Context, lease Lease) (next time.Time, e
 	if !s.holds(lease) {
 		return time.Time{}, ErrLeaseLost
 	}
-	s.leases[leaseKey{lease.Business, lease.Purpose}].expires = time.Now().Add(memoryLeaseDuration)
+	s.leases.Extend(lease.Business, lease.Purpose)
 	if due := s.business(lease.Business).due; len(due) > 0 {
 		next = due[0].DueAt
 	}
@@ -257,18 +225,15 @@ func (s *MemoryStore) Release(ctx context.Context, lease Lease) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holds(lease) {
-		s.leases[leaseKey{lease.Business, lease.Purpose}].holder = ""
+		s.leases.Free(lease.Business, lease.Purpose)
 	}
 	return nil
 }
 
 // holds reports whether a lease is valid.
 func (s *MemoryStore) holds(lease Lease) bool {
-	l := s.leases[leaseKey{lease.Business, lease.Purpose}]
-	return l != nil && l.isHeld(time.Now()) && l.token == lease.Token && l.holder == lease.Holder
+	return s.leases.Holds(lease.Business, lease.Purpose, lease.Holder, lease.Token)
 }
-
-func (l *memoryLease) isHeld(now time.Time) bool { return l.holder != "" && now.Before(l.expires) }
 
 func (s *MemoryStore) business(id chats.BusinessID) *memoryBusiness {
 	b := s.businesses[id]
@@ -282,7 +247,7 @@ func (s *MemoryStore) business(id chats.BusinessID) *memoryBusiness {
 // save keeps the wakes that came after the row was loaded.
 func (b *memoryBusiness) save(row ChatState) {
 	if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes {
-		row.Wakes, row.DueAt = stored.Wakes, earliest(row.DueAt, stored.DueAt)
+		row.Wakes, row.DueAt = stored.Wakes, wait.Earliest(row.DueAt, stored.DueAt)
 	}
 	b.put(row)
 }

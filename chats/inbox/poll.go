@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 var (
 	errStopped = errors.New("inbox: the run is to end")
-	errLeft    = errors.New("inbox: the loop was left")
+	errLeft    = tenure.Final(errors.New("inbox: the loop was left"))
 	errNoMatch = errors.New("inbox: the chat does not match the filter")
 )
 
@@ -25,7 +27,7 @@ type poller struct {
 	start    func() time.Time // the business's StartTime
 	handle   handleFunc
 	caller   *caller
-	tenure   *tenure
+	tenure   *tenure.Tenure[Lease]
 	saver    *saver
 	flights  *flights
 	quota    *quota
@@ -50,7 +52,7 @@ type poll struct {
 	found   bool      // there was a new message
 }
 
-// poll reads a chat in flight. The error is errLost, errLeft, or that of a save.
+// poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
 func (p *poller) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
 	if chat, at := p.flights.listed(f); chat != nil {
@@ -61,7 +63,7 @@ func (p *poller) poll(ctx context.Context, f *flight) error {
 	if err == nil {
 		err = l.read(ctx)
 	}
-	if err == errLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own, unwrapped
+	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own, unwrapped
 		p.flights.drop(f)
 		return err
 	}
@@ -170,7 +172,7 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 
 // take delivers a message if it is new.
 func (l *poll) take(ctx context.Context, message *chats.Message) error {
-	l.newest = later(l.newest, message.CreatedAt)
+	l.newest = wait.Later(l.newest, message.CreatedAt)
 	if l.row.isHandled(message.ID) {
 		return nil
 	}
@@ -221,8 +223,8 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	if l.stopping() || ctx.Err() != nil {
 		return errStopped
 	}
-	if !l.tenure.isValid() {
-		return errLost
+	if !l.tenure.IsValid() {
+		return ErrLeaseLost
 	}
 	d := Delivery{Business: l.business, Chat: l.row.Snapshot, Message: *message, Attempt: 1}
 	if l.row.Head == message.ID {
@@ -239,8 +241,8 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 		return nil
 	case failed.err == errLeft: //nolint:errorlint // our own, unwrapped; the handler's may panic
 		return errLeft
-	case !l.tenure.isValid():
-		return errLost
+	case !l.tenure.IsValid():
+		return ErrLeaseLost
 	case ctx.Err() != nil:
 		return errStopped // it was interrupted
 	}
@@ -277,7 +279,7 @@ func (l *poll) conclude(ctx context.Context, err error) {
 	case errors.As(err, &failed):
 		l.row.SeenWakes = l.row.Wakes
 		l.row.fail(failed.text, now)
-		l.retry(ctx, "inbox: handler failed", failed, now, backoff(l.row.Attempts, maxHandlerBackoff))
+		l.retry(ctx, "inbox: handler failed", failed, now, wait.Backoff(l.row.Attempts, maxHandlerBackoff))
 	case err == errNoMatch: //nolint:errorlint // our own, unwrapped
 		l.forget()
 	case errors.As(err, &postponed):
@@ -311,7 +313,7 @@ func (l *poll) complete() {
 		row.Explained = true
 	}
 	if l.found && !row.UpdatedAt.IsZero() {
-		row.UpdatedAt = later(row.Snapshot.UpdatedAt, l.newest) // what the list is expected to show
+		row.UpdatedAt = wait.Later(row.Snapshot.UpdatedAt, l.newest) // what the list is expected to show
 	}
 	row.SeenWakes = row.Wakes
 	row.DueAt = nextRecheck(row, l.began)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // window is the length of Market's quota windows.
@@ -160,21 +161,21 @@ func (q *quota) nextSpaced(op chats.Operation) time.Time {
 	end := q.end(op)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return later(at, q.last[op].Add(time.Until(end)/time.Duration(left)))
+	return wait.Later(at, q.last[op].Add(time.Until(end)/time.Duration(left)))
 }
 
 // refuse records a 420 and returns when to try again. The client refuses by itself until
 // the window is over, so trying every minute costs nothing and trusts no clock.
 func (q *quota) refuse(op chats.Operation, err error) time.Time {
 	now := time.Now()
-	delay := maxBackoff
+	delay := wait.Max
 	var failed *chats.Error
 	if errors.As(err, &failed) && failed.Limit != nil {
 		switch until := q.local(failed.Limit.Until, now); {
 		case failed.Limit.Kind == chats.LimitParallel:
 			delay = time.Second
 		case until.After(now):
-			delay = min(until.Sub(now), maxBackoff)
+			delay = min(until.Sub(now), wait.Max)
 		}
 	}
 	q.mu.Lock()
@@ -197,11 +198,4 @@ func requests(err error) int {
 		return failed.Attempts
 	}
 	return 1
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

@@ -1,6 +1,10 @@
 package inbox
 
-import "time"
+import (
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
+)
 
 // explainedAfter lists when a chat is polled, relative to the time at which its activity
 // was first seen. A poll covers all earlier entries of the list.
@@ -40,9 +44,9 @@ func nextRecheck(row *ChatState, began time.Time) time.Time {
 		return at
 	}
 	if row.Open {
-		return earliest(at, began.Add(untimedOpen))
+		return wait.Earliest(at, began.Add(untimedOpen))
 	}
-	return earliest(at, began.Add(untimedFinished))
+	return wait.Earliest(at, began.Add(untimedFinished))
 }
 
 // firstAfter returns the first moment, counted from from, that is after began.

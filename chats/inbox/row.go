@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // unfinished are the statuses of the incremental sweep. A status that this library does
@@ -67,7 +68,7 @@ func (s *ChatState) begin(start, now time.Time) {
 // that could not be read is tried at once: it has changed.
 func (s *ChatState) hasten(now time.Time) {
 	if s.Attempts == 0 || s.DueAt.IsZero() {
-		s.DueAt = earliest(s.DueAt, now)
+		s.DueAt = wait.Earliest(s.DueAt, now)
 	}
 }
 

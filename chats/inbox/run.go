@@ -2,11 +2,9 @@ package inbox
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
-	"log/slog"
-	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
 // Run delivers every message to handle until ctx ends. The messages of one chat come one at
@@ -55,90 +53,21 @@ func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }
 
-// maxAcquireFailures is the number of consecutive failed acquisitions, about half a
-// minute's worth, after which a store that has never granted the lease is considered
-// unusable. A store that has granted it before is only down for now.
-const maxAcquireFailures = 6
-
 // run works under one lease after another until ctx ends.
 func (in *Inbox) run(ctx context.Context, workers int, handle handleFunc) error {
 	if !in.running.CompareAndSwap(false, true) {
 		return ErrRunning
 	}
 	defer in.running.Store(false)
-	isFirst := true
-	for failures := 1; ; failures++ {
-		t, err := in.await(ctx, isFirst)
-		if err != nil || t == nil {
+	return in.keeper.Run(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) error {
+		s, err := in.newSession(ctx, t, workers, handle)
+		if err != nil {
+			t.End(ctx)
 			return err
 		}
-		isFirst = false
-		began := time.Now()
-		err = in.work(ctx, t, workers, handle)
-		var final *finalError
-		switch {
-		case err == nil, err == errLeft, errors.As(err, &final): //nolint:errorlint // our own, unwrapped
-			return err
-		case ctx.Err() != nil:
-			return nil
-		case time.Since(began) > maxBackoff:
-			failures = 1
-		}
-		delay := backoff(failures, maxBackoff)
-		if cause := context.Cause(t.ctx); cause == errUnsaved { //nolint:errorlint // our own, unwrapped
-			delay, err = max(delay, 2*t.lease.Duration), cause // a standby may have a database that works
-		} else if err == errLost { //nolint:errorlint // our own, unwrapped
-			err = cause
-		}
-		in.warn(ctx, "inbox: work interrupted", err, delay)
-		sleep(ctx, delay)
-	}
-}
-
-func (in *Inbox) work(ctx context.Context, t *tenure, workers int, handle handleFunc) error {
-	s, err := in.newSession(ctx, t, workers, handle)
-	if err != nil {
-		t.end(ctx)
+		_, err = s.run(ctx, false)
 		return err
-	}
-	_, err = s.run(ctx, false)
-	return err
-}
-
-// await stands by until the lease is acquired; it returns nil if ctx ends first.
-func (in *Inbox) await(ctx context.Context, isFirst bool) (*tenure, error) {
-	var standingBy string
-	for failures := 0; ctx.Err() == nil; {
-		t, err := in.acquire(ctx)
-		var held *LeaseHeldError
-		switch {
-		case err == nil:
-			if standingBy != "" {
-				in.log.LogAttrs(ctx, slog.LevelInfo, "inbox: taking over", slog.String("from", standingBy))
-			}
-			return t, nil
-		case ctx.Err() != nil:
-		case errors.As(err, &held):
-			if failures = 0; standingBy != held.Holder {
-				standingBy = held.Holder
-				in.log.LogAttrs(ctx, slog.LevelInfo, "inbox: standing by",
-					slog.String("holder", held.Holder), slog.Time("since", held.Since))
-			}
-			sleep(ctx, min(max(held.ExpiresIn, 0), maxRenewal)+time.Millisecond)
-		default:
-			if failures++; isFirst && failures >= maxAcquireFailures {
-				return nil, fmt.Errorf("inbox: acquire the lease: %w", err)
-			}
-			delay := backoff(failures, maxBackoff)
-			in.warn(ctx, "inbox: acquiring the lease failed", err, delay)
-			sleep(ctx, delay)
-		}
-	}
-	return nil, nil //nolint:nilnil // the context has ended, which is no error
-}
-
-func (in *Inbox) warn(ctx context.Context, text string, err error, delay time.Duration) {
-	in.log.LogAttrs(ctx, slog.LevelWarn, text, slog.Any("error", err), slog.Duration("retry_in", delay))
+	})
 }
 
 // yieldMessages runs the inbox in a separate goroutine and passes its deliveries to the

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 const (
@@ -15,17 +18,17 @@ const (
 	maxSaving = time.Minute      // for rows that cannot be saved while others can
 )
 
-// errLost is returned for work that was discarded because the lease is lost.
-var errLost = errors.New("inbox: the lease is lost")
-
 // saver saves rows under a lease, and tries again while the store fails.
 type saver struct {
 	store  Store
-	tenure *tenure
+	tenure *tenure.Tenure[Lease]
 	log    *slog.Logger
+
+	mu      sync.Mutex
+	savedAt time.Time // when rows were last written
 }
 
-// save writes rows. It fails with errLost if the lease is lost or was given up, with
+// save writes rows. It fails with ErrLeaseLost if the lease is lost or was given up, with
 // ErrConflict if the rows in the store have changed, and with the store's error if ctx has
 // ended and the store does not recover within the grace time.
 func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*ChatState) error {
@@ -34,40 +37,57 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 		err := s.attempt(ctx, business, rows)
 		switch {
 		case err == nil:
-			s.tenure.saved()
+			s.saved()
 			return nil
 		case errors.Is(err, ErrLeaseLost):
-			s.tenure.lose(err)
-			return errLost
+			s.tenure.Lose(err)
+			return ErrLeaseLost
 		case errors.Is(err, ErrConflict):
 			if uncertain && s.isSaved(business, rows) {
 				return nil
 			}
 			return ErrConflict
-		case s.tenure.ctx.Err() != nil:
-			return errLost
+		case s.tenure.Ctx.Err() != nil:
+			return ErrLeaseLost
 		case ctx.Err() != nil && time.Since(began) > graceTime, time.Since(began) > maxSaving:
 			return err
-		case s.tenure.unsavedFor(began) > s.tenure.lease.Duration:
-			s.tenure.lose(errUnsaved)
-			return errLost
+		case s.unsavedFor(began) > s.tenure.Duration:
+			s.tenure.Lose(tenure.ErrUnsaved)
+			return ErrLeaseLost
 		}
 		uncertain = true
-		pause := min(backoff(failures, maxBackoff)/10, time.Second)
+		pause := min(wait.Backoff(failures, wait.Max)/10, time.Second)
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: save failed", slog.Any("error", err), slog.Duration("retry_in", pause))
-		sleep(s.tenure.ctx, pause)
+		wait.Sleep(s.tenure.Ctx, pause)
 	}
 }
 
+func (s *saver) saved() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.savedAt = time.Now()
+}
+
+// unsavedFor returns for how long nothing could be written, as seen by a save that began
+// at a time.
+func (s *saver) unsavedFor(began time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.savedAt.After(began) {
+		began = s.savedAt
+	}
+	return time.Since(began)
+}
+
 func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*ChatState) error {
-	bounded, cancel := context.WithCancel(s.tenure.ctx)
+	bounded, cancel := context.WithCancel(s.tenure.Ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(graceTime, cancel) })()
 	batch := make([]ChatState, len(rows))
 	for i, row := range rows {
 		batch[i] = *row
 	}
-	if err := s.store.Save(bounded, s.tenure.lease, business, batch); err != nil {
+	if err := s.store.Save(bounded, s.tenure.Lease, business, batch); err != nil {
 		return err
 	}
 	for i, row := range rows {
@@ -79,13 +99,13 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 // isSaved reports whether an attempt has succeeded although it returned an error. Only the
 // holder of the lease raises a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
-	ctx := s.tenure.ctx
+	ctx := s.tenure.Ctx
 	versions := map[chats.ChatID]int64{}
 	ids := make([]chats.ChatID, len(rows))
 	for i, row := range rows {
 		ids[i] = row.Chat
 	}
-	stored, err := s.store.Chats(ctx, s.tenure.lease.Business, ids)
+	stored, err := s.store.Chats(ctx, s.tenure.Lease.Business, ids)
 	if err != nil {
 		return false
 	}
@@ -98,7 +118,7 @@ func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
 		}
 	}
 	if business != nil {
-		state, err := s.store.Business(ctx, s.tenure.lease.Business)
+		state, err := s.store.Business(ctx, s.tenure.Lease.Business)
 		if err != nil || state.Version != business.Version+1 {
 			return false
 		}

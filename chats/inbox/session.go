@@ -7,6 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // stepTime is how long a step goes on with what is due.
@@ -23,7 +26,7 @@ const stepTime = 20 * time.Second
 type session struct {
 	*Inbox
 
-	tenure     *tenure
+	tenure     *tenure.Tenure[Lease]
 	saver      *saver
 	quota      *quota
 	handlers   *breaker
@@ -38,7 +41,9 @@ type session struct {
 }
 
 // newSession loads the business's row.
-func (in *Inbox) newSession(ctx context.Context, t *tenure, workers int, handle handleFunc) (*session, error) {
+func (in *Inbox) newSession(
+	ctx context.Context, t *tenure.Tenure[Lease], workers int, handle handleFunc,
+) (*session, error) {
 	state, err := in.store.Business(ctx, in.client.Business())
 	if err != nil {
 		return nil, err
@@ -57,7 +62,6 @@ func (in *Inbox) newSession(ctx context.Context, t *tenure, workers int, handle 
 		handlers: s.handlers, reads: s.reads, refusals: refusals, log: in.log, stopping: s.isStopping,
 	}
 	s.dispatcher = newDispatcher(p, in.store, workers, in.woken, s.end)
-	t.next = s.dispatcher.note
 	s.sweeper = &sweeper{
 		client: in.client, config: &in.config, store: in.store, saver: s.saver, flights: flights, quota: s.quota,
 		refusals: refusals, listing: &in.listing, log: in.log, onDue: s.dispatcher.note, onStart: s.started,
@@ -91,19 +95,20 @@ func (e *endError) Unwrap() error { return e.error }
 func (s *session) end(err error) { s.cancel(&endError{err}) }
 
 // run works until ctx ends, and returns nil then, or until something ends the session, and
-// returns what: errLost, errLeft, a finalError, or the error of a save. With once, it works
-// until nothing is due, or for stepTime; next is when something is due again.
+// returns what: ErrLeaseLost, errLeft, another [tenure.FinalError], or the error of a save.
+// With once, it works until nothing is due, or for stepTime; next is when something is due
+// again.
 func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)
-	defer context.AfterFunc(s.tenure.ctx, func() { s.end(errLost) })()
+	defer context.AfterFunc(s.tenure.Ctx, func() { s.end(ErrLeaseLost) })()
 	if once {
 		s.until = time.Now().Add(stepTime)
 	}
 	s.dispatcher.note(time.Now())
 	var sweeping, renewing sync.WaitGroup
 	var swept atomic.Bool
-	renewing.Go(s.tenure.keep)
+	renewing.Go(func() { s.tenure.Keep(s.dispatcher.note) })
 	sweeping.Go(func() {
 		if err := s.sweeper.run(ctx, once); err != nil {
 			s.end(err)
@@ -122,7 +127,7 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 	if once {
 		next = s.next()
 	}
-	s.tenure.end(ctx)
+	s.tenure.End(ctx)
 	renewing.Wait()
 	return next, err
 }
@@ -130,19 +135,19 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 // next returns when something is due again.
 func (s *session) next() time.Time {
 	_, next := s.sweeper.next()
-	if due, err := s.tenure.renew(); err == nil && !due.IsZero() {
-		next = earliest(next, later(due, s.dispatcher.gate()))
+	if due, err := s.tenure.Renew(); err == nil && !due.IsZero() {
+		next = wait.Earliest(next, wait.Later(due, s.dispatcher.gate()))
 	}
 	return next
 }
 
 // saveUsage saves what has changed in the business's row since it was saved last.
 func (s *session) saveUsage(ctx context.Context) {
-	if s.state.StartTime.IsZero() || !s.tenure.isValid() {
+	if s.state.StartTime.IsZero() || !s.tenure.IsValid() {
 		return
 	}
 	s.enrich(s.state)
-	if err := s.saver.save(ctx, s.state); err != nil && err != errLost { //nolint:errorlint // our own, unwrapped
+	if err := s.saver.save(ctx, s.state); err != nil && err != ErrLeaseLost { //nolint:errorlint // our own, unwrapped
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: saving the quota's usage failed", slog.Any("error", err))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // Role is what an inbox does for its business.
@@ -56,7 +57,7 @@ func (in *Inbox) Status(ctx context.Context) (Status, error) {
 		LastError: state.LastError, LastErrorAt: state.LastErrorAt, Quota: in.quotaStatus(&state, now),
 	}
 	if in.config.isTiered() {
-		status.NextSweep = earliest(state.Full.NextAt, state.Incremental.NextAt)
+		status.NextSweep = wait.Earliest(state.Full.NextAt, state.Incremental.NextAt)
 	} else {
 		status.LastSweep = state.Full.FinishedAt
 	}
@@ -65,7 +66,7 @@ func (in *Inbox) Status(ctx context.Context) (Status, error) {
 
 func (in *Inbox) role(holder string) Role {
 	switch {
-	case holder == in.holder:
+	case holder == in.keeper.Holder:
 		return RoleLeader
 	case in.running.Load():
 		return RoleStandby

@@ -2,9 +2,11 @@ package inbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // Step does what is due, for at most 20 s, and returns the time at which something (a page
@@ -21,7 +23,7 @@ func (in *Inbox) Step(
 	ctx context.Context, handle func(context.Context, Delivery) error,
 ) (next time.Time, err error) {
 	if handle == nil {
-		return time.Now().Add(maxBackoff), badArgument("handle", "is nil")
+		return time.Now().Add(wait.Max), badArgument("handle", "is nil")
 	}
 	return in.step(ctx, handle)
 }
@@ -32,38 +34,16 @@ func (in *Inbox) step(ctx context.Context, handle handleFunc) (next time.Time, e
 		return time.Now().Add(time.Second), ErrRunning
 	}
 	defer in.running.Store(false)
-	t, err := in.acquire(ctx)
-	var held *LeaseHeldError
-	if errors.As(err, &held) {
-		return time.Now().Add(max(held.ExpiresIn, time.Second)), err
-	}
-	if err != nil {
-		return time.Now().Add(maxBackoff), fmt.Errorf("inbox: acquire the lease: %w", err)
-	}
-	s, err := in.newSession(ctx, t, in.config.workers, handle)
-	if err != nil {
-		t.end(ctx)
-		return time.Now().Add(maxBackoff), fmt.Errorf("inbox: load the state: %w", err)
-	}
-	next, err = s.run(ctx, true)
-	if err == nil && ctx.Err() == nil {
-		err = s.sweeper.refused
-	}
-	switch {
-	case err == nil:
-		return next, nil
-	case errors.Is(err, errLost):
-		err = ErrLeaseLost
-	}
-	return later(next, time.Now().Add(time.Second)), err
-}
-
-// acquire acquires the lease and begins its tenure.
-func (in *Inbox) acquire(ctx context.Context) (*tenure, error) {
-	sent := time.Now()
-	lease, err := in.store.Acquire(ctx, in.client.Business(), Purpose, in.holder)
-	if err != nil {
-		return nil, err
-	}
-	return newTenure(ctx, in.store, lease, sent, in.log), nil
+	return in.keeper.Once(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) (time.Time, error) {
+		s, err := in.newSession(ctx, t, in.config.workers, handle)
+		if err != nil {
+			t.End(ctx)
+			return time.Now().Add(wait.Max), fmt.Errorf("inbox: load the state: %w", err)
+		}
+		next, err := s.run(ctx, true)
+		if err == nil && ctx.Err() == nil {
+			err = s.sweeper.refused
+		}
+		return next, err
+	})
 }

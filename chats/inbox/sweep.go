@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // The shares of the budget for each kind of sweep when all of them are needed.
@@ -75,7 +76,7 @@ type sweeper struct {
 // run lists until ctx ends, or until nothing is due.
 func (w *sweeper) run(ctx context.Context, once bool) error {
 	if !once {
-		sleep(ctx, w.spread(spreadTime))
+		wait.Sleep(ctx, w.spread(spreadTime))
 	}
 	for ctx.Err() == nil && !w.stopping() {
 		kind, at := w.next()
@@ -83,7 +84,7 @@ func (w *sweeper) run(ctx context.Context, once bool) error {
 			if once {
 				return nil
 			}
-			sleep(ctx, delay)
+			wait.Sleep(ctx, delay)
 			continue
 		}
 		if err := w.page(ctx, kind); err != nil {
@@ -114,10 +115,10 @@ func (w *sweeper) next() (kind sweepKind, at time.Time) {
 		}
 		due := w.sweep(candidate).NextAt
 		if at.IsZero() || due.Before(at) && at.After(now) {
-			kind, at = candidate, later(due, time.Unix(0, 1))
+			kind, at = candidate, wait.Later(due, time.Unix(0, 1))
 		}
 	}
-	return kind, later(at, w.quota.next(chats.OpGetChats))
+	return kind, wait.Later(at, w.quota.next(chats.OpGetChats))
 }
 
 // isNeeded reports whether sweeps of a kind are made. The newest chats are listed by
@@ -211,7 +212,7 @@ func (w *sweeper) filter(kind sweepKind) chats.Filter {
 // times may be truncated to whole seconds, as the server's clock is.
 func (w *sweeper) startTime(began time.Time) time.Time {
 	if w.config.startTime != nil {
-		return second(later(*w.config.startTime, beginning))
+		return second(wait.Later(*w.config.startTime, beginning))
 	}
 	at := began
 	if server, ok := w.client.ServerTime(); ok {
@@ -320,9 +321,9 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 		w.first = false
 		interval = interval/2 + w.spread(interval/2)
 	}
-	next := later(began.Add(interval), began.Add(time.Duration(sw.Pages)*w.gap(kind)))
+	next := wait.Later(began.Add(interval), began.Add(time.Duration(sw.Pages)*w.gap(kind)))
 	if kind == newest {
-		next = later(now.Add(w.config.interval), now.Add(w.gap(kind)))
+		next = wait.Later(now.Add(w.config.interval), now.Add(w.gap(kind)))
 	}
 	*sw = SweepState{Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, NextAt: next}
 	if kind == incremental {
@@ -331,7 +332,7 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 		}
 		if wasPlain && w.state.Full.StartedAt.IsZero() { // it was a full one
 			w.state.Full.FinishedAt = now
-			w.state.Full.NextAt = later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
+			w.state.Full.NextAt = wait.Later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
 		}
 	}
 }
@@ -391,7 +392,7 @@ func (w *sweeper) save(ctx context.Context, rows ...*ChatState) error {
 func (w *sweeper) notLoaded(ctx context.Context, err error) error {
 	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading chats failed",
 		slog.Any("error", err), slog.Duration("retry_in", time.Second))
-	sleep(ctx, time.Second)
+	wait.Sleep(ctx, time.Second)
 	return nil
 }
 
@@ -411,13 +412,13 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 		sw.NextAt = w.quota.refuse(chats.OpGetChats, err)
 	case w.refusals.refused(err, true):
 		w.refused = err
-		sw.NextAt = now.Add(backoff(sw.Failures, maxRefusedGap))
+		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
 	case isBad && kind == incremental && !sw.Plain && sw.Token == "":
 		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
 	case isBad && sw.Token != "":
 		w.restart(sw, now)
 	default:
-		sw.NextAt = now.Add(backoff(sw.Failures, maxBackoff))
+		sw.NextAt = now.Add(wait.Backoff(sw.Failures, wait.Max))
 		if sw.Failures%restartAfter == 0 {
 			sw.Token, sw.Pages = "", 0 // the first pages must not wait for a later one
 		}
@@ -438,7 +439,7 @@ func (w *sweeper) restart(sw *SweepState, now time.Time) {
 		FinishedAt: sw.FinishedAt, Cost: sw.Cost, NextAt: now,
 	}
 	if sw.Restarts > 1 {
-		sw.NextAt = now.Add(backoff(sw.Restarts-1, maxBackoff))
+		sw.NextAt = now.Add(wait.Backoff(sw.Restarts-1, wait.Max))
 	}
 	if w.quota.left(chats.OpGetChats) < need {
 		sw.NextAt = w.quota.end(chats.OpGetChats)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 const (
@@ -125,7 +126,7 @@ func (d *dispatcher) pollFailed(ctx context.Context, err error) {
 		d.end(fmt.Errorf("outbox: read the backlog: %w", err))
 	default:
 		d.pollErr++
-		d.pollAt = time.Now().Add(backoff(d.pollErr, maxBackoff/4))
+		d.pollAt = time.Now().Add(wait.Backoff(d.pollErr, wait.Max/4))
 		d.log.LogAttrs(ctx, slog.LevelWarn, "outbox: reading the backlog failed", slog.Any("error", err))
 	}
 }
@@ -192,7 +193,7 @@ func (d *dispatcher) choose() (chosen *chatState) {
 }
 
 func (d *dispatcher) readyAt(c *chatState) time.Time {
-	return later(c.dueAt, d.blocks.until(c.operation()))
+	return wait.Later(c.dueAt, d.blocks.until(c.operation()))
 }
 
 func (d *dispatcher) startWorker() bool {
@@ -245,7 +246,7 @@ func (d *dispatcher) startReport() {
 func (d *dispatcher) takeReported(r reported) {
 	d.reporting = false
 	delete(d.isReported, r.key)
-	d.nextReport = earliest(d.nextReport, r.again)
+	d.nextReport = wait.Earliest(d.nextReport, r.again)
 }
 
 // wait returns when there may be something to do.
@@ -270,7 +271,7 @@ func (d *dispatcher) wakeAt() time.Time {
 	}
 	for _, c := range d.chats {
 		if !c.busy {
-			at = earliest(at, later(d.readyAt(c), time.Now()))
+			at = wait.Earliest(at, wait.Later(d.readyAt(c), time.Now()))
 		}
 	}
 	return at
@@ -279,12 +280,12 @@ func (d *dispatcher) wakeAt() time.Time {
 // next returns when something is due again, zero if nothing is.
 func (d *dispatcher) next() (next time.Time) {
 	for _, c := range d.chats {
-		next = earliest(next, later(d.readyAt(c), time.Now()))
+		next = wait.Earliest(next, wait.Later(d.readyAt(c), time.Now()))
 	}
 	if len(d.reports) > 0 {
-		next = earliest(next, time.Now())
+		next = wait.Earliest(next, time.Now())
 	}
-	return earliest(next, d.nextReport)
+	return wait.Earliest(next, d.nextReport)
 }
 
 // prune deletes what was settled long ago.
@@ -299,7 +300,7 @@ func (d *dispatcher) prune(ctx context.Context) {
 	switch {
 	case err != nil && ctx.Err() == nil:
 		d.log.LogAttrs(ctx, slog.LevelWarn, "outbox: deleting settled items failed", slog.Any("error", err))
-		d.pruneAt = time.Now().Add(maxBackoff)
+		d.pruneAt = time.Now().Add(wait.Max)
 	case n < pruneLimit:
 		d.pruneAt = time.Now().Add(pruneInterval)
 	}

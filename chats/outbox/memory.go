@@ -10,6 +10,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
 // MemoryStore keeps the items in memory: for tests. Unposted items are lost when the
@@ -17,7 +18,7 @@ import (
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness
-	leases     map[memoryLeaseKey]*memoryLease
+	leases     tenure.Memory
 	position   int64
 }
 
@@ -35,29 +36,11 @@ type memoryRecord struct {
 	digest [sha256.Size]byte
 }
 
-type memoryLeaseKey struct {
-	business chats.BusinessID
-	purpose  string
-}
-
-type memoryLease struct {
-	holder  string // empty if it is free
-	token   int64
-	since   time.Time
-	expires time.Time
-}
-
-const (
-	memoryLeaseDuration = 5 * time.Second
-	maxUnreported       = 100
-)
+const maxUnreported = 100
 
 // NewMemoryStore returns an empty store, with leases of 5 s.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{
-		businesses: map[chats.BusinessID]*memoryBusiness{},
-		leases:     map[memoryLeaseKey]*memoryLease{},
-	}
+	return &MemoryStore{businesses: map[chats.BusinessID]*memoryBusiness{}}
 }
 
 func (s *MemoryStore) lock(ctx context.Context) error {
@@ -302,9 +285,7 @@ func (s *MemoryStore) Counts(ctx context.Context, business chats.BusinessID) (Su
 	if last != nil {
 		sum.LastError = last.Failure.Reason
 	}
-	if l := s.leases[memoryLeaseKey{business, Purpose}]; l != nil && l.isHeld(time.Now()) {
-		sum.Holder, sum.HeldSince = l.holder, l.since
-	}
+	sum.Holder, sum.HeldSince = s.leases.Holder(business, Purpose)
 	return sum, nil
 }
 
@@ -334,18 +315,12 @@ func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, pu
 		return inbox.Lease{}, err
 	}
 	defer s.mu.Unlock()
-	key, now := memoryLeaseKey{business, purpose}, time.Now()
-	l := s.leases[key]
-	if l == nil {
-		l = &memoryLease{}
-		s.leases[key] = l
+	token, held := s.leases.Acquire(business, purpose, holder)
+	if held != nil {
+		return inbox.Lease{}, &inbox.LeaseHeldError{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}
 	}
-	if l.isHeld(now) {
-		return inbox.Lease{}, &inbox.LeaseHeldError{Holder: l.holder, Since: l.since, ExpiresIn: l.expires.Sub(now)}
-	}
-	*l = memoryLease{holder: holder, token: l.token + 1, since: now, expires: now.Add(memoryLeaseDuration)}
 	return inbox.Lease{
-		Business: business, Purpose: purpose, Holder: holder, Token: l.token, Duration: memoryLeaseDuration,
+		Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: tenure.MemoryDuration,
 	}, nil
 }
 
@@ -358,7 +333,7 @@ func (s *MemoryStore) Renew(ctx context.Context, lease inbox.Lease) (next time.T
 	if !s.holds(lease) {
 		return time.Time{}, inbox.ErrLeaseLost
 	}
-	s.leases[memoryLeaseKey{lease.Business, lease.Purpose}].expires = time.Now().Add(memoryLeaseDuration)
+	s.leases.Extend(lease.Business, lease.Purpose)
 	return time.Time{}, nil
 }
 
@@ -369,15 +344,12 @@ func (s *MemoryStore) Release(ctx context.Context, lease inbox.Lease) error {
 	}
 	defer s.mu.Unlock()
 	if s.holds(lease) {
-		s.leases[memoryLeaseKey{lease.Business, lease.Purpose}].holder = ""
+		s.leases.Free(lease.Business, lease.Purpose)
 	}
 	return nil
 }
 
 // holds reports whether a lease is valid.
 func (s *MemoryStore) holds(lease inbox.Lease) bool {
-	l := s.leases[memoryLeaseKey{lease.Business, lease.Purpose}]
-	return l != nil && l.isHeld(time.Now()) && l.token == lease.Token && l.holder == lease.Holder
+	return s.leases.Holds(lease.Business, lease.Purpose, lease.Holder, lease.Token)
 }
-
-func (l *memoryLease) isHeld(now time.Time) bool { return l.holder != "" && now.Before(l.expires) }

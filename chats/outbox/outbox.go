@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
 // ErrRunning is returned if the outbox is running already: one [Outbox] runs once at a
@@ -24,7 +24,7 @@ type Outbox struct {
 	store     Store
 	config    config
 	log       *slog.Logger
-	holder    string
+	keeper    *tenure.Keeper[inbox.Lease]
 	woken     wakes
 	attempted attempts
 	running   atomic.Bool
@@ -49,20 +49,12 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 			return nil, err
 		}
 	}
-	return &Outbox{
-		client: client, store: store, config: cfg, holder: newHolder(), woken: newWakes(),
+	o := &Outbox{
+		client: client, store: store, config: cfg, woken: newWakes(),
 		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
-	}, nil
-}
-
-// newHolder returns a name for this outbox that is unique among all processes and readable
-// by people.
-func newHolder() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
 	}
-	return fmt.Sprintf("%s/%d/%08x", host, os.Getpid(), rand.Uint32())
+	o.keeper = newKeeper(o.store, client.Business(), o.log)
+	return o, nil
 }
 
 // Put adds items to the queue, all or none. Once Put has returned nil, the items are posted

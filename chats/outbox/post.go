@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // outcome is the result of a worker's turn at a chat.
@@ -25,8 +28,8 @@ type outcome struct {
 // work posts the head of a chat, if it is due.
 func (s *session) work(chat chats.ChatID) outcome {
 	out, err := s.workHead(chat)
-	if err != nil && !errors.Is(err, errLost) && !errors.Is(err, ErrConflict) {
-		s.log.LogAttrs(s.tenure.ctx, slog.LevelWarn, "outbox: working on a chat failed",
+	if err != nil && !errors.Is(err, inbox.ErrLeaseLost) && !errors.Is(err, ErrConflict) {
+		s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, "outbox: working on a chat failed",
 			slog.Int64("chat", int64(chat)), slog.Any("error", err))
 		out.dueAt = time.Now().Add(time.Second)
 	}
@@ -35,7 +38,7 @@ func (s *session) work(chat chats.ChatID) outcome {
 }
 
 func (s *session) workHead(chat chats.ChatID) (outcome, error) {
-	ctx, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()
 	r, err := s.store.Head(ctx, s.client.Business(), chat)
 	switch now := time.Now(); {
@@ -70,7 +73,7 @@ type post struct {
 	halt     error // why before let nothing be sent
 }
 
-// Reasons of before to let nothing be sent, besides errLost and the errors of save.
+// Reasons of before to let nothing be sent, besides inbox.ErrLeaseLost and the errors of save.
 var (
 	errTooLate  = errors.New("outbox: NotAfter has passed")
 	errStopping = errors.New("outbox: the run ends")
@@ -113,7 +116,7 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 
 // resumeFrom returns when the last attempt had begun at the latest, by the clock of this
 // process: the clocks of others may differ. Theirs had begun before this one got the lease.
-func (p *post) resumeFrom() time.Time { return p.attempted.began(p.record, p.tenure.began) }
+func (p *post) resumeFrom() time.Time { return p.attempted.began(p.record, p.tenure.Acquired) }
 
 // nextSearch returns when the history is searched again for an earlier attempt: in growing
 // intervals, and when it can no longer become visible.
@@ -142,18 +145,18 @@ func (p *post) prepare(shop []chats.MessageID) error {
 		return errStopping
 	case p.record.isExpired(now):
 		return errTooLate
-	case !p.tenure.isValid():
-		return errLost
+	case !p.tenure.IsValid():
+		return inbox.ErrLeaseLost
 	default:
-		p.record.begin(p.tenure.lease.Token, shop, now)
+		p.record.begin(p.tenure.Lease.Token, shop, now)
 		p.attempted.add(p.record, now)
 	}
 	if err := p.save(p.record); err != nil {
 		return err
 	}
 	// The save may have taken long. What remains is the time until the request has left.
-	if !p.tenure.isValid() {
-		return errLost
+	if !p.tenure.IsValid() {
+		return inbox.ErrLeaseLost
 	}
 	return nil
 }
@@ -220,7 +223,7 @@ func (p *post) refused(err error, now time.Time) {
 	pause, final := p.refusals.add(err)
 	switch {
 	case p.once:
-		p.end(&finalError{fmt.Errorf("outbox: the credential is refused: %w", err)})
+		p.end(tenure.Final(fmt.Errorf("outbox: the credential is refused: %w", err)))
 	case final != nil:
 		p.end(final)
 	default:
@@ -250,7 +253,7 @@ func (p *post) uncounted(err error) {
 // untilReset returns when the quota is open again, by the server's clock if it is known.
 func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
 	if limit.Until.IsZero() {
-		return maxBackoff
+		return wait.Max
 	}
 	if server, ok := p.client.ServerTime(); ok {
 		now = server
@@ -304,7 +307,7 @@ func (p *post) retry(state State, err error, now time.Time) {
 	r := p.record
 	r.Failures++
 	r.move(state, newFailure(err), now)
-	r.DueAt = now.Add(backoff(r.Failures, maxBackoff))
+	r.DueAt = now.Add(wait.Backoff(r.Failures, wait.Max))
 	p.warnItem("outbox: posting failed", r, err, slog.Time("again_at", r.DueAt))
 }
 
@@ -314,7 +317,7 @@ func (p *post) finish() (outcome, error) {
 	if errors.Is(p.halt, errNotYet) {
 		return outcome{isFile: r.Item.IsFile(), dueAt: p.nextSearch(time.Now())}, nil
 	}
-	if errors.Is(p.halt, errLost) || errors.Is(p.halt, ErrConflict) {
+	if errors.Is(p.halt, inbox.ErrLeaseLost) || errors.Is(p.halt, ErrConflict) {
 		return outcome{}, p.halt // the record is another's
 	}
 	if !r.State.IsSettled() {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // refusals decides when a refused credential is final: one refusal may pass, as a new key
@@ -30,9 +33,9 @@ func (r *refusals) add(err error) (pause time.Duration, final error) {
 		r.since = now
 	}
 	if now.Sub(r.since) >= refusedFor {
-		return 0, &finalError{fmt.Errorf("outbox: the credential is refused: %w", err)}
+		return 0, tenure.Final(fmt.Errorf("outbox: the credential is refused: %w", err))
 	}
-	return backoff(r.n, maxRefusedPause), nil
+	return wait.Backoff(r.n, maxRefusedPause), nil
 }
 
 // reset records a response that was not a refusal.

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // save saves a record under the lease, and tries again while the store fails. The error is
-// errLost if the lease is lost or was given up, ErrConflict if the item was resolved
+// inbox.ErrLeaseLost if the lease is lost or was given up, ErrConflict if the item was resolved
 // meanwhile, or ErrMessageTaken.
 func (s *session) save(r *Record) error {
 	began, uncertain := time.Now(), false
@@ -20,36 +22,36 @@ func (s *session) save(r *Record) error {
 		case err == nil, errors.Is(err, ErrMessageTaken):
 			return err
 		case errors.Is(err, inbox.ErrLeaseLost):
-			s.tenure.lose(err)
-			return errLost
+			s.tenure.Lose(err)
+			return inbox.ErrLeaseLost
 		case errors.Is(err, ErrConflict):
 			if uncertain && s.isSaved(r) {
 				return nil
 			}
 			return ErrConflict
-		case s.tenure.ctx.Err() != nil:
-			return errLost
+		case s.tenure.Ctx.Err() != nil:
+			return inbox.ErrLeaseLost
 		case time.Since(began) > maxSaving:
-			s.tenure.lose(errUnsaved)
-			return errLost
+			s.tenure.Lose(tenure.ErrUnsaved)
+			return inbox.ErrLeaseLost
 		}
 		uncertain = true
-		pause := min(backoff(failures, maxBackoff)/10, time.Second)
+		pause := min(wait.Backoff(failures, wait.Max)/10, time.Second)
 		s.warnItem("outbox: save failed", r, err, slog.Duration("retry_in", pause))
-		sleep(s.tenure.ctx, pause)
+		wait.Sleep(s.tenure.Ctx, pause)
 	}
 }
 
 func (s *session) trySave(r *Record) error {
-	ctx, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()
-	return s.store.SaveItem(ctx, s.tenure.lease, r)
+	return s.store.SaveItem(ctx, s.tenure.Lease, r)
 }
 
 // isSaved reports whether an attempt has succeeded although it returned an error. A
 // concurrent resolution would have a different state or a different attempt.
 func (s *session) isSaved(r *Record) bool {
-	ctx, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()
 	stored, err := s.store.Item(ctx, r.Business, r.Item.Key)
 	if err != nil || stored.Version != r.Version+1 || stored.State != r.State || stored.Attempts != r.Attempts {
@@ -65,5 +67,5 @@ func (s *session) warnItem(text string, r *Record, err error, more ...slog.Attr)
 	if err != nil {
 		attrs = append(attrs, slog.Any("error", err))
 	}
-	s.log.LogAttrs(s.tenure.ctx, slog.LevelWarn, text, attrs...)
+	s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, text, attrs...)
 }

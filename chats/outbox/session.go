@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // session is the work under one lease.
@@ -20,7 +23,7 @@ import (
 type session struct {
 	*Outbox
 
-	tenure   *tenure
+	tenure   *tenure.Tenure[inbox.Lease]
 	refusals *refusals
 	blocks   *blocks
 	once     bool
@@ -30,7 +33,7 @@ type session struct {
 	cancel   context.CancelCauseFunc
 }
 
-func (o *Outbox) newSession(t *tenure, refusals *refusals) *session {
+func (o *Outbox) newSession(t *tenure.Tenure[inbox.Lease], refusals *refusals) *session {
 	return &session{Outbox: o, tenure: t, refusals: refusals, blocks: &blocks{at: map[chats.Operation]time.Time{}}}
 }
 
@@ -45,22 +48,22 @@ func (s *session) end(err error) { s.cancel(&endError{err}) }
 func (s *session) isStopping() bool { return s.ending.Err() != nil }
 
 // run works until ctx ends, and returns nil then, or until something ends the session, and
-// returns what: errLost or a finalError. With once, it works until nothing is due, or for
-// stepTime; next is when something is due again.
+// returns what: [inbox.ErrLeaseLost] or a [tenure.FinalError]. With once, it works until
+// nothing is due, or for stepTime; next is when something is due again.
 func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)
 	s.ending, s.once, s.until = ctx, once, time.Now().Add(stepTime)
-	defer context.AfterFunc(s.tenure.ctx, func() { s.end(errLost) })()
-	posting, stopPosting := context.WithCancel(s.tenure.ctx)
+	defer context.AfterFunc(s.tenure.Ctx, func() { s.end(inbox.ErrLeaseLost) })()
+	posting, stopPosting := context.WithCancel(s.tenure.Ctx)
 	defer stopPosting()
 	s.posting = posting
 	defer context.AfterFunc(ctx, func() {
-		sleep(posting, graceTime)
+		wait.Sleep(posting, graceTime)
 		stopPosting()
 	})()
 	var renewing sync.WaitGroup
-	renewing.Go(s.tenure.keep)
+	renewing.Go(func() { s.tenure.Keep(func(time.Time) {}) })
 	d := newDispatcher(s)
 	d.run(ctx)
 	var ended *endError
@@ -68,7 +71,7 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 		err = ended.error
 	}
 	next = d.next()
-	s.tenure.end(ctx)
+	s.tenure.End(ctx)
 	renewing.Wait()
 	return next, err
 }
@@ -96,5 +99,5 @@ func (b *blocks) pause(until time.Time) {
 func (b *blocks) until(op chats.Operation) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return later(later(b.at[op], b.at[chats.OpGetChatHistory]), b.paused)
+	return wait.Later(wait.Later(b.at[op], b.at[chats.OpGetChatHistory]), b.paused)
 }

@@ -6,7 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
+
+// maxReportDelay bounds the delay between two calls of WithSettled for an item, which may
+// need human attention.
+const maxReportDelay = 5 * time.Minute
 
 // settle saves a record that has been settled, and returns it if it is to be reported.
 func (s *session) settle(r *Record) (outcome, error) {
@@ -31,7 +37,7 @@ func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 		r.Reported, r.DueAt = true, time.Time{}
 	} else {
 		r.Reports++
-		r.DueAt = time.Now().Add(backoff(r.Reports, maxReportBackoff))
+		r.DueAt = time.Now().Add(wait.Backoff(r.Reports, maxReportDelay))
 		s.warnItem("outbox: reporting failed", r, err, slog.Time("again_at", r.DueAt))
 	}
 	if err := s.save(r); errors.Is(err, ErrConflict) {
@@ -61,7 +67,7 @@ func (s *session) callSettled(ctx context.Context, result Result) error {
 
 // reportKey reports an item that is settled in the store.
 func (s *session) reportKey(ctx context.Context, key string) (again time.Time) {
-	limited, cancel := context.WithTimeout(s.tenure.ctx, storeTime)
+	limited, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()
 	r, err := s.store.Item(limited, s.client.Business(), key)
 	if err != nil || !r.State.IsSettled() || r.Reported || r.DueAt.After(time.Now()) {

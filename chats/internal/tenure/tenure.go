@@ -1,0 +1,125 @@
+// Package tenure keeps a lease while there is work under it, and stands by while another
+// process has it. The inbox and the outbox share it.
+package tenure
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
+)
+
+// MaxRenewal is the maximum interval between two renewals, and so the longest time that
+// work put into the store by another process waits.
+const MaxRenewal = time.Second
+
+const (
+	acquireTime = 30 * time.Second // generous, because a call may wait for a connection of a pool
+	releaseTime = 5 * time.Second
+)
+
+var (
+	// ErrUnsaved ends the tenure of a process that can renew its lease but write nothing
+	// else: a standby may reach a database that works.
+	ErrUnsaved = errors.New("nothing could be saved for longer than the lease lasts")
+	errExpired = errors.New("the lease could not be renewed in time")
+	errEnded   = errors.New("the tenure was ended")
+)
+
+// Tenure is the period during which a lease is held.
+//
+// A lease is relied on for its duration from the moment at which the last successful
+// renewal was sent, by the local monotonic clock. The store counts from a later moment, so
+// the tenure ends here before another holder can acquire the lease, unless the process was
+// frozen. That is why every save has the store check the lease, too.
+type Tenure[L any] struct {
+	Lease    L
+	Duration time.Duration
+	Acquired time.Time // everything that an earlier holder has begun was begun before
+
+	// Ctx ends with the tenure.
+	Ctx    context.Context //nolint:containedctx // the lease's lifetime, not a call's
+	cancel context.CancelCauseFunc
+
+	keeper     *Keeper[L]
+	mu         sync.Mutex
+	validUntil time.Time
+}
+
+// newTenure begins the tenure of a lease whose Acquire was sent at a time. It lasts beyond
+// the end of ctx, until it is lost or ended.
+func newTenure[L any](ctx context.Context, k *Keeper[L], lease L, sent time.Time) *Tenure[L] {
+	t := &Tenure[L]{Lease: lease, Duration: k.Duration(lease), Acquired: time.Now(), keeper: k}
+	t.Ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	t.extend(sent)
+	return t
+}
+
+// Keep renews the lease until the tenure ends. onRenewal is called with what Renew has
+// returned.
+func (t *Tenure[L]) Keep(onRenewal func(time.Time)) {
+	pause := min(MaxRenewal, t.Duration/5)
+	expiry := time.AfterFunc(time.Until(t.validity()), t.expire)
+	defer expiry.Stop()
+	for t.Ctx.Err() == nil {
+		wait.Sleep(t.Ctx, pause)
+		sent := time.Now()
+		next, err := t.Renew()
+		switch {
+		case err == nil:
+			t.extend(sent)
+			expiry.Reset(time.Until(t.validity()))
+			onRenewal(next)
+		case errors.Is(err, t.keeper.Lost):
+			t.Lose(err)
+		case t.Ctx.Err() == nil:
+			t.keeper.warn(t.Ctx, "renewing the lease failed", err, slog.Duration("retry_in", pause))
+		}
+	}
+}
+
+// Renew renews the lease in the store.
+func (t *Tenure[L]) Renew() (next time.Time, err error) {
+	ctx, cancel := context.WithTimeout(t.Ctx, t.Duration)
+	defer cancel()
+	return t.keeper.Store.Renew(ctx, t.Lease)
+}
+
+func (t *Tenure[L]) validity() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.validUntil
+}
+
+func (t *Tenure[L]) extend(sent time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.validUntil = sent.Add(t.Duration)
+}
+
+// expire ends a tenure that was not renewed in time.
+func (t *Tenure[L]) expire() {
+	if !time.Now().Before(t.validity()) {
+		t.Lose(errExpired)
+	}
+}
+
+// Lose ends the tenure of a lease that is lost.
+func (t *Tenure[L]) Lose(cause error) { t.cancel(cause) }
+
+// IsValid reports whether the lease may be relied on now. It does not depend on a timer,
+// which a process that was frozen may see late.
+func (t *Tenure[L]) IsValid() bool { return t.Ctx.Err() == nil && time.Now().Before(t.validity()) }
+
+// End releases the lease. If that fails, the lease expires.
+func (t *Tenure[L]) End(ctx context.Context) {
+	t.cancel(errEnded)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	if err := t.keeper.Store.Release(ctx, t.Lease); err != nil {
+		t.keeper.warn(ctx, "releasing the lease failed", err)
+	}
+}

@@ -1,0 +1,258 @@
+package tenure_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+)
+
+var (
+	errHeld = errors.New("held")
+	errLost = errors.New("lost")
+	errDown = errors.New("down")
+)
+
+// store is a tenure.Store with one lease, whose type is its token.
+type store struct {
+	mu       sync.Mutex
+	leases   tenure.Memory
+	held     *tenure.Held
+	down     bool
+	acquired int
+}
+
+func (s *store) setDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+func (s *store) Acquire(_ context.Context, business chats.BusinessID, purpose, holder string) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.acquired++; s.down {
+		return 0, errDown
+	}
+	token, held := s.leases.Acquire(business, purpose, holder)
+	if s.held = held; held != nil {
+		return 0, errHeld
+	}
+	return token, nil
+}
+
+func (s *store) Renew(_ context.Context, token int64) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return time.Time{}, errDown
+	}
+	if !s.leases.Holds(1, "test", "a", token) {
+		return time.Time{}, errLost
+	}
+	s.leases.Extend(1, "test")
+	return time.Unix(7, 0), nil
+}
+
+func (s *store) Release(_ context.Context, token int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return errDown
+	}
+	if s.leases.Holds(1, "test", "a", token) {
+		s.leases.Free(1, "test")
+	}
+	return nil
+}
+
+func newKeeper(s *store) *tenure.Keeper[int64] {
+	return &tenure.Keeper[int64]{
+		Store: s, Business: 1, Purpose: "test", Holder: "a", Log: slog.New(slog.DiscardHandler), Lost: errLost,
+		Duration: func(int64) time.Duration { return tenure.MemoryDuration },
+		Held: func(err error) (tenure.Held, bool) {
+			if !errors.Is(err, errHeld) {
+				return tenure.Held{}, false
+			}
+			return *s.held, true
+		},
+	}
+}
+
+// once begins a tenure and returns it with the function that ends it.
+func once(t *testing.T, s *store, during func(*tenure.Tenure[int64])) {
+	t.Helper()
+	_, err := newKeeper(s).Once(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) (time.Time, error) {
+		var renewing sync.WaitGroup
+		renewing.Go(func() { kept.Keep(func(next time.Time) { assert.Equal(t, time.Unix(7, 0), next) }) })
+		during(kept)
+		kept.End(ctx)
+		renewing.Wait()
+		return time.Time{}, nil
+	})
+	require.NoError(t, err)
+}
+
+func TestTenure_LastsWhileItIsRenewed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		once(t, s, func(kept *tenure.Tenure[int64]) {
+			time.Sleep(time.Hour)
+			assert.True(t, kept.IsValid())
+		})
+		_, held := s.leases.Acquire(1, "test", "b")
+		assert.Nil(t, held, "End releases it")
+	})
+}
+
+func TestTenure_SurvivesAStoreThatIsDownForLessThanItsDuration(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		once(t, s, func(kept *tenure.Tenure[int64]) {
+			s.setDown(true)
+			time.Sleep(tenure.MemoryDuration - 2*tenure.MaxRenewal)
+			s.setDown(false)
+			time.Sleep(time.Minute)
+			assert.True(t, kept.IsValid())
+		})
+	})
+}
+
+func TestTenure_EndsBeforeAnotherHolderCanHaveTheLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		once(t, s, func(kept *tenure.Tenure[int64]) {
+			time.Sleep(90 * time.Second / 4)
+			s.setDown(true)
+			<-kept.Ctx.Done()
+			require.ErrorContains(t, context.Cause(kept.Ctx), "could not be renewed in time")
+			assert.False(t, kept.IsValid())
+			_, held := s.leases.Acquire(1, "test", "b")
+			assert.True(t, held == nil || held.ExpiresIn >= 0)
+			s.setDown(false)
+		})
+	})
+}
+
+func TestTenure_EndsWhenTheLeaseIsLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		once(t, s, func(kept *tenure.Tenure[int64]) {
+			s.mu.Lock()
+			s.leases.Free(1, "test")
+			s.mu.Unlock()
+			<-kept.Ctx.Done()
+			assert.Equal(t, errLost, context.Cause(kept.Ctx))
+		})
+	})
+}
+
+func TestKeeper_RunStandsByAndTakesOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		_, held := s.leases.Acquire(1, "test", "b")
+		require.Nil(t, held)
+		began := time.Now()
+		ended := errors.New("ended")
+		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) error {
+			defer kept.End(ctx)
+			return tenure.Final(ended)
+		})
+		require.ErrorIs(t, err, ended)
+		assert.InDelta(t, tenure.MemoryDuration.Seconds(), time.Since(began).Seconds(), 0.1)
+		assert.LessOrEqual(t, s.acquired, 8, "it asks once a second")
+	})
+}
+
+func TestKeeper_RunGivesUpAStoreThatNeverGrantedTheLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{down: true}
+		began := time.Now()
+		err := newKeeper(s).Run(t.Context(), nil)
+		require.ErrorIs(t, err, errDown)
+		assert.Equal(t, 31*time.Second, time.Since(began))
+	})
+}
+
+func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		fail  func(*tenure.Tenure[int64]) error
+		after time.Duration
+	}{
+		{"of the work", func(*tenure.Tenure[int64]) error { return errDown }, time.Second},
+		{"a lost lease", func(kept *tenure.Tenure[int64]) error { kept.Lose(errLost); return errLost }, time.Second},
+		{
+			"of every write", func(kept *tenure.Tenure[int64]) error { kept.Lose(tenure.ErrUnsaved); return errLost },
+			2 * tenure.MemoryDuration, // a standby's turn
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				began, runs := time.Now(), 0
+				err := newKeeper(&store{}).Run(ctx, func(ctx context.Context, kept *tenure.Tenure[int64]) error {
+					defer kept.End(ctx)
+					if runs++; runs == 1 {
+						return test.fail(kept)
+					}
+					cancel()
+					return errDown
+				})
+				require.NoError(t, err)
+				assert.Equal(t, test.after, time.Since(began))
+			})
+		})
+	}
+}
+
+func TestKeeper_OnceReturnsWhenToTryAgain(t *testing.T) {
+	t.Parallel()
+	work := func(err error) func(context.Context, *tenure.Tenure[int64]) (time.Time, error) {
+		return func(ctx context.Context, kept *tenure.Tenure[int64]) (time.Time, error) {
+			kept.End(ctx)
+			return time.Now().Add(time.Millisecond), err
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		store func(*store)
+		err   error
+		want  error
+		after time.Duration
+	}{
+		{"held", func(s *store) { s.leases.Acquire(1, "test", "b") }, nil, errHeld, tenure.MemoryDuration},
+		{"down", func(s *store) { s.down = true }, nil, errDown, time.Minute},
+		{"done", func(*store) {}, nil, nil, time.Millisecond},
+		{"failed", func(*store) {}, errDown, errDown, time.Second},
+		{"refused", func(*store) {}, tenure.Final(errDown), errDown, time.Minute},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &store{}
+				test.store(s)
+				next, err := newKeeper(s).Once(t.Context(), work(test.err))
+				require.ErrorIs(t, err, test.want)
+				assert.Equal(t, test.after, time.Until(next))
+			})
+		})
+	}
+}
