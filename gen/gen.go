@@ -152,10 +152,10 @@ type BadRequestResponse = ErrorResponse
 
 // ErrorDetail One reason for an error.
 type ErrorDetail struct {
-	// Code A code for programs. The set of codes is open.
+	// Code A machine-readable code. The set of codes is open.
 	Code string `json:"code"`
 
-	// Message A text for people. It may change at any time.
+	// Message A human-readable message. It may change at any time.
 	Message string `json:"message,omitempty"`
 }
 
@@ -261,7 +261,7 @@ type Message struct {
 	// Text The text. May be missing.
 	Text string `json:"message,omitempty"`
 
-	// MessageID The message's ID. It grows within a chat, as far as has been observed.
+	// MessageID The message's ID. IDs increase within a chat, as far as has been observed.
 	MessageID int64 `json:"messageId"`
 
 	// Files The files. May be missing or null.
@@ -300,7 +300,7 @@ type MessagesPage struct {
 	// Messages The messages, in no documented order.
 	Messages []Message `json:"messages"`
 
-	// OrderID The order, until the vendor switches it off on 2026-10-12. Read it from `context`.
+	// OrderID The order. The vendor switches this field off on 2026-10-12; read `context` instead.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 
@@ -327,7 +327,7 @@ type CreateChatRequest struct {
 	// Context An order or a return, by its ID.
 	Context *ChatContext `json:"context,omitempty"`
 
-	// OrderID The order, until the vendor switches it off on 2026-10-19. Use `context`.
+	// OrderID The order. The vendor switches this field off on 2026-10-19; use `context`.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 }
@@ -378,7 +378,7 @@ type Chat struct {
 	// Example: 2026-03-02T09:15:00+03:00
 	CreatedAt time.Time `json:"createdAt"`
 
-	// OrderID The order, until the vendor switches it off on 2026-10-19. Read it from `context`.
+	// OrderID The order. The vendor switches this field off on 2026-10-19; read `context` instead.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderID int64 `json:"orderId,omitempty"`
 
@@ -438,7 +438,7 @@ type GetChatsRequest struct {
 	// Contexts The orders and returns that the chats are about.
 	Contexts []ChatContext `json:"contexts,omitempty"`
 
-	// OrderIDs Orders, until the vendor switches it off on 2026-10-19. Use `contexts`.
+	// OrderIDs Orders. The vendor switches this field off on 2026-10-19; use `contexts`.
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderIDs []int64 `json:"orderIds,omitempty"`
 
@@ -750,7 +750,7 @@ type ClientInterface interface {
 	// CreateChatWithBody Open the chat about an order or a return
 	//
 	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 	// shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type.
@@ -761,7 +761,7 @@ type ClientInterface interface {
 	// CreateChat Open the chat about an order or a return
 	//
 	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 	// shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type.
@@ -956,7 +956,7 @@ func (c *Client) SendMessageToChat(ctx context.Context, businessID BusinessID, p
 // CreateChatWithBody Open the chat about an order or a return
 //
 // Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 // shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type.
@@ -977,7 +977,7 @@ func (c *Client) CreateChatWithBody(ctx context.Context, businessID BusinessID, 
 // CreateChat Open the chat about an order or a return
 //
 // Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 // shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type.
@@ -1617,7 +1617,7 @@ type ClientWithResponsesInterface interface {
 	// CreateChatWithBodyWithResponse Open the chat about an order or a return
 	//
 	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 	// shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1628,7 +1628,7 @@ type ClientWithResponsesInterface interface {
 	// CreateChatWithResponse Open the chat about an order or a return
 	//
 	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 	// shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -2092,7 +2092,7 @@ func (c *ClientWithResponses) SendMessageToChatWithResponse(ctx context.Context,
 // CreateChatWithBodyWithResponse Open the chat about an order or a return
 //
 // Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 // shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2109,7 +2109,7 @@ func (c *ClientWithResponses) CreateChatWithBodyWithResponse(ctx context.Context
 // CreateChatWithResponse Open the chat about an order or a return
 //
 // Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat of context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
+// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
 // shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -7,7 +7,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Client returns a client of this Market, in process. Its base URL is the real
+// Client returns an in-process client of this Market. Its base URL is the real
 // one, but no request leaves the process. The options follow the Market's own, so
 // that WithHTTPClient can wrap [Market.Transport]. Client panics if [chats.New]
 // returns an error.

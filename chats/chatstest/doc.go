@@ -24,11 +24,11 @@
 //
 // # In process or on a listener
 //
-// [Market.Transport], and [Market.Client] on top of it, work in process: they open
-// no socket, leave no goroutine behind and, in a testing/synctest bubble, wait in
-// the bubble's time, so that an hour of limits passes at once. [NewServer] puts a
-// Market on a listener, for tests that need a socket, and [Market.ServeHTTP] makes
-// it a handler of your own server.
+// [Market.Transport], and [Market.Client] on top of it, work in process: they open no
+// socket, leave no goroutine behind and, in a testing/synctest bubble, wait in the
+// bubble's time, so that waiting an hour for a quota to reset takes no real time.
+// [NewServer] puts a Market on a listener, for tests that need a socket, and
+// [Market.ServeHTTP] makes it a handler of your own server.
 //
 // # Undocumented behaviour
 //
@@ -46,11 +46,12 @@
 //
 // By default times are truncated to whole seconds, as in the vendor's examples, so
 // that several messages may share one. Message ids are microseconds since 1970 and
-// grow within a chat; two chats may share one. The list of chats starts with the
-// newest message and is paged by position, so that it shifts when a message arrives
-// between two pages; a function given to [Market.FailFunc] can make any number of them
-// arrive there. A page token is valid only with the limit and body that it was issued
-// for. Names of JSON fields are case-sensitive, and unknown fields are ignored.
+// increase within a chat; messages of two chats may share one. The list of chats
+// starts with the newest message and is paged by position, so that it shifts when a
+// message arrives between two pages; a function given to [Market.FailFunc] can make
+// any number of them arrive there. A page token is valid only with the limit and body
+// that it was issued for. Names of JSON fields are case-sensitive, and unknown fields
+// are ignored.
 //
 // # Limits
 //
@@ -72,7 +73,7 @@
 //	SlowBody              is processed     the response, half of its body later
 //	Status                is not           that status and body
 //	Respond               is not           that status, body and header
-//	RespondEarly          is not           that status and body before it has sent all of its own
+//	RespondEarly          is not           that status and body, before it has sent its whole request body
 //	HTML                  is not           that status and a gateway's page
 //	RateLimitedHourly     is not           420, with the time of the reset
 //	RateLimitedParallel   is not           420, without one

@@ -39,11 +39,11 @@ type Response struct {
 	Body   []byte
 }
 
-// OK lets a call succeed, between two that fail.
+// OK lets a call succeed, for example between two that fail.
 func OK() Fault { return Fault{} }
 
-// Delay delays the processing of the request by d. A request whose context ends
-// before is not processed.
+// Delay delays the processing of the request by d. A request whose context ends before
+// then is not processed.
 func Delay(d time.Duration) Fault { return Fault{delay: d} }
 
 // Status responds with a status and a body. The request is not processed.
@@ -71,9 +71,9 @@ func RespondEarly(n int, code int, body string) Fault {
 	return f
 }
 
-// Rewrite processes the request and lets change edit the response: a byte order
-// mark, a 200 whose quota is exhausted, a file with Content-Encoding, a shorter one.
-// change must not use the Market.
+// Rewrite processes the request and lets change edit the response, for example to add a
+// byte order mark, to report an exhausted quota with a 200, to serve a file with a
+// Content-Encoding, or to shorten it. change must not use the Market.
 func Rewrite(change func(*Response)) Fault {
 	return rewrite("rewrite", func(resp response) response {
 		edited := Response{resp.status, resp.header, bytes.Clone(resp.body)}

@@ -10,7 +10,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Upload is a file as it reached the Market in a sendFileToChat.
+// Upload is a file as it reached the Market in a sendFileToChat request.
 type Upload struct {
 	Name        string
 	ContentType string // of the part's header

@@ -16,12 +16,12 @@ const notifyPeriod = 14 * 24 * time.Hour
 
 // Notify delivers an event to a handler as Market does and returns the response
 // that ended the delivery: 200 with the body that Market requires, or 400. After
-// any other response, and after none within 10 seconds (1 second for a PING),
-// Market sends the event again: every minute for an hour, every 15 minutes for a
-// day, then hourly. After 14 days it switches the subscription off. Notify then
-// returns the last response, or nil if there was none, and so it does when ctx
-// ends. The next call starts over, as if the shop had switched the subscription
-// on again.
+// any other response, or if there is none within 10 seconds (1 second for a
+// PING), Market sends the event again: every minute for an hour, every 15 minutes
+// for a day, then hourly. After 14 days it switches the subscription off. Notify
+// then returns the last response, or nil if there was none; it does the same when
+// ctx ends. The next call starts over, as if the shop had switched the
+// subscription on again.
 //
 // An event without a business gets the Market's, an event without a time the
 // current one. While an event is being delivered, other calls wait. In a
@@ -30,8 +30,8 @@ const notifyPeriod = 14 * 24 * time.Hour
 //
 // The request comes from one of Market's addresses and goes to the URL of
 // [WithNotificationURL] with /notification appended. The response is in memory;
-// its body need not be closed. A failed first attempt is logged by slog's default
-// logger.
+// its body need not be closed. A failed first attempt is logged with slog's
+// default logger.
 func (m *Market) Notify(ctx context.Context, handler http.Handler, event notify.Event) *http.Response {
 	select {
 	case m.notifying <- struct{}{}:

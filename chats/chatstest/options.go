@@ -161,8 +161,8 @@ func WithTokenLifetime(d time.Duration) Option {
 	return func(s *settings) { s.tokenLifetime = d }
 }
 
-// WithMaxPage lowers the largest page of op, getChats or getChatHistory, to n items.
-// A larger limit fails with 400.
+// WithMaxPage lowers the maximum page size of op, getChats or getChatHistory, to n
+// items. A larger limit fails with 400.
 func WithMaxPage(op chats.Operation, n int) Option {
 	return func(s *settings) { s.maxPage[op] = n }
 }
@@ -181,16 +181,16 @@ func WithPreciseTimes() Option {
 }
 
 // WithLegacyOrderIDs enables the order ids that the vendor has switched off: orderIds
-// of getChats and orderId of createChat, of chats and of histories. By default those of
-// requests are ignored, as unknown fields are, and responses have none.
+// of getChats and orderId of createChat, of chats and of histories. By default they are
+// ignored in requests, like unknown fields, and absent from responses.
 func WithLegacyOrderIDs() Option {
 	return func(s *settings) { s.legacyOrderIDs = true }
 }
 
-// WithOddItems calls change with every chat and message of a response, decoded from
-// its JSON, before it is sent: change may drop fields, set them to null, or give them
-// other types, numbers being json.Number. A response that it has changed has
-// [FaultHeader]. change must not use the Market.
+// WithOddItems calls change with every chat and message of a response, decoded from its
+// JSON, before it is sent: change may drop fields, set them to null, or give them other
+// types; numbers are json.Number. A response that change has altered has [FaultHeader].
+// change must not use the Market.
 func WithOddItems(change func(map[string]any)) Option {
 	return func(s *settings) { s.oddItems = change }
 }
@@ -199,8 +199,8 @@ func WithOddItems(change func(map[string]any)) Option {
 // white space.
 func WithTrimmedTexts() Option { return WithStoredText(strings.TrimSpace) }
 
-// WithStoredText stores the texts that are sent as change returns them: normalised,
-// escaped, masked or cut. [Market.AddMessage] does not use it.
+// WithStoredText stores each text that is sent in the form that change returns:
+// normalised, escaped, masked or cut. [Market.AddMessage] does not use it.
 func WithStoredText(change func(string) string) Option {
 	return func(s *settings) { s.storedText = change }
 }

@@ -7,16 +7,16 @@
 //		return crm.Save(ctx, d.Chat, d.Message)
 //	})
 //
-// # Promises
+// # Guarantees
 //
-// Every message of every chat that matches the filter reaches the handler at least once,
-// those of one chat in ascending order and one at a time. A message that becomes visible
-// late, below others that were handled already, is delivered then. A message is handled
-// once the handler has returned nil, or once the loop over [Inbox.Messages] has asked for
-// the next message. This is saved in the [Store] before the next message of the chat is
-// delivered, and from then on the message is never delivered again, on any machine that
-// shares the store. Until then it may be delivered again: after an error, a panic, a crash,
-// or the loss of the lease. Handlers must be idempotent.
+// Every message of every chat that matches the filter reaches the handler at least once, those
+// of one chat in ascending order and one at a time. A message that becomes visible late, with
+// an ID below those of messages already handled, is delivered once it is visible. A message is
+// handled once the handler has returned nil, or once the loop over [Inbox.Messages] has asked
+// for the next message. This is saved in the [Store] before the next message of the chat is
+// delivered, and from then on the message is never delivered again, on any machine that shares
+// the store. Until then it may be delivered again: after an error, a panic, a crash, or the
+// loss of the lease. Handlers must be idempotent.
 //
 // Failures of Market, the store, the network and the handler are retried. A credential that
 // is refused for a minute ends [Inbox.Run].
@@ -24,12 +24,12 @@
 // # State
 //
 // The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every
-// message is handled, the ids handled above it, the time of the next poll, and the error of
-// the message whose handling failed last. The state of a business is also one row,
-// [BusinessState]. It holds the time when the business was first followed, the progress of its
-// sweeps, and its use of the quota. An inbox works step by step from what the rows say is due.
-// It may be killed at any statement; its successor continues from the rows, even on another
-// machine. The inbox never loads all rows at once: a quiet chat costs only its row.
+// message is handled, the ids handled above it, the time of the next poll, and the error of the
+// message whose handling failed last. The state of a business is also one row, [BusinessState].
+// It holds the time when the business was first followed, the progress of its sweeps, and its
+// use of the quota. An inbox does whatever the rows say is due, one step at a time. It may be
+// killed at any point; its successor continues from the rows, even on another machine. The
+// inbox never loads all rows at once: a quiet chat costs only its row.
 //
 // # The first start
 //
@@ -53,32 +53,32 @@
 //
 // # Rechecks
 //
-// A chat is due when a sweep lists it with another UpdatedAt, or when a push names it. It is
-// polled again after 2 s, because times are in whole seconds and a second message of that
-// second does not move UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages that
-// become visible late. If no new message explains the activity, the history is behind the
+// A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
+// polled again after 2 s, because times are in whole seconds and another message within the
+// same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages
+// that become visible late. If no new message explains the activity, the history is behind the
 // list, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12 and 24 h. New activity
 // starts the schedule over. So a message in an otherwise quiet chat costs six history requests
 // within a day, and a message in a busy chat two or three. While less than a quarter of the
-// inbox's quota is left, rechecks after the first minute wait for the next hour. A message
-// that becomes visible late without any change in the list is found by the next recheck or,
-// more than a day after the last activity, when the chat is next active. A chat that is listed
-// without a time is polled every 10 min, every 2 h if it is finished.
+// inbox's quota is left, rechecks after the first minute wait for the next hour. A message that
+// becomes visible late without any change in the list is found by the next recheck or, more
+// than a day after the last activity, when the chat is next active. A chat that is listed
+// without a time is polled every 10 min, or every 2 h if it is finished.
 //
 // # Sweeps
 //
 // A sweep lists the chats, 20 a request, and costs nothing else while nothing happens.
-// Incremental sweeps list what is not FINISHED, by the five statuses known today; full ones
-// list everything. Both proceed page by page, in turn, so that neither delays the other. Each
-// starts once per [WithPollInterval] if its share of the quota allows it, and less often
-// otherwise; incremental sweeps get 78 % and full sweeps 20 %. With the default quota and
-// 10,000 chats, 1,000 of them not finished, that is an incremental sweep every 93 s and a full
-// one an hour. Only a full sweep or a push finds a message in a chat that stays FINISHED or has
-// a status that is unknown to this library. A chat that has left the incremental list is polled
-// once more. While sweeps take longer than the poll interval, the first page of the list is
-// also fetched on its own from time to time. If Market lists the most recent chats first, that
-// finds most messages at once. Correctness does not depend on it, because the order is not
-// documented.
+// Incremental sweeps list the chats that are not FINISHED, by filtering on the other five
+// statuses known today; full ones list everything. Both proceed page by page, in turn, so that
+// neither delays the other. Each starts once per [WithPollInterval] if its share of the quota
+// allows it, and less often otherwise; incremental sweeps get 78% of the quota and full sweeps
+// 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
+// incremental sweep every 93 s and a full one every hour. Only a full sweep or a push finds a
+// message in a chat that stays FINISHED or has a status that is unknown to this library. A chat
+// that has left the incremental list is polled once more. While sweeps take longer than the
+// poll interval, the first page of the list is also fetched on its own from time to time. If
+// Market lists the most recent chats first, that finds most messages at once. Correctness does
+// not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again.
@@ -91,17 +91,16 @@
 //
 // # Failures
 //
-// A message whose handler fails is delivered again after 1 s, with the delay doubling up to 5
-// min. Delivery.Attempt counts the attempts, also across restarts. Later messages of the chat
+// A message whose handler fails is delivered again after 1 s, with the delay doubling up to
+// 5 min. Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat
 // wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler
 // fails for three chats in a row, only one chat at a time is tried, at most every 30 s, until
-// it works again: an outage costs about 120 requests an hour, however many chats wait. The
-// same holds for histories that cannot be read.
+// it works again: an outage costs about 120 requests an hour, however many chats wait. The same
+// holds for histories that cannot be read.
 //
 // # Leases
 //
-// Of all processes that share a store, only the one that holds the lease works for a
-// business:
+// Of all processes that share a store, only the one that holds the lease serves a business:
 //
 //	            Acquire              Renew every second
 //	standby ---------------> leader ---------------------.

@@ -12,7 +12,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// ErrRunning is returned if the inbox is running already: one [Inbox] runs once at a time.
+// ErrRunning is returned if the inbox is already running: one [Inbox] cannot run twice at
+// the same time.
 var ErrRunning = errors.New("inbox: already running")
 
 // Inbox delivers every message of a business's chats. Make one with [New].
@@ -53,10 +54,10 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 	return in, nil
 }
 
-// Wake makes a chat due, for pushes as chats/notify receives them: the message arrives
-// within a second, without a sweep. It writes to the store, so it may be called in any
-// process, before, during and after a run; it takes effect at once in the process that
-// holds the lease, and otherwise within a second.
+// Wake makes a chat due. Call it for the pushes that chats/notify receives: the message is
+// then delivered within a second, without a sweep. It writes to the store, so it may be
+// called in any process, before, during and after a run; it takes effect at once in the
+// process that holds the lease, and otherwise within a second.
 //
 // Pushes that arrive twice, late or for chats that do not exist do no harm, and a lost push
 // only costs time, because the next sweep finds the message. If the history shows nothing

@@ -119,10 +119,10 @@ func WithQuotaReserve(fraction float64) Option {
 	}
 }
 
-// WithLookback sets how many of a chat's last handled messages are read again by every
-// poll. The default is 50. A message that becomes visible late, below others that were
-// handled before, is delivered if at most that many handled messages are above it. Values
-// up to about 90 cost no additional requests, because a page of the history has 100
+// WithLookback sets how many of a chat's last handled messages are read again by every poll.
+// The default is 50. A message that becomes visible late, with an ID below those of messages
+// already handled, is delivered if at most that many handled messages have higher IDs.
+// Values up to about 90 cost no additional requests, because a page of the history has 100
 // messages.
 func WithLookback(messages int) Option {
 	return func(c *config) error {
@@ -136,8 +136,8 @@ func WithLookback(messages int) Option {
 
 const maxLookback = 1000
 
-// WithHandlerTimeout sets how long a handler may take. By default it may take as long as it
-// likes. After that time its context ends and the delivery counts as failed, even if the
+// WithHandlerTimeout sets how long a handler may take; there is no limit by default. If a
+// handler exceeds it, its context ends and the delivery counts as failed, even if the
 // handler does not return: it may then still be running when the same message is delivered
 // again.
 func WithHandlerTimeout(d time.Duration) Option {
@@ -150,10 +150,10 @@ func WithHandlerTimeout(d time.Duration) Option {
 	}
 }
 
-// WithMaxAttempts sets the number of failures after which a message is given up. After the
-// n-th failure, dead is called with the delivery and the last error. If dead returns nil,
-// the message counts as handled; otherwise it is retried like any other failed message. By
-// default a message is delivered until it is handled.
+// WithMaxAttempts sets the number of failures after which a message is given up on. After
+// the n-th failure, dead is called with the delivery and the last error. If dead returns
+// nil, the message counts as handled; otherwise it is retried like any other failed message.
+// By default a message is delivered until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {
 		if n < 1 {

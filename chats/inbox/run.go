@@ -19,7 +19,7 @@ import (
 // lost. If handle still finishes and returns nil, the message counts as handled in the
 // first case but not in the second.
 //
-// If another process has the lease, Run stands by and takes over when that one ends.
+// If another process has the lease, Run stands by and takes over when that lease ends.
 //
 // Run returns nil when ctx has ended, after the last handler has returned and its result
 // has been saved (which may take up to 5 s). It returns an error if the server refuses the
@@ -33,7 +33,8 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 	return in.run(ctx, in.config.workers, handle)
 }
 
-// Messages returns the inbox as a sequence, for a loop that handles one message at a time:
+// Messages returns the messages of the inbox as a sequence, for a loop that handles one
+// message at a time:
 //
 //	for delivery, err := range in.Messages(ctx) {
 //		if err != nil {
@@ -42,13 +43,13 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //		...
 //	}
 //
-// A message is handled when the loop asks for the next one. If the loop is left, the last
-// message does not count as handled and is delivered again when the inbox is next ranged
-// over. When ctx ends, the sequence ends without an error; any other error is yielded once
-// and ends the sequence. Otherwise Messages behaves like [Inbox.Run] with one worker,
-// except that the loop is not notified when the lease is lost or the handler timeout
-// expires; the message it was working on is then delivered again, by this process or
-// another one.
+// A message is handled when the loop asks for the next one. If the loop exits early, the
+// last message does not count as handled and is delivered again when the inbox is next
+// ranged over. When ctx ends, the sequence ends without an error; any other error is
+// yielded once and ends the sequence. Otherwise Messages behaves like [Inbox.Run] with one
+// worker, except that the loop is not notified when the lease is lost or the handler
+// timeout expires; the message it was working on is then delivered again, by this process
+// or another one.
 func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }

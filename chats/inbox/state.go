@@ -9,7 +9,7 @@ import (
 // ChatState is one chat's row in the [Store]. Times are kept to the microsecond, in UTC.
 type ChatState struct {
 	Chat    chats.ChatID
-	Version int64 // kept by the store, which raises it with every Save; 0 before the first
+	Version int64 // kept by the store, which increments it with every Save; 0 before the first
 	Wakes   int64 // kept by the store: how often Wake has named the chat
 
 	Snapshot   chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
@@ -25,21 +25,21 @@ type ChatState struct {
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
-	FailingSince time.Time       // since when handling or reading the chat has failed; zero if it has not
+	FailingSince time.Time       // since when handling or reading the chat has been failing; zero if it is not
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
 // BusinessState is one business's row in the [Store]. A store may keep it as one JSON
 // document next to Version.
 type BusinessState struct {
-	Version int64 `json:"-"` // kept by the store, as a chat's
+	Version int64 `json:"-"` // kept by the store, like that of a chat
 
 	// StartTime is when the business was first followed, by Market's clock: in a chat
 	// that has not been read yet, a message created before it is old. Zero until then.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
-	Newest      SweepState                // of the first page alone, while a sweep takes long
+	Newest      SweepState                // of the first page alone, while a sweep takes longer than the poll interval
 	Usage       map[chats.Operation]Usage // requests of the inbox itself in the current quota window
 	Handlers    BreakerState              // breaker for failures of the handler
 	Reads       BreakerState              // breaker for failures to read histories

@@ -9,37 +9,37 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// Role is what an inbox does for its business.
+// Role is the role of an inbox among those that share its store.
 type Role string
 
 // The roles of an inbox.
 const (
-	RoleLeader  Role = "leader"  // it has the lease and works
-	RoleStandby Role = "standby" // it runs, and another one has the lease
-	RoleIdle    Role = "idle"    // it does not run in this process
+	RoleLeader  Role = "leader"  // it holds the lease and delivers messages
+	RoleStandby Role = "standby" // it is running, but another inbox holds the lease
+	RoleIdle    Role = "idle"    // it is not running in this process
 )
 
 // Status is the state of a business, from the store.
 type Status struct {
 	Role      Role      // of this Inbox
 	Holder    string    // the holder of the lease: host, process and a random part; empty if there is none
-	Since     time.Time // since when
-	Chats     int       // that are known
-	Due       int       // of them due now
+	Since     time.Time // when the holder acquired the lease
+	Chats     int       // number of known chats
+	Due       int       // how many of them are due now
 	OldestDue time.Time // when the oldest of these became due; zero if none is
 
 	LastSweep     time.Time // end of the last incremental sweep, or full one if there are no others
 	LastFullSweep time.Time
 	NextSweep     time.Time // when the next page is listed
 
-	Failing     []ChatState                     // chats whose handler or history fails, the longest first; 100 at most
+	Failing     []ChatState                     // chats whose handler or history fails, the longest-failing first; 100 at most
 	Quota       map[chats.Operation]chats.Limit // what the inbox may use of the current window, and what remains of it
 	LastError   string                          // the last failure of a sweep
 	LastErrorAt time.Time
 }
 
-// Status returns the state of the business. It reads the store, so it may be called in any
-// process; three statements or fewer.
+// Status returns the state of the business. It reads the store, with at most three
+// statements, so it may be called in any process.
 func (in *Inbox) Status(ctx context.Context) (Status, error) {
 	business, now := in.client.Business(), time.Now()
 	state, err := in.store.Business(ctx, business)

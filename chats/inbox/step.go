@@ -14,11 +14,12 @@ import (
 // businesses from a job queue; [Inbox.Run] loops by itself. After 20 s Step delivers no
 // further messages, but waits for running handlers.
 //
-// The error is a [LeaseHeldError] if another process works for the business, an [ErrLeaseLost]
-// if the lease was lost meanwhile, the server's refusal of the credential
-// ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, an argument's, or
-// [ErrRunning]. In each case, next is the time to try again. Failures of a single chat or of
-// the handler are not returned: they are stored and retried when due.
+// The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if
+// the lease was lost meanwhile, the server's refusal of the credential
+// ([chats.ErrUnauthorized], [chats.ErrForbidden]), an error of the store, a
+// [chats.ArgumentError], or [ErrRunning]. In each case, next is the time to try again.
+// Failures of a single chat or of the handler are not returned: they are stored and retried
+// when due.
 func (in *Inbox) Step(
 	ctx context.Context, handle func(context.Context, Delivery) error,
 ) (next time.Time, err error) {

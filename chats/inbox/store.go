@@ -36,14 +36,14 @@ func (e *LeaseHeldError) Is(target error) bool { return target == ErrLeaseHeld }
 // Purpose is the purpose of an inbox's lease.
 const Purpose = "inbox"
 
-// Lease is the exclusive right to work for a business. It ends when it is released, or
+// Lease is the exclusive right to serve a business. It ends when it is released, or
 // Duration after its last renewal by the store's clock.
 //
 // A holder may rely on it for Duration from the moment at which it sent the Acquire or
 // the last successful Renew, measured by its own monotonic clock.
 type Lease struct {
 	Business chats.BusinessID
-	Purpose  string // what for; the leases of one business for two purposes are independent
+	Purpose  string // what the lease is for; the leases of one business for two purposes are independent
 	Holder   string // unique among all processes and sessions
 	Token    int64  // grows with every acquisition of the business and purpose
 	Duration time.Duration
@@ -52,9 +52,9 @@ type Lease struct {
 // Summary is what a [Store] knows about a business's chats.
 type Summary struct {
 	Chats     int // rows
-	Due       int // of them due
+	Due       int // rows that are due
 	OldestDue time.Time
-	Failing   []ChatState // rows with a FailingSince, the longest first, 100 at most
+	Failing   []ChatState // rows with a FailingSince, the longest-failing first, 100 at most
 	Holder    string      // of the lease for [Purpose]; empty if it is free or has expired
 	HeldSince time.Time
 }
@@ -70,32 +70,32 @@ type Store interface {
 	// Business returns the row of a business, the zero value if there is none.
 	Business(ctx context.Context, business chats.BusinessID) (BusinessState, error)
 
-	// Chats returns the rows of those of the ids that have one, in any order. There are
-	// at most 100 ids.
+	// Chats returns the rows that exist for the given ids, in any order. There are at most
+	// 100 ids.
 	Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error)
 
-	// Due returns at most limit rows whose DueAt is set and not after at: those with
-	// Wakes other than SeenWakes first, then by DueAt.
+	// Due returns at most limit rows whose DueAt is set and not after at: first those whose
+	// Wakes differs from SeenWakes, then by DueAt.
 	Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]ChatState, error)
 
 	// Open returns the ids of the rows with Open set, in any order.
 	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
 
-	// Save writes the rows, each of another chat, and the business's row unless it is nil:
-	// in one transaction, all or nothing. It writes only under a lease that is valid,
+	// Save writes the rows, each of a different chat, and the business's row unless it is
+	// nil: in one transaction, all or nothing. It writes only under a lease that is valid,
 	// checked by the store's clock in the same transaction ([ErrLeaseLost]), and only if
 	// every Version is the stored one, where 0 means that there is no row or that only Wake
-	// has written it ([ErrConflict]). On success it raises the Versions, in the store and
-	// in the arguments, by one.
+	// has written it ([ErrConflict]). On success it increments the Versions, in the store and
+	// in the arguments.
 	//
 	// Wakes is not written. If the stored Wakes is not the one in the argument, a push
 	// came after the row was loaded: the stored DueAt then becomes the earlier of the
 	// stored one and the argument's, whichever is set, so that no push is lost.
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
-	// Wake adds one to a chat's Wakes and sets its DueAt to at, unless it is earlier
-	// already. The DueAt of a chat with a FailingSince stays as it is if it is set. A chat
-	// without a row gets one of Version 0. No lease is needed, and no Version changes.
+	// Wake adds one to a chat's Wakes and sets its DueAt to at, unless it is earlier already.
+	// If a chat has a FailingSince and a DueAt, that DueAt stays as it is. A chat without a
+	// row gets one with Version 0. No lease is needed, and no Version changes.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 
 	// Summary returns what Status reports; rows are due if DueAt is set and not after at.

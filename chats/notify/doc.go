@@ -17,9 +17,9 @@
 //
 // # Where to mount the handler
 //
-// Market appends /notification to the address entered in the seller's cabinet, which
-// must be HTTPS with a certificate of a public authority. [Handler.Mount] registers
-// the handler for whatever Market then posts to:
+// Market appends /notification to the address entered in the seller's cabinet. The
+// address must be HTTPS, with a certificate from a public certificate authority.
+// [Handler.Mount] registers the handler for whatever Market then posts to:
 //
 //	mux := http.NewServeMux()
 //	server := &http.Server{Addr: ":8080", Handler: handler.Mount(mux, "/market")}
@@ -36,11 +36,12 @@
 // only if a retry may help. If the function does not return in time, the handler
 // responds in its place.
 //
-// The same event may arrive several times and in any order. The handler drops copies
-// of the events of the last hour (see [WithDedupe]), so that a function that takes
-// longer than Market waits is not called again and again. Not everything is announced
-// (stickers are not), so a correct program also reads the histories from time to time.
+// The same event may arrive several times and in any order. The handler drops
+// duplicates of events from the last hour (see [WithDedupe]), so that a function that
+// takes longer than Market waits is not called again and again. Not everything is
+// announced (stickers are not), so a correct program also reads the histories from
+// time to time.
 //
-// The facts are those of the page "push-notifications" of the Partner API's
-// documentation and of api/notifications.openapi.yaml.
+// The facts are taken from the page "push-notifications" of the Partner API's
+// documentation and from api/notifications.openapi.yaml.
 package notify

@@ -6,7 +6,7 @@ import "github.com/ymchats/ymchats-go/chats"
 // notification.
 type ParseError struct {
 	Business chats.BusinessID // 0 if the notification does not name it
-	Type     string           // notificationType if it is of chats, otherwise empty
+	Type     string           // notificationType if it is one about chats, otherwise empty
 	Field    string           // name of the field as in the contract, empty if it is the whole body
 	Reason   string           // the rule that is broken
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Event is one of [Ping], [ChatCreated], [MessageSent], [ArbitrageStarted],
-// [ArbitrageFinished] and [Other]. An event of a chat always has the chat; its other
-// fields are zero if the notification has no usable value for them.
+// [ArbitrageFinished] and [Other]. An event about a chat always names the chat; its
+// other fields are zero if the notification has no usable value for them.
 type Event interface {
 	identity() identity
 }
@@ -54,8 +54,8 @@ type ArbitrageFinished struct {
 	At       time.Time // when the dispute was closed
 }
 
-// Other is an event of a type that this package does not define: of orders,
-// reviews or questions, or a type that Market added later.
+// Other is an event of a type that this package does not define: one about orders,
+// reviews or questions, or one that Market added later.
 type Other struct {
 	Type string          // notificationType
 	Raw  json.RawMessage // copy of the whole notification

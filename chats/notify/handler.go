@@ -56,9 +56,9 @@ type Handler struct {
 //   - 500, after which Market sends it again, if handle failed or did not return in
 //     time, or if the body could not be read.
 //
-// A body may be in gzip format; its content type does not matter. It must arrive
-// within 3 seconds, 4 if a middleware hides the deadlines of the connection. Give the
-// server a WriteTimeout above 10 seconds, or none.
+// A body may be in gzip format; its content type does not matter. It must arrive within 3
+// seconds, or 4 if a middleware keeps the handler from setting a read deadline on the
+// connection. Give the server a WriteTimeout above 10 seconds, or none.
 func NewHandler(
 	name, version string, handle func(context.Context, Event) error, options ...Option,
 ) (*Handler, error) {

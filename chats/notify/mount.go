@@ -9,11 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// Mount registers the handler on mux for every path that Market posts to if the
-// address in the seller's cabinet has the given path: with and without /notification,
-// which Market appends, also if the address ends with it already, and with and without
-// a trailing slash. Only POST requests are registered; those paths stay free for other
-// methods.
+// Mount registers the handler on mux for every path that Market posts to if the address
+// in the seller's cabinet has the given path: with and without the /notification that
+// Market appends, even if the address already ends with /notification, and with and
+// without a trailing slash. Only POST requests are registered; those paths stay free for
+// other methods.
 //
 // Serve the returned handler instead of mux. It is mux with one difference: an address
 // that was entered with a trailing slash makes Market post to a path with a doubled

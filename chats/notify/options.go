@@ -54,11 +54,11 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 	return nil
 }
 
-// WithTrustedProxies names the proxies in front of the server, each of which must
-// append the address of its peer to X-Forwarded-For or replace the header by it. The
-// address of the sender is then the last entry that is not one of these proxies. What
-// stands before that entry is ignored, because the sender may have written it. The
-// option may be repeated; the proxies add up.
+// WithTrustedProxies names the proxies in front of the server, each of which must append
+// the address of its peer to X-Forwarded-For or replace the header with it. The address
+// of the sender is then the last entry that is not one of these proxies. Anything before
+// that entry is ignored, because the sender may have written it. The option may be
+// repeated; the proxies add up.
 //
 // The header counts only if the peer of the connection is one of the proxies;
 // otherwise the peer is the sender. If a proxy passes on a header without the address
@@ -66,7 +66,7 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 // with or without brackets), [WithAllowedNetworks] refuses the request with 403.
 // Without WithAllowedNetworks the option changes the address in the log only.
 //
-// Cannot be combined with [WithClientAddr].
+// It cannot be combined with [WithClientAddr].
 func WithTrustedProxies(proxies ...netip.Prefix) Option {
 	return func(c *config) error {
 		if err := checkNetworks("trusted proxies", proxies); err != nil {
@@ -77,9 +77,9 @@ func WithTrustedProxies(proxies ...netip.Prefix) Option {
 	}
 }
 
-// WithClientAddr sets a function that returns the address of the sender, for setups
-// that [WithTrustedProxies] does not cover: another header, or a proxy that connects
-// by a Unix socket. If it returns an error or panics, the request is refused with 403.
+// WithClientAddr sets a function that returns the address of the sender, for setups that
+// [WithTrustedProxies] does not cover: another header, or a proxy that connects over a
+// Unix socket. If it returns an error or panics, the request is refused with 403.
 //
 // Anyone can write a header. Trust one only if the request comes from your proxy, and
 // only the part of it that the proxy itself wrote.
@@ -94,22 +94,23 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 }
 
 // WithDedupe sets how long a handled event is remembered, and the maximum number of
-// events remembered; a copy of it gets 200 without a call of the handle function. The
+// events remembered; a duplicate gets 200 without a call to the handle function. The
 // default is an hour and 10,000 events, which is plenty: Market sends an event again
-// only while it has no 200. Both must be greater than 0; WithDedupe(0, 0) turns
-// deduplication off, so that every copy reaches the function, even while it is running
-// for another. Remembered events are lost when the process ends.
+// only until it has got a 200. Both must be greater than 0; WithDedupe(0, 0) turns
+// deduplication off, so that every duplicate reaches the function, even while the
+// function is still running for an earlier one. Remembered events are lost when the
+// process ends.
 //
-// Copies have the same type, business, chat and message, or time if there is no
-// message. An event without any of these, such as an [Other], is compared by the bytes
-// of its body, and only until Market got its 200: two events that look the same both
-// reach the function.
+// Events are duplicates if they have the same type, business, chat and message, or the
+// same time if there is no message. An event without any of these, such as an [Other],
+// is compared by the bytes of its body, and only until Market has got its 200: after
+// that, two events that look the same both reach the function.
 //
-// An event whose handling failed is not remembered. A copy that arrives while the
-// function is running waits for the outcome, as long as its own response allows, and
-// gets the same response: the function never runs twice for one event at the same
-// time, even if it is still running after its own response, a 500, had to be sent.
-// If it succeeds late, the next copy gets 200. Running invocations do not count
+// An event whose handling failed is not remembered. A duplicate that arrives while the
+// function is running waits for the outcome, as long as its own deadline allows, and
+// gets the same response: the function never runs twice for one event at the same time,
+// even if it is still running after its own response, a 500, had to be sent. If the
+// function succeeds late, the next duplicate gets 200. Running invocations do not count
 // towards size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
@@ -129,9 +130,9 @@ func WithDedupe(window time.Duration, size int) Option {
 
 // WithLogger sets the logger; the default is [slog.Default]. Every request is logged
 // once, at debug level if it got 200, at warning level for 400 and 403, and at error
-// level for 500. A line has, as far as they are known, the event's type, business,
-// chat and message, the status, the duration, the sender's address ("remote") and the
-// error, which is the one of the handle function or its panic with the stack. It never
+// level for 500. A line has, as far as they are known, the event's type, business, chat
+// and message, the status, the duration, the sender's address ("remote") and the error:
+// the one that the handle function returned, or its panic with the stack. It never
 // contains a body. The messages are:
 //
 //   - "notify: notification handled"

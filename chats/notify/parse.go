@@ -25,15 +25,16 @@ var fieldNames = map[string]bool{
 // A notification is rejected only if there is nothing to act on, with a [ParseError]:
 //
 //   - the body is not a JSON object,
-//   - notificationType is not a string, or empty,
-//   - a notification of a chat has no usable chatId,
-//   - the body is of another type and not valid JSON, so that [Other] could not be read.
+//   - notificationType is not a string, or is empty,
+//   - a notification about a chat has no usable chatId,
+//   - the notification is of another type and not valid JSON, so that [Other].Raw would
+//     be of no use.
 //
 // Everything else is optional. A missing or unusable field is zero: businessId,
 // messageId, and times that are not RFC 3339 with an offset. IDs are integers greater
-// than 0, as numbers or strings. Unknown fields are ignored, whatever they contain. Of
-// a duplicate field the last usable value counts. A byte order mark before the object
-// and anything after it are ignored.
+// than 0, as numbers or strings. Unknown fields are ignored, whatever they contain. If
+// a field is duplicated, its last usable value counts. A byte order mark before the
+// object and anything after it are ignored.
 func Parse(body []byte) (Event, error) {
 	event, _, err := parse(body)
 	if err != nil {

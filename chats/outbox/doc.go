@@ -22,7 +22,7 @@
 //	Put ---------> Queued ---------> Sending -----------+
 //	                |  |  |          |  |  |
 //	   NotAfter     |  |  | refused  |  |  +--> Sent       the history shows the message
-//	Expired <-------+  |  +-> Failed <--+-----> Uncertain  the history does not decide
+//	Expired <-------+  |  +-> Failed <--+-----> Uncertain  the history is inconclusive
 //	Discarded <--------+             |          |  |  |
 //	   Resolve      Expired <--------+          |  |  +--> Queued     Resolve: Resend
 //	                                            |  +-----> Discarded  Resolve: Discard
@@ -40,7 +40,7 @@
 // item is Sent.
 //
 // A process that finds an item in the state Sending resumes it: the history is searched
-// until an earlier attempt can no longer become visible, at least for [chats.SearchTime]
+// until an earlier attempt can no longer become visible, for at least [chats.SearchTime]
 // from the moment at which the process acquired the lease. A new message from the shop with
 // the same content is matched to the item, unless it belongs to another item: each message
 // belongs to at most one. If there is no new message of the shop, the item is posted again.
@@ -51,17 +51,17 @@
 //
 // So an item is posted twice only if a server shows a message later than the search time
 // after it was posted, and a response was lost or a process killed at that moment. An item
-// is wrongly taken for posted only if another program posts the same text to the same chat
+// is wrongly considered posted only if another program posts the same text to the same chat
 // at the same moment.
 //
 // # Leases
 //
-// One process works for a business at a time: it holds a lease of the store, and others
-// stand by. Every write of an item is checked against the lease and the item's version in
-// the same transaction, so a process that was frozen and has lost its lease changes nothing.
+// One process serves a business at a time: it holds a lease in the store, and others stand
+// by. Every write of an item is checked against the lease and the item's version in the same
+// transaction, so a process that was frozen and has lost its lease changes nothing.
 //
 // The lease is also checked right before each request, after the last write and while the
-// request's slot is held. That leaves the time until the request has been written: the
+// request's slot is held. The remaining window lasts until the request has been written: the
 // dial, the TLS handshake and the write, about 100 ms to the real Market. A process that is
 // frozen within that time, and resumes after another one has taken over, posts an item that
 // the other one is working on. That does no harm as long as it happens within the search
@@ -73,14 +73,14 @@
 // # Failures
 //
 //	failure                                    what happens
-//	hourly quota exhausted                     waits for the window; counts as no attempt
-//	no connection, 5xx, parallel limit         tried again after 1 s, doubling to 1 min, without end
-//	response lost, 5xx after the request       the history decides
+//	hourly quota exhausted                     waits for the next window; does not count as an attempt
+//	no connection, 5xx, parallel limit         retried after 1 s, doubling to 1 min, indefinitely
+//	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
-//	401, 403                                   nothing is sent for a while; after a minute Run returns it, Step at once
-//	history refused or no code in a 4xx        tried 5 times, then Failed, or Uncertain if it may have been posted
-//	database                                   tried again; nothing is sent meanwhile
+//	401, 403                                   nothing is sent for a while; Run returns the error after a minute, Step at once
+//	history refused, or a 4xx without a code   tried 5 times, then Failed, or Uncertain if it may have been posted
+//	database down                              retried; nothing is sent meanwhile
 //
-// [Item].NotAfter bounds how long an item is tried. The quota is shared fairly: the chat
-// that has waited longest is next.
+// [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
+// fairly: the chat that has waited longest is next.
 package outbox

@@ -22,7 +22,7 @@ var (
 	ErrUnknownKey = errors.New("outbox: no item has this key")
 )
 
-// MaxKeyLength is in bytes.
+// MaxKeyLength is the maximum length of a key, in bytes.
 const MaxKeyLength = 200
 
 // maxFileName is that of [chats.Client.SendFile], in bytes.
@@ -37,7 +37,7 @@ type Item struct {
 	FileName string // as for [chats.Client.SendFile], with
 	File     []byte // 1 byte to 5 MiB
 
-	NotAfter time.Time // the item expires instead of being posted after it; zero: never
+	NotAfter time.Time // after this time the item expires instead of being posted; zero means never
 }
 
 // IsFile reports whether the item is a file.

@@ -49,7 +49,7 @@ func WithSettled(settled func(context.Context, Result) error) Option {
 }
 
 // WithRetention sets how long items are kept after they are settled. The default is 30
-// days. Keys are idempotent for that long: Put with the key of a deleted item posts again.
+// days. Put is idempotent for that long: with the key of a deleted item it posts again.
 // Items that are Uncertain or not reported yet are kept.
 func WithRetention(d time.Duration) Option {
 	return func(c *config) error {

@@ -14,8 +14,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// ErrRunning is returned if the outbox is running already: one [Outbox] runs once at a
-// time.
+// ErrRunning is returned if the outbox is already running: one [Outbox] cannot run twice at
+// the same time.
 var ErrRunning = errors.New("outbox: already running")
 
 // Outbox posts every item of a business once. Make one with [New].
@@ -137,10 +137,10 @@ func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 // Status is the state of a business.
 type Status struct {
 	Holder     string    // the holder of the lease: host, process and a random part; empty if there is none
-	Since      time.Time // since when
+	Since      time.Time // when the holder acquired the lease
 	Queued     int
 	Sending    int
-	Uncertain  int // they wait for [Outbox.Resolve]
+	Uncertain  int // waiting for [Outbox.Resolve]
 	Failed     int // within the retention
 	Unreported int // settled, but WithSettled has not returned nil yet
 	Oldest     time.Time

@@ -11,11 +11,11 @@ import (
 // stepTime is how long a step goes on with what is due.
 const stepTime = 60 * time.Second
 
-// Run posts what is put until ctx ends. If another process works for the business, Run
-// stands by and takes over when that one ends.
+// Run posts the items that are put, until ctx ends. If another process serves the business,
+// Run stands by and takes over when that process's lease ends.
 //
-// Run returns nil when ctx has ended; posts in progress have 5 s to finish; otherwise the
-// next run resumes them. It returns an error if the server refuses the credential for a
+// Run returns nil when ctx has ended. Posts in progress have 5 s to finish; the next run
+// resumes any that do not. It returns an error if the server refuses the credential for a
 // minute ([chats.ErrUnauthorized], [chats.ErrForbidden]; nothing is lost), the lease cannot
 // be acquired at all, or the outbox is running already ([ErrRunning]). Everything else is
 // logged and retried.
@@ -36,7 +36,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 // businesses from a job queue; [Outbox.Run] loops by itself. After 60 s Step waits for posts
 // in progress.
 //
-// The error is an [inbox.LeaseHeldError] if another process works for the business, an
+// The error is an [inbox.LeaseHeldError] if another process serves the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
 // credential ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, or
 // [ErrRunning]. In each case, next is the time to try again. Failures of a single item are

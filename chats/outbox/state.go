@@ -14,12 +14,12 @@ type State string
 // The states of an item. All but the first two are settled.
 const (
 	Queued    State = "queued"    // it certainly has not been posted
-	Sending   State = "sending"   // it may have been posted: the history decides
+	Sending   State = "sending"   // it may have been posted: the history is searched
 	Sent      State = "sent"      // it was posted once
 	Failed    State = "failed"    // the server refused it; it has not been posted
 	Uncertain State = "uncertain" // it may have been posted, and the history is inconclusive; see [Outbox.Resolve]
 	Expired   State = "expired"   // its NotAfter has passed; it has not been posted
-	Discarded State = "discarded" // by Resolve
+	Discarded State = "discarded" // Resolve discarded it
 )
 
 // IsSettled reports whether the items behind this one in its chat may be posted.

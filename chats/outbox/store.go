@@ -25,7 +25,7 @@ type Record struct {
 	Item     Item // File only where a method says so
 	FileSize int
 	Position int64 // determines the order of the items of a chat; ascending in the order of Put
-	Version  int64 // raised with every write
+	Version  int64 // incremented with every write
 
 	State    State
 	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
@@ -45,8 +45,8 @@ type Record struct {
 	Reports   int  // calls of WithSettled that failed
 	Reported  bool // WithSettled has returned nil
 
-	// LastMessage is the newest message that another item of the chat was posted as. Only
-	// Head fills it in.
+	// LastMessage is the newest message that resulted from posting another item of the chat.
+	// Only Head fills it in.
 	LastMessage chats.MessageID
 }
 
@@ -104,7 +104,7 @@ type Store interface {
 	// SaveItem writes a record. It writes only under a lease that is valid, checked by the
 	// store's clock in the same transaction ([inbox.ErrLeaseLost]), and only if the Version
 	// is the stored one ([ErrConflict]). No two records of a chat have the same message
-	// ([ErrMessageTaken]). On success it raises the Version, in the store and in the
+	// ([ErrMessageTaken]). On success it increments the Version, in the store and in the
 	// argument. Key, chat, content, position and QueuedAt are not written. The file is
 	// deleted if the state is final: settled, and not Uncertain.
 	SaveItem(ctx context.Context, lease inbox.Lease, record *Record) error
@@ -112,8 +112,8 @@ type Store interface {
 	// ResolveItem is SaveItem without a lease.
 	ResolveItem(ctx context.Context, record *Record) error
 
-	// PostedAs returns the IDs above a given one of the messages that items of a chat were
-	// posted as, in any order.
+	// PostedAs returns the IDs of the messages that resulted from posting items of a chat, as
+	// far as they are above the given ID, in any order.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
 	// DeleteSettled deletes at most limit records that were settled before a time, are

@@ -1,4 +1,4 @@
-// Package sqlstore is an [inbox.Store] in SQLite or PostgreSQL.
+// Package sqlstore implements [inbox.Store] and [outbox.Store] in SQLite or PostgreSQL.
 //
 // It uses database/sql alone; the driver is the caller's:
 //
@@ -8,33 +8,33 @@
 //
 // # Tables
 //
-// [New] creates six tables where the connection's search path leads and migrates them
-// if a later release needs it, in one transaction and under a lock: any number of
-// processes may start at once, and one that is killed leaves nothing half done. A release
-// refuses tables that a newer one has migrated, so upgrade all machines before the last
-// one with the old release is started again.
+// [New] creates six tables in the schema that the connection's search path selects, and
+// migrates them if a later release needs it, in one transaction and under a lock: any number
+// of processes may start at once, and one that is killed leaves nothing half done. A release
+// refuses tables that a newer one has migrated: once one machine has been upgraded, upgrade
+// each of the others before restarting it.
 //
 // Times are BIGINT, in microseconds since 1970 in UTC; NULL is no time.
 //
 //	ymchats_inbox_chats        one row per chat; primary key (business, chat)
 //	  business, chat           the ids
-//	  version                  raised by every Save; 0 if only a push has named the chat
+//	  version                  incremented by every Save; 0 if only a push has named the chat
 //	  wakes, seen_wakes        pushes so far, and those that a poll has followed
 //	  open                     the chat is expected in the list of unfinished chats
 //	  checkpoint               every message up to this id is handled
-//	  updated_at               of the chat, as accounted for
+//	  updated_at               the newest UpdatedAt that has been polled for or is scheduled
 //	  due_at                   when the chat is polled next
 //	  head, attempts           the message whose handling failed last, and how often it did
-//	  failing_since, failure   since when the chat fails, and the last error
+//	  failing_since, failure   since when the chat has been failing, and the last error
 //	  state                    JSON, internal: the rest
 //	ymchats_inbox_businesses   one row per business; primary key (business)
-//	  version                  raised by every Save
+//	  version                  incremented by every Save
 //	  start_time               when the business was first followed
 //	  last_error, last_error_at
 //	  state                    JSON, internal: sweeps, quota
 //	ymchats_leases             one row per business and purpose; primary key (business, purpose)
 //	  holder                   the process that acquired the lease last
-//	  token                    larger with every acquisition
+//	  token                    increases with every acquisition
 //	  acquired_at, renewed_at
 //	  expires_at               0 if it was released
 //	ymchats_outbox             one row per item of an outbox; primary key (business, key)
@@ -43,13 +43,13 @@
 //	  attempts, error          requests that may have been processed, and the last failure
 //	  message                  the id of the message that was posted
 //	  queued_at, settled_at
-//	ymchats_outbox_files       the content of a file that has not been settled yet
+//	ymchats_outbox_files       the file of an item that has not been settled yet
 //	ymchats_schema             the version of the tables, in one row
 //
 // [WithTablePrefix] replaces "ymchats_". Columns whose names are given here keep their
 // meaning within a major version; others may be added.
 //
-// Which chats fail, since when, and why (PostgreSQL; on SQLite
+// Which chats are failing, since when, and why (PostgreSQL; on SQLite use
 // datetime(failing_since / 1000000, 'unixepoch')):
 //
 //	SELECT business, chat, head, attempts, to_timestamp(failing_since / 1e6) AS since,
@@ -68,11 +68,12 @@
 // AND chat = 2. Do not keep transactions open on these tables, because they block Saves of
 // the same rows.
 //
-// # Rights
+// # Privileges
 //
-// Migrating needs the right to create tables. After that SELECT on ymchats_schema, and
+// Migrating needs the privilege to create tables. After that SELECT on ymchats_schema, and
 // SELECT, INSERT, UPDATE and DELETE on the others are enough (the inbox needs DELETE for
-// [Store.Forget] only). To keep the two apart, run [Migrate] at deployment and use [WithoutMigration].
+// [Store.Forget] only). To run the program without the privilege to create tables, run
+// [Migrate] at deployment and use [WithoutMigration].
 //
 // The table ymchats_inbox_marks of releases before 2026-12 is imported when the tables
 // with the default prefix are created: stop the processes of the old release first. It
@@ -93,8 +94,8 @@
 //
 // # Leases
 //
-// Of all processes that run the inbox of a business, one holds its lease and works. A
-// lease is a row:
+// Of all processes that run the inbox of a business, one holds its lease and does the work.
+// A lease is a row:
 //
 //	          Acquire: new token               Release, or expires_at has passed
 //	free ------------------------------> held -----------------------------------> free
@@ -111,10 +112,10 @@
 //   - At any moment one holder at most can Save. The statement that saves checks holder,
 //     token and expiry, and holds up the next acquisition until it has ended: the next
 //     holder reads everything that was saved.
-//   - A process that was frozen, wherever in its work, saves nothing once another has
-//     acquired the lease: [inbox.ErrLeaseLost].
-//   - No session is needed: statements may go through a pooler that hands out single
-//     transactions, such as PgBouncer. pgx then needs default_query_exec_mode=exec.
+//   - A process that was frozen, at whatever point, saves nothing once another has acquired
+//     the lease: it gets [inbox.ErrLeaseLost].
+//   - No session is needed: statements may go through a pooler in transaction mode, such as
+//     PgBouncer. pgx then needs default_query_exec_mode=exec.
 //
 // A lease cannot stop a running handler. A handler that is running when the process freezes
 // continues when the process resumes, perhaps while the next holder passes the same message
@@ -130,9 +131,9 @@
 // second after its timeout, in a goroutine that keeps its connection until the driver
 // returns.
 //
-// SQLite is for one machine. Several processes may use one file; the store tries again
-// while another one has it locked, with or without a busy timeout in the data source's
-// name. A process that is frozen within a transaction keeps the file locked; SQLite offers
-// no way around that. An in-memory database needs a pool of one connection
+// SQLite is for one machine. Several processes may use one file; the store tries again while
+// another one has it locked, with or without a busy timeout in the data source name. A
+// process that is frozen within a transaction keeps the file locked; SQLite offers no way
+// around that. An in-memory database needs a pool of one connection
 // ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
 package sqlstore

@@ -23,7 +23,7 @@ func leaseArgs(lease inbox.Lease) []any {
 // such a lease would outlive its holder.
 const isHeld = `l.expires_at > {now} AND l.renewed_at <= {now} + (l.expires_at - l.renewed_at)`
 
-// Acquire implements [inbox.Store]. An attempt that fails, other than by
+// Acquire implements [inbox.Store]. An attempt that fails, other than with
 // [inbox.ErrLeaseHeld], may have taken the lease: it is free again after its duration.
 func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (inbox.Lease, error) {
 	lease := inbox.Lease{Business: business, Purpose: purpose, Holder: holder, Duration: s.lease}
@@ -96,7 +96,7 @@ func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease) (to
 	return token, err
 }
 
-// Renew implements [inbox.Store] by one statement.
+// Renew implements [inbox.Store] in one statement.
 func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
 	due, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (due *int64, err error) {
 		err = conn.QueryRowContext(ctx, s.sql(`UPDATE {p}leases AS l SET renewed_at = {now}, expires_at = {now} + CAST(?5 AS BIGINT)

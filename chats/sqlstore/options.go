@@ -58,7 +58,7 @@ func WithLeaseDuration(d time.Duration) Option {
 	}
 }
 
-// WithoutMigration makes [New] neither create nor migrate tables. It fails unless
+// WithoutMigration makes [New] neither create nor migrate tables. New then fails unless
 // [Migrate] of the same release has been run.
 func WithoutMigration() Option {
 	return func(c *config) error {

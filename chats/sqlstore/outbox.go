@@ -116,7 +116,7 @@ func (s *Store) oneItem(r outbox.Record, err error, business chats.BusinessID) (
 	return r, nil
 }
 
-// Head implements [outbox.Store] by one statement, the file included.
+// Head implements [outbox.Store] in one statement, the file included.
 func (s *Store) Head(ctx context.Context, business chats.BusinessID, chat chats.ChatID) (outbox.Record, error) {
 	r, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (outbox.Record, error) {
 		var last *int64
@@ -148,7 +148,7 @@ const selectBacklog = `WITH RECURSIVE c(chat) AS (
 	UNION ALL SELECT * FROM (SELECT 'later', chat, position, due_at, key FROM {p}outbox
 		WHERE business = ?1 AND ` + isUnreported + ` AND due_at > ?2 ORDER BY due_at, position LIMIT 1) AS later`
 
-// Backlog implements [outbox.Store] by one statement.
+// Backlog implements [outbox.Store] in one statement.
 func (s *Store) Backlog(ctx context.Context, business chats.BusinessID, at time.Time) (outbox.Backlog, error) {
 	type row struct {
 		kind, name string
@@ -254,7 +254,8 @@ func (s *Store) Counts(ctx context.Context, business chats.BusinessID) (outbox.S
 }
 
 // SaveItem implements [outbox.Store]. After any error other than [outbox.ErrConflict],
-// [outbox.ErrMessageTaken] and [inbox.ErrLeaseLost] the record may have been saved or not.
+// [outbox.ErrMessageTaken] and [inbox.ErrLeaseLost] the record may or may not have been
+// saved.
 func (s *Store) SaveItem(ctx context.Context, lease inbox.Lease, record *outbox.Record) error {
 	if lease.Business != record.Business {
 		return inbox.ErrLeaseLost

@@ -34,12 +34,12 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 // posted if it is committed, and not added otherwise. The items are checked as by
 // [outbox.Outbox.Put]; the caller rolls back after any error, [outbox.ErrKeyReused] included.
 //
-// The process that works for the business finds them within about a second after the
-// commit. Items that two transactions put at the same time are posted in any order, even if
-// they belong to one chat.
+// The process that serves the business finds them within about a second of the commit. Items
+// that two transactions put at the same time are posted in no particular order, even if they
+// belong to one chat.
 //
-// On PostgreSQL a concurrent transaction that puts an item with the same key makes PutTx wait
-// for its end.
+// On PostgreSQL, PutTx waits until a concurrent transaction that puts an item with the same
+// key has ended.
 func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	if tx == nil {
 		return badArgument("tx", "must not be nil")

@@ -13,11 +13,11 @@ import (
 )
 
 // Save implements [inbox.Store]. After any error other than [inbox.ErrConflict] and
-// [inbox.ErrLeaseLost] the rows may have been saved or not; a second try is safe, as it
-// then returns ErrConflict.
+// [inbox.ErrLeaseLost] the rows may or may not have been saved; a second attempt is safe:
+// it returns ErrConflict if they have been.
 //
 // On PostgreSQL it is one statement, so it remains atomic and is not blocked if the process
-// is killed or frozen meanwhile, and it works through a pooler without a session.
+// is killed or frozen meanwhile, and it works through a pooler in transaction mode.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
 	args, err := saveArgs(lease, business, rows)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// Store is an [inbox.Store] in a database. It is safe for concurrent use, by any number
-// of processes.
+// Store is an [inbox.Store] and an [outbox.Store] in a database. It is safe for concurrent
+// use, by any number of processes.
 type Store struct {
 	db     *database
 	prefix string
@@ -142,7 +142,7 @@ func queryConn[T any](ctx context.Context, conn *sql.Conn, scan func(scanner) (T
 	return all, rows.Err()
 }
 
-// Wake implements [inbox.Store] by one statement.
+// Wake implements [inbox.Store] in one statement.
 func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
 	_, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (sql.Result, error) {
 		return conn.ExecContext(ctx, s.sql(`INSERT INTO {p}inbox_chats AS t
@@ -189,8 +189,8 @@ func (s *Store) summary(ctx context.Context, conn *sql.Conn, business, at int64)
 	return sum, err
 }
 
-// Forget deletes everything of a business: the inbox's state, the outbox with the items that
-// have not been posted yet, and the leases. A process that works for the
+// Forget deletes everything that is stored for a business: the inbox's state, the outbox
+// with the items that have not been posted yet, and the leases. A process that serves the
 // business loses its lease and starts over, so stop it first.
 func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 	if business <= 0 {

@@ -25,8 +25,8 @@ func TestStore(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
 }
 
-// TestStoreInBubble is TestStore in the time of testing/synctest, for stores that depend
-// on nothing outside the process.
+// TestStoreInBubble is TestStore in a testing/synctest bubble, for stores that depend on
+// nothing outside the process.
 func TestStoreInBubble(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	t.Helper()
 	runTests(t, open, synctest.Test)
