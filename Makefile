@@ -48,11 +48,18 @@ cover: ## the same as race, with coverage; fail if that of chats is too low
 	@awk '$$2 ~ /\/chats$$/ {sub("%","",$$5); if ($$5 + 0 < $(COVERAGE)) {print "chats: less than $(COVERAGE)%"; exit 1}; found = 1} \
 		END {if (!found) {print "no coverage of chats was reported"; exit 1}}' cover.out
 
+CHAOS_MESSAGES ?= 1000000
+CHAOS_SEEDS ?= 1
+
 .PHONY: chaos
 chaos: ## run random combinations of faults and the inbox simulation, longer and larger (half an hour)
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
-	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 90m -chaos
+	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 180m -chaos -chaos.messages $(CHAOS_MESSAGES) -chaos.seeds $(CHAOS_SEEDS)
 	go test ./chats/outbox -run '^TestChaos$$' -v -timeout 90m -chaos
+
+.PHONY: inbox-table
+inbox-table: ## measure the tables of chats/docs/inbox.md (half an hour)
+	go test ./chats/inbox -run '^TestTable$$' -v -timeout 120m -table
 
 .PHONY: kills
 kills: ## kill and freeze the processes of the outbox, 200 times on each database (a quarter of an hour)

@@ -295,46 +295,91 @@ func TestHandler_OneThatTakesLongIsLogged(t *testing.T) {
 	})
 }
 
-// The CRM is down, 1,000 chats wait.
+// The CRM is down for an hour, 1,000 chats wait, and half of them have rechecks due.
 func TestHandler_AnOutageCostsLittle(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market := chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))
-		ids := make([]chats.ChatID, 1000)
-		for i := range ids {
-			ids[i] = market.AddChat(longAgo())
-		}
-		log, seen := &journal{}, &notebook{}
-		var down atomic.Bool
-		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option(), inbox.WithPollInterval(20*time.Minute))
-		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+	refuses := func(context.Context) error { return errors.New("the CRM is down") }
+	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for name, c := range map[string]struct {
+		fail    func(context.Context) error
+		pushes  bool
+		restart time.Duration // 0: none
+	}{
+		"refuses":                           {refuses, true, 0},
+		"refuses, without pushes":           {refuses, false, 0},
+		"hangs":                             {hangs, true, 0},
+		"refuses, and the process restarts": {refuses, true, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { outage(t, c.fail, c.pushes, c.restart) })
+		})
+	}
+}
+
+func outage(t *testing.T, fail func(context.Context) error, pushes bool, restart time.Duration) {
+	t.Helper()
+	waiting := 1000
+	if raceEnabled {
+		waiting = 100
+	}
+	market, ids := bigShop(waiting, chats.StatusNew, chatstest.WithLatency(50*time.Millisecond))
+	log, seen, store := &journal{}, &notebook{}, inbox.NewMemoryStore()
+	var down atomic.Bool
+	var in *inbox.Inbox
+	begin := func() *running {
+		in = newInbox(t, connect(t, market), store, log.option(), seldom, inbox.WithHandlerTimeout(30*time.Second))
+		return start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			if down.Load() {
-				return errors.New("the CRM is down")
+				return fail(ctx)
 			}
 			return seen.handle(ctx, d)
 		})
-		pass(time.Minute)
-		for _, id := range ids[:500] {
-			market.CustomerSays(id, "before") // so that rechecks are due in the outage
+	}
+	run := begin()
+	pass(5 * time.Minute)
+	say := func(id chats.ChatID) {
+		market.CustomerSays(id, "hello")
+		if pushes {
 			wake(t, in, id)
 		}
-		pass(5 * time.Minute)
-		require.Len(t, seen.all(), 500)
-		down.Store(true)
-		before := market.Calls(chats.OpGetChatHistory)
-		for _, id := range ids {
-			market.CustomerSays(id, "hello")
-			wake(t, in, id)
+	}
+	for _, id := range ids[:waiting/2] {
+		say(id)
+	}
+	pass(15 * time.Minute)
+	require.Len(t, seen.all(), waiting/2)
+
+	down.Store(true)
+	before := market.Calls(chats.OpGetChatHistory)
+	for _, id := range ids {
+		say(id)
+	}
+	for end := time.Now().Add(time.Hour); time.Now().Before(end); {
+		if restart == 0 {
+			pass(time.Hour)
+			break
 		}
-		pass(time.Hour)
-		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, 500)
-		assert.Len(t, log.lines("one at a time"), 1)
-		down.Store(false)
-		pass(5 * time.Minute)
-		assert.Len(t, seen.all(), 1500)
-		assert.Len(t, log.lines("handler works again"), 1)
+		pass(restart)
 		require.NoError(t, run.stop())
-	})
+		run = begin()
+	}
+	requests := market.Calls(chats.OpGetChatHistory) - before
+	assert.LessOrEqual(t, requests, 500)
+
+	down.Store(false)
+	healed := time.Now()
+	for len(seen.all()) < waiting*3/2 && time.Since(healed) < 10*time.Minute {
+		pass(time.Second)
+	}
+	assert.Len(t, seen.all(), waiting*3/2)
+	t.Logf("an hour's outage: %d histories; all delivered %v after it", requests, time.Since(healed).Round(time.Second))
+	assert.Less(t, time.Since(healed), 5*time.Minute)
+	if restart == 0 {
+		assert.Len(t, log.lines("one at a time"), 1)
+	}
+	assert.Len(t, log.lines("handler works again"), 1)
+	require.NoError(t, run.stop())
 }
 
 // Messages that can never be handled say nothing about the others.

@@ -26,8 +26,9 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "the seed of the simulations; 0 draws new ones")
-	chaosFlag = flag.Bool("chaos", false, "simulate 10,000 chats and a million messages")
+	chaosFlag = flag.Bool("chaos", false, "simulate 10,000 chats and as many messages as chaos.messages says")
 	scaleFlag = flag.Int("chaos.messages", 1_000_000, "how many messages, over ten days")
+	seedsFlag = flag.Int("chaos.seeds", 1, "how many simulations, with the messages shared among them")
 )
 
 // plan is what a simulation is to be like.
@@ -41,6 +42,7 @@ type plan struct {
 	interval time.Duration
 	market   []chatstest.Option
 	inbox    []inbox.Option
+	quota    int  // of getChats, an hour
 	contract bool // hold the exchanges to the contract
 }
 
@@ -77,7 +79,7 @@ func newWorld(t *testing.T, p plan) *world {
 	}
 	w.market = chatstest.NewMarket(append([]chatstest.Option{
 		chatstest.WithVisibility(w.delay), chatstest.WithOddItems(w.odd),
-		chatstest.WithHourlyLimit(chats.OpGetChats, 5000), chatstest.WithHourlyLimit(chats.OpGetChatHistory, max(10_000, p.messages/50)),
+		chatstest.WithHourlyLimit(chats.OpGetChats, p.quota), chatstest.WithHourlyLimit(chats.OpGetChatHistory, max(10_000, p.messages/50)),
 	}, p.market...)...)
 	random := w.random(1)
 	for i := range p.chats {
@@ -119,14 +121,25 @@ func (w *world) delay(m chats.Message) time.Duration {
 	return d
 }
 
-// odd drops times.
+// odd drops times, empties them, and makes other fields unreadable.
 func (w *world) odd(item map[string]any) {
-	id := item["messageId"]
-	if id != nil && item["message"] != "old" && w.chance(fmt.Sprint("message", id), 20) {
+	id, chat := item["messageId"], item["chatId"]
+	isNew := id != nil && item["message"] != "old"
+	switch {
+	case isNew && w.chance(fmt.Sprint("timeless", id), 20):
 		delete(item, "createdAt")
-	}
-	if chat := item["chatId"]; chat != nil && w.chance(fmt.Sprint("chat", chat), 50) {
+	case isNew && w.chance(fmt.Sprint("empty", id), 50):
+		item["createdAt"] = ""
+	case chat != nil && w.chance(fmt.Sprint("timeless", chat), 50):
 		delete(item, "updatedAt")
+	case chat != nil && w.chance(fmt.Sprint("empty", chat), 50):
+		item["updatedAt"] = ""
+	}
+	if id != nil && w.chance(fmt.Sprint("files", id), 50) {
+		item["payload"] = "none"
+	}
+	if chat != nil && w.chance(fmt.Sprint("type", chat), 50) {
+		item["type"] = 7
 	}
 }
 
@@ -167,11 +180,11 @@ func (w *world) isDone() bool {
 	return w.open == 0 && w.unsaved == 0
 }
 
-// others use much of the quota at the beginning of every hour.
+// others use half of the quota at the beginning of every hour.
 func (w *world) others(ctx context.Context) {
 	client := w.market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
 	for ctx.Err() == nil && !w.calm.Load() {
-		for range 200 {
+		for range w.plan.quota / 2 {
 			_, _ = client.ChatsPage(ctx, chats.Filter{PageSize: 1}, chats.PageRequest{})
 		}
 		pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
@@ -271,6 +284,8 @@ func (w *world) faults(random *rand.Rand) func(chats.Operation, int) chatstest.F
 			return chatstest.HTML(503) // a storm
 		case now.Hour()%3 == 2 && minute >= 10 && minute < 12 && op == chats.OpGetChatHistory:
 			return chatstest.Status(404, notFound)
+		case now.Hour()%3 == 0 && minute == 50 && now.Second() < 40:
+			return chatstest.Status(401, `{"status":"ERROR"}`) // a new key is not known everywhere
 		case random.IntN(25) > 0:
 			return chatstest.OK()
 		}
@@ -517,7 +532,7 @@ func (w *world) save(rows []inbox.ChatState) {
 	}
 }
 
-// handle is the user's handler: it takes its time, fails, panics, and is down for an hour.
+// handle is the user's handler: it takes its time, fails, panics, and is down for two hours.
 func (l *life) handle(_ context.Context, d inbox.Delivery) error {
 	if err := l.step(); err != nil {
 		return err
@@ -526,7 +541,7 @@ func (l *life) handle(_ context.Context, d inbox.Delivery) error {
 	if l.chance(3) {
 		pass(time.Duration(d.Message.ID%3000) * time.Millisecond)
 	}
-	if !l.w.calm.Load() && time.Now().Hour()%6 == 3 {
+	if hour := time.Now().Hour() % 12; !l.w.calm.Load() && (hour == 3 || hour == 4) {
 		return errors.New("the CRM is down")
 	}
 	if l.chance(50) {
@@ -604,17 +619,21 @@ func TestSimulation_NothingIsLostInSmallWorlds(t *testing.T) {
 	t.Parallel()
 	options := [][]chatstest.Option{
 		{chatstest.WithSwappedNeighbours()},
-		{chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithDuplicates(), chatstest.WithHistoryLag(40 * time.Second)},
+		{chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithDuplicates(), chatstest.WithHistoryLag(90 * time.Second)},
 		{chatstest.WithOrder(chatstest.NewestPageFirst), chatstest.WithExclusiveSince(), chatstest.WithPreciseTimes()},
 		{chatstest.WithLatency(300 * time.Millisecond), chatstest.WithEmptyPages(), chatstest.WithStrictSince()},
+	}
+	messages, last := 200, 5*time.Hour
+	if raceEnabled {
+		messages, last = 80, 3*time.Hour
 	}
 	for i, seed := range seeds(len(options)) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, plan{
-					seed: seed, chats: 60, messages: 200, last: 5 * time.Hour, late: time.Hour, kills: 40,
-					interval: 5 * time.Minute, market: options[i], inbox: []inbox.Option{inbox.WithWorkers(1 + 2*i)}, contract: true,
+					seed: seed, chats: 60, messages: messages, last: last, late: time.Hour, kills: 40,
+					interval: 5 * time.Minute, quota: 400, market: options[i], inbox: []inbox.Option{inbox.WithWorkers(1 + 2*i)}, contract: true,
 				})
 				w.live()
 				w.verify()
@@ -623,22 +642,28 @@ func TestSimulation_NothingIsLostInSmallWorlds(t *testing.T) {
 	}
 }
 
-// The same, longer and larger: make chaos.
+// The same, longer and larger, and with everything at once: make chaos.
 func TestChaos(t *testing.T) {
 	scale := plan{
-		chats: 10_000, messages: *scaleFlag, last: 10 * 24 * time.Hour, late: 10 * time.Hour, kills: 1000, interval: 5 * time.Minute,
-		market: []chatstest.Option{chatstest.WithLatency(30 * time.Millisecond)}, inbox: []inbox.Option{inbox.WithLookback(1000)},
+		chats: 10_000, messages: *scaleFlag / *seedsFlag, last: 10 * 24 * time.Hour, late: 10 * time.Hour, kills: 1000,
+		interval: 5 * time.Minute, quota: 1000, inbox: []inbox.Option{inbox.WithLookback(1000)},
+		market: []chatstest.Option{
+			chatstest.WithLatency(30 * time.Millisecond), chatstest.WithHistoryLag(90 * time.Second), chatstest.WithSwappedNeighbours(),
+		},
 	}
+	n := *seedsFlag
 	if !*chaosFlag {
-		scale.chats, scale.messages, scale.last, scale.late, scale.kills = 300, 300, 3*time.Hour, 20*time.Minute, 20
+		n, scale.chats, scale.messages, scale.last, scale.late, scale.kills, scale.quota = 1, 300, 300, 3*time.Hour, 20*time.Minute, 20, 400
 	}
 	t.Parallel()
-	for _, seed := range seeds(1) {
-		synctest.Test(t, func(t *testing.T) {
-			scale.seed = seed
-			w := newWorld(t, scale)
-			w.live()
-			w.verify()
+	for _, seed := range seeds(n) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				scale.seed = seed
+				w := newWorld(t, scale)
+				w.live()
+				w.verify()
+			})
 		})
 	}
 }
