@@ -84,7 +84,8 @@
 //
 // A Save is atomic, and once it has returned nil its effect survives a kill -9. On
 // PostgreSQL it is one statement, for any number of rows, which compares every version and
-// checks the lease.
+// checks the lease. A failover to a replica that lacks the last commits undoes them: their
+// messages are delivered again. With synchronous replication none are.
 //
 // A store uses 4 connections at most, 1 on SQLite; a pool of one is enough. A statement may
 // take 10 s once it has a connection, and lease statements half the lease's duration.

@@ -222,7 +222,9 @@ func TestInbox_PushesToEitherProcess(t *testing.T) { // not parallel: see above
 			s.talk(200)
 			took, again := s.awaitAll(20 * time.Second)
 			assert.Zero(t, again)
-			assert.Less(t, took[len(took)*99/100], 1500*time.Millisecond, "p99")
+			p99 := took[len(took)*99/100]
+			t.Logf("from push to handler: median %v, p99 %v", took[len(took)/2], p99)
+			assert.Less(t, p99, 1500*time.Millisecond, "p99")
 			for _, c := range s.running {
 				c.kill()
 			}
@@ -242,7 +244,9 @@ func TestInbox_AfterAKill(t *testing.T) {
 		assert.LessOrEqual(t, again, inboxWorkers, "what was handled and not yet saved")
 		next := slices.IndexFunc(s.handled(), func(h handled) bool { return h.at.After(killed) })
 		require.GreaterOrEqual(t, next, 0)
-		assert.Less(t, s.handled()[next].at.Sub(killed), 7*time.Second)
+		gap := s.handled()[next].at.Sub(killed)
+		t.Logf("from the kill to the next message: %v, %d handled twice", gap, again)
+		assert.Less(t, gap, 7*time.Second)
 		assert.Contains(t, strings.Join(standby.lines(), "\n"), "taking over")
 	})
 }

@@ -3,7 +3,8 @@
 #
 #	postgres.sh go test ./...
 #
-# DATABASE_URL is the server's address. It listens on 127.0.0.1 only, on a free
+# DATABASE_URL is the server's address, POSTGRES_BIN the directory of its programs, and
+# POSTGRES_USER who runs it if it is not the caller. The server listens on 127.0.0.1 only, on a free
 # port, and keeps its data in a temporary directory. If PostgreSQL is not installed,
 # root installs it on Debian and its derivatives; other users have to install it
 # first.
@@ -103,7 +104,9 @@ done
 [ "${started:-}" = yes ] || { cat "$dir/server.log" >&2; exit 1; }
 
 DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
-export DATABASE_URL
+POSTGRES_BIN=$bin
+POSTGRES_USER=$user
+export DATABASE_URL POSTGRES_BIN POSTGRES_USER
 
 # The command runs in the background so that signals are handled at once, with the
 # standard input that it would have in the foreground, and in its own process group
