@@ -49,6 +49,18 @@ func TestStep_DoesWhatIsDue(t *testing.T) {
 	})
 }
 
+// The first sweep of a Run comes early, to spread inboxes that start together. The steps
+// of a business do not start over each time.
+func TestStep_SweepsOncePerInterval(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(10, chats.StatusNew)
+		steps := stepper(t, connect(t, market), inbox.NewMemoryStore(), 10*time.Minute+time.Second, (&notebook{}).handle)
+		assert.InDelta(t, 2*11, market.Calls(chats.OpGetChats), 2)
+		assert.LessOrEqual(t, steps, 14)
+	})
+}
+
 // A step leaves nothing behind: a backlog is worked off by one step after the other, and
 // a sweep goes on where the last step stood.
 func TestStep_IsBoundedInTime(t *testing.T) {
