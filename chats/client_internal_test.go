@@ -168,17 +168,6 @@ func TestADecodedResultOfAPreparedPage(t *testing.T) {
 	assert.Nil(t, got)
 }
 
-func TestCleanMakesAnyTextFitForAnError(t *testing.T) {
-	t.Parallel()
-	a := &response{secrets: secrets{"", "key"}}
-	for in, want := range map[any]string{
-		nil: "", 5.0: "", true: "", "": "", " \t\r\n": "", "a\n\nb": "a b", "a\x00\x1b[2Jb": "a [2Jb",
-		"\u202eab\u2028c\u00a0d": "ab c d", "\xff\xfea": "?a", "my key.": "my [redacted].", "keykey": "[redacted][redacted]",
-	} {
-		assert.Equal(t, want, a.sanitize(in), "%q", in)
-	}
-}
-
 func TestASequenceOfAnEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
 // Credential authenticates a client: an Api-Key or an OAuth token. It prints, logs and
@@ -54,19 +56,19 @@ func staticSource(secret string) func(context.Context) (string, error) {
 }
 
 // String returns [redacted].
-func (Credential) String() string { return redacted }
+func (Credential) String() string { return redact.Placeholder }
 
 // GoString returns [redacted].
-func (Credential) GoString() string { return redacted }
+func (Credential) GoString() string { return redact.Placeholder }
 
 // Format prints [redacted] for every verb.
-func (Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+func (Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redact.Placeholder)) }
 
 // LogValue returns [redacted] for log/slog.
-func (Credential) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (Credential) LogValue() slog.Value { return slog.StringValue(redact.Placeholder) }
 
 // MarshalText returns [redacted], also for JSON.
-func (Credential) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Credential) MarshalText() ([]byte, error) { return []byte(redact.Placeholder), nil }
 
 // check returns an [ArgumentError] for a credential that can never work.
 func (c Credential) check() error {

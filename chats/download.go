@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
 // Attachment is a download that is being read. Close it.
@@ -56,12 +58,12 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	if err != nil {
 		return nil, err
 	}
-	hidden := requestSecrets(req, file.URL)
+	hidden := redact.OfRequest(req, file.URL)
 	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errAttemptTimeout) })
 	defer timer.Stop()
 	client := withRedirectPolicy(c.config.client, stripOnRedirect(c.config.client.CheckRedirect))
 	resp, err := client.Do(req) //nolint:bodyclose // the caller closes it, or downloadError
-	clean := func(err error) error { return hideContextErrors(ctx, hidden.sanitizeError(withoutURL(err))) }
+	clean := func(err error) error { return hideContextErrors(ctx, hidden.SanitizeError(withoutURL(err))) }
 	if err != nil {
 		e := &Error{Business: c.business, Operation: OpDownload, Attempts: 1, cause: clean(err)}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -151,7 +153,7 @@ func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http
 	}
 }
 
-func (c *Client) downloadError(resp *http.Response, hidden secrets) error {
+func (c *Client) downloadError(resp *http.Response, hidden redact.Secrets) error {
 	buf, err := readBody(resp)
 	r := &response{
 		business: c.business, op: OpDownload, rule: rule{repeatable: true}, attempts: 1,

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/redact"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -29,7 +30,7 @@ type response struct {
 	attempts int
 	unsent   bool // the server cannot have the whole request; see uploadUnsent
 	limit    Limit
-	secrets  secrets // to redact from what the server echoes
+	secrets  redact.Secrets // to redact from what the server echoes
 
 	decodeErr  error // why a 2xx is not a success
 	stopReason error // why it was not retried, unless the status explains that
@@ -151,7 +152,7 @@ func (r *response) details() []Detail {
 		return nil
 	}
 	text := r.body.Bytes()
-	text = []byte(r.secrets.redact(string(text[:min(len(text), maxErrorBody)])))
+	text = []byte(r.secrets.Redact(string(text[:min(len(text), maxErrorBody)])))
 	var body struct {
 		Errors  []struct{ Code, Message any }
 		Message any
@@ -176,12 +177,15 @@ func (r *response) details() []Detail {
 	return []Detail{{Message: bare}}
 }
 
+// maxErrorBody is the number of bytes of a body that details reads.
+const maxErrorBody = 64 << 10
+
 // plainText returns the text of a body of unknown shape. It encodes JSON again, so that an
 // escaped secret is found. An empty envelope has no text.
 func plainText(text []byte) string {
 	var value any
 	if json.Unmarshal(text, &value) != nil {
-		return markup.ReplaceAllString(string(text[:min(len(text), 8*maxText)]), " ")
+		return markup.ReplaceAllString(string(text[:min(len(text), 8*512)]), " ")
 	}
 	fields, isObject := value.(map[string]any)
 	for _, name := range []string{"status", "result", "errors", "message"} {
@@ -207,7 +211,7 @@ var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>
 // sanitize returns a text of the response fit for an error, or "" if value is not a text.
 func (r *response) sanitize(value any) string {
 	text, _ := value.(string)
-	return r.secrets.sanitize(text)
+	return r.secrets.Sanitize(text)
 }
 
 // responseBody is the body that the generated client reads. Close releases the buffer.

@@ -8,6 +8,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
 // errAttemptTimeout is the error of an attempt that timed out. It is not a context error,
@@ -55,7 +57,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		return &response{
 			business: c.business, op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
 			body: buf, bodyErr: err, isWhole: resp.ContentLength == int64(buf.Len()),
-			secrets: secrets{c.secret.raw}, attempts: c.attempts, unsent: c.uploadUnsent(),
+			secrets: redact.Secrets{c.secret.raw}, attempts: c.attempts, unsent: c.uploadUnsent(),
 		}, nil
 	}
 }
@@ -75,7 +77,7 @@ func (c *call) attemptError(caller, attempt context.Context, err error) error {
 	if err != nil && attempt.Err() != nil && contextEnd(caller) == nil {
 		return errAttemptTimeout
 	}
-	return hideContextErrors(caller, secrets{c.secret.raw}.sanitizeError(withoutURL(err)))
+	return hideContextErrors(caller, redact.Secrets{c.secret.raw}.SanitizeError(withoutURL(err)))
 }
 
 // sentTrace records whether a request may have been sent. Nothing was sent for certain if

@@ -1,4 +1,6 @@
-package chats
+// Package redact removes secrets from texts that come from the network, before they reach an
+// error or a log.
+package redact
 
 import (
 	"errors"
@@ -11,26 +13,27 @@ import (
 	"unicode"
 )
 
-// redacted replaces a secret in a text.
-const redacted = "[redacted]"
+// Placeholder replaces a secret in a text.
+const Placeholder = "[redacted]"
 
-// maxText is the maximum length of a text from the server in an error, in characters.
-const maxText = 512
-
-// maxErrorBody is the number of bytes of a body that details reads.
-const maxErrorBody = 64 << 10
+// maxText is the maximum length of a sanitized text, in characters, and maxInput the number
+// of bytes of which it is made.
+const (
+	maxText  = 512
+	maxInput = 64 << 10
+)
 
 // minPart is the length of the shortest part of a secret that is redacted. Shorter ones say
 // little, and redacting them would make texts unreadable.
 const minPart = 8
 
-// secrets are values that must be redacted from all text.
-type secrets []string
+// Secrets are values that must be redacted from all text.
+type Secrets []string
 
-// redact replaces every secret, and every part of one of minPart characters or more,
+// Redact replaces every secret, and every part of one of minPart characters or more,
 // however it is written: in another case, or escaped for a URL, HTML or JSON, also several
 // times.
-func (s secrets) redact(text string) string {
+func (s Secrets) Redact(text string) string {
 	values := make([][]byte, len(s))
 	for i, secret := range s {
 		values[i], _ = normalize(secret)
@@ -44,7 +47,7 @@ func (s secrets) redact(text string) string {
 			i++
 			continue
 		}
-		out.WriteString(text[end:from[i]] + redacted)
+		out.WriteString(text[end:from[i]] + Placeholder)
 		i += n
 		end = from[i]
 	}
@@ -119,30 +122,30 @@ func unescape(escape string) (char byte, ok bool) {
 	return escape[len(escape)-1], true
 }
 
-// sanitize makes a text from the network fit for an error: one printable line of at most
-// maxText characters, without secrets.
-func (s secrets) sanitize(text string) string {
-	text = text[:min(len(text), maxErrorBody)]
-	words := strings.FieldsFunc(strings.ToValidUTF8(s.redact(text), "?"), func(r rune) bool {
+// Sanitize makes a text fit for an error: one printable line of at most 512 characters,
+// without secrets.
+func (s Secrets) Sanitize(text string) string {
+	text = text[:min(len(text), maxInput)]
+	words := strings.FieldsFunc(strings.ToValidUTF8(s.Redact(text), "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	})
 	runes := []rune(strings.Join(words, " "))
 	return string(runes[:min(len(runes), maxText)])
 }
 
-// sanitizeError returns an error with a sanitized text: net/http quotes a malformed line
+// SanitizeError returns an error with a sanitized text: net/http quotes a malformed line
 // of a response, whatever it contains. An error whose text held a secret is not wrapped,
 // because its text could be printed.
-func (s secrets) sanitizeError(err error) error {
+func (s Secrets) SanitizeError(err error) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
-	clean := s.sanitize(text)
+	clean := s.Sanitize(text)
 	switch {
 	case clean == text:
 		return err
-	case s.redact(text) != text:
+	case s.Redact(text) != text:
 		return errors.New(clean)
 	default:
 		return &sanitizedError{clean, err}
@@ -158,10 +161,10 @@ func (e *sanitizedError) Error() string { return e.text }
 
 func (e *sanitizedError) Unwrap() error { return e.err }
 
-// requestSecrets returns the secrets of a download: the credential, and what the caller has
+// OfRequest returns the secrets of the request for a link: the Api-Key, and what has been
 // added to the headers and to the query of the link. Redacting short values would make
 // texts unreadable.
-func requestSecrets(req *http.Request, link string) (all secrets) {
+func OfRequest(req *http.Request, link string) (all Secrets) {
 	for name, values := range req.Header {
 		for value := range strings.FieldsSeq(strings.Join(values, " ")) {
 			if name == "Api-Key" || name != "User-Agent" && len(value) >= minPart {

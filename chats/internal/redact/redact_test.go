@@ -1,7 +1,8 @@
-package chats
+package redact
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"net/http"
@@ -68,9 +69,9 @@ func TestRedact_HidesASecretHoweverItIsEchoed(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{redactKey, "y0_AgAAAAA+b/c=d~e'f&g<h>i%zj_k-l.mn", `it"has\backslashes\and"quotes<and>more`} {
 		for name, form := range echoForms {
-			text := secrets{"", secret}.redact("before: " + form(secret) + " after")
+			text := Secrets{"", secret}.Redact("before: " + form(secret) + " after")
 			assertNoPart(t, secret, text, name)
-			assert.Contains(t, text, redacted, name)
+			assert.Contains(t, text, Placeholder, name)
 			assert.True(t, strings.HasPrefix(text, "before: "), "%s: %s", name, text)
 			assert.True(t, strings.HasSuffix(text, " after"), "%s: %s", name, text)
 		}
@@ -108,41 +109,66 @@ func TestRedact_LeavesOtherTextAlone(t *testing.T) {
 		"", "ACMA: unknown key", "no such key ACMA:Ab", "100 % of 50%, \\o/ C:\\temp & more &amp; &nosuch; \\u00zz %zz \\", "Ключ не найден",
 		strings.Repeat("a", 1000), "1a2b3c4", "\xff\xfe",
 	} {
-		assert.Equal(t, text, secrets{redactKey}.redact(text))
-		assert.Equal(t, text, secrets(nil).redact(text))
+		assert.Equal(t, text, Secrets{redactKey}.Redact(text))
+		assert.Equal(t, text, Secrets(nil).Redact(text))
 	}
-	assert.Equal(t, redacted+redacted, secrets{redactKey}.redact(redactKey+redactKey))
-	assert.Equal(t, "a "+redacted+" b", secrets{"tok"}.redact("a TOK b"), "a short secret is redacted whole")
-	assert.Equal(t, "a to b", secrets{"tok"}.redact("a to b"))
-	assert.Equal(t, redacted+"/"+redacted, secrets{"first-secret", "second-secret"}.redact("FIRST-secret/cond-secret"))
+	assert.Equal(t, Placeholder+Placeholder, Secrets{redactKey}.Redact(redactKey+redactKey))
+	assert.Equal(t, "a "+Placeholder+" b", Secrets{"tok"}.Redact("a TOK b"), "a short secret is redacted whole")
+	assert.Equal(t, "a to b", Secrets{"tok"}.Redact("a to b"))
+	assert.Equal(t, Placeholder+"/"+Placeholder, Secrets{"first-secret", "second-secret"}.Redact("FIRST-secret/cond-secret"))
 }
 
 // A hostile body must not keep the program busy.
 func TestRedact_IsBounded(t *testing.T) {
 	t.Parallel()
-	hidden := secrets{redactKey, strings.Repeat("a", 200)}
+	hidden := Secrets{redactKey, strings.Repeat("a", 200)}
 	for _, text := range []string{
 		strings.Repeat("%25", 1<<20/3), "%" + strings.Repeat("25", 1<<19), strings.Repeat(`\`, 1<<20), strings.Repeat("&amp;", 1<<20/5),
 		strings.Repeat("a", 1<<20), strings.Repeat(redactKey[:7], 1<<20),
 	} {
-		assert.LessOrEqual(t, len([]rune(hidden.sanitize(text))), maxText)
+		assert.LessOrEqual(t, len([]rune(hidden.Sanitize(text))), maxText)
 	}
 }
 
-func TestRequestSecrets_AreWhatTheCallerAdded(t *testing.T) {
+func TestOfRequest_AreWhatTheCallerAdded(t *testing.T) {
 	t.Parallel()
 	const link = "https://files.example/f?id=attachment-1234567&sig=from-the-link"
 	req, err := http.NewRequest(http.MethodGet, link, nil)
 	require.NoError(t, err)
-	assert.Equal(t, secrets{""}, requestSecrets(req, link))
+	assert.Equal(t, Secrets{""}, OfRequest(req, link))
 	query := req.URL.Query()
 	query.Set("access_token", "added-to-the-query")
 	query.Add("id", "s3cret")
 	req.URL.RawQuery = query.Encode()
 	req.Header = http.Header{"Authorization": {"OAuth a-token-of-the-user"}, "X-Token": {"a-token-of-the-caller", "short"}, "User-Agent": {"desk/1.2.3.4"}}
-	assert.ElementsMatch(t, []string{"a-token-of-the-user", "a-token-of-the-caller", "added-to-the-query", "s3cret", ""}, requestSecrets(req, link))
+	assert.ElementsMatch(t, []string{"a-token-of-the-user", "a-token-of-the-caller", "added-to-the-query", "s3cret", ""}, OfRequest(req, link))
 
 	req.Header = http.Header{}
 	req.SetBasicAuth("user", "password-1")
-	assert.Contains(t, requestSecrets(req, link), "password-1")
+	assert.Contains(t, OfRequest(req, link), "password-1")
+}
+
+func TestSanitize_MakesAnyTextFitForAnError(t *testing.T) {
+	t.Parallel()
+	hidden := Secrets{"", "key"}
+	for in, want := range map[string]string{
+		"": "", " \t\r\n": "", "a\n\nb": "a b", "a\x00\x1b[2Jb": "a [2Jb", "\u202eab\u2028c\u00a0d": "ab c d", "\xff\xfea": "?a",
+		"my key.": "my " + Placeholder + ".", "keykey": Placeholder + Placeholder, strings.Repeat("ж", maxText+1): strings.Repeat("ж", maxText),
+	} {
+		assert.Equal(t, want, hidden.Sanitize(in), "%q", in)
+	}
+}
+
+// An error whose text contains a secret is not unwrapped, because printing the cause would
+// print the secret.
+func TestSanitizeError_HidesTheCauseThatHasASecret(t *testing.T) {
+	t.Parallel()
+	hidden := Secrets{"ACMA:secret"}
+	plain, torn, telling := errors.New("no route"), errors.New("bad line\x1b[2J"), errors.New("bad header ACMA:secret")
+	assert.Same(t, plain, hidden.SanitizeError(plain))
+	assert.EqualError(t, hidden.SanitizeError(torn), "bad line [2J")
+	assert.ErrorIs(t, hidden.SanitizeError(torn), torn)
+	assert.EqualError(t, hidden.SanitizeError(telling), "bad header "+Placeholder)
+	assert.NotErrorIs(t, hidden.SanitizeError(telling), telling)
+	assert.NoError(t, hidden.SanitizeError(nil))
 }
