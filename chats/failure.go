@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+
+	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 )
 
 // err returns the error of an attempt that got a response, or nil if it succeeded.
@@ -19,7 +21,7 @@ func (r *response) err() *Error {
 		StatusCode:  r.status,
 		Details:     r.details(),
 		Attempts:    r.attempts,
-		TraceParent: r.sanitize(r.header.Get("Traceparent")),
+		TraceParent: r.secrets.Sanitize(r.header.Get("Traceparent")),
 		cause:       r.stopReason,
 	}
 	if isRateLimited(r.status) {
@@ -46,7 +48,7 @@ func (r *response) err() *Error {
 // them. Everything else, ERROR without details included, is a protocol error; the text of
 // a body that is not an envelope is dropped.
 func (e *Error) classify2xx(r *response) {
-	if r.decodeErr == errStatusError && len(e.Details) > 0 { //nolint:errorlint // our own, unwrapped
+	if r.decodeErr == envelope.ErrStatus && len(e.Details) > 0 { //nolint:errorlint // Decode returns it unwrapped
 		return
 	}
 	e.kinds = append(e.kinds, ErrProtocol)

@@ -3,7 +3,12 @@ package chats
 import (
 	"cmp"
 	"context"
+	"errors"
+
+	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 )
+
+var errNoResult = errors.New("response has no result")
 
 // invoke makes a call and returns its result. T is the contract's type of the result. If
 // prepared is not nil, the result is decoded into it.
@@ -12,8 +17,8 @@ func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, chec
 	call.decode = func(r *response) (err error) {
 		call.requestedAt = r.time().Add(-call.duration)
 		result, err = decode(r, prepared)
-		prepared = nil                                                   // a failed attempt may have written to it
-		if err != nil && err != errUnknownStatus && err != errNoStatus { //nolint:errorlint // decode returns them unwrapped
+		prepared = nil                                                                     // a failed attempt may have written to it
+		if err != nil && err != envelope.ErrUnknownStatus && err != envelope.ErrNoStatus { //nolint:errorlint // Decode returns them unwrapped
 			return err
 		}
 		if result == nil {

@@ -1,4 +1,4 @@
-package chats
+package envelope
 
 import (
 	"bytes"
@@ -36,10 +36,9 @@ var repairs = map[string]func(any) any{
 	"chatid": toInteger, "messageid": toInteger, "campaignid": toInteger, "orderid": toInteger, "returnid": toInteger, "size": toInteger,
 	"createdat": toTime, "updatedat": toTime,
 	"message": only[string], "name": only[string], "url": only[string], "publicid": only[string],
-	"sender": only[string], "type": only[string], "status": only[string], "code": only[string],
+	"sender": only[string], "type": only[string], "status": only[string],
 	"context": only[map[string]any], "customer": only[map[string]any],
 	"payload": func(value any) any { return onlyObjects(only[[]any](value)) },
-	"errors":  func(value any) any { return onlyObjects(only[[]any](value)) },
 	"chats":   onlyObjects, "messages": onlyObjects,
 	"nextpagetoken": numberToText,
 }

@@ -1,0 +1,160 @@
+package envelope
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// marker redacts the text "key", and shows what was sanitized.
+type marker struct{}
+
+func (marker) Redact(text string) string { return strings.ReplaceAll(text, "key", "***") }
+
+func (m marker) Sanitize(text string) string { return m.Redact(strings.TrimSpace(text)) }
+
+func of(text string) Body { return Body{Text: []byte(text), Redactor: marker{}} }
+
+type item struct {
+	ID   int64     `json:"messageId"`
+	Text string    `json:"message"`
+	At   time.Time `json:"createdAt"`
+	List []struct {
+		Name string
+		Size int64
+	} `json:"payload"`
+	Next string `json:"nextPageToken"`
+}
+
+func TestDecode_ReturnsResultOrReason(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]struct {
+		result bool
+		err    error
+	}{
+		`{"status":"OK","result":{"messageId":7}}`:          {true, nil},
+		`{"STATUS":"OK","Result":{"messageId":7},"more":1}`: {true, nil},
+		`{"status":"OK"}`: {false, nil},
+		`{"status":"OK","result":null,"errors":{}}`:   {false, nil},
+		`{"status":"ERROR","result":{"messageId":7}}`: {false, ErrStatus},
+		`{"status":"ERROR","result":"none"}`:          {false, ErrStatus},
+		`{"result":{"messageId":7}}`:                  {true, ErrNoStatus},
+		`{"status":5,"result":{"messageId":7}}`:       {true, ErrNoStatus},
+		`{}`:                                          {false, ErrNoStatus},
+		`{"status":"DONE","result":{"messageId":7}}`:  {true, ErrUnknownStatus},
+	} {
+		got, err := Decode[item](of(body), nil)
+		assert.Equal(t, want.err, err, body)
+		assert.Equal(t, want.result, got != nil, body)
+	}
+	prepared := &item{Next: "kept"}
+	got, err := Decode(of(`{"status":"OK","result":{"messageId":7}}`), prepared)
+	require.NoError(t, err)
+	assert.Same(t, prepared, got)
+	got, err = Decode(of(`{"status":"OK","result":{"messageId":"7"}}`), prepared)
+	require.NoError(t, err)
+	assert.Equal(t, &item{ID: 7}, got, "what the first attempt has written is gone")
+}
+
+func TestDecode_ErrorsAreOneCleanText(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"status":"OK",key}`:                  "invalid JSON response: invalid character 'k' looking for beginning of object key string",
+		`{"status":"OK","result":"key"}`:       "invalid JSON response: unexpected string in result",
+		`[]`:                                   "invalid JSON response: unexpected array in the body",
+		`{"status":"OK","result":{}} and more`: "invalid JSON response: invalid character 'a' after top-level value",
+		"<html>":                               "invalid JSON response: invalid character '<' looking for beginning of value",
+	} {
+		_, err := Decode[item](of(body), nil)
+		require.Error(t, err, body)
+		assert.NotErrorIs(t, err, io.ErrUnexpectedEOF)
+		assert.Equal(t, strings.ReplaceAll(want, "key", "***"), err.Error(), body)
+	}
+	for _, body := range []string{"", " \n", `{"status":"OK","result":{"mess`} {
+		b := of(body)
+		_, err := Decode[item](b, nil)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, body)
+		b.Whole = true
+		_, err = Decode[item](b, nil)
+		require.Error(t, err)
+		assert.NotErrorIs(t, err, io.ErrUnexpectedEOF, "the server has sent it so")
+	}
+}
+
+func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 2, 8, 40, 0, 0, time.UTC)
+	for fields, want := range map[string]item{
+		`"messageId":" 7 ","message":"a"`:         {ID: 7, Text: "a"},
+		`"messageId":7.0`:                         {ID: 7},
+		`"messageId":"7.5","message":"a"`:         {Text: "a"},
+		`"messageId":"9007199254740994.0"`:        {}, // not exact
+		`"messageId":"1795650627397630"`:          {ID: 1795650627397630},
+		`"messageId":{},"message":[1]`:            {},
+		`"createdAt":"2026-03-02 11:40:00 +0300"`: {At: at},
+		`"createdAt":"2026-03-02t08:40"`:          {At: at},
+		`"createdAt":"yesterday"`:                 {},
+		`"createdAt":"0"`:                         {},
+		`"createdAt":"9999-12-31 23:59:59-10:00"`: {},
+		`"createdAt":1772440800`:                  {At: at},
+		`"createdAt":"1772440800000"`:             {At: at},
+		`"createdAt":1772440800000000`:            {At: at},
+		`"createdAt":1772440800000000000`:         {At: at},
+		`"nextPageToken":12,"message":"a"`:        {Next: "12", Text: "a"},
+		`"payload":"none","message":"a"`:          {Text: "a"},
+		`"messageId":"7","payload":[{"size":"5"},5,{"name":[]}]`: {ID: 7, List: []struct {
+			Name string
+			Size int64
+		}{{Size: 5}, {}, {}}},
+	} {
+		got, err := Decode[item](of(`{"status":"OK","result":{`+fields+`}}`), nil)
+		if assert.NoError(t, err, fields) {
+			got.At = got.At.UTC()
+			assert.Equal(t, want, *got, fields)
+		}
+	}
+	// The structure of a page is not repaired.
+	for _, field := range []string{`"messages":{}`, `"messages":5`, `"paging":[]`, `"paging":{"nextPageToken":{}}`} {
+		_, err := Decode[struct {
+			Messages []item
+			Paging   struct{ NextPageToken string }
+		}](of(`{"status":"OK","result":{`+field+`}}`), nil)
+		assert.ErrorContains(t, err, "invalid JSON response: unexpected ", field)
+	}
+}
+
+func TestIsAPI_DistinguishesGateways(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"status":"ERROR"}`: true, `{"status":"OK"}`: true, `{"errors":[{"code":"NOT_FOUND"}]}`: true, `{"status":404,"errors":[5,{"code":"A"}]}`: true,
+		"": false, "null": false, "<html>": false, `{"status":404}`: false, `{"status":"down"}`: false, `{"errors":[{"code":""},{"code":5}]}`: false,
+	} {
+		assert.Equal(t, want, of(body).IsAPI(), body)
+	}
+}
+
+func TestDetails_AnyBodyHasAText(t *testing.T) {
+	t.Parallel()
+	text := func(s string) []Detail { return []Detail{{Message: s}} }
+	for body, want := range map[string][]Detail{
+		`{"errors":[{"code":"A","message":"why"},{"code":"B"},{},{"message":" key "}]}`: {{"A", "why"}, {"B", ""}, {"", "***"}},
+		`{"errors":[5,{"code":7,"message":"why"}]}`:                                     text("why"),
+		`{"errors":"all","message":"why"}`:                                              text("why"),
+		`{"message":{"text":"why"},"status":"ERROR","errors":[],"result":{}}`:           text(`{"message":{"text":"why"}}`),
+		`{"status":"ERROR","errors":null,"message":""}`:                                 nil,
+		"null":                              nil,
+		"":                                  nil,
+		`"why"`:                             text(`"why"`),
+		`["\u006bey"]`:                      text(`["***"]`),
+		"<style>p</style><b>Bad</b> <i>key": text("Bad   ***"),
+		strings.Repeat("a", maxText+1):      text(strings.Repeat("a", maxText)),
+		`{"message":"` + strings.Repeat("a", maxBody):                                  text((`{"message":"` + strings.Repeat("a", maxText))[:maxText]),
+		`{"errors":[` + strings.Repeat(`{"code":"A"},`, maxDetails) + `{"code":"B"}]}`: {{"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}},
+	} {
+		assert.Equal(t, want, of(body).Details(), "%.100s", body)
+	}
+}
