@@ -3,6 +3,7 @@ package chats
 import (
 	"errors"
 
+	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -86,7 +87,7 @@ func keepReadable[T any](list *[]T, size int, absent error, check func(*T) error
 	}
 	items, n := *list, 0
 	if len(items) > max(4*size, MaxHistoryPage) {
-		return 0, errTooManyItems
+		return 0, httpbody.ErrTooManyItems
 	}
 	for i := range items {
 		if check(&items[i]) == nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
@@ -154,7 +155,7 @@ func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http
 }
 
 func (c *Client) downloadError(resp *http.Response, hidden redact.Secrets) error {
-	buf, err := readBody(resp)
+	buf, err := httpbody.Read(resp)
 	r := &response{
 		business: c.business, op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
 		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,

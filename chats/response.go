@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/envelope"
+	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
@@ -36,7 +37,7 @@ func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 // truncated reports whether the connection broke before the end of the body. Without a
 // length of the body only its JSON shows that.
 func (r *response) truncated() bool {
-	tooLarge := errors.Is(r.bodyErr, errTooLarge) || errors.Is(r.bodyErr, errTooManyItems)
+	tooLarge := errors.Is(r.bodyErr, httpbody.ErrTooLarge) || errors.Is(r.bodyErr, httpbody.ErrTooManyItems)
 	return r.bodyErr != nil && !tooLarge || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
 }
 
@@ -51,7 +52,7 @@ func (r *response) time() time.Time {
 // release returns the buffer to the pool. The body must not be used afterwards.
 func (r *response) release() {
 	if r != nil {
-		putBuffer(r.body)
+		httpbody.Release(r.body)
 		r.body = nil
 	}
 }

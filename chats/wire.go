@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
@@ -39,16 +40,16 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
 		defer func() { _ = c.stopUpload(ctx) }() // also after a panic in the transport
-		resp, err := client.Do(req)              //nolint:bodyclose,gosec // readBody closes it; the URL is the program's
+		resp, err := client.Do(req)              //nolint:bodyclose,gosec // httpbody closes it; the URL is the program's
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
 			failed.noTLS = isTLSFailure(err)
 			return nil, failed
 		}
-		buf, err := readBody(resp)
+		buf, err := httpbody.Read(resp)
 		_ = c.stopUpload(ctx) // not earlier: net/http drops the connection if a request ends short
 		if ended := contextEnd(caller); err != nil && ended != nil {
-			putBuffer(buf)
+			httpbody.Release(buf)
 			return nil, &transportError{err: ended, unsent: c.uploadUnsent()}
 		}
 		if err = c.attemptError(caller, ctx, err); err == nil && resp.StatusCode/100 == 2 && !c.uploadWhole() {

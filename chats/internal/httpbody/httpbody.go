@@ -1,4 +1,5 @@
-package chats
+// Package httpbody reads the bodies of responses into pooled buffers, within bounds.
+package httpbody
 
 import (
 	"bytes"
@@ -20,21 +21,23 @@ const maxPooledBody = 1 << 20
 // attachments each has about 5,000.
 const maxElements = 1 << 16
 
+// The errors for a body that is not read to its end, or must not be decoded.
 var (
-	errTooLarge     = errors.New("response is larger than 8 MiB")
-	errTooManyItems = errors.New("response has too many items")
-
-	byteOrderMark = []byte("\xef\xbb\xbf")
+	ErrTooLarge     = errors.New("response is larger than 8 MiB")
+	ErrTooManyItems = errors.New("response has too many items")
 )
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // buffers pools the bodies. Reading into a pooled buffer of the response's size takes
 // half the memory of io.ReadAll. A buffer can be reused once the response is decoded,
 // because encoding/json copies what it keeps.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// readBody reads the whole body up to maxBody and closes it. It returns what was read,
-// without a byte order mark, together with an error.
-func readBody(resp *http.Response) (*bytes.Buffer, error) {
+// Read reads the whole body, up to 8 MiB, and closes it. It returns what was read, without
+// a byte order mark, together with an error. Pass the buffer to [Release] when it is not
+// used any more.
+func Read(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	buf, _ := buffers.Get().(*bytes.Buffer)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
@@ -51,9 +54,9 @@ func readBody(resp *http.Response) (*bytes.Buffer, error) {
 	}
 	switch {
 	case err == nil && n > maxBody:
-		err = errTooLarge
+		err = ErrTooLarge
 	case err == nil && hasTooManyElements(buf.Bytes()):
-		err = errTooManyItems
+		err = ErrTooManyItems
 	}
 	return buf, err
 }
@@ -82,7 +85,8 @@ func hasTooManyElements(body []byte) bool {
 	return n > maxElements
 }
 
-func putBuffer(buf *bytes.Buffer) {
+// Release returns a buffer to the pool. buf may be nil.
+func Release(buf *bytes.Buffer) {
 	if buf != nil && buf.Cap() <= maxPooledBody {
 		buf.Reset()
 		buffers.Put(buf)
