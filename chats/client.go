@@ -167,4 +167,4 @@ func (c *Client) setHeaders(req *http.Request) {
 // ServerTime returns the time by the server's clock: the Date of the last response plus the
 // time since. It lags by up to a second, because a Date has whole seconds only, plus the
 // time that the response took. ok is false until a response had a Date.
-func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.now() }
+func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.Now() }

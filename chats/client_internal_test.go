@@ -115,28 +115,6 @@ func TestAClientWithoutATransport(t *testing.T) {
 	assert.Nil(t, client.config.client.Transport)
 }
 
-func TestHTTPDate_ReadsEveryForm(t *testing.T) {
-	t.Parallel()
-	want := time.Date(2026, 3, 2, 11, 40, 7, 0, time.UTC)
-	for _, text := range []string{
-		"Mon, 02 Mar 2026 11:40:07 GMT", "Fri, 02 Mar 2026 11:40:07 GMT", ",02 Mar 2026 11:40:07 GMT", "понедельник,  02 Mar 2026 11:40:07 GMT ",
-		"02 Mar 2026 11:40:07 UTC", "Mon, 02 Mar 2026 14:40:07 +0300", "Mon, 02 Mar 2026 06:40:07 -05:00",
-		"Mon, 02 Mar 2026 14:40:07 MSK", "Mon, 02 Mar 2026 11:40:07",
-		"Monday, 02-Mar-26 11:40:07 GMT", "Friday, 02-Mar-26 14:40:07 +0300", "Mon, 02-Mar-2026 11:40:07 GMT",
-		"Mon Mar  2 11:40:07 2026", "Fri Mar 2 11:40:07 2026", "2026-03-02T11:40:07Z", "2026-03-02T14:40:07+03:00", "1772451607", " 1772451607 ",
-	} {
-		got, read := httpDate(text)
-		assert.True(t, read, text)
-		assert.Equal(t, want, got.UTC(), text)
-	}
-	for _, text := range []string{
-		"", "soon", ",", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar 2026 11:40:07 CEST", "120", "-1772451607", "1772451607000", "99999999999999999999",
-	} {
-		_, read := httpDate(text)
-		assert.False(t, read, text)
-	}
-}
-
 func TestResponse_ReleaseOfNone(t *testing.T) {
 	t.Parallel()
 	assert.NotPanics(t, func() { (*response)(nil).release() })

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 func parseLimit(h http.Header) (limit Limit, ok bool) {
 	maximum, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
 	remaining, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))
-	until, _ := httpDate(h.Get(headerUntil))
+	until, _ := servertime.Parse(h.Get(headerUntil))
 	limit = Limit{Kind: LimitHourly, Until: until}
 	if err1 != nil || err2 != nil || maximum < 0 || remaining < 0 {
 		return limit, false
@@ -34,32 +36,6 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 
 // quotaWindow is the maximum length of a quota window; Market's windows are full hours.
 const quotaWindow = time.Hour
-
-// resetIn returns the time until the quota window ends. It uses the Date of the response,
-// because the clocks may differ, unless that Date is implausible: a cache may have kept the
-// response for days.
-func resetIn(until time.Time, h http.Header, now time.Time) time.Duration {
-	in := until.Sub(now)
-	if date, ok := httpDate(h.Get("Date")); ok {
-		if byServer := until.Sub(date); byServer > 0 && byServer <= quotaWindow {
-			in = byServer
-		}
-	}
-	return min(in, quotaWindow)
-}
-
-// retryAfter returns the time until the Retry-After of a response, or 0. Market does not
-// send it, but a gateway may.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, ok := httpDate(text); ok {
-		return max(resetIn(at, h, now), 0)
-	}
-	return 0
-}
 
 // reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by
 // the text of the response rather than its headers, which report the hourly quota on every
@@ -99,7 +75,7 @@ type limits struct {
 	slots   chan struct{} // a semaphore
 	limiter Limiter       // may be nil
 	maxWait time.Duration // a call waits for a block that ends within it
-	clock   serverClock
+	clock   servertime.Clock
 
 	mu     sync.Mutex
 	quotas map[Operation]Limit
@@ -174,7 +150,7 @@ func (l *limits) slotMiddleware(next doFunc) doFunc {
 		resp, err := next(ctx, c)
 		if resp != nil {
 			l.observe(resp)
-			l.clock.observe(resp.header)
+			l.clock.Observe(resp.header)
 		}
 		return resp, err
 	}
@@ -261,7 +237,7 @@ func (l *limits) observe(resp *response) {
 		l.setReported(resp.op, limit)
 	}
 	if isRateLimited(resp.status) {
-		if in := retryAfter(resp.header, now); in > 0 {
+		if in := servertime.RetryAfter(resp.header, now, quotaWindow); in > 0 {
 			retryAt = now.Add(in)
 		}
 		limit = reachedLimit(resp.details(), limit, retryAt)
@@ -275,7 +251,7 @@ func (l *limits) observe(resp *response) {
 		resp.limit.Max = known.Max
 		l.setReported(resp.op, resp.limit)
 	}
-	in := resetIn(limit.Until, resp.header, now)
+	in := servertime.Until(limit.Until, resp.header, now, quotaWindow)
 	if limit.Until.Equal(retryAt) { // by our clock
 		in = min(retryAt.Sub(now), quotaWindow)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
+	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
 // response is the response to one attempt with its whole body.
@@ -43,7 +44,7 @@ func (r *response) truncated() bool {
 
 // time returns the server's time from the Date header, or the local time if there is none.
 func (r *response) time() time.Time {
-	if date, ok := httpDate(r.header.Get("Date")); ok {
+	if date, ok := servertime.Parse(r.header.Get("Date")); ok {
 		return date
 	}
 	return time.Now()

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
 // RetryPolicy configures retries. Zero fields mean their defaults.
@@ -99,7 +101,7 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 		}
 		return nil
 	}
-	after := retryAfter(resp.header, time.Now())
+	after := servertime.RetryAfter(resp.header, time.Now(), quotaWindow)
 	if after > p.MaxDelay {
 		at := time.Now().Add(after).UTC()
 		return fmt.Errorf("the server's Retry-After ends at %s, which is beyond RetryPolicy.MaxDelay", at.Format("15:04:05Z"))

@@ -1,0 +1,64 @@
+// Package servertime reads the times in the headers of responses, and relates them to the
+// local clock, which may be wrong.
+package servertime
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dateLayouts are the layouts of HTTP dates (RFC 1123, RFC 850 and ANSI C) and of RFC 3339,
+// without the name of the day before the comma, which Market is known to get wrong.
+var dateLayouts = []string{
+	"2 Jan 2006 15:04:05 Z0700", "2 Jan 2006 15:04:05 Z07:00", "2 Jan 2006 15:04:05",
+	"2-Jan-06 15:04:05 Z0700", "2-Jan-2006 15:04:05 Z0700", time.ANSIC, time.RFC3339,
+}
+
+// zones replaces the names of time zones, whose offsets package time does not know.
+var zones = strings.NewReplacer("GMT", "Z", "UTC", "Z", "MSK", "+0300")
+
+// Parse parses an HTTP date, or the seconds since 1970.
+func Parse(text string) (time.Time, bool) {
+	if seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
+		return time.Unix(seconds, 0), seconds > 1e9 && seconds < 1e11
+	}
+	if _, date, found := strings.Cut(text, ","); found {
+		text = date
+	}
+	text = strings.Join(strings.Fields(zones.Replace(text)), " ")
+	for _, layout := range dateLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Until returns the time until at, but no more than longest. It uses the Date of the
+// response, because the clocks may differ, unless that Date is implausible: a cache may have
+// kept the response for days.
+func Until(at time.Time, h http.Header, now time.Time, longest time.Duration) time.Duration {
+	in := at.Sub(now)
+	if date, ok := Parse(h.Get("Date")); ok {
+		if byServer := at.Sub(date); byServer > 0 && byServer <= longest {
+			in = byServer
+		}
+	}
+	return min(in, longest)
+}
+
+// RetryAfter returns the time until the Retry-After of a response, or 0. If it is a date, it
+// is as in [Until].
+func RetryAfter(h http.Header, now time.Time, longest time.Duration) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, ok := Parse(text); ok {
+		return max(Until(at, h, now, longest), 0)
+	}
+	return 0
+}

@@ -1,0 +1,85 @@
+package servertime
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestParse_ReadsEveryForm(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2026, 3, 2, 11, 40, 7, 0, time.UTC)
+	for _, text := range []string{
+		"Mon, 02 Mar 2026 11:40:07 GMT", "Fri, 02 Mar 2026 11:40:07 GMT", ",02 Mar 2026 11:40:07 GMT", "понедельник,  02 Mar 2026 11:40:07 GMT ",
+		"02 Mar 2026 11:40:07 UTC", "Mon, 02 Mar 2026 14:40:07 +0300", "Mon, 02 Mar 2026 06:40:07 -05:00",
+		"Mon, 02 Mar 2026 14:40:07 MSK", "Mon, 02 Mar 2026 11:40:07",
+		"Monday, 02-Mar-26 11:40:07 GMT", "Friday, 02-Mar-26 14:40:07 +0300", "Mon, 02-Mar-2026 11:40:07 GMT",
+		"Mon Mar  2 11:40:07 2026", "Fri Mar 2 11:40:07 2026", "2026-03-02T11:40:07Z", "2026-03-02T14:40:07+03:00", "1772451607", " 1772451607 ",
+	} {
+		got, read := Parse(text)
+		assert.True(t, read, text)
+		assert.Equal(t, want, got.UTC(), text)
+	}
+	for _, text := range []string{
+		"", "soon", ",", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar 2026 11:40:07 CEST", "120", "-1772451607", "1772451607000", "99999999999999999999",
+	} {
+		_, read := Parse(text)
+		assert.False(t, read, text)
+	}
+}
+
+func TestUntil_GoesByTheServersClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 2, 11, 40, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name       string
+		date       time.Time
+		in         time.Duration
+		want, wait time.Duration
+	}{
+		{"the clocks agree", now, time.Minute, time.Minute, time.Minute},
+		{"no Date", time.Time{}, time.Minute, time.Minute, time.Minute},
+		{"the local clock is slow", now.Add(time.Hour), 61 * time.Minute, time.Minute, time.Minute},
+		{"the local clock is fast", now.Add(-59 * time.Minute), -58 * time.Minute, time.Minute, time.Minute},
+		{"a response from a cache", now.Add(-48 * time.Hour), time.Minute, time.Minute, time.Minute},
+		{"over", now, -time.Minute, -time.Minute, 0},
+		{"far away", now, 48 * time.Hour, time.Hour, time.Hour},
+	} {
+		h, at := http.Header{}, now.Add(tt.in)
+		if !tt.date.IsZero() {
+			h.Set("Date", tt.date.Format(http.TimeFormat))
+		}
+		assert.Equal(t, tt.want, Until(at, h, now, time.Hour), tt.name)
+		h.Set("Retry-After", at.Format(http.TimeFormat))
+		assert.Equal(t, tt.wait, RetryAfter(h, now, time.Hour), tt.name)
+	}
+}
+
+func TestRetryAfter_SecondsCountFromNow(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"": 0, "soon": 0, "0": 0, "-5": 0, " 120 ": 2 * time.Minute, "7200": 2 * time.Hour, "99999999999999999999": (1<<32 - 1) * time.Second,
+	} {
+		assert.Equal(t, want, RetryAfter(http.Header{"Retry-After": {text}}, time.Now(), time.Hour), text)
+	}
+}
+
+func TestClock_FollowsTheLastDate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var clock Clock
+		clock.Observe(http.Header{})
+		_, ok := clock.Now()
+		assert.False(t, ok)
+		ahead := time.Now().Add(26 * time.Hour).UTC().Truncate(time.Second)
+		clock.Observe(http.Header{"Date": {ahead.Format(http.TimeFormat)}})
+		<-time.After(time.Minute)
+		clock.Observe(http.Header{"Date": {"soon"}})
+		now, ok := clock.Now()
+		assert.True(t, ok)
+		assert.Equal(t, ahead.Add(time.Minute), now)
+	})
+}
