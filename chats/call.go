@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/upload"
 )
 
 // doFunc makes a call. It returns a response of any status, or an error if the server
@@ -18,7 +20,7 @@ type call struct {
 	op          Operation
 	rule        rule
 	request     *http.Request // every attempt sends a copy
-	upload      *upload       // of sendFileToChat, otherwise nil
+	upload      *upload.Form  // of sendFileToChat, otherwise nil
 	maxAttempts int
 	// decode reads the result of a 2xx response. An attempt succeeds only once decode has.
 	decode func(*response) error
@@ -59,7 +61,7 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 func (c *call) openBody(ctx context.Context) (io.ReadCloser, error) {
 	switch {
 	case c.upload != nil:
-		return c.upload.open(ctx)
+		return c.upload.Open(ctx)
 	case c.request.GetBody != nil:
 		return c.request.GetBody()
 	}
@@ -69,26 +71,10 @@ func (c *call) openBody(ctx context.Context) (io.ReadCloser, error) {
 // rewindable reports whether the body of the request can be sent again.
 func (c *call) rewindable() bool {
 	if c.upload != nil {
-		return c.upload.rewindable()
+		return c.upload.Rewindable()
 	}
 	return c.request.Body == nil || c.request.Body == http.NoBody || c.request.GetBody != nil
 }
-
-// stopUpload ends the reading of the caller's file for this attempt and returns the
-// reader's error, if it failed.
-func (c *call) stopUpload(ctx context.Context) error {
-	if c.upload == nil {
-		return nil
-	}
-	return c.upload.stop(ctx)
-}
-
-// uploadUnsent reports whether a file certainly was not posted, because the end of its form
-// was never read.
-func (c *call) uploadUnsent() bool { return c.upload != nil && c.upload.unsent() }
-
-// uploadWhole reports whether the transport has read all of a file's form.
-func (c *call) uploadWhole() bool { return c.upload == nil || c.upload.whole() }
 
 // maxRequestBody is the documented maximum of a request without a file.
 const maxRequestBody = 512 << 10

@@ -25,7 +25,7 @@ type response struct {
 	bodyErr  error // why the body could not be read to its end
 	isWhole  bool  // the body has the length that was announced
 	attempts int
-	unsent   bool // the server cannot have the whole request; see uploadUnsent
+	unsent   bool // the server cannot have the whole request; see upload.Form
 	limit    Limit
 	secrets  redact.Secrets // to redact from what the server echoes
 

@@ -3,10 +3,12 @@ package chats
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
 
+	"github.com/ymchats/ymchats-go/chats/internal/upload"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -117,25 +119,28 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 	if err := cmp.Or(checkID("chat", id), checkFileName(name)); err != nil {
 		return nil, err
 	}
-	up, err := newUpload(ctx, name, content)
+	form, err := upload.New(ctx, name, content, MaxFileSize)
+	if invalid := (*upload.InvalidError)(nil); errors.As(err, &invalid) {
+		return nil, badArgument("file content", "%s", invalid.Reason)
+	}
 	if err != nil {
-		return nil, c.named(err)
+		return nil, &Error{Business: c.business, Operation: OpSendFileToChat, cause: hideContextErrors(ctx, err)}
 	}
 	return &outgoing{
 		op: OpSendFileToChat, chat: id,
 		newCall: func() (*call, error) {
 			// The reader is attached afterwards, because the builder would hide its length.
 			req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
-				&gen.SendFileToChatParams{ChatID: int64(id)}, up.contentType, http.NoBody)
+				&gen.SendFileToChatParams{ChatID: int64(id)}, form.ContentType(), http.NoBody)
 			call, err := newCall(OpSendFileToChat, req, err)
 			if err == nil {
-				req.ContentLength, call.upload = up.length(), up
+				req.ContentLength, call.upload = form.Length(), form
 			}
 			return call, err
 		},
 		equals: func(m Message) bool {
 			return slices.ContainsFunc(m.Files, func(f File) bool {
-				return f.Name == name && (f.Size <= 0 || f.Size == up.size)
+				return f.Name == name && (f.Size <= 0 || f.Size == form.Size())
 			})
 		},
 		resembles: func(m Message) bool { return m.Text == "" || len(m.Files) > 0 },

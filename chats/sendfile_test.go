@@ -637,3 +637,15 @@ func TestSendFile_NegativeLengthIsRefused(t *testing.T) {
 	err := f.client.SendFile(t.Context(), f.chat, "a.bin", sized(strings.NewReader("content"), -1))
 	require.ErrorIs(t, err, chats.ErrInvalidArgument)
 }
+
+// A directory has a size of its own, which depends on the file system.
+func TestSendFile_DirectoryIsRefusedAsSuch(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	dir, err := os.Open(t.TempDir())
+	require.NoError(t, err)
+	defer func() { _ = dir.Close() }()
+	err = f.client.SendFile(t.Context(), f.chat, "a.jpg", dir)
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+	require.EqualError(t, err, "chats: file content: is a directory")
+}

@@ -39,7 +39,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		c.attempts++
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
-		defer func() { _ = c.stopUpload(ctx) }() // also after a panic in the transport
+		defer func() { _ = c.upload.Stop(ctx) }() // also after a panic in the transport
 		resp, err := client.Do(req)              //nolint:bodyclose,gosec // httpbody closes it; the URL is the program's
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
@@ -47,29 +47,29 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			return nil, failed
 		}
 		buf, err := httpbody.Read(resp)
-		_ = c.stopUpload(ctx) // not earlier: net/http drops the connection if a request ends short
+		_ = c.upload.Stop(ctx) // not earlier: net/http drops the connection if a request ends short
 		if ended := contextEnd(caller); err != nil && ended != nil {
 			httpbody.Release(buf)
-			return nil, &transportError{err: ended, unsent: c.uploadUnsent()}
+			return nil, &transportError{err: ended, unsent: c.upload.Unsent()}
 		}
-		if err = c.attemptError(caller, ctx, err); err == nil && resp.StatusCode/100 == 2 && !c.uploadWhole() {
+		if err = c.attemptError(caller, ctx, err); err == nil && resp.StatusCode/100 == 2 && !c.upload.Whole() {
 			err = errEarlyResponse
 		}
 		return &response{
 			business: c.business, op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
 			body: buf, bodyErr: err, isWhole: resp.ContentLength == int64(buf.Len()),
-			secrets: redact.Secrets{c.secret.raw}, attempts: c.attempts, unsent: c.uploadUnsent(),
+			secrets: redact.Secrets{c.secret.raw}, attempts: c.attempts, unsent: c.upload.Unsent(),
 		}, nil
 	}
 }
 
 // newTransportError returns the error of an attempt without a response.
 func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace) *transportError {
-	if readErr := c.stopUpload(ctx); readErr != nil {
+	if readErr := c.upload.Stop(ctx); readErr != nil {
 		// The request was aborted before its end: nothing can have been posted.
 		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), permanent: true}
 	}
-	return &transportError{err: err, unsent: sent.provablyUnsent() || c.uploadUnsent()}
+	return &transportError{err: err, unsent: sent.provablyUnsent() || c.upload.Unsent()}
 }
 
 // attemptError returns an attempt's error as the caller sees it: errAttemptTimeout if the

@@ -1,4 +1,4 @@
-package chats
+package upload
 
 import (
 	"path"

@@ -1,4 +1,4 @@
-package chats
+package upload
 
 import (
 	"context"
@@ -17,12 +17,12 @@ var (
 	errFileGrew      = errors.New("the file is longer than its size")
 )
 
-// uploadBody is the body of one attempt. A separate goroutine writes it into a pipe, so
+// body is the body of one attempt. A separate goroutine writes it into a pipe, so
 // that a caller's reader that blocks delays nothing else.
-type uploadBody struct {
+type body struct {
 	*io.PipeReader
 	pipe   *io.PipeWriter
-	upload *upload
+	form   *Form
 	detach func() bool // from the attempt's context
 
 	start     sync.Once
@@ -42,60 +42,61 @@ func recoverReader(err *error) {
 	}
 }
 
-// open returns the body of an attempt, from its start.
-func (u *upload) open(ctx context.Context) (io.ReadCloser, error) {
-	if !u.rewindable() {
+// Open returns the body of an attempt, from its start. Call [Form.Stop] when the attempt has
+// ended.
+func (f *Form) Open(ctx context.Context) (io.ReadCloser, error) {
+	if !f.Rewindable() {
 		return nil, errNotRewindable
 	}
-	if u.touched {
-		if _, err := u.seeker.Seek(u.start, io.SeekStart); err != nil {
+	if f.touched {
+		if _, err := f.seeker.Seek(f.start, io.SeekStart); err != nil {
 			return nil, fmt.Errorf("rewinding the file: %w", err)
 		}
 	}
 	r, w := io.Pipe()
-	b := &uploadBody{PipeReader: r, upload: u, done: make(chan struct{})}
+	b := &body{PipeReader: r, form: f, done: make(chan struct{})}
 	b.detach = context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) })
-	b.pipe, u.body = w, b
+	b.pipe, f.body = w, b
 	return b, nil
 }
 
-// rewindable reports whether the body can be opened once more. The attempt before must have
+// Rewindable reports whether the body can be opened once more. The attempt before must have
 // been stopped.
-func (u *upload) rewindable() bool {
-	if u.body != nil && u.leftBehind() {
+func (f *Form) Rewindable() bool {
+	if f.body != nil && f.leftBehind() {
 		return false
 	}
-	return u.seeker != nil || !u.touched
+	return f.seeker != nil || !f.touched
 }
 
 // Read implements [io.Reader].
-func (b *uploadBody) Read(p []byte) (int, error) {
+func (b *body) Read(p []byte) (int, error) {
 	b.start.Do(func() { go b.write(b.pipe) })
 	return b.PipeReader.Read(p)
 }
 
-func (b *uploadBody) write(w *io.PipeWriter) {
+func (b *body) write(w *io.PipeWriter) {
 	defer close(b.done)
-	_, err := w.Write(b.upload.head)
+	_, err := w.Write(b.form.head)
 	if err == nil {
 		err = b.writeContent(w)
 	}
 	if err == nil {
 		b.tailBegun.Store(true)
-		_, err = w.Write(b.upload.tail)
+		_, err = w.Write(b.form.tail)
 		b.whole = err == nil
 	}
 	_ = w.CloseWithError(err)
 }
 
-var uploadBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // writeContent writes the caller's content and reads one byte more: if it is longer than
 // measured, the form must not be completed.
-func (b *uploadBody) writeContent(w io.Writer) error {
-	buf, _ := uploadBuffers.Get().(*[32 << 10]byte)
-	defer uploadBuffers.Put(buf)
-	for remaining, ended := b.upload.size, false; !ended; {
+func (b *body) writeContent(w io.Writer) error {
+	buf, _ := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	for remaining, ended := b.form.size, false; !ended; {
 		part := buf[:min(int64(len(buf)), remaining+1)]
 		n, err := b.readContent(part)
 		remaining -= int64(n)
@@ -124,37 +125,40 @@ func (b *uploadBody) writeContent(w io.Writer) error {
 }
 
 // readContent reads from the caller's reader, unless the attempt has ended.
-func (b *uploadBody) readContent(p []byte) (n int, err error) {
+func (b *body) readContent(p []byte) (n int, err error) {
 	if !b.setReading(true) {
 		return 0, errAttemptOver
 	}
 	defer b.setReading(false)
 	defer recoverReader(&err)
-	b.upload.touched = true
-	if n, err = b.upload.content.Read(p); n < 0 || n > len(p) {
+	b.form.touched = true
+	if n, err = b.form.content.Read(p); n < 0 || n > len(p) {
 		return 0, errBadCount
 	}
 	return n, err
 }
 
-func (b *uploadBody) setReading(reading bool) (ok bool) {
+func (b *body) setReading(reading bool) (ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reading = reading && !b.closed
 	return !b.closed
 }
 
-// stop ends the attempt. net/http may read a body even after it has returned a response;
-// once stop has returned, no Read of the caller's reader begins any more. It waits for a
-// Read in progress until ctx ends, and then abandons it. stop returns the reader's error,
+// Stop ends the attempt. net/http may read a body even after it has returned a response;
+// once Stop has returned, no Read of the caller's reader begins any more. It waits for a
+// Read in progress until ctx ends, and then abandons it. Stop returns the reader's error,
 // if it failed.
-func (u *upload) stop(ctx context.Context) error {
-	b := u.body
+func (f *Form) Stop(ctx context.Context) error {
+	if f == nil {
+		return nil
+	}
+	b := f.body
 	b.detach()
 	b.start.Do(func() { close(b.done) })
 	b.mu.Lock()
 	b.closed = true
-	mayBlock := b.reading && !u.inMemory
+	mayBlock := b.reading && !f.inMemory
 	b.mu.Unlock()
 	_ = b.pipe.CloseWithError(errAttemptOver)
 	if mayBlock {
@@ -165,25 +169,25 @@ func (u *upload) stop(ctx context.Context) error {
 	} else {
 		<-b.done
 	}
-	if u.leftBehind() {
+	if f.leftBehind() {
 		return nil
 	}
 	return b.readErr
 }
 
 // leftBehind reports whether a Read of the caller's reader is still running.
-func (u *upload) leftBehind() bool {
+func (f *Form) leftBehind() bool {
 	select {
-	case <-u.body.done:
+	case <-f.body.done:
 		return false
 	default:
 		return true
 	}
 }
 
-// unsent reports whether the server cannot have the end of the form, and so cannot have
-// posted the file.
-func (u *upload) unsent() bool { return !u.body.tailBegun.Load() }
+// Unsent reports whether the server certainly did not get the end of the form, because that
+// was never read, and so cannot have posted the file.
+func (f *Form) Unsent() bool { return f != nil && !f.body.tailBegun.Load() }
 
-// whole reports whether the transport has read the whole form.
-func (u *upload) whole() bool { return !u.leftBehind() && u.body.whole }
+// Whole reports whether the transport has read the whole form.
+func (f *Form) Whole() bool { return f == nil || !f.leftBehind() && f.body.whole }
