@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/ymchats/ymchats-go/chats/internal/msgtext"
 	"github.com/ymchats/ymchats-go/chats/internal/upload"
 	"github.com/ymchats/ymchats-go/gen"
 )
@@ -28,6 +29,15 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 	}
 	return c.sendOnce(ctx, c.textMessage(id, text))
 }
+
+// SplitText splits a text into parts that [Client.SendText] accepts: of at most
+// [MaxTextLength] characters, which are Unicode code points, as the API counts them. It
+// prefers to split after a paragraph, then after a sentence or line, then after a word. If a
+// word is too long, it splits anywhere except before a combining mark or inside an emoji
+// sequence. Only the whitespace at the splits is dropped. A text that is short enough is
+// returned unchanged; for a blank text, SplitText returns no parts. Invalid UTF-8 is kept,
+// each byte counting as a character.
+func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTextLength) }
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like
 // [Client.SendText] (POST /v2/businesses/{id}/chats/file/send). name is the file name that
@@ -109,7 +119,7 @@ func (c *Client) textMessage(id ChatID, text string) *outgoing {
 				&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
 			return newCall(OpSendMessageToChat, req, err)
 		},
-		equals:    func(m Message) bool { return normalizeText(m.Text) == normalizeText(text) },
+		equals:    func(m Message) bool { return msgtext.Normalize(m.Text) == msgtext.Normalize(text) },
 		resembles: func(m Message) bool { return m.Text != "" || len(m.Files) == 0 },
 	}
 }

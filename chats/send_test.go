@@ -3,6 +3,7 @@ package chats_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -94,4 +95,15 @@ func TestRequest_HasNoIntegrationHeaderByDefault(t *testing.T) {
 	req, _ := log.last(t)
 	assert.Equal(t, "ymchats-go/"+chats.Version, req.Header.Get("User-Agent"))
 	assert.NotContains(t, req.Header, "X-Market-Integration")
+}
+
+func TestSplitText_SendTextAcceptsTheParts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	long := strings.Repeat("ж", chats.MaxTextLength)
+	parts := chats.SplitText(long + " " + long + "\n\nж")
+	assert.Equal(t, []string{long, long, "ж"}, parts)
+	for _, part := range parts {
+		require.NoError(t, f.client.SendText(t.Context(), f.chat, part))
+	}
 }

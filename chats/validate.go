@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ymchats/ymchats-go/chats/internal/msgtext"
 )
 
 // These checks run before anything is sent. They return an [ArgumentError].
@@ -46,7 +48,7 @@ func checkText(text string) error {
 
 // checkNotBlank rejects a text that could not be found in the history.
 func checkNotBlank(text string) error {
-	if normalizeText(text) == "" {
+	if msgtext.Normalize(text) == "" {
 		return badArgument("text", "is blank and could not be confirmed")
 	}
 	return nil

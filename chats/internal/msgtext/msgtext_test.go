@@ -1,4 +1,4 @@
-package chats_test
+package msgtext
 
 import (
 	"strings"
@@ -7,13 +7,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
-
-	"github.com/ymchats/ymchats-go/chats"
 )
 
-func TestSplitText(t *testing.T) {
+const longest = 4096
+
+func TestSplit_PrefersTheBestBreak(t *testing.T) {
 	t.Parallel()
-	const longest = chats.MaxTextLength
 	word := strings.Repeat("ж", 1000)
 	tests := []struct {
 		name, text string
@@ -55,20 +54,20 @@ func TestSplitText(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, tt.want, chats.SplitText(tt.text))
+			assert.Equal(t, tt.want, Split(tt.text, longest))
 		})
 	}
 }
 
-func FuzzSplitText(f *testing.F) {
+func FuzzSplit(f *testing.F) {
 	f.Add("Раз. Два!\n\nТри", 2000)
 	f.Add("e\u0301 👩\u200d👧 \xff", 900)
 	f.Add(" \n", 3000)
 	f.Fuzz(func(t *testing.T, text string, times int) {
 		text = strings.Repeat(text, max(min(times, 50_000/max(len(text), 1)), 1))
-		parts := chats.SplitText(text)
+		parts := Split(text, longest)
 		for _, part := range parts {
-			assert.LessOrEqual(t, utf8.RuneCountInString(part), chats.MaxTextLength)
+			assert.LessOrEqual(t, utf8.RuneCountInString(part), longest)
 			assert.NotEmpty(t, strings.TrimSpace(part))
 		}
 		withoutSpace := func(text string) string {
@@ -76,4 +75,18 @@ func FuzzSplitText(f *testing.F) {
 		}
 		assert.Equal(t, withoutSpace(text), withoutSpace(strings.Join(parts, " ")), "nothing but white space is lost")
 	})
+}
+
+func TestNormalize_DropsWhatServersChange(t *testing.T) {
+	t.Parallel()
+	const same = `Tom & "Jerry" are <here>`
+	for _, text := range []string{
+		same, "  Tom & \"Jerry\"\r\nare\u00a0 \t<here>\n", "Tom &amp; &quot;Jerry&quot; are &lt;here&gt;",
+		"Tom &amp;amp;amp; &#34;Jerry&#x22; are &amp;lt;here>", "\ufeffTom\u200b &\x00 \"Jerry\"\u00ad are <here>",
+	} {
+		assert.Equal(t, same, Normalize(text), "%q", text)
+	}
+	assert.Equal(t, "&amp;amp;", Normalize("&amp;amp;amp;amp;amp;amp;"), "a text may be about escapes")
+	assert.Empty(t, Normalize(" \u200b\n"))
+	assert.NotEqual(t, Normalize("Да"), Normalize("да"))
 }

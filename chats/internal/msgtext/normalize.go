@@ -1,4 +1,4 @@
-package chats
+package msgtext
 
 import (
 	"html"
@@ -9,10 +9,10 @@ import (
 // maxUnescapes is the maximum number of times that a text is unescaped.
 const maxUnescapes = 4
 
-// normalizeText returns what two texts must have in common to be the same message. It drops
+// Normalize returns what two texts must have in common to be the same message. It drops
 // what a server is known to change: the kind and number of whitespace characters, control
 // and zero-width characters, and HTML escapes.
-func normalizeText(text string) string {
+func Normalize(text string) string {
 	for range maxUnescapes {
 		unescaped := html.UnescapeString(text)
 		if unescaped == text {

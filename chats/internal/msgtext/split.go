@@ -1,4 +1,5 @@
-package chats
+// Package msgtext splits and compares the texts of messages.
+package msgtext
 
 import (
 	"regexp"
@@ -14,16 +15,15 @@ var breaks = []*regexp.Regexp{
 	regexp.MustCompile(`[\s\p{Z}]+`),                               // words
 }
 
-// SplitText splits a text into parts that [Client.SendText] accepts: of at most
-// [MaxTextLength] characters, which are Unicode code points, as the API counts them. It
-// prefers to split after a paragraph, then after a sentence or line, then after a word. If a
-// word is too long, it splits anywhere except before a combining mark or inside an emoji
-// sequence. Only the whitespace at the splits is dropped. A text that is short enough is
-// returned unchanged; for a blank text, SplitText returns no parts. Invalid UTF-8 is kept,
-// each byte counting as a character.
-func SplitText(text string) (parts []string) {
+// Split splits a text into parts of at most longest characters, which are Unicode code
+// points. It prefers to split after a paragraph, then after a sentence or line, then after a
+// word. If a word is too long, it splits anywhere except before a combining mark or inside
+// an emoji sequence. Only the whitespace at the splits is dropped. A text that is short
+// enough is returned unchanged; a blank text has no parts. Invalid UTF-8 is kept, each byte
+// counting as a character.
+func Split(text string, longest int) (parts []string) {
 	for strings.TrimSpace(text) != "" {
-		end := runeOffset(text, MaxTextLength)
+		end := runeOffset(text, longest)
 		if end == len(text) {
 			return append(parts, text)
 		}
