@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -48,7 +49,7 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 		}
 		for page, err := range pages(ctx, list) {
 			if err != nil {
-				yield(Chat{}, c.named(contextErr(ctx, err)))
+				yield(Chat{}, c.named(callerctx.Bare(ctx, err)))
 				return
 			}
 			for _, chat := range page.Items {

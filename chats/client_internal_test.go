@@ -2,7 +2,6 @@ package chats
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -138,13 +137,4 @@ func TestADecodedResultOfAPreparedPage(t *testing.T) {
 	got, err := decode[page](&response{body: bytes.NewBufferString(`{"status":"OK","result":null}`)}, &page{})
 	require.NoError(t, err)
 	assert.Nil(t, got)
-}
-
-func TestASequenceOfAnEndedContext(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	assert.Equal(t, errNoChats, contextErr(ctx, errNoChats))
-	cancel()
-	assert.Equal(t, errNoChats, contextErr(ctx, errNoChats), "an error of its own")
-	assert.Equal(t, context.Canceled, contextErr(ctx, &Error{cause: context.Canceled}))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
@@ -64,7 +65,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	defer timer.Stop()
 	client := withRedirectPolicy(c.config.client, stripOnRedirect(c.config.client.CheckRedirect))
 	resp, err := client.Do(req) //nolint:bodyclose // the caller closes it, or downloadError
-	clean := func(err error) error { return hideContextErrors(ctx, hidden.SanitizeError(withoutURL(err))) }
+	clean := func(err error) error { return callerctx.HideOthers(ctx, hidden.SanitizeError(withoutURL(err))) }
 	if err != nil {
 		e := &Error{Business: c.business, Operation: OpDownload, Attempts: 1, cause: clean(err)}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -110,13 +111,13 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	if origin(link) == origin(c.config.base) {
 		value, err := c.credential.read(ctx)
 		if err != nil {
-			return nil, &Error{Business: c.business, Operation: OpDownload, cause: hideContextErrors(ctx, err)}
+			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, err)}
 		}
 		req.Header.Set(value.header, value.value)
 	}
 	if c.config.attachmentAuth != nil {
 		if err := c.config.attachmentAuth(ctx, req); err != nil {
-			return nil, &Error{Business: c.business, Operation: OpDownload, cause: hideContextErrors(ctx, fmt.Errorf("attachment auth: %w", err))}
+			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, fmt.Errorf("attachment auth: %w", err))}
 		}
 	}
 	if req.Header.Get("Accept-Encoding") == "" {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 )
 
@@ -87,13 +88,13 @@ func (e *Error) applyRefusal() {
 
 // failure returns the *Error of a call without a response.
 func (c *call) failure(ctx context.Context, err error) *Error {
-	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: hideContextErrors(ctx, err)}
+	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: callerctx.HideOthers(ctx, err)}
 	e.applyRefusal()
 	var failed *transportError
 	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent && !failed.permanent {
 		e.kinds = append(e.kinds, ErrOutcomeUnknown)
 	}
-	if ended := contextEnd(ctx); ended != nil && !errors.Is(err, ended) {
+	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(err, ended) {
 		// net/http returns the context's cause instead.
 		e.kinds = append(e.kinds, ended)
 	}

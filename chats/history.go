@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -66,7 +67,7 @@ func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skippe
 				}
 			}
 			if err != nil {
-				yield(Message{}, c.named(contextErr(ctx, err)))
+				yield(Message{}, c.named(callerctx.Bare(ctx, err)))
 				return
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
@@ -209,7 +210,7 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 		if remaining > l.maxWait || usesSlotOfAnother(ctx) {
 			return &quotaError{limit: b.limit}
 		}
-		if err := wait(ctx, remaining); err != nil {
+		if err := callerctx.Wait(ctx, remaining); err != nil {
 			return &quotaError{b.limit, err}
 		}
 	}

@@ -177,12 +177,3 @@ func yieldItem[T any](ctx context.Context, yield func(T, error) bool, item T) bo
 	}
 	return yield(item, nil)
 }
-
-// contextErr returns the bare ctx.Err() if err was caused by the end of ctx, and err
-// otherwise.
-func contextErr(ctx context.Context, err error) error {
-	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
-		return ctxErr
-	}
-	return err
-}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
@@ -44,7 +46,17 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 	return p
 }
 
-func (p RetryPolicy) backoff() backoff { return backoff{base: p.BaseDelay, limit: p.MaxDelay} }
+// delayCap returns the upper bound of the delay after failure n, counted from 0.
+func (p RetryPolicy) delayCap(n int) time.Duration {
+	d := p.BaseDelay
+	for range n {
+		if d >= p.MaxDelay/2 {
+			return p.MaxDelay
+		}
+		d *= 2
+	}
+	return min(d, p.MaxDelay)
+}
 
 // middleware retries failed attempts. Its result is final.
 func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
@@ -55,7 +67,7 @@ func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 			before := c.attempts
 			resp, err := next(ctx, c)
 			if n > 0 && c.attempts == before {
-				return withStopReason(last, lastErr, hideContextErrors(ctx, err)) // no attempt was made: the last failure counts
+				return withStopReason(last, lastErr, callerctx.HideOthers(ctx, err)) // no attempt was made: the last failure counts
 			}
 			last.release()
 			if !c.shouldRetry(resp, err) {
@@ -91,9 +103,9 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 // awaitRetry waits before the next attempt. It does not wait for an exhausted quota; limits
 // does that for all calls of the operation.
 func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
-	delay := p.backoff().jitter(n)
+	delay := rand.N(max(p.delayCap(n), 1)) // full jitter
 	if resp == nil {
-		return wait(ctx, delay)
+		return callerctx.Wait(ctx, delay)
 	}
 	if b, blocked := l.blocked(c.op); blocked && isRateLimited(resp.status) {
 		if remaining := time.Until(b.until); remaining > l.maxWait {
@@ -106,7 +118,7 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 		at := time.Now().Add(after).UTC()
 		return fmt.Errorf("the server's Retry-After ends at %s, which is beyond RetryPolicy.MaxDelay", at.Format("15:04:05Z"))
 	}
-	return wait(ctx, max(delay, after))
+	return callerctx.Wait(ctx, max(delay, after))
 }
 
 // errQuotaExhausted ends the retries. It is not reported, because the response itself says

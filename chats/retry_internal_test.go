@@ -29,7 +29,7 @@ func TestRetryPolicy_SearchTimeCoversAllDelays(t *testing.T) {
 func TestBoundsOfPausesDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	p := RetryPolicy{BaseDelay: time.Second, MaxDelay: math.MaxInt64}
-	assert.Equal(t, time.Second, p.backoff().delayCap(0))
-	assert.Equal(t, 4*time.Second, p.backoff().delayCap(2))
-	assert.Equal(t, time.Duration(math.MaxInt64), p.backoff().delayCap(1000))
+	assert.Equal(t, time.Second, p.delayCap(0))
+	assert.Equal(t, 4*time.Second, p.delayCap(2))
+	assert.Equal(t, time.Duration(math.MaxInt64), p.delayCap(1000))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 )
 
 // SearchTime is how long after a send its message may still appear in the history; Market
@@ -25,9 +27,8 @@ const clockTolerance = 5 * time.Minute
 // searchTime returns how long the history is searched: as long as the delays between all
 // attempts can last, within its bounds.
 func (p RetryPolicy) searchTime() (total time.Duration) {
-	backoff := p.backoff()
 	for n := 0; n < p.MaxAttempts-1 && n < 1000 && total < maxSearchTime; n++ {
-		total += backoff.delayCap(n)
+		total += p.delayCap(n)
 	}
 	return max(SearchTime, min(total, maxSearchTime))
 }
@@ -45,7 +46,7 @@ type view struct {
 // search reads the history until it shows the message, or until a pass that began at or
 // after until has reached the end without finding it. It makes at most tries such passes.
 func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (*view, error) {
-	policy, least := c.client.config.retry.backoff(), RetryPolicy{}.withDefaults().backoff()
+	policy, least := c.client.config.retry, RetryPolicy{}.withDefaults()
 	for n, final := 0, 0; ; n++ {
 		if !time.Now().Before(until) {
 			final++
@@ -61,7 +62,7 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 		if remaining := time.Until(until); remaining > 0 {
 			delay = min(delay, remaining)
 		}
-		if err := wait(ctx, delay); err != nil {
+		if err := callerctx.Wait(ctx, delay); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/msgtext"
 	"github.com/ymchats/ymchats-go/chats/internal/upload"
 	"github.com/ymchats/ymchats-go/gen"
@@ -134,7 +135,7 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 		return nil, badArgument("file content", "%s", invalid.Reason)
 	}
 	if err != nil {
-		return nil, &Error{Business: c.business, Operation: OpSendFileToChat, cause: hideContextErrors(ctx, err)}
+		return nil, &Error{Business: c.business, Operation: OpSendFileToChat, cause: callerctx.HideOthers(ctx, err)}
 	}
 	return &outgoing{
 		op: OpSendFileToChat, chat: id,

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
@@ -32,7 +33,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		if err != nil {
 			return nil, err
 		}
-		if err := contextEnd(caller); err != nil {
+		if err := callerctx.Err(caller); err != nil {
 			closeBody(req)
 			return nil, err // nothing was sent; an error from net/http would not say so
 		}
@@ -40,7 +41,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
 		defer func() { _ = c.upload.Stop(ctx) }() // also after a panic in the transport
-		resp, err := client.Do(req)              //nolint:bodyclose,gosec // httpbody closes it; the URL is the program's
+		resp, err := client.Do(req)               //nolint:bodyclose,gosec // httpbody closes it; the URL is the program's
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
 			failed.noTLS = isTLSFailure(err)
@@ -48,7 +49,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		}
 		buf, err := httpbody.Read(resp)
 		_ = c.upload.Stop(ctx) // not earlier: net/http drops the connection if a request ends short
-		if ended := contextEnd(caller); err != nil && ended != nil {
+		if ended := callerctx.Err(caller); err != nil && ended != nil {
 			httpbody.Release(buf)
 			return nil, &transportError{err: ended, unsent: c.upload.Unsent()}
 		}
@@ -75,10 +76,10 @@ func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace
 // attemptError returns an attempt's error as the caller sees it: errAttemptTimeout if the
 // attempt timed out, otherwise err without address and credential.
 func (c *call) attemptError(caller, attempt context.Context, err error) error {
-	if err != nil && attempt.Err() != nil && contextEnd(caller) == nil {
+	if err != nil && attempt.Err() != nil && callerctx.Err(caller) == nil {
 		return errAttemptTimeout
 	}
-	return hideContextErrors(caller, redact.Secrets{c.secret.raw}.SanitizeError(withoutURL(err)))
+	return callerctx.HideOthers(caller, redact.Secrets{c.secret.raw}.SanitizeError(withoutURL(err)))
 }
 
 // sentTrace records whether a request may have been sent. Nothing was sent for certain if
