@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/keyedmutex"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -22,7 +23,7 @@ type Client struct {
 	credential Credential
 	config     config
 	limits     *limits
-	sendLocks  *keyedMutex
+	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes the message of another for its own
 	confirmed  *recentMessages
 	pageSizes  *sync.Map    // of Operation: the acceptedSize
 	unordered  *sync.Map    // of ChatID: the chats whose order has broken while they were read
@@ -59,8 +60,8 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	}
 	c := &Client{
 		business: business, credential: credential, config: cfg,
-		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedMutex{}, confirmed: &recentMessages{},
-		pageSizes: &sync.Map{}, unordered: &sync.Map{},
+		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedmutex.Mutex[ChatID]{},
+		confirmed: &recentMessages{}, pageSizes: &sync.Map{}, unordered: &sync.Map{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}

@@ -88,7 +88,7 @@ func (c *Client) sendOnce(ctx context.Context, out *outgoing) error {
 
 // lockChat waits for the other sends to the chat.
 func (c *Client) lockChat(ctx context.Context, out *outgoing) (unlock func(), err error) {
-	if unlock, err = c.sendLocks.lock(ctx, out.chat); err != nil {
+	if unlock, err = c.sendLocks.Lock(ctx, out.chat); err != nil {
 		return nil, &Error{Business: c.business, Operation: out.op, cause: err}
 	}
 	return unlock, nil
