@@ -6,7 +6,7 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
+	"github.com/ymchats/ymchats-go/chats/internal/paging"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -31,38 +31,42 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 			yield(Chat{}, err)
 			return
 		}
-		seen, seenBefore, size := map[ChatID]struct{}{}, 0, 0
-		isNew := func(chat Chat) bool { _, again := seen[chat.ID]; return !again }
-		list := listing[Chat]{op: OpGetChats}
-		list.hasNew = func(page []Chat) bool { return slices.ContainsFunc(page, isNew) }
-		list.fetch = func(ctx context.Context, token string) (Page[Chat], error) {
-			if token == "" {
-				size = cmp.Or(filter.PageSize, MaxChatsPage)
-			}
-			page, err := c.chatsPage(ctx, filter, size, token)
-			size = page.size
-			return page.Page, err
-		}
-		list.restart = func() (further bool) {
-			further, seenBefore = len(seen) > seenBefore, len(seen)
-			return further
-		}
-		for page, err := range pages(ctx, list) {
-			if err != nil {
-				yield(Chat{}, c.named(callerctx.Bare(ctx, err)))
-				return
-			}
-			for _, chat := range page.Items {
-				if !isNew(chat) {
-					continue
-				}
-				seen[chat.ID] = struct{}{}
-				if !yieldItem(ctx, yield, chat) {
-					return
-				}
-			}
-		}
+		l := &chatList{client: c, filter: filter, seen: map[ChatID]struct{}{}}
+		items(ctx, c, OpGetChats, paging.Listing[Chat]{Fetch: l.fetch, Accept: l.accept, Restart: l.restart}, yield)
 	}
+}
+
+// chatList is the listing behind [Client.Chats].
+type chatList struct {
+	client     *Client
+	filter     Filter
+	size       int // limit of every page
+	seen       map[ChatID]struct{}
+	seenBefore int // when the listing started over
+}
+
+func (l *chatList) fetch(ctx context.Context, token string) (paging.Page[Chat], error) {
+	if token == "" {
+		l.size = cmp.Or(l.filter.PageSize, MaxChatsPage)
+	}
+	page, err := l.client.chatsPage(ctx, l.filter, l.size, token)
+	l.size = page.size
+	return paging.Page[Chat](page.Page), err
+}
+
+// accept returns the chats of a page that no previous page had.
+func (l *chatList) accept(page paging.Page[Chat]) (fresh []Chat, progress bool, err error) {
+	fresh = slices.DeleteFunc(page.Items, func(chat Chat) bool {
+		_, again := l.seen[chat.ID]
+		l.seen[chat.ID] = struct{}{}
+		return again
+	})
+	return fresh, len(fresh) > 0, nil
+}
+
+func (l *chatList) restart() (further bool) {
+	further, l.seenBefore = len(l.seen) > l.seenBefore, len(l.seen)
+	return further
 }
 
 // ChatsPage returns one page of the list of chats in the server's order. It is one request,

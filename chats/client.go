@@ -3,7 +3,6 @@ package chats
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -142,14 +141,6 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 		return nil, call.failure(ctx, err)
 	}
 	return resp, nil
-}
-
-// named sets the business in an error that was created without access to the client.
-func (c *Client) named(err error) error {
-	if e := (*Error)(nil); errors.As(err, &e) && e.Business == 0 {
-		e.Business = c.business
-	}
-	return err
 }
 
 // setHeaders sets the headers that every request has.

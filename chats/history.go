@@ -3,10 +3,13 @@ package chats
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"net/http"
+	"time"
 
-	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
+	"github.com/ymchats/ymchats-go/chats/internal/merge"
+	"github.com/ymchats/ymchats-go/chats/internal/paging"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -50,27 +53,10 @@ func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skippe
 			yield(Message{}, err)
 			return
 		}
-		h := &history{client: c, chat: id, merge: newMerge(since, orderUnknown), skipped: skipped}
-		if _, broken := c.unordered.Load(id); broken {
-			h.merge.order = otherOrder
-		}
-		for page, err := range pages(ctx, listing[Message]{OpGetChatHistory, h.fetch, h.hasNew, h.restart}) {
-			var ready []Message
-			if err == nil {
-				if ready, err = h.merge.add(page.Items, page.Next == ""); err != nil {
-					c.unordered.Store(id, true) // the next pass buffers the whole chat
-				}
-			}
-			for _, message := range ready {
-				if !yieldItem(ctx, yield, message) {
-					return
-				}
-			}
-			if err != nil {
-				yield(Message{}, c.named(callerctx.Bare(ctx, err)))
-				return
-			}
-		}
+		_, broken := c.unordered.Load(id)
+		h := &history{client: c, chat: id, skipped: skipped}
+		h.merge = merge.New(func(m Message) int64 { return int64(m.ID) }, func(m Message) time.Time { return m.CreatedAt }, int64(since), broken)
+		items(ctx, c, OpGetChatHistory, paging.Listing[Message]{Fetch: h.fetch, Accept: h.accept, Restart: h.merge.Restart}, yield)
 	}
 }
 
@@ -78,38 +64,42 @@ func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skippe
 type history struct {
 	client  *Client
 	chat    ChatID
-	merge   *merge
+	merge   *merge.Merge[Message]
 	from    MessageID // messageIdFrom of every page
 	size    int       // limit of every page
-	longest int       // the largest number of messages buffered when a page token expired
 	skipped *int      // items without a readable ID
 }
 
 // fetch requests a page. If the server refuses since, perhaps because that message is not in
 // the chat any more, the history is read from its beginning.
-func (h *history) fetch(ctx context.Context, token string) (Page[Message], error) {
+func (h *history) fetch(ctx context.Context, token string) (paging.Page[Message], error) {
 	if token != "" {
 		page, err := h.client.historyPage(ctx, h.chat, h.from, h.size, token)
 		*h.skipped += page.skipped
-		return page.Page, err
+		return paging.Page[Message](page.Page), err
 	}
-	h.from = h.merge.since
+	h.from = MessageID(h.merge.Since())
 	page, err := h.client.historyPage(ctx, h.chat, h.from, MaxHistoryPage, "")
 	if h.from > 0 && hasStatus(err, http.StatusBadRequest, http.StatusNotFound) {
 		h.from = 0
 		page, err = h.client.historyPage(ctx, h.chat, 0, MaxHistoryPage, "")
 	}
-	h.size, h.merge.pageSize, h.merge.asOf, *h.skipped = page.size, page.size, page.requestedAt, page.skipped
-	return page.Page, err
+	h.merge.Begin(page.requestedAt, page.size)
+	h.size, *h.skipped = page.size, page.skipped
+	return paging.Page[Message](page.Page), err
 }
 
-func (h *history) hasNew(page []Message) bool { return h.merge.extendsRange(page) }
-
-func (h *history) restart() bool {
-	further := h.merge.lastEmitted > 0 || len(h.merge.buffered) > h.longest
-	h.longest = max(h.longest, len(h.merge.buffered))
-	h.merge = h.merge.restarted()
-	return further
+// accept returns the messages that are certainly next. If the order breaks, the next pass
+// buffers the whole chat.
+func (h *history) accept(page paging.Page[Message]) (ready []Message, progress bool, err error) {
+	ready, progress, err = h.merge.Add(page.Items, page.Next == "")
+	var broken *merge.OrderError
+	if errors.As(err, &broken) {
+		h.client.unordered.Store(h.chat, true)
+		resume := MessageID(broken.Resume)
+		err = &Error{Business: h.client.business, Operation: OpGetChatHistory, ResumeAfter: &resume, kinds: []error{ErrProtocol}, cause: broken}
+	}
+	return ready, progress, err
 }
 
 // HistoryPage returns one page of a chat's messages in the server's order, which may

@@ -1,13 +1,13 @@
-package chats
+// Package paging reads a list of a server page by page: one page ahead, and only as long as
+// the list makes progress.
+package paging
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"runtime/debug"
-	"slices"
 )
 
 // maxStalePages is the number of pages without a new item after which a listing fails.
@@ -21,29 +21,67 @@ const (
 	maxRestarts = 3
 )
 
+// The errors for a listing that would never end.
 var (
-	errRepeatedPageToken = errors.New("the server repeats a page token: the listing would never end")
-	errNoProgress        = errors.New("no new items in 1000 pages: the listing would never end")
-	errAborted           = errors.New("a hook, limiter, credential source or transport ended the goroutine that fetched the page")
+	ErrRepeatedToken = errors.New("the server repeats a page token: the listing would never end")
+	ErrNoProgress    = errors.New("no new items in 1000 pages: the listing would never end")
 )
 
-// listing is a list of the server that is read page by page.
-type listing[T any] struct {
-	op    Operation
-	fetch func(ctx context.Context, token string) (Page[T], error)
-	// hasNew reports whether a page has an item that no previous page had.
-	hasNew func([]T) bool
-	// restart prepares fetch and hasNew for starting over without a page token. It reports
-	// whether the listing got further than before.
-	restart func() bool
+var errAborted = errors.New("a hook, limiter, credential source or transport ended the goroutine that fetched the page")
+
+// Page is one page of a list. Next is the token of the next page, or empty.
+type Page[T any] struct {
+	Items []T
+	Next  string
 }
 
-// pages returns a sequence of the pages of a listing. The next page is fetched while the
+// Listing is a list of the server that is read page by page.
+type Listing[T any] struct {
+	// Fetch requests a page. It is called in a separate goroutine.
+	Fetch func(ctx context.Context, token string) (Page[T], error)
+	// Accept returns the items that can be yielded after a page, and reports whether the
+	// page has an item that no previous page had.
+	Accept func(page Page[T]) (ready []T, progress bool, err error)
+	// Refused reports whether the server has refused a page token, which may have expired.
+	Refused func(err error) bool
+	// Restart prepares Fetch and Accept for starting over without a page token. It reports
+	// whether the listing got further than before.
+	Restart func() (further bool)
+}
+
+// Items returns a sequence of the items of a listing. The next page is fetched while the
 // caller works on the current one. If the caller stops, that fetch is cancelled and waited
-// for. If the server refuses a page token, which may have expired, the listing starts over.
-func pages[T any](ctx context.Context, l listing[T]) iter.Seq2[Page[T], error] {
-	return func(yield func(Page[T], error) bool) {
-		ahead := &lookahead[T]{fetch: l.fetch}
+// for. If the server refuses a page token, the listing starts over. An error is yielded once
+// and ends the sequence; it is ctx.Err() if ctx has ended.
+func Items[T any](ctx context.Context, l Listing[T]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		for ready, err := range l.pages(ctx) {
+			ended := ctx.Err()
+			if err != nil {
+				if ended != nil && errors.Is(err, ended) {
+					err = ended
+				}
+				yield(none, err)
+				return
+			}
+			for _, item := range ready {
+				if err := ctx.Err(); err != nil { // an interrupted listing must not look complete
+					yield(none, err)
+					return
+				}
+				if !yield(item, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// pages yields what Accept returns of each page.
+func (l Listing[T]) pages(ctx context.Context) iter.Seq2[[]T, error] {
+	return func(yield func([]T, error) bool) {
+		ahead := &lookahead[T]{fetch: l.Fetch}
 		ctx, cancel := context.WithCancel(ctx)
 		defer ahead.wait()
 		defer cancel()
@@ -52,8 +90,8 @@ func pages[T any](ctx context.Context, l listing[T]) iter.Seq2[Page[T], error] {
 		ahead.start(ctx, token)
 		for {
 			page, err := ahead.await()
-			if token != "" && hasStatus(err, http.StatusBadRequest, http.StatusNotFound) {
-				if restarts++; l.restart() {
+			if token != "" && err != nil && l.Refused(err) {
+				if restarts++; l.Restart() {
 					restarts = 1
 				}
 				if restarts <= maxRestarts {
@@ -62,29 +100,28 @@ func pages[T any](ctx context.Context, l listing[T]) iter.Seq2[Page[T], error] {
 					continue
 				}
 			}
+			var ready []T
+			var progress bool
+			if err == nil {
+				ready, progress, err = l.Accept(page)
+			}
 			if err != nil {
-				yield(Page[T]{}, err)
+				yield(nil, err)
 				return
 			}
-			endless := guard.check(page.Next, l.hasNew(page.Items))
+			endless := guard.check(page.Next, progress)
 			if token = page.Next; token != "" && endless == nil {
 				ahead.start(ctx, token)
 			}
-			if !yield(page, nil) || token == "" {
+			if !yield(ready, nil) || token == "" {
 				return
 			}
 			if endless != nil {
-				yield(Page[T]{}, &Error{Operation: l.op, kinds: []error{ErrProtocol}, cause: endless})
+				yield(nil, endless)
 				return
 			}
 		}
 	}
-}
-
-// hasStatus reports whether the server responded with one of the statuses.
-func hasStatus(err error, statuses ...int) bool {
-	var e *Error
-	return errors.As(err, &e) && slices.Contains(statuses, e.StatusCode)
 }
 
 // lookahead fetches one page in a separate goroutine.
@@ -154,26 +191,15 @@ func (g *tokenGuard) check(token string, progress bool) error {
 	switch {
 	case token == g.last: // perhaps a proxy has sent the page before again
 		if g.replays++; g.replays > maxReplays {
-			return errRepeatedPageToken
+			return ErrRepeatedToken
 		}
 	case token == g.kept:
-		return errRepeatedPageToken
+		return ErrRepeatedToken
 	case g.stale >= maxStalePages:
-		return errNoProgress
+		return ErrNoProgress
 	case g.stale > g.next:
 		g.kept, g.next = token, 2*g.stale
 	}
 	g.last = token
 	return nil
-}
-
-// yieldItem yields item, or ctx.Err() if ctx has ended, so that an interrupted listing
-// never looks complete.
-func yieldItem[T any](ctx context.Context, yield func(T, error) bool, item T) bool {
-	if err := ctx.Err(); err != nil {
-		var none T
-		yield(none, err)
-		return false
-	}
-	return yield(item, nil)
 }

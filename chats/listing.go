@@ -1,11 +1,27 @@
 package chats
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/paging"
 )
+
+// items yields the items of a listing.
+func items[T any](ctx context.Context, c *Client, op Operation, l paging.Listing[T], yield func(T, error) bool) {
+	l.Refused = func(err error) bool { return hasStatus(err, http.StatusBadRequest, http.StatusNotFound) }
+	for item, err := range paging.Items(ctx, l) {
+		if errors.Is(err, paging.ErrRepeatedToken) || errors.Is(err, paging.ErrNoProgress) {
+			err = &Error{Business: c.business, Operation: op, kinds: []error{ErrProtocol}, cause: err}
+		}
+		if !yield(item, err) {
+			return
+		}
+	}
+}
 
 // fallbackSizes are the page sizes that are tried, in this order, after the server has
 // refused a larger one. The vendor has lowered its limits before.
@@ -68,4 +84,10 @@ func isRefusedByAPI(err error) bool {
 	var e *Error
 	return hasStatus(err, http.StatusBadRequest) && errors.As(err, &e) &&
 		slices.ContainsFunc(e.Details, func(d Detail) bool { return d.Code != "" })
+}
+
+// hasStatus reports whether the server responded with one of the statuses.
+func hasStatus(err error, statuses ...int) bool {
+	var e *Error
+	return errors.As(err, &e) && slices.Contains(statuses, e.StatusCode)
 }

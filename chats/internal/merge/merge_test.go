@@ -1,11 +1,9 @@
-package chats
+package merge
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -13,17 +11,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func someMessages(ids ...MessageID) []Message {
-	list := make([]Message, len(ids))
+type item struct {
+	id int64
+	at time.Time
+}
+
+func newItems(since int64) *Merge[item] {
+	return New(func(i item) int64 { return i.id }, func(i item) time.Time { return i.at }, since, false)
+}
+
+func someItems(ids ...int64) []item {
+	list := make([]item, len(ids))
 	for i, id := range ids {
-		list[i] = Message{ID: id, Text: fmt.Sprint("text of ", id), CreatedAt: time.Unix(int64(id), 0)}
+		list[i] = item{id, time.Unix(id, 0)}
 	}
 	return list
 }
 
 // ascendingOnce is the model: each id above since, once, in order.
-func ascendingOnce(pages [][]MessageID, since MessageID) []MessageID {
-	all := []MessageID{}
+func ascendingOnce(pages [][]int64, since int64) []int64 {
+	all := []int64{}
 	for _, page := range pages {
 		for _, id := range page {
 			if id > since {
@@ -35,17 +42,15 @@ func ascendingOnce(pages [][]MessageID, since MessageID) []MessageID {
 	return slices.Compact(all)
 }
 
-// mergeAll hands pages to a merge, as History does.
-func mergeAll(m *merge, pages [][]MessageID) (got []MessageID, err error) {
-	got = []MessageID{}
+// mergeAll hands pages to a Merge.
+func mergeAll(m *Merge[item], pages [][]int64) (got []int64, err error) {
+	got = []int64{}
 	m.asOf = time.Unix(1000, 0) // after all messages
 	m.pageSize = 0              // the longest page decides
 	for i, page := range pages {
-		messages := someMessages(page...)
-		m.extendsRange(messages)
-		ready, err := m.add(messages, i == len(pages)-1)
-		for _, message := range ready {
-			got = append(got, message.ID)
+		ready, _, err := m.Add(someItems(page...), i == len(pages)-1)
+		for _, emitted := range ready {
+			got = append(got, emitted.id)
 		}
 		if err != nil {
 			return got, err
@@ -54,12 +59,12 @@ func mergeAll(m *merge, pages [][]MessageID) (got []MessageID, err error) {
 	return got, nil
 }
 
-func TestMergeByHand(t *testing.T) {
+func TestMerge_ByHand(t *testing.T) {
 	t.Parallel()
-	type ids = []MessageID
+	type ids = []int64
 	tests := []struct {
 		name  string
-		since MessageID
+		since int64
 		pages []ids
 		want  ids
 		err   string
@@ -88,13 +93,13 @@ func TestMergeByHand(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := mergeAll(newMerge(tt.since, orderUnknown), tt.pages)
+			got, err := mergeAll(newItems(tt.since), tt.pages)
 			assert.Equal(t, tt.want, got)
 			if tt.err == "" {
 				require.NoError(t, err)
 				return
 			}
-			require.ErrorIs(t, err, ErrProtocol)
+			require.ErrorAs(t, err, new(*OrderError))
 			assert.Contains(t, err.Error(), tt.err)
 		})
 	}
@@ -102,10 +107,10 @@ func TestMergeByHand(t *testing.T) {
 
 // conversation cuts ascending ids into pages, in one of the orders, with empty pages
 // and with ids that come again.
-func conversation(r *rand.Rand) (pages [][]MessageID) {
-	var ids []MessageID
-	for id := MessageID(r.IntN(5)); len(ids) < r.IntN(60); {
-		id += MessageID(1 + r.IntN(3))
+func conversation(r *rand.Rand) (pages [][]int64) {
+	var ids []int64
+	for id := int64(r.IntN(5)); len(ids) < r.IntN(60); {
+		id += int64(1 + r.IntN(3))
 		ids = append(ids, id)
 	}
 	order := r.IntN(3)
@@ -134,13 +139,13 @@ func conversation(r *rand.Rand) (pages [][]MessageID) {
 	return append(pages, nil)[:max(1, len(pages))]
 }
 
-func TestMergeAgainstTheModel(t *testing.T) {
+func TestMerge_AgainstTheModel(t *testing.T) {
 	t.Parallel()
 	for range 5000 {
 		seed := rand.Uint64()
 		r := rand.New(rand.NewPCG(seed, 0))
-		pages, since := conversation(r), MessageID(r.IntN(40))
-		got, err := mergeAll(newMerge(since, orderUnknown), pages)
+		pages, since := conversation(r), int64(r.IntN(40))
+		got, err := mergeAll(newItems(since), pages)
 		require.NoError(t, err, "seed %d: %v", seed, pages)
 		require.Equal(t, ascendingOnce(pages, since), got, "seed %d: since %d of %v", seed, since, pages)
 	}
@@ -152,7 +157,7 @@ func TestMerge_OnlyOlderMessagesProveTheOrder(t *testing.T) {
 	asOf := time.Date(2026, 3, 2, 12, 0, 0, 500, time.UTC)
 	for _, tt := range []struct {
 		created time.Time
-		want    pageOrder
+		want    order
 	}{
 		{asOf.Truncate(time.Second), orderUnknown},
 		{asOf.Truncate(time.Second).Add(-time.Second), oldestFirst},
@@ -160,30 +165,27 @@ func TestMerge_OnlyOlderMessagesProveTheOrder(t *testing.T) {
 		{asOf.Add(1), orderUnknown},
 		{time.Time{}, orderUnknown},
 	} {
-		m := newMerge(0, orderUnknown)
+		m := newItems(0)
 		m.asOf = asOf
-		for _, page := range [][]Message{{{ID: 1, CreatedAt: asOf.Add(-time.Hour)}}, {{ID: 2, CreatedAt: tt.created}}} {
-			m.extendsRange(page)
-			_, err := m.add(page, false)
+		for _, page := range [][]item{{{1, asOf.Add(-time.Hour)}}, {{2, tt.created}}} {
+			_, _, err := m.Add(page, false)
 			require.NoError(t, err)
 		}
 		assert.Equal(t, tt.want, m.order, "%s", tt.created)
 	}
 }
 
-func TestOldestFirstHoldsNoMoreThanAPage(t *testing.T) {
+func TestMerge_OldestFirstHoldsNoMoreThanAPage(t *testing.T) {
 	t.Parallel()
 	const size = 100
-	m := newMerge(0, orderUnknown)
+	m := newItems(0)
 	m.asOf = time.Now()
 	for page := range 200 {
-		ids := make([]MessageID, size)
+		ids := make([]int64, size)
 		for i := range ids {
-			ids[i] = MessageID(page*size + i + 1)
+			ids[i] = int64(page*size + i + 1)
 		}
-		messages := someMessages(ids...)
-		m.extendsRange(messages)
-		ready, err := m.add(messages, false)
+		ready, _, err := m.Add(someItems(ids...), false)
 		require.NoError(t, err)
 		require.Len(t, m.buffered, size)
 		require.LessOrEqual(t, cap(m.buffered), 2*size, "nothing is kept by its array either")
@@ -193,75 +195,30 @@ func TestOldestFirstHoldsNoMoreThanAPage(t *testing.T) {
 	}
 	// A recent id is recognised as a duplicate; an old one cannot be distinguished from a
 	// new one.
-	ready, err := m.add(someMessages(20_000-size-rememberedIDs+1), false)
+	ready, _, err := m.Add(someItems(20_000-size-rememberedIDs+1), false)
 	require.NoError(t, err)
 	assert.Empty(t, ready)
 }
 
-func TestWhichPagesReachFurther(t *testing.T) {
+func TestMerge_WhichPagesReachFurther(t *testing.T) {
 	t.Parallel()
-	m := newMerge(0, orderUnknown)
+	m := newItems(0)
 	for _, page := range []struct {
-		ids  []MessageID
+		ids  []int64
 		want bool
 	}{
 		{nil, false},
-		{[]MessageID{50, 60}, true},
-		{[]MessageID{50, 60}, false},
-		{[]MessageID{40, 45}, true},
-		{[]MessageID{39}, true},
-		{[]MessageID{55, 40, 39}, false},
-		{[]MessageID{61}, true},
+		{[]int64{50, 60}, true},
+		{[]int64{50, 60}, false},
+		{[]int64{40, 45}, true},
+		{[]int64{39}, true},
+		{[]int64{55, 40, 39}, false},
+		{[]int64{61}, true},
 	} {
-		assert.Equal(t, page.want, m.extendsRange(someMessages(page.ids...)), "%v", page.ids)
+		_, further, err := m.Add(someItems(page.ids...), false)
+		require.NoError(t, err)
+		assert.Equal(t, page.want, further, "%v", page.ids)
 	}
-}
-
-func TestAGrowingListingIsNoLoop(t *testing.T) {
-	t.Parallel()
-	var guard tokenGuard
-	for n := range 100_000 {
-		require.NoError(t, guard.check(strconv.Itoa(n), true))
-	}
-	require.NoError(t, guard.check("", false))
-}
-
-func TestEveryCycleOfTokensIsFound(t *testing.T) {
-	t.Parallel()
-	for before := range 40 {
-		for cycle := 1; cycle < 40; cycle++ {
-			var guard tokenGuard
-			for step := 0; ; step++ {
-				token := step
-				if step >= before {
-					token = before + (step-before)%cycle
-				}
-				if guard.check(fmt.Sprint("t", token), false) != nil {
-					require.GreaterOrEqual(t, step, before+cycle, "no token has come again yet")
-					break
-				}
-				require.LessOrEqual(t, step, 4*(before+cycle), "a cycle of %d after %d pages is not found", cycle, before)
-			}
-		}
-	}
-}
-
-func TestPagesWithoutNewsInARowAreBounded(t *testing.T) {
-	t.Parallel()
-	var guard tokenGuard
-	n := 0
-	token := func() string { n++; return strconv.Itoa(n) }
-	for range 3 {
-		for range maxStalePages - 1 {
-			require.NoError(t, guard.check(token(), false))
-		}
-		require.NoError(t, guard.check(token(), true), "something new: they are counted anew")
-	}
-	for range maxStalePages - 1 {
-		require.NoError(t, guard.check(token(), false))
-	}
-	require.NoError(t, guard.check("", false), "the end is the end")
-	require.ErrorIs(t, guard.check(token(), false), errNoProgress)
 }
 
 // FuzzMerge makes pages of bytes: 0 ends a page, anything else is an id. Whatever the
@@ -274,21 +231,21 @@ func FuzzMerge(f *testing.F) {
 	f.Add([]byte{1, 2, 0, 4, 5, 0, 3}, byte(0))
 	f.Add([]byte{1, 2, 0, 2, 3, 0, 1, 4}, byte(1))
 	f.Fuzz(func(t *testing.T, data []byte, above byte) {
-		pages, since := [][]MessageID{nil}, MessageID(above)
+		pages, since := [][]int64{nil}, int64(above)
 		for _, b := range data {
 			if b == 0 {
 				pages = append(pages, nil)
 				continue
 			}
-			pages[len(pages)-1] = append(pages[len(pages)-1], MessageID(b))
+			pages[len(pages)-1] = append(pages[len(pages)-1], int64(b))
 		}
-		got, err := mergeAll(newMerge(since, orderUnknown), pages)
+		got, err := mergeAll(newItems(since), pages)
 		want := ascendingOnce(pages, since)
 		if err == nil {
 			assert.Equal(t, want, got)
 			return
 		}
-		if !errors.Is(err, ErrProtocol) {
+		if !errors.As(err, new(*OrderError)) {
 			t.Errorf("%v", err)
 		}
 		assert.True(t, slices.IsSorted(got) && len(slices.Compact(slices.Clone(got))) == len(got), "%v", got)
@@ -297,4 +254,44 @@ func FuzzMerge(f *testing.F) {
 		}
 		assert.Less(t, len(got), len(want), "an error where nothing is missing")
 	})
+}
+
+func TestMerge_BuffersUntilTheEndIfAsked(t *testing.T) {
+	t.Parallel()
+	m := New(func(i item) int64 { return i.id }, func(i item) time.Time { return i.at }, 0, true)
+	pages := [][]int64{{1, 2}, {4, 5}, {6, 7}, {3}}
+	got, err := mergeAll(m, pages)
+	require.NoError(t, err)
+	assert.Equal(t, ascendingOnce(pages, 0), got)
+}
+
+func TestMerge_OrderErrorNamesWhereToResume(t *testing.T) {
+	t.Parallel()
+	_, err := mergeAll(newItems(0), [][]int64{{1, 2}, {4, 5}, {6, 7}, {3}})
+	assert.Equal(t, &OrderError{Late: 3, Emitted: 5, Resume: 2}, err)
+	_, err = mergeAll(newItems(1), [][]int64{{3, 4}, {5, 6}, {7, 8}, {2}})
+	assert.Equal(t, &OrderError{Late: 2, Emitted: 6, Resume: 1}, err, "nothing is emitted before it")
+}
+
+func TestMerge_RestartGoesOnAfterWhatWasEmitted(t *testing.T) {
+	t.Parallel()
+	m := newItems(1)
+	add := func(ids ...int64) []item {
+		ready, _, err := m.Add(someItems(ids...), false)
+		require.NoError(t, err)
+		return ready
+	}
+	m.Begin(time.Unix(1000, 0), 2)
+	assert.Empty(t, add(2, 3))
+	assert.True(t, m.Restart(), "some were buffered")
+	assert.EqualValues(t, 1, m.Since())
+	m.Begin(time.Unix(1000, 0), 2)
+	assert.Empty(t, add(2, 3))
+	assert.False(t, m.Restart(), "no more than before")
+	m.Begin(time.Unix(1000, 0), 2)
+	assert.Empty(t, add(2, 3))
+	assert.Equal(t, someItems(2, 3), add(4, 5))
+	assert.True(t, m.Restart())
+	assert.EqualValues(t, 3, m.Since())
+	assert.Equal(t, someItems(4, 5), add(3, 4, 5, 6, 7)[:2])
 }

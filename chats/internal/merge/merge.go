@@ -1,0 +1,227 @@
+// Package merge turns the pages of a list in any order into one sequence of ascending ids.
+package merge
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// rememberedIDs is the number of last emitted ids that a Merge remembers, to distinguish a
+// repeated item from one that arrived too late.
+const rememberedIDs = 1024
+
+// Merge turns the pages of one list, a listing or several, into one ascending sequence.
+//
+// While the order is not proven to be oldest first, all pages are buffered. After that, one
+// page of items is held back until the next page arrives, because neighbours may be swapped
+// across a page boundary.
+type Merge[T any] struct {
+	id        func(T) int64
+	createdAt func(T) time.Time // zero if unknown
+	listing[T]
+	longest int // the largest number of items buffered when a listing was given up
+}
+
+// listing is the state of a Merge that ends with a listing.
+type listing[T any] struct {
+	since       int64     // items up to here are dropped
+	asOf        time.Time // the server's time when the first page was requested
+	order       order
+	buffered    []T   // not emitted yet; sorted if the order is oldestFirst
+	pageSize    int   // the limit that was requested, or the length of a longer page
+	previous    int   // the number of items at the end of buffered from the last page
+	low, high   int64 // the lowest and the highest id received
+	highBefore  int64 // high without the current page
+	lastEmitted int64
+	recentIDs   []int64 // the last ids emitted, ascending
+}
+
+type order int
+
+const (
+	orderUnknown order = iota
+	oldestFirst
+	otherOrder
+)
+
+// OrderError reports an item that came after later ones were emitted.
+type OrderError struct {
+	Late, Emitted int64 // the item, and the last one emitted
+	Resume        int64 // up to here the sequence was complete
+}
+
+func (e *OrderError) Error() string {
+	return fmt.Sprintf("message %d came after message %d: the server changed its order; resume after message %d", e.Late, e.Emitted, e.Resume)
+}
+
+// New returns a Merge of the items with ids above since. If buffer is set, it emits nothing
+// before the last page, which is right in every order.
+func New[T any](id func(T) int64, createdAt func(T) time.Time, since int64, buffer bool) *Merge[T] {
+	m := &Merge[T]{id: id, createdAt: createdAt, listing: listing[T]{since: since}}
+	if buffer {
+		m.order = otherOrder
+	}
+	return m
+}
+
+// Since returns the id above which items are expected.
+func (m *Merge[T]) Since() int64 { return m.since }
+
+// Begin sets how the first page of a listing was requested: with pageSize as the limit, at
+// asOf by the server's clock.
+func (m *Merge[T]) Begin(asOf time.Time, pageSize int) { m.asOf, m.pageSize = asOf, pageSize }
+
+// Restart prepares for a new listing of the same items, after the last item up to which the
+// sequence is certainly complete. It reports whether the listing got further than those
+// before it.
+func (m *Merge[T]) Restart() (further bool) {
+	further = m.lastEmitted > 0 || len(m.buffered) > m.longest
+	m.longest = max(m.longest, len(m.buffered))
+	m.listing = listing[T]{since: max(m.since, m.lastEmitted), order: m.order}
+	return further
+}
+
+// Add accepts a page, which it may reorder, and returns the items that can be emitted.
+// further reports whether the page reaches beyond all previous pages, as a page does in
+// every order that makes progress. The error is an [OrderError].
+func (m *Merge[T]) Add(page []T, last bool) (ready []T, further bool, err error) {
+	further = m.extendRange(page)
+	m.pageSize = max(m.pageSize, len(page))
+	if m.order == orderUnknown {
+		m.detectOrder(page)
+	}
+	if page, err = m.dropSeen(page); err != nil {
+		return nil, further, err
+	}
+	switch {
+	case m.order != oldestFirst && !last:
+		m.buffered, m.previous = append(m.buffered, page...), len(page)
+		return nil, further, nil
+	case last:
+		ready, m.buffered = m.insert(page), nil
+	case len(page) == m.pageSize && m.isAboveBuffered(page): // without copying
+		ready, m.buffered = m.buffered, page
+	default:
+		all := m.insert(page)
+		n := max(len(all)-m.pageSize, 0)
+		ready, m.buffered = all[:n], all[n:]
+	}
+	m.markEmitted(ready)
+	return ready, further, nil
+}
+
+// extendRange reports whether a page has a lower or higher id than all previous pages.
+// Searching all buffered ids would cost too much.
+func (m *Merge[T]) extendRange(page []T) (extended bool) {
+	m.highBefore = m.high
+	for _, item := range page {
+		id := m.id(item)
+		if m.low == 0 || id < m.low {
+			m.low, extended = id, true
+		}
+		if id > m.high {
+			m.high, extended = id, true
+		}
+	}
+	return extended
+}
+
+// detectOrder looks for proof that the order is oldest first: a page whose ids are above
+// all earlier ones and which has a message from before the first request. Higher ids alone
+// are not enough, because any number of messages may have arrived between two requests.
+func (m *Merge[T]) detectOrder(page []T) {
+	if !slices.IsSortedFunc(page, m.compare) {
+		m.order = otherOrder
+		return
+	}
+	previous := m.buffered[len(m.buffered)-m.previous:]
+	proven := false
+	for _, item := range page {
+		isSame := func(p T) bool { return m.same(p, item) }
+		switch {
+		case m.id(item) > m.highBefore:
+			proven = proven || m.existedBefore(item)
+		case !slices.ContainsFunc(previous, isSame): // a page may begin with the end of the one before
+			return
+		}
+	}
+	if proven && m.highBefore > 0 {
+		m.order = oldestFirst
+		m.buffered = m.sortUnique(m.buffered)
+	}
+}
+
+// existedBefore reports whether an item is older than the first request.
+func (m *Merge[T]) existedBefore(item T) bool {
+	createdAt := m.createdAt(item)
+	latest := createdAt
+	if latest.Nanosecond() == 0 { // it may have been truncated
+		latest = latest.Add(time.Second)
+	}
+	return !createdAt.IsZero() && !latest.After(m.asOf)
+}
+
+func (m *Merge[T]) isAboveBuffered(page []T) bool {
+	return len(m.buffered) == 0 || len(page) > 0 && m.id(page[0]) > m.id(m.buffered[len(m.buffered)-1])
+}
+
+// insert returns the buffered items and those of page, sorted.
+func (m *Merge[T]) insert(page []T) []T {
+	if len(m.buffered) == 0 {
+		return page
+	}
+	return m.sortUnique(append(m.buffered, page...))
+}
+
+// dropSeen sorts a page and drops the messages up to since and those that are emitted
+// already.
+func (m *Merge[T]) dropSeen(page []T) ([]T, error) {
+	page = m.sortUnique(page)
+	if len(page) == 0 || m.id(page[0]) > max(m.since, m.lastEmitted) {
+		return page, nil
+	}
+	page = slices.DeleteFunc(page, func(item T) bool {
+		_, again := slices.BinarySearch(m.recentIDs, m.id(item))
+		return again || m.id(item) <= m.since
+	})
+	if len(page) > 0 && m.id(page[0]) < m.lastEmitted {
+		late := m.id(page[0])
+		return nil, &OrderError{late, m.lastEmitted, m.resumeBefore(late)}
+	}
+	return page, nil
+}
+
+// resumeBefore returns the last id emitted before a late one.
+func (m *Merge[T]) resumeBefore(late int64) int64 {
+	if i, _ := slices.BinarySearch(m.recentIDs, late); i > 0 {
+		return m.recentIDs[i-1]
+	}
+	return m.since
+}
+
+func (m *Merge[T]) markEmitted(ready []T) {
+	if len(ready) == 0 {
+		return
+	}
+	m.lastEmitted = m.id(ready[len(ready)-1])
+	for _, item := range ready {
+		m.recentIDs = append(m.recentIDs, m.id(item))
+	}
+	if len(m.recentIDs) > 2*rememberedIDs {
+		m.recentIDs = append(m.recentIDs[:0], m.recentIDs[len(m.recentIDs)-rememberedIDs:]...)
+	}
+}
+
+func (m *Merge[T]) compare(a, b T) int { return cmp.Compare(m.id(a), m.id(b)) }
+
+func (m *Merge[T]) same(a, b T) bool { return m.id(a) == m.id(b) }
+
+// sortUnique sorts by id and keeps the first item of each id.
+func (m *Merge[T]) sortUnique(items []T) []T {
+	if !slices.IsSortedFunc(items, m.compare) {
+		slices.SortStableFunc(items, m.compare)
+	}
+	return slices.CompactFunc(items, m.same)
+}
