@@ -22,6 +22,7 @@ type call struct {
 	request     *http.Request // every attempt sends a copy
 	upload      *upload.Form  // of sendFileToChat, otherwise nil
 	maxAttempts int
+	invalid     error // why the call cannot be made
 	// decode reads the result of a 2xx response. An attempt succeeds only once decode has.
 	decode func(*response) error
 	// prepare, if not nil, runs before each attempt, after all waiting. Its requests use
@@ -80,12 +81,12 @@ func (c *call) rewindable() bool {
 const maxRequestBody = 512 << 10
 
 // newCall returns a call for the result of a request builder in gen.
-func newCall(op Operation, req *http.Request, err error) (*call, error) {
-	if err != nil {
-		return nil, &Error{Operation: op, cause: err}
+func newCall(op Operation, req *http.Request, err error) *call {
+	switch {
+	case err != nil:
+		err = &Error{Operation: op, cause: err}
+	case req.ContentLength > maxRequestBody && op != OpSendFileToChat:
+		err = badArgument("request body", "%d bytes, at most %d allowed", req.ContentLength, maxRequestBody)
 	}
-	if req.ContentLength > maxRequestBody && op != OpSendFileToChat {
-		return nil, badArgument("request body", "%d bytes, at most %d allowed", req.ContentLength, maxRequestBody)
-	}
-	return &call{op: op, request: req}, nil
+	return &call{op: op, request: req, invalid: err}
 }

@@ -14,13 +14,5 @@ func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
 		return Chat{}, err
 	}
 	req, err := gen.NewGetChatRequest(c.base(), int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
-	call, err := newCall(OpGetChat, req, err)
-	if err != nil {
-		return Chat{}, err
-	}
-	result, err := invoke(ctx, c, call, nil, checkChat)
-	if err != nil {
-		return Chat{}, err
-	}
-	return toChat(result), nil
+	return invoke(ctx, c, newCall(OpGetChat, req, err), nil, toChat)
 }

@@ -88,19 +88,12 @@ func (c *Client) chatsPage(ctx context.Context, filter Filter, size int, token s
 		req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
 			PageToken: optional(token), Limit: &limit,
 		}, filter.request())
-		call, err := newCall(OpGetChats, req, err)
-		if err != nil {
-			return sizedPage[Chat]{}, err
-		}
+		call := newCall(OpGetChats, req, err)
 		sized := &gen.ChatsPage{Chats: make([]gen.Chat, 0, size)}
-		result, err := invoke(ctx, c, call, sized, func(p *gen.ChatsPage) (err error) {
-			call.skipped, err = keepReadable(&p.Chats, size, errNoChats, checkChat)
-			return err
+		return invoke(ctx, c, call, sized, func(p *gen.ChatsPage) (sizedPage[Chat], error) {
+			items, skipped, err := readList(p.Chats, size, errNoChats, toChat)
+			call.skipped = skipped
+			return sizedPage[Chat]{Page[Chat]{items, p.Paging.NextPageToken}, size, call.requestedAt, skipped}, err
 		})
-		if err != nil {
-			return sizedPage[Chat]{}, err
-		}
-		page := Page[Chat]{Items: toList(result.Chats, toChat), Next: result.Paging.NextPageToken}
-		return sizedPage[Chat]{page, size, call.requestedAt, call.skipped}, nil
 	})
 }

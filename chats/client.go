@@ -114,11 +114,7 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	case origin(req.URL) != origin(d.c.config.base):
 		return nil, badArgument("request", "the credential is sent only to %s", origin(d.c.config.base))
 	}
-	call, err := newCall(op, req, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := d.c.do(req.Context(), call)
+	resp, err := d.c.do(req.Context(), newCall(op, req, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +124,9 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 // do makes a call. It returns a response of any status, or an *Error if the server did
 // not respond.
 func (c *Client) do(ctx context.Context, call *call) (*response, error) {
+	if call.invalid != nil {
+		return nil, call.invalid
+	}
 	call.business, call.rule = c.business, rules[call.op]
 	switch {
 	case usesSlotOfAnother(ctx):

@@ -1,7 +1,6 @@
 package chats
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 )
 
 // ownTransport is a copy of the default transport that trusts a test's server.
@@ -119,22 +120,24 @@ func TestResponse_ReleaseOfNone(t *testing.T) {
 	assert.NotPanics(t, func() { (*response)(nil).release() })
 }
 
-func TestADecodedResultOfAPreparedPage(t *testing.T) {
+// What was decoded into a prepared page shows whether there was a list.
+func TestReadList_NoticesThatThereIsNoList(t *testing.T) {
 	t.Parallel()
 	type page struct{ List []int }
-	for body, want := range map[string]bool{
-		`{"status":"OK","result":{"list":[]}}`: false, `{"status":"OK","result":{"list":[1]}}`: false,
-		`{"status":"OK","result":{"list":null}}`: true, `{"status":"OK","result":{}}`: true, `{"status":"OK"}`: true,
+	read := func(body string, prepared *page) error {
+		decoded, err := envelope.Decode(envelope.Body{Text: []byte(body)}, prepared)
+		require.NoError(t, err)
+		_, _, err = readList(decoded.List, 1, errNoChats, func(n *int) (int, error) { return *n, nil })
+		return err
+	}
+	for body, want := range map[string]error{
+		`{"status":"OK","result":{"list":[]}}`: nil, `{"status":"OK","result":{"list":[1]}}`: nil,
+		`{"status":"OK","result":{"list":null}}`: errNoChats, `{"status":"OK","result":{}}`: errNoChats, `{"status":"OK"}`: errNoChats,
 	} {
 		for _, size := range []int{1, 100} {
-			a := &response{status: http.StatusOK, body: bytes.NewBufferString(body)}
-			got, err := decode(a, &page{List: make([]int, 0, size)})
-			require.NoError(t, err)
-			assert.Equal(t, want, missing(got.List), body)
+			assert.Equal(t, want, read(body, &page{List: make([]int, 0, size)}), body)
 		}
 	}
-	assert.True(t, missing[int](nil))
-	got, err := decode[page](&response{body: bytes.NewBufferString(`{"status":"OK","result":null}`)}, &page{})
-	require.NoError(t, err)
-	assert.Nil(t, got)
+	_, _, err := readList[int, int](nil, 1, errNoChats, nil)
+	require.ErrorIs(t, err, errNoChats)
 }

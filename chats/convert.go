@@ -18,7 +18,10 @@ var (
 	errNoMessages  = errors.New("response has no list of messages")
 )
 
-func toChat(c *gen.Chat) Chat {
+func toChat(c *gen.Chat) (Chat, error) {
+	if c.ChatID < 1 {
+		return Chat{}, errNoChatID
+	}
 	return Chat{
 		ID:        ChatID(c.ChatID),
 		Type:      ChatType(c.Type),
@@ -28,21 +31,24 @@ func toChat(c *gen.Chat) Chat {
 		Campaign:  CampaignID(c.Context.CampaignID),
 		CreatedAt: c.CreatedAt,
 		UpdatedAt: c.UpdatedAt,
-	}
+	}, nil
 }
 
 func toSubject(c *gen.ChatFullContext) Subject {
 	return Subject{Kind: SubjectKind(c.Type), Order: OrderID(c.OrderID), Return: ReturnID(c.ReturnID)}
 }
 
-func toMessage(m *gen.Message) Message {
+func toMessage(m *gen.Message) (Message, error) {
+	if m.MessageID < 1 {
+		return Message{}, errNoMessageID
+	}
 	return Message{
 		ID:        MessageID(m.MessageID),
 		Sender:    Sender(m.Sender),
 		Text:      m.Text,
 		Files:     toFiles(m.Files),
 		CreatedAt: m.CreatedAt,
-	}
+	}, nil
 }
 
 func toFiles(files []gen.File) []File {
@@ -56,47 +62,22 @@ func toFiles(files []gen.File) []File {
 	return all
 }
 
-// toList converts a list in one allocation.
-func toList[G, T any](list []G, convert func(*G) T) []T {
-	all := make([]T, len(list))
+// readList converts the items of a page in one allocation. It skips those that convert
+// refuses, and fails if there is no list, or one of several times the requested size.
+func readList[G, T any](list []G, size int, absent error, convert func(*G) (T, error)) (items []T, skipped int, err error) {
+	switch {
+	case missing(list):
+		return nil, 0, absent
+	case len(list) > max(4*size, MaxHistoryPage):
+		return nil, 0, httpbody.ErrTooManyItems
+	}
+	items = make([]T, 0, len(list))
 	for i := range list {
-		all[i] = convert(&list[i])
-	}
-	return all
-}
-
-func checkChat(c *gen.Chat) error {
-	if c.ChatID < 1 {
-		return errNoChatID
-	}
-	return nil
-}
-
-func checkMessage(m *gen.Message) error {
-	if m.MessageID < 1 {
-		return errNoMessageID
-	}
-	return nil
-}
-
-// keepReadable drops the items of a page that fail check and returns how many they were. It
-// fails if there is no list, or one of several times the requested size.
-func keepReadable[T any](list *[]T, size int, absent error, check func(*T) error) (skipped int, err error) {
-	if missing(*list) {
-		return 0, absent
-	}
-	items, n := *list, 0
-	if len(items) > max(4*size, MaxHistoryPage) {
-		return 0, httpbody.ErrTooManyItems
-	}
-	for i := range items {
-		if check(&items[i]) == nil {
-			items[n] = items[i]
-			n++
+		if item, err := convert(&list[i]); err == nil {
+			items = append(items, item)
 		}
 	}
-	*list = items[:n]
-	return len(items) - n, nil
+	return items, len(list) - len(items), nil
 }
 
 // missing reports whether a decoded list was absent or null. encoding/json sets a slice to

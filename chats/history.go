@@ -127,19 +127,12 @@ func (c *Client) historyPage(
 		req, err := gen.NewGetChatHistoryRequest(c.base(), int64(c.business), &gen.GetChatHistoryParams{
 			ChatID: int64(id), PageToken: optional(token), Limit: &limit,
 		}, gen.GetChatHistoryRequest{MessageIDFrom: int64(since)})
-		call, err := newCall(OpGetChatHistory, req, err)
-		if err != nil {
-			return sizedPage[Message]{}, err
-		}
+		call := newCall(OpGetChatHistory, req, err)
 		sized := &gen.MessagesPage{Messages: make([]gen.Message, 0, size)}
-		result, err := invoke(ctx, c, call, sized, func(p *gen.MessagesPage) (err error) {
-			call.skipped, err = keepReadable(&p.Messages, size, errNoMessages, checkMessage)
-			return err
+		return invoke(ctx, c, call, sized, func(p *gen.MessagesPage) (sizedPage[Message], error) {
+			items, skipped, err := readList(p.Messages, size, errNoMessages, toMessage)
+			call.skipped = skipped
+			return sizedPage[Message]{Page[Message]{items, p.Paging.NextPageToken}, size, call.requestedAt, skipped}, err
 		})
-		if err != nil {
-			return sizedPage[Message]{}, err
-		}
-		page := Page[Message]{Items: toList(result.Messages, toMessage), Next: result.Paging.NextPageToken}
-		return sizedPage[Message]{page, size, call.requestedAt, call.skipped}, nil
 	})
 }

@@ -35,7 +35,7 @@ func (o observer) middleware(next doFunc) doFunc {
 		}
 		if resp != nil && resp.ok() {
 			resp.decodeErr = resp.bodyErr
-			if call.decode != nil {
+			if resp.bodyErr == nil && call.decode != nil {
 				resp.decodeErr = call.decode(resp)
 			}
 		}

@@ -18,13 +18,5 @@ func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Mes
 	req, err := gen.NewGetChatMessageRequest(c.base(), int64(c.business), &gen.GetChatMessageParams{
 		ChatID: int64(id), MessageID: int64(message),
 	})
-	call, err := newCall(OpGetChatMessage, req, err)
-	if err != nil {
-		return Message{}, err
-	}
-	result, err := invoke(ctx, c, call, nil, checkMessage)
-	if err != nil {
-		return Message{}, err
-	}
-	return toMessage(result), nil
+	return invoke(ctx, c, newCall(OpGetChatMessage, req, err), nil, toMessage)
 }

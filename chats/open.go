@@ -18,18 +18,10 @@ func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
 	}
 	subject := fromSubject(about)
 	req, err := gen.NewCreateChatRequest(c.base(), int64(c.business), gen.CreateChatRequest{Context: &subject})
-	call, err := newCall(OpCreateChat, req, err)
-	if err != nil {
-		return 0, err
-	}
-	created, err := invoke(ctx, c, call, nil, func(created *gen.CreatedChat) error {
+	return invoke(ctx, c, newCall(OpCreateChat, req, err), nil, func(created *gen.CreatedChat) (ChatID, error) {
 		if created.ChatID < 1 {
-			return errNoChatID
+			return 0, errNoChatID
 		}
-		return nil
+		return ChatID(created.ChatID), nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	return ChatID(created.ChatID), nil
 }

@@ -10,27 +10,29 @@ import (
 
 var errNoResult = errors.New("response has no result")
 
-// invoke makes a call and returns its result. T is the contract's type of the result. If
-// prepared is not nil, the result is decoded into it.
-func invoke[T any](ctx context.Context, c *Client, call *call, prepared *T, check func(*T) error) (*T, error) {
-	var result *T
-	call.decode = func(r *response) (err error) {
+// invoke makes a call and returns its result, which read converts from G, the contract's
+// type. If prepared is not nil, the result is decoded into it, so that a list of the page's
+// size need not grow.
+func invoke[G, T any](ctx context.Context, c *Client, call *call, prepared *G, read func(*G) (T, error)) (T, error) {
+	var none, result T
+	call.decode = func(r *response) error {
 		call.requestedAt = r.time().Add(-call.duration)
-		result, err = decode(r, prepared)
+		decoded, err := envelope.Decode(r.envelope(), prepared)
 		prepared = nil                                                                     // a failed attempt may have written to it
 		if err != nil && err != envelope.ErrUnknownStatus && err != envelope.ErrNoStatus { //nolint:errorlint // Decode returns them unwrapped
 			return err
 		}
-		if result == nil {
+		if decoded == nil {
 			return cmp.Or(err, errNoResult)
 		}
-		if checkErr := check(result); checkErr != nil {
-			return cmp.Or(err, checkErr)
+		var readErr error
+		if result, readErr = read(decoded); readErr != nil {
+			return cmp.Or(err, readErr)
 		}
 		return nil
 	}
 	if err := c.perform(ctx, call); err != nil {
-		return nil, err
+		return none, err
 	}
 	return result, nil
 }

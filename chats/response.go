@@ -67,15 +67,6 @@ func (r *response) envelope() envelope.Body {
 	return b
 }
 
-// decode returns the result of a 2xx. It decodes into prepared if that is not nil. With
-// envelope.ErrNoStatus and envelope.ErrUnknownStatus it may return a result, too.
-func decode[T any](r *response, prepared *T) (*T, error) {
-	if r.bodyErr != nil {
-		return nil, r.bodyErr
-	}
-	return envelope.Decode(r.envelope(), prepared)
-}
-
 // isGatewayNotFound reports whether a 404 is not about a chat, message or order: a gateway
 // sends it while the API is being deployed.
 func (r *response) isGatewayNotFound() bool {

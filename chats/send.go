@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
+	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 	"github.com/ymchats/ymchats-go/chats/internal/msgtext"
 	"github.com/ymchats/ymchats-go/chats/internal/upload"
 	"github.com/ymchats/ymchats-go/gen"
@@ -67,7 +68,7 @@ type outgoing struct {
 	op   Operation
 	chat ChatID
 	// newCall returns a call that sends the message.
-	newCall func() (*call, error)
+	newCall func() *call
 	// equals reports whether a message has the same content.
 	equals func(Message) bool
 	// resembles reports whether a message can be this one, if the server alters content
@@ -99,13 +100,10 @@ func (c *Client) lockChat(ctx context.Context, out *outgoing) (unlock func(), er
 func (c *Client) send(
 	ctx context.Context, out *outgoing, attempts int, prepare func(context.Context) error,
 ) (made int, err error) {
-	call, err := out.newCall()
-	if err != nil {
-		return 0, err
-	}
+	call := out.newCall()
 	call.maxAttempts, call.prepare = attempts, prepare
 	call.decode = func(r *response) error { // there is no result
-		_, err := decode[any](r, nil)
+		_, err := envelope.Decode[any](r.envelope(), nil)
 		return err
 	}
 	err = c.perform(ctx, call)
@@ -115,7 +113,7 @@ func (c *Client) send(
 func (c *Client) textMessage(id ChatID, text string) *outgoing {
 	return &outgoing{
 		op: OpSendMessageToChat, chat: id,
-		newCall: func() (*call, error) {
+		newCall: func() *call {
 			req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
 				&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
 			return newCall(OpSendMessageToChat, req, err)
@@ -139,15 +137,15 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 	}
 	return &outgoing{
 		op: OpSendFileToChat, chat: id,
-		newCall: func() (*call, error) {
+		newCall: func() *call {
 			// The reader is attached afterwards, because the builder would hide its length.
 			req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
 				&gen.SendFileToChatParams{ChatID: int64(id)}, form.ContentType(), http.NoBody)
-			call, err := newCall(OpSendFileToChat, req, err)
-			if err == nil {
-				req.ContentLength, call.upload = form.Length(), form
+			call := newCall(OpSendFileToChat, req, err)
+			if call.upload = form; err == nil {
+				req.ContentLength = form.Length()
 			}
-			return call, err
+			return call
 		},
 		equals: func(m Message) bool {
 			return slices.ContainsFunc(m.Files, func(f File) bool {
