@@ -27,6 +27,17 @@ type config struct {
 // Option configures a [Client].
 type Option func(*config) error
 
+// notNil returns an option that fails if its argument is nil.
+func notNil(name string, isNil bool, set func(*config)) Option {
+	return func(c *config) error {
+		if isNil {
+			return badArgument(name, "is nil")
+		}
+		set(c)
+		return nil
+	}
+}
+
 // WithBaseURL sets the API base URL, for example for a proxy or a test server. The
 // credential is sent there, so it must be https; plain http is accepted for loopback
 // addresses, and for every address with [WithPlainHTTP].
@@ -80,14 +91,10 @@ func isLoopback(host string) bool {
 // only with Protocols: over HTTP/2 all attempts share one connection, and if that is dead
 // they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {
-	return func(c *config) error {
-		if client == nil {
-			return badArgument("HTTP client", "is nil")
-		}
+	return notNil("HTTP client", client == nil, func(c *config) {
 		own := *client
 		c.client = &own
-		return nil
-	}
+	})
 }
 
 // WithIntegration sets the name and version under which requests appear in the cabinet's
@@ -114,13 +121,7 @@ func WithIntegration(name, version string) Option {
 // the number of items that had to be skipped is logged at warn level. Bodies and credentials
 // are never logged. By default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
-	return func(c *config) error {
-		if logger == nil {
-			return badArgument("logger", "is nil")
-		}
-		c.logger = logger
-		return nil
-	}
+	return notNil("logger", logger == nil, func(c *config) { c.logger = logger })
 }
 
 // WithHook adds a function that is called at the end of every attempt, for example for metrics.
@@ -128,13 +129,7 @@ func WithLogger(logger *slog.Logger) Option {
 // fast. It must be safe for concurrent use, because a sequence fetches its next page in a
 // separate goroutine.
 func WithHook(hook func(context.Context, Attempt)) Option {
-	return func(c *config) error {
-		if hook == nil {
-			return badArgument("hook", "is nil")
-		}
-		c.hooks = append(c.hooks, hook)
-		return nil
-	}
+	return notNil("hook", hook == nil, func(c *config) { c.hooks = append(c.hooks, hook) })
 }
 
 // WithRetry sets the [RetryPolicy]. Zero fields mean their defaults.
@@ -159,13 +154,7 @@ func WithMaxParallel(n int) Option {
 
 // WithLimiter sets a [Limiter] that paces requests in addition to Market's limits.
 func WithLimiter(limiter Limiter) Option {
-	return func(c *config) error {
-		if limiter == nil {
-			return badArgument("limiter", "is nil")
-		}
-		c.limiter = limiter
-		return nil
-	}
+	return notNil("limiter", limiter == nil, func(c *config) { c.limiter = limiter })
 }
 
 // WithAttachmentAuth sets a function that authenticates attachment downloads. It is called
@@ -174,11 +163,5 @@ func WithLimiter(limiter Limiter) Option {
 // sent to another host after a redirect. What it adds to the headers and the query is
 // redacted like the credential. An error fails the download.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
-	return func(c *config) error {
-		if auth == nil {
-			return badArgument("attachment auth", "is nil")
-		}
-		c.attachmentAuth = auth
-		return nil
-	}
+	return notNil("attachment auth", auth == nil, func(c *config) { c.attachmentAuth = auth })
 }
