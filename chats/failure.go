@@ -91,7 +91,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: callerctx.HideOthers(ctx, err)}
 	e.applyRefusal()
 	var failed *transportError
-	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent && !failed.permanent {
+	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent {
 		e.kinds = append(e.kinds, ErrOutcomeUnknown)
 	}
 	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(err, ended) {
@@ -105,8 +105,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 type transportError struct {
 	err       error
 	unsent    bool // certainly nothing of the request can have been processed
-	permanent bool // the caller's reader failed: nothing was posted, and a retry would not help
-	noTLS     bool // a retry would not help
+	permanent bool // a retry would not help: TLS is impossible, or the caller's reader failed
 }
 
 func (e *transportError) Error() string { return e.err.Error() }

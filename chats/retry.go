@@ -97,7 +97,7 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 	if !errors.As(err, &failed) {
 		return false // refused before anything was sent
 	}
-	return !failed.permanent && !failed.noTLS && (c.rule.repeatable || failed.unsent)
+	return !failed.permanent && (c.rule.repeatable || failed.unsent)
 }
 
 // awaitRetry waits before the next attempt. It does not wait for an exhausted quota; limits

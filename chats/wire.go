@@ -44,7 +44,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		resp, err := client.Do(req)               //nolint:bodyclose,gosec // httpbody closes it; the URL is the program's
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
-			failed.noTLS = isTLSFailure(err)
+			failed.permanent = failed.permanent || isTLSFailure(err)
 			return nil, failed
 		}
 		buf, err := httpbody.Read(resp)
@@ -67,8 +67,8 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 // newTransportError returns the error of an attempt without a response.
 func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace) *transportError {
 	if readErr := c.upload.Stop(ctx); readErr != nil {
-		// The request was aborted before its end: nothing can have been posted.
-		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), permanent: true}
+		// The request was aborted before its end.
+		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), unsent: true, permanent: true}
 	}
 	return &transportError{err: err, unsent: sent.provablyUnsent() || c.upload.Unsent()}
 }
