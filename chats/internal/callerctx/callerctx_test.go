@@ -34,7 +34,7 @@ func TestHideOthers_KeepsTheErrorOfTheCallersContext(t *testing.T) {
 	cancel()
 	cause := &fs.PathError{Op: "dial", Err: context.DeadlineExceeded}
 	for _, tt := range []struct {
-		ctx                context.Context
+		ctx                context.Context //nolint:containedctx // the input of a case
 		err                error
 		canceled, deadline bool
 	}{

@@ -35,9 +35,9 @@ const (
 var (
 	// ErrStatus is returned for a body of status ERROR. Its Details say why.
 	ErrStatus = errors.New("response status is ERROR")
-	// ErrNoStatus and ErrUnknownStatus are returned together with the result, if there is
-	// one.
-	ErrNoStatus      = errors.New("response has no status")
+	// ErrNoStatus is returned together with the result, if there is one.
+	ErrNoStatus = errors.New("response has no status")
+	// ErrUnknownStatus is returned together with the result, if there is one.
 	ErrUnknownStatus = errors.New("response has an unknown status")
 )
 

@@ -76,7 +76,8 @@ func TestItems_BreakCancelsAndAwaitsTheNextPage(t *testing.T) {
 			}
 			return fetch(ctx, token)
 		}
-		for range Items(t.Context(), l) {
+		for _, err := range Items(t.Context(), l) {
+			require.NoError(t, err)
 			break
 		}
 		assert.True(t, ended)
