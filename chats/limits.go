@@ -216,15 +216,12 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	}
 }
 
-func (l *limits) blocked(op Operation) (block, bool) {
+// blocked returns the last block of an operation, and whether it has not ended.
+func (l *limits) blocked(op Operation) (b block, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, ok := l.blocks[op]
-	if ok && !time.Now().Before(b.until) {
-		delete(l.blocks, op)
-		return block{}, false
-	}
-	return b, ok
+	b = l.blocks[op]
+	return b, time.Now().Before(b.until)
 }
 
 // observe records the limit that a response reports, and blocks the operation if its hourly
