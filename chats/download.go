@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -100,15 +99,11 @@ func attachmentName(header http.Header, file File) string {
 }
 
 func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Request, error) {
-	link, err := url.Parse(file.URL)
-	if err != nil || link.Hostname() == "" || link.Scheme != "https" && link.Scheme != "http" {
-		return nil, badArgument("file", "URL must be absolute (http or https)")
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, file.URL, nil)
-	if err != nil {
+	if err != nil || req.URL.Hostname() == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
-	if origin(link) == origin(c.config.base) {
+	if origin(req.URL) == origin(c.config.base) {
 		value, err := c.credential.read(ctx)
 		if err != nil {
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, err)}
