@@ -81,12 +81,12 @@ func (c *call) rewindable() bool {
 const maxRequestBody = 512 << 10
 
 // newCall returns a call for the result of a request builder in gen.
-func newCall(op Operation, req *http.Request, err error) *call {
+func newCall(business BusinessID, op Operation, req *http.Request, err error) *call {
 	switch {
 	case err != nil:
-		err = &Error{Operation: op, cause: err}
+		err = &Error{Business: business, Operation: op, cause: err}
 	case req.ContentLength > maxRequestBody && op != OpSendFileToChat:
 		err = badArgument("request body", "%d bytes, at most %d allowed", req.ContentLength, maxRequestBody)
 	}
-	return &call{op: op, request: req, invalid: err}
+	return &call{business: business, op: op, rule: rules[op], request: req, invalid: err}
 }

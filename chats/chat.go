@@ -14,5 +14,5 @@ func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
 		return Chat{}, err
 	}
 	req, err := gen.NewGetChatRequest(c.base(), int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
-	return invoke(ctx, c, newCall(OpGetChat, req, err), nil, toChat)
+	return invoke(ctx, c, newCall(c.business, OpGetChat, req, err), nil, toChat)
 }

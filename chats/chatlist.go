@@ -88,7 +88,7 @@ func (c *Client) chatsPage(ctx context.Context, filter Filter, size int, token s
 		req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
 			PageToken: optional(token), Limit: &limit,
 		}, filter.request())
-		call := newCall(OpGetChats, req, err)
+		call := newCall(c.business, OpGetChats, req, err)
 		sized := &gen.ChatsPage{Chats: make([]gen.Chat, 0, size)}
 		return invoke(ctx, c, call, sized, func(p *gen.ChatsPage) (sizedPage[Chat], error) {
 			items, skipped, err := readList(p.Chats, size, errNoChats, toChat)

@@ -114,7 +114,7 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	case origin(req.URL) != origin(d.c.config.base):
 		return nil, badArgument("request", "the credential is sent only to %s", origin(d.c.config.base))
 	}
-	resp, err := d.c.do(req.Context(), newCall(op, req, nil))
+	resp, err := d.c.do(req.Context(), newCall(d.c.business, op, req, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,6 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	if call.invalid != nil {
 		return nil, call.invalid
 	}
-	call.business, call.rule = c.business, rules[call.op]
 	switch {
 	case usesSlotOfAnother(ctx):
 		call.maxAttempts = 1

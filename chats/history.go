@@ -127,7 +127,7 @@ func (c *Client) historyPage(
 		req, err := gen.NewGetChatHistoryRequest(c.base(), int64(c.business), &gen.GetChatHistoryParams{
 			ChatID: int64(id), PageToken: optional(token), Limit: &limit,
 		}, gen.GetChatHistoryRequest{MessageIDFrom: int64(since)})
-		call := newCall(OpGetChatHistory, req, err)
+		call := newCall(c.business, OpGetChatHistory, req, err)
 		sized := &gen.MessagesPage{Messages: make([]gen.Message, 0, size)}
 		return invoke(ctx, c, call, sized, func(p *gen.MessagesPage) (sizedPage[Message], error) {
 			items, skipped, err := readList(p.Messages, size, errNoMessages, toMessage)

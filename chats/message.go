@@ -18,5 +18,5 @@ func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Mes
 	req, err := gen.NewGetChatMessageRequest(c.base(), int64(c.business), &gen.GetChatMessageParams{
 		ChatID: int64(id), MessageID: int64(message),
 	})
-	return invoke(ctx, c, newCall(OpGetChatMessage, req, err), nil, toMessage)
+	return invoke(ctx, c, newCall(c.business, OpGetChatMessage, req, err), nil, toMessage)
 }

@@ -116,7 +116,7 @@ func (c *Client) textMessage(id ChatID, text string) *outgoing {
 		newCall: func() *call {
 			req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
 				&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
-			return newCall(OpSendMessageToChat, req, err)
+			return newCall(c.business, OpSendMessageToChat, req, err)
 		},
 		equals:    func(m Message) bool { return msgtext.Normalize(m.Text) == msgtext.Normalize(text) },
 		resembles: func(m Message) bool { return m.Text != "" || len(m.Files) == 0 },
@@ -141,7 +141,7 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 			// The reader is attached afterwards, because the builder would hide its length.
 			req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
 				&gen.SendFileToChatParams{ChatID: int64(id)}, form.ContentType(), http.NoBody)
-			call := newCall(OpSendFileToChat, req, err)
+			call := newCall(c.business, OpSendFileToChat, req, err)
 			if call.upload = form; err == nil {
 				req.ContentLength = form.Length()
 			}

@@ -12,7 +12,8 @@ import (
 // repeated item from one that arrived too late.
 const rememberedIDs = 1024
 
-// Merge turns the pages of one list, a listing or several, into one ascending sequence.
+// Merge turns the pages of one list into one ascending sequence. The list may be read from
+// its beginning several times ([Merge.Restart]).
 //
 // While the order is not proven to be oldest first, all pages are buffered. After that, one
 // page of items is held back until the next page arrives, because neighbours may be swapped
@@ -175,7 +176,7 @@ func (m *Merge[T]) insert(page []T) []T {
 	return m.sortUnique(append(m.buffered, page...))
 }
 
-// dropSeen sorts a page and drops the messages up to since and those that are emitted
+// dropSeen sorts a page and drops the items up to since and those that are emitted
 // already.
 func (m *Merge[T]) dropSeen(page []T) ([]T, error) {
 	page = m.sortUnique(page)
