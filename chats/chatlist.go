@@ -20,10 +20,11 @@ import (
 // from a list of [StatusWaitingForPartner] and shifts later pages: collect the list before
 // replying.
 //
-// It costs one request of getChats for every 20 chats (POST /v2/businesses/{id}/chats), and
+// It costs one getChats request for every 20 chats (POST /v2/businesses/{id}/chats), and
 // more if the server refuses the page size (10 and 5 are tried) or a page token that may
-// have expired: then the list is read again from its beginning, without the chats that were
-// yielded. A chat without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
+// have expired: then the list is read again from its beginning, skipping the chats that have
+// already been yielded. A chat without a readable ID is skipped, counted in
+// [Attempt.Skipped] and logged.
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
 	filter = filter.clone() // the caller may change its slices between two pages
 	return func(yield func(Chat, error) bool) {
@@ -69,9 +70,9 @@ func (l *chatList) restart() (further bool) {
 	return further
 }
 
-// ChatsPage returns one page of the list of chats in the server's order. It is one request,
-// unless the server refuses the size of a first page: then 10 and 5 are tried. A page may be
-// empty and still have a next one.
+// ChatsPage returns one page of the list of chats in the server's order. It makes one
+// request, unless the server refuses the size of a first page: then 10 and 5 are tried. A
+// page may be empty and still have a next one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {

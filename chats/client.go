@@ -91,7 +91,7 @@ func (c *Client) API() *gen.ClientWithResponses { return c.api }
 // String returns the business ID only, never the credential.
 func (c *Client) String() string { return fmt.Sprintf("chats.Client(business %d)", c.business) }
 
-// Format prints String for every verb, so that %+v does not print the fields.
+// Format prints the result of String for every verb, so that %+v does not print the fields.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, c.String()) }
 
 func (c *Client) userAgent() string {
@@ -155,6 +155,6 @@ func (c *Client) setHeaders(req *http.Request) {
 }
 
 // ServerTime returns the time by the server's clock: the Date of the last response plus the
-// time since. It lags by up to a second, because a Date has whole seconds only, plus the
-// time that the response took. ok is false until a response had a Date.
+// time since. It lags by up to a second, because a Date has only whole seconds, plus the
+// time that the response took. ok is false until a response has had a Date.
 func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.Now() }

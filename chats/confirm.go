@@ -27,31 +27,31 @@ type ConfirmOption func(*confirmation)
 // confirmed send of this Client has already returned is never mistaken for this one, nor is
 // a file for a text or a text for a file.
 //
-// It also bounds how much of the history is read: from a day before last, unless the server
-// refuses an ID that the chat does not have.
+// ConfirmAfter also bounds how much of the history is read: reading starts one day before
+// the message that last names, unless the server refuses an ID that the chat does not have.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
 
-// ConfirmResume states that an attempt to send this content began at the given time, in
-// this process or in one that has died. Nothing is sent before [SearchTime], or the search
-// time of a longer [RetryPolicy], has passed since then and the history still does not show
-// the message. Until the history has been read to its end, every error is an
+// ConfirmResume states that an attempt to send this content began at the given time, in this
+// process or in one that has died. The content is sent only once [SearchTime], or the search
+// time of a longer [RetryPolicy], has passed since then, and only if the history still does
+// not show the message. Until the history has been read to its end, every error matches
 // [ErrOutcomeUnknown].
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]. Without
 // ConfirmAfter it is any message of the shop that was created after the attempt began, or
 // up to five minutes before it, because the clocks may differ.
 //
-// A zero time, or one in the future, is an [ArgumentError].
+// A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.attempted, c.resumes = attempted, true }
 }
 
 // ConfirmFirstAttempt states that this content has not been sent before, and names a message
-// of the chat, such as the one that the last confirmed send has returned. Less of the
-// history is read then: from a day before that message, unless the server refuses an ID
-// that the chat does not have. It has no effect together with [ConfirmAfter].
+// of the chat, such as the one that the last confirmed send has returned. The history is
+// then read only from a day before that message, unless the server refuses an ID that the
+// chat does not have. It has no effect together with [ConfirmAfter].
 func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }
@@ -102,11 +102,11 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // from the shop that could be this one, altered by the server. So a server that changes
 // texts causes an error rather than a second post.
 //
-// It reads the history from [ConfirmAfter] on, or from the beginning, sends once, and
-// usually reads one more page of history. With an unknown outcome it costs up to
-// RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
-// cannot be read because Market is down, it keeps trying for several minutes. A Client
-// sends to the same chat one message at a time.
+// It reads the history from the message named in [ConfirmAfter] on, or from the beginning,
+// sends once, and usually reads one more page of history. With an unknown outcome it costs
+// up to RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
+// cannot be read because Market is down, it keeps trying for several minutes. A Client sends
+// messages to the same chat one at a time.
 //
 // Two exceptions: it cannot distinguish two programs, or two clients, that post the same
 // text to the same chat at the same moment. And it may post twice if the server shows a
@@ -126,9 +126,8 @@ func (c *Client) SendTextConfirmed(
 }
 
 // SendFileConfirmed posts a file once, finds it in the chat's history and returns its
-// message, like [Client.SendTextConfirmed]. name and content are those of
-// [Client.SendFile]; content is sent from its current position, and rewound to that
-// position for a retry.
+// message, like [Client.SendTextConfirmed]. name and content are as for [Client.SendFile];
+// content is sent from its current position, and rewound to that position for a retry.
 //
 // Two files count as the same if they have the same name and, where the history shows it,
 // the same size. If the server accepted the file but renamed it, the call returns the

@@ -13,9 +13,9 @@ import (
 // Credential authenticates a client: an Api-Key or an OAuth token. It prints, logs and
 // marshals as [redacted].
 //
-// Keys are created in the seller's cabinet, under API and modules. Reading needs one of
-// the scopes communication, all-methods and all-methods:read-only; writing needs
-// communication or all-methods.
+// Keys are created in the seller's cabinet, under "API and modules". Reading needs the
+// scope communication, all-methods or all-methods:read-only; writing needs communication
+// or all-methods.
 type Credential struct {
 	// A closure instead of a string: fmt prints the unexported fields of a struct that
 	// holds a Credential without calling its methods, and must find no secret there.
@@ -37,8 +37,8 @@ func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: key}
 }
 
-// OAuthToken returns the credential for an OAuth token, without the prefix Bearer. It is
-// the older method of authentication. Tokens expire; Market responds to an expired one
+// OAuthToken returns the credential for an OAuth token, without the prefix Bearer. OAuth
+// is the older method of authentication. Tokens expire; Market responds to an expired one
 // with 403.
 func OAuthToken(token string) Credential {
 	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
@@ -67,7 +67,7 @@ func (Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redact.Pla
 // LogValue returns [redacted] for log/slog.
 func (Credential) LogValue() slog.Value { return slog.StringValue(redact.Placeholder) }
 
-// MarshalText returns [redacted], also for JSON.
+// MarshalText returns [redacted]; encoding/json uses it.
 func (Credential) MarshalText() ([]byte, error) { return []byte(redact.Placeholder), nil }
 
 // check returns an [ArgumentError] for a credential that can never work.

@@ -9,21 +9,21 @@
 // # Authentication
 //
 // A [Client] belongs to one business and one [Credential]: an [APIKey], created in the
-// seller's cabinet under API and modules, or an [OAuthToken]. GET v2/campaigns of the
-// Partner API returns the business ID. Reading needs one of the key's scopes
-// communication, all-methods and all-methods:read-only; writing needs communication or
-// all-methods. The credential is sent only to the host of the base URL, also after
-// redirects, and appears in no error, log line or dump.
+// seller's cabinet under "API and modules", or an [OAuthToken]. GET v2/campaigns of the
+// Partner API returns the business ID. Reading needs a key with the scope communication,
+// all-methods or all-methods:read-only; writing needs communication or all-methods. The
+// credential is sent only to the host of the base URL, even after redirects, and appears in
+// no error, log line or dump.
 //
 // # Reading
 //
-// [Client.Chats] lists chats. [Client.History] reads the messages of a chat above an ID.
-// Both return sequences that are lazy, can be ranged over again, and yield each item of all
-// pages once. History is in ascending order whatever the server's order is, so a program
-// only has to keep the last ID received. [Client.ChatsPage] and [Client.HistoryPage] return
-// single pages. Unknown fields and enum values never cause an error; unknown values are
-// passed through, and Known reports whether a value is defined here. A field that cannot be
-// read is zero, and an item without a readable ID is skipped and reported
+// [Client.Chats] lists chats. [Client.History] reads the messages of a chat with IDs above a
+// given one. Both return sequences that are lazy, can be ranged over again, and yield each
+// item of all pages once. History is in ascending order whatever the server's order is, so a
+// program only has to keep the last ID received. [Client.ChatsPage] and [Client.HistoryPage]
+// return single pages. Unknown fields and enum values never cause an error; unknown values
+// are passed through, and Known reports whether a value is defined here. A field that cannot
+// be read is zero, and an item without a readable ID is skipped and reported
 // ([Attempt.Skipped]); the listing continues. Every response is bounded, in bytes and in
 // items.
 //
@@ -44,14 +44,14 @@
 //	outcome unknown | another new one   | ErrOutcomeUnknown  | ErrOutcomeUnknown
 //	outcome unknown | nothing new       | sent again         | sent again
 //
-// Another new message may be this one, altered by the server. If a file was accepted and
-// exactly one new message has a file, that message is returned.
+// Another new message may be the one that was sent, altered by the server. If a file was
+// accepted and exactly one new message has a file, that message is returned.
 //
-// There are two exceptions: a confirmed send cannot distinguish two programs or clients
-// that post the same content to the same chat at the same moment, and it may post twice if
-// the server shows the message only after the search for it has ended. [SplitText] splits
-// texts that are too long. [Client.OpenChat] opens the chat about an order or a return, or
-// finds it. Arguments are checked before anything is sent; an invalid one is an
+// There are two exceptions: a confirmed send cannot distinguish two programs or clients that
+// post the same content to the same chat at the same moment, and it may post twice if the
+// server shows the message only after the search for it has ended. [SplitText] splits texts
+// that are too long. [Client.OpenChat] opens the chat about an order or a return, or finds
+// it. Arguments are checked before anything is sent; an invalid one results in an
 // [ArgumentError].
 //
 // # Retries
@@ -84,28 +84,29 @@
 //	2xx, not JSON or too big | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, status ERROR        | Error           | Error
 //
-// A 404 whose body is not the API's envelope, an empty one included, is a gateway's: it says
+// A 404 whose body is not the API's envelope, or is empty, comes from a gateway: it says
 // nothing about the chat or about the outcome of a send. A redirect in response to a send is
-// equally inconclusive, because a server may redirect after it has processed a request. A
-// certificate that is not trusted, and a server without TLS, are errors without a retry. A
-// response without a declared length counts as cut off if its JSON ends early. A 400 for the
-// first page of a list may be caused by the page size, so up to three smaller sizes are
-// tried before the error is returned.
+// equally inconclusive, because a server may redirect after it has processed a request. An
+// untrusted certificate, or a server without TLS, fails the call without a retry. A response
+// without a declared length counts as cut off if its JSON ends early. A 400 for the first
+// page of a list may be caused by the page size, so up to three smaller sizes are tried
+// before the error is returned.
 //
 // Between attempts the client waits with full jitter; the upper bound doubles after each
 // failure ([RetryPolicy]), and the client honours Retry-After. If the context's deadline
-// comes before the next attempt, the call fails at once and says so. "soon" means within
-// RetryPolicy.MaxDelay. An attempt that exceeds RetryPolicy.AttemptTimeout, or a timeout of
-// the http.Client, counts as dropped. A file is retried only if its reader can be rewound.
+// comes before the next attempt, the call fails at once and the error says so. "soon" means
+// within RetryPolicy.MaxDelay. An attempt that exceeds RetryPolicy.AttemptTimeout, or a
+// timeout of the http.Client, counts as dropped. A file is retried only if its reader can be
+// rewound.
 //
 // # Rate limits
 //
-// Market allows four concurrent requests per business and an hourly quota per operation. All
-// programs that use the business share both limits; exceeding either one results in a 420. A
-// client makes at most four concurrent requests ([WithMaxParallel]); a request holds its
-// slot only while it is in flight. If the quota is exhausted and the next window begins
-// within RetryPolicy.MaxDelay, a call waits for it. Otherwise the call fails with
-// [ErrRateLimited] and Error.Limit, and until the window ends the client refuses that
+// Market allows four concurrent requests per business and sets an hourly quota per
+// operation. All programs that use the business share both limits; exceeding either one
+// results in a 420. A client makes at most four concurrent requests ([WithMaxParallel]); a
+// request holds its slot only while it is in flight. If the quota is exhausted and the next
+// window begins within RetryPolicy.MaxDelay, a call waits for it. Otherwise the call fails
+// with [ErrRateLimited] and Error.Limit, and until the window ends the client refuses that
 // operation, and no other, without making a request. It does the same after a response that
 // reports a remaining quota of 0. A window is an hour, so no header blocks an operation for
 // longer. [Client.Limit] returns the quota last reported by the server. [WithLimiter] adds a
@@ -116,10 +117,11 @@
 // A failed call returns an [*Error]. Match it against the sentinels with errors.Is; its
 // StatusCode, Details and TraceParent have the rest. The error is determined by the HTTP
 // status, not by the status in the body. A 400 comes from the server and matches no
-// sentinel; an [ArgumentError] matches [ErrInvalidArgument] and means that nothing was
-// sent. An error matches context.Canceled or context.DeadlineExceeded only if the caller's
-// context has ended, or its deadline does not leave time for the next attempt. Timeouts of
-// a transport, [Limiter] or credential source keep their text and their other causes.
+// sentinel; an [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent.
+// An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
+// has ended, or its deadline does not leave time for the next attempt. A timeout of a
+// transport, [Limiter] or credential source matches neither; its text and its other causes
+// are kept.
 //
 // A panic in a hook, [Limiter], credential source or transport reaches the caller's
 // goroutine. A sequence fetches pages in a separate goroutine, so its panics carry the
@@ -127,13 +129,14 @@
 //
 // # Observability
 //
-// The functions of [WithHook] are called once per attempt. [WithLogger] logs the same at
-// debug level, with an allow-list of attributes. [OperationFromContext] names spans in a
-// transport of your own.
+// Functions passed to [WithHook] are called once per attempt. [WithLogger] logs the same
+// information at debug level, with an allow-list of attributes. [OperationFromContext]
+// returns the operation of a request, for naming spans in a transport of your own.
 //
 // # Testing
 //
-// Package chatstest is an in-memory Market with page orders, limits and failures.
+// Package chatstest is an in-memory Market with configurable page orders, limits and
+// failures.
 //
 // # Compatibility
 //

@@ -16,7 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
-// Attachment is a download that is being read. Close it.
+// Attachment is a download in progress. The caller must close it.
 //
 // The content is passed on as stored: a .gz file stays compressed. A read error is an
 // [*Error]. If the content is shorter than its announced length or than File.Size, the last
@@ -31,11 +31,11 @@ type Attachment struct {
 
 // Download opens an attachment. The caller reads and closes it.
 //
-// The credential is sent only to the host of the base URL; another scheme, host or port is
-// another host. Attachments are known to be stored on other hosts, which respond with 403:
-// use [WithAttachmentAuth] to authenticate there. Redirects are followed if the HTTP client's
-// CheckRedirect allows it. From the first redirect to another host on, requests carry neither
-// the credential nor the headers from WithAttachmentAuth.
+// The credential is sent only to the host of the base URL; a different scheme or port counts
+// as a different host, too. Attachments are known to be stored on other hosts, which respond
+// with 403: use [WithAttachmentAuth] to authenticate there. Redirects are followed if the
+// HTTP client's CheckRedirect allows it. From the first redirect to another host on,
+// requests carry neither the credential nor the headers from WithAttachmentAuth.
 //
 // It makes one request and does not retry. The request needs no slot of [WithMaxParallel]
 // and does not count against a quota. RetryPolicy.AttemptTimeout is the timeout for the

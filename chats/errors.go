@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Sentinels for errors.Is. An error may match several of them: a 503 to a send matches
-// both ErrServer and ErrOutcomeUnknown.
+// Sentinels for errors.Is. An error may match several of them: a 503 in response to a send
+// matches both ErrServer and ErrOutcomeUnknown.
 var (
 	// ErrInvalidArgument is returned before any request is sent. The error is an
 	// [ArgumentError]. A 400 from the server does not match.
@@ -21,8 +21,8 @@ var (
 	// business, the API is disabled for the business, or an OAuth token is invalid or has
 	// expired.
 	ErrForbidden = errors.New("forbidden")
-	// ErrNotFound is returned for 404: there is no such chat, message, order or return. A
-	// 404 whose body is not the API's is a gateway's, and is [ErrProtocol] instead.
+	// ErrNotFound is returned for 404: there is no such chat, message, order or return. A 404
+	// whose body is not the API's comes from a gateway and matches [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
 	// ErrRateLimited is returned for 420 and 429, and without a request while the hourly
 	// quota is known to be exhausted or the Retry-After of a 429 has not passed.
@@ -31,13 +31,13 @@ var (
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
 	// ErrProtocol is returned if a response violates the API contract: it is not JSON,
-	// truncated, too large or without its result, a 404 is not the API's, or a listing does
+	// truncated, too large or without its result, it is a 404 from a gateway, or a listing does
 	// not end.
 	ErrProtocol = errors.New("response violates the API contract")
-	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted.
-	// To settle it without posting twice, confirm it: last is the newest message that the
-	// operator saw, attempted the time at which the failed call began, and the call may be
-	// made again in the same form.
+	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
+	// settle it without posting twice, make the confirmed call below, where last is the newest
+	// message that the operator saw and attempted is the time at which the failed call began.
+	// That call may be repeated unchanged.
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(attempted))
 	//
@@ -52,8 +52,8 @@ var (
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 	// ErrAmbiguous is returned in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
-	// history shows a new message from the shop with different content, which may be this one. A
-	// person has to look; another try returns the same error.
+	// history shows a new message from the shop with different content, which may be the one
+	// that was sent. A person has to look at it; another attempt returns the same error.
 	ErrAmbiguous = errors.New("another message may be this one")
 )
 

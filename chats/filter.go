@@ -7,8 +7,9 @@ import (
 )
 
 // Matches reports whether the chat matches the filter, as the server would decide for the
-// chat's current fields. A subject matches the chat about that order or return only: the
-// chat about a return has the return's order, too, but does not match [AboutOrder] of it.
+// chat's current fields. A subject matches only the chat about that very order or return:
+// a chat about a return also has the return's order, but does not match [AboutOrder] of
+// that order.
 func (f Filter) Matches(chat Chat) bool {
 	isAbout := func(s Subject) bool {
 		return fromSubject(s) == fromSubject(chat.Subject)

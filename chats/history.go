@@ -13,11 +13,11 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// History returns a sequence of the messages of a chat with ids above since, each once,
-// in ascending order of ids. A since of 0 starts at the beginning of the chat. Iteration
-// may stop at any point and resume from the last ID received without gaps or duplicates.
-// A message that becomes visible below since later, for example because it was held for
-// review, is not among them.
+// History returns a sequence of the messages of a chat with ids above since, each once, in
+// ascending order of ids. A since of 0 starts at the beginning of the chat. Iteration may
+// stop at any point and resume from the last ID received without gaps or duplicates. A
+// message that becomes visible only later (because it was held for review, for example) and
+// has an ID below since is not included.
 //
 // The sequence is lazy: nothing is requested before it is ranged over, and every range
 // starts over. The next page is fetched while the caller works on the current one. An
@@ -26,14 +26,14 @@ import (
 // Market does not document the order of messages. History works with every stable order,
 // even if neighbours are swapped, and regardless of what arrives while it reads. If the
 // oldest messages come first, it holds up to three pages in memory: it yields a page when
-// the next one has been read. That order is recognised by a message of the second page that
-// is older than the first request. In any other order, and as long as the messages are too
-// young or have no time, History has to hold all messages above since until the last page.
-// If a message arrives more than one page after its proper place, History yields an error
-// that matches [ErrProtocol]; reading again after [Error.ResumeAfter] with the same Client
+// the next one has been read. That order is recognised by a message in the second page that
+// is older than the first request. In any other order, and while the messages are too recent
+// or have no time, History has to hold all messages above since until the last page. If a
+// message arrives more than one page after its proper place, History yields an error that
+// matches [ErrProtocol]; reading again after [Error.ResumeAfter] with the same Client
 // completes the history.
 //
-// It costs one request of getChatHistory for every 100 messages (POST
+// It costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history). More are made if the server refuses something: if it
 // refuses the page size, up to three with 50, 20 and 10, and the client keeps using the
 // accepted size for an hour; if it refuses since, because that message does not exist, the
@@ -102,10 +102,10 @@ func (h *history) accept(page paging.Page[Message]) (ready []Message, progress b
 	return ready, progress, err
 }
 
-// HistoryPage returns one page of a chat's messages in the server's order, which may
-// include since itself. It is one request, unless the server refuses the size of a first
-// page: then smaller sizes are tried as in [Client.History], and the page has fewer items.
-// Most programs want [Client.History].
+// HistoryPage returns one page of a chat's messages in the server's order, which may include
+// since itself. It makes one request, unless the server refuses the size of a first page:
+// then smaller sizes are tried as in [Client.History], and the page has fewer items. Most
+// programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Attempt describes one attempt, that is one HTTP request, to the function of [WithHook].
+// Attempt describes one attempt, that is, one HTTP request, to the functions passed to
+// [WithHook].
 type Attempt struct {
 	Business   BusinessID
 	Operation  Operation

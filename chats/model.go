@@ -33,8 +33,8 @@ type Chat struct {
 	Campaign CampaignID // the shop; 0 for SubjectDirect
 
 	CreatedAt time.Time
-	// UpdatedAt is the time of the chat's last message. Whole seconds have been
-	// seen, so two messages may share one value.
+	// UpdatedAt is the time of the chat's last message. Times in whole seconds have been
+	// observed, so two messages may share one value.
 	UpdatedAt time.Time
 }
 
@@ -87,8 +87,8 @@ type Filter struct {
 	PageSize int
 }
 
-// PageRequest selects one page. The zero PageRequest selects the first page of the maximum
-// size.
+// PageRequest selects one page. The zero PageRequest selects the first page, of the
+// maximum size.
 type PageRequest struct {
 	Token string // Page.Next of the previous page
 	Size  int    // number of items; 0 for the maximum

@@ -84,12 +84,12 @@ func isLoopback(host string) bool {
 
 // WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. It is copied
 // and never modified. API calls follow no redirect, whatever its CheckRedirect says, because
-// the key would be forwarded; downloads call it.
+// the key would be forwarded; downloads use its CheckRedirect.
 //
 // The transport must not retry by itself: a send would be posted once per retry, and the
-// library would not know. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow HTTP/1.1
-// only with Protocols: over HTTP/2 all attempts share one connection, and if that is dead
-// they keep using it for many minutes.
+// library would not know. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow only
+// HTTP/1.1, with Protocols: over HTTP/2 all attempts share one connection, and if that is
+// dead they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {
 	return notNil("HTTP client", client == nil, func(c *config) {
 		own := *client
@@ -132,7 +132,7 @@ func WithHook(hook func(context.Context, Attempt)) Option {
 	return notNil("hook", hook == nil, func(c *config) { c.hooks = append(c.hooks, hook) })
 }
 
-// WithRetry sets the [RetryPolicy]. Zero fields mean their defaults.
+// WithRetry sets the [RetryPolicy]. Zero fields take their default values.
 func WithRetry(policy RetryPolicy) Option {
 	return func(c *config) error {
 		c.retry = policy

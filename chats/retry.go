@@ -12,7 +12,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
-// RetryPolicy configures retries. Zero fields mean their defaults.
+// RetryPolicy configures retries. Zero fields take their default values.
 type RetryPolicy struct {
 	// MaxAttempts is the maximum number of requests per call, the first included. The
 	// default is 6; 1 disables retries.

@@ -22,7 +22,7 @@ import (
 //
 // A nil error means that the message was posted. [ErrOutcomeUnknown] means that it may have
 // been posted; its documentation says what to do then. Any other error means that it
-// certainly was not posted. A client sends to the same chat one message at a time.
+// certainly was not posted. A Client sends messages to the same chat one at a time.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
@@ -43,8 +43,7 @@ func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTex
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like
 // [Client.SendText] (POST /v2/businesses/{id}/chats/file/send). name is the file name that
-// the customer sees: valid UTF-8 of 255 bytes at most, without a path and control
-// characters.
+// the customer sees: valid UTF-8 of 255 bytes at most, without a path or control characters.
 //
 // A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is streamed
 // from its current position; any other reader is buffered in memory first. SendFile does not

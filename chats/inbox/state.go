@@ -39,7 +39,7 @@ type BusinessState struct {
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
-	Newest      SweepState                // of the first page alone, while a sweep takes longer than the poll interval
+	Newest      SweepState                // of the first page alone, while a sweep takes longer than the poll intervaler than the poll interval
 	Usage       map[chats.Operation]Usage // requests of the inbox itself in the current quota window
 	Handlers    BreakerState              // breaker for failures of the handler
 	Reads       BreakerState              // breaker for failures to read histories
