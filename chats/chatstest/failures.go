@@ -1,6 +1,10 @@
 package chatstest
 
-import "github.com/ymchats/ymchats-go/chats"
+import (
+	"context"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
 
 // Fail makes the next calls of an operation fail, one per fault, in order. Faults
 // of later calls of Fail follow those that are still queued.
@@ -20,8 +24,21 @@ func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 	m.failFunc = choose
 }
 
+type faultKey struct{}
+
+// ContextWithFault returns a context whose requests fail with fault, whatever
+// [Market.Fail] and [Market.FailFunc] have for them: a server that wraps
+// [Market.ServeHTTP] chooses the fault of a single request with it.
+func ContextWithFault(ctx context.Context, fault Fault) context.Context {
+	return context.WithValue(ctx, faultKey{}, fault)
+}
+
 // takeFault counts a call and returns its fault.
-func (m *Market) takeFault(op chats.Operation) Fault {
+func (m *Market) takeFault(ctx context.Context, op chats.Operation) Fault {
+	if fault, ok := ctx.Value(faultKey{}).(Fault); ok {
+		m.count(op)
+		return fault
+	}
 	fault, n, queued := m.queuedFault(op)
 	if queued || op == "" {
 		return fault
@@ -32,6 +49,12 @@ func (m *Market) takeFault(op chats.Operation) Fault {
 		return Fault{}
 	}
 	return m.failFunc(op, n)
+}
+
+func (m *Market) count(op chats.Operation) {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	m.calls[op]++
 }
 
 func (m *Market) queuedFault(op chats.Operation) (fault Fault, n int, queued bool) {

@@ -40,12 +40,16 @@ type limits struct {
 }
 
 func newLimits(s settings) *limits {
+	l := &limits{used: map[chats.Operation]int{}}
+	l.configure(s)
+	return l
+}
+
+// configure sets the limits and keeps what was counted.
+func (l *limits) configure(s settings) {
 	quotas := maps.Clone(documentedQuotas)
 	maps.Copy(quotas, s.hourly)
-	return &limits{
-		business: s.business, maxParallel: s.parallel,
-		quotas: quotas, enforced: s.hourly, used: map[chats.Operation]int{},
-	}
+	l.business, l.maxParallel, l.quotas, l.enforced = s.business, s.parallel, quotas, s.hourly
 }
 
 // acquire counts a request in and reports whether it is within the limit. It must

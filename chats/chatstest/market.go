@@ -15,7 +15,7 @@ import (
 //
 // Methods that take a chat's id panic if there is no such chat.
 type Market struct {
-	mu sync.Mutex // guards everything down to failFunc
+	mu sync.Mutex // guards everything down to traces
 	store
 	faults map[chats.Operation][]Fault
 	served map[chats.Operation]response // the previous one; see Replay
@@ -48,7 +48,21 @@ func (m *Market) lockAndCatchUp() {
 
 // Business returns the business that owns the chats. Requests for any other fail
 // with 403.
-func (m *Market) Business() chats.BusinessID { return m.settings.business }
+func (m *Market) Business() chats.BusinessID {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	return m.settings.business
+}
+
+// SetOptions replaces the options that the Market was created with; those that are
+// missing have their defaults again. Chats, files and the used quotas stay, and so does
+// the visibility of the messages that are there already.
+func (m *Market) SetOptions(options ...Option) {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	m.settings = newSettings(options)
+	m.limits.configure(m.settings)
+}
 
 // Key returns the Api-Key that the Market accepts.
 func (m *Market) Key() string {
@@ -85,6 +99,16 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 	return m.addFile(name, http.DetectContentType(data), data)
 }
 
+// AddConversation adds a chat with messages that are in the past: each keeps its
+// CreatedAt, and its ID unless that is 0. They must be in ascending order and are
+// visible at once. Zero fields of the chat are filled in as by [Market.AddChat], but its
+// times and its status are those that the messages leave it with.
+func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	return m.addConversation(c, messages, time.Now()).ID
+}
+
 // CustomerSays adds a message of the customer and returns its id. The chat then
 // waits for the shop. A message without text and files is a sticker.
 func (m *Market) CustomerSays(id chats.ChatID, text string, files ...chats.File) chats.MessageID {
@@ -106,7 +130,19 @@ func (m *Market) AddMessage(id chats.ChatID, sender chats.Sender, text string, f
 func (m *Market) SetStatus(id chats.ChatID, status chats.Status) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
-	m.mustChat(id).Status = status
+	c := m.mustChat(id)
+	c.Status = status
+	m.changed(c)
+}
+
+// SetType changes a chat's type and nothing else: [chats.ChatTypeArbitrage] if a dispute
+// has begun.
+func (m *Market) SetType(id chats.ChatID, kind chats.ChatType) {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	c := m.mustChat(id)
+	c.Type = kind
+	m.changed(c)
 }
 
 // FinishChat closes a chat. Sending messages and files to it fails with 400 from
@@ -117,7 +153,7 @@ func (m *Market) FinishChat(id chats.ChatID) { m.SetStatus(id, chats.StatusFinis
 func (m *Market) Chat(id chats.ChatID) chats.Chat {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
-	return m.settings.rendered(m.mustChat(id).Chat)
+	return m.settings.renderChat(m.mustChat(id).Chat)
 }
 
 // Chats returns all chats as a client would read them now, the one with the newest
@@ -127,7 +163,7 @@ func (m *Market) Chats() []chats.Chat {
 	defer m.mu.Unlock()
 	list := make([]chats.Chat, 0, len(m.chats))
 	for _, c := range m.newestFirst() {
-		list = append(list, m.settings.rendered(c.Chat))
+		list = append(list, m.settings.renderChat(c.Chat))
 	}
 	return list
 }
@@ -137,7 +173,25 @@ func (m *Market) Chats() []chats.Chat {
 func (m *Market) Messages(id chats.ChatID) []chats.Message {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
-	messages := slices.Clone(m.mustChat(id).messages)
+	return m.rendered(m.mustChat(id).messages)
+}
+
+// LastMessages returns the last n messages of a chat that are older than before, or the
+// last of all if before is 0, in the form and order of [Market.Messages].
+func (m *Market) LastMessages(id chats.ChatID, before chats.MessageID, n int) []chats.Message {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	messages := m.mustChat(id).messages
+	if before != 0 {
+		end, _ := find(messages, before)
+		messages = messages[:end]
+	}
+	return m.rendered(messages[max(len(messages)-n, 0):])
+}
+
+// rendered returns copies of messages as a client would read them.
+func (m *Market) rendered(messages []chats.Message) []chats.Message {
+	messages = slices.Clone(messages)
 	for i := range messages {
 		messages[i].Files = slices.Clone(messages[i].Files)
 		messages[i].CreatedAt = m.settings.renderTime(messages[i].CreatedAt)
@@ -150,6 +204,15 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
 	return slices.Clone(m.mustChat(id).uploads)
+}
+
+// OnChange calls f after every change of a chat: that it was added, has another status or
+// type, or a message, which may become visible to clients later and is reported again then.
+// f must be quick and must not use the Market. A later OnChange replaces f, and nil removes it.
+func (m *Market) OnChange(f func(chats.ChatID)) {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	m.onChange = f
 }
 
 // Calls returns the number of requests for an operation, or for [OpDownload],

@@ -39,8 +39,7 @@ func (m *Market) Notify(ctx context.Context, handler http.Handler, event notify.
 	case <-ctx.Done():
 		return nil
 	}
-	n := newNotification(event, m.settings.business)
-	url := m.settings.notificationURL + "/notification"
+	n, url := m.notification(event)
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		resp := n.post(ctx, handler, url)
@@ -56,6 +55,13 @@ func (m *Market) Notify(ctx context.Context, handler http.Handler, event notify.
 			return resp
 		}
 	}
+}
+
+// notification returns what is sent for an event, and where to.
+func (m *Market) notification(event notify.Event) (n notification, url string) {
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	return newNotification(event, m.settings.business), m.settings.notificationURL + "/notification"
 }
 
 func notifyRetryDelay(elapsed time.Duration) time.Duration {

@@ -14,18 +14,20 @@ import (
 type inflight struct {
 	op       chats.Operation
 	fault    Fault
+	latency  time.Duration
 	admitted bool   // it is within the limit of concurrent requests
 	done     func() // call it at the end; only the first call counts
 }
 
-// begin counts a request and takes the fault that is queued for it.
-func (m *Market) begin(op chats.Operation) *inflight {
-	f := &inflight{op: op, fault: m.takeFault(op), admitted: true, done: func() {}}
+// begin counts a request and takes the fault that is meant for it.
+func (m *Market) begin(ctx context.Context, op chats.Operation) *inflight {
+	f := &inflight{op: op, fault: m.takeFault(ctx, op), admitted: true, done: func() {}}
+	m.lockAndCatchUp()
+	defer m.mu.Unlock()
+	f.latency = m.settings.latency
 	if f.fault.dialError || !isAPI(op) {
 		return f
 	}
-	m.lockAndCatchUp()
-	defer m.mu.Unlock()
 	f.admitted = m.limits.acquire()
 	f.done = sync.OnceFunc(func() {
 		m.mu.Lock()
@@ -43,7 +45,7 @@ func (m *Market) serve(ctx context.Context, f *inflight, r *request) (response, 
 		defer m.mu.Unlock()
 		return m.finish(m.limits.parallelExceeded(r.op, time.Now())), nil
 	}
-	if err := sleep(ctx, m.settings.latency+f.fault.delay); err != nil {
+	if err := sleep(ctx, f.latency+f.fault.delay); err != nil {
 		return response{}, err
 	}
 	resp := m.process(f, r)

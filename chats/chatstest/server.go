@@ -16,7 +16,7 @@ import (
 // net/http expects. Set [WithFileBase] to the server's URL for downloads.
 func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := route(r.Method, r.URL.Path)
-	f := m.begin(op)
+	f := m.begin(r.Context(), op)
 	defer f.done()
 	if f.fault.early {
 		w.Header().Set("Connection", "close") // else net/http reads the rest of the body

@@ -20,6 +20,7 @@ type store struct {
 	cursors  map[uint64]cursor     // by request; see WithConstantToken
 	events   []event               // ascending
 	lastID   int                   // of those that the store makes up
+	onChange func(chats.ChatID)    // may be nil
 }
 
 // event is something that happens later.
@@ -78,7 +79,38 @@ func (s *store) add(c chats.Chat, now time.Time) *chat {
 	added := &chat{Chat: c, hidden: map[chats.MessageID]bool{}}
 	s.chats[c.ID] = added
 	s.listed = append(s.listed, added)
+	s.changed(added)
 	return added
+}
+
+// addConversation adds a chat with messages, ascending.
+func (s *store) addConversation(c chats.Chat, messages []chats.Message, now time.Time) *chat {
+	if n := len(messages); n > 0 {
+		if c.CreatedAt.IsZero() {
+			c.CreatedAt = messages[0].CreatedAt
+		}
+		if c.UpdatedAt.IsZero() {
+			c.UpdatedAt = messages[n-1].CreatedAt
+		}
+	}
+	status := c.Status
+	added := s.add(c, now)
+	for _, message := range messages {
+		message.Files = slices.Clone(message.Files)
+		message.ID = added.nextMessageID(cmp.Or(message.ID, chats.MessageID(message.CreatedAt.UnixMicro())))
+		added.messages = append(added.messages, message)
+		if status == "" {
+			added.update(message)
+		}
+	}
+	return added
+}
+
+// changed reports a change of a chat to the function of [Market.OnChange].
+func (s *store) changed(c *chat) {
+	if s.onChange != nil {
+		s.onChange(c.ID)
+	}
 }
 
 func (s *store) freeChatID() chats.ChatID {
@@ -165,10 +197,7 @@ func (s *store) catchUp() {
 // post appends a message. Its id is the microseconds since 1970, or the next free
 // number if several messages share one. It becomes visible as the settings say.
 func (s *store) post(c *chat, message chats.Message, now time.Time) chats.MessageID {
-	message.ID, message.CreatedAt = chats.MessageID(now.UnixMicro()), now
-	if n := len(c.messages); n > 0 {
-		message.ID = max(message.ID, c.messages[n-1].ID+1)
-	}
+	message.ID, message.CreatedAt = c.nextMessageID(chats.MessageID(now.UnixMicro())), now
 	c.messages = append(c.messages, message)
 	listed := now
 	if s.settings.visibility != nil {
@@ -176,9 +205,24 @@ func (s *store) post(c *chat, message chats.Message, now time.Time) chats.Messag
 		listed = now.Add(s.settings.visibility(message))
 	}
 	c.hidden[message.ID] = true
-	s.schedule(now, listed, func() { c.update(message) })
-	s.schedule(now, listed.Add(s.settings.historyLag), func() { delete(c.hidden, message.ID) })
+	s.changed(c)
+	s.schedule(now, listed, func() {
+		c.update(message)
+		s.changed(c)
+	})
+	s.schedule(now, listed.Add(s.settings.historyLag), func() {
+		delete(c.hidden, message.ID)
+		s.changed(c)
+	})
 	return message.ID
+}
+
+// nextMessageID returns wanted, or the next id if that is not above the last one.
+func (c *chat) nextMessageID(wanted chats.MessageID) chats.MessageID {
+	if n := len(c.messages); n > 0 {
+		return max(wanted, c.messages[n-1].ID+1)
+	}
+	return wanted
 }
 
 // update is what a message changes in the list of chats.

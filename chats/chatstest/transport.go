@@ -27,7 +27,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, context.Cause(ctx)
 	}
 	trace := traceOf(ctx)
-	f := t.market.begin(route(req.Method, req.URL.Path))
+	f := t.market.begin(ctx, route(req.Method, req.URL.Path))
 	resp, err := t.exchange(req, trace, f)
 	if err != nil {
 		f.done()

@@ -67,7 +67,7 @@ type createdResult struct {
 }
 
 func (s settings) wireChat(c chats.Chat) wireChat {
-	c = s.rendered(c)
+	c = s.renderChat(c)
 	return wireChat{
 		ID: c.ID, Order: s.legacyOrder(c), Context: wireContextOf(c), Type: c.Type, Status: c.Status,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
@@ -98,8 +98,8 @@ func (s settings) wireMessage(m chats.Message) wireMessage {
 	return w
 }
 
-// rendered is a chat with its times as clients read them.
-func (s settings) rendered(c chats.Chat) chats.Chat {
+// renderChat returns a chat with its times as clients read them.
+func (s settings) renderChat(c chats.Chat) chats.Chat {
 	c.CreatedAt, c.UpdatedAt = s.renderTime(c.CreatedAt), s.renderTime(c.UpdatedAt)
 	return c
 }
