@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -40,12 +41,21 @@ var load = sync.OnceValues(func() (*contract, error) {
 })
 
 // find returns the path of a file in the repository's root. Tests run in the
-// directory of their package, so it is a parent.
+// directory of their package, so it is a parent; a program may run anywhere, but was
+// built from a checkout.
 func find(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
+	path, err := findAbove(dir, name)
+	if _, source, _, known := runtime.Caller(0); err != nil && known {
+		return findAbove(filepath.Dir(source), name)
+	}
+	return path, err
+}
+
+func findAbove(dir, name string) (string, error) {
 	for {
 		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err == nil {

@@ -1,4 +1,4 @@
-// Package contract checks the exchanges of tests against openapi.yaml. Only tests
+// Package contract checks exchanges against openapi.yaml. Only tests and the sandbox
 // import it.
 package contract
 
