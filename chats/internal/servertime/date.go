@@ -22,6 +22,12 @@ var zones = strings.NewReplacer("GMT", "Z", "UTC", "Z", "MSK", "+0300")
 
 // Parse parses an HTTP date, or the seconds since 1970.
 func Parse(text string) (time.Time, bool) {
+	if text == "" {
+		return time.Time{}, false
+	}
+	if t, err := time.Parse(http.TimeFormat, text); err == nil { // the common form, without allocations
+		return t, true
+	}
 	if seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
 		return time.Unix(seconds, 0), seconds > 1e9 && seconds < 1e11
 	}
