@@ -84,9 +84,9 @@ const maxIdle = 20 * time.Second
 // whether the quota or a breaker holds up what is due. Rows are loaded only when one of
 // them may be polled, so that pushes come first then.
 func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bool) {
-	for ctx.Err() == nil && !d.poller.stopping() {
+	for {
 		now := time.Now()
-		if !d.hasWorker() {
+		if ctx.Err() != nil || d.poller.stopping() || !d.hasWorker() {
 			return maxIdle, false
 		}
 		if gate := d.gate(); gate.After(now) {
@@ -105,7 +105,6 @@ func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bo
 		}
 		d.begin(ctx, f)
 	}
-	return maxIdle, false
 }
 
 func (d *dispatcher) isDue(now time.Time) bool {

@@ -17,6 +17,7 @@ var (
 	errStopped = errors.New("inbox: the run is to end")
 	errLeft    = tenure.Final(errors.New("inbox: the loop was left"))
 	errNoMatch = errors.New("inbox: the chat does not match the filter")
+	errNoQuota = errors.New("inbox: the quota leaves no request now")
 )
 
 // poller reads chats, delivers what is new, and decides when each is due next.
@@ -107,7 +108,8 @@ func (l *poll) resolve(ctx context.Context) error {
 // refresh reads the chat itself.
 func (l *poll) refresh(ctx context.Context) error {
 	if until, ok := l.quota.take(chats.OpGetChat); !ok {
-		return &postponedError{until}
+		l.row.DueAt = until
+		return errNoQuota
 	}
 	chat, err := l.client.Chat(ctx, l.row.Chat)
 	l.quota.count(chats.OpGetChat, requests(err)-1)
@@ -122,28 +124,6 @@ func (l *poll) refresh(ctx context.Context) error {
 	return nil
 }
 
-// postponedError is returned if the quota leaves no request until a time.
-type postponedError struct{ until time.Time }
-
-func (e *postponedError) Error() string {
-	return "no quota until " + e.until.UTC().Format(time.RFC3339)
-}
-
-// read reads the history from the checkpoint on, or from its beginning if the server
-// refuses the checkpoint: it may name a message that was deleted.
-func (l *poll) read(ctx context.Context) error {
-	err := l.history(ctx, l.row.Checkpoint)
-	if l.row.Checkpoint > 0 && isRefusal(err) {
-		l.quota.count(chats.OpGetChatHistory, 1)
-		err = l.history(ctx, 0)
-	}
-	if err == nil {
-		l.reads.succeeded()
-		l.refusals.accepted()
-	}
-	return err
-}
-
 // isRefusal reports whether the server refused a history because of the request's
 // parameters.
 func isRefusal(err error) bool {
@@ -152,10 +132,10 @@ func isRefusal(err error) bool {
 		(failed.StatusCode == http.StatusBadRequest || failed.StatusCode == http.StatusNotFound)
 }
 
-// history reads what is above since. Its first request is counted already.
-func (l *poll) history(ctx context.Context, since chats.MessageID) error {
+// read reads the history from the checkpoint on. Its first request is counted already.
+func (l *poll) read(ctx context.Context) error {
 	n := 0
-	for message, err := range l.client.History(ctx, l.row.Chat, since) {
+	for message, err := range l.client.History(ctx, l.row.Chat, l.row.Checkpoint) {
 		if err != nil {
 			l.quota.count(chats.OpGetChatHistory, requests(err)-1)
 			return err
@@ -167,6 +147,8 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 			return err
 		}
 	}
+	l.reads.succeeded()
+	l.refusals.accepted()
 	return nil
 }
 
@@ -220,11 +202,8 @@ func (l *poll) match(ctx context.Context) error {
 
 // deliver calls the handler.
 func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
-	if l.stopping() || ctx.Err() != nil {
+	if l.stopping() || ctx.Err() != nil || !l.tenure.IsValid() {
 		return errStopped
-	}
-	if !l.tenure.IsValid() {
-		return ErrLeaseLost
 	}
 	d := Delivery{Business: l.business, Chat: l.row.Snapshot, Message: *message, Attempt: 1}
 	if l.row.Head == message.ID {
@@ -241,9 +220,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 		return nil
 	case failed.err == errLeft: //nolint:errorlint // our own, unwrapped; the handler's may panic
 		return errLeft
-	case !l.tenure.IsValid():
-		return ErrLeaseLost
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, !l.tenure.IsValid():
 		return errStopped // it was interrupted
 	}
 	l.handlers.failed(l.row.Chat, d.Attempt == 1)
@@ -270,20 +247,17 @@ func (l *poll) giveUp(ctx context.Context, d Delivery, failed *handlerError) err
 func (l *poll) conclude(ctx context.Context, err error) {
 	now := time.Now()
 	var failed *handlerError
-	var postponed *postponedError
 	switch {
 	case err == nil:
 		l.complete()
-	case err == errStopped, err == errLeft, err != nil && ctx.Err() != nil: //nolint:errorlint // our own, unwrapped
-		// The chat stays due.
+	case err == errStopped, err == errLeft, err == errNoQuota, err != nil && ctx.Err() != nil: //nolint:errorlint // our own, unwrapped
+		// The chat stays due, or is due when there is quota.
 	case errors.As(err, &failed):
 		l.row.SeenWakes = l.row.Wakes
 		l.row.fail(failed.text, now)
 		l.retry(ctx, "inbox: handler failed", failed, now, wait.Backoff(l.row.Attempts, maxHandlerBackoff))
 	case err == errNoMatch: //nolint:errorlint // our own, unwrapped
 		l.forget()
-	case errors.As(err, &postponed):
-		l.row.DueAt = postponed.until
 	default:
 		l.unread(ctx, err, now)
 	}

@@ -84,13 +84,10 @@ func (s *ChatState) isHandled(id chats.MessageID) bool {
 	return found || id <= s.Checkpoint
 }
 
-// setHandled adds a message to those that are handled, and moves the checkpoint up to the
-// highest one that is not kept any more.
+// setHandled adds a message that is not handled yet to those that are, and moves the
+// checkpoint up to the highest one that is not kept any more.
 func (s *ChatState) setHandled(id chats.MessageID, lookback int) {
-	at, found := slices.BinarySearch(s.Handled, id)
-	if found || id <= s.Checkpoint {
-		return
-	}
+	at, _ := slices.BinarySearch(s.Handled, id)
 	s.Handled = slices.Insert(s.Handled, at, id)
 	if extra := len(s.Handled) - lookback; extra > 0 {
 		s.Checkpoint = s.Handled[extra-1]

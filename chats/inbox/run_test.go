@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,7 @@ import (
 var errAway = errors.New("no connection")
 
 // shaky is a store that fails on request. call is Business, Chats, Due, Open, Save, Wake,
-// Acquire, Renew or Release.
+// Summary, Acquire, Renew or Release.
 type shaky struct {
 	*inbox.MemoryStore
 
@@ -112,6 +113,11 @@ func (s *shaky) Acquire(ctx context.Context, id chats.BusinessID, purpose, holde
 func (s *shaky) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
 	err = s.do("Renew", func() (err error) { next, err = s.MemoryStore.Renew(ctx, lease); return err })
 	return next, err
+}
+
+func (s *shaky) Summary(ctx context.Context, id chats.BusinessID, at time.Time) (sum inbox.Summary, err error) {
+	err = s.do("Summary", func() (err error) { sum, err = s.MemoryStore.Summary(ctx, id, at); return err })
+	return sum, err
 }
 
 func (s *shaky) Release(ctx context.Context, lease inbox.Lease) error {
@@ -333,6 +339,72 @@ func TestRun_ASaveWhoseResponseWasLostIsMade(t *testing.T) {
 		require.NoError(t, run.stop())
 		assert.Equal(t, numbers(10), seen.texts(), "once each")
 	})
+}
+
+// particular is a store whose saves of one chat fail.
+type particular struct {
+	*shaky
+
+	chat chats.ChatID
+	errs []error // one for each save
+}
+
+func (s *particular) Save(ctx context.Context, lease inbox.Lease, state *inbox.BusinessState, rows []inbox.ChatState) error {
+	if len(s.errs) > 0 && slices.ContainsFunc(rows, func(row inbox.ChatState) bool { return row.Chat == s.chat }) {
+		err := s.errs[0]
+		s.errs = s.errs[1:]
+		return err
+	}
+	return s.shaky.Save(ctx, lease, state, rows)
+}
+
+// Whatever the store says of one chat's row, its message is not lost, and the others go on.
+func TestRun_SavesOfOneChatFail(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		errs       []error
+		also       string // what fails as well
+		log        string
+		deliveries int
+	}{
+		"the row was changed":           {[]error{inbox.ErrConflict}, "", "saving a chat failed", 2},
+		"the lease is lost":             {[]error{inbox.ErrLeaseLost}, "", "interrupted", 2},
+		"no connection, then a change":  {[]error{errAway, inbox.ErrConflict}, "", "saving a chat failed", 2},
+		"the row cannot be read either": {[]error{errAway, inbox.ErrConflict}, "Chats", "saving a chat failed", 2},
+		// What was handled is saved by the next poll.
+		"no connection for more than a minute": {slices.Repeat([]error{errAway}, 70), "", "save failed", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				other := market.AddChat(longAgo())
+				store := &particular{shaky: &shaky{MemoryStore: inbox.NewMemoryStore()}, chat: id}
+				seen, log := &notebook{}, &journal{}
+				in := newInbox(t, connect(t, market), store, log.option(), never)
+				run := start(t, in, seen.handle)
+				pass(time.Minute)
+				store.errs = c.errs
+				if c.also != "" {
+					store.fails(c.also)
+				}
+				market.CustomerSays(id, "message")
+				wake(t, in, id)
+				for range 60 {
+					pass(2 * time.Second)
+					market.CustomerSays(other, "other")
+					wake(t, in, other)
+				}
+				store.fails()
+				pass(2 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Len(t, slices.DeleteFunc(seen.texts(), func(text string) bool { return text != "message" }), c.deliveries)
+				assert.Len(t, seen.texts(), 60+c.deliveries)
+				assert.NotEmpty(t, log.lines(c.log))
+				assert.Empty(t, store.errs)
+			})
+		})
+	}
 }
 
 func TestRun_WhatWasHandledWhileItEndsIsSaved(t *testing.T) {
@@ -568,5 +640,25 @@ func TestMessages_InALoop(t *testing.T) {
 			}
 		})
 		assert.Equal(t, []string{"5"}, loop(t.Context(), "5"), "a panic of the loop's is the loop's")
+	})
+}
+
+// A delivery that has timed out waits for the loop to come back, and does not keep the inbox from
+// ending.
+func TestMessages_ALoopThatIsSlowerThanTheTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(),
+			inbox.WithStartTime(time.Now()), inbox.WithHandlerTimeout(time.Second))
+		market.CustomerSays(id, "1")
+		var texts []string
+		for d, err := range in.Messages(t.Context()) {
+			require.NoError(t, err)
+			texts = append(texts, d.Message.Text)
+			pass(time.Minute)
+			break
+		}
+		assert.Equal(t, []string{"1"}, texts)
 	})
 }

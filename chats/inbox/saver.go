@@ -73,10 +73,7 @@ func (s *saver) saved() {
 func (s *saver) unsavedFor(began time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.savedAt.After(began) {
-		began = s.savedAt
-	}
-	return time.Since(began)
+	return time.Since(wait.Later(began, s.savedAt))
 }
 
 func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*ChatState) error {

@@ -89,8 +89,6 @@ func (s *session) enrich(state *BusinessState) {
 // endError is why a session ended itself.
 type endError struct{ error }
 
-func (e *endError) Unwrap() error { return e.error }
-
 // end ends the session.
 func (s *session) end(err error) { s.cancel(&endError{err}) }
 

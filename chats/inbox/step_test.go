@@ -159,6 +159,26 @@ func TestStep_FailuresAreStored(t *testing.T) {
 	})
 }
 
+// The last thing that a step saves is not worth an error.
+func TestStep_UsageThatCannotBeSavedIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, log, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}, &notebook{}
+		in := newInbox(t, connect(t, market), store, log.option())
+		_, err := in.Step(t.Context(), seen.handle)
+		require.NoError(t, err)
+		store.fails("Save")
+		_, err = in.Step(t.Context(), seen.handle) // nothing is due
+		require.NoError(t, err)
+		assert.Len(t, log.lines("usage failed"), 1)
+		store.fails()
+		market.CustomerSays(id, "message")
+		stepper(t, connect(t, market), store, 5*time.Minute, seen.handle)
+		assert.Equal(t, []string{"message"}, seen.texts())
+	})
+}
+
 func TestStatus_OfABusiness(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -212,12 +232,14 @@ func TestStatus_OfABusiness(t *testing.T) {
 		assert.Equal(t, 1, status.Due)
 		assert.WithinDuration(t, time.Now(), status.OldestDue, time.Second)
 		assert.Empty(t, status.Holder)
+		all := inbox.WithFilter(chats.Filter{Statuses: []chats.Status{chats.StatusNew}})
+		status, err = newInbox(t, connect(t, market), store, all).Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, status.LastFullSweep, status.LastSweep, "there are no others")
 		for _, call := range []string{"Business", "Summary"} {
 			store.fails(call)
 			_, err = in.Status(t.Context())
-			if call == "Business" {
-				require.ErrorIs(t, err, errAway)
-			}
+			require.ErrorIs(t, err, errAway)
 		}
 	})
 }

@@ -367,9 +367,6 @@ func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
 	if err != nil {
 		return w.notLoaded(ctx, err)
 	}
-	if len(rows) == 0 {
-		return nil
-	}
 	now := time.Now()
 	changed := make([]*ChatState, 0, len(rows))
 	for _, row := range rows {

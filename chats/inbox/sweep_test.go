@@ -273,24 +273,55 @@ func expiring(t *testing.T, market *chatstest.Market) http.RoundTripper {
 // Page tokens that do not survive a pause, and a quota that makes sweeps pause.
 func TestSweep_PageTokensMayExpire(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		size, hourly := 600, 120
-		if raceEnabled {
-			size, hourly = 100, 20
-		}
-		market, ids := bigShop(size, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, hourly))
-		seen := &notebook{}
-		client := through(t, market, expiring(t, market))
-		run := start(t, newInbox(t, client, inbox.NewMemoryStore(), inbox.WithStartTime(time.Now())), seen.handle)
-		pass(3 * time.Hour)
-		for i, id := range ids {
-			market.AddMessage(id, chats.SenderMarket, strconv.Itoa(i))
-			market.SetStatus(id, chats.StatusNew)
-		}
-		pass(6 * time.Hour)
-		require.NoError(t, run.stop())
-		assert.ElementsMatch(t, numbers(size), seen.texts())
-	})
+	size, quotas := 600, []int{120, 70}
+	if raceEnabled {
+		size, quotas = 100, []int{20, 12}
+	}
+	for _, hourly := range quotas { // for two sweeps an hour and for one
+		synctest.Test(t, func(t *testing.T) {
+			market, ids := bigShop(size, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, hourly))
+			seen := &notebook{}
+			client := through(t, market, expiring(t, market))
+			run := start(t, newInbox(t, client, inbox.NewMemoryStore(), inbox.WithStartTime(time.Now())), seen.handle)
+			pass(3 * time.Hour)
+			for i, id := range ids {
+				market.AddMessage(id, chats.SenderMarket, strconv.Itoa(i))
+				market.SetStatus(id, chats.StatusNew)
+			}
+			pass(6 * time.Hour)
+			require.NoError(t, run.stop())
+			assert.ElementsMatch(t, numbers(size), seen.texts())
+		})
+	}
+}
+
+// The only chat has left the list, with a last message, while the store fails.
+func TestSweep_AChatThatLeftIsReadOnceTheStoreWorks(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"Open", "Chats", "Save"} {
+		synctest.Test(t, func(t *testing.T) {
+			market, ids := bigShop(1, chats.StatusNew, chatstest.WithLatency(time.Second))
+			store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+			run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
+			pass(time.Minute)
+			market.CustomerSays(ids[0], "last")
+			market.FinishChat(ids[0])
+			left := make(chan struct{})
+			store.set(nil, func(done string) error {
+				if done == "Open" { // the incremental sweep has listed nothing
+					store.fails(call)
+					close(left)
+				}
+				return nil
+			})
+			<-left
+			pass(time.Minute)
+			store.fails()
+			pass(20 * time.Minute)
+			assert.Equal(t, []string{"last"}, seen.texts())
+			require.NoError(t, run.stop())
+		})
+	}
 }
 
 func TestSweep_AListThatIsLongerThanTheQuota(t *testing.T) {

@@ -183,6 +183,8 @@ func TestWake_OfAChatThatDoesNotMatch(t *testing.T) {
 				wake(t, in, id)
 			}
 			pass(10 * time.Minute)
+			wake(t, in, direct) // it is known by now
+			pass(time.Minute)
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, c.want, seen.texts(), "%+v", c.filter)
 		}

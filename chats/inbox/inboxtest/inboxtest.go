@@ -680,6 +680,7 @@ func (s *suite) endedContext() {
 		"Summary":  func() error { _, err := s.a.Summary(ctx, business, base); return err },
 		"Acquire":  func() error { _, err := s.a.Acquire(ctx, other, inbox.Purpose, "b"); return err },
 		"Renew":    func() error { _, err := s.a.Renew(ctx, lease); return err },
+		"Release":  func() error { return s.a.Release(ctx, lease) },
 	} {
 		if err := call(); !errors.Is(err, context.Canceled) {
 			s.Errorf("%s: the error is %v", name, err)
