@@ -43,9 +43,9 @@ race: ## run the tests with the race detector, in random order
 	go test -race -shuffle=on -timeout $(TIMEOUT) ./...
 
 .PHONY: cover
-cover: ## the same as race, with coverage; fail if that of chats, or of a part of it, is too low
+cover: ## the same as race, with coverage; fail if that of chats, of a part of it, or of inbox is too low
 	@go test -race -shuffle=on -timeout $(TIMEOUT) -cover ./... | tee cover.out
-	@for pkg in $$(go list -deps ./chats | grep /chats); do \
+	@for pkg in $$(go list -deps ./chats ./chats/inbox | grep /chats); do \
 		awk -v pkg="$$pkg" '$$2 == pkg {sub("%","",$$5); enough = $$5 + 0 >= $(COVERAGE)} \
 			END {if (!enough) {print pkg ": less than $(COVERAGE)%, or not reported"; exit 1}}' cover.out; \
 	done
@@ -151,11 +151,16 @@ deps: ## list what a program that imports chats links
 
 .PHONY: nested
 nested: ## vet and test the nested modules
-	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet -mod=readonly ./... && go test -mod=readonly ./...); done
+	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet -mod=readonly ./... && \
+		go test -mod=readonly $$([ $$dir != chats/sqlstore/integration ] || echo $(INTEGRATION_FLAGS)) ./...); done
 
 .PHONY: databases
-databases: ## the same as nested, with a temporary PostgreSQL; install it if possible
-	@chats/sqlstore/integration/postgres.sh $(MAKE) --no-print-directory nested
+databases: ## the same as nested, with a temporary PostgreSQL; install it if possible; fail if the coverage of sqlstore is too low
+	@chats/sqlstore/integration/postgres.sh $(MAKE) --no-print-directory nested \
+		INTEGRATION_FLAGS='-coverpkg=github.com/ymchats/ymchats-go/chats/sqlstore -coverprofile=$(CURDIR)/databases.out'
+	@go test -coverprofile=sqlstore.out ./chats/sqlstore
+	@awk '/^mode/ {next} {n[$$1] = $$2; if ($$3 > 0) hit[$$1] = 1} END {for (b in n) {all += n[b]; if (hit[b]) covered += n[b]}; \
+		printf "sqlstore: %.1f%% of statements\n", 100 * covered / all; exit 100 * covered / all < 94}' databases.out sqlstore.out
 
 .PHONY: api
 api: ## write the exported API of every public package to api/exported
