@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -74,15 +75,8 @@ func isTimeoutStatus(status int) bool { return status == http.StatusRequestTimeo
 // applyRefusal moves a quotaError from the cause to Limit, which describes it.
 func (e *Error) applyRefusal() {
 	var exhausted *quotaError
-	if !errors.As(e.cause, &exhausted) {
-		return
-	}
-	e.Limit, e.kinds = &exhausted.limit, append(e.kinds, ErrRateLimited)
-	var stopped *stoppedError
-	if errors.As(e.cause, &stopped) {
-		e.cause = joinCause(stopped.last, exhausted.cause)
-	} else {
-		e.cause = exhausted.cause
+	if errors.As(e.cause, &exhausted) {
+		e.Limit, e.kinds, e.cause = &exhausted.limit, append(e.kinds, ErrRateLimited), exhausted.cause
 	}
 }
 
@@ -134,25 +128,26 @@ func withoutURL(err error) error {
 // known to be exhausted.
 type quotaError struct {
 	limit Limit
-	cause error // why waiting for the next window failed; nil if it is too far away
+	// cause is why waiting for the next window failed, after the last failure if there was
+	// one; nil if it is too far away.
+	cause error
 }
 
 func (e *quotaError) Error() string { return e.limit.describe() }
 
+func (e *quotaError) Unwrap() error { return e.cause }
+
 // joinCause returns the last failure together with the reason for not retrying. Either may
-// be nil.
+// be nil. A quotaError remains the outermost error.
 func joinCause(last, stop error) error {
+	var exhausted *quotaError
 	switch {
 	case last == nil:
 		return stop
 	case stop == nil:
 		return last
+	case errors.As(stop, &exhausted):
+		return &quotaError{exhausted.limit, joinCause(last, exhausted.cause)}
 	}
-	return &stoppedError{last: last, stop: stop}
+	return fmt.Errorf("%w; %w", last, stop)
 }
-
-type stoppedError struct{ last, stop error }
-
-func (e *stoppedError) Error() string { return e.last.Error() + "; " + e.stop.Error() }
-
-func (e *stoppedError) Unwrap() []error { return []error{e.last, e.stop} }
