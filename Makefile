@@ -54,7 +54,7 @@ CHAOS_MESSAGES ?= 1000000
 CHAOS_SEEDS ?= 1
 
 .PHONY: chaos
-chaos: ## run random combinations of faults and the inbox simulation, longer and larger (half an hour)
+chaos: ## run random combinations of faults and the inbox simulation, longer and larger (an hour or two)
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
 	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 180m -chaos -chaos.messages $(CHAOS_MESSAGES) -chaos.seeds $(CHAOS_SEEDS)
 	go test ./chats/outbox -run '^TestChaos$$' -v -timeout 90m -chaos

@@ -318,9 +318,9 @@ func measure(t *testing.T, s trade, warm, last time.Duration) cost {
 	}
 	e.inbox = newInbox(t, client, e.store)
 	run := start(t, e.inbox, e.handle)
-	e.trade.run(e, warm, false)
+	e.run(warm, false)
 	before := e.counts()
-	e.trade.run(e, last, true)
+	e.run(last, true)
 	after := e.counts()
 	for n := 0; e.open() > 0 && n < 100; n++ {
 		pass(5 * time.Minute)
@@ -347,13 +347,13 @@ func (e *experiment) handle(_ context.Context, d inbox.Delivery) error {
 }
 
 // run lets customers write, at random moments.
-func (s trade) run(e *experiment, last time.Duration, measured bool) {
-	if s.messages == 0 {
+func (e *experiment) run(last time.Duration, measured bool) {
+	if e.messages == 0 {
 		pass(last)
 		return
 	}
 	for end := time.Now().Add(last); ; {
-		pause := time.Duration(e.random.ExpFloat64() * float64(time.Hour) / float64(s.messages))
+		pause := time.Duration(e.random.ExpFloat64() * float64(time.Hour) / float64(e.messages))
 		if pause > time.Until(end) {
 			pass(time.Until(end))
 			return
@@ -427,10 +427,10 @@ func rounded(d time.Duration) string {
 // The figures of docs/inbox.md stay within their bounds. With a tenth of the chats and a tenth
 // of the quota sweeps take as long as with all.
 func TestCost_StaysWithinItsBounds(t *testing.T) {
+	t.Parallel()
 	if raceEnabled {
 		return // nothing happens in it that does not happen elsewhere
 	}
-	t.Parallel()
 	const tenth = 10
 	for name, c := range map[string]struct {
 		trade
@@ -438,31 +438,38 @@ func TestCost_StaysWithinItsBounds(t *testing.T) {
 		most       cost
 	}{
 		"100 chats": {
-			trade{chats: 100, messages: 100}, time.Hour, time.Hour,
+			trade{chats: 100, messages: 100},
+			time.Hour, time.Hour,
 			cost{mean: 32 * time.Second, worst: 62 * time.Second, lists: 380, histories: 550, statements: 7_500},
 		},
 		"10,000 chats, idle": {
-			trade{chats: 10_000 / tenth, scale: tenth, others: 0.5}, time.Hour, time.Hour,
+			trade{chats: 10_000 / tenth, scale: tenth, others: 0.5},
+			time.Hour, time.Hour,
 			cost{lists: 251, statements: 5_000},
 		},
 		"10,000 chats": {
-			trade{chats: 10_000 / tenth, messages: 1_000, scale: tenth, others: 0.5}, time.Hour, 2 * time.Hour,
+			trade{chats: 10_000 / tenth, messages: 1_000, scale: tenth, others: 0.5},
+			time.Hour, 2 * time.Hour,
 			cost{mean: 48 * time.Second, worst: 100 * time.Second, lists: 255, histories: 3_600, statements: 16_000},
 		},
 		"10,000 chats, pushes": {
-			trade{chats: 10_000 / tenth, messages: 1_000, pushes: true, scale: tenth, others: 0.5}, time.Hour, time.Hour,
+			trade{chats: 10_000 / tenth, messages: 1_000, pushes: true, scale: tenth, others: 0.5},
+			time.Hour, time.Hour,
 			cost{mean: time.Second, p99: 1500 * time.Millisecond, worst: 3 * time.Second, lists: 255, histories: 3_600, statements: 22_000},
 		},
 		"10,000 chats, the most recent first": { // as the figures of before were measured: 40 s and 90 s
-			trade{chats: 10_000, messages: 500, recentFirst: true}, 10 * time.Minute, 20 * time.Minute,
+			trade{chats: 10_000, messages: 500, recentFirst: true},
+			10 * time.Minute, 20 * time.Minute,
 			cost{mean: 40 * time.Second, worst: 90 * time.Second, lists: 2_600, histories: 3_600, statements: 16_000},
 		},
 		"250,000 chats": {
-			trade{chats: 250_000 / tenth, messages: 1_000, scale: tenth, others: 0.5}, time.Hour, 2 * time.Hour,
+			trade{chats: 250_000 / tenth, messages: 1_000, scale: tenth, others: 0.5},
+			time.Hour, 2 * time.Hour,
 			cost{first: 5 * time.Minute, mean: 20 * time.Minute, worst: 80 * time.Minute, lists: 255, histories: 4_200, statements: 20_000},
 		},
 		"250,000 chats, pushes": {
-			trade{chats: 250_000 / tenth, messages: 1_000, pushes: true, scale: tenth, others: 0.5}, time.Hour, time.Hour,
+			trade{chats: 250_000 / tenth, messages: 1_000, pushes: true, scale: tenth, others: 0.5},
+			time.Hour, time.Hour,
 			cost{first: 10 * time.Second, mean: 2 * time.Second, p99: 2 * time.Second, lists: 255, histories: 4_500, statements: 24_000},
 		},
 	} {
@@ -494,6 +501,7 @@ func TestCost_StaysWithinItsBounds(t *testing.T) {
 
 // TestTable prints the tables of docs/inbox.md: make inbox-table.
 func TestTable(t *testing.T) {
+	t.Parallel()
 	if !*tableFlag {
 		return
 	}
