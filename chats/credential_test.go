@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -282,4 +283,30 @@ func TestCredential_SourceIsCalledAgainAfterAWaitWithASlot(t *testing.T) {
 		both.Wait()
 		assert.Equal(t, []time.Duration{0, 0, 20 * time.Second, 20 * time.Second}, calls)
 	})
+}
+
+func TestCredentialFingerprint_ChangesWithTheSecretAndTheBusiness(t *testing.T) {
+	t.Parallel()
+	fingerprint := func(business chats.BusinessID, credential chats.Credential) string {
+		client, err := chats.New(business, credential)
+		require.NoError(t, err)
+		f, err := client.CredentialFingerprint(t.Context())
+		require.NoError(t, err)
+		return f
+	}
+	const key = "ACMA:0123456789abcdef0123456789abcdef01234567:89abcdef"
+	source := func(context.Context) (string, error) { return key, nil }
+	first := fingerprint(1, chats.APIKey(key))
+	assert.Equal(t, first, fingerprint(1, chats.APIKeySource(source)))
+	assert.NotEqual(t, first, fingerprint(2, chats.APIKey(key)))
+	assert.NotEqual(t, first, fingerprint(1, chats.APIKey(key+"0")))
+	assert.NotEqual(t, first, fingerprint(1, chats.OAuthToken(key)))
+	assert.Len(t, first, 16)
+	assert.NotContains(t, key, first)
+
+	failing := errors.New("the vault is sealed")
+	client, err := chats.New(1, chats.APIKeySource(func(context.Context) (string, error) { return "", failing }))
+	require.NoError(t, err)
+	_, err = client.CredentialFingerprint(t.Context())
+	assert.ErrorIs(t, err, failing)
 }
