@@ -1,0 +1,144 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+const (
+	handlerTimeout = 15 * time.Second
+	shopTimeout    = 5 * time.Second
+	shopLifetime   = 10 * time.Minute
+	maxEntries     = 1000
+)
+
+// entry is a shop in the cache.
+type entry struct {
+	inbox       *inbox.Inbox
+	outbox      *outbox.Outbox
+	fingerprint string
+	until       time.Time
+}
+
+// entry returns a shop, from the cache unless it is to be asked for anew.
+func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool) (*entry, error) {
+	cached := f.cached(business)
+	if cached != nil && !anew && time.Now().Before(cached.until) {
+		return cached, nil
+	}
+	e, err := f.newEntry(ctx, business)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: shop %d: %w", business, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.entries { // any one will do: a shop can be asked for again
+		if len(f.entries) < maxEntries {
+			break
+		}
+		delete(f.entries, id)
+	}
+	f.entries[business] = e
+	return e, nil
+}
+
+func (f *Fleet) cached(business chats.BusinessID) *entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.entries[business]
+}
+
+func (f *Fleet) forget(business chats.BusinessID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.entries, business)
+}
+
+func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *entry, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p) // it concerns one shop
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, shopTimeout)
+	defer cancel()
+	shop, err := f.ask(ctx, business)
+	if err != nil {
+		return nil, err
+	}
+	if shop.Client == nil || shop.Client.Business() != business {
+		return nil, errors.New("it has no Client of this business")
+	}
+	e = &entry{until: time.Now().Add(shopLifetime)}
+	if e.fingerprint, err = shop.Client.CredentialFingerprint(ctx); err != nil {
+		return nil, err
+	}
+	inboxOptions := []inbox.Option{inbox.WithHandlerTimeout(handlerTimeout), inbox.WithLogger(f.log)}
+	if e.inbox, err = inbox.New(shop.Client, f.store, append(inboxOptions, shop.Inbox...)...); err != nil {
+		return nil, err
+	}
+	outboxOptions := []outbox.Option{outbox.WithLogger(f.log)}
+	e.outbox, err = outbox.New(shop.Client, wakingStore{f.store, f}, append(outboxOptions, shop.Outbox...)...)
+	return e, err
+}
+
+// trouble is why a business is not worked on. It is in the metadata of the turn, so that the
+// delays grow wherever the turn is worked.
+type trouble struct {
+	Failures    int       `json:"failures"`
+	Until       time.Time `json:"until,omitzero"`
+	Fingerprint string    `json:"fingerprint,omitempty"` // of the refused credential; empty if there was no shop
+	Error       string    `json:"error,omitempty"`
+}
+
+const (
+	troubleKey  = "ymchats_trouble"
+	minTrouble  = 15 * time.Second
+	maxTrouble  = 30 * time.Minute
+	maxError    = 300 // bytes
+	askInterval = 15 * time.Second
+)
+
+func isRefused(err error) bool {
+	return errors.Is(err, chats.ErrUnauthorized) || errors.Is(err, chats.ErrForbidden)
+}
+
+// troubleOf reads a turn's metadata. What it cannot read is no trouble.
+func troubleOf(turn *rivertype.JobRow) trouble {
+	var metadata struct {
+		Trouble trouble `json:"ymchats_trouble"`
+	}
+	_ = json.Unmarshal(turn.Metadata, &metadata)
+	return metadata.Trouble
+}
+
+// holds reports whether to wait: the delay is not over, and the credential is the refused
+// one.
+func (t trouble) holds(fingerprint string) bool {
+	return t.Fingerprint != "" && t.Fingerprint == fingerprint && time.Now().Before(t.Until)
+}
+
+// nextAsk returns when to ask whether there is another credential.
+func (t trouble) nextAsk() time.Time { return earliest(t.Until, time.Now().Add(askInterval)) }
+
+// again returns the trouble after one more failure. Another credential starts over.
+func (t trouble) again(fingerprint string, err error) trouble {
+	if t.Fingerprint != fingerprint {
+		t.Failures = 0
+	}
+	text := err.Error()
+	return trouble{
+		Failures: t.Failures + 1, Fingerprint: fingerprint, Error: strings.ToValidUTF8(text[:min(len(text), maxError)], ""),
+		Until: time.Now().Add(min(minTrouble<<min(t.Failures, 10), maxTrouble)).UTC().Truncate(time.Microsecond),
+	}
+}

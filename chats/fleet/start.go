@@ -1,0 +1,169 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+const (
+	// jobTimeout covers a step of an inbox, 20 s, and a handler that began at its end.
+	jobTimeout  = 36 * time.Second
+	rescueAfter = 40 * time.Second
+	// startGap is the time between the first steps of businesses that start together.
+	startGap = 10 * time.Millisecond
+	// maxGets is for how many businesses the turns are read one by one.
+	maxGets   = 20
+	maxInsert = 500
+)
+
+// Register adds the fleet's workers to those of a River client, next to the caller's own.
+// It panics if they are there already, as [river.AddWorker] does.
+func (f *Fleet) Register(workers *river.Workers) {
+	river.AddWorker(workers, &worker[inboxTurn]{f: f, p: inboxes, work: f.workTurn})
+	river.AddWorker(workers, &worker[outboxTurn]{f: f, p: outboxes, work: f.workTurn})
+	river.AddWorker(workers, &worker[inboxWake]{f: f, p: inboxes, work: f.workWake})
+	river.AddWorker(workers, &worker[outboxWake]{f: f, p: outboxes, work: f.workWake})
+}
+
+// Config returns the configuration of a River client that works the fleet's jobs, next to
+// what base, which may be nil, configures. In a copy of base it sets:
+//
+//   - Queues: adds ymchats_inbox and ymchats_outbox, with [WithWorkers] workers each.
+//   - JobTimeout: 36 s unless base has one. This is also the limit for the caller's own jobs
+//     whose worker has no Timeout.
+//   - RescueStuckJobsAfter: at most 40 s, or the JobTimeout of base if that is longer. River
+//     respects a longer Timeout of a worker.
+//   - FetchCooldown: 20 ms unless base has one, because the default of 100 ms delays pushes.
+//   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
+//     leaves a completed job.
+//
+// A process that is killed costs the businesses that it was working on 75 s at most: their
+// jobs count as stuck 40 s after they began, River looks for such jobs every 30 s, and makes
+// those that are to be retried available every 5 s. The leases of 5 s under the steps have
+// expired by then. A push or a Put does not wait for that: it makes a step of its own as
+// soon as the lease has expired. Other businesses go on at once, unless the process was
+// River's leader, who makes scheduled jobs available: another one takes over within 15 s,
+// and until then only pushes and Puts are worked.
+func (f *Fleet) Config(base *river.Config) *river.Config {
+	c := *cmp.Or(base, &river.Config{})
+	queues := map[string]river.QueueConfig{}
+	maps.Copy(queues, c.Queues)
+	for _, p := range purposes {
+		queues[p.queue()] = river.QueueConfig{MaxWorkers: f.workers}
+	}
+	c.Queues = queues
+	c.JobTimeout = cmp.Or(c.JobTimeout, jobTimeout)
+	longest := max(rescueAfter, c.JobTimeout)
+	c.RescueStuckJobsAfter = min(cmp.Or(c.RescueStuckJobsAfter, longest), longest)
+	c.FetchCooldown = cmp.Or(c.FetchCooldown, 20*time.Millisecond)
+	c.CompletedJobRetentionPeriod = cmp.Or(c.CompletedJobRetentionPeriod, time.Hour)
+	return &c
+}
+
+// Start follows businesses, on whichever machines work the fleet's jobs, until [Fleet.Stop].
+// Every process calls it before it starts its River client, if only with jobs and without
+// businesses: the fleet inserts its jobs through jobs from then on.
+//
+// It may be repeated. The first steps of new businesses are spread, 100 a second. A business
+// that is followed already is left alone, unless its credential was refused: then its shop
+// is asked for again at once.
+func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
+	if jobs == nil || len(businesses) > 0 && slices.Min(businesses) < 1 {
+		return badArgument("jobs and businesses", "must not be nil, and greater than 0")
+	}
+	f.mu.Lock()
+	f.jobs = jobs
+	f.mu.Unlock()
+	for _, p := range purposes {
+		if err := f.start(ctx, jobs, p, businesses); err != nil {
+			return fmt.Errorf("fleet: start: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses []chats.BusinessID) error {
+	followed, err := f.followed(ctx, jobs, p, businesses)
+	if err != nil {
+		return err
+	}
+	added := slices.SortedFunc(slices.Values(businesses), func(a, b chats.BusinessID) int {
+		return cmp.Or(cmp.Compare(fraction(a), fraction(b)), cmp.Compare(a, b))
+	})
+	added = slices.DeleteFunc(slices.Compact(added), func(id chats.BusinessID) bool { return followed[id] != nil })
+	params := make([]river.InsertManyParams, len(added))
+	for n, id := range added {
+		var at time.Time
+		if delay := time.Duration(n) * startGap; delay > time.Second { // River's scheduler is too coarse for less
+			at = time.Now().Add(delay)
+		}
+		params[n] = river.InsertManyParams{Args: p.turn(id), InsertOpts: p.turnOpts(at)}
+	}
+	for chunk := range slices.Chunk(params, maxInsert) {
+		if _, err := jobs.InsertMany(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	for _, id := range businesses {
+		if turn := followed[id]; turn != nil && troubleOf(turn).Failures > 0 {
+			if _, err := jobs.JobRetry(ctx, turn.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// followed returns the turns of the businesses, and perhaps of others. Inserting a unique
+// job that exists would lock its row.
+func (f *Fleet) followed(
+	ctx context.Context, jobs Inserter, p *purpose, businesses []chats.BusinessID,
+) (turns map[chats.BusinessID]*rivertype.JobRow, err error) {
+	turns = map[chats.BusinessID]*rivertype.JobRow{}
+	if len(businesses) > maxGets {
+		return turns, eachTurn(ctx, jobs, p, nil, func(job *rivertype.JobRow) bool {
+			turns[businessOf(job)] = job
+			return true
+		})
+	}
+	for _, id := range businesses {
+		if turns[id], err = f.turnOf(ctx, p, id); err != nil {
+			return nil, err
+		}
+	}
+	return turns, nil
+}
+
+// Stop stops following businesses. A step that is under way ends by itself, within 36 s.
+// The rows stay in the store: a later Start goes on from them, and sqlstore's Forget deletes
+// them. Stop may be repeated.
+func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
+	if jobs == nil {
+		return badArgument("jobs", "is nil")
+	}
+	f.mu.Lock()
+	f.jobs = cmp.Or(f.jobs, jobs)
+	f.mu.Unlock()
+	for _, p := range purposes {
+		for _, id := range businesses {
+			turn, err := f.turnOf(ctx, p, id)
+			if err == nil && turn != nil {
+				_, err = jobs.JobCancel(ctx, turn.ID)
+			}
+			if err != nil {
+				return fmt.Errorf("fleet: stop business %d: %w", id, err)
+			}
+			f.forget(id)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+const (
+	// heldPause is how long a job waits that found the lease held.
+	heldPause = time.Second
+	// outboxStepTime bounds a step of an outbox to the time of an inbox's. Its posts then
+	// have 5 s to finish.
+	outboxStepTime = 25 * time.Second
+	// outboxIdle is how long the turn of an outbox waits if nothing is queued. What is put
+	// through the fleet does not wait for it.
+	outboxIdle = 10 * time.Minute
+	// spreadFrom is the shortest wait that is spread.
+	spreadFrom = 10 * time.Second
+)
+
+// worker works the jobs of a purpose. It returns no errors: a failure decides when the job
+// is worked next, and no row collects errors.
+type worker[T jobArgs] struct {
+	river.WorkerDefaults[T]
+
+	f    *Fleet
+	p    *purpose
+	work func(context.Context, *purpose, chats.BusinessID, *rivertype.JobRow) error
+}
+
+// Timeout implements [river.Worker].
+func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return jobTimeout }
+
+// NextRetry implements [river.Worker]: a job that was rescued goes on at once.
+func (w *worker[T]) NextRetry(*river.Job[T]) time.Time { return time.Now().Add(time.Second) }
+
+// Work implements [river.Worker]. A step of a business that is stopped ends by itself, so
+// the end of the context is passed on only if the process is stopping or the time is over.
+func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely) {
+			cancel()
+		}
+	})()
+	return w.work(detached, w.p, job.Args.id(), job.JobRow)
+}
+
+func snoozeUntil(at time.Time) error { return river.JobSnooze(max(0, time.Until(at))) }
+
+// workTurn makes a step, unless the credential was refused and is still the same.
+func (f *Fleet) workTurn(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) error {
+	before := troubleOf(job)
+	next, after := f.turn(ctx, p, business, before)
+	if before != after {
+		if err := river.MetadataSet(ctx, troubleKey, after); err != nil {
+			return err
+		}
+	}
+	return snoozeUntil(spread(business, next))
+}
+
+func (f *Fleet) turn(ctx context.Context, p *purpose, business chats.BusinessID, before trouble) (time.Time, trouble) {
+	e, err := f.entry(ctx, business, before.Failures > 0)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return time.Now(), before // the process is stopping
+	case err != nil:
+		f.count(&f.stats.Failed)
+		f.warn(ctx, "no shop", business, err)
+		after := before.again("", err)
+		return after.Until, after
+	case before.holds(e.fingerprint):
+		return before.nextAsk(), before
+	}
+	next, err := f.step(ctx, p, business, e)
+	switch {
+	case isRefused(err):
+		after := before.again(e.fingerprint, err)
+		return after.nextAsk(), after
+	case err != nil && !errors.Is(err, inbox.ErrLeaseHeld):
+		return next, before
+	}
+	return next, trouble{}
+}
+
+// step makes a step and counts it. If the lease is held, the next step is soon, whenever
+// the lease would expire: its holder is at work and will release it.
+func (f *Fleet) step(ctx context.Context, p *purpose, business chats.BusinessID, e *entry) (time.Time, error) {
+	next, err := p.step(ctx, f, e)
+	switch {
+	case err == nil:
+		f.count([]*int64{&f.stats.InboxSteps, &f.stats.OutboxSteps}[p.index])
+	case errors.Is(err, inbox.ErrLeaseHeld), errors.Is(err, inbox.ErrRunning), errors.Is(err, outbox.ErrRunning):
+		f.count(&f.stats.Held)
+		return time.Now().Add(heldPause), inbox.ErrLeaseHeld
+	case isRefused(err):
+		f.count(&f.stats.Refused)
+		f.forget(business)
+		f.warn(ctx, "the credential is refused", business, err)
+	case ctx.Err() == nil:
+		f.count(&f.stats.Failed)
+		f.warn(ctx, "step failed", business, err)
+	}
+	return next, err
+}
+
+func stepInbox(ctx context.Context, f *Fleet, e *entry) (time.Time, error) {
+	return e.inbox.Step(ctx, f.handle)
+}
+
+func stepOutbox(ctx context.Context, _ *Fleet, e *entry) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, outboxStepTime)
+	defer cancel()
+	next, err := e.outbox.Step(ctx)
+	if next.IsZero() {
+		next = time.Now().Add(outboxIdle)
+	}
+	return next, err
+}
+
+// workWake works a wake.
+//
+// A step may have read what is due just before a push makes a chat due. If the push only
+// made the turn available, the turn could then snooze until its next sweep: River neither
+// retries a running job nor inserts a unique one again. So a push inserts a job of its own
+// after it has made the chat due, and that job makes a step of its own. If another step has
+// the lease, it tries again, until it finds that this one or that one has done the work.
+//
+// What comes of a step may be due before the turn is, if a handler has failed. Then the wake
+// stays until that is done, too. It does not stay for rechecks, which can wait for the turn.
+// While the turn is running, it is not known when the turn is due: its step may have ended
+// before this one began, and the end not be recorded yet, or its process may be dead.
+func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) error {
+	isFirst := job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
+	next, err := f.wake(ctx, p, business, isFirst)
+	switch {
+	case err != nil:
+		f.warn(ctx, "wake failed", business, err)
+		next = time.Now().Add(heldPause)
+	case next.IsZero():
+		return nil
+	}
+	return snoozeUntil(next)
+}
+
+// wake returns when to look again, the zero time if the turn will be in time.
+func (f *Fleet) wake(ctx context.Context, p *purpose, business chats.BusinessID, isFirst bool) (next time.Time, err error) {
+	turn, err := f.turnOf(ctx, p, business)
+	if err != nil {
+		return next, err
+	}
+	if turn == nil {
+		f.unknown(ctx, business)
+		return next, nil
+	}
+	if time.Now().Before(troubleOf(turn).Until) {
+		return next, nil // the turn asks for another credential
+	}
+	horizon := time.Now()
+	if turn.State == rivertype.JobStateScheduled && turn.ScheduledAt.After(horizon) {
+		horizon = turn.ScheduledAt
+	}
+	if !isFirst {
+		next, err = p.urgent(ctx, f.store, business, horizon)
+	}
+	if err == nil && (isFirst || !next.IsZero() && !next.After(time.Now())) {
+		e, shopErr := f.entry(ctx, business, false)
+		if shopErr != nil {
+			return time.Time{}, nil //nolint:nilerr // the turn asks again, with growing delays
+		}
+		next, err = f.step(ctx, p, business, e)
+		switch {
+		case isRefused(err):
+			return time.Time{}, nil // the turn finds out, too
+		case err != nil:
+			return next, nil //nolint:nilerr // step has logged it
+		case next.Before(horizon):
+			next, err = p.urgent(ctx, f.store, business, horizon)
+		default:
+			next = time.Time{}
+		}
+	}
+	if err == nil && next.IsZero() && turn.State == rivertype.JobStateRunning {
+		next = time.Now().Add(heldPause)
+	}
+	return next, err
+}
+
+// urgentChats returns when a chat is due that a push has named or whose handler has failed.
+func urgentChats(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (at time.Time, err error) {
+	rows, err := store.Due(ctx, business, until, 16)
+	for n := range rows {
+		if rows[n].Wakes != rows[n].SeenWakes || !rows[n].FailingSince.IsZero() {
+			at = earliest(at, rows[n].DueAt)
+		}
+	}
+	return at, err
+}
+
+// urgentItems returns when an item is due.
+func urgentItems(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (at time.Time, err error) {
+	backlog, err := store.Backlog(ctx, business, time.Now())
+	for _, head := range backlog.Heads {
+		if !head.DueAt.After(until) {
+			at = earliest(at, head.DueAt.Add(1)) // a DueAt of zero is at once
+		}
+	}
+	return at, err
+}
+
+// spread delays a wait by up to a tenth, by a fraction that differs from business to
+// business: those that were due together after an outage drift apart again.
+func spread(business chats.BusinessID, at time.Time) time.Time {
+	if wait := time.Until(at); wait >= spreadFrom {
+		return at.Add(time.Duration(float64(wait) / 10 * fraction(business)))
+	}
+	return at
+}
+
+// fraction returns a number from 0 to 1 for a business.
+func fraction(business chats.BusinessID) float64 {
+	h := fnv.New32a()
+	_, _ = h.Write(strconv.AppendInt(nil, int64(business), 10))
+	return float64(h.Sum32()%10_000) / 10_000
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
