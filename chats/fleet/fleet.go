@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/riverqueue/river"
@@ -58,7 +59,8 @@ type Fleet struct {
 	jobs    Inserter
 	stats   Stats
 	entries map[chats.BusinessID]*entry
-	turns   [2]turnIDs // by purpose
+	turns   [2]map[chats.BusinessID]int64 // job IDs by purpose, as far as they were listed
+	listed  [2]*river.JobListCursor
 }
 
 // New returns a fleet on a store. shop is asked for a business when it is worked on, again
@@ -69,51 +71,30 @@ func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
 ) (*Fleet, error) {
-	if store == nil || shop == nil || handle == nil {
-		return nil, badArgument("store, shop and handle", "must not be nil")
+	if store == nil || shop == nil || handle == nil || slices.ContainsFunc(options, func(o Option) bool { return o == nil }) {
+		return nil, badArgument("store, shop, handle and options", "must not be nil")
 	}
 	f := &Fleet{
 		store: store, ask: shop, handle: handle, workers: 50, log: slog.New(slog.DiscardHandler),
-		entries: map[chats.BusinessID]*entry{}, turns: [2]turnIDs{newTurnIDs(), newTurnIDs()},
+		entries: map[chats.BusinessID]*entry{}, turns: [2]map[chats.BusinessID]int64{{}, {}},
 	}
 	for _, option := range options {
-		if option == nil {
-			return nil, badArgument("option", "is nil")
-		}
-		if err := option(f); err != nil {
-			return nil, err
-		}
+		option(f)
 	}
 	return f, nil
 }
 
 // Option configures a [Fleet].
-type Option func(*Fleet) error
+type Option func(*Fleet)
 
 // WithWorkers sets how many businesses a process works on at once, for each of inbox and
-// outbox. The default is 50. A business whose handler hangs occupies one of them most of
-// the time.
-func WithWorkers(n int) Option {
-	return func(f *Fleet) error {
-		if n < 1 || n > river.QueueNumWorkersMax {
-			return badArgument("workers", "must be 1 to 10,000")
-		}
-		f.workers = n
-		return nil
-	}
-}
+// outbox, from 1 to 10,000. The default is 50. A business whose handler hangs occupies one
+// of them most of the time.
+func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
 // WithLogger sets the logger for failures and what is done about them, also of the inboxes
 // and outboxes. Log lines never contain a text or the name of a customer.
-func WithLogger(logger *slog.Logger) Option {
-	return func(f *Fleet) error {
-		if logger == nil {
-			return badArgument("logger", "is nil")
-		}
-		f.log = logger
-		return nil
-	}
-}
+func WithLogger(logger *slog.Logger) Option { return func(f *Fleet) { f.log = logger } }
 
 func badArgument(field, reason string) error {
 	return &chats.ArgumentError{Package: "fleet", Field: field, Reason: reason}
@@ -141,18 +122,4 @@ func (f *Fleet) count(counter *int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	*counter++
-}
-
-func (f *Fleet) inserter() (Inserter, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.jobs == nil {
-		return nil, ErrNotStarted
-	}
-	return f.jobs, nil
-}
-
-// warn logs something about one business.
-func (f *Fleet) warn(ctx context.Context, text string, business chats.BusinessID, err error) {
-	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: "+text, slog.Int64("business", int64(business)), slog.Any("error", err))
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"iter"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -38,141 +38,123 @@ type jobArgs interface {
 	id() chats.BusinessID
 }
 
-// purpose is what differs between inbox and outbox. The queue has the name of the turns'
-// kind.
+// purpose is what differs between inbox and outbox.
 type purpose struct {
 	index  int
-	turn   func(chats.BusinessID) river.JobArgs
-	wake   func(chats.BusinessID) river.JobArgs
+	queue  string // it has the name of the turns' kind
+	turn   func(businessArgs) river.JobArgs
+	wake   func(businessArgs) river.JobArgs
 	step   func(context.Context, *Fleet, *entry) (time.Time, error)
 	urgent func(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (time.Time, error)
 }
 
-var (
-	inboxes = &purpose{
-		0, func(id chats.BusinessID) river.JobArgs { return inboxTurn{businessArgs{id}} },
-		func(id chats.BusinessID) river.JobArgs { return inboxWake{businessArgs{id}} }, stepInbox, urgentChats,
-	}
-	outboxes = &purpose{
-		1, func(id chats.BusinessID) river.JobArgs { return outboxTurn{businessArgs{id}} },
-		func(id chats.BusinessID) river.JobArgs { return outboxWake{businessArgs{id}} }, stepOutbox, urgentItems,
-	}
-	purposes = []*purpose{inboxes, outboxes}
-)
+var purposes = []*purpose{{
+	0, inboxTurn{}.Kind(), func(b businessArgs) river.JobArgs { return inboxTurn{b} },
+	func(b businessArgs) river.JobArgs { return inboxWake{b} }, stepInbox, urgentChats,
+}, {
+	1, outboxTurn{}.Kind(), func(b businessArgs) river.JobArgs { return outboxTurn{b} },
+	func(b businessArgs) river.JobArgs { return outboxWake{b} }, stepOutbox, urgentItems,
+}}
 
-func (p *purpose) queue() string { return p.turn(0).Kind() }
+var inboxes, outboxes = purposes[0], purposes[1]
 
 // maxAttempts is the most that River can store. An attempt counts only if its process dies.
 const maxAttempts = 32767
 
 // wakeOpts puts wakes before all turns.
 func (p *purpose) wakeOpts() *river.InsertOpts {
-	return &river.InsertOpts{Queue: p.queue(), Priority: 1, MaxAttempts: maxAttempts}
+	return &river.InsertOpts{Queue: p.queue, Priority: 1, MaxAttempts: maxAttempts}
 }
 
 func (p *purpose) turnOpts(at time.Time) *river.InsertOpts {
-	return &river.InsertOpts{
-		Queue: p.queue(), Priority: 2, MaxAttempts: maxAttempts, ScheduledAt: at, UniqueOpts: river.UniqueOpts{ByArgs: true},
-	}
+	unique := river.UniqueOpts{ByArgs: true}
+	return &river.InsertOpts{Queue: p.queue, Priority: 2, MaxAttempts: maxAttempts, ScheduledAt: at, UniqueOpts: unique}
 }
 
 // wakeUp inserts a wake, which notifies the workers of all processes. It locks no row that
 // exists, so a process that is frozen in the middle of the transaction holds up nothing.
 func (f *Fleet) wakeUp(ctx context.Context, p *purpose, business chats.BusinessID) error {
-	jobs, err := f.inserter()
+	jobs, _, err := f.turnID(p, business)
 	if err == nil {
-		_, err = jobs.Insert(ctx, p.wake(business), p.wakeOpts())
+		_, err = jobs.Insert(ctx, p.wake(businessArgs{business}), p.wakeOpts())
 	}
-	if err != nil {
-		return fmt.Errorf("fleet: wake business %d: %w", business, err)
-	}
-	return nil
+	return err
 }
 
-// turnIDs are the IDs of turns, as far as they were listed. It takes some 60 bytes a
-// business, and saves a search for each push.
-type turnIDs struct {
-	ids   map[chats.BusinessID]int64
-	after *river.JobListCursor
+func (f *Fleet) turnID(p *purpose, business chats.BusinessID) (Inserter, int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.jobs == nil {
+		return nil, 0, ErrNotStarted
+	}
+	return f.jobs, f.turns[p.index][business], nil
 }
 
-func newTurnIDs() turnIDs { return turnIDs{ids: map[chats.BusinessID]int64{}} }
+// turnOf returns the turn of a business, nil if the business is not followed. The IDs of
+// all turns are kept, some 60 bytes each, so that a push needs no search.
+func (f *Fleet) turnOf(ctx context.Context, p *purpose, business chats.BusinessID) (*rivertype.JobRow, error) {
+	for range 2 {
+		jobs, id, err := f.turnID(p, business)
+		if err != nil {
+			return nil, err
+		}
+		if id != 0 {
+			job, err := jobs.JobGet(ctx, id)
+			if !errors.Is(err, rivertype.ErrNotFound) && (err != nil || job.FinalizedAt == nil) {
+				return job, err
+			}
+		}
+		if err := f.listTurns(ctx, jobs, p); err != nil { // it may have been started since
+			return nil, err
+		}
+	}
+	return nil, nil //nolint:nilnil // it is not followed, which is no error
+}
 
 // settledAge is the age from which a job is listed once: a younger one may have been
 // committed before another one with a smaller ID.
 const settledAge = time.Minute
 
-// turnOf returns the turn of a business, nil if the business is not followed.
-func (f *Fleet) turnOf(ctx context.Context, p *purpose, business chats.BusinessID) (*rivertype.JobRow, error) {
-	jobs, err := f.inserter()
-	if err != nil {
-		return nil, err
-	}
-	id := f.turnID(p, business)
-	for range 2 {
-		if id != 0 {
-			job, err := jobs.JobGet(ctx, id)
-			if err == nil && job.FinalizedAt == nil || err != nil && !errors.Is(err, rivertype.ErrNotFound) {
-				return job, err
-			}
-		}
-		if err := f.listTurns(ctx, jobs, p); err != nil {
-			return nil, err
-		}
-		known := id
-		if id = f.turnID(p, business); id == known {
-			return nil, nil //nolint:nilnil // it is not followed, which is no error
-		}
-	}
-	return nil, nil //nolint:nilnil // started and stopped meanwhile
-}
-
-func (f *Fleet) turnID(p *purpose, business chats.BusinessID) int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.turns[p.index].ids[business]
-}
-
-// listTurns lists what is new since the last time.
+// listTurns lists the turns that were inserted since the last time.
 func (f *Fleet) listTurns(ctx context.Context, jobs Inserter, p *purpose) error {
 	f.mu.Lock()
-	after := f.turns[p.index].after
+	after := f.listed[p.index]
 	f.mu.Unlock()
-	return eachTurn(ctx, jobs, p, after, func(job *rivertype.JobRow) bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.turns[p.index].ids[businessOf(job)] = job.ID
-		if time.Since(job.CreatedAt) > settledAge {
-			f.turns[p.index].after = river.JobListCursorFromJob(job)
-		}
-		return true
-	})
-}
-
-const turnsPage = 1000
-
-// eachTurn calls do with the turns of a purpose that are not stopped, until it returns
-// false.
-func eachTurn(
-	ctx context.Context, jobs Inserter, p *purpose, after *river.JobListCursor, do func(*rivertype.JobRow) bool,
-) error {
-	params := river.NewJobListParams().Kinds(p.queue()).First(turnsPage).States(rivertype.JobStateAvailable,
-		rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
-	for {
-		if after != nil {
-			params = params.After(after)
-		}
-		page, err := jobs.JobList(ctx, params)
+	for job, err := range turns(ctx, jobs, p, after) {
 		if err != nil {
 			return err
 		}
-		for _, job := range page.Jobs {
-			if !do(job) {
-				return nil
-			}
+		f.mu.Lock()
+		f.turns[p.index][businessOf(job)] = job.ID
+		if time.Since(job.CreatedAt) > settledAge {
+			f.listed[p.index] = river.JobListCursorFromJob(job)
 		}
-		if after = page.LastCursor; len(page.Jobs) < turnsPage {
-			return nil
+		f.mu.Unlock()
+	}
+	return nil
+}
+
+// turns returns the turns that are not stopped, ordered by ID.
+func turns(ctx context.Context, jobs Inserter, p *purpose, after *river.JobListCursor) iter.Seq2[*rivertype.JobRow, error] {
+	return func(yield func(*rivertype.JobRow, error) bool) {
+		const size = 1000
+		params := river.NewJobListParams().Kinds(p.queue).First(size).States(rivertype.JobStateAvailable,
+			rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
+		for n := size; n == size; {
+			if after != nil {
+				params = params.After(after)
+			}
+			page, err := jobs.JobList(ctx, params)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, job := range page.Jobs {
+				if !yield(job, nil) {
+					return
+				}
+			}
+			n, after = len(page.Jobs), page.LastCursor
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -26,20 +27,30 @@ func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 		return nil
 	}
 	f.count(&f.stats.Pushes)
-	if f.turnID(inboxes, business) == 0 {
-		turn, err := f.turnOf(ctx, inboxes, business)
-		if err != nil {
-			return fmt.Errorf("fleet: look up business %d: %w", business, err)
-		}
-		if turn == nil {
-			f.unknown(ctx, business)
-			return nil
-		}
+	isFollowed, err := f.isFollowed(ctx, business)
+	if err == nil && !isFollowed {
+		f.unknown(ctx, business)
+		return nil
 	}
-	if err := f.wakeChat(ctx, business, chat); err != nil {
-		return err
+	if err == nil {
+		err = f.wakeChat(ctx, business, chat)
 	}
-	return f.wakeUp(ctx, inboxes, business)
+	if err == nil {
+		err = f.wakeUp(ctx, inboxes, business)
+	}
+	if err != nil {
+		err = fmt.Errorf("fleet: notify business %d: %w", business, err)
+	}
+	return err
+}
+
+// isFollowed believes what this process knows: the worker of the wake looks again.
+func (f *Fleet) isFollowed(ctx context.Context, business chats.BusinessID) (bool, error) {
+	if _, id, err := f.turnID(inboxes, business); err != nil || id != 0 {
+		return true, err
+	}
+	turn, err := f.turnOf(ctx, inboxes, business)
+	return turn != nil, err
 }
 
 // wakeChat makes a chat due. A step that is under way in this process notices it at once.
@@ -52,7 +63,7 @@ func (f *Fleet) wakeChat(ctx context.Context, business chats.BusinessID, chat ch
 
 func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
 	f.count(&f.stats.Unknown)
-	f.warn(ctx, "business is not followed", business, nil)
+	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: business is not followed", slog.Int64("business", int64(business)))
 }
 
 func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
@@ -90,10 +101,11 @@ type wakingStore struct {
 
 // Put implements [outbox.Store]. If the wake fails, so does Put, which may be repeated.
 func (s wakingStore) Put(ctx context.Context, business chats.BusinessID, items ...outbox.Item) error {
-	if err := s.Store.Put(ctx, business, items...); err != nil {
-		return err
+	err := s.Store.Put(ctx, business, items...)
+	if err == nil {
+		err = s.f.wakeUp(ctx, outboxes, business)
 	}
-	return s.f.wakeUp(ctx, outboxes, business)
+	return err
 }
 
 // ResolveItem implements [outbox.Store].
@@ -128,7 +140,7 @@ func (f *Fleet) PutTx(
 	if err := store.PutTx(ctx, tx, business, items...); err != nil {
 		return err
 	}
-	if _, err := jobs.InsertTx(ctx, tx, outboxes.wake(business), outboxes.wakeOpts()); err != nil {
+	if _, err := jobs.InsertTx(ctx, tx, outboxes.wake(businessArgs{business}), outboxes.wakeOpts()); err != nil {
 		return fmt.Errorf("fleet: wake business %d: %w", business, err)
 	}
 	return nil

@@ -58,12 +58,6 @@ func (f *Fleet) cached(business chats.BusinessID) *entry {
 	return f.entries[business]
 }
 
-func (f *Fleet) forget(business chats.BusinessID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.entries, business)
-}
-
 func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *entry, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -132,13 +126,16 @@ func (t trouble) holds(fingerprint string) bool {
 func (t trouble) nextAsk() time.Time { return earliest(t.Until, time.Now().Add(askInterval)) }
 
 // again returns the trouble after one more failure. Another credential starts over.
-func (t trouble) again(fingerprint string, err error) trouble {
-	if t.Fingerprint != fingerprint {
-		t.Failures = 0
-	}
+func (t trouble) again(e *entry, err error) trouble {
 	text := err.Error()
-	return trouble{
-		Failures: t.Failures + 1, Fingerprint: fingerprint, Error: strings.ToValidUTF8(text[:min(len(text), maxError)], ""),
-		Until: time.Now().Add(min(minTrouble<<min(t.Failures, 10), maxTrouble)).UTC().Truncate(time.Microsecond),
+	next := trouble{Failures: 1, Error: strings.ToValidUTF8(text[:min(len(text), maxError)], "")}
+	if e != nil {
+		next.Fingerprint = e.fingerprint
 	}
+	if t.Fingerprint == next.Fingerprint {
+		next.Failures += t.Failures
+	}
+	delay := min(minTrouble<<min(next.Failures-1, 10), maxTrouble)
+	next.Until = time.Now().Add(delay).UTC().Truncate(time.Microsecond)
+	return next
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/ymchats/ymchats-go/chats"
 )
@@ -19,9 +18,7 @@ const (
 	jobTimeout  = 36 * time.Second
 	rescueAfter = 40 * time.Second
 	// startGap is the time between the first steps of businesses that start together.
-	startGap = 10 * time.Millisecond
-	// maxGets is for how many businesses the turns are read one by one.
-	maxGets   = 20
+	startGap  = 10 * time.Millisecond
 	maxInsert = 500
 )
 
@@ -58,7 +55,7 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 	queues := map[string]river.QueueConfig{}
 	maps.Copy(queues, c.Queues)
 	for _, p := range purposes {
-		queues[p.queue()] = river.QueueConfig{MaxWorkers: f.workers}
+		queues[p.queue] = river.QueueConfig{MaxWorkers: f.workers}
 	}
 	c.Queues = queues
 	c.JobTimeout = cmp.Or(c.JobTimeout, jobTimeout)
@@ -91,68 +88,49 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 	return nil
 }
 
+// start inserts the turns that are missing. They are listed first, because the insertion of
+// a unique job that exists locks its row.
 func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses []chats.BusinessID) error {
-	followed, err := f.followed(ctx, jobs, p, businesses)
-	if err != nil {
-		return err
+	if len(businesses) == 0 {
+		return nil
 	}
-	added := slices.SortedFunc(slices.Values(businesses), func(a, b chats.BusinessID) int {
-		return cmp.Or(cmp.Compare(fraction(a), fraction(b)), cmp.Compare(a, b))
-	})
-	added = slices.DeleteFunc(slices.Compact(added), func(id chats.BusinessID) bool { return followed[id] != nil })
-	params := make([]river.InsertManyParams, len(added))
-	for n, id := range added {
+	added := map[chats.BusinessID]bool{}
+	for _, id := range businesses {
+		added[id] = true
+	}
+	for job, err := range turns(ctx, jobs, p, nil) {
+		id := businessOf(job)
+		if err == nil && added[id] && troubleOf(job).Failures > 0 {
+			_, err = jobs.JobRetry(ctx, job.ID)
+		}
+		if err != nil {
+			return err
+		}
+		delete(added, id)
+	}
+	var params []river.InsertManyParams
+	for n, id := range slices.Sorted(maps.Keys(added)) {
 		var at time.Time
 		if delay := time.Duration(n) * startGap; delay > time.Second { // River's scheduler is too coarse for less
 			at = time.Now().Add(delay)
 		}
-		params[n] = river.InsertManyParams{Args: p.turn(id), InsertOpts: p.turnOpts(at)}
+		params = append(params, river.InsertManyParams{Args: p.turn(businessArgs{id}), InsertOpts: p.turnOpts(at)})
 	}
 	for chunk := range slices.Chunk(params, maxInsert) {
 		if _, err := jobs.InsertMany(ctx, chunk); err != nil {
 			return err
 		}
 	}
-	for _, id := range businesses {
-		if turn := followed[id]; turn != nil && troubleOf(turn).Failures > 0 {
-			if _, err := jobs.JobRetry(ctx, turn.ID); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
-}
-
-// followed returns the turns of the businesses, and perhaps of others. Inserting a unique
-// job that exists would lock its row.
-func (f *Fleet) followed(
-	ctx context.Context, jobs Inserter, p *purpose, businesses []chats.BusinessID,
-) (turns map[chats.BusinessID]*rivertype.JobRow, err error) {
-	turns = map[chats.BusinessID]*rivertype.JobRow{}
-	if len(businesses) > maxGets {
-		return turns, eachTurn(ctx, jobs, p, nil, func(job *rivertype.JobRow) bool {
-			turns[businessOf(job)] = job
-			return true
-		})
-	}
-	for _, id := range businesses {
-		if turns[id], err = f.turnOf(ctx, p, id); err != nil {
-			return nil, err
-		}
-	}
-	return turns, nil
 }
 
 // Stop stops following businesses. A step that is under way ends by itself, within 36 s.
 // The rows stay in the store: a later Start goes on from them, and sqlstore's Forget deletes
 // them. Stop may be repeated.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
-	if jobs == nil {
-		return badArgument("jobs", "is nil")
+	if err := f.Start(ctx, jobs); err != nil {
+		return err
 	}
-	f.mu.Lock()
-	f.jobs = cmp.Or(f.jobs, jobs)
-	f.mu.Unlock()
 	for _, p := range purposes {
 		for _, id := range businesses {
 			turn, err := f.turnOf(ctx, p, id)
@@ -162,7 +140,6 @@ func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.Bus
 			if err != nil {
 				return fmt.Errorf("fleet: stop business %d: %w", id, err)
 			}
-			f.forget(id)
 		}
 	}
 	return nil

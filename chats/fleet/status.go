@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"time"
 
@@ -30,17 +29,19 @@ type ShopStatus struct {
 // ends the sequence.
 func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 	return func(yield func(ShopStatus, error) bool) {
-		isOver := false
-		jobs, err := f.inserter()
-		if err == nil {
-			err = eachTurn(ctx, jobs, inboxes, nil, func(job *rivertype.JobRow) bool {
-				status, statusErr := f.status(ctx, job)
-				isOver = !yield(status, statusErr) || statusErr != nil
-				return !isOver
-			})
+		jobs, _, err := f.turnID(inboxes, 0)
+		if err != nil {
+			yield(ShopStatus{}, err)
+			return
 		}
-		if err != nil && !isOver {
-			yield(ShopStatus{}, fmt.Errorf("fleet: status: %w", err))
+		for job, err := range turns(ctx, jobs, inboxes, nil) {
+			var status ShopStatus
+			if err == nil {
+				status, err = f.status(ctx, job)
+			}
+			if !yield(status, err) || err != nil {
+				return
+			}
 		}
 	}
 }

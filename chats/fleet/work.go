@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"hash/fnv"
-	"strconv"
+	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -60,10 +59,10 @@ func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 
 func snoozeUntil(at time.Time) error { return river.JobSnooze(max(0, time.Until(at))) }
 
-// workTurn makes a step, unless the credential was refused and is still the same.
+// workTurn makes a step.
 func (f *Fleet) workTurn(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) error {
 	before := troubleOf(job)
-	next, after := f.turn(ctx, p, business, before)
+	next, after, _ := f.step(ctx, p, business, before)
 	if before != after {
 		if err := river.MetadataSet(ctx, troubleKey, after); err != nil {
 			return err
@@ -72,49 +71,36 @@ func (f *Fleet) workTurn(ctx context.Context, p *purpose, business chats.Busines
 	return snoozeUntil(spread(business, next))
 }
 
-func (f *Fleet) turn(ctx context.Context, p *purpose, business chats.BusinessID, before trouble) (time.Time, trouble) {
-	e, err := f.entry(ctx, business, before.Failures > 0)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return time.Now(), before // the process is stopping
-	case err != nil:
-		f.count(&f.stats.Failed)
-		f.warn(ctx, "no shop", business, err)
-		after := before.again("", err)
-		return after.Until, after
-	case before.holds(e.fingerprint):
-		return before.nextAsk(), before
+// step makes a step, unless the credential was refused and is still the same, and counts
+// it. If the lease is held, the next step is soon, whenever the lease would expire: its
+// holder is at work and will release it.
+func (f *Fleet) step(ctx context.Context, p *purpose, business chats.BusinessID, t trouble) (next time.Time, after trouble, err error) {
+	e, err := f.entry(ctx, business, t.Failures > 0)
+	if err == nil && t.holds(e.fingerprint) {
+		return t.nextAsk(), t, nil
 	}
-	next, err := f.step(ctx, p, business, e)
-	switch {
-	case isRefused(err):
-		after := before.again(e.fingerprint, err)
-		return after.nextAsk(), after
-	case err != nil && !errors.Is(err, inbox.ErrLeaseHeld):
-		return next, before
+	if err == nil {
+		next, err = p.step(ctx, f, e)
 	}
-	return next, trouble{}
-}
-
-// step makes a step and counts it. If the lease is held, the next step is soon, whenever
-// the lease would expire: its holder is at work and will release it.
-func (f *Fleet) step(ctx context.Context, p *purpose, business chats.BusinessID, e *entry) (time.Time, error) {
-	next, err := p.step(ctx, f, e)
 	switch {
 	case err == nil:
 		f.count([]*int64{&f.stats.InboxSteps, &f.stats.OutboxSteps}[p.index])
+		return next, trouble{}, nil
 	case errors.Is(err, inbox.ErrLeaseHeld), errors.Is(err, inbox.ErrRunning), errors.Is(err, outbox.ErrRunning):
 		f.count(&f.stats.Held)
-		return time.Now().Add(heldPause), inbox.ErrLeaseHeld
-	case isRefused(err):
+		return time.Now().Add(heldPause), t, err
+	case ctx.Err() != nil: // the process is stopping
+		return time.Now(), t, err
+	case e == nil, isRefused(err):
 		f.count(&f.stats.Refused)
-		f.forget(business)
-		f.warn(ctx, "the credential is refused", business, err)
-	case ctx.Err() == nil:
+		t = t.again(e, err)
+		next = t.nextAsk()
+	default:
 		f.count(&f.stats.Failed)
-		f.warn(ctx, "step failed", business, err)
 	}
-	return next, err
+	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: step failed", slog.String("queue", p.queue),
+		slog.Int64("business", int64(business)), slog.Any("error", err), slog.Time("next", next))
+	return next, t, err
 }
 
 func stepInbox(ctx context.Context, f *Fleet, e *entry) (time.Time, error) {
@@ -146,12 +132,11 @@ func stepOutbox(ctx context.Context, _ *Fleet, e *entry) (time.Time, error) {
 func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) error {
 	isFirst := job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
 	next, err := f.wake(ctx, p, business, isFirst)
-	switch {
-	case err != nil:
-		f.warn(ctx, "wake failed", business, err)
-		next = time.Now().Add(heldPause)
-	case next.IsZero():
+	if err == nil && next.IsZero() {
 		return nil
+	}
+	if err != nil {
+		next = time.Now().Add(heldPause) // the database's, which River and the inboxes log
 	}
 	return snoozeUntil(next)
 }
@@ -159,14 +144,13 @@ func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.Busines
 // wake returns when to look again, the zero time if the turn will be in time.
 func (f *Fleet) wake(ctx context.Context, p *purpose, business chats.BusinessID, isFirst bool) (next time.Time, err error) {
 	turn, err := f.turnOf(ctx, p, business)
-	if err != nil {
+	switch {
+	case err != nil:
 		return next, err
-	}
-	if turn == nil {
+	case turn == nil:
 		f.unknown(ctx, business)
 		return next, nil
-	}
-	if time.Now().Before(troubleOf(turn).Until) {
+	case troubleOf(turn).Failures > 0:
 		return next, nil // the turn asks for another credential
 	}
 	horizon := time.Now()
@@ -177,21 +161,15 @@ func (f *Fleet) wake(ctx context.Context, p *purpose, business chats.BusinessID,
 		next, err = p.urgent(ctx, f.store, business, horizon)
 	}
 	if err == nil && (isFirst || !next.IsZero() && !next.After(time.Now())) {
-		e, shopErr := f.entry(ctx, business, false)
-		if shopErr != nil {
-			return time.Time{}, nil //nolint:nilerr // the turn asks again, with growing delays
-		}
-		next, err = f.step(ctx, p, business, e)
+		var after trouble
+		next, after, err = f.step(ctx, p, business, trouble{})
 		switch {
-		case isRefused(err):
+		case after.Failures > 0:
 			return time.Time{}, nil // the turn finds out, too
 		case err != nil:
 			return next, nil //nolint:nilerr // step has logged it
-		case next.Before(horizon):
-			next, err = p.urgent(ctx, f.store, business, horizon)
-		default:
-			next = time.Time{}
 		}
+		next, err = p.urgent(ctx, f.store, business, horizon)
 	}
 	if err == nil && next.IsZero() && turn.State == rivertype.JobStateRunning {
 		next = time.Now().Add(heldPause)
@@ -230,11 +208,9 @@ func spread(business chats.BusinessID, at time.Time) time.Time {
 	return at
 }
 
-// fraction returns a number from 0 to 1 for a business.
+// fraction returns a number from 0 to 1 for a business, by Fibonacci hashing.
 func fraction(business chats.BusinessID) float64 {
-	h := fnv.New32a()
-	_, _ = h.Write(strconv.AppendInt(nil, int64(business), 10))
-	return float64(h.Sum32()%10_000) / 10_000
+	return float64(uint64(business)*0x9E3779B97F4A7C15>>40) / (1 << 24) //nolint:gosec // a hash
 }
 
 func earliest(a, b time.Time) time.Time {

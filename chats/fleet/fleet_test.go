@@ -1,0 +1,251 @@
+package fleet_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/fleet"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/notify"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+func TestNotify_DeliversAtOnceAndIgnoresTheRest(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.follow(first, first+1)
+	for n, id := range []chats.BusinessID{first, first + 1, first} {
+		chat := d.town.Chats(id)[n]
+		text := []string{"a", "b", "c"}[n]
+		message := d.town.Market(id).CustomerSays(chat, text)
+		require.NoError(t, d.fleet.Notify(t.Context(), notify.MessageSent{Business: id, Chat: chat, Message: message}))
+		d.awaitText(id, text)
+	}
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.MessageSent{Business: first + 2, Chat: d.town.Chats(first + 2)[0]}))
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: 5, Chat: 7}))
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.Ping{}))
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.Other{Type: "ORDER_CREATED"}))
+	stats := d.fleet.Stats()
+	assert.EqualValues(t, 5, stats.Pushes)
+	assert.EqualValues(t, 2, stats.Unknown)
+	rows, err := d.store.Due(t.Context(), first+2, time.Now(), 10)
+	require.NoError(t, err)
+	assert.Empty(t, rows, "an event of an unknown business leaves no row")
+}
+
+// The turn of a business sweeps once a minute. A handler that fails is not made to wait for
+// it.
+func TestNotify_FailedHandlerIsRetriedBeforeTheNextSweep(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.follow(first)
+	chat := d.town.Chats(first)[0]
+	began := time.Now()
+	d.town.Market(first).CustomerSays(chat, "twice")
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	d.await(func() bool { return d.count(first, "twice") == 3 })
+	assert.GreaterOrEqual(t, time.Since(began), 3*time.Second, "1 s and 2 s")
+}
+
+func TestStart_NeedsNoPush(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.follow(first)
+	require.NoError(t, d.fleet.Start(t.Context(), d.river, first), "it may be repeated")
+	var jobs int
+	require.NoError(t, d.db.QueryRowContext(t.Context(), `SELECT count(*) FROM river_job`).Scan(&jobs))
+	assert.Equal(t, 2, jobs)
+	assert.Error(t, d.fleet.Start(t.Context(), nil, first))
+	assert.Error(t, d.fleet.Start(t.Context(), d.river, 0))
+}
+
+func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2)
+	d.follow(first, first+1)
+	market := d.town.Market(first)
+	const newKey = "ACMA:fedcba9876543210fedcba9876543210fedcba98:76543210"
+	market.SetKey(newKey) // and shop still has the old one
+	chat := d.town.Chats(first)[0]
+	market.CustomerSays(chat, "hello")
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	d.awaitNoJobs("ymchats_inbox_wake")
+	d.turnNow(first)
+	d.await(func() bool { return d.status(first).Failures > 0 })
+	status := d.status(first)
+	assert.NotEmpty(t, status.Failure)
+	assert.NotContains(t, status.Failure, "ACMA")
+
+	// Neither pushes nor Start try a key that is refused. Start asks for another one.
+	calls, asks := market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory), d.asks(first)
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	d.awaitNoJobs("ymchats_inbox_wake")
+	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
+	d.await(func() bool { return d.asks(first) > asks })
+	if time.Now().Before(status.RetryAt) {
+		assert.Equal(t, calls, market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory))
+	}
+
+	d.keys.Store(first, newKey)
+	d.await(func() bool { // the job may just be running
+		require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
+		return d.count(first, "hello") > 0
+	})
+	d.await(func() bool { return d.status(first).Failures == 0 })
+	assert.Equal(t, 1, d.count(first, "hello"))
+}
+
+func TestTurn_ShopThatPanicsConcernsNoOther(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2)
+	d.keys.Store(first, "")
+	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
+	d.follow(first + 1)
+	d.await(func() bool { return d.status(first).Failure != "" })
+	assert.Contains(t, d.status(first).Failure, "no key")
+	assert.Empty(t, d.status(first).Job.Errors, "no row collects errors")
+	_, err := d.fleet.Outbox(t.Context(), first)
+	assert.ErrorContains(t, err, "no key")
+}
+
+func TestOutbox_PostsAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.follow(first)
+	chat := d.town.Chats(first)[0]
+	box, err := d.fleet.Outbox(t.Context(), first)
+	require.NoError(t, err)
+	require.NoError(t, box.Put(t.Context(), outbox.Item{Key: "1", Chat: chat, Text: "put"}))
+	for n, commit := range []bool{true, false} {
+		tx, err := d.db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		item := outbox.Item{Key: []string{"2", "3"}[n], Chat: chat, Text: []string{"committed", "rolled back"}[n]}
+		require.NoError(t, d.fleet.PutTx(t.Context(), d.river, tx, first, item))
+		if commit {
+			require.NoError(t, tx.Commit())
+		} else {
+			require.NoError(t, tx.Rollback())
+		}
+	}
+	d.await(func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return len(d.settled) == 2
+	})
+	assert.Equal(t, map[string]int{"put": 1, "committed": 1}, d.posts(first))
+	_, err = box.Get(t.Context(), "3")
+	assert.ErrorIs(t, err, outbox.ErrUnknownKey)
+}
+
+func TestStop_EndsTheJobsAndStartGoesOn(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.follow(first)
+	require.NoError(t, d.fleet.Stop(t.Context(), d.river, first, 77))
+	require.NoError(t, d.fleet.Stop(t.Context(), d.river, first), "it may be repeated")
+	d.await(func() bool { return len(d.statuses()) == 0 })
+	chat := d.town.Chats(first)[0]
+	d.town.Market(first).CustomerSays(chat, "later")
+	before := d.fleet.Stats().Unknown
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	d.await(func() bool { return d.fleet.Stats().Unknown > before })
+	assert.Zero(t, d.count(first, "later"))
+	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
+	d.awaitText(first, "later")
+	require.Len(t, d.statuses(), 1)
+}
+
+func TestConfig_BoundsWhatAKillCosts(t *testing.T) {
+	t.Parallel()
+	f, err := fleet.New(inboxAndOutbox{}, func(context.Context, chats.BusinessID) (fleet.Shop, error) { return fleet.Shop{}, nil },
+		func(context.Context, inbox.Delivery) error { return nil }, fleet.WithWorkers(7))
+	require.NoError(t, err)
+	c := f.Config(nil)
+	assert.Equal(t, map[string]river.QueueConfig{"ymchats_inbox": {MaxWorkers: 7}, "ymchats_outbox": {MaxWorkers: 7}}, c.Queues)
+	assert.LessOrEqual(t, c.JobTimeout, c.RescueStuckJobsAfter, "River demands it")
+	assert.LessOrEqual(t, c.RescueStuckJobsAfter+35*time.Second, 75*time.Second, "the rescuer's and the scheduler's intervals are 30 s and 5 s")
+
+	base := &river.Config{
+		Queues: map[string]river.QueueConfig{"own": {MaxWorkers: 1}}, JobTimeout: 5 * time.Minute,
+		RescueStuckJobsAfter: time.Hour, FetchCooldown: time.Second, CompletedJobRetentionPeriod: 24 * time.Hour,
+	}
+	c = f.Config(base)
+	assert.Len(t, base.Queues, 1, "base is not changed")
+	assert.Len(t, c.Queues, 3)
+	assert.Equal(t, 5*time.Minute, c.JobTimeout)
+	assert.Equal(t, 5*time.Minute, c.RescueStuckJobsAfter)
+	assert.Equal(t, time.Second, c.FetchCooldown)
+	assert.Equal(t, 24*time.Hour, c.CompletedJobRetentionPeriod)
+}
+
+func TestNew_RefusesNil(t *testing.T) {
+	t.Parallel()
+	shop := func(context.Context, chats.BusinessID) (fleet.Shop, error) { return fleet.Shop{}, nil }
+	handle := func(context.Context, inbox.Delivery) error { return nil }
+	for _, err := range []error{
+		second(fleet.New(nil, shop, handle)), second(fleet.New(inboxAndOutbox{}, nil, handle)),
+		second(fleet.New(inboxAndOutbox{}, shop, nil)), second(fleet.New(inboxAndOutbox{}, shop, handle, nil)),
+	} {
+		assert.ErrorIs(t, err, chats.ErrInvalidArgument)
+	}
+	f, err := fleet.New(inboxAndOutbox{}, shop, handle)
+	require.NoError(t, err)
+	assert.ErrorIs(t, f.Notify(t.Context(), notify.ChatCreated{Business: 1, Chat: 1}), fleet.ErrNotStarted)
+	for _, err := range f.Status(t.Context()) {
+		assert.ErrorIs(t, err, fleet.ErrNotStarted)
+	}
+}
+
+type inboxAndOutbox struct{ fleet.Store }
+
+func second[T any](_ T, err error) error { return err }
+
+func (d *desk) statuses() (all []fleet.ShopStatus) {
+	d.Helper()
+	for status, err := range d.fleet.Status(d.Context()) {
+		require.NoError(d, err)
+		all = append(all, status)
+	}
+	return all
+}
+
+func (d *desk) status(business chats.BusinessID) (found fleet.ShopStatus) {
+	d.Helper()
+	for _, status := range d.statuses() {
+		if status.Business == business {
+			found = status
+		}
+	}
+	require.NotNil(d, found.Job, "business %d is not followed", business)
+	return found
+}
+
+// turnNow makes the turn of a business due.
+func (d *desk) turnNow(business chats.BusinessID) {
+	d.Helper()
+	_, err := d.river.JobRetry(d.Context(), d.status(business).Job.ID)
+	require.NoError(d, err)
+}
+
+func (d *desk) asks(business chats.BusinessID) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked[business]
+}
+
+// awaitNoJobs waits until no job of a kind is to be worked.
+func (d *desk) awaitNoJobs(kind string) {
+	d.Helper()
+	params := river.NewJobListParams().Kinds(kind).States(rivertype.JobStateAvailable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
+	d.await(func() bool {
+		page, err := d.river.JobList(d.Context(), params)
+		return err == nil && len(page.Jobs) == 0
+	})
+}
