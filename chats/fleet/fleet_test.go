@@ -69,6 +69,7 @@ func TestStart_NeedsNoPush(t *testing.T) {
 func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 2)
+	d.interval.Store(int64(time.Second))
 	d.follow(first, first+1)
 	market := d.town.Market(first)
 	const newKey = "ACMA:fedcba9876543210fedcba9876543210fedcba98:76543210"
@@ -76,9 +77,8 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	chat := d.town.Chats(first)[0]
 	market.CustomerSays(chat, "hello")
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
-	d.awaitNoJobs("ymchats_inbox_wake")
-	d.turnNow(first)
 	d.await(func() bool { return d.status(first).Failures > 0 })
+	d.awaitNoJobs("ymchats_inbox_wake")
 	status := d.status(first)
 	assert.NotEmpty(t, status.Failure)
 	assert.NotContains(t, status.Failure, "ACMA")
@@ -225,13 +225,6 @@ func (d *desk) status(business chats.BusinessID) (found fleet.ShopStatus) {
 	}
 	require.NotNil(d, found.Job, "business %d is not followed", business)
 	return found
-}
-
-// turnNow makes the turn of a business due.
-func (d *desk) turnNow(business chats.BusinessID) {
-	d.Helper()
-	_, err := d.river.JobRetry(d.Context(), d.status(business).Job.ID)
-	require.NoError(d, err)
 }
 
 func (d *desk) asks(business chats.BusinessID) int {

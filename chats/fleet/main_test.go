@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +49,8 @@ type desk struct {
 	river *river.Client[*sql.Tx]
 	keys  sync.Map // of BusinessID: the key, if it is not the town's
 
+	interval atomic.Int64
+
 	mu      sync.Mutex
 	handled map[string]int // by business and text
 	settled map[string]outbox.State
@@ -63,6 +67,7 @@ func newDesk(t *testing.T, shops int) *desk {
 	server := httptest.NewServer(d.town)
 	t.Cleanup(server.Close)
 	d.url = server.URL
+	d.interval.Store(int64(time.Minute))
 	var err error
 	d.db, err = sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "fleet.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)&_txlock=immediate")
 	require.NoError(t, err)
@@ -74,7 +79,7 @@ func newDesk(t *testing.T, shops int) *desk {
 	require.NoError(t, err)
 	d.store, err = sqlstore.New(t.Context(), d.db, sqlstore.SQLite)
 	require.NoError(t, err)
-	d.fleet, err = fleet.New(d.store, d.shop, d.handle)
+	d.fleet, err = fleet.New(d.store, d.shop, d.handle, fleet.WithLogger(slog.New(slog.NewTextHandler(t.Output(), nil))))
 	require.NoError(t, err)
 	workers := river.NewWorkers()
 	d.fleet.Register(workers)
@@ -88,10 +93,10 @@ func newDesk(t *testing.T, shops int) *desk {
 }
 
 func (d *desk) shop(_ context.Context, id chats.BusinessID) (fleet.Shop, error) {
+	key, found := d.keys.Load(id)
 	d.mu.Lock()
 	d.asked[id]++
 	d.mu.Unlock()
-	key, found := d.keys.Load(id)
 	switch {
 	case !found:
 		key = d.town.Market(first).Key()
@@ -100,7 +105,7 @@ func (d *desk) shop(_ context.Context, id chats.BusinessID) (fleet.Shop, error) 
 	}
 	client, err := chats.New(id, chats.APIKey(fmt.Sprint(key)), chats.WithBaseURL(d.url))
 	return fleet.Shop{
-		Client: client, Inbox: []inbox.Option{inbox.WithSenders(chats.SenderCustomer)},
+		Client: client, Inbox: []inbox.Option{inbox.WithSenders(chats.SenderCustomer), inbox.WithPollInterval(time.Duration(d.interval.Load()))},
 		Outbox: []outbox.Option{outbox.WithSettled(func(_ context.Context, r outbox.Result) error {
 			d.mu.Lock()
 			defer d.mu.Unlock()
