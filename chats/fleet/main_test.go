@@ -43,6 +43,7 @@ type desk struct {
 
 	town  *rig.Town
 	url   string
+	key   string
 	db    *sql.DB
 	store *sqlstore.Store
 	fleet *fleet.Fleet
@@ -66,7 +67,7 @@ func newDesk(t *testing.T, shops int) *desk {
 	}
 	server := httptest.NewServer(d.town)
 	t.Cleanup(server.Close)
-	d.url = server.URL
+	d.url, d.key = server.URL, d.town.Market(first).Key()
 	d.interval.Store(int64(time.Minute))
 	var err error
 	d.db, err = sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "fleet.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)&_txlock=immediate")
@@ -99,7 +100,7 @@ func (d *desk) shop(_ context.Context, id chats.BusinessID) (fleet.Shop, error) 
 	d.mu.Unlock()
 	switch {
 	case !found:
-		key = d.town.Market(first).Key()
+		key = d.key
 	case key == "":
 		panic("no key")
 	}
