@@ -68,7 +68,12 @@ func (f *Fleet) workTurn(ctx context.Context, p *purpose, business chats.Busines
 			return err
 		}
 	}
-	return snoozeUntil(spread(business, next))
+	return snoozeUntil(spread(business, next, isFirst(job)))
+}
+
+// isFirst reports whether a job is worked for the first time.
+func isFirst(job *rivertype.JobRow) bool {
+	return job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
 }
 
 // step makes a step, unless the credential was refused and is still the same, and counts
@@ -130,8 +135,7 @@ func stepOutbox(ctx context.Context, _ *Fleet, e *entry) (time.Time, error) {
 // While the turn is running, it is not known when the turn is due: its step may have ended
 // before this one began, and the end not be recorded yet, or its process may be dead.
 func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) error {
-	isFirst := job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
-	next, err := f.wake(ctx, p, business, isFirst)
+	next, err := f.wake(ctx, p, business, isFirst(job))
 	if err == nil && next.IsZero() {
 		return nil
 	}
@@ -199,13 +203,19 @@ func urgentItems(ctx context.Context, store Store, business chats.BusinessID, un
 	return at, err
 }
 
-// spread delays a wait by up to a tenth, by a fraction that differs from business to
-// business: those that were due together after an outage drift apart again.
-func spread(business chats.BusinessID, at time.Time) time.Time {
-	if wait := time.Until(at); wait >= spreadFrom {
-		return at.Add(time.Duration(float64(wait) / 10 * fraction(business)))
+// spread delays a wait by a fraction that differs from business to business: of the whole
+// wait after the first step, so that the sweeps of businesses that start together are
+// spread over the poll interval, and of a tenth later, so that those which were due together
+// after an outage drift apart.
+func spread(business chats.BusinessID, at time.Time, isFirst bool) time.Time {
+	wait := time.Until(at)
+	switch {
+	case wait < spreadFrom:
+		return at
+	case !isFirst:
+		wait /= 10
 	}
-	return at
+	return at.Add(time.Duration(float64(wait) * fraction(business)))
 }
 
 // fraction returns a number from 0 to 1 for a business, by Fibonacci hashing.

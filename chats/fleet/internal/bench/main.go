@@ -213,7 +213,7 @@ func idle(server string) error {
 		return err
 	}
 	row("all followed after a first start", "%.1f s", took.Seconds())
-	time.Sleep(*poll + 10*time.Second)
+	time.Sleep(2**poll + 10*time.Second) // the first sweeps are spread over two intervals
 	from, err := s.usage()
 	if err != nil {
 		return err

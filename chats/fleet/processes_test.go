@@ -1,0 +1,186 @@
+package fleet_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/fleet/internal/rig"
+	"github.com/ymchats/ymchats-go/chats/notify"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+var manyKills = flag.Bool("kills", false, "kill the processes 200 times, with 2,400 replies, and wait for River's rescue")
+
+func pass(d time.Duration) {
+	timer := time.NewTimer(d)
+	<-timer.C
+}
+
+func TestFleet_ProcessesComeAndGo(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, 30, 3, nil)
+	s.pushes(30, s.shops)
+	killed := s.remove(0)
+	killed.Kill()
+	s.pushes(30, s.shops)
+	joined := s.add(s.config)
+	s.pushes(60, s.shops)
+	s.await(func() bool { return s.stats(joined).Fleet.InboxSteps > 0 }, "a process that joins gets work")
+	stopped := s.remove(0)
+	stopped.Stop()
+	s.pushes(30, s.shops)
+	s.awaitAll()
+	s.checkTwice(killed)
+
+	// Sweeps go on, too, for every shop, without a push.
+	for _, id := range s.shops {
+		chat := s.town.Chats(id)[0]
+		message := s.town.Market(id).CustomerSays(chat, "Где мой заказ?")
+		s.sent = append(s.sent, fmt.Sprint(int64(id), " ", int64(chat), " ", int64(message)))
+	}
+	s.awaitAll()
+	s.checkTwice(killed)
+}
+
+// A process that is frozen has lost its leases when it goes on.
+func TestFleet_FrozenProcessSavesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, 10, 3, func(c *rig.WorkerConfig) { c.HandlerTime = 30 * time.Millisecond })
+	s.audit()
+	for n := range 3 {
+		p := s.remove(0)
+		p.Signal(syscall.SIGSTOP)
+		s.pushes(40, s.shops) // twice the lease
+		p.Signal(syscall.SIGCONT)
+		s.mu.Lock()
+		s.workers = append(s.workers, p)
+		s.mu.Unlock()
+		s.pushes(10*(n+1), s.shops)
+	}
+	s.awaitAll()
+	assert.Equal(t, 3, s.checkAudit())
+}
+
+func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, 10, 2, func(c *rig.WorkerConfig) { c.HandlerTime = 30 * time.Millisecond })
+	s.audit()
+	p, dsn := s.proxied()
+	c := s.config
+	c.DSN = dsn
+	cut := s.add(c)
+	s.pushes(20, s.shops)
+	s.await(func() bool { return s.stats(cut).Fleet.InboxSteps > 0 })
+	s.remove(2)
+	p.dropped.Store(true)
+	s.pushes(60, s.shops)
+	p.dropped.Store(false)
+	s.pushes(20, s.shops)
+	s.awaitAll()
+	assert.Equal(t, 3, s.checkAudit())
+}
+
+// A refused key, a handler that hangs, and a backlog occupy a few workers and no more.
+func TestFleet_TroubledShopsHoldUpNoOther(t *testing.T) {
+	t.Parallel()
+	const hanging, refused, busy = first, first + 1, first + 2
+	s := newSiege(t, 20, 2, func(c *rig.WorkerConfig) { c.Hang, c.WrongKey, c.Workers = hanging, refused, 5 })
+	for _, id := range []chats.BusinessID{hanging, refused, busy} {
+		for _, chat := range s.town.Chats(id) {
+			for range 2000 {
+				s.town.Market(id).CustomerSays(chat, "Где мой заказ?")
+			}
+			event := notify.MessageSent{Business: id, Chat: chat, Message: 1}
+			s.retry(func(w *rig.Process) error { return w.Post("/push", event, nil) })
+		}
+	}
+	s.pushes(60, s.shops[3:])
+	s.awaitAll()
+	s.checkTwice()
+	assert.Zero(t, s.count(hanging))
+	assert.Zero(t, s.count(refused))
+	s.await(func() bool { return s.count(busy) >= 6000 }, "the backlog is worked off")
+}
+
+func (s *siege) count(business chats.BusinessID) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.handled {
+		if strings.HasPrefix(key, itoa(business)+" ") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestFleet_PostsOnceThoughProcessesAreKilled(t *testing.T) {
+	t.Parallel()
+	kills, replies := 8, 160
+	if *manyKills {
+		kills, replies = 200, 2400
+	}
+	s := newSiege(t, 4, 3, nil)
+	items := map[chats.BusinessID][]outbox.Item{}
+	for n := range replies {
+		id := s.shops[n%len(s.shops)]
+		item := outbox.Item{Key: fmt.Sprint("reply-", n), Chat: s.town.Chats(id)[n%3], Text: fmt.Sprint("Reply ", n)}
+		items[id] = append(items[id], item)
+		s.retry(func(w *rig.Process) error {
+			return w.Post("/put", rig.Put{Business: id, Items: []outbox.Item{item}}, nil)
+		})
+		if n%(replies/kills) == 0 {
+			pass(time.Duration(rand.IntN(100)) * time.Millisecond)
+			s.remove(rand.IntN(2)).Kill()
+			s.add(s.config)
+		}
+	}
+	s.await(func() bool {
+		return s.number(`SELECT count(*) FROM ymchats_outbox WHERE state IN ('queued', 'sending') OR NOT reported`) == 0
+	},
+		"not everything is settled")
+	states := map[string]int{}
+	for id, of := range items {
+		posts := map[string]int{}
+		for _, chat := range s.town.Chats(id) {
+			for _, m := range s.town.Market(id).Messages(chat) {
+				posts[m.Text]++
+			}
+		}
+		for _, item := range of {
+			var state string
+			require.NoError(t, s.db.QueryRow(t.Context(), `SELECT state FROM ymchats_outbox WHERE business = $1 AND key = $2`, int64(id), item.Key).Scan(&state))
+			states[state]++
+			assert.Equal(t, 1, posts[item.Text], "%s is %s", item.Key, state)
+		}
+	}
+	t.Log(kills, "kills,", states)
+}
+
+// Without a push, River's rescue decides how long a killed process's shops wait.
+func TestFleet_KilledProcessCostsItsShopsAMinute(t *testing.T) {
+	t.Parallel()
+	if !*manyKills {
+		return // it takes a minute and a half; make kills-fleet
+	}
+	s := newSiege(t, 5, 1, func(c *rig.WorkerConfig) { c.HandlerTime = 10 * time.Second })
+	for _, id := range s.shops {
+		s.push(id)
+	}
+	pass(5 * time.Second) // the wakes are in their handlers
+	killed := s.remove(0)
+	s.add(s.config)
+	began := time.Now()
+	killed.Kill()
+	s.awaitAll()
+	t.Log("took", time.Since(began))
+	assert.Less(t, time.Since(began), 75*time.Second+s.config.HandlerTime)
+}

@@ -1,0 +1,275 @@
+package fleet_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/fleet/internal/rig"
+	"github.com/ymchats/ymchats-go/chats/notify"
+)
+
+// siege is a town, a database, and processes that are killed, frozen and cut off.
+type siege struct {
+	*testing.T
+
+	town   *rig.Town
+	url    string
+	dsn    string
+	db     *pgxpool.Pool
+	config rig.WorkerConfig
+	shops  []chats.BusinessID
+
+	workers []*rig.Process
+	mu      sync.Mutex
+	sent    []string         // "business chat message" of what was pushed
+	handled map[string][]int // PIDs
+	settled map[string]bool  // "business state key"
+}
+
+// newSiege skips the test if there is no PostgreSQL.
+func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) *siege {
+	t.Helper()
+	server := os.Getenv("DATABASE_URL")
+	if server == "" {
+		t.Skip("left out: a fleet of several processes. Run ../sqlstore/integration/postgres.sh go test ./... or set DATABASE_URL")
+	}
+	dsn, drop, err := rig.NewDatabase(t.Context(), server)
+	require.NoError(t, err)
+	t.Cleanup(drop)
+	s := &siege{
+		T: t, town: rig.NewTown(rig.TownConfig{Shops: shops, Chats: 3}), dsn: dsn,
+		handled: map[string][]int{}, settled: map[string]bool{},
+	}
+	market := httptest.NewServer(s.town)
+	t.Cleanup(market.Close)
+	s.url = market.URL
+	s.db, err = pgxpool.New(t.Context(), dsn)
+	require.NoError(t, err)
+	t.Cleanup(s.db.Close)
+	s.config = rig.WorkerConfig{
+		DSN: dsn, Market: market.URL, Key: s.town.Market(first).Key(), Pool: 10, Workers: 10,
+		PollInterval: 3 * time.Second, Lease: time.Second,
+	}
+	if change != nil {
+		change(&s.config)
+	}
+	for n := range shops {
+		s.shops = append(s.shops, first+chats.BusinessID(n))
+	}
+	for range workers {
+		s.add(s.config)
+	}
+	require.NoError(t, s.workers[0].Post("/start", s.shops, nil))
+	s.await(func() bool {
+		return s.number(`SELECT count(*) FROM ymchats_inbox_businesses WHERE start_time IS NOT NULL`) >= shops-1
+	}, "not all shops are followed")
+	return s
+}
+
+func (s *siege) add(c rig.WorkerConfig) *rig.Process {
+	s.Helper()
+	var pid atomic.Int64
+	p, err := rig.StartWorker(c, func(line string) { s.line(line, int(pid.Load())) })
+	require.NoError(s, err)
+	pid.Store(int64(p.PID()))
+	s.Cleanup(p.Kill)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workers = append(s.workers, p)
+	return p
+}
+
+// remove takes a worker out of those that get pushes.
+func (s *siege) remove(n int) *rig.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.workers[n]
+	s.workers = slices.Delete(s.workers, n, n+1)
+	return p
+}
+
+func (s *siege) line(line string, pid int) {
+	fields := strings.Fields(line)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case len(fields) == 5 && fields[0] == "handled":
+		key := strings.Join(fields[1:4], " ")
+		s.handled[key] = append(s.handled[key], pid)
+	case len(fields) > 3 && fields[0] == "settled":
+		s.settled[strings.Join(fields[1:], " ")] = true
+	}
+}
+
+func (s *siege) number(query string) (n int) {
+	s.Helper()
+	require.NoError(s, s.db.QueryRow(s.Context(), query).Scan(&n))
+	return n
+}
+
+func (s *siege) await(condition func() bool, args ...any) {
+	s.Helper()
+	require.Eventually(s, condition, 2*time.Minute, 50*time.Millisecond, args...)
+}
+
+// push lets a customer say something, and tells workers about it until one accepts it, as
+// Market does.
+func (s *siege) push(business chats.BusinessID) {
+	ids := s.town.Chats(business)
+	chat := ids[rand.IntN(len(ids))]
+	message := s.town.Market(business).CustomerSays(chat, "Где мой заказ?")
+	s.mu.Lock()
+	s.sent = append(s.sent, fmt.Sprint(int64(business), " ", int64(chat), " ", int64(message)))
+	s.mu.Unlock()
+	event := notify.MessageSent{Business: business, Chat: chat, Message: message}
+	s.retry(func(w *rig.Process) error { return w.Post("/push", event, nil) })
+}
+
+// retry tries one worker after another.
+func (s *siege) retry(do func(*rig.Process) error) {
+	s.await(func() bool {
+		s.mu.Lock()
+		w := s.workers[rand.IntN(len(s.workers))]
+		s.mu.Unlock()
+		return do(w) == nil
+	}, "no worker accepts it")
+}
+
+// pushes sends n pushes, 20 a second, to random shops.
+func (s *siege) pushes(n int, shops []chats.BusinessID) {
+	s.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for range n {
+		<-ticker.C
+		s.push(shops[rand.IntN(len(shops))])
+	}
+}
+
+// awaitAll waits until all that was pushed is handled.
+func (s *siege) awaitAll() {
+	s.Helper()
+	s.await(func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !slices.ContainsFunc(s.sent, func(key string) bool { return len(s.handled[key]) == 0 })
+	}, "not everything is handled")
+}
+
+// checkTwice makes sure that only what one of these processes has handled was handled
+// again: its success may not have been saved.
+func (s *siege) checkTwice(dead ...*rig.Process) {
+	s.Helper()
+	for key, pids := range s.handled {
+		if len(pids) > 1 {
+			assert.True(s, slices.ContainsFunc(dead, func(p *rig.Process) bool { return slices.Contains(pids, p.PID()) }),
+				"%s was handled by %v", key, pids)
+		}
+	}
+}
+
+// audit makes the database record which process saves, and which one has the lease then.
+func (s *siege) audit() {
+	s.Helper()
+	_, err := s.db.Exec(s.Context(), `
+		CREATE TABLE audit (business BIGINT, app TEXT, holder TEXT);
+		CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO audit SELECT NEW.business, current_setting('application_name'),
+				(SELECT holder FROM ymchats_leases WHERE business = NEW.business AND purpose = 'inbox');
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER audit AFTER UPDATE ON ymchats_inbox_chats FOR EACH ROW WHEN (NEW.version <> OLD.version) EXECUTE FUNCTION audit()`)
+	require.NoError(s, err)
+}
+
+// checkAudit makes sure that nobody saved without the lease. It returns how many processes
+// have saved.
+func (s *siege) checkAudit() int {
+	s.Helper()
+	assert.Zero(s, s.number(`SELECT count(*) FROM audit WHERE split_part(app, '/', 2) <> split_part(holder, '/', 2)`))
+	assert.Positive(s, s.number(`SELECT count(*) FROM audit`))
+	return s.number(`SELECT count(DISTINCT app) FROM audit`)
+}
+
+// proxy is a way to PostgreSQL that can drop everything without closing a connection.
+type proxy struct {
+	target  string
+	dropped atomic.Bool
+}
+
+// proxied returns the address of the database through a proxy.
+func (s *siege) proxied() (*proxy, string) {
+	s.Helper()
+	address, err := url.Parse(s.dsn)
+	require.NoError(s, err)
+	p := &proxy{target: address.Host}
+	listener, err := new(net.ListenConfig).Listen(s.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(s, err)
+	s.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(conn)
+		}
+	}()
+	address.Host = listener.Addr().String()
+	return p, address.String()
+}
+
+func (p *proxy) serve(client net.Conn) {
+	server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.target)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	go p.copy(server, client)
+	p.copy(client, server)
+}
+
+// copy drops what it reads while the connection is cut, and closes it afterwards, because
+// the stream has a hole.
+func (p *proxy) copy(to, from net.Conn) {
+	defer func() { _, _ = to.Close(), from.Close() }()
+	buffer, hole := make([]byte, 64<<10), false
+	for {
+		n, err := from.Read(buffer)
+		if p.dropped.Load() {
+			hole = true
+			continue
+		}
+		if hole || err != nil {
+			return
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (s *siege) stats(p *rig.Process) (stats rig.WorkerStats) {
+	s.Helper()
+	require.NoError(s, p.Post("/stats", nil, &stats))
+	return stats
+}
+
+func itoa(id chats.BusinessID) string { return strconv.FormatInt(int64(id), 10) }
