@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/notify"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
@@ -27,13 +29,16 @@ func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 		return nil
 	}
 	f.count(&f.stats.Pushes)
-	isFollowed, err := f.isFollowed(ctx, business)
-	if err == nil && !isFollowed {
-		f.unknown(ctx, business)
-		return nil
+	_, id, err := f.turnID(inboxes, business)
+	if err == nil && id == 0 {
+		turn, lookupErr := f.turnOf(ctx, inboxes, business)
+		if err = lookupErr; err == nil && turn == nil {
+			f.unknown(ctx, business)
+			return nil
+		}
 	}
 	if err == nil {
-		err = f.wakeChat(ctx, business, chat)
+		err = f.store.Wake(ctx, business, chat, time.Now())
 	}
 	if err == nil {
 		err = f.wakeUp(ctx, inboxes, business)
@@ -42,23 +47,6 @@ func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 		err = fmt.Errorf("fleet: notify business %d: %w", business, err)
 	}
 	return err
-}
-
-// isFollowed believes what this process knows: the worker of the wake looks again.
-func (f *Fleet) isFollowed(ctx context.Context, business chats.BusinessID) (bool, error) {
-	if _, id, err := f.turnID(inboxes, business); err != nil || id != 0 {
-		return true, err
-	}
-	turn, err := f.turnOf(ctx, inboxes, business)
-	return turn != nil, err
-}
-
-// wakeChat makes a chat due. A step that is under way in this process notices it at once.
-func (f *Fleet) wakeChat(ctx context.Context, business chats.BusinessID, chat chats.ChatID) error {
-	if e := f.cached(business); e != nil {
-		return e.inbox.Wake(ctx, chat)
-	}
-	return f.store.Wake(ctx, business, chat, time.Now())
 }
 
 func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
@@ -110,10 +98,11 @@ func (s wakingStore) Put(ctx context.Context, business chats.BusinessID, items .
 
 // ResolveItem implements [outbox.Store].
 func (s wakingStore) ResolveItem(ctx context.Context, record *outbox.Record) error {
-	if err := s.Store.ResolveItem(ctx, record); err != nil {
-		return err
+	err := s.Store.ResolveItem(ctx, record)
+	if err == nil {
+		err = s.f.wakeUp(ctx, outboxes, record.Business)
 	}
-	return s.f.wakeUp(ctx, outboxes, record.Business)
+	return err
 }
 
 // TxInserter inserts jobs in a transaction of database/sql: a client of riverdatabasesql or
@@ -124,24 +113,63 @@ type TxInserter interface {
 
 // PutTx adds items to the outbox of a business within the caller's transaction: they are
 // posted at once if it is committed, and not added otherwise. The caller rolls back after
-// any error. The fleet's store must have PutTx, as that of sqlstore does.
+// any error.
 //
 // It inserts a job of its own and touches no other, so a transaction that stays open holds
 // up no other business.
 func (f *Fleet) PutTx(
 	ctx context.Context, jobs TxInserter, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item,
 ) error {
-	store, ok := f.store.(interface {
-		PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error
-	})
-	if !ok {
-		return badArgument("store", "has no PutTx")
+	err := f.store.PutTx(ctx, tx, business, items...)
+	if err == nil {
+		_, err = jobs.InsertTx(ctx, tx, outboxes.wake(businessArgs{business}), outboxes.options(1, time.Time{}))
 	}
-	if err := store.PutTx(ctx, tx, business, items...); err != nil {
-		return err
+	return err
+}
+
+// ShopStatus is the state of a business.
+type ShopStatus struct {
+	Business chats.BusinessID
+	Job      *rivertype.JobRow // of the inbox: its state, when it is due, who has worked it
+	Failures int               // in a row: refusals of the credential, or failures of shop
+	RetryAt  time.Time         // when the same credential is tried again; zero without failures
+	Failure  string
+	Inbox    inbox.Summary
+	State    inbox.BusinessState
+	Outbox   outbox.Summary
+}
+
+// Status returns the state of every business that is followed, in the order in which they
+// were started, from River's rows and the store: some five statements a business. An error
+// ends the sequence.
+func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
+	return func(yield func(ShopStatus, error) bool) {
+		jobs, _, err := f.turnID(inboxes, 0)
+		if err != nil {
+			yield(ShopStatus{}, err)
+			return
+		}
+		for job, err := range turns(ctx, jobs, inboxes) {
+			var status ShopStatus
+			if err == nil {
+				status, err = f.status(ctx, job)
+			}
+			if !yield(status, err) || err != nil {
+				return
+			}
+		}
 	}
-	if _, err := jobs.InsertTx(ctx, tx, outboxes.wake(businessArgs{business}), outboxes.wakeOpts()); err != nil {
-		return fmt.Errorf("fleet: wake business %d: %w", business, err)
+}
+
+func (f *Fleet) status(ctx context.Context, job *rivertype.JobRow) (s ShopStatus, err error) {
+	t := troubleOf(job)
+	s = ShopStatus{Business: businessOf(job), Job: job, Failures: t.Failures, RetryAt: t.Until, Failure: t.Error}
+	if s.Inbox, err = f.store.Summary(ctx, s.Business, time.Now()); err != nil {
+		return s, err
 	}
-	return nil
+	if s.State, err = f.store.Business(ctx, s.Business); err != nil {
+		return s, err
+	}
+	s.Outbox, err = f.store.Counts(ctx, s.Business)
+	return s, err
 }

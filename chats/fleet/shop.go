@@ -32,7 +32,9 @@ type entry struct {
 
 // entry returns a shop, from the cache unless it is to be asked for anew.
 func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool) (*entry, error) {
-	cached := f.cached(business)
+	f.mu.Lock()
+	cached := f.entries[business]
+	f.mu.Unlock()
 	if cached != nil && !anew && time.Now().Before(cached.until) {
 		return cached, nil
 	}
@@ -50,12 +52,6 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 	}
 	f.entries[business] = e
 	return e, nil
-}
-
-func (f *Fleet) cached(business chats.BusinessID) *entry {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.entries[business]
 }
 
 func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *entry, err error) {

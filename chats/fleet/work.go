@@ -3,7 +3,9 @@ package fleet
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -14,6 +16,153 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
+
+// The jobs. A turn is the one unique job of a business and purpose: it makes a step and
+// snoozes until something is due again. A wake is inserted by each push and each Put: it
+// makes a step at once and completes. See wakeWorker for how they work together.
+type (
+	businessArgs struct {
+		Business chats.BusinessID `json:"business"`
+	}
+	inboxTurn  struct{ businessArgs }
+	outboxTurn struct{ businessArgs }
+	inboxWake  struct{ businessArgs }
+	outboxWake struct{ businessArgs }
+)
+
+func (a businessArgs) id() chats.BusinessID { return a.Business }
+
+func (inboxTurn) Kind() string  { return "ymchats_inbox" }
+func (outboxTurn) Kind() string { return "ymchats_outbox" }
+func (inboxWake) Kind() string  { return "ymchats_inbox_wake" }
+func (outboxWake) Kind() string { return "ymchats_outbox_wake" }
+
+type jobArgs interface {
+	river.JobArgs
+	id() chats.BusinessID
+}
+
+// purpose is what differs between inbox and outbox.
+type purpose struct {
+	index      int
+	queue      string // it has the name of the turns' kind
+	turn, wake func(businessArgs) river.JobArgs
+	step       func(context.Context, *Fleet, *entry) (time.Time, error)
+	urgent     func(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (time.Time, error)
+}
+
+var purposes = []*purpose{{
+	0, inboxTurn{}.Kind(), func(b businessArgs) river.JobArgs { return inboxTurn{b} },
+	func(b businessArgs) river.JobArgs { return inboxWake{b} }, stepInbox, urgentChats,
+}, {
+	1, outboxTurn{}.Kind(), func(b businessArgs) river.JobArgs { return outboxTurn{b} },
+	func(b businessArgs) river.JobArgs { return outboxWake{b} }, stepOutbox, urgentItems,
+}}
+
+var inboxes, outboxes = purposes[0], purposes[1]
+
+// maxAttempts is the most that River can store. An attempt counts only if its process dies.
+const maxAttempts = 32767
+
+// options returns those of a job. Priority 1, for wakes, comes before 2.
+func (p *purpose) options(priority int, at time.Time) *river.InsertOpts {
+	unique := river.UniqueOpts{ByArgs: priority > 1}
+	return &river.InsertOpts{Queue: p.queue, Priority: priority, MaxAttempts: maxAttempts, ScheduledAt: at, UniqueOpts: unique}
+}
+
+// wakeUp inserts a wake, which notifies the workers of all processes. It locks no row that
+// exists, so a process that is frozen in the middle of the transaction holds up nothing.
+func (f *Fleet) wakeUp(ctx context.Context, p *purpose, business chats.BusinessID) error {
+	jobs, _, err := f.turnID(p, business)
+	if err == nil {
+		_, err = jobs.Insert(ctx, p.wake(businessArgs{business}), p.options(1, time.Time{}))
+	}
+	return err
+}
+
+func (f *Fleet) turnID(p *purpose, business chats.BusinessID) (Inserter, int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.jobs == nil {
+		return nil, 0, ErrNotStarted
+	}
+	return f.jobs, f.turns[p.index][business], nil
+}
+
+// turnOf returns the turn of a business, nil if the business is not followed. The IDs of
+// all turns are kept, some 60 bytes each, so that a push needs no search.
+func (f *Fleet) turnOf(ctx context.Context, p *purpose, business chats.BusinessID) (*rivertype.JobRow, error) {
+	for range 2 {
+		jobs, id, err := f.turnID(p, business)
+		if err == nil && id != 0 {
+			job, err := jobs.JobGet(ctx, id)
+			if !errors.Is(err, rivertype.ErrNotFound) && (err != nil || job.FinalizedAt == nil) {
+				return job, err
+			}
+		}
+		if err == nil {
+			err = f.listTurns(ctx, jobs, p)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil //nolint:nilnil // it is not followed, which is no error
+}
+
+// listInterval is how soon a process learns of businesses that another one has started.
+const listInterval = 10 * time.Second
+
+func (f *Fleet) listTurns(ctx context.Context, jobs Inserter, p *purpose) error {
+	f.mu.Lock()
+	ids, began, listed := map[chats.BusinessID]int64{}, time.Now(), f.listed[p.index]
+	f.mu.Unlock()
+	if began.Sub(listed) < listInterval {
+		return nil
+	}
+	for job, err := range turns(ctx, jobs, p) {
+		if err != nil {
+			return err
+		}
+		ids[businessOf(job)] = job.ID
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.turns[p.index], f.listed[p.index] = ids, began
+	return nil
+}
+
+// turns returns the turns that are not stopped.
+func turns(ctx context.Context, jobs Inserter, p *purpose) iter.Seq2[*rivertype.JobRow, error] {
+	return func(yield func(*rivertype.JobRow, error) bool) {
+		const size = 1000
+		params := river.NewJobListParams().Kinds(p.queue).First(size).States(rivertype.JobStateAvailable,
+			rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
+		for {
+			page, err := jobs.JobList(ctx, params)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, job := range page.Jobs {
+				if !yield(job, nil) {
+					return
+				}
+			}
+			if len(page.Jobs) < size {
+				return
+			}
+			params = params.After(page.LastCursor)
+		}
+	}
+}
+
+// businessOf returns a job's business, 0 if its arguments cannot be read.
+func businessOf(job *rivertype.JobRow) chats.BusinessID {
+	var args businessArgs
+	_ = json.Unmarshal(job.EncodedArgs, &args)
+	return args.Business
+}
 
 const (
 	// heldPause is how long a job waits that found the lease held.
@@ -33,9 +182,8 @@ const (
 type worker[T jobArgs] struct {
 	river.WorkerDefaults[T]
 
-	f    *Fleet
 	p    *purpose
-	work func(context.Context, *purpose, chats.BusinessID, *rivertype.JobRow) error
+	work func(context.Context, *purpose, chats.BusinessID, *rivertype.JobRow) time.Time
 }
 
 // Timeout implements [river.Worker].
@@ -44,31 +192,27 @@ func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return jobTimeout }
 // NextRetry implements [river.Worker]: a job that was rescued goes on at once.
 func (w *worker[T]) NextRetry(*river.Job[T]) time.Time { return time.Now().Add(time.Second) }
 
-// Work implements [river.Worker]. A step of a business that is stopped ends by itself, so
-// the end of the context is passed on only if the process is stopping or the time is over.
+// Work implements [river.Worker].
 func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTimeout)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() {
-		if !errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely) {
-			cancel()
-		}
-	})()
-	return w.work(detached, w.p, job.Args.id(), job.JobRow)
+	return snoozeUntil(w.work(ctx, w.p, job.Args.id(), job.JobRow))
 }
 
-func snoozeUntil(at time.Time) error { return river.JobSnooze(max(0, time.Until(at))) }
+// snoozeUntil completes a job that is not to be worked again.
+func snoozeUntil(at time.Time) error {
+	if at.IsZero() {
+		return nil
+	}
+	return river.JobSnooze(max(0, time.Until(at)))
+}
 
 // workTurn makes a step.
-func (f *Fleet) workTurn(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) error {
+func (f *Fleet) workTurn(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) time.Time {
 	before := troubleOf(job)
 	next, after, _ := f.step(ctx, p, business, before)
 	if before != after {
-		if err := river.MetadataSet(ctx, troubleKey, after); err != nil {
-			return err
-		}
+		_ = river.MetadataSet(ctx, troubleKey, after) // it fails only outside of a worker
 	}
-	return snoozeUntil(spread(business, next, isFirst(job)))
+	return spread(business, next, isFirst(job))
 }
 
 // isFirst reports whether a job is worked for the first time.
@@ -134,51 +278,39 @@ func stepOutbox(ctx context.Context, _ *Fleet, e *entry) (time.Time, error) {
 // stays until that is done, too. It does not stay for rechecks, which can wait for the turn.
 // While the turn is running, it is not known when the turn is due: its step may have ended
 // before this one began, and the end not be recorded yet, or its process may be dead.
-func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) error {
-	next, err := f.wake(ctx, p, business, isFirst(job))
-	if err == nil && next.IsZero() {
-		return nil
-	}
-	if err != nil {
-		next = time.Now().Add(heldPause) // the database's, which River and the inboxes log
-	}
-	return snoozeUntil(next)
-}
-
-// wake returns when to look again, the zero time if the turn will be in time.
-func (f *Fleet) wake(ctx context.Context, p *purpose, business chats.BusinessID, isFirst bool) (next time.Time, err error) {
+func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) (next time.Time) {
+	soon := time.Now().Add(heldPause)
 	turn, err := f.turnOf(ctx, p, business)
 	switch {
 	case err != nil:
-		return next, err
+		return soon // the database's error, which River and the inboxes log
 	case turn == nil:
 		f.unknown(ctx, business)
-		return next, nil
+		return next
 	case troubleOf(turn).Failures > 0:
-		return next, nil // the turn asks for another credential
+		return next // the turn asks for another credential
 	}
 	horizon := time.Now()
 	if turn.State == rivertype.JobStateScheduled && turn.ScheduledAt.After(horizon) {
 		horizon = turn.ScheduledAt
 	}
-	if !isFirst {
+	if !isFirst(job) {
 		next, err = p.urgent(ctx, f.store, business, horizon)
 	}
-	if err == nil && (isFirst || !next.IsZero() && !next.After(time.Now())) {
-		var after trouble
-		next, after, err = f.step(ctx, p, business, trouble{})
+	if err == nil && (isFirst(job) || !next.IsZero() && !next.After(time.Now())) {
+		at, after, stepErr := f.step(ctx, p, business, trouble{})
 		switch {
 		case after.Failures > 0:
-			return time.Time{}, nil // the turn finds out, too
-		case err != nil:
-			return next, nil //nolint:nilerr // step has logged it
+			return time.Time{} // the turn finds out, too
+		case stepErr != nil:
+			return at
 		}
 		next, err = p.urgent(ctx, f.store, business, horizon)
 	}
-	if err == nil && next.IsZero() && turn.State == rivertype.JobStateRunning {
-		next = time.Now().Add(heldPause)
+	if err != nil || next.IsZero() && turn.State == rivertype.JobStateRunning {
+		return soon
 	}
-	return next, err
+	return next
 }
 
 // urgentChats returns when a chat is due that a push has named or whose handler has failed.

@@ -144,6 +144,9 @@ func (s *site) follow(n int) (took time.Duration, err error) {
 	if err := s.workers[0].Post("/start", businesses(n), nil); err != nil {
 		return 0, err
 	}
+	if err := s.analyze(); err != nil {
+		return 0, err
+	}
 	for {
 		done, err := s.count(`SELECT count(*) FROM ymchats_inbox_businesses WHERE start_time IS NOT NULL`)
 		if err != nil {
@@ -157,6 +160,13 @@ func (s *site) follow(n int) (took time.Duration, err error) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// analyze gives PostgreSQL statistics of River's table, as its documentation recommends after
+// the first start of thousands of shops: autovacuum takes a minute.
+func (s *site) analyze() error {
+	_, err := s.conn.Exec(context.Background(), "ANALYZE river_job")
+	return err
 }
 
 type usage struct {
@@ -378,6 +388,9 @@ func (p *pusher) isolated(n int, troubled bool) error {
 		}
 	}
 	if err := p.workers[0].Post("/start", businesses(n), nil); err != nil {
+		return err
+	}
+	if err := p.analyze(); err != nil {
 		return err
 	}
 	time.Sleep(30 * time.Second)
