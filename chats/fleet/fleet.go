@@ -5,11 +5,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/notify"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -60,12 +62,13 @@ type Fleet struct {
 	handle  func(context.Context, inbox.Delivery) error
 	workers int
 	log     *slog.Logger
+	stats   Stats
+	inserts chan struct{} // bounds the connections that pushes use, so that River has some
 
 	mu      sync.Mutex
 	jobs    Inserter
-	stats   Stats
 	entries map[chats.BusinessID]*entry
-	turns   [2]map[chats.BusinessID]int64 // job IDs by purpose
+	ids     [2]map[chats.BusinessID]int64 // job IDs by purpose
 	listed  [2]time.Time                  // when the turns were listed
 }
 
@@ -82,7 +85,7 @@ func New(
 	}
 	f := &Fleet{
 		store: store, ask: shop, handle: handle, workers: 50, log: slog.New(slog.DiscardHandler),
-		entries: map[chats.BusinessID]*entry{}, turns: [2]map[chats.BusinessID]int64{{}, {}},
+		inserts: make(chan struct{}, maxInserts), entries: map[chats.BusinessID]*entry{}, ids: [2]map[chats.BusinessID]int64{{}, {}},
 	}
 	for _, option := range options {
 		option(f)
@@ -108,34 +111,25 @@ func badArgument(field, reason string) error {
 
 // Stats are counters of this process since its start.
 type Stats struct {
-	InboxSteps, OutboxSteps int64
-	Held                    int64 // steps that found the lease held by another job, and were postponed
-	Refused                 int64 // steps that ended because the credential was refused, and shops that could not be had
-	Failed                  int64 // steps that failed otherwise
-	Pushes                  int64 // events of chats passed to Notify
-	Unknown                 int64 // pushes and replies for a business that is not followed
+	InboxSteps, OutboxSteps atomic.Int64
+	Held                    atomic.Int64 // steps that found the lease held by another job, and were postponed
+	Refused                 atomic.Int64 // steps that ended because the credential was refused, and shops that could not be had
+	Failed                  atomic.Int64 // steps that failed otherwise
+	Pushes                  atomic.Int64 // events of chats passed to Notify
+	Unknown                 atomic.Int64 // pushes and replies for a business that is not followed
 }
 
-// Stats returns the counters of this process.
-func (f *Fleet) Stats() Stats {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.stats
-}
-
-func (f *Fleet) count(counter *int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	*counter++
-}
+// Stats returns the counters of this process, which go on counting.
+func (f *Fleet) Stats() *Stats { return &f.stats }
 
 const (
 	// jobTimeout covers a step of an inbox, 20 s, and a handler that began at its end.
 	jobTimeout  = 36 * time.Second
 	rescueAfter = 40 * time.Second
 	// startGap is the time between the first steps of businesses that start together.
-	startGap  = 10 * time.Millisecond
-	maxInsert = 500
+	startGap = 10 * time.Millisecond
+	// maxInserts leaves River four of ten connections, and the store its four.
+	maxInserts = 2
 )
 
 // Register adds the fleet's workers to those of a River client, next to the caller's own.
@@ -198,7 +192,7 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 	f.mu.Unlock()
 	for _, p := range purposes {
 		if err := f.start(ctx, jobs, p, businesses); err != nil {
-			return fmt.Errorf("fleet: start: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -207,14 +201,11 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 // start inserts the turns that are missing. They are listed first, because the insertion of
 // a unique job that exists locks its row.
 func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses []chats.BusinessID) error {
-	if len(businesses) == 0 {
-		return nil
-	}
 	added := map[chats.BusinessID]bool{}
 	for _, id := range businesses {
 		added[id] = true
 	}
-	for job, err := range turns(ctx, jobs, p) {
+	for job, err := range f.turns(ctx, p) {
 		id := businessOf(job)
 		if err == nil && added[id] && troubleOf(job).Failures > 0 {
 			_, err = jobs.JobRetry(ctx, job.ID)
@@ -232,21 +223,17 @@ func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses
 		}
 		params = append(params, river.InsertManyParams{Args: p.turn(businessArgs{id}), InsertOpts: p.options(2, at)})
 	}
-	for chunk := range slices.Chunk(params, maxInsert) {
-		if _, err := jobs.InsertMany(ctx, chunk); err != nil {
-			return err
-		}
+	if len(params) == 0 {
+		return nil
 	}
-	return nil
+	_, err := jobs.InsertMany(ctx, params)
+	return err
 }
 
 // Stop stops following businesses. A step that is under way ends by itself, within 36 s.
 // The rows stay in the store: a later Start goes on from them, and sqlstore's Forget deletes
 // them. Stop may be repeated.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
-	if err := f.Start(ctx, jobs); err != nil {
-		return err
-	}
 	for _, p := range purposes {
 		for _, id := range businesses {
 			turn, err := f.turnOf(ctx, p, id)
@@ -254,9 +241,139 @@ func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.Bus
 				_, err = jobs.JobCancel(ctx, turn.ID)
 			}
 			if err != nil {
-				return fmt.Errorf("fleet: stop business %d: %w", id, err)
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// Notify is the handle function of [notify.NewHandler], on every machine. Once it has
+// returned nil the chat is due, and a worker of any process takes it up at once.
+//
+// Events that concern no chat, or a business that is not followed, are ignored, so that
+// Market does not send them again; the latter are counted in [Stats] and logged. The error
+// is the database's, or [ErrNotStarted].
+func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
+	business, chat := chatOf(event)
+	if business < 1 || chat < 1 {
+		return nil
+	}
+	f.stats.Pushes.Add(1)
+	_, id, err := f.turnID(inboxes, business)
+	if err == nil && id == 0 {
+		var turn *rivertype.JobRow
+		if turn, err = f.turnOf(ctx, inboxes, business); err == nil && turn == nil {
+			f.unknown(ctx, business)
+			return nil
+		}
+	}
+	if err == nil {
+		err = f.wakeUp(ctx, inboxes, business, f.store.Wake(ctx, business, chat, time.Now()))
+	}
+	return err
+}
+
+func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
+	f.stats.Unknown.Add(1)
+	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: business is not followed", slog.Int64("business", int64(business)))
+}
+
+func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
+	switch e := event.(type) {
+	case notify.MessageSent:
+		return e.Business, e.Chat
+	case notify.ChatCreated:
+		return e.Business, e.Chat
+	case notify.ArbitrageStarted:
+		return e.Business, e.Chat
+	case notify.ArbitrageFinished:
+		return e.Business, e.Chat
+	default:
+		return 0, 0
+	}
+}
+
+// Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
+// What is put or resolved is worked on at once, by any process. Do not call its Run or Step,
+// and do not keep it: a later call has the current credential. The error is that of shop.
+func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
+	e, err := f.entry(ctx, business, false)
+	if err != nil {
+		return nil, err
+	}
+	return e.outbox, nil
+}
+
+// wakingStore is the store of the fleet's outboxes.
+type wakingStore struct {
+	Store
+
+	f *Fleet
+}
+
+// Put implements [outbox.Store]. If the wake fails, so does Put, which may be repeated.
+func (s wakingStore) Put(ctx context.Context, business chats.BusinessID, items ...outbox.Item) error {
+	return s.f.wakeUp(ctx, outboxes, business, s.Store.Put(ctx, business, items...))
+}
+
+// ResolveItem implements [outbox.Store].
+func (s wakingStore) ResolveItem(ctx context.Context, record *outbox.Record) error {
+	return s.f.wakeUp(ctx, outboxes, record.Business, s.Store.ResolveItem(ctx, record))
+}
+
+// TxInserter inserts jobs in a transaction of database/sql: a client of riverdatabasesql or
+// riversqlite, which need not work any jobs.
+type TxInserter interface {
+	InsertTx(ctx context.Context, tx *sql.Tx, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
+}
+
+// PutTx adds items to the outbox of a business within the caller's transaction: they are
+// posted at once if it is committed, and not added otherwise. The caller rolls back after
+// any error.
+//
+// It inserts a job of its own and touches no other, so a transaction that stays open holds
+// up no other business.
+func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
+	err := f.store.PutTx(ctx, tx, business, items...)
+	if err == nil {
+		_, err = jobs.InsertTx(ctx, tx, outboxes.wake(businessArgs{business}), outboxes.options(1, time.Time{}))
+	}
+	return err
+}
+
+// ShopStatus is the state of a business.
+type ShopStatus struct {
+	Business chats.BusinessID
+	Job      *rivertype.JobRow // of the inbox: its state, when it is due, who has worked it
+	Trouble  Trouble
+	Inbox    inbox.Summary
+	State    inbox.BusinessState
+	Outbox   outbox.Summary
+}
+
+// Status returns the state of every business that is followed, in the order in which they
+// were started, from River's rows and the store: some five statements a business. An error
+// ends the sequence.
+func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
+	return func(yield func(ShopStatus, error) bool) {
+		for job, err := range f.turns(ctx, inboxes) {
+			var status ShopStatus
+			if err == nil {
+				status, err = f.status(ctx, job)
+			}
+			if !yield(status, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (f *Fleet) status(ctx context.Context, job *rivertype.JobRow) (ShopStatus, error) {
+	var errs [3]error
+	s := ShopStatus{Business: businessOf(job), Job: job, Trouble: troubleOf(job)}
+	s.Inbox, errs[0] = f.store.Summary(ctx, s.Business, time.Now())
+	s.State, errs[1] = f.store.Business(ctx, s.Business)
+	s.Outbox, errs[2] = f.store.Counts(ctx, s.Business)
+	return s, errors.Join(errs[:]...)
 }

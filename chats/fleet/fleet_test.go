@@ -33,8 +33,8 @@ func TestNotify_DeliversAtOnceAndIgnoresTheRest(t *testing.T) {
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.Ping{}))
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.Other{Type: "ORDER_CREATED"}))
 	stats := d.fleet.Stats()
-	assert.EqualValues(t, 5, stats.Pushes)
-	assert.EqualValues(t, 2, stats.Unknown)
+	assert.EqualValues(t, 5, stats.Pushes.Load())
+	assert.EqualValues(t, 2, stats.Unknown.Load())
 	rows, err := d.store.Due(t.Context(), first+2, time.Now(), 10)
 	require.NoError(t, err)
 	assert.Empty(t, rows, "an event of an unknown business leaves no row")
@@ -77,11 +77,11 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	chat := d.town.Chats(first)[0]
 	market.CustomerSays(chat, "hello")
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
-	d.await(func() bool { return d.status(first).Failures > 0 })
+	d.await(func() bool { return d.status(first).Trouble.Failures > 0 })
 	d.awaitNoJobs("ymchats_inbox_wake")
 	status := d.status(first)
-	assert.NotEmpty(t, status.Failure)
-	assert.NotContains(t, status.Failure, "ACMA")
+	assert.NotEmpty(t, status.Trouble.Error)
+	assert.NotContains(t, status.Trouble.Error, "ACMA")
 
 	// Neither pushes nor Start try a key that is refused. Start asks for another one.
 	calls, asks := market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory), d.asks(first)
@@ -89,7 +89,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	d.awaitNoJobs("ymchats_inbox_wake")
 	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 	d.await(func() bool { return d.asks(first) > asks })
-	if time.Now().Before(status.RetryAt) {
+	if time.Now().Before(status.Trouble.Until) {
 		assert.Equal(t, calls, market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory))
 	}
 
@@ -98,7 +98,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 		require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 		return d.count(first, "hello") > 0
 	})
-	d.await(func() bool { return d.status(first).Failures == 0 })
+	d.await(func() bool { return d.status(first).Trouble.Failures == 0 })
 	assert.Equal(t, 1, d.count(first, "hello"))
 }
 
@@ -108,8 +108,8 @@ func TestTurn_ShopThatPanicsConcernsNoOther(t *testing.T) {
 	d.keys.Store(first, "")
 	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 	d.follow(first + 1)
-	d.await(func() bool { return d.status(first).Failure != "" })
-	assert.Contains(t, d.status(first).Failure, "no key")
+	d.await(func() bool { return d.status(first).Trouble.Error != "" })
+	assert.Contains(t, d.status(first).Trouble.Error, "no key")
 	assert.Empty(t, d.status(first).Job.Errors, "no row collects errors")
 	_, err := d.fleet.Outbox(t.Context(), first)
 	assert.ErrorContains(t, err, "no key")
@@ -153,9 +153,9 @@ func TestStop_EndsTheJobsAndStartGoesOn(t *testing.T) {
 	d.await(func() bool { return len(d.statuses()) == 0 })
 	chat := d.town.Chats(first)[0]
 	d.town.Market(first).CustomerSays(chat, "later")
-	before := d.fleet.Stats().Unknown
+	before := d.fleet.Stats().Unknown.Load()
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
-	d.await(func() bool { return d.fleet.Stats().Unknown > before })
+	d.await(func() bool { return d.fleet.Stats().Unknown.Load() > before })
 	assert.Zero(t, d.count(first, "later"))
 	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 	d.awaitText(first, "later")

@@ -34,7 +34,7 @@ func TestFleet_ProcessesComeAndGo(t *testing.T) {
 	s.pushes(30, s.shops)
 	joined := s.add(s.config)
 	s.pushes(60, s.shops)
-	s.await(func() bool { return s.stats(joined).Fleet.InboxSteps > 0 }, "a process that joins gets work")
+	s.await(func() bool { return s.stats(joined).InboxSteps > 0 }, "a process that joins gets work")
 	stopped := s.remove(0)
 	stopped.Stop()
 	s.pushes(30, s.shops)
@@ -79,7 +79,7 @@ func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 	c.DSN = dsn
 	cut := s.add(c)
 	s.pushes(20, s.shops)
-	s.await(func() bool { return s.stats(cut).Fleet.InboxSteps > 0 })
+	s.await(func() bool { return s.stats(cut).InboxSteps > 0 })
 	s.remove(2)
 	p.dropped.Store(true)
 	s.pushes(60, s.shops)

@@ -82,11 +82,11 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 	return e, err
 }
 
-// trouble is why a business is not worked on. It is in the metadata of the turn, so that the
+// Trouble is why a business is not worked on; the zero value means that it is. It is in the metadata of the turn, so that the
 // delays grow wherever the turn is worked.
-type trouble struct {
-	Failures    int       `json:"failures"`
-	Until       time.Time `json:"until,omitzero"`
+type Trouble struct {
+	Failures    int       `json:"failures"`              // in a row
+	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again
 	Fingerprint string    `json:"fingerprint,omitempty"` // of the refused credential; empty if there was no shop
 	Error       string    `json:"error,omitempty"`
 }
@@ -104,9 +104,9 @@ func isRefused(err error) bool {
 }
 
 // troubleOf reads a turn's metadata. What it cannot read is no trouble.
-func troubleOf(turn *rivertype.JobRow) trouble {
+func troubleOf(turn *rivertype.JobRow) Trouble {
 	var metadata struct {
-		Trouble trouble `json:"ymchats_trouble"`
+		Trouble Trouble `json:"ymchats_trouble"`
 	}
 	_ = json.Unmarshal(turn.Metadata, &metadata)
 	return metadata.Trouble
@@ -114,24 +114,22 @@ func troubleOf(turn *rivertype.JobRow) trouble {
 
 // holds reports whether to wait: the delay is not over, and the credential is the refused
 // one.
-func (t trouble) holds(fingerprint string) bool {
+func (t Trouble) holds(fingerprint string) bool {
 	return t.Fingerprint != "" && t.Fingerprint == fingerprint && time.Now().Before(t.Until)
 }
 
 // nextAsk returns when to ask whether there is another credential.
-func (t trouble) nextAsk() time.Time { return earliest(t.Until, time.Now().Add(askInterval)) }
+func (t Trouble) nextAsk() time.Time { return time.Now().Add(min(askInterval, time.Until(t.Until))) }
 
 // again returns the trouble after one more failure. Another credential starts over.
-func (t trouble) again(e *entry, err error) trouble {
-	text := err.Error()
-	next := trouble{Failures: 1, Error: strings.ToValidUTF8(text[:min(len(text), maxError)], "")}
+func (t Trouble) again(e *entry, err error) Trouble {
+	text, fingerprint := err.Error(), ""
 	if e != nil {
-		next.Fingerprint = e.fingerprint
+		fingerprint = e.fingerprint
 	}
-	if t.Fingerprint == next.Fingerprint {
-		next.Failures += t.Failures
+	if t.Fingerprint != fingerprint {
+		t.Failures = 0
 	}
-	delay := min(minTrouble<<min(next.Failures-1, 10), maxTrouble)
-	next.Until = time.Now().Add(delay).UTC().Truncate(time.Microsecond)
-	return next
+	until := time.Now().Add(min(minTrouble<<min(t.Failures, 10), maxTrouble)).UTC().Truncate(time.Microsecond)
+	return Trouble{t.Failures + 1, until, fingerprint, strings.ToValidUTF8(text[:min(len(text), maxError)], "")}
 }

@@ -2,11 +2,13 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"iter"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -70,11 +72,14 @@ func (p *purpose) options(priority int, at time.Time) *river.InsertOpts {
 	return &river.InsertOpts{Queue: p.queue, Priority: priority, MaxAttempts: maxAttempts, ScheduledAt: at, UniqueOpts: unique}
 }
 
-// wakeUp inserts a wake, which notifies the workers of all processes. It locks no row that
-// exists, so a process that is frozen in the middle of the transaction holds up nothing.
-func (f *Fleet) wakeUp(ctx context.Context, p *purpose, business chats.BusinessID) error {
-	jobs, _, err := f.turnID(p, business)
-	if err == nil {
+// wakeUp inserts a wake, which notifies the workers of all processes, unless what it is for
+// has failed. It locks no row that exists, so a process that is frozen in the middle of the
+// transaction holds up nothing.
+func (f *Fleet) wakeUp(ctx context.Context, p *purpose, business chats.BusinessID, err error) error {
+	jobs, _, jobsErr := f.turnID(p, business)
+	if err = cmp.Or(err, jobsErr); err == nil {
+		f.inserts <- struct{}{}
+		defer func() { <-f.inserts }()
 		_, err = jobs.Insert(ctx, p.wake(businessArgs{business}), p.options(1, time.Time{}))
 	}
 	return err
@@ -86,7 +91,7 @@ func (f *Fleet) turnID(p *purpose, business chats.BusinessID) (Inserter, int64, 
 	if f.jobs == nil {
 		return nil, 0, ErrNotStarted
 	}
-	return f.jobs, f.turns[p.index][business], nil
+	return f.jobs, f.ids[p.index][business], nil
 }
 
 // turnOf returns the turn of a business, nil if the business is not followed. The IDs of
@@ -101,7 +106,7 @@ func (f *Fleet) turnOf(ctx context.Context, p *purpose, business chats.BusinessI
 			}
 		}
 		if err == nil {
-			err = f.listTurns(ctx, jobs, p)
+			err = f.listTurns(ctx, p)
 		}
 		if err != nil {
 			return nil, err
@@ -113,14 +118,14 @@ func (f *Fleet) turnOf(ctx context.Context, p *purpose, business chats.BusinessI
 // listInterval is how soon a process learns of businesses that another one has started.
 const listInterval = 10 * time.Second
 
-func (f *Fleet) listTurns(ctx context.Context, jobs Inserter, p *purpose) error {
+func (f *Fleet) listTurns(ctx context.Context, p *purpose) error {
 	f.mu.Lock()
 	ids, began, listed := map[chats.BusinessID]int64{}, time.Now(), f.listed[p.index]
 	f.mu.Unlock()
 	if began.Sub(listed) < listInterval {
 		return nil
 	}
-	for job, err := range turns(ctx, jobs, p) {
+	for job, err := range f.turns(ctx, p) {
 		if err != nil {
 			return err
 		}
@@ -128,18 +133,22 @@ func (f *Fleet) listTurns(ctx context.Context, jobs Inserter, p *purpose) error 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.turns[p.index], f.listed[p.index] = ids, began
+	f.ids[p.index], f.listed[p.index] = ids, began
 	return nil
 }
 
 // turns returns the turns that are not stopped.
-func turns(ctx context.Context, jobs Inserter, p *purpose) iter.Seq2[*rivertype.JobRow, error] {
+func (f *Fleet) turns(ctx context.Context, p *purpose) iter.Seq2[*rivertype.JobRow, error] {
 	return func(yield func(*rivertype.JobRow, error) bool) {
 		const size = 1000
+		jobs, _, err := f.turnID(p, 0)
 		params := river.NewJobListParams().Kinds(p.queue).First(size).States(rivertype.JobStateAvailable,
 			rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
 		for {
-			page, err := jobs.JobList(ctx, params)
+			var page *river.JobListResult
+			if err == nil {
+				page, err = jobs.JobList(ctx, params)
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -173,8 +182,6 @@ const (
 	// outboxIdle is how long the turn of an outbox waits if nothing is queued. What is put
 	// through the fleet does not wait for it.
 	outboxIdle = 10 * time.Minute
-	// spreadFrom is the shortest wait that is spread.
-	spreadFrom = 10 * time.Second
 )
 
 // worker works the jobs of a purpose. It returns no errors: a failure decides when the job
@@ -223,7 +230,7 @@ func isFirst(job *rivertype.JobRow) bool {
 // step makes a step, unless the credential was refused and is still the same, and counts
 // it. If the lease is held, the next step is soon, whenever the lease would expire: its
 // holder is at work and will release it.
-func (f *Fleet) step(ctx context.Context, p *purpose, business chats.BusinessID, t trouble) (next time.Time, after trouble, err error) {
+func (f *Fleet) step(ctx context.Context, p *purpose, business chats.BusinessID, t Trouble) (next time.Time, after Trouble, err error) {
 	e, err := f.entry(ctx, business, t.Failures > 0)
 	if err == nil && t.holds(e.fingerprint) {
 		return t.nextAsk(), t, nil
@@ -233,19 +240,19 @@ func (f *Fleet) step(ctx context.Context, p *purpose, business chats.BusinessID,
 	}
 	switch {
 	case err == nil:
-		f.count([]*int64{&f.stats.InboxSteps, &f.stats.OutboxSteps}[p.index])
-		return next, trouble{}, nil
+		[]*atomic.Int64{&f.stats.InboxSteps, &f.stats.OutboxSteps}[p.index].Add(1)
+		return next, Trouble{}, nil
 	case errors.Is(err, inbox.ErrLeaseHeld), errors.Is(err, inbox.ErrRunning), errors.Is(err, outbox.ErrRunning):
-		f.count(&f.stats.Held)
+		f.stats.Held.Add(1)
 		return time.Now().Add(heldPause), t, err
 	case ctx.Err() != nil: // the process is stopping
 		return time.Now(), t, err
 	case e == nil, isRefused(err):
-		f.count(&f.stats.Refused)
+		f.stats.Refused.Add(1)
 		t = t.again(e, err)
 		next = t.nextAsk()
 	default:
-		f.count(&f.stats.Failed)
+		f.stats.Failed.Add(1)
 	}
 	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: step failed", slog.String("queue", p.queue),
 		slog.Int64("business", int64(business)), slog.Any("error", err), slog.Time("next", next))
@@ -298,7 +305,7 @@ func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.Busines
 		next, err = p.urgent(ctx, f.store, business, horizon)
 	}
 	if err == nil && (isFirst(job) || !next.IsZero() && !next.After(time.Now())) {
-		at, after, stepErr := f.step(ctx, p, business, trouble{})
+		at, after, stepErr := f.step(ctx, p, business, Trouble{})
 		switch {
 		case after.Failures > 0:
 			return time.Time{} // the turn finds out, too
@@ -316,9 +323,9 @@ func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.Busines
 // urgentChats returns when a chat is due that a push has named or whose handler has failed.
 func urgentChats(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (at time.Time, err error) {
 	rows, err := store.Due(ctx, business, until, 16)
-	for n := range rows {
+	for n := range rows { // pushes first, then by time
 		if rows[n].Wakes != rows[n].SeenWakes || !rows[n].FailingSince.IsZero() {
-			at = earliest(at, rows[n].DueAt)
+			return rows[n].DueAt, err
 		}
 	}
 	return at, err
@@ -328,8 +335,8 @@ func urgentChats(ctx context.Context, store Store, business chats.BusinessID, un
 func urgentItems(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (at time.Time, err error) {
 	backlog, err := store.Backlog(ctx, business, time.Now())
 	for _, head := range backlog.Heads {
-		if !head.DueAt.After(until) {
-			at = earliest(at, head.DueAt.Add(1)) // a DueAt of zero is at once
+		if due := head.DueAt.Add(1); due.Before(until) && (at.IsZero() || due.Before(at)) { // a DueAt of zero is at once
+			at = due
 		}
 	}
 	return at, err
@@ -340,24 +347,14 @@ func urgentItems(ctx context.Context, store Store, business chats.BusinessID, un
 // spread over the poll interval, and of a tenth later, so that those which were due together
 // after an outage drift apart.
 func spread(business chats.BusinessID, at time.Time, isFirst bool) time.Time {
-	wait := time.Until(at)
-	switch {
-	case wait < spreadFrom:
-		return at
-	case !isFirst:
-		wait /= 10
+	share := fraction(business)
+	if !isFirst {
+		share /= 10
 	}
-	return at.Add(time.Duration(float64(wait) * fraction(business)))
+	return at.Add(time.Duration(share * float64(max(0, time.Until(at)))))
 }
 
 // fraction returns a number from 0 to 1 for a business, by Fibonacci hashing.
 func fraction(business chats.BusinessID) float64 {
 	return float64(uint64(business)*0x9E3779B97F4A7C15>>40) / (1 << 24) //nolint:gosec // a hash
-}
-
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

@@ -352,7 +352,7 @@ func push(server string) error {
 	row("push to handler", "p50 %v, p90 %v, p99 %v, max %v", quantile(sorted, 0.5), quantile(sorted, 0.9), quantile(sorted, 0.99), quantile(sorted, 1))
 	report(from, to)
 	for n, stats := range to.stats {
-		row(fmt.Sprint("steps of worker ", n+1), "%d", stats.Fleet.InboxSteps-from.stats[n].Fleet.InboxSteps)
+		row(fmt.Sprint("steps of worker ", n+1), "%d", stats.InboxSteps-from.stats[n].InboxSteps)
 	}
 	return nil
 }

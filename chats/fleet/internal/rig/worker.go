@@ -48,7 +48,8 @@ type WorkerConfig struct {
 
 // WorkerStats is what a worker's /stats returns.
 type WorkerStats struct {
-	Fleet      fleet.Stats
+	InboxSteps int64
+	Held       int64
 	Statements int64
 	Heap       uint64 // after a collection
 	Stacks     uint64
@@ -206,7 +207,7 @@ func (w *worker) stats() WorkerStats {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return WorkerStats{w.fleet.Stats(), w.trace.n.Load(), m.HeapAlloc, m.StackInuse, runtime.NumGoroutine(), w.pool.Stat().TotalConns()}
+	return WorkerStats{w.fleet.Stats().InboxSteps.Load(), w.fleet.Stats().Held.Load(), w.trace.n.Load(), m.HeapAlloc, m.StackInuse, runtime.NumGoroutine(), w.pool.Stat().TotalConns()}
 }
 
 // Put are replies for /put. They are put in one transaction, through PutTx.

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"riverqueue.com/riverui"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/notify"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+// handler is for Market and the shop's own programs. In earnest, the latter authenticate.
+func (s *service) handler() (http.Handler, error) {
+	var options []notify.Option
+	if s.proxy != "" {
+		network, err := netip.ParsePrefix(s.proxy)
+		if err != nil {
+			return nil, fmt.Errorf("TRUSTED_PROXY: %w", err)
+		}
+		options = append(options, notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithTrustedProxies(network))
+	}
+	market, err := notify.NewHandler("fleet-example", chats.Version, s.fleet.Notify, options...)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /shops/{business}", s.putShop)
+	mux.HandleFunc("DELETE /shops/{business}", s.deleteShop)
+	mux.HandleFunc("POST /reply", s.postReply)
+	return market.Mount(mux, "/market"), nil
+}
+
+// putShop adds a shop, or replaces its key, which is then tried at once.
+func (s *service) putShop(w http.ResponseWriter, r *http.Request) {
+	var body struct{ Key string }
+	id, err := businessOf(r)
+	if err == nil {
+		err = json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body)
+	}
+	if err == nil {
+		_, err = chats.New(id, chats.APIKey(body.Key))
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_, err = s.db.ExecContext(r.Context(), `INSERT INTO shops (business, key) VALUES ($1, $2)
+		ON CONFLICT (business) DO UPDATE SET key = excluded.key`, int64(id), body.Key)
+	if err == nil {
+		err = s.fleet.Start(r.Context(), s.jobs, id)
+	}
+	respond(w, err)
+}
+
+func (s *service) deleteShop(w http.ResponseWriter, r *http.Request) {
+	id, err := businessOf(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err = s.fleet.Stop(r.Context(), s.jobs, id); err == nil {
+		_, err = s.db.ExecContext(r.Context(), `DELETE FROM shops WHERE business = $1`, int64(id))
+	}
+	respond(w, err)
+}
+
+func businessOf(r *http.Request) (chats.BusinessID, error) {
+	id, err := strconv.ParseInt(r.PathValue("business"), 10, 64)
+	return chats.BusinessID(id), err
+}
+
+// reply is the body of POST /reply. The key makes it idempotent.
+type reply struct {
+	Business chats.BusinessID `json:"business"`
+	Chat     chats.ChatID     `json:"chat"`
+	Key      string           `json:"key"`
+	Text     string           `json:"text"`
+}
+
+// postReply writes the program's own row, the reply, and the job that posts it: in one
+// transaction.
+func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
+	var body reply
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	respond(w, s.queue(r.Context(), body))
+}
+
+func (s *service) queue(ctx context.Context, r reply) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	_, err = tx.ExecContext(ctx, `INSERT INTO replies (business, key) VALUES ($1, $2) ON CONFLICT DO NOTHING`, int64(r.Business), r.Key)
+	if err == nil {
+		err = s.fleet.PutTx(ctx, s.txs, tx, r.Business, outbox.Item{Key: r.Key, Chat: r.Chat, Text: r.Text})
+	}
+	if err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func respond(w http.ResponseWriter, err error) {
+	switch {
+	case err == nil:
+		w.WriteHeader(http.StatusNoContent)
+	case errors.Is(err, chats.ErrInvalidArgument):
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.Is(err, outbox.ErrKeyReused):
+		http.Error(w, err.Error(), http.StatusConflict)
+	default:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// adminHandler is for operators: never expose it, because River's interface can delete jobs.
+func (s *service) adminHandler(ctx context.Context) (http.Handler, error) {
+	ui, err := riverui.NewHandler(&riverui.HandlerOpts{
+		Endpoints: riverui.NewEndpoints(s.jobs, nil), Logger: s.log, Prefix: "/river",
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := ui.Start(ctx); err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/river/", ui)
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
+	return mux, nil
+}
+
+// health fails without the database, without which nothing works.
+func (s *service) health(w http.ResponseWriter, r *http.Request) {
+	if err := s.pool.Ping(r.Context()); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "ok")
+}

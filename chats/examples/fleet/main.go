@@ -1,0 +1,99 @@
+// Command fleet serves many shops on several machines: their chats are followed, their
+// replies posted, whichever process happens to be there. Start as many as you like on one
+// PostgreSQL database:
+//
+//	DATABASE_URL=postgres://... fleet
+//	curl -X PUT localhost:8080/shops/1000 -d '{"key": "ACMA:..."}'
+//	curl -X POST localhost:8080/reply -d '{"business": 1000, "chat": 70000001, "key": "order 17, 1", "text": "On its way!"}'
+//
+// Market's notifications go to /market. A second address, for the operators only, has
+// /healthz, /metrics and River's web interface at /river/. README.md is the deployment
+// guide. With -demo it runs a demonstration on this machine.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:8080", "address for Market and the shop's own programs")
+	admin := flag.String("admin", "127.0.0.1:8081", "address for operators")
+	interval := flag.Duration("poll", time.Minute, "how often a shop's chats are listed; 10m if all shops send notifications")
+	isDemo := flag.Bool("demo", false, "run a demonstration")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var err error
+	if *isDemo {
+		err = demo(ctx, os.Stdout)
+	} else {
+		err = run(ctx, *listen, *admin, *interval)
+	}
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "fleet:", err)
+		os.Exit(1)
+	}
+}
+
+// stopTime is longer than a step may take. Kubernetes waits longer, see kubernetes.yaml.
+const stopTime = 40 * time.Second
+
+// run works until ctx ends: then it takes no more requests and jobs, and finishes those that
+// are under way.
+func run(ctx context.Context, listen, admin string, interval time.Duration) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := newService(ctx, settings{
+		database: os.Getenv("DATABASE_URL"), market: os.Getenv("YANDEX_MARKET_BASE_URL"), proxy: os.Getenv("TRUSTED_PROXY"),
+		interval: interval, log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	public, err := s.handler()
+	if err != nil {
+		return err
+	}
+	operators, err := s.adminHandler(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	var servers []*http.Server
+	for _, site := range []struct {
+		address string
+		handler http.Handler
+	}{{listen, public}, {admin, operators}} {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", site.address)
+		if err != nil {
+			return err
+		}
+		server := &http.Server{Handler: site.handler, ReadHeaderTimeout: 5 * time.Second}
+		servers = append(servers, server)
+		fmt.Println("listening on", listener.Addr())
+		go func() { failed <- server.Serve(listener) }()
+	}
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	for _, server := range servers {
+		err = errors.Join(err, server.Shutdown(ending))
+	}
+	return errors.Join(err, s.jobs.Stop(ending))
+}
