@@ -34,6 +34,10 @@ demo: ## run the support desk, unattended, on the in-memory Market
 demo-outbox: ## run the reply service, unattended, on the in-memory Market, and kill it several times
 	cd chats/examples/outbox && go run -mod=readonly .
 
+.PHONY: demo-fleet
+demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill one, add one, deploy one
+	cd chats/examples/fleet && ../../sqlstore/integration/postgres.sh go run -mod=readonly . -demo
+
 .PHONY: test
 test: ## run the tests (about a minute with a cold build cache)
 	go test ./...
@@ -66,6 +70,14 @@ inbox-table: ## measure the tables of chats/docs/inbox.md (half an hour)
 .PHONY: kills
 kills: ## kill and freeze the processes of the outbox, 200 times on each database (a quarter of an hour)
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^TestOutbox_PostsOnce' -v -timeout 60m -kills
+
+.PHONY: kills-fleet
+kills-fleet: ## kill the processes of the fleet 200 times, and wait for River's rescue (ten minutes)
+	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_(PostsOnce|KilledProcess)' -v -timeout 60m -kills
+
+.PHONY: bench-fleet
+bench-fleet: ## measure the fleet of chats/BENCHMARKS.md on a temporary PostgreSQL (a quarter of an hour)
+	cd chats/fleet && ../sqlstore/integration/postgres.sh go run -mod=readonly ./internal/bench $(BENCHFLAGS)
 
 BENCHTIME ?= 3s
 BENCHCOUNT ?= 3

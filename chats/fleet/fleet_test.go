@@ -77,9 +77,9 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	chat := d.town.Chats(first)[0]
 	market.CustomerSays(chat, "hello")
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
-	d.await(func() bool { return d.status(first).Trouble.Failures > 0 })
+	d.await(func() bool { return d.status().Trouble.Failures > 0 })
 	d.awaitNoJobs("ymchats_inbox_wake")
-	status := d.status(first)
+	status := d.status()
 	assert.NotEmpty(t, status.Trouble.Error)
 	assert.NotContains(t, status.Trouble.Error, "ACMA")
 
@@ -98,7 +98,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 		require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 		return d.count(first, "hello") > 0
 	})
-	d.await(func() bool { return d.status(first).Trouble.Failures == 0 })
+	d.await(func() bool { return d.status().Trouble.Failures == 0 })
 	assert.Equal(t, 1, d.count(first, "hello"))
 }
 
@@ -108,9 +108,9 @@ func TestTurn_ShopThatPanicsConcernsNoOther(t *testing.T) {
 	d.keys.Store(first, "")
 	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 	d.follow(first + 1)
-	d.await(func() bool { return d.status(first).Trouble.Error != "" })
-	assert.Contains(t, d.status(first).Trouble.Error, "no key")
-	assert.Empty(t, d.status(first).Job.Errors, "no row collects errors")
+	d.await(func() bool { return d.status().Trouble.Error != "" })
+	assert.Contains(t, d.status().Trouble.Error, "no key")
+	assert.Empty(t, d.status().Job.Errors, "no row collects errors")
 	_, err := d.fleet.Outbox(t.Context(), first)
 	assert.ErrorContains(t, err, "no key")
 }
@@ -216,14 +216,15 @@ func (d *desk) statuses() (all []fleet.ShopStatus) {
 	return all
 }
 
-func (d *desk) status(business chats.BusinessID) (found fleet.ShopStatus) {
+// status returns that of the first shop.
+func (d *desk) status() (found fleet.ShopStatus) {
 	d.Helper()
 	for _, status := range d.statuses() {
-		if status.Business == business {
+		if status.Business == first {
 			found = status
 		}
 	}
-	require.NotNil(d, found.Job, "business %d is not followed", business)
+	require.NotNil(d, found.Job, "it is not followed")
 	return found
 }
 
