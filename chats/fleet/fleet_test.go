@@ -54,6 +54,26 @@ func TestNotify_FailedHandlerIsRetriedBeforeTheNextSweep(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Since(began), 3*time.Second, "1 s and 2 s")
 }
 
+// While a step that has read what is due already has the lease, a push waits. It is not
+// forgotten when that step ends, although the turn is an hour away.
+func TestNotify_DuringAStepIsNotLost(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.interval.Store(int64(time.Hour))
+	d.follow(first)
+	d.await(func() bool { return d.status().Job.State == rivertype.JobStateScheduled })
+	lease, err := d.store.Acquire(t.Context(), first, inbox.Purpose, "another step")
+	require.NoError(t, err)
+	chat := d.town.Chats(first)[0]
+	d.town.Market(first).CustomerSays(chat, "hello")
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	d.await(func() bool { return d.fleet.Stats().Held.Load() > 0 })
+	assert.Zero(t, d.count(first, "hello"))
+	require.NoError(t, d.store.Release(t.Context(), lease))
+	d.awaitText(first, "hello")
+	d.awaitNoJobs("ymchats_inbox_wake")
+}
+
 func TestStart_NeedsNoPush(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
