@@ -230,9 +230,10 @@ func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses
 	return err
 }
 
-// Stop stops following businesses. A step that is under way ends by itself, within 36 s.
-// The rows stay in the store: a later Start goes on from them, and sqlstore's Forget deletes
-// them. Stop may be repeated.
+// Stop stops following businesses. The context of a step that is under way ends, and the step
+// saves what it has done within 5 s. The rows stay in the store: a later Start goes on from
+// them, and sqlstore's Forget deletes them. Stop may be repeated. It needs Start to have been
+// called in this process, if only without businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	for _, p := range purposes {
 		for _, id := range businesses {
