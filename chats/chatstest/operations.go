@@ -141,7 +141,7 @@ func (s *store) createChat(r *request) (any, *problem) {
 	if s.settings.subjects != nil && !s.settings.subjects[about] {
 		return nil, subjectNotFound(*body.Context)
 	}
-	return createdResult{s.add(chats.Chat{Subject: about}, r.at).ID}, nil
+	return createdResult{s.add(chats.Chat{Subject: about, Customer: s.settings.customer(about)}, r.at).ID}, nil
 }
 
 func subjectNotFound(about identifier) *problem {

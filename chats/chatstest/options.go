@@ -41,6 +41,7 @@ type Option func(*settings)
 type settings struct {
 	business chats.BusinessID
 	subjects map[chats.Subject]bool // nil: every order and return exists
+	customer func(chats.Subject) chats.Customer
 
 	order          Order
 	exclusiveSince bool
@@ -76,6 +77,7 @@ type settings struct {
 func newSettings(options []Option) settings {
 	s := settings{
 		business:        defaultBusiness,
+		customer:        func(chats.Subject) chats.Customer { return chats.Customer{} },
 		storedText:      func(text string) string { return text },
 		storedFile:      func(file chats.File) chats.File { return file },
 		tokenLifetime:   math.MaxInt64,
@@ -110,6 +112,12 @@ func WithSubjects(subjects ...chats.Subject) Option {
 		}
 		s.subjects = known
 	}
+}
+
+// WithCustomers sets who the customer of a chat is that a client opens about an order or
+// a return. By default it has no name. customer must not use the Market.
+func WithCustomers(customer func(chats.Subject) chats.Customer) Option {
+	return func(s *settings) { s.customer = customer }
 }
 
 // WithOrder sets the order of the history. The default is [OldestFirst].

@@ -3,6 +3,7 @@ package chatstest_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,19 @@ func TestAddConversation_KeepsTimesAndIDs(t *testing.T) {
 		chats.Message{Sender: chats.SenderCustomer, Text: "asked", CreatedAt: asked})
 	assert.Equal(t, chats.StatusFinished, m.Chat(finished).Status)
 	assert.Equal(t, chats.ChatTypeArbitrage, m.Chat(finished).Type)
+}
+
+func TestWithCustomers_NamesTheCustomerOfAnOpenedChat(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket(chatstest.WithCustomers(func(about chats.Subject) chats.Customer {
+		return chats.Customer{Name: "customer of " + strconv.FormatInt(int64(about.Order), 10)}
+	}))
+	c := client(t, m)
+	id, err := c.OpenChat(t.Context(), chats.AboutOrder(17))
+	require.NoError(t, err)
+	chat, err := c.Chat(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, "customer of 17", chat.Customer.Name)
 }
 
 func TestLastMessages_PagesBackwards(t *testing.T) {
