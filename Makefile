@@ -38,6 +38,10 @@ demo-outbox: ## run the reply service, unattended, on the in-memory Market, and 
 demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill one, add one, deploy one
 	cd chats/examples/fleet && ../../sqlstore/integration/postgres.sh go run -mod=readonly . -demo
 
+.PHONY: sandbox
+sandbox: ## serve the Market in memory at http://127.0.0.1:8070, with a page on which you are the customer
+	@cd chats/sandbox && exec go run -mod=readonly . $(ARGS)
+
 .PHONY: test
 test: ## run the tests (about a minute with a cold build cache)
 	go test ./...
@@ -166,6 +170,14 @@ nested: ## vet and test the nested modules
 	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && go vet -mod=readonly ./... && \
 		go test -mod=readonly $$([ $$dir != chats/sqlstore/integration ] || echo $(INTEGRATION_FLAGS)) ./...); done
 
+.PHONY: browser
+browser: ## test the page of the sandbox in a browser; install chromium if possible
+	@cd chats/sandbox && go vet -mod=readonly -tags browser . && ./browser.sh go test -mod=readonly -tags browser -run '^TestBrowser' -timeout $(TIMEOUT) .
+
+.PHONY: screenshots
+screenshots: ## make the pictures of the documentation anew
+	@cd chats/sandbox && SCREENSHOTS=$(CURDIR)/chats/docs ./browser.sh go test -mod=readonly -tags browser -run '^TestBrowser_Screenshots$$' -count 1 .
+
 .PHONY: databases
 databases: ## the same as nested, with a temporary PostgreSQL; install it if possible; fail if the coverage of sqlstore is too low
 	@chats/sqlstore/integration/postgres.sh $(MAKE) --no-print-directory nested \
@@ -194,4 +206,4 @@ vulns: ## find known vulnerabilities; queries the Go vulnerability database
 static: fmt vet cross generate-check deps api-check workflows lint ## run the checks that run no tests
 
 .PHONY: check
-check: static cover nested demo ## run every offline check
+check: static cover nested browser demo ## run every offline check

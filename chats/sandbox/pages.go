@@ -499,6 +499,7 @@ func (s *sandbox) postOrder(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, invalid("%v", err)
 	}
+	s.hub.publish("orders", nil)
 	return o, nil
 }
 

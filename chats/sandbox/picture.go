@@ -19,13 +19,15 @@ func mugPicture() []byte {
 		handle := ring(x, y, 335, 190, 38, 56)
 		broken := handle && y > 170 && y < 214+12*math.Sin(x/4)
 		switch {
-		case x > 130 && x < 320 && y > 92 && y < 286 && !corner(x, y, 130, 320, 286, 26):
-			if sq(x-225)/sq(95)+sq(y-96)/sq(22) < 1 {
-				return shade(color.RGBA{0x5b, 0x3a, 0x29, 0xff}, 1-(y-74)/140)
-			}
-			return shade(color.RGBA{0x2f, 0x80, 0xc8, 0xff}, 1.12-math.Abs(x-190)/240)
+		case sq(x-225)/sq(84)+sq(y-94)/sq(17) < 1:
+			return shade(color.RGBA{0x5b, 0x3a, 0x29, 0xff}, 1.25-(y-74)/60)
 		case sq(x-225)/sq(95)+sq(y-92)/sq(24) < 1:
 			return shade(color.RGBA{0xf2, 0xf6, 0xfa, 0xff}, 1)
+		case x > 130 && x < 320 && y > 92 && y < 286 && !corner(x, y, 130, 320, 286, 26):
+			if math.Abs(y-190+9*math.Sin(x/14)) < 5 || math.Abs(y-208+9*math.Sin(x/14)) < 3 {
+				return color.RGBA{0xe8, 0xf1, 0xf8, 0xff}
+			}
+			return shade(color.RGBA{0x2f, 0x80, 0xc8, 0xff}, 1.12-math.Abs(x-190)/240)
 		case handle && !broken:
 			return shade(color.RGBA{0x2a, 0x74, 0xb8, 0xff}, 1.05-(x-320)/260)
 		case ring(x, y-96, 366, 200, 30, 46) && y > 268 && x > 340:
@@ -44,8 +46,8 @@ func mugPicture() []byte {
 func jacketPicture() []byte {
 	return drawn(360, 440, func(x, y float64) color.Color {
 		middle := math.Abs(x - 180)
-		body := y > 120 && y < 380 && middle < 92+(y-120)/14
-		sleeve := y > 122 && y < 350 && math.Abs(middle-(104+(y-122)/4.2)) < 30
+		body := y > 120 && y < 380 && middle < 90+(y-120)/30
+		sleeve := y > 122 && y < 350 && math.Abs(middle-(98+(y-122)/7)) < 26-(y-122)/30
 		switch {
 		case ring(x, y, 180, 62, 12, 16) && y < 66, middle < 3 && y > 60 && y < 100, y > 96 && y < 124 && math.Abs(y-98-middle/4) < 4 && middle < 96:
 			return color.RGBA{0x7a, 0x80, 0x88, 0xff}

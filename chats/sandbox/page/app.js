@@ -51,7 +51,8 @@ function translate(root = document) {
   for (const e of root.querySelectorAll('[data-word]')) e.textContent = word(e.dataset.word);
   for (const e of root.querySelectorAll('[data-placeholder]')) e.placeholder = word(e.dataset.placeholder);
   for (const e of root.querySelectorAll('[data-label]')) { e.setAttribute('aria-label', word(e.dataset.label)); if (e.matches('button, summary')) e.title = word(e.dataset.label); }
-  $('language').textContent = state.language === 'ru' ? 'English' : 'Русский';
+  $('language').textContent = state.language === 'ru' ? 'EN' : 'RU';
+  $('language').setAttribute('aria-label', state.language === 'ru' ? 'English' : 'Русский');
   $('language').lang = state.language === 'ru' ? 'en' : 'ru';
 }
 

@@ -1,7 +1,7 @@
 // The texts of the page. Both languages have the same keys.
 export const words = {
   ru: {
-    title: 'Песочница чатов', skip: 'К сообщению', offline: 'Нет связи с песочницей', theme: 'Тема', themeAuto: 'Тема: как в системе', themeLight: 'Светлая тема', themeDark: 'Тёмная тема',
+    title: 'Песочница чатов', skip: 'К сообщению', offline: 'Нет связи с песочницей', theme: 'Тема', themeAuto: 'Авто', themeLight: 'Светлая', themeDark: 'Тёмная',
     tools: 'Инструменты', chats: 'Чаты', sections: 'Разделы', newChat: 'Новый чат', search: 'Имя, товар или номер', filter: 'Статус', noChats: 'Чатов нет. Откройте новый.', moreChats: 'Показать ещё',
     placeholder: 'Выберите чат и напишите магазину как покупатель. Ответ вашей программы появится здесь сам.',
     back: 'К списку чатов', actions: 'Действия с чатом', conversation: 'Переписка', earlier: 'Более ранние сообщения', writeAs: 'Писать от имени', attach: 'Прикрепить файл', message: 'Сообщение', sticker: 'Отправить стикер', send: 'Отправить',
@@ -34,7 +34,7 @@ export const words = {
     about: 'О чём', order: 'Заказ', customerName: 'Имя покупателя', goods: 'Товар', cancel: 'Отмена', openChat: 'Открыть', place: 'Оформить', noOrder: 'Сначала оформите заказ', placed: 'Заказ оформлен', tooLarge: 'Файл больше 5 МБ', tooMany: 'Не больше 4 файлов', orderNumber: 'Заказ',
   },
   en: {
-    title: 'Chats sandbox', skip: 'Skip to the message', offline: 'The sandbox is not reachable', theme: 'Theme', themeAuto: 'Theme: system', themeLight: 'Light theme', themeDark: 'Dark theme',
+    title: 'Chats sandbox', skip: 'Skip to the message', offline: 'The sandbox is not reachable', theme: 'Theme', themeAuto: 'Auto', themeLight: 'Light', themeDark: 'Dark',
     tools: 'Tools', chats: 'Chats', sections: 'Sections', newChat: 'New chat', search: 'Name, goods or number', filter: 'Status', noChats: 'No chats. Open a new one.', moreChats: 'Show more',
     placeholder: 'Choose a chat and write to the shop as its customer. What your program replies appears here by itself.',
     back: 'Back to the chats', actions: 'Actions', conversation: 'Conversation', earlier: 'Earlier messages', writeAs: 'Write as', attach: 'Attach a file', message: 'Message', sticker: 'Send a sticker', send: 'Send',
