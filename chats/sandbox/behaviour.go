@@ -45,8 +45,8 @@ var aspects = []aspect{
 		{"full", "", nil},
 		{"empty", "chatstest.WithEmptyPages()", one(chatstest.WithEmptyPages())},
 		{"duplicates", "chatstest.WithDuplicates()", one(chatstest.WithDuplicates())},
-		{"small", "chatstest.WithMaxPage(chats.OpGetChats, 2), chatstest.WithMaxPage(chats.OpGetChatHistory, 2)", []chatstest.Option{
-			chatstest.WithMaxPage(chats.OpGetChats, 2), chatstest.WithMaxPage(chats.OpGetChatHistory, 2),
+		{"small", "chatstest.WithMaxPage(chats.OpGetChats, 5), chatstest.WithMaxPage(chats.OpGetChatHistory, 10)", []chatstest.Option{
+			chatstest.WithMaxPage(chats.OpGetChats, 5), chatstest.WithMaxPage(chats.OpGetChatHistory, 10),
 		}},
 	}},
 	{"token", []choice{
@@ -80,8 +80,8 @@ var aspects = []aspect{
 	{"quota", []choice{{"reported", "", nil}, {"enforced", "", documentedQuotas(1)}, {"tiny", "", documentedQuotas(100)}}},
 	{"latency", []choice{
 		{"none", "", nil},
-		{"short", "chatstest.WithLatency(300 * time.Millisecond)", one(chatstest.WithLatency(300 * time.Millisecond))},
-		{"long", "chatstest.WithLatency(2 * time.Second)", one(chatstest.WithLatency(2 * time.Second))},
+		{"short", "", one(chatstest.WithLatency(300 * time.Millisecond))},
+		{"long", "", one(chatstest.WithLatency(2 * time.Second))},
 	}},
 }
 

@@ -100,6 +100,7 @@ func (l *exchangeLog) clear() {
 
 // serveAPI passes a call to the Market and logs it.
 func (s *sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close") // as Market: no client may take a dropped connection for an idle one
 	began := time.Now()
 	op := operationOf(r)
 	fault, name := s.faults.take(op)
