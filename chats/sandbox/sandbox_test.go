@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,4 +129,14 @@ func (s *sandbox) call(tb testing.TB, method, below, body string) (int, string) 
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	return w.Code, w.Body.String()
+}
+
+func idOf[T ~int64](id T) string { return strconv.FormatInt(int64(id), 10) }
+
+// reported reports whether watch has seen a chat.
+func (w *world) reported(id chats.ChatID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last, known := w.last[id]
+	return known && last >= 0
 }
