@@ -468,6 +468,30 @@ func TestBrowser_DisputeOrderAndReset(t *testing.T) {
 	b.wait("the first conversations", fmt.Sprintf(`document.querySelectorAll('#chats li').length === %d && document.querySelector('#opened').hidden`, len(scenes)))
 }
 
+func TestBrowser_LargeSandboxStaysUsable(t *testing.T) {
+	s := start(t, "-empty")
+	fill(s.current(), time.Now())
+	b := browse(t, s, desktop)
+	require.Equal(t, "1000", read[string](b, `document.querySelector('#total').textContent`))
+	require.Equal(t, 50, read[int](b, `document.querySelectorAll('#chats li').length`), "the list is read in parts")
+	b.click("#more-chats")
+	b.wait("more", `document.querySelectorAll('#chats li').length === 100`)
+	id := s.current().market.Chats()[60].ID
+	b.openChat(id)
+	require.Equal(t, 50, read[int](b, `document.querySelectorAll('.message').length`), "and so is a conversation")
+	b.run("scroll up", chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := chromedp.Evaluate[int](`document.querySelector('#log').scrollTop = 0`)(ctx, tab)
+		return err
+	}))
+	b.wait("earlier messages", `document.querySelectorAll('.message').length >= 100 && document.querySelector('#log').scrollTop > 0`)
+	s.current().market.CustomerSays(id, "новое")
+	b.listed("новое")
+	b.wait("the chat to be the first", fmt.Sprintf(`document.querySelector('#chats li').dataset.chat === '%d'`, id))
+	b.run("load it again", chromedp.Reload())
+	b.wait("the page", `document.body.dataset.ready === 'true' && document.querySelectorAll('.message').length === 50`)
+	t.Logf("the page is there after %.0f ms", read[float64](b, `performance.getEntriesByType('resource').filter((e) => !e.name.includes('events')).reduce((last, e) => Math.max(last, e.responseEnd), 0)`))
+}
+
 // TestBrowser_Screenshots makes the pictures of the documentation, in the directory of
 // SCREENSHOTS if that is set.
 func TestBrowser_Screenshots(t *testing.T) {

@@ -7,12 +7,13 @@ import (
 	"image/draw"
 	"image/png"
 	"math"
+	"sync"
 )
 
 // The pictures of the first conversations are drawn: a photo would belong to someone.
 
 // mugPicture is a mug with a broken handle on a table.
-func mugPicture() []byte {
+var mugPicture = sync.OnceValue(func() []byte {
 	return drawn(480, 360, func(x, y float64) color.Color {
 		table := y > 270
 		shadow := sq(x-235)/sq(150) + sq(y-292)/sq(20)
@@ -40,10 +41,10 @@ func mugPicture() []byte {
 			return shade(color.RGBA{0xe9, 0xe4, 0xdc, 0xff}, 1.02-y/1400-x/4000)
 		}
 	})
-}
+})
 
 // jacketPicture is a yellow jacket on a hanger.
-func jacketPicture() []byte {
+var jacketPicture = sync.OnceValue(func() []byte {
 	return drawn(360, 440, func(x, y float64) color.Color {
 		middle := math.Abs(x - 180)
 		body := y > 120 && y < 380 && middle < 90+(y-120)/30
@@ -65,7 +66,7 @@ func jacketPicture() []byte {
 			return shade(color.RGBA{0xdf, 0xe6, 0xee, 0xff}, 1.03-y/3000)
 		}
 	})
-}
+})
 
 func drawn(width, height int, at func(x, y float64) color.Color) []byte {
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
