@@ -117,11 +117,11 @@ live: ## check the real Market against the contract; needs YANDEX_MARKET_API_KEY
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME each
-	@for pkg in $$(go list ./...); do \
+	@for dir in . $(NESTED); do cd $(CURDIR)/$$dir; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
-	done
+	done; done
 
 .PHONY: generate
 generate: ## generate gen/ from the contracts

@@ -270,3 +270,25 @@ func TestOperations_AreTheContracts(t *testing.T) {
 	}
 	assert.Equal(t, routes, operations)
 }
+
+// The lines of the READMEs work as they stand.
+func TestReadme_LinesWork(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, page := range []string{"README.md", "README.ru.md"} {
+		text, err := os.ReadFile("../../" + page)
+		require.NoError(t, err)
+		_, lines, found := strings.Cut(string(text), "```sh\nmake sandbox")
+		require.True(t, found)
+		lines, _, _ = strings.Cut(lines, "```")
+		_, lines, _ = strings.Cut(lines, "\n") // make sandbox itself does not end
+		lines, last, found := strings.Cut(lines, "go run -C ")
+		require.True(t, found)
+		_, err = os.Stat("../../" + strings.Fields(last)[0] + "/go.mod")
+		require.NoError(t, err)
+		run := exec.CommandContext(t.Context(), "bash", "-euc", strings.ReplaceAll(lines, "http://127.0.0.1:8070", s.config.baseURL))
+		out, err := run.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		assert.Contains(t, string(out), `{"status":"OK","result":{"chats":[{"chatId":`, page)
+	}
+}

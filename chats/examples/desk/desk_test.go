@@ -227,6 +227,24 @@ func photo(t *testing.T) string {
 	return path
 }
 
+func TestDesk_TakesABaseURL(t *testing.T) {
+	t.Parallel()
+	server := chatstest.NewServer(t)
+	id := server.AddChat(chats.Chat{Customer: chats.Customer{Name: "Анна"}})
+	server.CustomerSays(id, "Где мой заказ?")
+	variables := map[string]string{
+		envKey: server.Key(), envBusiness: strconv.FormatInt(int64(server.Business()), 10), envBaseURL: server.URL,
+	}
+	code, printed := run(t, program{
+		getenv: func(name string) string { return variables[name] },
+		in:     strings.NewReader("1\nЗавтра.\ny\n"),
+		wrap:   func(http.RoundTripper) http.RoundTripper { return contract.Transport(t, server.Transport()) },
+	})
+	assert.Zero(t, code, printed)
+	assert.Contains(t, printed, "The Market at "+server.URL)
+	assert.Equal(t, "Завтра.", server.Messages(id)[1].Text)
+}
+
 func TestDesk_SendsNothingWithoutConfirmation(t *testing.T) {
 	t.Parallel()
 	for _, no := range []string{"n", "", "no", "yy", "1"} {

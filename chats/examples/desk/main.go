@@ -6,7 +6,7 @@
 //	go run ./chats/examples/desk -demo  # the same with a scripted operator
 //
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it works on the real
-// Market. It asks for confirmation before it sends anything.
+// Market, or on the one at YANDEX_MARKET_BASE_URL, such as the sandbox. It asks for confirmation before it sends anything.
 package main
 
 import (
@@ -28,6 +28,7 @@ import (
 const (
 	envKey      = "YANDEX_MARKET_API_KEY"
 	envBusiness = "YANDEX_MARKET_BUSINESS_ID"
+	envBaseURL  = "YANDEX_MARKET_BASE_URL" // optional
 )
 
 func main() {
@@ -72,7 +73,11 @@ func (p program) prepare() (work func(context.Context) error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.say("The real Market, business %d.\n", client.Business())
+	where := "The real Market"
+	if base := p.getenv(envBaseURL); base != "" {
+		where = "The Market at " + base
+	}
+	p.say("%s, business %d.\n", where, client.Business())
 	return p.run(&desk{client: client, openFile: openFile}, p.in), nil
 }
 
@@ -113,6 +118,9 @@ func (p program) realClient(key, business string) (*chats.Client, error) {
 		return nil, fmt.Errorf("%s is %q, want a number", envBusiness, business)
 	}
 	options := []chats.Option{chats.WithIntegration("ymchats-desk", chats.Version)}
+	if base := p.getenv(envBaseURL); base != "" {
+		options = append(options, chats.WithBaseURL(base))
+	}
 	if p.wrap != nil {
 		options = append(options, chats.WithHTTPClient(&http.Client{Transport: p.wrap(http.DefaultTransport)}))
 	}

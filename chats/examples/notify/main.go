@@ -3,7 +3,7 @@
 // history of the chat.
 //
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it listens on
-// -listen for the real Market, behind a proxy that terminates HTTPS: enter
+// -listen for the real Market (or the one at YANDEX_MARKET_BASE_URL), behind a proxy that terminates HTTPS: enter
 // https://your.domain/market in the seller's cabinet. Otherwise it runs a scripted
 // demo on a Market in memory and exits.
 package main
@@ -47,7 +47,11 @@ func run(ctx context.Context, env func(string) string, listen, proxy string, out
 	if err != nil {
 		return errors.New("YANDEX_MARKET_BUSINESS_ID is not a number")
 	}
-	client, err := chats.New(chats.BusinessID(id), chats.APIKey(key), chats.WithIntegration("notify-example", chats.Version))
+	options := []chats.Option{chats.WithIntegration("notify-example", chats.Version)}
+	if base := env("YANDEX_MARKET_BASE_URL"); base != "" {
+		options = append(options, chats.WithBaseURL(base))
+	}
+	client, err := chats.New(chats.BusinessID(id), chats.APIKey(key), options...)
 	if err != nil {
 		return err
 	}
