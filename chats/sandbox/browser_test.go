@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,7 +46,6 @@ type tab struct {
 type viewport struct {
 	width, height int64
 	dark          bool
-	touch         bool
 }
 
 var desktop = viewport{width: 1440, height: 900}
@@ -468,6 +468,30 @@ func TestBrowser_DisputeOrderAndReset(t *testing.T) {
 	b.wait("the first conversations", fmt.Sprintf(`document.querySelectorAll('#chats li').length === %d && document.querySelector('#opened').hidden`, len(scenes)))
 }
 
+// A page that opens while a program is at work misses nothing and shows nothing twice.
+func TestBrowser_OpensWhileThingsHappen(t *testing.T) {
+	s := start(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	defer busy.Wait()
+	defer stop()
+	busy.Go(func() {
+		for n := 1; ctx.Err() == nil; n++ {
+			s.hub.publish("push", s.push.current())
+			s.hub.publish("settings", s.settings())
+			if n%50 == 0 {
+				s.call(t, http.MethodGet, "/chat?chatId=1", "")
+			}
+			<-time.After(time.Millisecond)
+		}
+	})
+	b := browse(t, s, desktop)
+	stop()
+	busy.Wait()
+	last := len(s.exchanges.summaries(100))
+	b.wait("every call once", fmt.Sprintf(`(() => { const shown = [...document.querySelectorAll('[data-exchange]')].map((e) => e.dataset.exchange); return shown.length === %d && new Set(shown).size === shown.length })()`, last))
+}
+
 func TestBrowser_LargeSandboxStaysUsable(t *testing.T) {
 	s := start(t, "-empty")
 	fill(s.current(), time.Now())
@@ -543,7 +567,7 @@ func play(t *testing.T, s *sandbox) {
 	require.NoError(t, s.faults.add(rule{Fault: "html502", Operation: chats.OpGetChatHistory, Left: 1}))
 	_, err = client.HistoryPage(t.Context(), id, 0, chats.PageRequest{})
 	require.NoError(t, err)
-	status, _ := s.call(t, http.MethodPost, "/chats/message?chatId="+fmt.Sprint(id), `{"text":"Здравствуйте!"}`)
+	status := s.call(t, http.MethodPost, "/chats/message?chatId="+fmt.Sprint(id), `{"text":"Здравствуйте!"}`)
 	require.Equal(t, http.StatusBadRequest, status)
 	_, err = client.SendTextConfirmed(t.Context(), id, "Анна, здравствуйте! Очень жаль. Отправим новую кружку завтра, эту возвращать не нужно.")
 	require.NoError(t, err)

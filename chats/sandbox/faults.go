@@ -17,7 +17,7 @@ const internalError = `{"status":"ERROR","errors":[{"code":"INTERNAL_ERROR","mes
 
 // faultKinds are the faults that the page offers, in its order.
 var faultKinds = []faultKind{
-	{"parallel420", func() chatstest.Fault { return chatstest.RateLimitedParallel() }},
+	{"parallel420", chatstest.RateLimitedParallel},
 	{"hourly420", func() chatstest.Fault {
 		return chatstest.RateLimitedHourly(time.Now().Truncate(time.Hour).Add(time.Hour))
 	}},
@@ -35,8 +35,8 @@ var faultKinds = []faultKind{
 		return chatstest.Status(http.StatusForbidden, `{"status":"ERROR","errors":[{"code":"FORBIDDEN","message":"Access denied"}]}`)
 	}},
 	{"gateway404", func() chatstest.Fault { return chatstest.HTML(http.StatusNotFound) }},
-	{"dropBefore", func() chatstest.Fault { return chatstest.DropBefore() }},
-	{"dropAfter", func() chatstest.Fault { return chatstest.DropAfter() }},
+	{"dropBefore", chatstest.DropBefore},
+	{"dropAfter", chatstest.DropAfter},
 	{"processLate", func() chatstest.Fault { return chatstest.ProcessLate(5 * time.Second) }},
 	{"slowHeaders", func() chatstest.Fault { return chatstest.SlowHeaders(5 * time.Second) }},
 	{"hang", func() chatstest.Fault { return chatstest.SlowHeaders(2 * time.Minute) }},
@@ -44,9 +44,9 @@ var faultKinds = []faultKind{
 	{"truncate", func() chatstest.Fault { return chatstest.Truncate(20) }},
 	{"truncateSilently", func() chatstest.Fault { return chatstest.TruncateSilently(20) }},
 	{"malformed", func() chatstest.Fault { return chatstest.Malformed(`{"status":"OK","result":{"chats":`) }},
-	{"replay", func() chatstest.Fault { return chatstest.Replay() }},
+	{"replay", chatstest.Replay},
 	{"badStatusLine", func() chatstest.Fault { return chatstest.BadStatusLine("SSH-2.0-OpenSSH_9.2p1") }},
-	{"endless", func() chatstest.Fault { return chatstest.EndlessBody() }},
+	{"endless", chatstest.EndlessBody},
 }
 
 type faultKind struct {

@@ -62,7 +62,7 @@ type journal struct {
 }
 
 // create replaces the file with one that holds what the world holds.
-func (j *journal) create(name string, w *world) error {
+func (j *journal) create(ctx context.Context, name string, w *world) error {
 	if name == "" {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (j *journal) create(name string, w *world) error {
 	}
 	j.file, j.out, j.files = file, bufio.NewWriterSize(file, 64<<10), map[string]bool{}
 	for _, c := range w.market.Chats() {
-		if err := j.record(w, c, w.market.Messages(c.ID)); err != nil {
+		if err := j.record(ctx, w, c, w.market.Messages(c.ID)); err != nil {
 			return errors.Join(err, j.close(), os.Remove(file.Name()))
 		}
 	}
@@ -80,7 +80,7 @@ func (j *journal) create(name string, w *world) error {
 }
 
 // record appends a chat and its new messages.
-func (j *journal) record(w *world, c chats.Chat, messages []chats.Message) error {
+func (j *journal) record(ctx context.Context, w *world, c chats.Chat, messages []chats.Message) error {
 	if j.file == nil {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (j *journal) record(w *world, c chats.Chat, messages []chats.Message) error
 	}
 	for _, m := range messages {
 		for _, f := range m.Files {
-			if err := j.recordFile(w, f); err != nil {
+			if err := j.recordFile(ctx, w, f); err != nil {
 				return err
 			}
 		}
@@ -120,12 +120,12 @@ func (j *journal) recordOrders(w *world) error {
 	return j.out.Flush()
 }
 
-func (j *journal) recordFile(w *world, f chats.File) error {
+func (j *journal) recordFile(ctx context.Context, w *world, f chats.File) error {
 	if j.files[f.URL] {
 		return nil
 	}
 	j.files[f.URL] = true
-	resp, err := w.open(context.Background(), f.URL)
+	resp, err := w.open(ctx, f.URL)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,8 @@ func (j *journal) close() error {
 
 // open requests a file from the Market. Its path identifies it.
 func (w *world) open(ctx context.Context, address string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(chatstest.ContextWithFault(ctx, chatstest.OK()), http.MethodGet, address, nil)
+	ctx = chatstest.ContextWithFault(ctx, chatstest.OK())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil) //nolint:gosec // in memory: it reaches no other host
 	if err != nil {
 		return nil, err
 	}

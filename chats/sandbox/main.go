@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		c.baseURL = "http://" + reachable(listener.Addr())
 	}
 	c.baseURL = strings.TrimSuffix(c.baseURL, "/")
-	s, err := newSandbox(c)
+	s, err := newSandbox(ctx, c)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -461,10 +462,10 @@ func (s *sandbox) act(r *http.Request) (any, error) {
 	case "startDispute":
 		w.market.SetType(c.ID, chats.ChatTypeArbitrage)
 		w.market.SetStatus(c.ID, chats.StatusWaitingForArbiter)
-		s.announceDispute(w, c, notify.ArbitrageStarted{Chat: c.ID, At: time.Now()})
+		s.announceDispute(r.Context(), w, c, notify.ArbitrageStarted{Chat: c.ID, At: time.Now()})
 	case "finishDispute":
 		w.market.FinishChat(c.ID)
-		s.announceDispute(w, c, notify.ArbitrageFinished{Chat: c.ID, At: time.Now()})
+		s.announceDispute(r.Context(), w, c, notify.ArbitrageFinished{Chat: c.ID, At: time.Now()})
 	default:
 		return nil, invalid("unknown act %q", cut(body.Act, 30))
 	}
@@ -472,9 +473,9 @@ func (s *sandbox) act(r *http.Request) (any, error) {
 }
 
 // announceDispute announces a dispute. Market does not for chats without an order.
-func (s *sandbox) announceDispute(w *world, c chats.Chat, event notify.Event) {
+func (s *sandbox) announceDispute(ctx context.Context, w *world, c chats.Chat, event notify.Event) {
 	if c.Subject.Kind != chats.SubjectDirect {
-		s.push.announce(w.market, event)
+		s.push.announce(ctx, w.market, event)
 	}
 }
 
@@ -595,7 +596,7 @@ func (s *sandbox) ping(r *http.Request) (any, error) {
 	if s.push.current().URL == "" {
 		return nil, invalid("there is no URL for notifications")
 	}
-	s.push.announce(s.current().market, notify.Ping{At: time.Now()})
+	s.push.announce(r.Context(), s.current().market, notify.Ping{At: time.Now()})
 	return s.listDeliveries(r)
 }
 
@@ -627,7 +628,7 @@ func (s *sandbox) postReset(r *http.Request) (any, error) {
 	s.faults.remove(0)
 	s.behaviour.reset()
 	s.exchanges.clear()
-	if err := s.reset(body.Empty); err != nil {
+	if err := s.reset(context.WithoutCancel(r.Context()), body.Empty); err != nil {
 		return nil, err
 	}
 	return s.changed()

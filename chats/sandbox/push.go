@@ -151,21 +151,21 @@ func (p *pusher) kick() {
 }
 
 // announceMessage queues the notification of a message. Market announces no stickers.
-func (p *pusher) announceMessage(market *chatstest.Market, id chats.ChatID, m chats.Message) {
+func (p *pusher) announceMessage(ctx context.Context, market *chatstest.Market, id chats.ChatID, m chats.Message) {
 	isSticker := m.Text == "" && len(m.Files) == 0
 	if isSticker || m.Sender == chats.SenderPartner && !p.current().Own {
 		return
 	}
-	p.announce(market, notify.MessageSent{Chat: id, Message: m.ID, At: m.CreatedAt})
+	p.announce(ctx, market, notify.MessageSent{Chat: id, Message: m.ID, At: m.CreatedAt})
 }
 
 // announce queues the notification of an event, if the shop has subscribed.
-func (p *pusher) announce(market *chatstest.Market, event notify.Event) {
+func (p *pusher) announce(ctx context.Context, market *chatstest.Market, event notify.Event) {
 	s := p.current()
 	if s.URL == "" || s.Off {
 		return
 	}
-	body := notificationBody(market, event)
+	body := notificationBody(context.WithoutCancel(ctx), market, event)
 	timeout := 10 * time.Second
 	if _, isPing := event.(notify.Ping); isPing {
 		timeout = time.Second
@@ -185,13 +185,13 @@ func (p *pusher) announce(market *chatstest.Market, event notify.Event) {
 }
 
 // notificationBody lets the Market write the notification.
-func notificationBody(market *chatstest.Market, event notify.Event) string {
+func notificationBody(ctx context.Context, market *chatstest.Market, event notify.Event) string {
 	var body []byte
 	capture := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ = io.ReadAll(r.Body)
 		w.WriteHeader(http.StatusBadRequest) // ends the delivery
 	})
-	market.Notify(context.Background(), capture, event) //nolint:bodyclose // in memory
+	market.Notify(ctx, capture, event) //nolint:bodyclose // in memory
 	return string(body)
 }
 
@@ -326,8 +326,8 @@ func (p *pusher) send(ctx context.Context, d *delivery) {
 // reschedule applies Market's schedule: every minute for an hour, every 15 minutes for a
 // day, then hourly, and after 14 days never.
 func (p *pusher) reschedule(d *delivery) {
-	speed := time.Duration(p.settings.Speed)
-	elapsed := time.Since(d.began) * speed
+	speed := p.settings.Speed
+	elapsed := time.Duration(float64(time.Since(d.began)) * float64(speed))
 	delay := time.Hour
 	switch {
 	case elapsed > pushPeriod:
@@ -337,7 +337,7 @@ func (p *pusher) reschedule(d *delivery) {
 	case elapsed < 24*time.Hour:
 		delay = 15 * time.Minute
 	}
-	d.due = time.Now().Add(delay / speed)
+	d.due = time.Now().Add(delay / time.Duration(speed))
 	next := d.due
 	d.Next = &next
 }
@@ -354,7 +354,7 @@ func (p *pusher) post(ctx context.Context, target, body string, timeout time.Dur
 		return a, stateRetrying
 	}
 	a.Status, a.Text = status, printable(header.Get("Content-Type"), text[:min(len(text), 2000)])
-	wrong := contract.NotificationResponse(status, header, text)
+	wrong := contract.NotificationResponse(status, header, text) //nolint:contextcheck // it makes no request
 	if wrong != nil {
 		a.Wrong = cut(firstLine(wrong.Error()), 500)
 	}

@@ -66,8 +66,16 @@ func (s *shopServer) all() []received {
 	return append([]received{}, s.got...)
 }
 
-// pushTest runs a pusher in a bubble.
-func pushTest(t *testing.T, test func(t *testing.T, p *pusher, m *chatstest.Market, shop *shopServer)) {
+// pushBench is a pusher in a bubble.
+type pushBench struct {
+	*testing.T
+	p    *pusher
+	m    *chatstest.Market
+	shop *shopServer
+}
+
+// pushTest runs a test in a bubble.
+func pushTest(t *testing.T, test func(b pushBench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		shop := &shopServer{}
@@ -79,7 +87,7 @@ func pushTest(t *testing.T, test func(t *testing.T, p *pusher, m *chatstest.Mark
 		running.Go(func() { p.run(ctx) })
 		defer running.Wait()
 		defer stop()
-		test(t, p, chatstest.NewMarket(), shop)
+		test(pushBench{t, p, chatstest.NewMarket(), shop})
 	})
 }
 
@@ -100,78 +108,78 @@ func states(p *pusher) (all []string) {
 
 func TestPush_FollowsMarketsRules(t *testing.T) {
 	t.Parallel()
-	pushTest(t, func(t *testing.T, p *pusher, m *chatstest.Market, shop *shopServer) {
-		shop.set(accepts(t))
-		p.announceMessage(m, 5, chats.Message{ID: 17, Sender: chats.SenderCustomer, Text: "text"})
-		p.announceMessage(m, 5, chats.Message{ID: 18, Sender: chats.SenderCustomer})               // a sticker
-		p.announceMessage(m, 5, chats.Message{ID: 19, Sender: chats.SenderPartner, Text: "reply"}) // the shop's own
+	pushTest(t, func(b pushBench) {
+		b.shop.set(accepts(b.T))
+		b.p.announceMessage(b.Context(), b.m, 5, chats.Message{ID: 17, Sender: chats.SenderCustomer, Text: "text"})
+		b.p.announceMessage(b.Context(), b.m, 5, chats.Message{ID: 18, Sender: chats.SenderCustomer})               // a sticker
+		b.p.announceMessage(b.Context(), b.m, 5, chats.Message{ID: 19, Sender: chats.SenderPartner, Text: "reply"}) // the shop's own
 		synctest.Wait()
-		assert.Equal(t, []string{"CHAT_MESSAGE_SENT delivered"}, states(p))
-		got := shop.all()[0]
-		assert.Equal(t, "https://shop.example/market/notification", got.r.URL.String())
-		assert.Equal(t, "5.45.207.1", got.r.Header.Get("X-Forwarded-For"))
+		assert.Equal(b, []string{"CHAT_MESSAGE_SENT delivered"}, states(b.p))
+		got := b.shop.all()[0]
+		assert.Equal(b, "https://shop.example/market/notification", got.r.URL.String())
+		assert.Equal(b, "5.45.207.1", got.r.Header.Get("X-Forwarded-For"))
 		event, err := notify.Parse([]byte(got.body))
-		require.NoError(t, err)
-		assert.Equal(t, chats.MessageID(17), event.(notify.MessageSent).Message)
-		assert.Equal(t, m.Business(), event.(notify.MessageSent).Business)
+		require.NoError(b, err)
+		assert.Equal(b, chats.MessageID(17), event.(notify.MessageSent).Message)
+		assert.Equal(b, b.m.Business(), event.(notify.MessageSent).Business)
 
-		require.NoError(t, p.configure(pushSettings{URL: "https://shop.example/market", Speed: 1, Own: true}))
-		p.announceMessage(m, 5, chats.Message{ID: 19, Sender: chats.SenderPartner, Text: "reply"})
+		require.NoError(b, b.p.configure(pushSettings{URL: "https://shop.example/market", Speed: 1, Own: true}))
+		b.p.announceMessage(b.Context(), b.m, 5, chats.Message{ID: 19, Sender: chats.SenderPartner, Text: "reply"})
 		synctest.Wait()
-		assert.Len(t, shop.all(), 2)
+		assert.Len(b, b.shop.all(), 2)
 	})
 }
 
 func TestPush_BlocksUntilTheShopAnswers(t *testing.T) {
 	t.Parallel()
-	pushTest(t, func(t *testing.T, p *pusher, m *chatstest.Market, shop *shopServer) {
+	pushTest(t, func(b pushBench) {
 		began := time.Now()
-		p.announce(m, notify.ChatCreated{Chat: 1})
-		p.announce(m, notify.ChatCreated{Chat: 2})
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 1})
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 2})
 		time.Sleep(2*time.Hour + time.Second)
-		got := shop.all()
+		got := b.shop.all()
 		for i, r := range got {
-			assert.Equal(t, got[0].body, r.body, "the second one waits")
+			assert.Equal(b, got[0].body, r.body, "the second one waits")
 			if i < 60 {
-				assert.Equal(t, time.Duration(i)*time.Minute, r.at.Sub(began))
+				assert.Equal(b, time.Duration(i)*time.Minute, r.at.Sub(began))
 			}
 		}
-		assert.Len(t, got, 61+4, "every minute for an hour, then every 15 minutes")
-		assert.Equal(t, []string{"CHAT_CREATED waiting", "CHAT_CREATED retrying"}, states(p))
-		d := p.deliveries()[1]
-		assert.Equal(t, 65, d.Tries)
-		assert.Len(t, d.Attempts, maxAttempts)
-		assert.Contains(t, d.Attempts[0].Text, "connection refused")
+		assert.Len(b, got, 61+4, "every minute for an hour, then every 15 minutes")
+		assert.Equal(b, []string{"CHAT_CREATED waiting", "CHAT_CREATED retrying"}, states(b.p))
+		d := b.p.deliveries()[1]
+		assert.Equal(b, 65, d.Tries)
+		assert.Len(b, d.Attempts, maxAttempts)
+		assert.Contains(b, d.Attempts[0].Text, "connection refused")
 
-		shop.set(accepts(t))
-		p.retry(d.N)
+		b.shop.set(accepts(b.T))
+		b.p.retry(d.N)
 		synctest.Wait()
-		assert.Equal(t, []string{"CHAT_CREATED delivered", "CHAT_CREATED delivered"}, states(p))
+		assert.Equal(b, []string{"CHAT_CREATED delivered", "CHAT_CREATED delivered"}, states(b.p))
 	})
 }
 
 func TestPush_IsSwitchedOffAfterTwoWeeks(t *testing.T) {
 	t.Parallel()
-	pushTest(t, func(t *testing.T, p *pusher, m *chatstest.Market, shop *shopServer) {
-		s := p.current()
+	pushTest(t, func(b pushBench) {
+		s := b.p.current()
 		s.Speed = 600
-		require.NoError(t, p.configure(s))
-		p.announce(m, notify.ChatCreated{Chat: 1})
+		require.NoError(b, b.p.configure(s))
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 1})
 		time.Sleep(14*24*time.Hour/600 - time.Minute)
-		assert.False(t, p.current().Off)
+		assert.False(b, b.p.current().Off)
 		time.Sleep(2 * time.Minute)
-		assert.True(t, p.current().Off)
-		p.announce(m, notify.ChatCreated{Chat: 2})
-		n := len(shop.all())
-		assert.InDelta(t, 60+92+13*24, n, 3)
+		assert.True(b, b.p.current().Off)
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 2})
+		n := len(b.shop.all())
+		assert.InDelta(b, 60+92+13*24, n, 3)
 		time.Sleep(time.Hour)
-		assert.Len(t, shop.all(), n)
+		assert.Len(b, b.shop.all(), n)
 
-		shop.set(accepts(t))
+		b.shop.set(accepts(b.T))
 		s.Off = false
-		require.NoError(t, p.configure(s))
+		require.NoError(b, b.p.configure(s))
 		synctest.Wait()
-		assert.Equal(t, []string{"CHAT_CREATED delivered"}, states(p))
+		assert.Equal(b, []string{"CHAT_CREATED delivered"}, states(b.p))
 	})
 }
 
@@ -196,8 +204,8 @@ func TestPush_JudgesTheResponse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pushTest(t, func(t *testing.T, p *pusher, m *chatstest.Market, shop *shopServer) {
-				shop.set(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			pushTest(t, func(b pushBench) {
+				b.shop.set(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					if c.contentType != "" {
 						w.Header().Set("Content-Type", c.contentType)
 					}
@@ -205,13 +213,13 @@ func TestPush_JudgesTheResponse(t *testing.T) {
 					w.WriteHeader(c.status)
 					_, _ = io.WriteString(w, c.body)
 				}))
-				p.announce(m, notify.ChatCreated{Chat: 1})
+				b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 1})
 				synctest.Wait()
-				d := p.deliveries()[0]
-				assert.Equal(t, c.state, d.State)
-				assert.Equal(t, c.status, d.Attempts[0].Status)
-				assert.Equal(t, c.state == stateDelivered || c.status == 400 || c.status == 500, d.Attempts[0].Wrong == "", d.Attempts[0].Wrong)
-				assert.Len(t, shop.all(), 1, "redirects are not followed")
+				d := b.p.deliveries()[0]
+				assert.Equal(b, c.state, d.State)
+				assert.Equal(b, c.status, d.Attempts[0].Status)
+				assert.Equal(b, c.state == stateDelivered || c.status == 400 || c.status == 500, d.Attempts[0].Wrong == "", d.Attempts[0].Wrong)
+				assert.Len(b, b.shop.all(), 1, "redirects are not followed")
 			})
 		})
 	}
@@ -219,65 +227,65 @@ func TestPush_JudgesTheResponse(t *testing.T) {
 
 func TestPush_WaitsTenSecondsAndOneForAPing(t *testing.T) {
 	t.Parallel()
-	pushTest(t, func(t *testing.T, p *pusher, m *chatstest.Market, shop *shopServer) {
-		shop.set(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-		p.announce(m, notify.Ping{})
+	pushTest(t, func(b pushBench) {
+		b.shop.set(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		b.p.announce(b.Context(), b.m, notify.Ping{})
 		time.Sleep(time.Second + time.Millisecond)
-		ping := p.deliveries()[0]
-		assert.Equal(t, "PING retrying", ping.Type+" "+ping.State)
-		p.drop(ping.N)
-		p.announce(m, notify.ChatCreated{Chat: 1})
+		ping := b.p.deliveries()[0]
+		assert.Equal(b, "PING retrying", ping.Type+" "+ping.State)
+		b.p.drop(ping.N)
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 1})
 		time.Sleep(9 * time.Second)
-		assert.Equal(t, []string{"CHAT_CREATED sending", "PING dropped"}, states(p))
+		assert.Equal(b, []string{"CHAT_CREATED sending", "PING dropped"}, states(b.p))
 		time.Sleep(2 * time.Second)
-		assert.Equal(t, []string{"CHAT_CREATED retrying", "PING dropped"}, states(p))
+		assert.Equal(b, []string{"CHAT_CREATED retrying", "PING dropped"}, states(b.p))
 	})
 }
 
 func TestPush_LostDoubledLate(t *testing.T) {
 	t.Parallel()
-	pushTest(t, func(t *testing.T, p *pusher, m *chatstest.Market, shop *shopServer) {
-		shop.set(accepts(t))
+	pushTest(t, func(b pushBench) {
+		b.shop.set(accepts(b.T))
 		next := func(fate string) {
-			s := p.current()
+			s := b.p.current()
 			s.Next = fate
-			require.NoError(t, p.configure(s))
+			require.NoError(b, b.p.configure(s))
 		}
 		next("lost")
-		p.announce(m, notify.ChatCreated{Chat: 1})
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 1})
 		next("doubled")
-		p.announce(m, notify.ChatCreated{Chat: 2})
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 2})
 		synctest.Wait()
-		assert.Equal(t, []string{"CHAT_CREATED delivered", "CHAT_CREATED delivered", "CHAT_CREATED lost"}, states(p))
-		require.Len(t, shop.all(), 2)
-		assert.Equal(t, shop.all()[0].body, shop.all()[1].body)
+		assert.Equal(b, []string{"CHAT_CREATED delivered", "CHAT_CREATED delivered", "CHAT_CREATED lost"}, states(b.p))
+		require.Len(b, b.shop.all(), 2)
+		assert.Equal(b, b.shop.all()[0].body, b.shop.all()[1].body)
 
 		next("late")
-		p.announce(m, notify.ChatCreated{Chat: 3})
-		p.announce(m, notify.ChatCreated{Chat: 4})
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 3})
+		b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 4})
 		synctest.Wait()
-		require.Len(t, shop.all(), 3, "a late one lets others pass")
-		assert.Contains(t, shop.all()[2].body, `"chatId":4`)
+		require.Len(b, b.shop.all(), 3, "a late one lets others pass")
+		assert.Contains(b, b.shop.all()[2].body, `"chatId":4`)
 		time.Sleep(lateBy)
 		synctest.Wait()
-		require.Len(t, shop.all(), 4)
-		assert.Contains(t, shop.all()[3].body, `"chatId":3`)
+		require.Len(b, b.shop.all(), 4)
+		assert.Contains(b, b.shop.all()[3].body, `"chatId":3`)
 	})
 }
 
 func TestPush_IsBounded(t *testing.T) {
 	t.Parallel()
-	pushTest(t, func(t *testing.T, p *pusher, m *chatstest.Market, _ *shopServer) {
+	pushTest(t, func(b pushBench) {
 		for range maxQueue + 50 {
-			p.announce(m, notify.ChatCreated{Chat: 1})
+			b.p.announce(b.Context(), b.m, notify.ChatCreated{Chat: 1})
 		}
-		assert.Len(t, p.queue, maxQueue)
-		assert.Equal(t, stateDropped, p.deliveries()[0].State)
-		assert.Len(t, p.deliveries(), maxDeliveries)
-		require.Error(t, p.configure(pushSettings{URL: "file:///etc/passwd", Speed: 1}))
-		require.Error(t, p.configure(pushSettings{URL: "shop.example", Speed: 1}))
-		require.Error(t, p.configure(pushSettings{Speed: 0}))
-		require.Error(t, p.configure(pushSettings{Speed: 1, Next: "eaten"}))
+		assert.Len(b, b.p.queue, maxQueue)
+		assert.Equal(b, stateDropped, b.p.deliveries()[0].State)
+		assert.Len(b, b.p.deliveries(), maxDeliveries)
+		require.Error(b, b.p.configure(pushSettings{URL: "file:///etc/passwd", Speed: 1}))
+		require.Error(b, b.p.configure(pushSettings{URL: "shop.example", Speed: 1}))
+		require.Error(b, b.p.configure(pushSettings{Speed: 0}))
+		require.Error(b, b.p.configure(pushSettings{Speed: 1, Next: "eaten"}))
 	})
 }
 

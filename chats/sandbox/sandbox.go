@@ -28,13 +28,14 @@ type sandbox struct {
 	world *world
 }
 
-func newSandbox(c config) (*sandbox, error) {
+func newSandbox(ctx context.Context, c config) (*sandbox, error) {
 	s := &sandbox{
 		config: c, hub: newHub(), exchanges: &exchangeLog{}, faults: &faultPlan{}, behaviour: newBehaviour(),
 	}
-	s.ctx, s.stop = context.WithCancel(context.Background())
+	ctx = context.WithoutCancel(ctx)
+	s.ctx, s.stop = context.WithCancel(ctx)
 	s.push = newPusher(s.hub)
-	w, err := s.openWorld()
+	w, err := s.openWorld(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (s *sandbox) current() *world {
 func (s *sandbox) key() string { return s.current().market.Key() }
 
 // openWorld restores the state, or makes the conversations of a first start.
-func (s *sandbox) openWorld() (*world, error) {
+func (s *sandbox) openWorld(ctx context.Context) (*world, error) {
 	w := newWorld(s.hub, s.push, s.options)
 	loaded, err := w.load(s.config.state)
 	if err != nil {
@@ -77,12 +78,12 @@ func (s *sandbox) openWorld() (*world, error) {
 	if !loaded && !s.config.empty {
 		seed(w)
 	}
-	return w, w.begin(s.config.state)
+	return w, w.begin(ctx, s.config.state)
 }
 
 // reset starts over, with or without the conversations of a first start. The state's file
 // is replaced.
-func (s *sandbox) reset(empty bool) error {
+func (s *sandbox) reset(ctx context.Context, empty bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.world
@@ -91,7 +92,7 @@ func (s *sandbox) reset(empty bool) error {
 	if !empty {
 		seed(w)
 	}
-	if err := errors.Join(old.close(), w.begin(s.config.state)); err != nil {
+	if err := errors.Join(old.close(), w.begin(ctx, s.config.state)); err != nil {
 		return err
 	}
 	s.world = w

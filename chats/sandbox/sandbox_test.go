@@ -31,7 +31,7 @@ func start(tb testing.TB, args ...string) *sandbox {
 	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
 	c.baseURL = "http://" + listener.Addr().String()
-	s, err := newSandbox(c)
+	s, err := newSandbox(tb.Context(), c)
 	require.NoError(tb, err)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -117,8 +117,9 @@ func eventually(tb testing.TB, what string, condition func() bool) {
 	require.Eventually(tb, condition, time.Minute, 10*time.Millisecond, what)
 }
 
-// call makes a request of the API as a program in another language does.
-func (s *sandbox) call(tb testing.TB, method, below, body string) (int, string) {
+// call makes a request of the API as a program in another language does, and returns the
+// status.
+func (s *sandbox) call(tb testing.TB, method, below, body string) int {
 	tb.Helper()
 	r := httptest.NewRequestWithContext(tb.Context(), method, fmt.Sprintf("/v2/businesses/%d%s", s.business(), below), strings.NewReader(body))
 	r.Host = "127.0.0.1:8070"
@@ -128,7 +129,7 @@ func (s *sandbox) call(tb testing.TB, method, below, body string) (int, string) 
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
-	return w.Code, w.Body.String()
+	return w.Code
 }
 
 func idOf[T ~int64](id T) string { return strconv.FormatInt(int64(id), 10) }

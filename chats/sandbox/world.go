@@ -61,7 +61,7 @@ func newWorld(hub *hub, push *pusher, options func() []chatstest.Option) *world 
 const firstOrder chats.OrderID = 55_210_000
 
 // begin starts to report changes; what is there already is no change.
-func (w *world) begin(file string) error {
+func (w *world) begin(ctx context.Context, file string) error {
 	for _, c := range w.market.Chats() {
 		w.last[c.ID] = 0
 		if newest := w.market.LastMessages(c.ID, 0, 1); len(newest) > 0 {
@@ -69,7 +69,7 @@ func (w *world) begin(file string) error {
 		}
 	}
 	w.apply()
-	if err := w.journal.create(file, w); err != nil {
+	if err := w.journal.create(ctx, file, w); err != nil {
 		return err
 	}
 	w.market.OnChange(w.changed)
@@ -118,13 +118,13 @@ func (w *world) watch(ctx context.Context) {
 	for {
 		select {
 		case <-w.ready:
-			w.reportAll()
+			w.reportAll(context.WithoutCancel(ctx))
 		case <-late.C:
 			w.market.Calls("") // what is due happens when the Market is used
 		case <-w.retired:
 			return
 		case <-ctx.Done():
-			w.reportAll()
+			w.reportAll(context.WithoutCancel(ctx))
 			return
 		}
 	}
@@ -139,38 +139,38 @@ func (w *world) retire() {
 
 func (w *world) close() error { return w.journal.close() }
 
-func (w *world) reportAll() {
+func (w *world) reportAll(ctx context.Context) {
 	w.mu.Lock()
 	dirty := w.dirty
 	w.dirty = nil
 	clear(w.isDirty)
 	w.mu.Unlock()
 	for _, id := range dirty {
-		w.report(id)
+		w.report(ctx, id)
 	}
 	w.check(w.journal.recordOrders(w))
 }
 
 // report passes what is new in a chat to the state's file, to the push notifications and
 // to the pages.
-func (w *world) report(id chats.ChatID) {
+func (w *world) report(ctx context.Context, id chats.ChatID) {
 	w.mu.Lock()
 	last := w.last[id]
 	w.mu.Unlock()
 	chat := w.market.Chat(id)
 	messages := w.above(id, last)
 	if last < 0 {
-		w.push.announce(w.market, notify.ChatCreated{Chat: id, At: chat.CreatedAt})
+		w.push.announce(ctx, w.market, notify.ChatCreated{Chat: id, At: chat.CreatedAt})
 		last = 0
 	}
 	for _, m := range messages {
 		last = m.ID
-		w.push.announceMessage(w.market, id, m)
+		w.push.announceMessage(ctx, w.market, id, m)
 	}
 	w.mu.Lock()
 	w.last[id] = last
 	w.mu.Unlock()
-	w.check(w.journal.record(w, chat, messages))
+	w.check(w.journal.record(ctx, w, chat, messages))
 	w.hub.publish("chat", w.describe(chat))
 }
 

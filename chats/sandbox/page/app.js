@@ -353,6 +353,11 @@ function drawProgram() {
   $('code-curl').textContent = `curl -H 'Api-Key: ${key}' \\\n  -H 'Content-Type: application/json' -d '{}' \\\n  ${baseURL}/v2/businesses/${business}/chats`;
   $('code-go').textContent = `client, err := chats.New(${business},\n\tchats.APIKey(os.Getenv("YANDEX_MARKET_API_KEY")),\n\tchats.WithBaseURL("${baseURL}"))`;
   $('kept').textContent = word(kept ? 'kept' : 'notKept');
+  for (const button of document.querySelectorAll('[data-copy]')) {
+    button.textContent = word('copy');
+    button.setAttribute('aria-label', `${word('copy')}: ${button.previousElementSibling.textContent}`);
+    button.onclick = () => copy($(button.dataset.copy).textContent);
+  }
 }
 const copy = attempt(async (text) => { await navigator.clipboard.writeText(text); toast(word('copied')); });
 
@@ -500,6 +505,7 @@ function exchangesChanged() {
   $('no-calls').hidden = $('exchanges').childElementCount > 0;
 }
 function addExchange(exchange) {
+  if (state.exchanges.some((each) => each.n === exchange.n)) return;
   state.exchanges.unshift(exchange);
   state.exchanges.length = Math.min(state.exchanges.length, 100);
   if (!$('only-bad').checked || isBad(exchange)) $('exchanges').prepend(exchangeItem(exchange));
@@ -572,18 +578,24 @@ const closeChat = () => {
 
 function listen() {
   const events = new EventSource('/sandbox/events');
-  const on = (name, action) => events.addEventListener(name, (event) => action(JSON.parse(event.data)));
+  // What happens while everything is read comes after it.
+  let loaded = Promise.resolve();
+  const on = (name, action) => events.addEventListener(name, (event) => { loaded = loaded.then(() => action(JSON.parse(event.data))).catch((error) => toast(error.message)); });
   events.onerror = () => { $('offline').hidden = false; };
-  on('hello', () => { $('offline').hidden = true; loadAll().then(() => { document.body.dataset.ready = 'true'; }); });
+  on('hello', async () => {
+    $('offline').hidden = true;
+    await loadAll();
+    document.body.dataset.ready = 'true';
+  });
   on('chat', chatChanged);
   on('exchange', addExchange);
-  on('exchanges', attempt(loadExchanges));
+  on('exchanges', loadExchanges);
   on('delivery', drawDelivery);
   on('settings', (settings) => drawSettings(settings));
   on('push', (push) => { state.settings.push = push; drawPush(); });
-  on('orders', attempt(loadOrders));
+  on('orders', loadOrders);
   on('trouble', toast);
-  on('reset', () => { closeChat(); loadAll(); });
+  on('reset', () => { closeChat(); return loadAll(); });
 }
 
 function confirmed(text, yes) {

@@ -2,7 +2,7 @@
 export const words = {
   ru: {
     title: 'Песочница чатов', skip: 'К сообщению', offline: 'Нет связи с песочницей', theme: 'Тема', themeAuto: 'Авто', themeLight: 'Светлая', themeDark: 'Тёмная',
-    tools: 'Инструменты', chats: 'Чаты', sections: 'Разделы', newChat: 'Новый чат', search: 'Имя, товар или номер', filter: 'Статус', noChats: 'Чатов нет. Откройте новый.', moreChats: 'Показать ещё',
+    tools: 'Инструменты', chats: 'Чаты', sections: 'Разделы', newChat: 'Новый чат', search: 'Имя, товар или номер', find: 'Поиск', filter: 'Статус', noChats: 'Чатов нет. Откройте новый.', moreChats: 'Показать ещё',
     placeholder: 'Выберите чат и напишите магазину как покупатель. Ответ вашей программы появится здесь сам.',
     back: 'К списку чатов', actions: 'Действия с чатом', conversation: 'Переписка', earlier: 'Более ранние сообщения', writeAs: 'Писать от имени', attach: 'Прикрепить файл', message: 'Сообщение', sticker: 'Отправить стикер', send: 'Отправить',
     CUSTOMER: 'Покупатель', PARTNER: 'Магазин', MARKET: 'Маркет', SUPPORT: 'Поддержка', you: 'Вы',
@@ -35,7 +35,7 @@ export const words = {
   },
   en: {
     title: 'Chats sandbox', skip: 'Skip to the message', offline: 'The sandbox is not reachable', theme: 'Theme', themeAuto: 'Auto', themeLight: 'Light', themeDark: 'Dark',
-    tools: 'Tools', chats: 'Chats', sections: 'Sections', newChat: 'New chat', search: 'Name, goods or number', filter: 'Status', noChats: 'No chats. Open a new one.', moreChats: 'Show more',
+    tools: 'Tools', chats: 'Chats', sections: 'Sections', newChat: 'New chat', search: 'Name, goods or number', find: 'Search', filter: 'Status', noChats: 'No chats. Open a new one.', moreChats: 'Show more',
     placeholder: 'Choose a chat and write to the shop as its customer. What your program replies appears here by itself.',
     back: 'Back to the chats', actions: 'Actions', conversation: 'Conversation', earlier: 'Earlier messages', writeAs: 'Write as', attach: 'Attach a file', message: 'Message', sticker: 'Send a sticker', send: 'Send',
     CUSTOMER: 'Customer', PARTNER: 'Shop', MARKET: 'Market', SUPPORT: 'Support', you: 'You',
