@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -188,6 +189,22 @@ func TestRun_SaysWhatAProgramNeeds(t *testing.T) {
 	assert.Contains(t, out.String(), "YANDEX_MARKET_API_KEY=ACMA:")
 	assert.Contains(t, out.String(), "WARNING: ")
 	assert.Contains(t, out.String(), "is not a loopback address")
+}
+
+func TestDocs_ListEveryFlag(t *testing.T) {
+	t.Parallel()
+	var help bytes.Buffer
+	_, err := parse([]string{"-h"}, &help)
+	require.ErrorIs(t, err, flag.ErrHelp)
+	page, err := os.ReadFile("../docs/sandbox.md")
+	require.NoError(t, err)
+	names := func(pattern, text string) (all []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			all = append(all, m[1])
+		}
+		return all
+	}
+	assert.ElementsMatch(t, names(`(?m)^  -([a-z-]+)`, help.String()), names(`(?m)^\| -([a-z-]+) \|`, string(page)))
 }
 
 func TestRun_RefusesWrongArguments(t *testing.T) {

@@ -70,13 +70,31 @@ func (j *journal) create(ctx context.Context, name string, w *world) error {
 	if err != nil {
 		return err
 	}
-	j.file, j.out, j.files = file, bufio.NewWriterSize(file, 64<<10), map[string]bool{}
+	j.files = map[string]bool{}
+	j.open(file)
+	err = errors.Join(j.recordAll(ctx, w), j.close())
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	if err := os.Rename(file.Name(), name); err != nil {
+		return err
+	}
+	file, err = os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // the user names it
+	if err == nil {
+		j.open(file)
+	}
+	return err
+}
+
+func (j *journal) open(file *os.File) { j.file, j.out = file, bufio.NewWriterSize(file, 64<<10) }
+
+func (j *journal) recordAll(ctx context.Context, w *world) error {
 	for _, c := range w.market.Chats() {
 		if err := j.record(ctx, w, c, w.market.Messages(c.ID)); err != nil {
-			return errors.Join(err, j.close(), os.Remove(file.Name()))
+			return err
 		}
 	}
-	return errors.Join(j.recordOrders(w), os.Rename(file.Name(), name))
+	return j.recordOrders(w)
 }
 
 // record appends a chat and its new messages.
@@ -149,7 +167,9 @@ func (j *journal) close() error {
 	if j.file == nil {
 		return nil
 	}
-	return errors.Join(j.out.Flush(), j.file.Close())
+	err := errors.Join(j.out.Flush(), j.file.Close())
+	j.file = nil
+	return err
 }
 
 // open requests a file from the Market. Its path identifies it.

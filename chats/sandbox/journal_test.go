@@ -102,6 +102,20 @@ func TestState_ResetReplacesTheFile(t *testing.T) {
 	assert.Empty(t, leftovers)
 }
 
+func TestState_CannotBeWritten(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	s := start(t, "-state", filepath.Join(dir, "sandbox.state"))
+	require.NoError(t, os.RemoveAll(dir))
+	status, text := s.do(t, http.MethodPost, "/sandbox/reset", map[string]bool{"empty": true})
+	assert.Equal(t, http.StatusInternalServerError, status)
+	assert.Contains(t, text, "no such file")
+	mustDo[pageChat](t, s, http.MethodPost, "/sandbox/chats", map[string]string{"kind": "DIRECT", "customer": "Ева"})
+	assert.Len(t, s.current().market.Chats(), 1, "it goes on without the file")
+	require.Error(t, run(t.Context(), []string{"-addr", "127.0.0.1:0", "-state", filepath.Join(dir, "sandbox.state")}, io.Discard))
+}
+
 func TestState_IsNotReadFromAnotherFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "notes.txt")

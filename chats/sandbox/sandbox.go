@@ -92,14 +92,12 @@ func (s *sandbox) reset(ctx context.Context, empty bool) error {
 	if !empty {
 		seed(w)
 	}
-	if err := errors.Join(old.close(), w.begin(ctx, s.config.state)); err != nil {
-		return err
-	}
-	s.world = w
+	err := errors.Join(old.close(), w.begin(ctx, s.config.state))
+	s.world = w // also if it cannot be kept
 	s.push.clear()
 	s.done.Go(func() { w.watch(s.ctx) })
 	s.hub.publish("reset", nil)
-	return nil
+	return err
 }
 
 // options are those of the Market.

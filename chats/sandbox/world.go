@@ -69,11 +69,8 @@ func (w *world) begin(ctx context.Context, file string) error {
 		}
 	}
 	w.apply()
-	if err := w.journal.create(ctx, file, w); err != nil {
-		return err
-	}
 	w.market.OnChange(w.changed)
-	return nil
+	return w.journal.create(ctx, file, w)
 }
 
 // apply makes the Market behave as chosen on the page. Only the orders that were placed
