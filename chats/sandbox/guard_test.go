@@ -23,7 +23,12 @@ import (
 
 func respond(t *testing.T, s *sandbox, method, path string, header map[string]string, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	if strings.HasSuffix(path, "/events") {
+		stop() // else the stream, if it is let in, does not end
+	}
+	r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	r.Host = "127.0.0.1:8070"
 	for name, value := range header {
 		if name == "Host" {

@@ -111,16 +111,23 @@ func TestPages_ListFilterAndPage(t *testing.T) {
 func TestHub_ClosesAPageThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	h := newHub()
+	var page chan []byte
 	for range maxPages {
-		_, ok := h.open()
+		var ok bool
+		page, ok = h.open()
 		require.True(t, ok)
 	}
-	page, ok := h.open()
-	require.False(t, ok, "%v", page)
+	_, ok := h.open()
+	require.False(t, ok)
 	for range maxPending + 1 {
 		h.publish("chat", nil)
 	}
 	assert.Empty(t, h.pages)
+	for range maxPending {
+		<-page
+	}
+	_, open := <-page
+	assert.False(t, open, "its stream ends, and the browser connects again")
 	_, ok = h.open()
 	assert.True(t, ok)
 }
