@@ -480,7 +480,7 @@ func TestBrowser_OpensWhileThingsHappen(t *testing.T) {
 			s.hub.publish("push", s.push.current())
 			s.hub.publish("settings", s.settings())
 			if n%50 == 0 {
-				s.call(t, http.MethodGet, "/chat?chatId=1", "")
+				s.call(t, http.MethodGet, "/chat?chatId=1", "") //nolint:contextcheck // it has the test's
 			}
 			<-time.After(time.Millisecond)
 		}

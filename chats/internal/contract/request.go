@@ -21,14 +21,15 @@ func BrokenRules(req *http.Request, body []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	req = req.Clone(req.Context())
+	ctx := req.Context()
+	req = req.Clone(ctx)
 	req.Body = io.NopCloser(bytes.NewReader(body))
 	route, params, err := c.router.FindRoute(req)
 	if err != nil {
 		return []string{fmt.Sprintf("%s %s: %v", req.Method, req.URL.Path, err)}, nil
 	}
 	input := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route, Options: options()}
-	rules := describe(openapi3filter.ValidateRequest(req.Context(), input))
+	rules := describe(openapi3filter.ValidateRequest(ctx, input))
 	for name := range req.URL.Query() {
 		if route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil {
 			rules = append(rules, fmt.Sprintf("query parameter %s: is unknown", name))
@@ -68,7 +69,7 @@ func within(where string, err *openapi3filter.RequestError) []string {
 	var several openapi3.MultiError
 	switch {
 	case errors.As(err.Err, &several):
-		var all []string
+		all := make([]string, 0, len(several))
 		for _, one := range several {
 			all = append(all, within(where, &openapi3filter.RequestError{Err: one})...)
 		}
