@@ -71,7 +71,7 @@ func demo(ctx context.Context, out io.Writer) error {
 		return errors.New("DATABASE_URL is not set: run make demo-fleet")
 	}
 	d := &demonstration{out: out, town: town{}, sent: map[string]time.Time{}}
-	defer d.close()
+	defer d.close() //nolint:contextcheck // it cleans up after ctx has ended, too
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (d *demonstration) customers(ctx context.Context, duration time.Duration) {
 // notifyProcess is Market. It would send a notification again that fails.
 func notifyProcess(ctx context.Context, p *process, id chats.BusinessID, chat chats.ChatID, message chats.MessageID) {
 	body, _ := json.Marshal(map[string]any{ //nolint:errchkjson // numbers and texts
-		"notificationType": "CHAT_MESSAGE_SENT", "businessId": id, "chatId": chat, "messageId": fmt.Sprint(int64(message)),
+		"notificationType": "CHAT_MESSAGE_SENT", "businessId": id, "chatId": chat, "messageId": strconv.FormatInt(int64(message), 10),
 		"sentAt": time.Now().UTC().Format(time.RFC3339),
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.public+"/market/notification", bytes.NewReader(body))

@@ -16,7 +16,7 @@ func documents(t *testing.T, name string) (all []map[string]any) {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	require.NoError(t, err)
-	for _, document := range bytes.Split(text, []byte("\n---\n")) {
+	for document := range bytes.SplitSeq(text, []byte("\n---\n")) {
 		var parsed map[string]any
 		require.NoError(t, yaml.UnmarshalStrict(document, &parsed), name)
 		all = append(all, parsed)

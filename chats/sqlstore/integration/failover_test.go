@@ -46,7 +46,7 @@ func newCluster(t *testing.T) *cluster {
 	}
 	program, err := filepath.EvalSymlinks(filepath.Join(bin, "pg_ctl"))
 	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "ymchats-cluster") // which servers of another user can reach
+	dir, err := os.MkdirTemp("", "ymchats-cluster") //nolint:usetesting // another user must reach it
 	require.NoError(t, err)
 	c := &cluster{t: t, bin: filepath.Dir(program), dir: dir, conns: make(map[net.Conn]struct{})}
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
@@ -79,7 +79,7 @@ func (c *cluster) runAs(name string) {
 	gid, err := strconv.Atoi(u.Gid)
 	require.NoError(c.t, err)
 	require.NoError(c.t, os.Chown(c.dir, uid, gid))
-	c.process = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids
+	c.process = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
 func (c *cluster) data(n int) string { return filepath.Join(c.dir, fmt.Sprint("data", n)) }

@@ -46,7 +46,7 @@ func run() error {
 	if server == "" {
 		return errors.New("DATABASE_URL is not set: run make bench-fleet")
 	}
-	for _, phase := range strings.Split(*phases, ",") {
+	for phase := range strings.SplitSeq(*phases, ",") {
 		if err := map[string]func(string) error{"idle": idle, "push": push, "isolation": isolation}[phase](server); err != nil {
 			return fmt.Errorf("%s: %w", phase, err)
 		}
