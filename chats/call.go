@@ -35,7 +35,7 @@ type call struct {
 	duration time.Duration // of the last attempt
 
 	skipped     int       // the unreadable items of the page
-	requestedAt time.Time // when the last attempt began, by the server's clock if it is known
+	requestedAt time.Time // when the last attempt began, by the slower of the two clocks
 }
 
 // newRequest returns the request of the next attempt. It is a copy, because net/http

@@ -89,7 +89,8 @@ type Error struct {
 	Limit       *Limit // the limit that was reached, for ErrRateLimited; otherwise nil
 	TraceParent string // of the last response; the vendor's support asks for it
 	// ResumeAfter is set if the order of a [Client.History] broke after messages were
-	// yielded: the id after which the history is to be read again so that none is lost.
+	// yielded: the since of that call, after which the history is to be read again so that
+	// none is lost.
 	ResumeAfter *MessageID
 
 	kinds []error // sentinels in addition to that of the status

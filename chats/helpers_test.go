@@ -251,6 +251,15 @@ func addChatWithMessages(market *chatstest.Market, n int) chats.ChatID {
 	return chat
 }
 
+// addOldChat adds a chat with n messages whose times prove the order of the history. It
+// waits, in synctest time.
+func addOldChat(market *chatstest.Market, n int) chats.ChatID {
+	time.Sleep(time.Second) // a time without seconds proves nothing
+	chat := addChatWithMessages(market, n)
+	time.Sleep(10 * time.Minute)
+	return chat
+}
+
 // historyPage returns the body of a getChatHistory response with these messages.
 func historyPage(next string, ids ...int) string {
 	type message struct {

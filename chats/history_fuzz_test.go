@@ -9,7 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
 )
@@ -28,14 +31,18 @@ type randomServer struct {
 	exclusive  bool
 	strict     bool
 	maxPage    int
-	duplicates int     // items of the page before that a page repeats
-	arrivals   int     // bounds the arrivals before a request
-	gap        int     // bounds the milliseconds between two messages
-	expires    float64 // share of the page tokens that have expired
-	odd        bool    // odd forms of items
-	replays    float64 // share of the requests that get the response before again
+	duplicates int           // items of the page before that a page repeats
+	arrivals   int           // bounds the arrivals before a request
+	gap        int           // bounds the milliseconds between two messages
+	expires    float64       // share of the page tokens that have expired
+	odd        bool          // odd forms of items
+	layout     string        // of createdAt
+	ahead      time.Duration // the Date, of createdAt
+	replays    float64       // share of the requests that get the response before again
 	last       string
 }
+
+const toMinutes = "2006-01-02T15:04:00Z07:00"
 
 // newRandomServer returns a server whose messages are displaced by fewer positions than a
 // page has, or, if wild, by any number.
@@ -45,6 +52,7 @@ func newRandomServer(r *rand.Rand, wild bool) *randomServer {
 		newest: r.IntN(3) > 0, pagesSwap: r.IntN(2) == 0, byOffset: r.IntN(2) == 0, exclusive: r.IntN(2) == 0, strict: r.IntN(4) == 0,
 		maxPage: []int{100, 50, 20, 10, 10, 10}[r.IntN(6)], duplicates: r.IntN(3), arrivals: []int{0, 0, 3, 40}[r.IntN(4)],
 		gap: []int{1, 50, 2000}[r.IntN(3)], expires: []float64{0, 0, 0.1, 0.5}[r.IntN(4)], odd: r.IntN(3) == 0, replays: []float64{0, 0, 0.1}[r.IntN(3)],
+		layout: []string{time.RFC3339, time.RFC3339, time.RFC3339Nano, toMinutes, time.DateOnly}[r.IntN(5)], ahead: time.Duration(r.IntN(9)-4) * time.Minute,
 	}
 	s.add(r.IntN(8 * s.maxPage))
 	s.now = s.now.Add(time.Duration(r.IntN(3)) * time.Hour)
@@ -118,7 +126,7 @@ func (s *randomServer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (s *randomServer) respond(req *http.Request, status int, body string) *http.Response {
 	resp := respond(req, status, body)
-	resp.Header.Set("Date", s.now.UTC().Format(http.TimeFormat))
+	resp.Header.Set("Date", s.now.Add(s.ahead).UTC().Format(http.TimeFormat))
 	return resp
 }
 
@@ -167,7 +175,7 @@ func (s *randomServer) item(id int) string {
 	if id == 0 {
 		return []string{`null`, `{}`, `{"messageId":{}}`, `5`}[s.r.IntN(4)]
 	}
-	created := s.created[id].Format(`"2006-01-02T15:04:05Z07:00"`)
+	created := strconv.Quote(s.created[id].Format(s.layout))
 	text := strconv.Itoa(id)
 	if s.odd {
 		switch id % 5 {
@@ -223,6 +231,46 @@ func (p *reading) resume(tb testing.TB, err error) {
 		p.got = slices.DeleteFunc(p.got, func(id chats.MessageID) bool { return id > p.last })
 	case e.StatusCode != http.StatusBadRequest && !errors.Is(err, chats.ErrProtocol):
 		tb.Fatal(err)
+	}
+}
+
+// Arrivals that fill a page or more are not taken for proof that the oldest come first,
+// however inexact the times are.
+func TestHistory_InexactTimesAreNoProofOfTheOrder(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		layout string
+		ahead  time.Duration // the Date
+		slow   time.Duration // createdAt, of both clocks
+	}{
+		"the Date is ahead":             {layout: time.RFC3339, ahead: time.Hour},
+		"the Date is behind":            {layout: time.RFC3339, ahead: -time.Hour},
+		"createdAt is behind":           {layout: time.RFC3339, slow: 4 * time.Minute},
+		"createdAt is exact to minutes": {layout: toMinutes},
+		"createdAt is a day":            {layout: time.DateOnly},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				for seed := range uint64(20) {
+					server := &randomServer{
+						r: rand.New(rand.NewPCG(seed, 0)), now: time.Now(), created: map[int]time.Time{},
+						newest: true, pagesSwap: true, byOffset: true, maxPage: 100, gap: 50, layout: tt.layout, ahead: tt.ahead + tt.slow,
+					}
+					server.add(250)
+					time.Sleep(time.Hour)
+					server.now, server.arrivals = time.Now().Add(-tt.slow), 1000
+					client, err := chats.New(1, chats.APIKey("key"), noRetry, chats.WithHTTPClient(&http.Client{Transport: server}))
+					require.NoError(t, err)
+					before := server.ids(0)
+					for message, err := range client.History(t.Context(), 1, 0) {
+						require.NoError(t, err, "seed %d", seed)
+						require.Equal(t, before[0], message.ID, "seed %d: everything up to a message is yielded before it", seed)
+						break
+					}
+				}
+			})
+		})
 	}
 }
 

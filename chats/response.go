@@ -42,12 +42,14 @@ func (r *response) truncated() bool {
 	return r.bodyErr != nil && !tooLarge || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
 }
 
-// time returns the server's time from the Date header, or the local time if there is none.
+// time returns the time of the response by the Date header or by the local clock, whichever
+// is earlier: either clock may be ahead.
 func (r *response) time() time.Time {
-	if date, ok := servertime.Parse(r.header.Get("Date")); ok {
+	now := time.Now()
+	if date, ok := servertime.Parse(r.header.Get("Date")); ok && date.Before(now) {
 		return date
 	}
-	return time.Now()
+	return now
 }
 
 // release returns the buffer to the pool. The body must not be used afterwards.

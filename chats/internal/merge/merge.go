@@ -12,6 +12,10 @@ import (
 // repeated item from one that arrived too late.
 const rememberedIDs = 1024
 
+// clockTolerance is how much an item must be older than the first request to prove that it
+// was there before: the clocks that the two times come from may differ.
+const clockTolerance = 5 * time.Minute
+
 // Merge turns the pages of one list into one ascending sequence. The list may be read from
 // its beginning several times ([Merge.Restart]).
 //
@@ -20,6 +24,7 @@ const rememberedIDs = 1024
 // across a page boundary.
 type Merge[T any] struct {
 	id        func(T) int64
+	first     int64             // since of the first listing
 	createdAt func(T) time.Time // zero if unknown
 	listing[T]
 	longest int // the largest number of items buffered when a listing was given up
@@ -50,7 +55,7 @@ const (
 // OrderError reports an item that came after later ones were emitted.
 type OrderError struct {
 	Late, Emitted int64 // the item, and the last one emitted
-	Resume        int64 // up to here the sequence was complete
+	Resume        int64 // since: nothing that was emitted is proof of completeness any more
 }
 
 func (e *OrderError) Error() string {
@@ -60,7 +65,7 @@ func (e *OrderError) Error() string {
 // New returns a Merge of the items with ids above since. If buffer is set, it emits nothing
 // before the last page, which is right in every order.
 func New[T any](id func(T) int64, createdAt func(T) time.Time, since int64, buffer bool) *Merge[T] {
-	m := &Merge[T]{id: id, createdAt: createdAt, listing: listing[T]{since: since}}
+	m := &Merge[T]{id: id, createdAt: createdAt, first: since, listing: listing[T]{since: since}}
 	if buffer {
 		m.order = otherOrder
 	}
@@ -154,14 +159,12 @@ func (m *Merge[T]) detectOrder(page []T) {
 	}
 }
 
-// existedBefore reports whether an item is older than the first request.
+// existedBefore reports whether an item is certainly older than the first request. Without
+// seconds the time may be rounded down, even to the day.
 func (m *Merge[T]) existedBefore(item T) bool {
 	createdAt := m.createdAt(item)
-	latest := createdAt
-	if latest.Nanosecond() == 0 { // it may have been truncated
-		latest = latest.Add(time.Second)
-	}
-	return !createdAt.IsZero() && !latest.After(m.asOf)
+	isRounded := createdAt.Second() == 0 && createdAt.Nanosecond() == 0 // or unknown
+	return !isRounded && createdAt.Before(m.asOf.Add(-clockTolerance))
 }
 
 func (m *Merge[T]) isAboveBuffered(page []T) bool {
@@ -188,18 +191,9 @@ func (m *Merge[T]) dropSeen(page []T) ([]T, error) {
 		return again || m.id(item) <= m.since
 	})
 	if len(page) > 0 && m.id(page[0]) < m.lastEmitted {
-		late := m.id(page[0])
-		return nil, &OrderError{late, m.lastEmitted, m.resumeBefore(late)}
+		return nil, &OrderError{m.id(page[0]), m.lastEmitted, m.first}
 	}
 	return page, nil
-}
-
-// resumeBefore returns the last id emitted before a late one.
-func (m *Merge[T]) resumeBefore(late int64) int64 {
-	if i, _ := slices.BinarySearch(m.recentIDs, late); i > 0 {
-		return m.recentIDs[i-1]
-	}
-	return m.since
 }
 
 func (m *Merge[T]) markEmitted(ready []T) {
