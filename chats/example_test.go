@@ -507,12 +507,12 @@ func ExampleError_rateLimited() {
 	chat := market.AddChat(chats.Chat{})
 	client := market.Client()
 	ctx := context.Background()
-	market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Truncate(time.Hour).Add(2*time.Hour)))
+	market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(50*time.Minute)))
 
 	_, err := client.Chat(ctx, chat)
 	var failed *chats.Error
 	if errors.Is(err, chats.ErrRateLimited) && errors.As(err, &failed) {
-		fmt.Println(failed.Limit.Kind, failed.Limit.Max, time.Until(failed.Limit.Until) > time.Hour)
+		fmt.Println(failed.Limit.Kind, failed.Limit.Max, time.Until(failed.Limit.Until) > 40*time.Minute)
 	}
 	_, err = client.Chat(ctx, chat)
 	fmt.Println(errors.Is(err, chats.ErrRateLimited), "requests:", market.Calls(chats.OpGetChat))

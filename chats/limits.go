@@ -229,6 +229,7 @@ func (l *limits) blocked(op Operation) (b block, blocked bool) {
 func (l *limits) observe(resp *response) {
 	now, retryAt := time.Now(), time.Time{}
 	limit, reported := parseLimit(resp.header)
+	limit.Until = servertime.Bound(limit.Until, resp.header, now, quotaWindow)
 	exhausted := reported && limit.Max > 0 && limit.Remaining == 0
 	if reported {
 		resp.limit = limit

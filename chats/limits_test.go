@@ -125,7 +125,13 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 			at, _ := http.ParseTime(h.Get(until))
 			h.Set(until, strconv.FormatInt(at.Unix(), 10))
 		}, 20 * time.Second},
+		{"milliseconds since 1970", func(h http.Header) {
+			at, _ := http.ParseTime(h.Get(until))
+			h.Set(until, strconv.FormatInt(at.UnixMilli(), 10))
+		}, 20 * time.Second},
 		{"garbage", func(h http.Header) { h.Set(until, "soon") }, 0},
+		{"a number of seconds", func(h http.Header) { h.Set(until, "1800") }, 0},
+		{"a number that is no time", func(h http.Header) { h.Set(until, "99999999999999") }, 0},
 		{"no until", func(h http.Header) { h.Del(until) }, 0},
 		{"in the past", func(h http.Header) { h.Set(until, "Sat, 01 Jan 1994 00:00:00 GMT") }, 0},
 		{"in the year 9999", func(h http.Header) { h.Set(until, "Fri, 31 Dec 9999 23:59:59 GMT") }, -1},
@@ -157,6 +163,41 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 				assert.InDelta(t, tt.waits.Seconds(), time.Since(began).Seconds(), 0.002)
 			})
 		})
+	}
+}
+
+// An Until that is no time, or not within an hour, reaches no caller: a program would wait
+// for it.
+func TestLimits_ImplausibleUntilIsNotReported(t *testing.T) {
+	t.Parallel()
+	for until, hour := range map[string]bool{
+		"20": false, "0": false, "-5": false, "99999999999999": false, "soon": false, "Fri, 31 Dec 9999 23:59:59 GMT": true, "9999999999": true,
+	} {
+		for _, status := range []int{420, 200} {
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				f := newFixtureOn(t, market, noRetry, withContract(t, headerRewriter{market.Transport(), func(h http.Header) {
+					h.Set("X-RateLimit-Resource-Remaining", "0")
+					h.Set("X-RateLimit-Resource-Until", until)
+				}}))
+				if status == 420 {
+					market.Fail(chats.OpGetChat, chatstest.RateLimitedHourly(time.Now().Add(20*time.Second)))
+				}
+				err := f.call(t.Context(), chats.OpGetChat)
+				limit, _ := f.client.Limit(chats.OpGetChat)
+				var e *chats.Error
+				if status == 420 && assert.ErrorAs(t, err, &e) {
+					assert.Equal(t, limit.Until, e.Limit.Until)
+				}
+				if !hour {
+					assert.Zero(t, limit.Until, until)
+					require.NoError(t, f.call(t.Context(), chats.OpGetChat), "nothing is blocked")
+					return
+				}
+				assert.LessOrEqual(t, time.Until(limit.Until), time.Hour, until)
+				require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+			})
+		}
 	}
 }
 

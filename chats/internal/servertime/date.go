@@ -20,16 +20,17 @@ var dateLayouts = []string{
 // zones replaces the names of time zones, whose offsets package time does not know.
 var zones = strings.NewReplacer("GMT", "Z", "UTC", "Z", "MSK", "+0300")
 
-// Parse parses an HTTP date, or the seconds since 1970.
-func Parse(text string) (time.Time, bool) {
-	if text == "" {
+// Parse parses an HTTP date, or the seconds or milliseconds since 1970. The time is zero if
+// ok is false.
+func Parse(text string) (at time.Time, ok bool) {
+	if n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
+		switch {
+		case n > 9e8 && n < 1e10:
+			return time.Unix(n, 0), true
+		case n > 9e11 && n < 1e13:
+			return time.UnixMilli(n), true
+		}
 		return time.Time{}, false
-	}
-	if t, err := time.Parse(http.TimeFormat, text); err == nil { // the common form, without allocations
-		return t, true
-	}
-	if seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
-		return time.Unix(seconds, 0), seconds > 1e9 && seconds < 1e11
 	}
 	if _, date, found := strings.Cut(text, ","); found {
 		text = date
@@ -54,6 +55,14 @@ func Until(at time.Time, h http.Header, now time.Time, longest time.Duration) ti
 		}
 	}
 	return min(in, longest)
+}
+
+// Bound returns at, or the time that is longest from now if at is later by both clocks.
+func Bound(at time.Time, h http.Header, now time.Time, longest time.Duration) time.Time {
+	if Until(at, h, now, longest) == longest {
+		return now.Add(longest)
+	}
+	return at
 }
 
 // RetryAfter returns the time until the Retry-After of a response, or 0. If it is a date, it

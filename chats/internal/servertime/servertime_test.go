@@ -17,17 +17,18 @@ func TestParse_ReadsEveryForm(t *testing.T) {
 		"02 Mar 2026 11:40:07 UTC", "Mon, 02 Mar 2026 14:40:07 +0300", "Mon, 02 Mar 2026 06:40:07 -05:00",
 		"Mon, 02 Mar 2026 14:40:07 MSK", "Mon, 02 Mar 2026 11:40:07",
 		"Monday, 02-Mar-26 11:40:07 GMT", "Friday, 02-Mar-26 14:40:07 +0300", "Mon, 02-Mar-2026 11:40:07 GMT",
-		"Mon Mar  2 11:40:07 2026", "Fri Mar 2 11:40:07 2026", "2026-03-02T11:40:07Z", "2026-03-02T14:40:07+03:00", "1772451607", " 1772451607 ",
+		"Mon Mar  2 11:40:07 2026", "Fri Mar 2 11:40:07 2026", "2026-03-02T11:40:07Z", "2026-03-02T14:40:07+03:00", "1772451607", " 1772451607 ", "1772451607000",
 	} {
 		got, read := Parse(text)
 		assert.True(t, read, text)
 		assert.Equal(t, want, got.UTC(), text)
 	}
 	for _, text := range []string{
-		"", "soon", ",", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar 2026 11:40:07 CEST", "120", "-1772451607", "1772451607000", "99999999999999999999",
+		"", "soon", ",", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar 2026 11:40:07 CEST", "120", "0", "-1772451607", "99999999999", "99999999999999", "1772451607000000", "99999999999999999999",
 	} {
-		_, read := Parse(text)
+		at, read := Parse(text)
 		assert.False(t, read, text)
+		assert.Zero(t, at, text)
 	}
 }
 
@@ -53,6 +54,11 @@ func TestUntil_GoesByTheServersClock(t *testing.T) {
 			h.Set("Date", tt.date.Format(http.TimeFormat))
 		}
 		assert.Equal(t, tt.want, Until(at, h, now, time.Hour), tt.name)
+		bounded := at
+		if tt.want == time.Hour {
+			bounded = now.Add(time.Hour)
+		}
+		assert.Equal(t, bounded, Bound(at, h, now, time.Hour), tt.name)
 		h.Set("Retry-After", at.Format(http.TimeFormat))
 		assert.Equal(t, tt.wait, RetryAfter(h, now, time.Hour), tt.name)
 	}
