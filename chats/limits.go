@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,18 +39,24 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 // quotaWindow is the maximum length of a quota window; Market's windows are full hours.
 const quotaWindow = time.Hour
 
+// The texts of a 420, in which a quota has a period.
+var (
+	parallelText = regexp.MustCompile(`(?i)parallel|concurren|simultaneous|at once|at the same time|параллел|одновремен`)
+	hourlyText   = regexp.MustCompile(`(?i)hour|points per|per (a )?(second|minute|day)|\PL(в|за) (час|минуту|секунду|день|сутки)(\PL|$)`)
+)
+
 // reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by
 // the text of the response rather than its headers, which report the hourly quota on every
-// response. Without a text, a gateway's Retry-After refers to neither limit, and a quota
-// that is not used up cannot be the limit that was reached.
+// response. Without such a text, a gateway's Retry-After refers to neither limit, and a
+// quota that is not used up cannot be the limit that was reached.
 func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 	for _, d := range details {
-		switch text := strings.ToLower(d.Message); {
-		case strings.Contains(text, "parallel"), strings.Contains(text, "concurrent"):
+		switch {
+		case parallelText.MatchString(d.Message):
 			parallel := Limit{Kind: LimitParallel}
 			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 if the text differs
 			return parallel
-		case strings.Contains(text, " per "), strings.Contains(text, "hour"):
+		case hourlyText.MatchString(d.Message):
 			if hourly.Until.IsZero() {
 				hourly.Until = retryAt
 			}

@@ -35,11 +35,36 @@ func TestWhatTheHeadersOfALimitTell(t *testing.T) {
 	}
 }
 
-// A 420 whose text is lost.
-func TestWhichLimitWasReached(t *testing.T) {
+// A quota with requests remaining was reached only if the text names a period: closing an
+// operation for the rest of the hour costs more than a retry.
+func TestLimits_KindOfA420(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, LimitHourly, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000}, time.Time{}).Kind)
-	assert.Equal(t, LimitParallel, reachedLimit(nil, Limit{Kind: LimitHourly, Max: 1000, Remaining: 1}, time.Time{}).Kind)
+	for text, tt := range map[string]struct{ remaining, exhausted LimitKind }{
+		"": {LimitParallel, LimitHourly},
+		"Hit rate limit of 4 parallel requests for business":                    {LimitParallel, LimitParallel},
+		"Hit rate limit of 4 simultaneous requests per business 1":              {LimitParallel, LimitParallel},
+		"Limit of 4 CONCURRENT connections per hour":                            {LimitParallel, LimitParallel},
+		"Too many requests at once per cabinet: 4":                              {LimitParallel, LimitParallel},
+		"Превышен лимит: не более 4 Одновременных запросов":                     {LimitParallel, LimitParallel},
+		"Превышен лимит параллельных запросов":                                  {LimitParallel, LimitParallel},
+		"Hit rate limit of 10000 requests per hour for resource X for business": {LimitHourly, LimitHourly},
+		"Hit rate limit of 600 points per":                                      {LimitHourly, LimitHourly},
+		"You have used 100 calls PER MINUTE":                                    {LimitHourly, LimitHourly},
+		"Превышен лимит запросов в час":                                         {LimitHourly, LimitHourly},
+		"Превышен лимит, в частности запросов час":                              {LimitParallel, LimitHourly},
+		"Hit rate limit of 4 requests per business 1":                           {LimitParallel, LimitHourly},
+		"Too many requests, try again in a few seconds per limits policy":       {LimitParallel, LimitHourly},
+	} {
+		for remaining, want := range map[int]LimitKind{9990: tt.remaining, 0: tt.exhausted} {
+			limit := reachedLimit([]Detail{{Code: "METHOD_FAILURE"}, {Message: text}}, Limit{Kind: LimitHourly, Max: 10_000, Remaining: remaining}, time.Time{})
+			assert.Equal(t, want, limit.Kind, "%q with %d remaining", text, remaining)
+		}
+	}
+	assert.Equal(t, Limit{Kind: LimitParallel, Max: 4}, reachedLimit([]Detail{{Message: "Hit rate limit of 4 simultaneous requests"}}, Limit{}, time.Time{}))
+	// A gateway's Retry-After refers to neither limit, unless the text does.
+	at := time.Unix(1, 0)
+	assert.Equal(t, Limit{Until: at}, reachedLimit(nil, Limit{Kind: LimitHourly}, at))
+	assert.Equal(t, Limit{Kind: LimitHourly, Until: at}, reachedLimit([]Detail{{Message: "per hour"}}, Limit{Kind: LimitHourly}, at))
 }
 
 // Responses may overtake each other.
