@@ -34,9 +34,17 @@ func (l Limit) describe() string {
 	}
 	text += " reached"
 	if !l.Until.IsZero() {
-		text += ", open again at " + l.Until.UTC().Format("15:04:05Z")
+		text += ", open again at " + clockTime(l.Until)
 	}
 	return text
+}
+
+// clockTime returns a time of today or near it without the date.
+func clockTime(t time.Time) string {
+	if time.Until(t).Abs() < 24*time.Hour {
+		return t.UTC().Format("15:04:05Z")
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
 // isRateLimited reports whether status is that of a reached limit. Market sends 420 for

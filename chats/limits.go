@@ -244,7 +244,7 @@ func (l *limits) observe(resp *response) {
 	}
 	if isRateLimited(resp.status) {
 		if in := servertime.RetryAfter(resp.header, now, quotaWindow); in > 0 {
-			retryAt = now.Add(in)
+			retryAt = now.Add(min(in, quotaWindow))
 		}
 		limit = reachedLimit(resp.details(), limit, retryAt)
 		resp.limit, exhausted = limit, limit.Kind != LimitParallel
@@ -259,7 +259,7 @@ func (l *limits) observe(resp *response) {
 	}
 	in := servertime.Until(limit.Until, resp.header, now, quotaWindow)
 	if limit.Until.Equal(retryAt) { // by our clock
-		in = min(retryAt.Sub(now), quotaWindow)
+		in = retryAt.Sub(now)
 	}
 	l.block(resp.op, block{limit: limit, until: now.Add(in)})
 }

@@ -590,6 +590,27 @@ func TestLimits_RetryAfterInSecondsIgnoresClocks(t *testing.T) {
 	}
 }
 
+// What the error says is when the client tries again.
+func TestLimits_RetryAfterIsAtMostAnHour(t *testing.T) {
+	t.Parallel()
+	for _, form := range []string{"7200", "999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			f.market.Fail(chats.OpGetChat, chatstest.Respond(429, http.Header{"Retry-After": {form}}, ""))
+			began := time.Now()
+			err := f.call(t.Context(), chats.OpGetChat)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, began.Add(time.Hour), e.Limit.Until)
+			assert.Contains(t, err.Error(), "open again at "+began.Add(time.Hour).UTC().Format("15:04:05Z"))
+			time.Sleep(59 * time.Minute)
+			require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
+			time.Sleep(time.Minute)
+			require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+		})
+	}
+}
+
 func TestLimits_429WithoutRetryAfterIsRetriedWithBackoff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -115,8 +115,7 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 	}
 	after := servertime.RetryAfter(resp.header, time.Now(), quotaWindow)
 	if after > p.MaxDelay {
-		at := time.Now().Add(after).UTC()
-		return fmt.Errorf("the server's Retry-After ends at %s, which is beyond RetryPolicy.MaxDelay", at.Format("15:04:05Z"))
+		return fmt.Errorf("the server's Retry-After ends at %s, which is beyond RetryPolicy.MaxDelay", clockTime(time.Now().Add(after)))
 	}
 	return callerctx.Wait(ctx, max(delay, after))
 }
