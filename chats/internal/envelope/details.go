@@ -24,7 +24,7 @@ func (b Body) IsAPI() bool {
 		Status any
 		Errors []struct{ Code any }
 	}
-	_ = json.Unmarshal(b.Text, &body) // what does not match stays empty
+	unmarshalAny(b.Text, &body)
 	return body.Status == statusOK || body.Status == statusError ||
 		slices.ContainsFunc(body.Errors, func(e struct{ Code any }) bool { code, _ := e.Code.(string); return code != "" })
 }
@@ -37,7 +37,7 @@ func (b Body) Details() []Detail {
 		Errors  []struct{ Code, Message any }
 		Message any
 	}
-	_ = json.Unmarshal(text, &body) // what does not match stays empty
+	unmarshalAny(text, &body)
 	var all []Detail
 	for _, e := range body.Errors[:min(len(body.Errors), maxDetails)] {
 		if d := (Detail{b.sanitize(e.Code), b.sanitize(e.Message)}); d != (Detail{}) {

@@ -53,8 +53,11 @@ type envelope[T any] struct {
 func Decode[T any](b Body, prepared *T) (*T, error) {
 	env := envelope[T]{Result: prepared}
 	err := json.Unmarshal(b.Text, &env)
-	var syntax *json.SyntaxError
-	if err != nil && !errors.As(err, &syntax) {
+	if isSyntaxError(err) {
+		b.Text = withoutDeepValues(b.Text)
+		err = json.Unmarshal(b.Text, &env)
+	}
+	if err != nil && !isSyntaxError(err) {
 		env = envelope[T]{}
 		err = decodeRepaired(b.Text, &env)
 	}

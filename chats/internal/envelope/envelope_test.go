@@ -127,6 +127,26 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 	}
 }
 
+// encoding/json refuses a whole body because of one value that is nested too deeply.
+func TestDecode_DeeplyNestedValueAffectsNothingElse(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat(`[{"a":`, 6000) + `"]}\"[{"` + strings.Repeat("}]", 6000)
+	got, err := Decode[item](of(`{"status":"OK","result":{"messageId":"7","more":`+deep+`,"message":"[[{","payload":[{"size":5}]}}`), nil)
+	require.NoError(t, err)
+	assert.Equal(t, int64(7), got.ID)
+	assert.Equal(t, "[[{", got.Text)
+	assert.Len(t, got.List, 1)
+	assert.True(t, of(`{"status":"ERROR","more":`+deep+`}`).IsAPI())
+	assert.Equal(t, []Detail{{"A", "why"}}, of(`{"errors":[{"code":"A","message":"why","more":`+deep+`}]}`).Details())
+
+	for _, end := range []string{`[{"`, strings.Repeat("}]", 6000), strings.Repeat("]}", 6000) + "}}"} {
+		_, err = Decode[item](of(`{"status":"OK","result":{"more":`+strings.Repeat(`[{"a":`, 6000)+end), nil)
+		require.ErrorContains(t, err, "invalid JSON response", "what is broken stays so")
+	}
+	_, err = Decode[item](of(`{"status":"OK","result":`+strings.Repeat(`[`, 12000)), nil)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
 func TestIsAPI_DistinguishesGateways(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]bool{

@@ -3,12 +3,66 @@ package envelope
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// maxDepth is the depth of nesting below which values are dropped, if encoding/json refuses
+// a body. The contract's types have a depth of eight.
+const maxDepth = 100
+
+func isSyntaxError(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax)
+}
+
+// unmarshalAny decodes what it can of a body. What does not match stays empty.
+func unmarshalAny(body []byte, into any) {
+	if isSyntaxError(json.Unmarshal(body, into)) {
+		_ = json.Unmarshal(withoutDeepValues(body), into)
+	}
+}
+
+// withoutDeepValues returns a JSON text with null in place of the values that are nested too
+// deeply: encoding/json refuses the whole text because of one of them.
+func withoutDeepValues(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	var open []byte // the brackets that are not closed
+	inString := false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		isDeep := len(open) > maxDepth
+		switch {
+		case inString && c == '\\' && i+1 < len(text):
+			if !isDeep {
+				out = append(out, c)
+			}
+			i++
+			c = text[i]
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if open = append(open, c+2); len(open) == maxDepth+1 { // '}' and ']' follow two later
+				out = append(out, "null"...)
+			}
+			isDeep = len(open) > maxDepth
+		case c == '}' || c == ']':
+			if len(open) == 0 || open[len(open)-1] != c {
+				return text // not JSON
+			}
+			open = open[:len(open)-1]
+		}
+		if !isDeep {
+			out = append(out, c)
+		}
+	}
+	return out
+}
 
 // decodeRepaired decodes a body that the contract's types cannot read: it makes the fields
 // that have another type readable, or drops them, so that a malformed field affects nothing
