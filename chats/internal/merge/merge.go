@@ -41,7 +41,8 @@ type listing[T any] struct {
 	low, high   int64 // the lowest and the highest id received
 	highBefore  int64 // high without the current page
 	lastEmitted int64
-	recentIDs   []int64 // the last ids emitted, ascending
+	recentIDs   []int64        // the last ids emitted, ascending
+	known       map[int64]bool // the ids received, in an order in which the range does not show what is new
 }
 
 type order int
@@ -90,10 +91,10 @@ func (m *Merge[T]) Restart() (further bool) {
 }
 
 // Add accepts a page, which it may reorder, and returns the items that can be emitted.
-// further reports whether the page reaches beyond all previous pages, as a page does in
-// every order that makes progress. The error is an [OrderError].
+// further reports whether the page has an item that no previous page had. The error is an
+// [OrderError].
 func (m *Merge[T]) Add(page []T, last bool) (ready []T, further bool, err error) {
-	further = m.extendRange(page)
+	further = m.hasNew(page)
 	m.pageSize = max(m.pageSize, len(page))
 	if m.order == orderUnknown {
 		m.detectOrder(page)
@@ -118,8 +119,30 @@ func (m *Merge[T]) Add(page []T, last bool) (ready []T, further bool, err error)
 	return ready, further, nil
 }
 
+// hasNew reports whether a page has an item that no previous page had. Almost always the
+// range of ids shows it. All ids are remembered only if a page was within the range, and not
+// if the order is oldest first: then such a page has nothing new.
+func (m *Merge[T]) hasNew(page []T) bool {
+	extended := m.extendRange(page)
+	if m.order == oldestFirst || extended && m.known == nil {
+		return extended
+	}
+	if m.known == nil {
+		m.known = make(map[int64]bool, len(m.buffered))
+		m.learn(m.buffered)
+	}
+	before := len(m.known)
+	m.learn(page)
+	return len(m.known) > before
+}
+
+func (m *Merge[T]) learn(items []T) {
+	for _, item := range items {
+		m.known[m.id(item)] = true
+	}
+}
+
 // extendRange reports whether a page has a lower or higher id than all previous pages.
-// Searching all buffered ids would cost too much.
 func (m *Merge[T]) extendRange(page []T) (extended bool) {
 	m.highBefore = m.high
 	for _, item := range page {

@@ -217,12 +217,36 @@ func TestMerge_WhichPagesReachFurther(t *testing.T) {
 		{[]int64{50, 60}, false},
 		{[]int64{40, 45}, true},
 		{[]int64{39}, true},
+		{[]int64{55, 40, 39}, true},
 		{[]int64{55, 40, 39}, false},
 		{[]int64{61}, true},
 	} {
 		_, further, err := m.Add(someItems(page.ids...), false)
 		require.NoError(t, err)
 		assert.Equal(t, page.want, further, "%v", page.ids)
+	}
+}
+
+// In an order that is neither ascending nor descending a page may have nothing but new items
+// in between.
+func TestMerge_PagesInAnyOrderReachFurther(t *testing.T) {
+	t.Parallel()
+	for _, since := range []int64{0, 900} {
+		m := newItems(since)
+		ids := rand.New(rand.NewPCG(1, 1)).Perm(1000)
+		for page := range slices.Chunk(ids, 10) {
+			list := make([]int64, len(page))
+			for i, id := range page {
+				list[i] = int64(id + 1)
+			}
+			for n, want := range []bool{true, false, false} { // a proxy sends it again
+				_, further, err := m.Add(someItems(list[n:]...), false)
+				require.NoError(t, err)
+				if want || since == 0 { // the first old ones that come again may be taken for new
+					require.Equal(t, want, further, "since %d: %v", since, list)
+				}
+			}
+		}
 	}
 }
 
