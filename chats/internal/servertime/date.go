@@ -10,19 +10,28 @@ import (
 	"time"
 )
 
-// dateLayouts are the layouts of HTTP dates (RFC 1123, RFC 850 and ANSI C) and of RFC 3339,
-// without the name of the day before the comma, which Market is known to get wrong.
+// dateLayouts are the layouts of HTTP dates (RFC 1123, RFC 850 and ANSI C), of ISO 8601 and
+// of JavaScript, each without the name of the day, which Market is known to get wrong, and
+// without the zone.
 var dateLayouts = []string{
-	"2 Jan 2006 15:04:05 Z0700", "2 Jan 2006 15:04:05 Z07:00", "2 Jan 2006 15:04:05",
-	"2-Jan-06 15:04:05 Z0700", "2-Jan-2006 15:04:05 Z0700", time.ANSIC, time.RFC3339,
+	"2 Jan 2006 15:04:05", "2 January 2006 15:04:05", "2-Jan-06 15:04:05", "2-Jan-2006 15:04:05", "Jan 2 15:04:05 2006",
+	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z 2006",
 }
 
 // zones replaces the names of time zones, whose offsets package time does not know.
-var zones = strings.NewReplacer("GMT", "Z", "UTC", "Z", "MSK", "+0300")
+var zones = strings.NewReplacer("GMT+", "+", "GMT-", "-", "GMT", "Z", "UTC+", "+", "UTC-", "-", "UTC", "Z", "MSK", "+0300")
 
-// Parse parses an HTTP date, or the seconds or milliseconds since 1970. The time is zero if
-// ok is false.
+// zoneLayouts are the layouts of what zones writes.
+var zoneLayouts = []string{"", "Z0700", " Z0700", "Z07:00", " Z07:00"}
+
+const digits = "0123456789"
+
+// Parse parses an HTTP date, an ISO 8601 date with a time, or the seconds or milliseconds
+// since 1970. The time is zero if ok is false.
 func Parse(text string) (at time.Time, ok bool) {
+	if t, err := time.Parse(http.TimeFormat, text); err == nil { // almost always
+		return t, true
+	}
 	if n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
 		switch {
 		case n > 9e8 && n < 1e10:
@@ -32,13 +41,20 @@ func Parse(text string) (at time.Time, ok bool) {
 		}
 		return time.Time{}, false
 	}
-	if _, date, found := strings.Cut(text, ","); found {
+	text, _, _ = strings.Cut(strings.ToUpper(text), "(") // the zone's name
+	if day, date, found := strings.Cut(text, ","); found && !strings.ContainsAny(day, digits) {
 		text = date
 	}
-	text = strings.Join(strings.Fields(zones.Replace(text)), " ")
+	fields := strings.Fields(zones.Replace(text))
+	if len(fields) > 1 && !strings.ContainsAny(fields[0], digits) { // the name of the day without a comma
+		fields = fields[1:]
+	}
+	text = strings.Join(fields, " ")
 	for _, layout := range dateLayouts {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, true
+		for _, zone := range zoneLayouts {
+			if t, err := time.Parse(layout+zone, text); err == nil {
+				return t, true
+			}
 		}
 	}
 	return time.Time{}, false
