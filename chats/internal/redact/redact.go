@@ -3,11 +3,13 @@
 package redact
 
 import (
+	"cmp"
 	"errors"
 	"html"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -31,70 +33,114 @@ const minPart = 8
 type Secrets []string
 
 // Redact replaces every secret, and every part of one of minPart characters or more,
-// however it is written: in another case, or escaped for a URL, HTML or JSON, also several
-// times.
+// however it is written: in another case, or escaped for a URL, HTML, JSON or another
+// language, also several times.
 func (s Secrets) Redact(text string) string {
-	values := make([][]byte, len(s))
-	for i, secret := range s {
-		values[i], _ = normalize(secret)
+	known := s.windows()
+	plain, from := []byte(text), make([]int, len(text)+1)
+	for i := range from {
+		from[i] = i
 	}
-	plain, from := normalize(text)
+	var hidden []span
+	for range maxEscapes + 1 { // each level, because what looks like an escape may be the secret
+		hidden = append(hidden, known.find(plain, from)...)
+		decoded, at := decodeEscapes(plain, from)
+		if len(decoded) == len(plain) {
+			break
+		}
+		plain, from = decoded, at
+	}
+	slices.SortFunc(hidden, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	var out strings.Builder
 	end := 0 // of what has been written
-	for i := 0; i < len(plain); {
-		n := longestPart(values, plain[i:])
-		if n == 0 {
-			i++
-			continue
+	for _, part := range hidden {
+		if part.from >= end {
+			out.WriteString(text[end:part.from] + Placeholder)
 		}
-		out.WriteString(text[end:from[i]] + Placeholder)
-		i += n
-		end = from[i]
+		end = max(end, part.to)
 	}
 	return out.String() + text[end:]
 }
 
-// longestPart returns the length of the longest part of a value with which text begins, or
-// 0.
-func longestPart(values [][]byte, text []byte) (longest int) {
-	for _, value := range values {
-		for start := range value {
-			n := 0
-			for n < len(text) && start+n < len(value) && text[n] == value[start+n] {
-				n++
+// windows are all parts of minPart characters of the secrets, in lower case, by their
+// length: a short secret has itself only. Every longer part is made of them.
+type windows [minPart + 1]map[string]bool
+
+func (s Secrets) windows() (all windows) {
+	for _, secret := range s {
+		plain := []byte(secret)
+		all.add(plain)
+		for range maxEscapes { // as in a text, where what looks like an escape is decoded, too
+			decoded, _ := decodeEscapes(plain, make([]int, len(plain)+1))
+			if len(decoded) == len(plain) || len(decoded) < minPart {
+				break
 			}
-			if n >= min(minPart, len(value)) {
-				longest = max(longest, n)
-			}
+			plain = decoded
+			all.add(plain)
 		}
 	}
-	return longest
+	return all
+}
+
+func (w *windows) add(value []byte) {
+	n := min(minPart, len(value))
+	if n == 0 {
+		return
+	}
+	if w[n] == nil {
+		w[n] = map[string]bool{}
+	}
+	value = lower(value)
+	for i := range len(value) - n + 1 {
+		w[n][string(value[i:i+n])] = true
+	}
+}
+
+// span is a part of a text.
+type span struct{ from, to int }
+
+// find returns the spans that are made of windows. from has where each byte of plain is in
+// the text of the spans.
+func (w *windows) find(plain []byte, from []int) (all []span) {
+	plain = lower(plain)
+	for n, known := range w {
+		end := 0 // of the last span, in plain
+		for i := 0; known != nil && i+n <= len(plain); i++ {
+			if !known[string(plain[i:i+n])] {
+				continue
+			}
+			if i >= end {
+				all = append(all, span{from: from[i]})
+			}
+			end = i + n
+			all[len(all)-1].to = from[end]
+		}
+	}
+	return all
+}
+
+// lower returns a copy in lower case. Secrets are ASCII.
+func lower(text []byte) []byte {
+	text = slices.Clone(text)
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			text[i] += 'a' - 'A'
+		}
+	}
+	return text
 }
 
 // maxEscapes is how many times an escaped text is decoded.
 const maxEscapes = 6
 
-// normalize returns a text in lower case and without escapes, and where each byte of it
-// stands in the text. Secrets are ASCII, so bytes are sufficient.
-func normalize(text string) (plain []byte, from []int) {
-	plain, from = []byte(text), make([]int, len(text)+1)
-	for i := range from {
-		from[i] = i
-	}
-	for range maxEscapes {
-		plain, from = decodeEscapes(plain, from)
-	}
-	for i, c := range plain {
-		if 'A' <= c && c <= 'Z' {
-			plain[i] += 'a' - 'A'
-		}
-	}
-	return plain, from
-}
-
-// escapes matches the escapes of ASCII characters: %41, \u0041, \x41, \/ and &amp;, the
-// backslash as often as JSON in JSON doubles it.
-var escapes = regexp.MustCompile(`(?i)%[0-7][0-9a-f]|\\+(?:u00[0-7][0-9a-f]|x[0-7][0-9a-f]|[^ux])|&#?[a-z0-9]{1,10};`)
+// escapes matches the escapes of ASCII characters, the backslash as often as JSON in JSON
+// doubles it:
+//   - %41, %u0041 and =41
+//   - \u0041, \U00000041, \u{41}, \x41, \x{41}, \101 and \/
+//   - &#65; and &#x41; of any length, also without the semicolon, and &colon;
+var escapes = regexp.MustCompile(`(?i)%(?:u00)?[0-7][0-9a-f]|=[2-7][0-9a-f]|` +
+	`\\+(?:u(?:000000|00)[0-7][0-9a-f]|[ux]\{0*[0-7][0-9a-f]\}|x[0-7][0-9a-f]|[01][0-7]{2}|[^ux])|` +
+	`&#(?:x[0-9a-f]+|[0-9]+);?|&[a-z0-9]{1,32};|&(?:amp|lt|gt|quot)`)
 
 // decodeEscapes decodes one level of escapes.
 func decodeEscapes(text []byte, from []int) (plain []byte, at []int) {
@@ -111,15 +157,21 @@ func decodeEscapes(text []byte, from []int) (plain []byte, at []int) {
 
 // unescape returns the character that is escaped, and false if there is no such character.
 func unescape(escape string) (char byte, ok bool) {
-	if escape[0] == '&' {
+	code := strings.TrimLeft(escape, `\`)
+	isBackslash := len(code) < len(escape)
+	switch {
+	case escape[0] == '&':
 		decoded := html.UnescapeString(escape)
 		return decoded[0], len(decoded) == 1
+	case isBackslash && (len(code) < 2 || !strings.ContainsAny(code[:1], "uUxX01")):
+		return escape[len(escape)-1], true
+	case isBackslash && code[0] <= '1':
+		octal, _ := strconv.ParseUint(code, 8, 8)
+		return byte(octal), true
 	}
-	if digits := strings.TrimLeft(escape, `%\`); len(digits) > 1 {
-		code, _ := strconv.ParseUint(digits[len(digits)-2:], 16, 8)
-		return byte(code), true
-	}
-	return escape[len(escape)-1], true
+	code = strings.TrimSuffix(code, "}")
+	hex, _ := strconv.ParseUint(code[len(code)-2:], 16, 8)
+	return byte(hex), true
 }
 
 // Sanitize makes a text fit for an error: one printable line of at most 512 characters,

@@ -55,6 +55,17 @@ var echoForms = map[string]func(string) string{
 	"HTML of JSON":            func(s string) string { return html.EscapeString(quoted(s)) },
 	"quoted by Go":            func(s string) string { return fmt.Sprintf("%q", s) },
 	"hexadecimal escapes":     func(s string) string { return each(s, `\x%02x`) },
+	"octal escapes":           func(s string) string { return each(s, `\%03o`) },
+	"octal escapes in JSON":   func(s string) string { return quoted(each(s, `\%03o`)) },
+	"long Unicode escapes":    func(s string) string { return each(s, `\U%08x`) },
+	"braces":                  func(s string) string { return each(s, `\u{%x}`) },
+	"padded braces":           func(s string) string { return each(s, `\x{%06X}`) },
+	"URL of JavaScript":       func(s string) string { return each(s, "%%u%04X") },
+	"quoted printable":        func(s string) string { return each(s, "=%02X") },
+	"HTML without semicolons": func(s string) string { return each(s, "&#%d") },
+	"HTML, hexadecimal, open": func(s string) string { return each(s, "&#x%02X") },
+	"HTML, padded":            func(s string) string { return each(s, "&#x%012x;") },
+	"HTML, by name, open":     func(s string) string { return strings.NewReplacer("&", "&amp", "<", "&lt", ">", "&gt").Replace(s) },
 	"without the first part":  func(s string) string { return s[len(s)/3:] },
 	"without the last part":   func(s string) string { return s[:len(s)*2/3] },
 	"from the middle":         func(s string) string { return s[10:19] },
@@ -116,6 +127,25 @@ func TestRedact_LeavesOtherTextAlone(t *testing.T) {
 	assert.Equal(t, "a "+Placeholder+" b", Secrets{"tok"}.Redact("a TOK b"), "a short secret is redacted whole")
 	assert.Equal(t, "a to b", Secrets{"tok"}.Redact("a to b"))
 	assert.Equal(t, Placeholder+"/"+Placeholder, Secrets{"first-secret", "second-secret"}.Redact("FIRST-secret/cond-secret"))
+}
+
+// What looks like an escape may be the secret itself.
+func TestRedact_SecretThatLooksEscaped(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"41bcdefg", "x41bcdefg", "u0041bcdefg", "#65abcdefg", "a=41%41&#65;"} {
+		for _, before := range []string{"token=", "token%3D", `\`, "%", "&", "="} {
+			text := Secrets{secret}.Redact(before + secret + " after")
+			assert.Contains(t, text, Placeholder+" after", before+secret)
+			assert.NotContains(t, text, secret[2:], before+secret)
+		}
+	}
+}
+
+// Comparing every position of the text with every position of the secret would take hours.
+func TestRedact_LongSecretInALongText(t *testing.T) {
+	t.Parallel()
+	secret, text := "session="+strings.Repeat("x1", 1<<18), strings.Repeat("x1x1x1y", 1<<16)
+	assert.Equal(t, text+Placeholder, Secrets{secret}.Redact(text+strings.Repeat("x1", 2000)))
 }
 
 // A hostile body must not keep the program busy.
