@@ -41,6 +41,9 @@ type Attachment struct {
 // and does not count against a quota. RetryPolicy.AttemptTimeout is the timeout for the
 // response headers; ctx covers the whole download.
 //
+// A 2xx without the whole file, such as a 206 to a request without Range, is an error that
+// matches [ErrProtocol].
+//
 // How long a link is valid is not documented: read the message again for a new one.
 //
 // Errors: [ArgumentError], [Error].
@@ -72,7 +75,7 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 		}
 		return nil, e
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	if !isWholeFile(req, resp) {
 		return nil, c.downloadError(resp, hidden)
 	}
 	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, business: c.business, clean: clean, status: resp.StatusCode}
@@ -80,6 +83,16 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	return &Attachment{
 		ReadCloser: body, Name: attachmentName(resp.Header, file), ContentType: resp.Header.Get("Content-Type"), Size: resp.ContentLength,
 	}, nil
+}
+
+// errNotTheFile is the cause of an error whose status is a 2xx.
+var errNotTheFile = errors.New("response is not the whole file")
+
+// isWholeFile reports whether a response has the file, or the part of it that the caller's
+// [WithAttachmentAuth] asked for.
+func isWholeFile(req *http.Request, resp *http.Response) bool {
+	isPart := resp.StatusCode == http.StatusPartialContent && req.Header.Get("Range") != ""
+	return isPart || resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNonAuthoritativeInfo
 }
 
 // attachmentName returns a name that cannot lead to another directory.
@@ -155,6 +168,9 @@ func (c *Client) downloadError(resp *http.Response, hidden redact.Secrets) error
 	r := &response{
 		business: c.business, op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
 		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,
+	}
+	if r.ok() {
+		r.decodeErr = errNotTheFile
 	}
 	defer r.release()
 	return r.err()
