@@ -309,7 +309,7 @@ func TestResponse_TextsDoNotCountAsItems(t *testing.T) {
 func TestResponse_ByteOrderMarkIsSkipped(t *testing.T) {
 	t.Parallel()
 	for _, op := range chats.Operations() {
-		_, err := callWithBody(t, op, "\ufeff"+`{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`)
+		_, err := callWithBody(t, op, "\r\n\ufeff\ufeff"+`{"status":"OK","result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`)
 		require.NoError(t, err, op)
 		f := newFixture(t, noRetry)
 		f.market.Fail(op, chatstest.Status(http.StatusForbidden, "\ufeff"+envelope))

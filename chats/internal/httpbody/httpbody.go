@@ -27,7 +27,8 @@ var (
 	ErrTooManyItems = errors.New("response has too many items")
 )
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
+// leading is dropped in front of a body: white space and byte order marks.
+const leading = "\ufeff \t\r\n"
 
 // buffers pools the bodies. Reading into a pooled buffer of the response's size takes
 // half the memory of io.ReadAll. A buffer can be reused once the response is decoded,
@@ -35,7 +36,8 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // Read reads the whole body, up to 8 MiB, and closes it. It returns what was read, without
-// a byte order mark, together with an error. Pass the buffer to [Release] when it is not
+// white space and byte order marks at its beginning, together with an error. What it drops
+// does not count in resp.ContentLength any more. Pass the buffer to [Release] when it is not
 // used any more.
 func Read(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
@@ -49,9 +51,9 @@ func Read(resp *http.Response) (*bytes.Buffer, error) {
 		buf.Grow(int(min(n, maxPooledBody)) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
-	if bytes.HasPrefix(buf.Bytes(), byteOrderMark) {
-		buf.Next(len(byteOrderMark))
-	}
+	dropped := buf.Len() - len(bytes.TrimLeft(buf.Bytes(), leading))
+	buf.Next(dropped)
+	resp.ContentLength -= int64(dropped)
 	switch {
 	case err == nil && n > maxBody:
 		err = ErrTooLarge

@@ -48,6 +48,19 @@ func TestRead_ReturnsTheWholeBodyAndClosesIt(t *testing.T) {
 	assert.True(t, closed)
 }
 
+// JSON may follow white space, but not white space and a byte order mark.
+func TestRead_DropsWhatPrecedesTheContent(t *testing.T) {
+	t.Parallel()
+	for _, before := range []string{"", "\xef\xbb\xbf", "\xef\xbb\xbf\xef\xbb\xbf", " \r\n\t\xef\xbb\xbf\n\xef\xbb\xbf "} {
+		resp := &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(before + "content \xef\xbb\xbf")), ContentLength: int64(len(before)) + 11}
+		buf, err := Read(resp)
+		require.NoError(t, err)
+		assert.Equal(t, "content \xef\xbb\xbf", buf.String(), "%q", before)
+		assert.EqualValues(t, buf.Len(), resp.ContentLength, "the body is whole")
+		Release(buf)
+	}
+}
+
 func TestRead_IsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	_, _, err := read(200, strings.NewReader(strings.Repeat("a", maxBody)), -1)
