@@ -67,7 +67,7 @@ type identity struct {
 	business chats.BusinessID // of an Other, too
 	chat     chats.ChatID
 	message  chats.MessageID
-	at       time.Time         // in UTC, so that == compares instants; zero if there is a message
+	at       time.Time         // in UTC, so that == compares instants; zero for a message
 	body     [sha256.Size]byte // set if the rest is not unique
 }
 
@@ -96,10 +96,8 @@ func (e ChatCreated) identity() identity {
 }
 
 func (e MessageSent) identity() identity {
-	id := chatIdentity(notification.TypeChatMessageSent, e.Business, e.Chat, e.At)
-	if id.message = e.Message; id.message != 0 {
-		id.at = time.Time{}
-	}
+	id := chatIdentity(notification.TypeChatMessageSent, e.Business, e.Chat, time.Time{}) // two may have the same time
+	id.message = e.Message
 	return id
 }
 

@@ -101,10 +101,11 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 // function is still running for an earlier one. Remembered events are lost when the
 // process ends.
 //
-// Events are duplicates if they have the same type, business, chat and message, or the
-// same time if there is no message. An event without any of these, such as an [Other],
-// is compared by the bytes of its body, and only until Market has got its 200: after
-// that, two events that look the same both reach the function.
+// Events are duplicates if they have the same type, business and chat, and the same message
+// or, if the event is not about a message, the same time. An event without these, such as a
+// [MessageSent] without a usable ID or an [Other], is compared by the bytes of its body, and
+// only until Market has got its 200: after that, two events that look the same both reach
+// the function.
 //
 // An event whose handling failed is not remembered. A duplicate that arrives while the
 // function is running waits for the outcome, as long as its own deadline allows, and
