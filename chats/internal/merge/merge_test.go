@@ -322,6 +322,16 @@ func TestMerge_OrderErrorNamesWhereToResume(t *testing.T) {
 	assert.Equal(t, &OrderError{Late: 3, Emitted: 5, Resume: 0}, err)
 	_, err = mergeAll(newItems(1), [][]int64{{3, 4}, {5, 6}, {7, 8}, {2}})
 	assert.Equal(t, &OrderError{Late: 2, Emitted: 6, Resume: 1}, err)
+
+	m := newItems(1) // what an earlier listing has emitted is no more certain
+	for _, pages := range [][][]int64{{{2, 3}, {4, 5}}, {{4, 5}, {7, 8}, {9, 10}, {6}}} {
+		m.Begin(time.Unix(1000, 0), 2)
+		for _, page := range pages {
+			_, _, err = m.Add(someItems(page...), false)
+		}
+		m.Restart()
+	}
+	assert.Equal(t, &OrderError{Late: 6, Emitted: 8, Resume: 1}, err)
 }
 
 func TestMerge_RestartGoesOnAfterWhatWasEmitted(t *testing.T) {
