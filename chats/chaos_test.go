@@ -151,7 +151,7 @@ func partnerMessages(f *fixture, chat chats.ChatID) (own []chats.Message) {
 // sendConfirmed does what a program does: while it is in doubt, it resumes the attempt;
 // after any other error it makes the same call again.
 func sendConfirmed(f *fixture, chat chats.ChatID, text string, last chats.MessageID) (chats.Message, error) {
-	began, before := time.Now(), newestID(f, chat)
+	before := newestID(f, chat)
 	var options []chats.ConfirmOption
 	if last != 0 {
 		options = append(options, chats.ConfirmAfter(last))
@@ -161,8 +161,9 @@ func sendConfirmed(f *fixture, chat chats.ChatID, text string, last chats.Messag
 		if err == nil {
 			return message, nil
 		}
-		if errors.Is(err, chats.ErrOutcomeUnknown) || errors.Is(err, chats.ErrUnconfirmed) {
-			options = []chats.ConfirmOption{chats.ConfirmAfter(before), chats.ConfirmResume(began)}
+		var failed *chats.Error
+		if errors.As(err, &failed) && !failed.SentAt.IsZero() {
+			options = []chats.ConfirmOption{chats.ConfirmAfter(before), chats.ConfirmResume(failed.SentAt)}
 		}
 		time.Sleep(max(10*time.Second, untilReset(err))) // an exhausted quota is refused immediately: do not spin
 	}

@@ -24,6 +24,7 @@ type Client struct {
 	limits     *limits
 	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes the message of another for its own
 	confirmed  *recentMessages
+	doubts     *doubts
 	pageSizes  *sync.Map    // of Operation: the acceptedSize
 	unordered  *sync.Map    // of ChatID: the chats whose order has broken while they were read
 	http       *http.Client // for API calls: does not follow redirects
@@ -60,7 +61,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	c := &Client{
 		business: business, credential: credential, config: cfg,
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedmutex.Mutex[ChatID]{},
-		confirmed: &recentMessages{}, pageSizes: &sync.Map{}, unordered: &sync.Map{},
+		confirmed: &recentMessages{}, doubts: &doubts{}, pageSizes: &sync.Map{}, unordered: &sync.Map{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}

@@ -16,8 +16,10 @@ import (
 type ConfirmOption func(*confirmation)
 
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
-// error and after a crash. Name the newest message that the operator saw, or 0 if the chat
-// was empty; to post the same content once more, name a newer one.
+// error except [ErrUnconfirmed]. Name the newest message that the operator saw, or 0 if the
+// chat was empty; to post the same content once more, name a newer one. The same Client waits
+// until the message of an earlier call can no longer become visible; another Client does so
+// only with [ConfirmResume], which is therefore needed after a crash, too.
 //
 // The history above last is searched first. A message of the shop with the same content is
 // returned, and nothing is sent. If there is none, but there is a message from the shop
@@ -33,19 +35,26 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
 
-// ConfirmResume states that an attempt to send this content began at the given time, in this
-// process or in one that has died. The content is sent only once [SearchTime], or the search
-// time of a longer [RetryPolicy], has passed since then, and only if the history still does
-// not show the message. Until the history has been read to its end, every error matches
-// [ErrOutcomeUnknown].
+// ConfirmResume states that earlier attempts to send this content ended, or were cut short,
+// at the given time at the latest: [Error.SentAt] of the call that failed. The content is
+// sent only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
+// then, and only if the history still does not show the message. Until the history has been
+// read to its end, every error matches [ErrOutcomeUnknown]. What the same Client has sent
+// later is waited for, too.
+//
+// After a crash there is no such error. The call may have waited long before it sent, so the
+// time at which it began is too early: name a time at which its process certainly did not run
+// any more, such as the start of this one. The time is by the clock of this machine.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]. Without
-// ConfirmAfter it is any message of the shop that was created after the attempt began, or
-// up to five minutes before it, because the clocks may differ.
+// ConfirmAfter it is any message of the shop that was created after the given time, or up to
+// five minutes before it, because the clocks may differ. If the attempts may have begun
+// earlier than that, give the option twice: with the time at which the first one began, and
+// with the time at which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
-	return func(c *confirmation) { c.attempted, c.resumes = attempted, true }
+	return func(c *confirmation) { c.resume(attempted) }
 }
 
 // ConfirmFirstAttempt states that this content has not been sent before, and names a message
@@ -75,7 +84,8 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 // error, nothing more is sent, and the call fails with an [Error] that wraps it; earlier
 // sends of the call certainly posted nothing.
 //
-// The function occupies one of the client's slots for concurrent requests while it runs, so
+// The call does not wait for earlier calls unless [ConfirmResume] says so: the function
+// decides. It occupies one of the client's slots for concurrent requests while it runs, so
 // it should be quick and must not call the same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
 	return func(c *confirmation) { c.before = before }
@@ -154,10 +164,11 @@ type confirmation struct {
 	client *Client
 	out    *outgoing
 
-	after     MessageID // if hasAfter
-	hasAfter  bool
-	attempted time.Time // if resumes
-	resumes   bool
+	after    MessageID // if hasAfter
+	hasAfter bool
+
+	began, ended time.Time // of the earlier attempts, as far as they are known; if resumes
+	resumes      bool
 
 	known  MessageID                                         // limits how much history is read
 	except map[MessageID]bool                                // belong to other sends
@@ -189,14 +200,34 @@ func (c *confirmation) configure(options []ConfirmOption) error {
 		}
 		option(c)
 	}
-	if c.resumes && (c.attempted.IsZero() || c.attempted.After(time.Now())) {
-		return badArgument("ConfirmResume", "must be the time at which an attempt began")
+	if c.resumes && (c.began.IsZero() || c.ended.After(time.Now())) {
+		return badArgument("ConfirmResume", "must be the time at which an attempt ended")
 	}
 	if !c.hasAfter {
 		c.after = c.known
 	}
-	c.pending, c.floor = c.resumes, c.lowestID()
+	c.floor = c.lowestID()
 	return checkSince("ConfirmAfter", c.after)
+}
+
+func (c *confirmation) resume(attempted time.Time) {
+	if !c.resumes || attempted.Before(c.began) {
+		c.began = attempted
+	}
+	if attempted.After(c.ended) {
+		c.ended = attempted
+	}
+	c.resumes, c.pending = true, true
+}
+
+// resumeOwn resumes what this client has sent itself. A caller with ConfirmBefore decides
+// alone whether to wait.
+func (c *confirmation) resumeOwn() {
+	at := c.client.doubts.get(c.out.doubtKey)
+	isRecent := time.Since(at) < c.client.config.retry.searchTime()
+	if isRecent && (c.resumes || c.hasAfter && c.before == nil) {
+		c.resume(at)
+	}
 }
 
 func (c *confirmation) run(ctx context.Context) (Message, error) {
@@ -205,6 +236,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 		return Message{}, c.notSent(err)
 	}
 	defer unlock()
+	c.resumeOwn()
 	var done *result
 	if c.resumes {
 		done = c.lookBack(ctx)
@@ -214,6 +246,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	}
 	if done.err == nil {
 		c.client.confirmed.add(c.out.chat, done.message.ID)
+		c.client.doubts.remove(c.out.doubtKey)
 	}
 	return done.message, done.err
 }
@@ -223,7 +256,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 func (c *confirmation) lookBack(ctx context.Context) *result {
 	tries, until := 1, time.Time{}
 	if c.resumes {
-		tries, until = maxFinalReads, c.attempted.Add(c.client.config.retry.searchTime())
+		tries, until = maxFinalReads, c.ended.Add(c.client.config.retry.searchTime())
 	}
 	seen, err := c.search(ctx, until, tries)
 	if err != nil {
@@ -303,7 +336,7 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
 		return c.refused(ctx, err)
 	}
-	c.sent = true
+	c.sent, c.ended = true, time.Now()
 	return c.settle(ctx, err)
 }
 
@@ -324,7 +357,7 @@ func (c *confirmation) refused(ctx context.Context, err error) *result {
 // settle searches for the message after a send that was accepted, or whose outcome is
 // unknown.
 func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
-	seen, err := c.search(ctx, time.Now().Add(c.client.config.retry.searchTime()), maxFinalReads)
+	seen, err := c.search(ctx, c.ended.Add(c.client.config.retry.searchTime()), maxFinalReads)
 	if err != nil {
 		return c.inDoubt(sendErr, err)
 	}
@@ -362,7 +395,7 @@ func (c *confirmation) notSent(err error) error {
 		own = *failed
 	}
 	if c.pending {
-		own.kinds = append(slices.Clip(own.kinds), ErrOutcomeUnknown)
+		own.kinds, own.SentAt = append(slices.Clip(own.kinds), ErrOutcomeUnknown), c.ended
 	}
 	return &own
 }
@@ -374,6 +407,9 @@ func (c *confirmation) doubt(kind, sendErr, cause error) error {
 	if failed := (*Error)(nil); errors.As(sendErr, &failed) { // it is an ErrOutcomeUnknown
 		failed.cause, e = joinCause(failed.cause, cause), failed
 	}
-	e.Attempts = c.attempts
+	e.Attempts, e.SentAt = c.attempts, c.ended
+	if c.ended.IsZero() { // an earlier call may have sent it
+		e.SentAt = time.Now()
+	}
 	return e
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Sentinels for errors.Is. An error may match several of them: a 503 in response to a send
@@ -36,10 +37,11 @@ var (
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// settle it without posting twice, make the confirmed call below, where last is the newest
-	// message that the operator saw and attempted is the time at which the failed call began.
-	// That call may be repeated unchanged.
+	// message that the operator saw before the failed call and failed is its [*Error]. Another
+	// process may make it, too. If it fails in the same way, make it again with the SentAt of
+	// that error. [ConfirmResume] describes what to do after a crash, which leaves no error.
 	//
-	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(attempted))
+	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//
 	// If a send fails with any error other than ErrOutcomeUnknown and [ErrUnconfirmed], it
 	// certainly posted nothing.
@@ -88,6 +90,9 @@ type Error struct {
 	Attempts    int    // requests made; 0 if none was sent
 	Limit       *Limit // the limit that was reached, for ErrRateLimited; otherwise nil
 	TraceParent string // of the last response; the vendor's support asks for it
+	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: no request
+	// that may have posted the message ended after this time. Pass it to [ConfirmResume].
+	SentAt time.Time
 	// ResumeAfter is set if the order of a [Client.History] broke after messages were
 	// yielded: the since of that call, after which the history is to be read again so that
 	// none is lost.
@@ -108,6 +113,11 @@ func (e *Error) Unwrap() []error {
 		all = append(all, e.cause)
 	}
 	return all
+}
+
+// setOutcomeUnknown makes the error match [ErrOutcomeUnknown]. The attempt has just ended.
+func (e *Error) setOutcomeUnknown() {
+	e.kinds, e.SentAt = append(e.kinds, ErrOutcomeUnknown), time.Now()
 }
 
 func sentinelOf(status int) error {

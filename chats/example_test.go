@@ -564,10 +564,10 @@ func ExampleError_outcomeUnknown() {
 	ctx := context.Background()
 	market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter()) // stored, but the response is lost
 
-	attempted := time.Now()
 	err := client.SendText(ctx, chat, "Завтра.")
-	if errors.Is(err, chats.ErrOutcomeUnknown) {
-		_, err = client.SendTextConfirmed(ctx, chat, "Завтра.", chats.ConfirmAfter(last), chats.ConfirmResume(attempted))
+	var failed *chats.Error
+	if errors.As(err, &failed) && errors.Is(err, chats.ErrOutcomeUnknown) {
+		_, err = client.SendTextConfirmed(ctx, chat, "Завтра.", chats.ConfirmAfter(last), chats.ConfirmResume(failed.SentAt))
 	}
 	fmt.Println(err)
 	fmt.Println("messages in the chat:", len(market.Messages(chat)))

@@ -41,7 +41,7 @@ func (r *response) err() *Error {
 		e.kinds = append(e.kinds, ErrProtocol)
 	}
 	if !r.rule.repeatable && r.outcomeUnknown(e) {
-		e.kinds = append(e.kinds, ErrOutcomeUnknown)
+		e.setOutcomeUnknown()
 	}
 	return e
 }
@@ -86,7 +86,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	e.applyRefusal()
 	var failed *transportError
 	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent {
-		e.kinds = append(e.kinds, ErrOutcomeUnknown)
+		e.setOutcomeUnknown()
 	}
 	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(err, ended) {
 		// net/http returns the context's cause instead.

@@ -1,6 +1,10 @@
 package chats
 
-import "sync"
+import (
+	"maps"
+	"sync"
+	"time"
+)
 
 // maxRecentMessages is the minimum number of messages that recentMessages remembers.
 const maxRecentMessages = 1024
@@ -31,4 +35,40 @@ func (r *recentMessages) has(chat ChatID, message MessageID) bool {
 	defer r.mu.Unlock()
 	key := messageKey{chat, message}
 	return r.newest[key] || r.before[key]
+}
+
+// doubts are the sends of a client whose outcome is unknown, each with the time at which its
+// last attempt ended. They are forgotten when they can no longer become visible.
+type doubts struct {
+	mu    sync.Mutex
+	ended map[doubtKey]time.Time
+}
+
+type doubtKey struct {
+	chat    ChatID
+	op      Operation
+	content string
+}
+
+func (d *doubts) add(send doubtKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.ended, func(_ doubtKey, at time.Time) bool { return time.Since(at) > maxSearchTime })
+	if d.ended == nil {
+		d.ended = map[doubtKey]time.Time{}
+	}
+	d.ended[send] = time.Now()
+}
+
+// get returns the zero time if there is no doubt.
+func (d *doubts) get(send doubtKey) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ended[send]
+}
+
+func (d *doubts) remove(send doubtKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.ended, send)
 }

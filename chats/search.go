@@ -132,7 +132,7 @@ func (c *confirmation) mayBeNew(m Message) bool {
 	case c.hasAfter:
 		return m.ID > c.after
 	case c.resumes:
-		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.attempted.Add(-clockTolerance))
+		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.began.Add(-clockTolerance))
 	}
 	return false
 }

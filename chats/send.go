@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -64,8 +65,7 @@ func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content i
 
 // outgoing is a message on its way to a chat.
 type outgoing struct {
-	op   Operation
-	chat ChatID
+	doubtKey
 	// newCall returns a call that sends the message.
 	newCall func() *call
 	// equals reports whether a message has the same content.
@@ -105,13 +105,15 @@ func (c *Client) send(
 		_, err := envelope.Decode[any](r.envelope(), nil)
 		return err
 	}
-	err = c.perform(ctx, call)
+	if err = c.perform(ctx, call); errors.Is(err, ErrOutcomeUnknown) {
+		c.doubts.add(out.doubtKey)
+	}
 	return call.attempts, err
 }
 
 func (c *Client) textMessage(id ChatID, text string) *outgoing {
 	return &outgoing{
-		op: OpSendMessageToChat, chat: id,
+		doubtKey: doubtKey{id, OpSendMessageToChat, msgtext.Normalize(text)},
 		newCall: func() *call {
 			req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
 				&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
@@ -135,7 +137,7 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 		return nil, &Error{Business: c.business, Operation: OpSendFileToChat, cause: callerctx.HideOthers(ctx, err)}
 	}
 	return &outgoing{
-		op: OpSendFileToChat, chat: id,
+		doubtKey: doubtKey{id, OpSendFileToChat, fmt.Sprintf("%d bytes: %s", form.Size(), name)},
 		newCall: func() *call {
 			// The reader is attached afterwards, because the builder would hide its length.
 			req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
