@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 )
 
 // ConfirmOption configures one confirmed send: [Client.SendTextConfirmed] or
@@ -81,8 +83,8 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 // ConfirmBefore calls a function immediately before each request that sends, including
 // retries. shop holds the ids of the shop's messages that existed before the first send,
 // which [ConfirmAfter] and [ConfirmExcept] need after a crash. If the function returns an
-// error, nothing more is sent, and the call fails with an [Error] that wraps it; earlier
-// sends of the call certainly posted nothing.
+// error, nothing more is sent, and the call fails with an [Error] that wraps it; it also
+// matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
 //
 // The call does not wait for earlier calls unless [ConfirmResume] says so: the function
 // decides. It occupies one of the client's slots for concurrent requests while it runs, so
@@ -108,15 +110,16 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //
 // If the outcome of a send is unknown, the history is searched for [SearchTime], or for as
 // long as the backoff of the policy's retries could last, if that is longer. The text is
-// sent again only if the history, read to its end after that time, shows no new message
-// from the shop that could be this one, altered by the server. So a server that changes
-// texts causes an error rather than a second post.
+// sent again only if the history, read to its end after that time and immediately before the
+// send, shows no new message from the shop that could be this one, altered by the server. So
+// a server that changes texts causes an error rather than a second post.
 //
 // It reads the history from the message named in [ConfirmAfter] on, or from the beginning,
 // sends once, and usually reads one more page of history. With an unknown outcome it costs
 // up to RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
-// cannot be read because Market is down, it keeps trying for several minutes. A Client sends
-// messages to the same chat one at a time.
+// cannot be read because Market is down, it keeps trying for several minutes; if it can be
+// read only with retries, the call reads it up to six times before it gives up. A Client
+// sends messages to the same chat one at a time.
 //
 // Two exceptions: it cannot distinguish two programs, or two clients, that post the same
 // text to the same chat at the same moment. And it may post twice if the server shows a
@@ -177,14 +180,16 @@ type confirmation struct {
 	pending  bool    // the attempt that the caller resumes may still become visible
 	attempts int     // sends made
 	sent     bool    // one of them may have been processed
+	sendErr  error   // of the last of those; nil if it was accepted
 	readErr  error   // why prepare could not read the history
+	rounds   int     // how often it could not
 	halted   *result // what prepare found instead of letting the send go
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
 	odd      int                // items without a readable id at that time
 	floor    MessageID          // messages up to this id are ignored
 	readAt   time.Time          // when the last reading of the history began
-	notedAt  time.Time          // when the reading began that recorded the baseline in advance
+	notedAt  time.Time          // when the reading began after which the message may be sent
 }
 
 // result ends a confirmed send.
@@ -239,7 +244,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	c.resumeOwn()
 	var done *result
 	if c.resumes {
-		done = c.lookBack(ctx)
+		done = c.look(ctx)
 	}
 	for done == nil {
 		done = c.attempt(ctx)
@@ -247,80 +252,10 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	if done.err == nil {
 		c.client.confirmed.add(c.out.chat, done.message.ID)
 		c.client.doubts.remove(c.out.doubtKey)
+	} else if e := (*Error)(nil); errors.As(done.err, &e) && e.Operation == c.out.op {
+		e.Attempts = c.attempts
 	}
 	return done.message, done.err
-}
-
-// lookBack searches the history for the message of an earlier attempt, and records the
-// baseline.
-func (c *confirmation) lookBack(ctx context.Context) *result {
-	tries, until := 1, time.Time{}
-	if c.resumes {
-		tries, until = maxFinalReads, c.ended.Add(c.client.config.retry.searchTime())
-	}
-	seen, err := c.search(ctx, until, tries)
-	if err != nil {
-		return &result{err: c.notSent(err)}
-	}
-	c.pending, c.notedAt = false, c.readAt
-	return c.note(seen)
-}
-
-// note records the baseline, unless the history shows the message of an earlier attempt, or
-// one that could be that message.
-func (c *confirmation) note(seen *view) *result {
-	switch n := len(seen.others); {
-	case seen.match != nil:
-		return &result{message: *seen.match}
-	case n > 0:
-		id := seen.others[n-1].ID
-		return &result{err: c.doubt(ErrOutcomeUnknown, nil,
-			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, id))}
-	}
-	c.baseline, c.odd = seen.own, seen.unreadable
-	return nil
-}
-
-// maxNoteAge is the maximum age of a baseline recorded in advance. An older one may lack a
-// message that another program posted during a wait.
-const maxNoteAge = time.Second
-
-// errNotReady ends a call before its request.
-var errNotReady = errors.New("the send was not made")
-
-// prepare records the baseline while it holds the slot of the send, so that this client
-// posts nothing in between.
-func (c *confirmation) prepare(ctx context.Context) error {
-	noted := time.Since(c.notedAt) < maxNoteAge
-	c.notedAt = time.Time{}
-	if noted {
-		return nil
-	}
-	seen, err := c.read(ctx)
-	if c.readErr = err; err == nil {
-		c.halted = c.note(seen)
-	}
-	if c.readErr != nil || c.halted != nil {
-		return errNotReady
-	}
-	return nil
-}
-
-// ready prepares a send. After an unknown outcome the first baseline still applies.
-func (c *confirmation) ready(ctx context.Context) error {
-	if !c.sent {
-		if err := c.prepare(ctx); err != nil {
-			return err
-		}
-	}
-	if c.before == nil {
-		return nil
-	}
-	if err := c.before(ctx, slices.Sorted(maps.Keys(c.baseline))); err != nil {
-		c.halted = &result{err: &Error{Operation: c.out.op, Attempts: c.attempts, cause: err}}
-		return errNotReady
-	}
-	return nil
 }
 
 // attempt sends and searches. It returns nil if the message has to be sent again.
@@ -332,61 +267,150 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 	case c.halted != nil:
 		return c.halted
 	case c.readErr != nil:
-		return c.lookBack(ctx) // retries, which must not happen while a slot is held
+		return c.lookAgain(ctx)
 	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
 		return c.refused(ctx, err)
 	}
-	c.sent, c.ended = true, time.Now()
-	return c.settle(ctx, err)
+	c.sent, c.ended, c.sendErr = true, time.Now(), err
+	return c.look(ctx)
+}
+
+// errNotReady ends a call before its request.
+var errNotReady = errors.New("the send was not made")
+
+// ready prepares a request that sends.
+func (c *confirmation) ready(ctx context.Context) error {
+	if err := c.prepare(ctx); err != nil || c.before == nil {
+		return err
+	}
+	if err := c.before(ctx, slices.Sorted(maps.Keys(c.baseline))); err != nil {
+		c.halted = c.refuse(&Error{Operation: c.out.op, cause: err})
+		return errNotReady
+	}
+	return nil
+}
+
+// maxNoteAge is the maximum age of a reading of the history before a send. An older one may
+// lack a message that another program posted during a wait, or one that is becoming visible.
+const maxNoteAge = time.Second
+
+// prepare reads the history while it holds the slot of the send, so that this client posts
+// nothing in between.
+func (c *confirmation) prepare(ctx context.Context) error {
+	noted := time.Since(c.notedAt) < maxNoteAge
+	c.notedAt = time.Time{}
+	if noted {
+		return nil
+	}
+	seen, err := c.read(ctx)
+	if c.readErr = err; err == nil {
+		c.halted = c.judge(seen)
+	}
+	if c.readErr != nil || c.halted != nil {
+		return errNotReady
+	}
+	return nil
+}
+
+// lookAgain reads the history after prepare could not. It retries, which prepare must not do
+// while it holds a slot, so that prepare only has to read what is new since.
+func (c *confirmation) lookAgain(ctx context.Context) *result {
+	if c.rounds++; c.rounds > maxFinalReads {
+		return c.unread(c.readErr)
+	}
+	if err := callerctx.Wait(ctx, RetryPolicy{}.withDefaults().delayCap(c.rounds-1)); err != nil {
+		return c.unread(err)
+	}
+	return c.look(ctx)
+}
+
+// look searches the history for the message of this call, or of an earlier attempt. It
+// returns nil if the message has to be sent.
+func (c *confirmation) look(ctx context.Context) *result {
+	tries, until := 1, time.Time{}
+	if c.resumes || c.sent {
+		tries, until = maxFinalReads, c.ended.Add(c.client.config.retry.searchTime())
+	}
+	seen, err := c.search(ctx, until, tries)
+	if err != nil {
+		return c.unread(err)
+	}
+	c.pending, c.notedAt = false, c.readAt
+	return c.judge(seen)
+}
+
+// judge returns what the history shows of the message, or nil if it has to be sent.
+func (c *confirmation) judge(seen *view) *result {
+	others, accepted := len(seen.others), c.sent && c.sendErr == nil
+	switch {
+	case seen.match != nil:
+		return &result{message: *seen.match}
+	case !c.sent && others == 0:
+		c.note(seen)
+		return nil
+	case !c.sent:
+		return c.doubt(nil,
+			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, seen.others[others-1].ID))
+	case seen.unreadable > c.odd:
+		return c.doubt(c.sendErr, fmt.Errorf("%w: one that is new has no readable ID", errMessageNotFound))
+	case accepted && others == 1 && c.out.op == OpSendFileToChat:
+		return &result{message: seen.others[0]}
+	case others > 0:
+		return c.doubt(c.sendErr, fmt.Errorf("%w: new message %d may be this one", ErrAmbiguous, seen.others[others-1].ID))
+	case accepted || c.attempts >= c.client.config.retry.MaxAttempts:
+		return c.doubt(c.sendErr, errMessageNotFound)
+	}
+	return nil
+}
+
+// note records the baseline. Later readings begin a day before the shop's newest message,
+// unless items without a readable ID have to be counted.
+func (c *confirmation) note(seen *view) {
+	if c.baseline == nil {
+		c.baseline = map[MessageID]bool{}
+	}
+	maps.Copy(c.baseline, seen.own)
+	if c.odd = seen.unreadable; c.odd > 0 {
+		return
+	}
+	for id := range c.baseline { // an existing one, because a server may refuse others
+		if id <= seen.newest-day {
+			c.floor = max(c.floor, id)
+		}
+	}
 }
 
 // refused returns the error of a send that was not made. If not even prepare has run, as
 // with an exhausted quota, the message of an earlier attempt is still searched for.
 func (c *confirmation) refused(ctx context.Context, err error) *result {
 	if c.hasAfter && c.baseline == nil {
-		if done := c.lookBack(ctx); done != nil && done.err == nil {
+		if done := c.look(ctx); done != nil && done.err == nil {
 			return done
 		}
 	}
-	if failed := (*Error)(nil); errors.As(err, &failed) {
-		failed.Attempts = c.attempts
+	return c.refuse(err)
+}
+
+var (
+	errMessageNotFound = errors.New("message not found in the history")
+	errEarlierSend     = errors.New("an earlier send of this call may have been processed")
+)
+
+// refuse ends a call because the next send is not made.
+func (c *confirmation) refuse(err error) *result {
+	if c.sent {
+		return c.doubt(err, errEarlierSend)
 	}
 	return &result{err: err}
 }
 
-// settle searches for the message after a send that was accepted, or whose outcome is
-// unknown.
-func (c *confirmation) settle(ctx context.Context, sendErr error) *result {
-	seen, err := c.search(ctx, c.ended.Add(c.client.config.retry.searchTime()), maxFinalReads)
-	if err != nil {
-		return c.inDoubt(sendErr, err)
+// unread ends a call because the history cannot be read.
+func (c *confirmation) unread(err error) *result {
+	if c.sent {
+		return c.doubt(c.sendErr, err)
 	}
-	others := len(seen.others)
-	switch {
-	case seen.match != nil:
-		return &result{message: *seen.match}
-	case seen.unreadable > c.odd:
-		return c.inDoubt(sendErr, fmt.Errorf("%w: one that is new has no readable ID", errMessageNotFound))
-	case sendErr == nil && others == 1 && c.out.op == OpSendFileToChat:
-		return &result{message: seen.others[0]}
-	case others > 0:
-		return c.inDoubt(sendErr, fmt.Errorf("%w: new message %d may be this one", ErrAmbiguous, seen.others[others-1].ID))
-	case sendErr == nil || c.attempts >= c.client.config.retry.MaxAttempts:
-		return c.inDoubt(sendErr, errMessageNotFound)
-	}
-	return nil
+	return &result{err: c.notSent(err)}
 }
-
-// inDoubt ends a confirmed send after its last send, which was accepted if sendErr is nil.
-func (c *confirmation) inDoubt(sendErr, cause error) *result {
-	kind := ErrOutcomeUnknown
-	if sendErr == nil {
-		kind = ErrUnconfirmed
-	}
-	return &result{err: c.doubt(kind, sendErr, cause)}
-}
-
-var errMessageNotFound = errors.New("message not found in the history")
 
 // notSent returns the error of a confirmed send that has made no send.
 func (c *confirmation) notSent(err error) error {
@@ -400,16 +424,23 @@ func (c *confirmation) notSent(err error) error {
 	return &own
 }
 
-// doubt returns an [ErrOutcomeUnknown] or [ErrUnconfirmed]. sendErr is the error of the last
-// send, or nil.
-func (c *confirmation) doubt(kind, sendErr, cause error) error {
-	e := &Error{Business: c.client.business, Operation: c.out.op, kinds: []error{kind}, cause: cause}
-	if failed := (*Error)(nil); errors.As(sendErr, &failed) { // it is an ErrOutcomeUnknown
-		failed.cause, e = joinCause(failed.cause, cause), failed
+// doubt ends a call with [ErrUnconfirmed] if its last send was accepted, and otherwise with
+// [ErrOutcomeUnknown]. sendErr is the error of the last send, or nil.
+func (c *confirmation) doubt(sendErr, cause error) *result {
+	kind := ErrOutcomeUnknown
+	if c.sent && c.sendErr == nil {
+		kind = ErrUnconfirmed
 	}
-	e.Attempts, e.SentAt = c.attempts, c.ended
-	if c.ended.IsZero() { // an earlier call may have sent it
+	e := &Error{Business: c.client.business, Operation: c.out.op}
+	if failed := (*Error)(nil); errors.As(sendErr, &failed) {
+		e = failed
+	}
+	e.cause = joinCause(e.cause, cause)
+	if !errors.Is(e, kind) {
+		e.kinds = append(e.kinds, kind)
+	}
+	if e.SentAt = c.ended; c.ended.IsZero() { // an earlier call may have sent it
 		e.SentAt = time.Now()
 	}
-	return e
+	return &result{err: e}
 }

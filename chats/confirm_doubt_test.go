@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -176,5 +177,212 @@ func TestError_SentAt(t *testing.T) {
 		_, err = f.client.SendTextConfirmed(ended, f.chat, "Нет", chats.ConfirmResume(began))
 		require.True(t, errors.Is(err, chats.ErrOutcomeUnknown))
 		assert.Equal(t, began, sentAt(err))
+	})
+}
+
+// shownAfter is a Market that shows the shop's messages so long after they were posted.
+func shownAfter(d time.Duration) *chatstest.Market {
+	return chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+		if m.Sender == chats.SenderPartner {
+			return d
+		}
+		return 0
+	}))
+}
+
+// tornSeeker cannot be rewound.
+type tornSeeker struct {
+	*strings.Reader
+	seeks int
+}
+
+func (s *tornSeeker) Seek(offset int64, whence int) (int64, error) {
+	if s.seeks++; s.seeks > 3 {
+		return 0, errDisk
+	}
+	return s.Reader.Seek(offset, whence)
+}
+
+// The first send was posted, but becomes visible only after the search for it. Whatever
+// keeps the second send from being made, the error does not say that nothing was posted.
+func TestSendTextConfirmed_RefusalAfterAnUnknownOutcomeIsDoubt(t *testing.T) {
+	t.Parallel()
+	hourly := func() chatstest.Fault { return chatstest.RateLimitedHourly(time.Now().Add(50 * time.Minute)) }
+	refuse := func(code int) func() chatstest.Fault {
+		return func() chatstest.Fault { return chatstest.Status(code, envelope) }
+	}
+	for name, tt := range map[string]struct {
+		second func() chatstest.Fault // of the second send
+		stop   string                 // what keeps it from being made
+		want   error
+		status int
+	}{
+		"400":        {second: refuse(400), status: 400},
+		"401":        {second: refuse(401), want: chats.ErrUnauthorized, status: 401},
+		"403":        {second: refuse(403), want: chats.ErrForbidden, status: 403},
+		"hour ends":  {second: hourly, want: chats.ErrRateLimited, status: 420},
+		"context":    {stop: "context", want: context.Canceled},
+		"limiter":    {stop: "limiter", want: errLimiter},
+		"credential": {stop: "credential", want: errDisk},
+		"before":     {stop: "before", want: errDisk},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				stops := func(what string) bool { return tt.stop == what && time.Since(began) >= chats.SearchTime }
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				market := shownAfter(time.Minute)
+				reads := 0 // the last one of the search is paced, too
+				limiter := &countingLimiter{wait: func(context.Context) error {
+					if stops("limiter") || stops("context") {
+						if reads++; reads == 2 && tt.stop == "context" {
+							cancel()
+						} else if reads == 2 {
+							return errLimiter
+						}
+					}
+					return nil
+				}}
+				keys := 0
+				credential := chats.APIKeySource(func(context.Context) (string, error) {
+					if stops("credential") {
+						if keys++; keys == 2 {
+							return "", errDisk
+						}
+					}
+					return market.Key(), nil
+				})
+				client, err := chats.New(market.Business(), credential, withContract(t, market.Transport()), chats.WithLimiter(limiter))
+				require.NoError(t, err)
+				chat := market.AddChat(chats.Chat{})
+				last := market.CustomerSays(chat, "?")
+				faults := []chatstest.Fault{chatstest.DropAfter()}
+				if tt.second != nil {
+					faults = append(faults, tt.second())
+				}
+				market.Fail(chats.OpSendMessageToChat, faults...)
+				options := []chats.ConfirmOption{chats.ConfirmAfter(last)}
+				if tt.stop == "before" {
+					options = append(options, chats.ConfirmBefore(func(context.Context, []chats.MessageID) error {
+						if stops("before") {
+							return errDisk
+						}
+						return nil
+					}))
+				}
+				_, err = client.SendTextConfirmed(ctx, chat, "Завтра", options...)
+				assert.Equal(t, "ErrOutcomeUnknown", outcomeOf(t, err), err)
+				if tt.want != nil {
+					require.ErrorIs(t, err, tt.want)
+				}
+				var e *chats.Error
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, tt.status, e.StatusCode)
+				assert.Equal(t, tt.want == chats.ErrRateLimited, e.Limit != nil) //nolint:errorlint // the sentinel itself
+				assert.Equal(t, market.Calls(chats.OpSendMessageToChat), e.Attempts)
+				assert.Equal(t, began, e.SentAt)
+			})
+		})
+	}
+}
+
+func TestSendFileConfirmed_RewindFailsAfterAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := shownAfter(time.Minute)
+		f := newFixtureOn(t, market)
+		f.market.Fail(chats.OpSendFileToChat, chatstest.DropAfter())
+		_, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", &tornSeeker{Reader: strings.NewReader("content")})
+		require.ErrorIs(t, err, errDisk)
+		assert.Equal(t, "ErrOutcomeUnknown", outcomeOf(t, err), err)
+	})
+}
+
+// The first send is shown while the second one waits for the quota, after the search.
+func TestSendTextConfirmed_ReadsAgainBeforeASendThatWaited(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		stored string
+		reads  []chatstest.Fault // after the wait
+		want   string
+	}{
+		"the same":                {"Завтра", nil, "Message"},
+		"another":                 {"***", nil, "ErrOutcomeUnknown"},
+		"the same, after a retry": {"Завтра", []chatstest.Fault{chatstest.Status(500, "")}, "Message"},
+		"not readable":            {"Завтра", times(99, chatstest.Status(403, "")), "ErrOutcomeUnknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+					switch {
+					case op == chats.OpSendMessageToChat && n == 1:
+						time.AfterFunc(20*time.Second, func() { f.market.AddMessage(f.chat, chats.SenderPartner, tt.stored) })
+						return chatstest.DropBefore()
+					case op == chats.OpSendMessageToChat:
+						f.market.Fail(chats.OpGetChatHistory, tt.reads...)
+						return chatstest.RateLimitedHourly(time.Now().Add(15 * time.Second))
+					}
+					return chatstest.OK()
+				})
+				_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+				assert.Equal(t, tt.want, outcomeOf(t, err), err)
+				assert.Equal(t, 1, f.posted())
+				assert.Equal(t, 2, f.market.Calls(chats.OpSendMessageToChat))
+			})
+		})
+	}
+}
+
+// A long history of which every tenth page fails is read with retries once; before the send
+// only what is new is read.
+func TestSendTextConfirmed_FlakyLongHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithLatency(120*time.Millisecond)))
+		for n := range 1500 {
+			time.Sleep(10 * time.Minute)
+			f.market.AddMessage(f.chat, []chats.Sender{chats.SenderCustomer, chats.SenderPartner}[n%2], "Завтра")
+		}
+		f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+			if op == chats.OpGetChatHistory && n%10 == 0 {
+				return chatstest.Status(500, "")
+			}
+			return chatstest.OK()
+		})
+		before := f.posted()
+		message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.NoError(t, err)
+		all := f.market.Messages(f.chat)
+		assert.Equal(t, all[len(all)-1].ID, message.ID)
+		assert.Equal(t, before+1, f.posted())
+		assert.Less(t, f.market.Calls(chats.OpGetChatHistory), 50)
+	})
+}
+
+// A long history that cannot be read without retries is not read for ever.
+func TestSendTextConfirmed_GivesUpOnAFlakyHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithLatency(120*time.Millisecond)))
+		for range 1500 {
+			f.market.CustomerSays(f.chat, "?") // all of today
+		}
+		f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+			if op == chats.OpGetChatHistory && n%7 == 0 {
+				return chatstest.Status(500, "")
+			}
+			return chatstest.OK()
+		})
+		began := time.Now()
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.ErrorIs(t, err, chats.ErrServer)
+		assert.Equal(t, "error", outcomeOf(t, err))
+		assert.Zero(t, f.posted())
+		assert.Less(t, f.market.Calls(chats.OpGetChatHistory), 200)
+		assert.Greater(t, time.Since(began), 15*time.Second, "with a backoff")
 	})
 }

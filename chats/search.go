@@ -37,6 +37,7 @@ func (p RetryPolicy) searchTime() (total time.Duration) {
 type view struct {
 	empty  bool               // the chat has no messages
 	own    map[MessageID]bool // every message that may be the shop's
+	newest MessageID          // of those that are the shop's
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored otherwise
 
@@ -79,12 +80,15 @@ func isFinal(err error) bool {
 	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }
 
+// day is the difference of the ids of two messages of which one was posted a day later.
+const day = MessageID(24 * time.Hour / time.Microsecond)
+
 // lowestID returns the id above which messages are considered: one day below after, because
 // ids appear to be microseconds and the senders' clocks may differ. An id that is ahead of
 // the local clock counts as the current time.
 func (c *confirmation) lowestID() MessageID {
 	newest := min(c.after, MessageID(time.Now().UnixMicro()))
-	return max(newest-MessageID((24*time.Hour).Microseconds()), 0)
+	return max(newest-day, 0)
 }
 
 // read reads the history once, as far as it is needed: all of it if nothing is above floor,
@@ -110,6 +114,9 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 			continue
 		}
 		seen.own[message.ID] = true
+		if message.Sender == SenderPartner {
+			seen.newest = message.ID
+		}
 		switch maybe := c.mayBeNew(message); {
 		case maybe && message.Sender == SenderPartner && c.out.equals(message):
 			seen.match = &message
