@@ -93,7 +93,7 @@ func (c *Client) chatsPage(ctx context.Context, filter Filter, size int, token s
 		sized := &gen.ChatsPage{Chats: make([]gen.Chat, 0, size)}
 		return invoke(ctx, c, call, sized, func(p *gen.ChatsPage) (sizedPage[Chat], error) {
 			items, skipped, err := readList(p.Chats, size, errNoChats, toChat)
-			call.skipped = skipped
+			call.skipped = len(skipped)
 			return sizedPage[Chat]{Page[Chat]{items, p.Paging.NextPageToken}, size, call.requestedAt, skipped}, err
 		})
 	})

@@ -29,7 +29,8 @@ type ConfirmOption func(*confirmation)
 // the server. Then nothing is sent either, and the call fails with [ErrOutcomeUnknown] and
 // the ID of that message. To send anyway, pass that ID to ConfirmAfter. A message that a
 // confirmed send of this Client has already returned is never mistaken for this one, nor is
-// a file for a text or a text for a file.
+// a file for a text or a text for a file. A message without a readable ID counts as above
+// last if it was not created before it; if it may be this one, the call fails in the same way.
 //
 // ConfirmAfter also bounds how much of the history is read: reading starts one day before
 // the message that last names, unless the server refuses an ID that the chat does not have.
@@ -48,11 +49,13 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // time at which it began is too early: name a time at which its process certainly did not run
 // any more, such as the start of this one. The time is by the clock of this machine.
 //
-// The message of the earlier attempt is recognised as described for [ConfirmAfter]. Without
-// ConfirmAfter it is any message of the shop that was created after the given time, or up to
-// five minutes before it, because the clocks may differ. If the attempts may have begun
-// earlier than that, give the option twice: with the time at which the first one began, and
-// with the time at which the last one ended.
+// The message of the earlier attempt is recognised as described for [ConfirmAfter]; one with
+// a lower ID counts as well if it was created later than the message that last names, and at
+// most five minutes before the given time, because the clocks of the senders may differ.
+// Without ConfirmAfter it is any message of the shop that was created after the given time,
+// or up to five minutes before it. If the attempts may have
+// begun earlier than that, give the option twice: with the time at which the first one began,
+// and with the time at which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
@@ -87,8 +90,8 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 // matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
 //
 // The call does not wait for earlier calls unless [ConfirmResume] says so: the function
-// decides. It occupies one of the client's slots for concurrent requests while it runs, so
-// it should be quick and must not call the same Client.
+// decides. It occupies one of the client's slots for concurrent requests while it runs, so it
+// should be quick and must not call the same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
 	return func(c *confirmation) { c.before = before }
 }
@@ -169,6 +172,7 @@ type confirmation struct {
 
 	after    MessageID // if hasAfter
 	hasAfter bool
+	afterAt  time.Time // when that message was created, if the history shows it
 
 	began, ended time.Time // of the earlier attempts, as far as they are known; if resumes
 	resumes      bool
@@ -345,6 +349,9 @@ func (c *confirmation) judge(seen *view) *result {
 	switch {
 	case seen.match != nil:
 		return &result{message: *seen.match}
+	case !c.sent && seen.doubtful:
+		return c.doubt(nil,
+			fmt.Errorf("%w: one without a readable ID may be from an earlier attempt: ConfirmAfter with a newer message sends it anyway", ErrAmbiguous))
 	case !c.sent && others == 0:
 		c.note(seen)
 		return nil
@@ -352,7 +359,7 @@ func (c *confirmation) judge(seen *view) *result {
 		return c.doubt(nil,
 			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, seen.others[others-1].ID))
 	case seen.unreadable > c.odd:
-		return c.doubt(c.sendErr, fmt.Errorf("%w: one that is new has no readable ID", errMessageNotFound))
+		return c.doubt(c.sendErr, fmt.Errorf("%w: one that is new has no readable ID", ErrAmbiguous))
 	case accepted && others == 1 && c.out.op == OpSendFileToChat:
 		return &result{message: seen.others[0]}
 	case others > 0:

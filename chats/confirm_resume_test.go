@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"strings"
@@ -694,4 +695,97 @@ func TestSendTextConfirmed_WaitsForASendTextOfTheSameText(t *testing.T) {
 		require.Equal(t, 2, f.posted())
 		assert.Equal(t, f.market.Messages(f.chat)[2].ID, message.ID)
 	})
+}
+
+// The process that sent has died, and the shop's message has no readable id.
+func TestConfirmAfter_UnreadableMessageOfAnEarlierAttemptIsDoubt(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		odd     map[string]any // what the server makes of the shop's message
+		before  bool           // it was posted before the message that the caller names
+		resumes []bool
+		want    string
+	}{
+		{"an id of another form", map[string]any{"messageId": "m-8f3c"}, false, []bool{false, true}, "ErrOutcomeUnknown"},
+		{"no time", map[string]any{"messageId": nil, "createdAt": nil}, false, []bool{false, true}, "ErrOutcomeUnknown"},
+		{"another text", map[string]any{"messageId": nil, "message": "***"}, false, []bool{false, true}, "ErrOutcomeUnknown"},
+		{"no sender", map[string]any{"messageId": nil, "sender": nil}, false, []bool{false, true}, "ErrOutcomeUnknown"},
+		{"the customer's", map[string]any{"messageId": nil, "sender": "CUSTOMER"}, false, []bool{false}, "Message"},
+		{"nothing readable", map[string]any{"messageId": nil, "createdAt": nil, "sender": nil, "message": nil}, false, []bool{false}, "Message"},
+		{"older than the named one", map[string]any{"messageId": nil}, true, []bool{false, true}, "Message"},
+	}
+	for _, tt := range tests {
+		for _, resume := range tt.resumes {
+			t.Run(fmt.Sprintf("%s, resume: %v", tt.name, resume), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
+						if item["message"] == "Завтра" {
+							maps.Copy(item, tt.odd)
+						}
+					})))
+					attempted := time.Now()
+					f.market.AddMessage(f.chat, chats.SenderPartner, "Завтра")
+					options := []chats.ConfirmOption{chats.ConfirmAfter(f.first)}
+					if tt.before {
+						time.Sleep(time.Second)
+						options = []chats.ConfirmOption{chats.ConfirmAfter(f.market.CustomerSays(f.chat, "?"))}
+					}
+					if resume {
+						options = append(options, chats.ConfirmResume(attempted))
+					}
+					_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", options...)
+					if tt.want == "Message" { // this one cannot be read either
+						assert.Equal(t, 2, f.posted(), err)
+						return
+					}
+					assert.Equal(t, tt.want, outcomeOf(t, err), err)
+					require.ErrorIs(t, err, chats.ErrAmbiguous)
+					assert.Equal(t, 1, f.posted())
+				})
+			})
+		}
+	}
+}
+
+// The ids of the shop's messages lie below that of the message which the caller named.
+func TestConfirmResume_OtherSendersClockIsAhead(t *testing.T) {
+	t.Parallel()
+	for name, clock := range map[string]shiftedIDs{
+		"support is hours ahead": {sender: "SUPPORT", by: 3 * time.Hour}, "support is days ahead": {sender: "SUPPORT", by: 72 * time.Hour},
+		"the shop is behind": {sender: "PARTNER", by: -3 * time.Hour}, "in step": {sender: "PARTNER"},
+	} {
+		for fate, fault := range map[string]chatstest.Fault{"posted": chatstest.DropAfter(), "not posted": chatstest.DropBefore()} {
+			t.Run(name+", "+fate, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					market, clock := chatstest.NewMarket(), clock
+					clock.next = market.Transport()
+					f := newFixtureOn(t, market, withContract(t, clock))
+					f.market.AddMessage(f.chat, chats.SenderPartner, "Другой оператор")
+					if time.Sleep(100 * time.Millisecond); clock.by != 0 {
+						time.Sleep(time.Second) // the precision of the times, by which messages are compared
+					}
+					last := f.market.AddMessage(f.chat, chats.SenderSupport, "Здравствуйте")
+					if clock.sender == "SUPPORT" {
+						last += chats.MessageID(clock.by.Microseconds())
+					}
+					for n := range 2 { // the second time it is a wanted repetition
+						f.market.Fail(chats.OpSendMessageToChat, fault)
+						var failed *chats.Error
+						require.ErrorAs(t, f.client.SendText(t.Context(), f.chat, "Завтра"), &failed)
+						restarted := f.market.Client(withContract(t, clock))
+						_, err := restarted.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(last), chats.ConfirmResume(failed.SentAt))
+						require.NoError(t, err)
+						assert.Equal(t, 2+n, f.posted())
+						if clock.by == 0 { // an id above last counts at any time
+							return
+						}
+						time.Sleep(10 * time.Minute)
+					}
+				})
+			})
+		}
+	}
 }

@@ -38,17 +38,19 @@ func toSubject(c *gen.ChatFullContext) Subject {
 	return Subject{Kind: SubjectKind(c.Type), Order: OrderID(c.OrderID), Return: ReturnID(c.ReturnID)}
 }
 
+// toMessage returns what can be read of a message together with an error.
 func toMessage(m *gen.Message) (Message, error) {
-	if m.MessageID < 1 {
-		return Message{}, errNoMessageID
-	}
-	return Message{
+	message := Message{
 		ID:        MessageID(m.MessageID),
 		Sender:    Sender(m.Sender),
 		Text:      m.Text,
 		Files:     toFiles(m.Files),
 		CreatedAt: m.CreatedAt,
-	}, nil
+	}
+	if message.ID < 1 {
+		return message, errNoMessageID
+	}
+	return message, nil
 }
 
 func toFiles(files []gen.File) []File {
@@ -64,20 +66,23 @@ func toFiles(files []gen.File) []File {
 
 // readList converts the items of a page in one allocation. It skips those that convert
 // refuses, and fails if there is no list, or one of several times the requested size.
-func readList[G, T any](list []G, size int, absent error, convert func(*G) (T, error)) (items []T, skipped int, err error) {
+func readList[G, T any](list []G, size int, absent error, convert func(*G) (T, error)) (items, skipped []T, err error) {
 	switch {
 	case missing(list):
-		return nil, 0, absent
+		return nil, nil, absent
 	case len(list) > max(4*size, MaxHistoryPage):
-		return nil, 0, httpbody.ErrTooManyItems
+		return nil, nil, httpbody.ErrTooManyItems
 	}
 	items = make([]T, 0, len(list))
 	for i := range list {
-		if item, err := convert(&list[i]); err == nil {
-			items = append(items, item)
+		item, err := convert(&list[i])
+		if err != nil {
+			skipped = append(skipped, item)
+			continue
 		}
+		items = append(items, item)
 	}
-	return items, len(list) - len(items), nil
+	return items, skipped, nil
 }
 
 // missing reports whether a decoded list was absent or null. encoding/json sets a slice to

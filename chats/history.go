@@ -44,11 +44,12 @@ import (
 //
 // An item without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) { c.history(ctx, id, since, new(int))(yield) }
+	return func(yield func(Message, error) bool) { c.history(ctx, id, since, nil)(yield) }
 }
 
-// history is History. When it has ended, skipped is the number of items without a readable ID.
-func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skipped *int) iter.Seq2[Message, error] {
+// history is History. When it has ended, skipped are the items without a readable ID, unless
+// it is nil.
+func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skipped *[]Message) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := cmp.Or(checkID("chat", id), checkSince("since", since)); err != nil {
 			yield(Message{}, err)
@@ -66,9 +67,9 @@ type history struct {
 	client  *Client
 	chat    ChatID
 	merge   *merge.Merge[Message]
-	from    MessageID // messageIdFrom of every page
-	size    int       // limit of every page
-	skipped *int      // items without a readable ID
+	from    MessageID  // messageIdFrom of every page
+	size    int        // limit of every page
+	skipped *[]Message // items without a readable ID; may be nil
 }
 
 // fetch requests a page. If the server refuses since, perhaps because that message is not in
@@ -76,7 +77,7 @@ type history struct {
 func (h *history) fetch(ctx context.Context, token string) (paging.Page[Message], error) {
 	if token != "" {
 		page, err := h.client.historyPage(ctx, h.chat, h.from, h.size, token)
-		*h.skipped += page.skipped
+		h.skip(page.skipped)
 		return paging.Page[Message](page.Page), err
 	}
 	h.from = MessageID(h.merge.Since())
@@ -86,8 +87,18 @@ func (h *history) fetch(ctx context.Context, token string) (paging.Page[Message]
 		page, err = h.client.historyPage(ctx, h.chat, 0, MaxHistoryPage, "")
 	}
 	h.merge.Begin(page.requestedAt, page.size)
-	h.size, *h.skipped = page.size, page.skipped
+	h.size = page.size
+	if h.skipped != nil {
+		*h.skipped = nil // the listing starts over
+	}
+	h.skip(page.skipped)
 	return paging.Page[Message](page.Page), err
+}
+
+func (h *history) skip(items []Message) {
+	if h.skipped != nil {
+		*h.skipped = append(*h.skipped, items...)
+	}
 }
 
 // accept returns the messages that are certainly next. If the order breaks, the next pass
@@ -132,7 +143,7 @@ func (c *Client) historyPage(
 		sized := &gen.MessagesPage{Messages: make([]gen.Message, 0, size)}
 		return invoke(ctx, c, call, sized, func(p *gen.MessagesPage) (sizedPage[Message], error) {
 			items, skipped, err := readList(p.Messages, size, errNoMessages, toMessage)
-			call.skipped = skipped
+			call.skipped = len(skipped)
 			return sizedPage[Message]{Page[Message]{items, p.Paging.NextPageToken}, size, call.requestedAt, skipped}, err
 		})
 	})

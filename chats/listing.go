@@ -40,8 +40,8 @@ const acceptedSizeLifetime = time.Hour
 type sizedPage[T any] struct {
 	Page[T]
 	size        int
-	requestedAt time.Time // by the slower of the server's clock and ours
-	skipped     int       // items without a readable ID
+	requestedAt time.Time // by the server's clock, if it is known
+	skipped     []T       // items without a readable ID
 }
 
 // fitPage calls fetch with size and, if that is the first page and is refused with 400, with

@@ -41,7 +41,8 @@ type view struct {
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored otherwise
 
-	unreadable int // items without a readable id, of any sender
+	unreadable int  // items without a readable id that may be the shop's
+	doubtful   bool // one of those may be from an earlier attempt
 }
 
 // search reads the history until it shows the message, or until a pass that began at or
@@ -80,8 +81,11 @@ func isFinal(err error) bool {
 	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }
 
-// day is the difference of the ids of two messages of which one was posted a day later.
-const day = MessageID(24 * time.Hour / time.Microsecond)
+// Differences of the ids of two messages, which appear to be microseconds.
+const (
+	second = MessageID(time.Second / time.Microsecond)
+	day    = 24 * 60 * 60 * second
+)
 
 // lowestID returns the id above which messages are considered: one day below after, because
 // ids appear to be microseconds and the senders' clocks may differ. An id that is ahead of
@@ -105,35 +109,66 @@ func (c *confirmation) read(ctx context.Context) (*view, error) {
 func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
 	c.readAt = time.Now()
 	seen := &view{empty: true, own: map[MessageID]bool{}}
-	for message, err := range c.client.history(ctx, c.out.chat, floor, &seen.unreadable) {
+	var below, skipped []Message
+	for message, err := range c.client.history(ctx, c.out.chat, floor, &skipped) {
 		if err != nil {
 			return nil, err
 		}
 		seen.empty = false
-		if message.Sender.Known() && message.Sender != SenderPartner {
+		if message.ID == c.after {
+			c.afterAt = message.CreatedAt
+		}
+		if !message.mayBeShops() {
 			continue
 		}
 		seen.own[message.ID] = true
 		if message.Sender == SenderPartner {
 			seen.newest = message.ID
 		}
-		switch maybe := c.mayBeNew(message); {
-		case maybe && message.Sender == SenderPartner && c.out.equals(message):
-			seen.match = &message
+		switch {
+		case c.except[message.ID]:
+		case !c.mayBeNew(message):
+			if c.resumes && c.hasAfter && !c.sent {
+				below = append(below, message)
+			}
+		case c.compare(seen, message):
 			return seen, nil
-		case maybe && c.out.resembles(message) && !c.client.confirmed.has(c.out.chat, message.ID):
-			seen.others = append(seen.others, message)
+		}
+	}
+	for _, message := range below {
+		if c.mayBeLater(message) && c.compare(seen, message) {
+			return seen, nil
+		}
+	}
+	for _, message := range skipped {
+		if message.mayBeShops() {
+			seen.unreadable++
+			seen.doubtful = seen.doubtful || (c.resumes || c.hasAfter) && c.out.resembles(message) && c.mayBeLater(message)
 		}
 	}
 	return seen, nil
+}
+
+// mayBeShops reports whether the shop may be the sender.
+func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == SenderPartner }
+
+// compare adds a message that may be new to what was seen, and reports whether it has the
+// same content.
+func (c *confirmation) compare(seen *view, m Message) (same bool) {
+	switch {
+	case m.Sender == SenderPartner && c.out.equals(m):
+		seen.match = &m
+		return true
+	case c.out.resembles(m) && !c.client.confirmed.has(c.out.chat, m.ID):
+		seen.others = append(seen.others, m)
+	}
+	return false
 }
 
 // mayBeNew reports whether a message may be from a send of this call or, before
 // the first, from an earlier attempt.
 func (c *confirmation) mayBeNew(m Message) bool {
 	switch {
-	case c.except[m.ID]:
-		return false
 	case c.sent:
 		return !c.baseline[m.ID]
 	case c.hasAfter:
@@ -142,4 +177,22 @@ func (c *confirmation) mayBeNew(m Message) bool {
 		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.began.Add(-clockTolerance))
 	}
 	return false
+}
+
+// mayBeLater reports whether a message may be from an earlier attempt by its time, although
+// its id does not say so: it has none that can be read, or one by a clock that is behind that
+// of the sender of the message that the caller named.
+func (c *confirmation) mayBeLater(m Message) bool {
+	noID := m.ID < 1
+	switch {
+	case m.CreatedAt.IsZero():
+		return noID && (m.Sender == SenderPartner || c.out.equals(m))
+	case c.resumes && m.CreatedAt.Before(c.began.Add(-clockTolerance)):
+		return false
+	case !c.hasAfter || c.afterAt.IsZero():
+		return noID
+	case m.CreatedAt.Equal(c.afterAt): // times may have whole seconds
+		return noID || c.after-m.ID >= second
+	}
+	return m.CreatedAt.After(c.afterAt)
 }
