@@ -93,7 +93,11 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 // decides. It occupies one of the client's slots for concurrent requests while it runs, so it
 // should be quick and must not call the same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
-	return func(c *confirmation) { c.before = before }
+	return func(c *confirmation) {
+		if c.before = before; before == nil {
+			c.invalid = badArgument("ConfirmBefore", "is nil")
+		}
+	}
 }
 
 // SendTextConfirmed posts a text once, finds it in the chat's history and returns it as the
@@ -177,9 +181,10 @@ type confirmation struct {
 	began, ended time.Time // of the earlier attempts, as far as they are known; if resumes
 	resumes      bool
 
-	known  MessageID                                         // limits how much history is read
-	except map[MessageID]bool                                // belong to other sends
-	before func(ctx context.Context, shop []MessageID) error // runs before each request that sends
+	invalid error                                             // of an option
+	known   MessageID                                         // limits how much history is read
+	except  map[MessageID]bool                                // belong to other sends
+	before  func(ctx context.Context, shop []MessageID) error // runs before each request that sends
 
 	pending  bool    // the attempt that the caller resumes may still become visible
 	attempts int     // sends made
@@ -212,11 +217,14 @@ func (c *confirmation) configure(options []ConfirmOption) error {
 	if c.resumes && (c.began.IsZero() || c.ended.After(time.Now())) {
 		return badArgument("ConfirmResume", "must be the time at which an attempt ended")
 	}
+	if err := cmp.Or(c.invalid, checkSince("ConfirmAfter", c.after), checkSince("ConfirmFirstAttempt", c.known)); err != nil {
+		return err
+	}
 	if !c.hasAfter {
 		c.after = c.known
 	}
 	c.floor = c.lowestID()
-	return checkSince("ConfirmAfter", c.after)
+	return nil
 }
 
 func (c *confirmation) resume(attempted time.Time) {
@@ -288,7 +296,7 @@ func (c *confirmation) ready(ctx context.Context) error {
 		return err
 	}
 	if err := c.before(ctx, slices.Sorted(maps.Keys(c.baseline))); err != nil {
-		c.halted = c.refuse(&Error{Operation: c.out.op, cause: err})
+		c.halted = c.refuse(&Error{Business: c.client.business, Operation: c.out.op, cause: callerctx.HideOthers(ctx, err)})
 		return errNotReady
 	}
 	return nil

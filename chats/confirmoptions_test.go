@@ -3,6 +3,7 @@ package chats_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -116,4 +117,42 @@ func TestConfirmFirstAttempt_ReadsLessAndSearchesNothingBefore(t *testing.T) {
 		all := market.Messages(id)
 		assert.True(t, slices.ContainsFunc(all, func(m chats.Message) bool { return m.ID == message.ID }))
 	})
+}
+
+func TestConfirmBefore_ErrorIsTheCallsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		cause := fmt.Errorf("saving: %w, %w", context.DeadlineExceeded, errDisk)
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.RateLimitedParallel())
+		calls := 0
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "text", chats.ConfirmBefore(func(context.Context, []chats.MessageID) error {
+			if calls++; calls == 2 {
+				return cause
+			}
+			return nil
+		}))
+		require.ErrorIs(t, err, errDisk)
+		require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's context has not ended")
+		assert.Equal(t, "error", outcomeOf(t, err))
+		var e *chats.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, f.market.Business(), e.Business)
+		assert.Equal(t, chats.OpSendMessageToChat, e.Operation)
+		assert.Equal(t, 1, e.Attempts)
+	})
+}
+
+func TestConfirmOptions_InvalidArguments(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for want, option := range map[string]chats.ConfirmOption{
+		"ConfirmBefore": chats.ConfirmBefore(nil), "ConfirmFirstAttempt": chats.ConfirmFirstAttempt(-5), "ConfirmAfter": chats.ConfirmAfter(-5),
+	} {
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "text", option)
+		var invalid *chats.ArgumentError
+		require.ErrorAs(t, err, &invalid)
+		assert.Equal(t, want, invalid.Field)
+	}
+	assert.Zero(t, f.market.Calls(chats.OpGetChatHistory))
 }
