@@ -649,3 +649,43 @@ func TestSendFile_DirectoryIsRefusedAsSuch(t *testing.T) {
 	require.ErrorIs(t, err, chats.ErrInvalidArgument)
 	require.EqualError(t, err, "chats: file content: is a directory")
 }
+
+// stuckSeeker blocks in the Seek before a retry.
+type stuckSeeker struct {
+	*strings.Reader
+	seeks   int
+	release chan struct{}
+}
+
+func (s *stuckSeeker) Seek(offset int64, whence int) (int64, error) {
+	if s.seeks++; s.seeks > 3 {
+		<-s.release
+	}
+	return s.Reader.Seek(offset, whence)
+}
+
+// A Seek that blocks holds the call no longer than its context, and the slot neither.
+func TestSendFile_SeekThatBlocksIsAbandoned(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ timeout, want time.Duration }{
+		"context": {5 * time.Second, 5 * time.Second}, "attempt timeout": {time.Hour, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, chats.WithMaxParallel(1), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+				f.market.Fail(chats.OpSendFileToChat, chatstest.RateLimitedParallel())
+				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
+				defer cancel()
+				release := make(chan struct{})
+				defer close(release)
+				began := time.Now()
+				err := f.client.SendFile(ctx, f.chat, "a.txt", &stuckSeeker{Reader: strings.NewReader("content"), release: release})
+				assert.Equal(t, "error", outcomeOf(t, err), err)
+				assert.Equal(t, tt.want, time.Since(began))
+				assert.Zero(t, f.posted())
+				require.NoError(t, f.client.SendText(t.Context(), f.chat, "Завтра"), "the slot is free")
+			})
+		})
+	}
+}

@@ -12,7 +12,6 @@ import (
 var (
 	errNotRewindable = errors.New("the file's reader cannot be rewound")
 	errAttemptOver   = errors.New("the attempt has ended")
-	errBadCount      = errors.New("the reader returned an impossible count")
 	errReaderExited  = errors.New("the reader ended its goroutine")
 	errFileGrew      = errors.New("the file is longer than its size")
 )
@@ -32,7 +31,7 @@ type body struct {
 	tailBegun atomic.Bool   // before that, the server cannot have the whole form
 
 	mu      sync.Mutex
-	closed  bool // no Read of the caller's reader may begin
+	closed  bool // no Read or Seek of the caller's reader may begin
 	reading bool
 }
 
@@ -47,11 +46,6 @@ func recoverReader(err *error) {
 func (f *Form) Open(ctx context.Context) (io.ReadCloser, error) {
 	if !f.Rewindable() {
 		return nil, errNotRewindable
-	}
-	if f.touched {
-		if _, err := f.seeker.Seek(f.start, io.SeekStart); err != nil {
-			return nil, fmt.Errorf("rewinding the file: %w", err)
-		}
 	}
 	r, w := io.Pipe()
 	b := &body{PipeReader: r, form: f, done: make(chan struct{})}
@@ -77,7 +71,10 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) write(w *io.PipeWriter) {
 	defer close(b.done)
-	_, err := w.Write(b.form.head)
+	err := b.rewind()
+	if err == nil {
+		_, err = w.Write(b.form.head)
+	}
 	if err == nil {
 		err = b.writeContent(w)
 	}
@@ -110,10 +107,7 @@ func (b *body) writeContent(w io.Writer) error {
 			err = errFileGrew
 		}
 		if err != nil {
-			if err != errAttemptOver { //nolint:errorlint // our own, unwrapped
-				b.readErr = err
-			}
-			return err
+			return b.readFailed(err)
 		}
 		if n > 0 {
 			if _, err := w.Write(part[:n]); err != nil {
@@ -124,18 +118,45 @@ func (b *body) writeContent(w io.Writer) error {
 	return nil
 }
 
-// readContent reads from the caller's reader, unless the attempt has ended.
-func (b *body) readContent(p []byte) (n int, err error) {
+// use calls do, which uses the caller's reader, unless the attempt has ended.
+func (b *body) use(do func() error) (err error) {
 	if !b.setReading(true) {
-		return 0, errAttemptOver
+		return errAttemptOver
 	}
 	defer b.setReading(false)
 	defer recoverReader(&err)
-	b.form.touched = true
-	if n, err = b.form.content.Read(p); n < 0 || n > len(p) {
-		return 0, errBadCount
-	}
+	return do()
+}
+
+func (b *body) readContent(p []byte) (n int, err error) {
+	err = b.use(func() error {
+		b.form.touched = true
+		n, err = b.form.content.Read(p)
+		return err
+	})
 	return n, err
+}
+
+// readFailed records the caller's reader's error, and returns it.
+func (b *body) readFailed(err error) error {
+	if err != nil && err != errAttemptOver { //nolint:errorlint // our own, unwrapped
+		b.readErr = err
+	}
+	return err
+}
+
+// rewind seeks to the start of the content, unless nothing has been read. A Seek may block,
+// like a Read.
+func (b *body) rewind() error {
+	if !b.form.touched {
+		return nil
+	}
+	return b.readFailed(b.use(func() error {
+		if _, err := b.form.seeker.Seek(b.form.start, io.SeekStart); err != nil {
+			return fmt.Errorf("rewinding the file: %w", err)
+		}
+		return nil
+	}))
 }
 
 func (b *body) setReading(reading bool) (ok bool) {
@@ -146,8 +167,8 @@ func (b *body) setReading(reading bool) (ok bool) {
 }
 
 // Stop ends the attempt. net/http may read a body even after it has returned a response;
-// once Stop has returned, no Read of the caller's reader begins any more. It waits for a
-// Read in progress until ctx ends, and then abandons it. Stop returns the reader's error,
+// once Stop has returned, no Read or Seek of the caller's reader begins any more. It waits
+// for one in progress until ctx ends, and then abandons it. Stop returns the reader's error,
 // if it failed.
 func (f *Form) Stop(ctx context.Context) error {
 	if f == nil {

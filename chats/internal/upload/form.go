@@ -34,14 +34,14 @@ type InvalidError struct{ Reason string }
 func (e *InvalidError) Error() string { return e.Reason }
 
 // New returns the form of a file. Content of known size is streamed; other content is read
-// into memory first, up to maxSize. If ctx ends first, a blocked reader is abandoned. The
-// error is an [InvalidError], or why the content could not be read.
+// into memory first, up to maxSize. If ctx ends first, a blocked reader is abandoned, and no
+// further Read of it begins. The error is an [InvalidError], or why the content could not be read.
 func New(ctx context.Context, name string, content io.Reader, maxSize int64) (*Form, error) {
 	if content == nil {
 		return nil, &InvalidError{"is nil"}
 	}
-	f := &Form{content: content}
-	err := await(ctx, func() error { return f.measure(content, maxSize) })
+	f := &Form{content: &checkedReader{content: content}}
+	err := await(ctx, func() error { return f.measure(ctx, content, maxSize) })
 	switch {
 	case err != nil:
 		return nil, err
@@ -73,7 +73,7 @@ func isDirectory(content io.Reader) bool {
 	return err == nil && info.IsDir()
 }
 
-func (f *Form) measure(content io.Reader, maxSize int64) error {
+func (f *Form) measure(ctx context.Context, content io.Reader, maxSize int64) error {
 	if isDirectory(content) {
 		return &InvalidError{"is a directory"}
 	}
@@ -91,7 +91,7 @@ func (f *Form) measure(content io.Reader, maxSize int64) error {
 		return nil
 	}
 	var whole bytes.Buffer
-	if _, err := whole.ReadFrom(io.LimitReader(content, maxSize+1)); err != nil {
+	if _, err := whole.ReadFrom(io.LimitReader(contextReader{ctx, f.content}, maxSize+1)); err != nil {
 		return fmt.Errorf("reading the file: %w", err)
 	}
 	reader := bytes.NewReader(whole.Bytes())

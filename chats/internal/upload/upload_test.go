@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -42,7 +43,14 @@ func TestUpload_FailingSeekerIsError(t *testing.T) {
 		form, err := New(t.Context(), "a.txt", &tape{strings.NewReader("content"), 0, failsAt}, maxSize)
 		if err == nil {
 			readBodyOf(t, form)
-			_, err = form.Open(t.Context())
+			var body io.ReadCloser
+			body, err = form.Open(t.Context())
+			require.NoError(t, err)
+			var sent []byte
+			sent, err = io.ReadAll(body)
+			assert.Empty(t, sent)
+			require.ErrorIs(t, form.Stop(t.Context()), errSeek)
+			assert.True(t, form.Unsent())
 		}
 		require.ErrorIs(t, err, errSeek)
 		assert.Contains(t, err.Error(), want)
@@ -205,6 +213,7 @@ func TestForm_ReaderThatFailsCompletesNoForm(t *testing.T) {
 		"the reader panicked: torn": reading(func([]byte) (int, error) { panic("torn") }),
 		errBadCount.Error():         reading(func(p []byte) (int, error) { return len(p) + 1, nil }),
 		errBadCount.Error() + " ":   reading(func([]byte) (int, error) { return -1, nil }),
+		io.ErrNoProgress.Error():    reading(func([]byte) (int, error) { return 0, nil }),
 		errFileGrew.Error():         strings.NewReader("more content"),
 		"the file ended 5 bytes short of its size: unexpected EOF": strings.NewReader("cont"[:2]),
 	} {
@@ -262,6 +271,64 @@ func TestForm_StopAbandonsAReadThatBlocks(t *testing.T) {
 		require.ErrorIs(t, err, errNotRewindable)
 		close(release)
 	})
+}
+
+// The last attempt's Seek blocks, as it does for a file on a server that is gone.
+func TestForm_StopAbandonsASeekThatBlocks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		form, err := New(t.Context(), "a.txt", &stuckTape{tape{Reader: strings.NewReader("content")}, release}, maxSize)
+		require.NoError(t, err)
+		readBodyOf(t, form)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		body, err := form.Open(ctx)
+		require.NoError(t, err)
+		assert.Zero(t, time.Since(began))
+		_, err = io.ReadAll(body)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, form.Stop(ctx))
+		assert.True(t, form.Unsent())
+		assert.False(t, form.Rewindable())
+		close(release)
+	})
+}
+
+// stuckTape blocks in its fourth Seek.
+type stuckTape struct {
+	tape
+	release chan struct{}
+}
+
+func (s *stuckTape) Seek(offset int64, whence int) (int64, error) {
+	if s.seeks == 3 {
+		<-s.release
+	}
+	return s.tape.Seek(offset, whence)
+}
+
+// An abandoned reader without a size is not read any further.
+func TestNew_ReadsNothingAfterItsContextEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10500*time.Millisecond)
+		defer cancel()
+		var reads atomic.Int32
+		_, err := New(ctx, "a.txt", reading(func(p []byte) (int, error) {
+			reads.Add(1)
+			time.Sleep(time.Second)
+			return min(1, len(p)), nil
+		}), maxSize)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		time.Sleep(time.Hour)
+		assert.EqualValues(t, 11, reads.Load())
+	})
+	reads := 0
+	_, err := New(t.Context(), "a.txt", reading(func([]byte) (int, error) { reads++; return 0, nil }), maxSize)
+	require.ErrorIs(t, err, io.ErrNoProgress)
+	assert.Equal(t, maxEmptyReads, reads)
 }
 
 func TestForm_NilIsARequestWithoutAFile(t *testing.T) {

@@ -1,0 +1,48 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+var errBadCount = errors.New("the reader returned an impossible count")
+
+// maxEmptyReads is the maximum number of consecutive Reads that return neither a byte nor an
+// error.
+const maxEmptyReads = 100
+
+// checkedReader is a caller's reader that keeps to the rules of [io.Reader] and makes
+// progress.
+type checkedReader struct {
+	content io.Reader
+	empty   int // consecutive Reads
+}
+
+func (r *checkedReader) Read(p []byte) (n int, err error) {
+	n, err = r.content.Read(p)
+	switch {
+	case n < 0 || n > len(p):
+		return 0, errBadCount
+	case n > 0 || err != nil:
+		r.empty = 0
+	default:
+		if r.empty++; r.empty >= maxEmptyReads {
+			return 0, io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+// contextReader begins no Read once ctx has ended.
+type contextReader struct {
+	ctx     context.Context //nolint:containedctx // the reader's interface has none
+	content io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.content.Read(p)
+}
