@@ -3,7 +3,6 @@ package chats_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -175,7 +174,7 @@ func TestError_SentAt(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err = f.client.SendTextConfirmed(ended, f.chat, "Нет", chats.ConfirmResume(began))
-		require.True(t, errors.Is(err, chats.ErrOutcomeUnknown))
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
 		assert.Equal(t, began, sentAt(err))
 	})
 }
@@ -280,7 +279,7 @@ func TestSendTextConfirmed_RefusalAfterAnUnknownOutcomeIsDoubt(t *testing.T) {
 				var e *chats.Error
 				require.ErrorAs(t, err, &e)
 				assert.Equal(t, tt.status, e.StatusCode)
-				assert.Equal(t, tt.want == chats.ErrRateLimited, e.Limit != nil) //nolint:errorlint // the sentinel itself
+				assert.Equal(t, tt.want == chats.ErrRateLimited, e.Limit != nil)
 				assert.Equal(t, market.Calls(chats.OpSendMessageToChat), e.Attempts)
 				assert.Equal(t, began, e.SentAt)
 			})
