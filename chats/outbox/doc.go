@@ -35,9 +35,10 @@
 // # How an item is posted once
 //
 // Right before each request, the IDs of the shop's newest messages in the chat are stored
-// with the item, in the state Sending. After the request, the history is searched for a new
-// message with the same content ([chats.Client.SendTextConfirmed]); if it is found, the
-// item is Sent.
+// with the item, in the state Sending: the baseline, and the ID above which it is complete.
+// A message of the shop is new if it is above that ID and not in the baseline. After the
+// request, the history is searched for a new message with the same content
+// ([chats.Client.SendTextConfirmed]); if it is found, the item is Sent.
 //
 // A process that finds an item in the state Sending resumes it: the history is searched
 // until an earlier attempt can no longer become visible, for at least [chats.SearchTime]

@@ -90,11 +90,11 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 	if r := p.record; r.State == Sending {
 		limited, cancel := context.WithTimeout(ctx, storeTime)
 		defer cancel()
-		others, err := p.store.PostedAs(limited, r.Business, r.Item.Chat, r.floor())
+		others, err := p.store.PostedAs(limited, r.Business, r.Item.Chat, r.Floor)
 		if err != nil {
 			return outcome{}, err
 		}
-		options = append(options, chats.ConfirmAfter(r.floor()), chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
+		options = append(options, chats.ConfirmAfter(r.Floor), chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
 		// Waiting must not occupy a worker.
 		from := p.resumeFrom()
 		if p.early = time.Since(from) < chats.SearchTime; !p.early {

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -267,4 +268,114 @@ func TestPost_WritesAreFenced(t *testing.T) {
 		assert.Equal(t, result, get(t, second, "reply"))
 		assert.Equal(t, []string{"reply"}, posted(market, chat))
 	})
+}
+
+// dying is the store of a process that is killed right after it has stored that an item is
+// being sent, before the request.
+func dying(store outbox.Store, kill func()) *hooked {
+	var dead atomic.Bool
+	return &hooked{
+		Store: store,
+		save: func(*outbox.Record) error {
+			if dead.Load() {
+				return errors.New("killed")
+			}
+			return nil
+		},
+		saved: func(r *outbox.Record) {
+			if r.State == outbox.Sending {
+				dead.Store(true)
+				kill()
+			}
+		},
+	}
+}
+
+// Ways in which the outcome of a send remains unknown although it was never processed.
+var unprocessed = map[string]func(t *testing.T, market *chatstest.Market, store outbox.Store){
+	"the process is killed before the request": func(t *testing.T, market *chatstest.Market, store outbox.Store) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+		_, _ = newOutbox(t, connect(t, market), dying(store, cancel)).Step(ctx)
+	},
+	"the connection breaks, and then the history is down": func(_ *testing.T, market *chatstest.Market, _ outbox.Store) {
+		var down atomic.Bool
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			switch {
+			case down.Load():
+				return chatstest.Status(503, "")
+			case op == chats.OpSendMessageToChat:
+				down.Store(true)
+				time.AfterFunc(20*time.Minute, func() { market.FailFunc(nil) })
+				return chatstest.DropBefore()
+			}
+			return chatstest.OK()
+		})
+	},
+}
+
+// The history before an attempt is read only from a day before the last message that the
+// outbox knows. An older message of the shop is not a new one because of that.
+func TestResume_OlderMessagesOfTheShopAreNotNew(t *testing.T) {
+	t.Parallel()
+	for name, lose := range unprocessed {
+		for _, old := range []string{"reply", "another text"} {
+			t.Run(name+", "+old, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					market, store := chatstest.NewMarket(), outbox.NewMemoryStore()
+					chat := market.AddChat(chats.Chat{})
+					market.AddMessage(chat, chats.SenderPartner, old) // by an operator
+					pass(72 * time.Hour)
+					o := newOutbox(t, connect(t, market), store)
+					put(t, o, text("first", chat))
+					_, err := o.Step(t.Context())
+					require.NoError(t, err)
+					put(t, o, text("reply", chat))
+					lose(t, market, store)
+					run := start(t, o)
+					pass(2 * time.Hour)
+					require.NoError(t, run.stop())
+					result, all := get(t, o, "reply"), market.Messages(chat)
+					assert.Equal(t, outbox.Sent, result.State)
+					assert.Equal(t, all[len(all)-1].ID, result.Message.ID)
+					assert.Equal(t, []string{old, "first", "reply"}, posted(market, chat))
+				})
+			})
+		}
+	}
+}
+
+// The same with a message of an item that has been deleted after the retention.
+func TestResume_MessagesOfDeletedItemsAreNotNew(t *testing.T) {
+	t.Parallel()
+	for name, lose := range unprocessed {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, store := chatstest.NewMarket(), outbox.NewMemoryStore()
+				chat := market.AddChat(chats.Chat{})
+				o := newOutbox(t, connect(t, market), store)
+				for n, text := range []string{"thanks", "hello", "the last that the outbox knows"} {
+					key := strconv.Itoa(n + 1)
+					put(t, o, outbox.Item{Key: key, Chat: chat, Text: text})
+					_, err := o.Step(t.Context())
+					require.NoError(t, err)
+					if n < 2 {
+						pass(31 * 24 * time.Hour)
+					}
+				}
+				_, err := o.Get(t.Context(), "1")
+				require.ErrorIs(t, err, outbox.ErrUnknownKey)
+				put(t, o, outbox.Item{Key: "4", Chat: chat, Text: "thanks"})
+				lose(t, market, store)
+				run := start(t, o)
+				pass(2 * time.Hour)
+				require.NoError(t, run.stop())
+				assert.Equal(t, outbox.Sent, get(t, o, "4").State)
+				assert.Len(t, filter(posted(market, chat), "thanks"), 2)
+			})
+		})
+	}
 }

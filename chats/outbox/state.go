@@ -88,28 +88,41 @@ func (r *Record) move(to State, failure *Failure, now time.Time) {
 	}
 }
 
-// begin notes an attempt that is about to be made.
+// begin notes an attempt that is about to be made. shop are the shop's messages before the
+// first one.
 func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {
+	if r.State == Queued {
+		r.Floor = r.firstFloor(shop, now)
+	}
 	r.move(Sending, r.Failure, now)
 	r.Attempts++
 	if r.FirstAttempt.IsZero() {
 		r.FirstAttempt = now
 	}
 	r.LastAttempt, r.Token = now, token
-	r.Baseline = slices.Clone(shop[max(0, len(shop)-maxBaseline):])
+	if cut := len(shop) - maxBaseline; cut > 0 {
+		r.Floor, shop = max(r.Floor, shop[cut-1]), shop[cut:]
+	}
+	r.Baseline = slices.Clone(shop)
 }
 
 // maxBaseline is how many of the shop's messages before the first attempt are stored. IDs
 // appear to grow within a chat; a baseline of several messages tolerates exceptions.
 const maxBaseline = 32
 
-// floor returns the ID above which a message of the shop that is not in the baseline is new.
-func (r *Record) floor() chats.MessageID {
-	if len(r.Baseline) < maxBaseline {
-		return 0
+// firstFloor returns the ID above which the history has been read before a first attempt.
+// shop are the shop's messages that it showed.
+func (r *Record) firstFloor(shop []chats.MessageID, now time.Time) chats.MessageID {
+	floor := max(min(r.LastMessage, chats.MessageID(now.UnixMicro()))-confirmMargin, 0)
+	if n := len(shop); n > 0 && shop[n-1] <= floor {
+		return 0 // all of it has been read, because nothing is above
 	}
-	return r.Baseline[0]
+	return floor
 }
+
+// confirmMargin is how far below the message of [chats.ConfirmFirstAttempt] the reading
+// begins: IDs appear to be microseconds.
+const confirmMargin = chats.MessageID(24 * time.Hour / time.Microsecond)
 
 // isExpired reports whether the item must not be posted any more.
 func (r *Record) isExpired(now time.Time) bool {

@@ -37,6 +37,7 @@ type Record struct {
 	LastAttempt  time.Time
 	Token        int64             // of the lease under which the last one was made
 	Baseline     []chats.MessageID // the shop's newest messages before the first one, ascending
+	Floor        chats.MessageID   // Baseline has all of the shop's messages above it
 	Accepted     bool              // the server has accepted it
 
 	Message   chats.Message // of a Sent item

@@ -46,6 +46,7 @@ type outboxDocument struct {
 	Details    []chats.Detail    `json:"details,omitempty"`
 	Token      int64             `json:"token,omitempty"`
 	Baseline   []chats.MessageID `json:"baseline,omitempty"`
+	Floor      chats.MessageID   `json:"floor,omitempty"`
 	Accepted   bool              `json:"accepted,omitempty"`
 	Message    chats.Message     `json:"message,omitzero"`
 }
@@ -72,7 +73,8 @@ func scanItem(from scanner, more ...any) (outbox.Record, error) {
 	}
 	r.Item.NotAfter, r.FirstAttempt, r.LastAttempt = timeOf(notAfter), timeOf(first), timeOf(last)
 	r.QueuedAt, r.SettledAt, r.DueAt = timeOf(&queued), timeOf(settled), dueTime(due)
-	r.Failures, r.Reports, r.Token, r.Baseline, r.Accepted, r.Message = d.Failures, d.Reports, d.Token, d.Baseline, d.Accepted, d.Message
+	r.Failures, r.Reports, r.Token, r.Accepted, r.Message = d.Failures, d.Reports, d.Token, d.Accepted, d.Message
+	r.Baseline, r.Floor = d.Baseline, d.Floor
 	if message != nil {
 		r.Message.ID = chats.MessageID(*message)
 	}

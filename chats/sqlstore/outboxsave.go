@@ -28,7 +28,7 @@ var savedItem = []column{
 
 func itemArgs(r *outbox.Record) ([]any, error) {
 	d := outboxDocument{
-		Failures: r.Failures, Reports: r.Reports, Token: r.Token, Baseline: r.Baseline, Accepted: r.Accepted, Message: r.Message,
+		Failures: r.Failures, Reports: r.Reports, Token: r.Token, Baseline: r.Baseline, Floor: r.Floor, Accepted: r.Accepted, Message: r.Message,
 	}
 	reason := ""
 	if r.Failure != nil {

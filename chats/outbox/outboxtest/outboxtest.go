@@ -232,6 +232,7 @@ func (s *suite) saveRoundTrip() {
 	want.Failure = &outbox.Failure{Reason: "no «way»", StatusCode: 400, Details: []chats.Detail{{Code: "C", Message: "M"}}}
 	want.Attempts, want.FirstAttempt, want.LastAttempt = 2, base.Add(1), base.Add(2*time.Second)
 	want.Token, want.Baseline, want.Accepted = 1<<60, []chats.MessageID{1, 1700000000000000}, true
+	want.Floor = 1600000000000000
 	want.Message, want.SettledAt, want.Reports = message, base.Add(3*time.Second), 4
 	version := want.Version
 	s.noError(s.a.SaveItem(s.Context(), lease, &want))
@@ -248,6 +249,7 @@ func (s *suite) saveRoundTrip() {
 	equal(s, "accepted", got.Accepted, true)
 	equal(s, "reported", got.Reported, false)
 	equalSlices(s, "baseline", got.Baseline, want.Baseline)
+	equal(s, "floor", got.Floor, want.Floor)
 	if got.Failure == nil {
 		s.Fatal("no failure")
 	}
