@@ -25,7 +25,7 @@ type dispatcher struct {
 	turn    int64
 	pollAt  time.Time
 	pollErr int
-	polled  bool // since the step began
+	polled  bool // with nothing to report, so that nothing is due beyond what is known here
 
 	working  int
 	outcomes chan outcome
@@ -43,7 +43,9 @@ type chatState struct {
 	position int64 // of its head
 	dueAt    time.Time
 	isFile   bool
-	served   int64 // the turn in which it was last worked on
+	turn     int64     // when it was last worked on, or began to wait
+	previous int64     // the turn before
+	searchAt time.Time // when an earlier attempt is searched for again; zero if it is not
 	busy     bool
 	woken    bool // something was put while it was busy
 }
@@ -82,7 +84,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		d.startReport()
 		for d.canStart() && d.startWorker() {
 		}
-		if d.once && d.polled && d.working == 0 && !d.reporting && (!d.canStart() || d.choose() == nil) {
+		if d.once && d.isIdle() {
 			return
 		}
 		d.wait(ctx)
@@ -99,6 +101,23 @@ func (d *dispatcher) run(ctx context.Context) {
 
 func (d *dispatcher) isOver() bool { return d.once && !time.Now().Before(d.until) }
 
+// isIdle reports whether a step may end. It waits for the end of a search, because the next
+// step may be one of another process, which would begin again.
+func (d *dispatcher) isIdle() bool {
+	switch {
+	case d.working > 0 || d.reporting:
+		return false
+	case d.isOver():
+		return true
+	}
+	for _, c := range d.chats {
+		if !c.searchAt.IsZero() && d.readyAt(c).Before(d.until) {
+			return false
+		}
+	}
+	return d.polled && d.choose() == nil
+}
+
 func (d *dispatcher) canStart() bool { return d.working < d.config.workers && !d.isOver() }
 
 // poll reads the backlog: what other processes have put, and what was resolved.
@@ -114,7 +133,7 @@ func (d *dispatcher) poll(ctx context.Context) {
 		d.pollFailed(ctx, err)
 		return
 	}
-	d.pollErr, d.polled = 0, true
+	d.pollErr = 0
 	d.pollAt = time.Now().Add(max(pollInterval, pollShare*time.Since(began)))
 	d.merge(&backlog)
 }
@@ -133,6 +152,7 @@ func (d *dispatcher) pollFailed(ctx context.Context, err error) {
 
 // merge applies the heads, except for chats in progress, whose workers have newer state.
 func (d *dispatcher) merge(backlog *Backlog) {
+	d.turn++
 	listed := make(map[chats.ChatID]bool, len(backlog.Heads))
 	for _, head := range backlog.Heads {
 		listed[head.Chat] = true
@@ -140,7 +160,7 @@ func (d *dispatcher) merge(backlog *Backlog) {
 		case c.busy:
 			c.woken = true
 		default:
-			c.position, c.dueAt, c.isFile = head.Position, head.DueAt, head.IsFile
+			c.position, c.dueAt, c.isFile = head.Position, wait.Later(head.DueAt, c.searchAt), head.IsFile
 		}
 	}
 	for id, c := range d.chats {
@@ -148,11 +168,11 @@ func (d *dispatcher) merge(backlog *Backlog) {
 			delete(d.chats, id)
 		}
 	}
-	d.nextReport = backlog.NextReport
-	if d.config.settled == nil {
+	if d.nextReport, d.polled = backlog.NextReport, true; d.config.settled == nil {
 		d.nextReport = time.Time{}
 		return
 	}
+	d.polled = len(backlog.Unreported) == 0
 	for _, key := range backlog.Unreported {
 		d.addReport(report{key: key})
 	}
@@ -161,13 +181,14 @@ func (d *dispatcher) merge(backlog *Backlog) {
 func (d *dispatcher) chat(id chats.ChatID) *chatState {
 	c := d.chats[id]
 	if c == nil {
-		c = &chatState{id: id}
+		c = &chatState{id: id, turn: d.turn}
 		d.chats[id] = c
 	}
 	return c
 }
 
 func (d *dispatcher) takeWoken() {
+	d.turn++
 	for id := range d.woken.drain() {
 		_, known := d.chats[id]
 		if c := d.chat(id); c.busy {
@@ -185,7 +206,7 @@ func (d *dispatcher) choose() (chosen *chatState) {
 		if c.busy || d.readyAt(c).After(now) {
 			continue
 		}
-		if chosen == nil || c.served < chosen.served || c.served == chosen.served && c.position < chosen.position {
+		if chosen == nil || c.turn < chosen.turn || c.turn == chosen.turn && c.position < chosen.position {
 			chosen = c
 		}
 	}
@@ -202,7 +223,8 @@ func (d *dispatcher) startWorker() bool {
 		return false
 	}
 	d.turn++
-	c.served, c.busy, c.woken = d.turn, true, false
+	c.previous, c.turn = c.turn, d.turn
+	c.busy, c.woken = true, false
 	d.working++
 	go func() { d.outcomes <- d.work(c.id) }()
 	return true
@@ -211,7 +233,10 @@ func (d *dispatcher) startWorker() bool {
 func (d *dispatcher) take(out outcome) {
 	d.working--
 	c := d.chats[out.chat]
-	c.busy, c.dueAt, c.isFile = false, out.dueAt, out.isFile
+	c.busy, c.dueAt, c.searchAt, c.isFile = false, wait.Later(out.dueAt, out.searchAt), out.searchAt, out.isFile
+	if out.waits {
+		c.turn = c.previous
+	}
 	if out.isEmpty && !c.woken {
 		delete(d.chats, out.chat)
 	}
@@ -282,7 +307,7 @@ func (d *dispatcher) next() (next time.Time) {
 	for _, c := range d.chats {
 		next = wait.Earliest(next, wait.Later(d.readyAt(c), time.Now()))
 	}
-	if len(d.reports) > 0 {
+	if len(d.reports) > 0 || !d.polled {
 		next = wait.Earliest(next, time.Now())
 	}
 	return wait.Earliest(next, d.nextReport)

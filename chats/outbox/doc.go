@@ -74,7 +74,7 @@
 // # Failures
 //
 //	failure                                    what happens
-//	hourly quota exhausted                     waits for the next window; does not count as an attempt
+//	hourly quota exhausted                     waits for the next window, a minute at least; does not count as an attempt
 //	no connection, 5xx, parallel limit         retried after 1 s, doubling to 1 min, indefinitely
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
@@ -83,5 +83,6 @@
 //	database down                              retried; nothing is sent meanwhile
 //
 // [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
-// fairly: the chat that has waited longest is next.
+// fairly: the chat that has waited longest since its last post is next, and one whose post
+// was refused because of the quota keeps its turn.
 package outbox

@@ -16,15 +16,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// outcome is the result of a worker's turn at a chat.
-type outcome struct {
-	chat    chats.ChatID
-	isEmpty bool      // the chat has no unsettled item
-	isFile  bool      // its head is one
-	dueAt   time.Time // when its head is due
-	settled *Record   // to be reported
-}
-
 // work posts the head of a chat, if it is due.
 func (s *session) work(chat chats.ChatID) outcome {
 	out, err := s.workHead(chat)
@@ -47,7 +38,7 @@ func (s *session) workHead(chat chats.ChatID) (outcome, error) {
 	case err != nil:
 		return outcome{}, err
 	case r.DueAt.After(now) || s.blocks.until(operation(&r)).After(now):
-		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt}, nil
+		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt, waits: true}, nil
 	case r.State == Queued && r.isExpired(now):
 		r.move(Expired, r.Failure, now)
 		return s.settle(&r)
@@ -70,6 +61,7 @@ type post struct {
 	record   *Record
 	attempts int   // before
 	early    bool  // an earlier attempt may still become visible, so nothing is sent
+	waits    bool  // a limit or a refused credential let nothing be sent
 	halt     error // why before let nothing be sent
 }
 
@@ -243,22 +235,22 @@ func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	}
 }
 
-// uncounted restores the number of attempts: those that were refused do not count.
+// uncounted restores the number of attempts, and the item's turn: those that were refused do
+// not count.
 func (p *post) uncounted(err error) {
+	p.waits = true
 	if !errors.Is(err, chats.ErrOutcomeUnknown) {
 		p.record.Attempts = p.attempts
 	}
 }
 
-// untilReset returns when the quota is open again, by the server's clock if it is known.
+// untilReset returns when the quota is open again, by the server's clock if it is known. It is
+// a minute at least, because the time of the reset may be wrong.
 func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
-	if limit.Until.IsZero() {
-		return wait.Max
-	}
 	if server, ok := p.client.ServerTime(); ok {
 		now = server
 	}
-	return min(max(limit.Until.Sub(now), 0)+time.Second, time.Hour)
+	return min(max(limit.Until.Sub(now)+time.Second, wait.Max), time.Hour)
 }
 
 // maxDoubtfulRefusals is the number of consecutive refusals of an item that are treated as
@@ -315,13 +307,13 @@ func (p *post) retry(state State, err error, now time.Time) {
 func (p *post) finish() (outcome, error) {
 	r := p.record
 	if errors.Is(p.halt, errNotYet) {
-		return outcome{isFile: r.Item.IsFile(), dueAt: p.nextSearch(time.Now())}, nil
+		return outcome{isFile: r.Item.IsFile(), searchAt: p.nextSearch(time.Now()), waits: true}, nil
 	}
 	if errors.Is(p.halt, inbox.ErrLeaseLost) || errors.Is(p.halt, ErrConflict) {
 		return outcome{}, p.halt // the record is another's
 	}
 	if !r.State.IsSettled() {
-		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt}, p.save(r)
+		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt, waits: p.waits}, p.save(r)
 	}
 	out, err := p.settle(r)
 	if !errors.Is(err, ErrMessageTaken) {

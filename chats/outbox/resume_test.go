@@ -22,11 +22,21 @@ import (
 type hooked struct {
 	outbox.Store
 
+	item    func() error
 	save    func(r *outbox.Record) error
 	saved   func(r *outbox.Record)
 	backlog func() error
 	acquire func() error
 	renew   func() error
+}
+
+func (s *hooked) Item(ctx context.Context, b chats.BusinessID, key string) (outbox.Record, error) {
+	if s.item != nil {
+		if err := s.item(); err != nil {
+			return outbox.Record{}, err
+		}
+	}
+	return s.Store.Item(ctx, b, key)
 }
 
 func (s *hooked) SaveItem(ctx context.Context, lease inbox.Lease, r *outbox.Record) error {

@@ -36,6 +36,10 @@ func (o *Outbox) Run(ctx context.Context) error {
 // businesses from a job queue; [Outbox.Run] loops by itself. After 60 s Step waits for posts
 // in progress.
 //
+// If another process may have posted an item, Step goes on for [chats.SearchTime], 15.5 s,
+// and searches for it. If ctx ends sooner, an [Outbox] that is kept continues in its next
+// step, and one of a new process begins again.
+//
 // The error is an [inbox.LeaseHeldError] if another process serves the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
 // credential ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, or

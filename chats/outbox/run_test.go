@@ -311,6 +311,74 @@ func TestRun_SharesTheQuota(t *testing.T) {
 	})
 }
 
+// The quota is exhausted while more chats wait than it has sends. Those whose send was refused
+// because of that do not lose their turn, and a chat with a second item is not overtaken by
+// chats that came later.
+func TestRun_TheLongestWaitIsNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpSendMessageToChat, 10))
+		pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithWorkers(1))
+		run := start(t, o)
+		const n = 12 * 12
+		first := market.AddChat(chats.Chat{})
+		put(t, o, text("first", first), text("second", first))
+		for k := range n {
+			put(t, o, text(strconv.Itoa(k), market.AddChat(chats.Chat{})))
+			pass(5 * time.Minute)
+		}
+		assert.Equal(t, []string{"first", "second"}, posted(market, first))
+		overtaken, waiting := 0, n
+		for k := range n {
+			if isSent := get(t, o, strconv.Itoa(k)).State == outbox.Sent; isSent && k > waiting {
+				overtaken++
+			} else if !isSent {
+				waiting = min(waiting, k)
+			}
+		}
+		require.NoError(t, run.stop())
+		assert.Zero(t, overtaken, "items posted before item %d, which was put %v ago", waiting, time.Duration(n-waiting)*5*time.Minute)
+		assert.Greater(t, waiting, n*2/3)
+	})
+}
+
+// requestsPerCall is how many requests a client makes while none succeeds.
+const requestsPerCall = 6
+
+func TestRun_ResetThatIsOver(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []time.Duration{-50 * time.Hour, -10 * time.Minute, 0, time.Second, 10 * time.Second} {
+		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpGetChatHistory} {
+			t.Run(fmt.Sprint(ahead, " ", op), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					market := chatstest.NewMarket()
+					market.FailFunc(func(requested chats.Operation, _ int) chatstest.Fault {
+						if requested == op {
+							return chatstest.RateLimitedHourly(time.Now().Add(ahead))
+						}
+						return chatstest.OK()
+					})
+					o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+					for n := range 3 {
+						put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+					}
+					run := start(t, o)
+					pass(time.Hour)
+					assert.LessOrEqual(t, market.Calls(op), 3*61*requestsPerCall)
+					market.FailFunc(nil)
+					pass(2 * time.Minute)
+					require.NoError(t, run.stop())
+					for n := range 3 {
+						assert.Equal(t, outbox.Sent, get(t, o, strconv.Itoa(n)).State)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestRun_IdleCostsOneReadingPerSecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

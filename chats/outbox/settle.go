@@ -7,12 +7,24 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // maxReportDelay bounds the delay between two calls of WithSettled for an item, which may
 // need human attention.
 const maxReportDelay = 5 * time.Minute
+
+// outcome is the result of a worker's turn at a chat.
+type outcome struct {
+	chat     chats.ChatID
+	isEmpty  bool      // the chat has no unsettled item
+	isFile   bool      // its head is one
+	dueAt    time.Time // when its head is due
+	searchAt time.Time // when an earlier attempt is searched for again
+	waits    bool      // its head could not be posted yet, so the chat keeps its turn
+	settled  *Record   // to be reported
+}
 
 // settle saves a record that has been settled, and returns it if it is to be reported.
 func (s *session) settle(r *Record) (outcome, error) {
@@ -70,7 +82,11 @@ func (s *session) reportKey(ctx context.Context, key string) (again time.Time) {
 	limited, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()
 	r, err := s.store.Item(limited, s.client.Business(), key)
-	if err != nil || !r.State.IsSettled() || r.Reported || r.DueAt.After(time.Now()) {
+	switch {
+	case err != nil && !errors.Is(err, ErrUnknownKey):
+		s.log.LogAttrs(ctx, slog.LevelWarn, "outbox: reading an item to report failed", slog.String("key", key), slog.Any("error", err))
+		return time.Now().Add(time.Second)
+	case err != nil || !r.State.IsSettled() || r.Reported || r.DueAt.After(time.Now()):
 		return r.DueAt
 	}
 	return s.report(ctx, &r)

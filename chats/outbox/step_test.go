@@ -1,0 +1,127 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/outbox"
+)
+
+// stepUntilIdle steps whenever something is due, for at most a duration. Each step is made by
+// an outbox that next returns.
+func stepUntilIdle(t *testing.T, atMost time.Duration, next func() *outbox.Outbox) {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < atMost; {
+		at, err := next().Step(t.Context())
+		require.NoError(t, err)
+		if at.IsZero() {
+			return
+		}
+		pass(time.Until(at))
+	}
+}
+
+func TestStep_ReportsEverythingThatIsDue(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 99, 100, 101, 250} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, seen := chatstest.NewMarket(), &settled{}
+				var down atomic.Bool
+				down.Store(true)
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithSettled(func(ctx context.Context, r outbox.Result) error {
+					if down.Load() {
+						return errors.New("the shop's database is down")
+					}
+					return seen.call(ctx, r)
+				}))
+				for k := range n {
+					put(t, o, text(strconv.Itoa(k), market.AddChat(chats.Chat{})))
+				}
+				_, err := o.Step(t.Context())
+				require.NoError(t, err)
+				down.Store(false)
+				pass(10 * time.Minute)
+				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { return o })
+				assert.Len(t, seen.keys(), n)
+			})
+		})
+	}
+}
+
+// The store fails when an item is read to be reported.
+func TestStep_ReportsAfterAFailedReading(t *testing.T) {
+	t.Parallel()
+	for _, failures := range []int64{1, 3, 500} {
+		t.Run(fmt.Sprint(failures), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				var failing, reads atomic.Int64
+				store := &hooked{Store: outbox.NewMemoryStore(), item: func() error {
+					reads.Add(1)
+					if failing.Add(-1) >= 0 {
+						return errors.New("connection reset")
+					}
+					return nil
+				}}
+				calls := 0
+				o := newOutbox(t, connect(t, market), store, outbox.WithSettled(func(context.Context, outbox.Result) error {
+					if calls++; calls == 1 {
+						return errors.New("down")
+					}
+					return nil
+				}))
+				put(t, o, text("a", market.AddChat(chats.Chat{})))
+				next, err := o.Step(t.Context())
+				require.NoError(t, err)
+				pass(time.Until(next) + time.Second)
+				failing.Store(failures)
+				began := time.Now()
+				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { return o })
+				assert.Equal(t, 2, calls)
+				assert.InDelta(t, failures, reads.Load(), 5)
+				assert.InDelta(t, float64(failures), time.Since(began).Seconds(), 15, "about one reading per second")
+			})
+		})
+	}
+}
+
+// Each step is made by a process of its own, as in a cron job.
+func TestStep_ResumesInAProcessPerStep(t *testing.T) {
+	t.Parallel()
+	for name, isPosted := range map[string]bool{"nothing was posted": false, "it was posted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, store := chatstest.NewMarket(), outbox.NewMemoryStore()
+				chat := market.AddChat(chats.Chat{})
+				o := newOutbox(t, connect(t, market), store)
+				put(t, o, text("a", chat), text("b", chat))
+				died(t, market, store, "a")
+				if isPosted {
+					market.AddMessage(chat, chats.SenderPartner, "a")
+				}
+				pass(time.Minute)
+				began, steps := time.Now(), 0
+				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { steps++; return newOutbox(t, connect(t, market), store) })
+				assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+				assert.Less(t, market.Calls(chats.OpGetChatHistory), 15)
+				assert.LessOrEqual(t, steps, 2)
+				assert.Less(t, time.Since(began), chats.SearchTime+time.Second)
+			})
+		})
+	}
+}
