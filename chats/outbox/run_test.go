@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -180,6 +182,76 @@ func TestRun_SettledIsCalledUntilItReturnsNil(t *testing.T) {
 		pass(time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, map[string]int{"a": 4, "b": 1}, calls)
+	})
+}
+
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+
+// logged is a slog.Handler that reads errors, as bridges to other loggers do.
+type logged struct {
+	slog.Handler
+
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *logged) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok {
+			line += ": " + err.Error()
+		}
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+	return nil
+}
+
+func TestRun_SettledReturnsATypedNil(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, calls, log := chatstest.NewMarket(), 0, &logged{}
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithSettled(func(context.Context, outbox.Result) error {
+			if calls++; calls == 1 {
+				return (*nilError)(nil)
+			}
+			return nil
+		}), outbox.WithLogger(slog.New(log)))
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		run := start(t, o)
+		pass(time.Hour)
+		require.NoError(t, run.stop())
+		assert.Equal(t, 2, calls)
+		assert.Equal(t, []string{"outbox: reporting failed: an error of type *outbox_test.nilError whose Error method panics"}, log.lines)
+	})
+}
+
+func TestRun_SettledThatHangsIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, log := chatstest.NewMarket(), &logged{}
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithSettled(func(ctx context.Context, _ outbox.Result) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}), outbox.WithLogger(slog.New(log)))
+		put(t, o, text("a", chat))
+		run := start(t, o)
+		pass(59 * time.Second)
+		assert.Empty(t, log.lines)
+		put(t, o, text("b", chat))
+		pass(5 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, log.lines, 3+1, "after 1, 2 and 4 minutes, and that it failed at last: %q", log.lines)
+		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
 	})
 }
 

@@ -3,11 +3,11 @@ package outbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -45,7 +45,7 @@ func (s *session) settle(r *Record) (outcome, error) {
 // report calls WithSettled for a record and saves what it returned. It returns when to call
 // it again, zero if never.
 func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
-	if err := s.callSettled(ctx, r.result()); err == nil {
+	if err := s.callSettled(ctx, r); err == nil {
 		r.Reported, r.DueAt = true, time.Time{}
 	} else {
 		r.Reports++
@@ -58,23 +58,15 @@ func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 	return r.DueAt
 }
 
-var errGoexit = errors.New("outbox: the WithSettled function ended its goroutine")
-
-// callSettled converts a panic to an error. It uses a separate goroutine, so that
-// runtime.Goexit ends only that one.
-func (s *session) callSettled(ctx context.Context, result Result) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errGoexit
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("outbox: the WithSettled function panicked: %v", p)
-			}
-			done <- err
-		}()
-		err = s.config.settled(ctx, result)
-	}()
-	return <-done
+// callSettled calls the WithSettled function, and logs it while it does not return.
+func (s *session) callSettled(ctx context.Context, r *Record) error {
+	call := callback.Call{Name: "the WithSettled function", Slow: func(running time.Duration) {
+		s.warnItem("outbox: WithSettled still running, nothing else is reported", r, nil, slog.Duration("for", running))
+	}}
+	if failed := call.Do(func() error { return s.config.settled(ctx, r.result()) }); failed != nil {
+		return failed
+	}
+	return nil
 }
 
 // reportKey reports an item that is settled in the store.

@@ -1,0 +1,84 @@
+// Package callback calls functions of the program that uses the library, which may panic,
+// end their goroutine, never return, or return errors whose Error method panics.
+package callback
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// slowAfter is how long a function may run before that is reported.
+const slowAfter = time.Minute
+
+// Error is a failed call.
+type Error struct {
+	Err  error  // what the function returned; its Error method does not panic
+	Text string // of the error, or of a panic with its stack
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Call is how a function is called.
+type Call struct {
+	Name    string                      // of the function, in texts: "the handler"
+	Timeout time.Duration               // the function is given up after that; 0 means never
+	Slow    func(running time.Duration) // called while the function still runs, after a minute, 2 min, 4 min ...
+}
+
+// Do calls f in a goroutine of its own. It returns nil if f returns nil.
+func (c Call) Do(f func() error) *Error {
+	done := make(chan *Error, 1)
+	go func() {
+		err := errors.New(c.Name + " ended its goroutine")
+		failed := &Error{err, err.Error()}
+		defer func() {
+			if cause := recover(); cause != nil {
+				failed = &Error{fmt.Errorf("panic: %v", cause), fmt.Sprintf("panic: %v\n%s", cause, debug.Stack())}
+			}
+			done <- failed
+		}()
+		failed = errorOf(f())
+	}()
+	return c.await(done)
+}
+
+func (c Call) await(done <-chan *Error) *Error {
+	var expired <-chan time.Time
+	if c.Timeout > 0 {
+		limit := time.NewTimer(c.Timeout)
+		defer limit.Stop()
+		expired = limit.C
+	}
+	began, slow := time.Now(), time.NewTimer(slowAfter)
+	defer slow.Stop()
+	for {
+		select {
+		case failed := <-done:
+			return failed
+		case <-expired:
+			err := fmt.Errorf("no return within %s", c.Timeout)
+			return &Error{err, err.Error()}
+		case <-slow.C:
+			running := time.Since(began)
+			slow.Reset(running)
+			c.Slow(running)
+		}
+	}
+}
+
+// errorOf returns nil for nil. The text is rendered here, because the Error method of the
+// error may panic, for example on a nil pointer.
+func errorOf(err error) (failed *Error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if recover() != nil {
+			safe := fmt.Errorf("an error of type %T whose Error method panics", err)
+			failed = &Error{safe, safe.Error()}
+		}
+	}()
+	return &Error{err, err.Error()}
+}
