@@ -6,7 +6,7 @@ import (
 )
 
 // attempts are the last attempts of items that may have been posted, and since when each
-// certainly had begun, by the clock of this process. They outlive the lease: every step has
+// certainly had ended, by the clock of this process. They outlive the lease: every step has
 // another one.
 type attempts struct {
 	mu    sync.Mutex
@@ -15,30 +15,30 @@ type attempts struct {
 
 type attempt struct {
 	token, at int64 // its identity: the lease, and the time by the clock that made it
-	began     time.Time
+	ended     time.Time
 }
 
 // maxAttempts bounds the memory for items that other processes have settled.
 const maxAttempts = 10_000
 
-func attemptOf(r *Record, began time.Time) attempt {
-	return attempt{token: r.Token, at: r.LastAttempt.UnixMicro(), began: began}
+func attemptOf(r *Record, ended time.Time) attempt {
+	return attempt{token: r.Token, at: r.LastAttempt.UnixMicro(), ended: ended}
 }
 
-// began returns when the record's last attempt had begun at the latest: it is set to latest
+// ended returns when the record's last attempt had ended at the latest: it is set to latest
 // if this process does not know the attempt yet.
-func (a *attempts) began(r *Record, latest time.Time) time.Time {
+func (a *attempts) ended(r *Record, latest time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	found := attemptOf(r, latest)
 	if known, ok := a.known[r.Item.Key]; ok && known.token == found.token && known.at == found.at {
-		return known.began
+		return known.ended
 	}
 	a.put(r.Item.Key, found)
 	return latest
 }
 
-// add records an attempt of this process.
+// add records an attempt of this process that has ended.
 func (a *attempts) add(r *Record, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -42,7 +42,8 @@
 //
 // A process that finds an item in the state Sending resumes it: the history is searched
 // until an earlier attempt can no longer become visible, for at least [chats.SearchTime]
-// from the moment at which the process acquired the lease. A new message from the shop with
+// from the moment at which the process acquired the lease, or at which its own attempt
+// ended. A new message from the shop with
 // the same content is matched to the item, unless it belongs to another item: each message
 // belongs to at most one. If there is no new message of the shop, the item is posted again.
 // If there is one with different content, there is no way to know whether it is this item,
@@ -78,11 +79,13 @@
 //	no connection, 5xx, parallel limit         retried after 1 s, doubling to 1 min, indefinitely
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
-//	401, 403                                   nothing is sent for a while; Run returns the error after a minute, Step at once
+//	401, or 403 for the list of chats, too     nothing is sent for a while; Run returns the error after a minute, Step at once
+//	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; other chats go on
 //	history refused, or a 4xx without a code   tried 5 times, then Failed, or Uncertain if it may have been posted
 //	database down                              retried; nothing is sent meanwhile
 //
-// [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
+// A 403 for one chat says nothing about the credential, so the list of chats is requested
+// then, at most once a minute: one more request of its quota. [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
 // fairly: the chat that has waited longest since its last post is next, and one whose post
 // was refused because of the quota keeps its turn.
 package outbox

@@ -94,6 +94,9 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 		}
 	}
 	message, err := p.send(ctx, options)
+	if p.record.Attempts > p.attempts {
+		p.attempted.add(p.record, time.Now())
+	}
 	p.conclude(message, err)
 	return p.finish()
 }
@@ -106,9 +109,9 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 	return p.client.SendTextConfirmed(ctx, item.Chat, item.Text, options...)
 }
 
-// resumeFrom returns when the last attempt had begun at the latest, by the clock of this
-// process: the clocks of others may differ. Theirs had begun before this one got the lease.
-func (p *post) resumeFrom() time.Time { return p.attempted.began(p.record, p.tenure.Acquired) }
+// resumeFrom returns when the last attempt had ended at the latest, by the clock of this
+// process: the clocks of others may differ. Theirs had ended before this one got the lease.
+func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.tenure.Acquired) }
 
 // nextSearch returns when the history is searched again for an earlier attempt: in growing
 // intervals, and when it can no longer become visible.
@@ -141,7 +144,6 @@ func (p *post) prepare(shop []chats.MessageID) error {
 		return inbox.ErrLeaseLost
 	default:
 		p.record.begin(p.tenure.Lease.Token, shop, now)
-		p.attempted.add(p.record, now)
 	}
 	if err := p.save(p.record); err != nil {
 		return err
@@ -179,7 +181,9 @@ func (p *post) conclude(message chats.Message, err error) {
 	case errors.Is(err, chats.ErrRateLimited):
 		p.limited(e, err, now)
 	default:
-		p.refusals.reset()
+		if e != nil && e.StatusCode != 0 {
+			p.refusals.reset()
+		}
 		p.failed(e, err, now)
 	}
 }
@@ -208,10 +212,17 @@ func (p *post) unsettled(err error) State {
 	return Queued
 }
 
+// maxForbiddenDelay bounds the delay between two attempts in a chat that answers 403.
+const maxForbiddenDelay = 15 * time.Minute
+
 // refused handles a 401 or 403.
 func (p *post) refused(err error, now time.Time) {
 	p.uncounted(err)
 	p.retry(p.unsettled(err), err, now)
+	if errors.Is(err, chats.ErrForbidden) && p.refusals.isAccepted(p.list) {
+		p.record.DueAt = now.Add(wait.Backoff(p.record.Failures, maxForbiddenDelay))
+		return
+	}
 	pause, final := p.refusals.add(err)
 	switch {
 	case p.once:
@@ -221,6 +232,12 @@ func (p *post) refused(err error, now time.Time) {
 	default:
 		p.blocks.pause(now.Add(pause))
 	}
+}
+
+// list requests the list of chats, which every credential for chats may read.
+func (p *post) list() error {
+	_, err := p.client.ChatsPage(p.posting, chats.Filter{}, chats.PageRequest{Size: 1})
+	return err
 }
 
 // limited handles a limit that was reached: the quota of the send or of the history.

@@ -1,10 +1,12 @@
 package outbox
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
@@ -12,9 +14,10 @@ import (
 // refusals decides when a refused credential is final: one refusal may pass, as a new key
 // is not known everywhere at once.
 type refusals struct {
-	mu    sync.Mutex
-	since time.Time
-	n     int // in a row
+	mu       sync.Mutex
+	since    time.Time
+	n        int       // in a row
+	listedAt time.Time // when the list of chats was last accepted
 }
 
 // refusedFor is how long refusals may last.
@@ -22,6 +25,27 @@ const refusedFor = time.Minute
 
 // maxRefusedPause bounds the pause between two refused requests.
 const maxRefusedPause = 15 * time.Second
+
+// recheckAfter is for how long an accepted list of chats shows that the credential is accepted.
+const recheckAfter = time.Minute
+
+// isAccepted reports whether the credential is accepted although a chat has answered 403,
+// which says nothing about the credential. A 403 for the list of chats does.
+func (r *refusals) isAccepted(list func() error) bool {
+	r.mu.Lock()
+	isKnown := !r.listedAt.IsZero() && time.Since(r.listedAt) < recheckAfter
+	r.mu.Unlock()
+	if isKnown {
+		return true
+	}
+	err := list()
+	if err == nil {
+		r.mu.Lock()
+		r.listedAt, r.n = time.Now(), 0
+		r.mu.Unlock()
+	}
+	return !errors.Is(err, chats.ErrUnauthorized) && !errors.Is(err, chats.ErrForbidden)
+}
 
 // add records a refusal. It returns how long to pause, and an error if the refusals have
 // lasted too long.

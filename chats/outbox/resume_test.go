@@ -3,7 +3,9 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -201,6 +204,43 @@ func TestResume_MessagesOfOtherItems(t *testing.T) {
 		assert.NotEqual(t, late, get(t, o, "b").Message.ID)
 		assert.Equal(t, outbox.Sent, get(t, o, "b").State)
 		require.ErrorIs(t, o.Resolve(t.Context(), "b", outbox.MarkSent(late)), outbox.ErrState)
+	})
+}
+
+// slow is a transport on which sends take long.
+type slow struct {
+	http.RoundTripper
+
+	by time.Duration
+}
+
+func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.URL.Path, "/message") {
+		pass(s.by)
+	}
+	return s.RoundTripper.RoundTrip(req)
+}
+
+// An attempt may become visible until the search time has passed since its end.
+func TestResume_AfterASlowSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		client := market.Client(chats.WithHTTPClient(&http.Client{Transport: slow{contract.Transport(t, market.Transport()), 9 * time.Second}}))
+		o := newOutbox(t, client, outbox.NewMemoryStore())
+		market.Fail(chats.OpSendMessageToChat, chatstest.ProcessLate(9*time.Second))
+		refused := chatstest.Status(404, badRequest) // ends the search of the call
+		market.Fail(chats.OpGetChatHistory, chatstest.OK(), refused, refused)
+		put(t, o, text("reply", chat))
+		run := start(t, o)
+		pass(10 * time.Second)
+		assert.Equal(t, outbox.Sending, get(t, o, "reply").State)
+		assert.Empty(t, posted(market, chat))
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"reply"}, posted(market, chat))
+		assert.Equal(t, outbox.Sent, get(t, o, "reply").State)
 	})
 }
 

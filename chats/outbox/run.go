@@ -16,9 +16,9 @@ const stepTime = 60 * time.Second
 //
 // Run returns nil when ctx has ended. Posts in progress have 5 s to finish; the next run
 // resumes any that do not. It returns an error if the server refuses the credential for a
-// minute ([chats.ErrUnauthorized], [chats.ErrForbidden]; nothing is lost), the lease cannot
-// be acquired at all, or the outbox is running already ([ErrRunning]). Everything else is
-// logged and retried.
+// minute ([chats.ErrUnauthorized], or [chats.ErrForbidden] if not even the list of chats is
+// allowed; nothing is lost), the lease cannot be acquired at all, or the outbox is running
+// already ([ErrRunning]). Everything else is logged and retried.
 func (o *Outbox) Run(ctx context.Context) error {
 	if !o.running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -42,8 +42,8 @@ func (o *Outbox) Run(ctx context.Context) error {
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
-// credential ([chats.ErrUnauthorized], [chats.ErrForbidden]), the store's error, or
-// [ErrRunning]. In each case, next is the time to try again. Failures of a single item are
+// credential ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), the
+// store's error, or [ErrRunning]. In each case, next is the time to try again. Failures of a single item are
 // not returned: they are stored and retried when due.
 func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	if !o.running.CompareAndSwap(false, true) {

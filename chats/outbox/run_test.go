@@ -282,6 +282,66 @@ func TestRun_RefusedCredential(t *testing.T) {
 	})
 }
 
+const forbidden = `{"status":"ERROR","errors":[{"code":"FORBIDDEN","message":"no access"}]}`
+
+// A 403 of one chat says nothing about the credential, however long nothing else is sent.
+func TestRun_ForbiddenChat(t *testing.T) {
+	t.Parallel()
+	for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpGetChatHistory} {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				chat, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				forbid := func(requested chats.Operation, _ int) chatstest.Fault {
+					if requested == op {
+						return chatstest.Status(403, forbidden)
+					}
+					return chatstest.OK()
+				}
+				market.FailFunc(forbid)
+				put(t, o, text("a", chat))
+				next, err := o.Step(t.Context())
+				require.NoError(t, err)
+				assert.False(t, next.IsZero())
+				run := start(t, o)
+				pass(24 * time.Hour)
+				market.FailFunc(nil)
+				put(t, o, text("b", other))
+				pass(time.Second)
+				assert.Equal(t, outbox.Sent, get(t, o, "b").State, "the others are not delayed")
+				assert.Less(t, market.Calls(op), 2*(24*4+15), "an attempt reads the history twice at most")
+				assert.Less(t, market.Calls(chats.OpGetChats), 24*4+10)
+				result := get(t, o, "a")
+				assert.Equal(t, outbox.Queued, result.State)
+				require.ErrorContains(t, result.Err, "403")
+				pass(15 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"a"}, posted(market, chat))
+				assert.Equal(t, 1, get(t, o, "a").Attempts)
+			})
+		})
+	}
+}
+
+// If the list of chats is forbidden, too, the credential is refused.
+func TestRun_ForbiddenCredential(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(403, forbidden) })
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		_, err := o.Step(t.Context())
+		require.ErrorIs(t, err, chats.ErrForbidden)
+		began := time.Now()
+		require.ErrorIs(t, o.Run(t.Context()), chats.ErrForbidden)
+		assert.InDelta(t, time.Minute, time.Since(began), float64(20*time.Second))
+		assert.Equal(t, outbox.Queued, get(t, o, "a").State, "the queue is kept")
+	})
+}
+
 func TestStep_ReturnsWhenSomethingIsDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
