@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/msgtext"
 )
 
 var (
@@ -33,7 +34,7 @@ type Item struct {
 	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8
 	Chat chats.ChatID
 
-	Text     string // 1 to 4,096 characters; or
+	Text     string // 1 to 4,096 characters, not only whitespace, control and zero-width ones; or
 	FileName string // as for [chats.Client.SendFile], with
 	File     []byte // 1 byte to 5 MiB
 
@@ -65,7 +66,7 @@ func (i *Item) Check() error {
 
 func (i *Item) checkText() error {
 	switch n := utf8.RuneCountInString(i.Text); {
-	case strings.TrimSpace(i.Text) == "":
+	case msgtext.Normalize(i.Text) == "":
 		return badArgument("text", "is empty or blank")
 	case !utf8.ValidString(i.Text) || strings.ContainsRune(i.Text, 0):
 		return badArgument("text", "must be valid UTF-8 without a zero byte")

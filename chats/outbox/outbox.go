@@ -102,9 +102,11 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 	return record, err
 }
 
-// Resolve carries out a person's decision about an [Uncertain] item: [Resend], [Discard] or
-// [MarkSent]. Discard also takes a [Queued] item out of the queue. It may be called in any
-// process, and may be repeated: a resolution that was already carried out is not an error.
+// Resolve carries out a person's decision about an [Uncertain] item: [Resend], [ResendAfter],
+// [Discard] or [MarkSent]. Discard also takes a [Queued] item out of the queue. It may be
+// called in any process, and may be repeated: a resolution that was already carried out is
+// not an error. The exception is Resend: once the item has been posted again, it is
+// [ErrState], or posts the item once more if it is Uncertain again.
 //
 // The error is [ErrUnknownKey], [ErrState] if the item's state does not allow it, a
 // [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or the

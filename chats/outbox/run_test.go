@@ -52,6 +52,9 @@ func TestPut_ChecksItems(t *testing.T) {
 		"no chat":          {Key: "k", Text: "x"},
 		"nothing":          {Key: "k", Chat: 1},
 		"blank":            {Key: "k", Chat: 1, Text: " \n"},
+		"zero width":       {Key: "k", Chat: 1, Text: "\u200b\ufeff"},
+		"escaped blank":    {Key: "k", Chat: 1, Text: "&nbsp;&#32;\n"},
+		"control":          {Key: "k", Chat: 1, Text: "\a"},
 		"invalid text":     {Key: "k", Chat: 1, Text: "\xff"},
 		"zero byte":        {Key: "k", Chat: 1, Text: "a\x00"},
 		"long text":        {Key: "k", Chat: 1, Text: fmt.Sprintf("%04097d", 1)},
@@ -60,7 +63,7 @@ func TestPut_ChecksItems(t *testing.T) {
 		"empty file":       {Key: "k", Chat: 1, FileName: "x"},
 		"large file":       {Key: "k", Chat: 1, FileName: "x", File: make([]byte, chats.MaxFileSize+1)},
 		"path":             {Key: "k", Chat: 1, FileName: "a/b", File: content},
-		"control":          {Key: "k", Chat: 1, FileName: "a\nb", File: content},
+		"control in name":  {Key: "k", Chat: 1, FileName: "a\nb", File: content},
 		"long name":        {Key: "k", Chat: 1, FileName: fmt.Sprintf("%0256d", 1), File: content},
 	} {
 		err := o.Put(t.Context(), outbox.Item{Key: "good", Chat: 1, Text: "x"}, item)
@@ -114,6 +117,44 @@ func TestResolve_OfAnUncertainItem(t *testing.T) {
 			"resend uncertain", "discard uncertain", "mark uncertain", "resend sent", "discard discarded", "mark sent",
 		}, seen.keys())
 		assert.Len(t, filter(posted(market, chat), "resend"), 2, "the operator said so")
+	})
+}
+
+// A resolution is repeated, as after a lost response, when the item was sent again already.
+func TestResolve_RepeatedResend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var alters atomic.Bool
+		alters.Store(true)
+		market := chatstest.NewMarket(chatstest.WithStoredText(func(text string) string {
+			if alters.Load() {
+				return text + "!"
+			}
+			return text
+		}))
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		put(t, o, text("a", chat), text("b", chat))
+		run := start(t, o)
+		resend := map[string]outbox.Resolution{}
+		for _, key := range []string{"a", "b"} {
+			resend[key] = outbox.ResendAfter(awaitState(t, o, key, outbox.Uncertain).Attempts)
+			require.NoError(t, o.Resolve(t.Context(), key, resend[key]))
+			require.NoError(t, o.Resolve(t.Context(), key, resend[key]), "it is queued, or being sent")
+			pass(time.Minute)
+			assert.Equal(t, outbox.Uncertain, get(t, o, key).State, "again")
+			require.NoError(t, o.Resolve(t.Context(), key, resend[key]))
+			pass(time.Minute)
+			assert.Equal(t, outbox.Uncertain, get(t, o, key).State, "it is not sent once more")
+		}
+		alters.Store(false)
+		require.NoError(t, o.Resolve(t.Context(), "a", outbox.ResendAfter(get(t, o, "a").Attempts)))
+		require.NoError(t, o.Resolve(t.Context(), "b", outbox.Resend()))
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		require.NoError(t, o.Resolve(t.Context(), "a", resend["a"]))
+		require.ErrorIs(t, o.Resolve(t.Context(), "b", outbox.Resend()), outbox.ErrState)
+		assert.ElementsMatch(t, []string{"a!", "a!", "b!", "b!", "a", "b"}, posted(market, chat))
 	})
 }
 

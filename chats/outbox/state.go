@@ -40,14 +40,20 @@ var ErrState = errors.New("outbox: the item's state does not allow it")
 
 // Resolution is a person's decision about an item.
 type Resolution struct {
-	to      State
-	message chats.MessageID
+	to       State
+	message  chats.MessageID
+	attempts int // -1: any number
 }
 
 // Resend puts an [Uncertain] item back into the queue, at its place in its chat, on the
 // assumption that it has not been posted. It is posted no matter how long ago its last
-// attempt was, unless its NotAfter has passed.
-func Resend() Resolution { return Resolution{to: Queued} }
+// attempt was, unless its NotAfter has passed. Each Resend of an item that is Uncertain once
+// more posts it once more: use [ResendAfter] where a call may be repeated.
+func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
+
+// ResendAfter is a [Resend] that may be repeated: it is carried out only if the item has been
+// attempted as often as [Result].Attempts said when the decision was made.
+func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: attempts} }
 
 // Discard settles an [Uncertain] item without knowing whether it was posted, or takes a
 // [Queued] one out of the queue.
@@ -59,7 +65,7 @@ func MarkSent(message chats.MessageID) Resolution { return Resolution{to: Sent, 
 // resolve carries out a resolution. It reports whether the record has changed.
 func (r *Record) resolve(as Resolution, now time.Time) (changed bool, err error) {
 	switch {
-	case as.to == r.State && as.message == r.Message.ID:
+	case as.to == r.State && as.message == r.Message.ID, as.to == Queued && as.attempts >= 0 && r.Attempts > as.attempts:
 		return false, nil // it was carried out before
 	case !slices.Contains(resolutions[r.State], as.to):
 		return false, ErrState
