@@ -42,10 +42,12 @@ type chatState struct {
 	id       chats.ChatID
 	position int64 // of its head
 	dueAt    time.Time
+	notAfter time.Time // of its head, if it is Queued
 	isFile   bool
 	turn     int64     // when it was last worked on, or began to wait
 	previous int64     // the turn before
 	searchAt time.Time // when an earlier attempt is searched for again; zero if it is not
+	isKnown  bool      // its head has been read
 	busy     bool
 	woken    bool // something was put while it was busy
 }
@@ -160,7 +162,8 @@ func (d *dispatcher) merge(backlog *Backlog) {
 		case c.busy:
 			c.woken = true
 		default:
-			c.position, c.dueAt, c.isFile = head.Position, wait.Later(head.DueAt, c.searchAt), head.IsFile
+			c.position, c.dueAt = head.Position, wait.Later(head.DueAt, c.searchAt)
+			c.notAfter, c.isFile, c.isKnown = head.NotAfter, head.IsFile, true
 		}
 	}
 	for id, c := range d.chats {
@@ -213,8 +216,16 @@ func (d *dispatcher) choose() (chosen *chatState) {
 	return chosen
 }
 
+// readyAt returns when a chat's head can be sent or, if that is sooner, has expired.
 func (d *dispatcher) readyAt(c *chatState) time.Time {
-	return wait.Later(c.dueAt, d.blocks.until(c.operation()))
+	if !c.isKnown {
+		return c.dueAt
+	}
+	at := wait.Later(c.dueAt, d.blocks.until(c.operation()))
+	if expiry := c.notAfter.Add(time.Microsecond); !c.notAfter.IsZero() && expiry.Before(at) {
+		return expiry
+	}
+	return at
 }
 
 func (d *dispatcher) startWorker() bool {
@@ -233,7 +244,8 @@ func (d *dispatcher) startWorker() bool {
 func (d *dispatcher) take(out outcome) {
 	d.working--
 	c := d.chats[out.chat]
-	c.busy, c.dueAt, c.searchAt, c.isFile = false, wait.Later(out.dueAt, out.searchAt), out.searchAt, out.isFile
+	c.busy, c.dueAt, c.searchAt = false, wait.Later(out.dueAt, out.searchAt), out.searchAt
+	c.notAfter, c.isFile, c.isKnown = out.notAfter, out.isFile, out.isKnown
 	if out.waits {
 		c.turn = c.previous
 	}

@@ -38,7 +38,9 @@ type Item struct {
 	FileName string // as for [chats.Client.SendFile], with
 	File     []byte // 1 byte to 5 MiB
 
-	NotAfter time.Time // after this time the item expires instead of being posted; zero means never
+	// NotAfter is when the item expires instead of being posted; zero means never. An item
+	// behind another one of its chat expires when its turn comes.
+	NotAfter time.Time
 }
 
 // IsFile reports whether the item is a file.

@@ -145,7 +145,8 @@ func (s *MemoryStore) Backlog(ctx context.Context, business chats.BusinessID, at
 	var backlog Backlog
 	for chat, open := range b.open {
 		if len(open) > 0 {
-			backlog.Heads = append(backlog.Heads, Head{chat, open[0].Position, open[0].DueAt, open[0].Item.IsFile()})
+			r := open[0]
+			backlog.Heads = append(backlog.Heads, Head{chat, r.Position, r.DueAt, r.notAfter(), r.Item.IsFile()})
 		}
 	}
 	var unreported []*memoryRecord

@@ -37,11 +37,11 @@ func (s *session) workHead(chat chats.ChatID) (outcome, error) {
 		return outcome{isEmpty: true}, nil
 	case err != nil:
 		return outcome{}, err
-	case r.DueAt.After(now) || s.blocks.until(operation(&r)).After(now):
-		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt, waits: true}, nil
 	case r.State == Queued && r.isExpired(now):
 		r.move(Expired, r.Failure, now)
 		return s.settle(&r)
+	case r.DueAt.After(now) || s.blocks.until(operation(&r)).After(now):
+		return unsettled(&r, true), nil
 	}
 	p := &post{session: s, record: &r, attempts: r.Attempts}
 	return p.run(s.posting)
@@ -324,13 +324,15 @@ func (p *post) retry(state State, err error, now time.Time) {
 func (p *post) finish() (outcome, error) {
 	r := p.record
 	if errors.Is(p.halt, errNotYet) {
-		return outcome{isFile: r.Item.IsFile(), searchAt: p.nextSearch(time.Now()), waits: true}, nil
+		out := unsettled(r, true)
+		out.searchAt = p.nextSearch(time.Now())
+		return out, nil
 	}
 	if errors.Is(p.halt, inbox.ErrLeaseLost) || errors.Is(p.halt, ErrConflict) {
 		return outcome{}, p.halt // the record is another's
 	}
 	if !r.State.IsSettled() {
-		return outcome{isFile: r.Item.IsFile(), dueAt: r.DueAt, waits: p.waits}, p.save(r)
+		return unsettled(r, p.waits), p.save(r)
 	}
 	out, err := p.settle(r)
 	if !errors.Is(err, ErrMessageTaken) {

@@ -670,6 +670,37 @@ func TestRun_EndsPostsUnderWay(t *testing.T) {
 	})
 }
 
+// An item expires on time although nothing can be sent at that time.
+func TestRun_ExpiresWhileTheQuotaIsExhausted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, seen := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpSendMessageToChat, 1)), &settled{}
+		pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + 2*time.Minute)))
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), seen.option(), outbox.WithWorkers(1))
+		chat := market.AddChat(chats.Chat{})
+		put(t, o, text("one", market.AddChat(chats.Chat{})))
+		next, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, next)
+		two, behind, late := text("two", chat), text("behind", chat), text("late", market.AddChat(chats.Chat{}))
+		two.NotAfter, behind.NotAfter = time.Now().Add(5*time.Minute), time.Now().Add(time.Minute)
+		late.NotAfter = time.Now().Add(2 * time.Hour)
+		put(t, o, two, behind, late)
+		next, err = o.Step(t.Context())
+		require.NoError(t, err)
+		assert.WithinDuration(t, two.NotAfter, next, time.Second)
+		put(t, o, text("last", chat))
+		run := start(t, o)
+		pass(4 * time.Minute)
+		assert.Equal(t, outbox.Queued, get(t, o, "two").State)
+		pass(time.Minute + time.Second)
+		assert.Equal(t, []string{"one sent", "two expired", "behind expired"}, seen.keys())
+		pass(time.Hour)
+		require.NoError(t, run.stop())
+		assert.Equal(t, outbox.Sent, get(t, o, "late").State)
+	})
+}
+
 func TestRun_ExpiresInTheQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

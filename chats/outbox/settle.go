@@ -19,11 +19,18 @@ const maxReportDelay = 5 * time.Minute
 type outcome struct {
 	chat     chats.ChatID
 	isEmpty  bool      // the chat has no unsettled item
+	isKnown  bool      // its head has been read, and remains
 	isFile   bool      // its head is one
 	dueAt    time.Time // when its head is due
 	searchAt time.Time // when an earlier attempt is searched for again
+	notAfter time.Time // of the head, if it is Queued
 	waits    bool      // its head could not be posted yet, so the chat keeps its turn
 	settled  *Record   // to be reported
+}
+
+// unsettled is the outcome of a turn at a head that remains unsettled.
+func unsettled(r *Record, waits bool) outcome {
+	return outcome{isKnown: true, isFile: r.Item.IsFile(), dueAt: r.DueAt, notAfter: r.notAfter(), waits: waits}
 }
 
 // settle saves a record that has been settled, and returns it if it is to be reported.

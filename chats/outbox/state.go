@@ -135,6 +135,14 @@ func (r *Record) isExpired(now time.Time) bool {
 	return !r.Item.NotAfter.IsZero() && now.After(r.Item.NotAfter)
 }
 
+// notAfter is when the item expires, if nothing else has to be found out before.
+func (r *Record) notAfter() time.Time {
+	if r.State != Queued {
+		return time.Time{}
+	}
+	return r.Item.NotAfter
+}
+
 // result is the record as the caller sees it.
 func (r *Record) result() Result {
 	result := Result{

@@ -56,6 +56,7 @@ type Head struct {
 	Chat     chats.ChatID
 	Position int64
 	DueAt    time.Time
+	NotAfter time.Time // of a Queued item; zero otherwise
 	IsFile   bool
 }
 

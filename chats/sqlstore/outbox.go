@@ -143,11 +143,11 @@ const selectBacklog = `WITH RECURSIVE c(chat) AS (
 		SELECT min(chat) FROM {p}outbox WHERE business = ?1 AND ` + isOpenItem + `
 		UNION ALL
 		SELECT (SELECT min(chat) FROM {p}outbox WHERE business = ?1 AND ` + isOpenItem + ` AND chat > c.chat) FROM c WHERE c.chat IS NOT NULL)
-	SELECT 'head', h.chat, h.position, h.due_at, h.file_name FROM c JOIN {p}outbox AS h ON h.business = ?1 AND h.key = (
+	SELECT 'head', h.chat, h.position, h.due_at, h.file_name, CASE WHEN h.state = 'queued' THEN h.not_after END FROM c JOIN {p}outbox AS h ON h.business = ?1 AND h.key = (
 		SELECT key FROM {p}outbox WHERE business = ?1 AND chat = c.chat AND ` + isOpenItem + ` ORDER BY position, key LIMIT 1)
-	UNION ALL SELECT * FROM (SELECT 'report', chat, position, due_at, key FROM {p}outbox
+	UNION ALL SELECT * FROM (SELECT 'report', chat, position, due_at, key, not_after FROM {p}outbox
 		WHERE business = ?1 AND ` + isUnreported + ` AND due_at <= ?2 ORDER BY due_at, position LIMIT 100) AS due
-	UNION ALL SELECT * FROM (SELECT 'later', chat, position, due_at, key FROM {p}outbox
+	UNION ALL SELECT * FROM (SELECT 'later', chat, position, due_at, key, not_after FROM {p}outbox
 		WHERE business = ?1 AND ` + isUnreported + ` AND due_at > ?2 ORDER BY due_at, position LIMIT 1) AS later`
 
 // Backlog implements [outbox.Store] in one statement.
@@ -159,8 +159,9 @@ func (s *Store) Backlog(ctx context.Context, business chats.BusinessID, at time.
 	rows, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) ([]row, error) {
 		return queryRows(ctx, conn, func(from scanner) (r row, err error) {
 			var due int64
-			err = from.Scan(&r.kind, &r.Chat, &r.Position, &due, &r.name)
-			r.DueAt, r.IsFile = dueTime(due), r.name != ""
+			var notAfter *int64
+			err = from.Scan(&r.kind, &r.Chat, &r.Position, &due, &r.name, &notAfter)
+			r.DueAt, r.NotAfter, r.IsFile = dueTime(due), timeOf(notAfter), r.name != ""
 			return r, err
 		}, s.sql(selectBacklog), int64(business), at.UnixMicro())
 	})

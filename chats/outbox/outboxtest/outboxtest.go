@@ -342,16 +342,20 @@ func (s *suite) order() {
 
 func (s *suite) heads() {
 	lease := s.lease()
-	s.put(text("a", 5), text("b", 5), file("c", 6, "x"), text("d", 7))
+	a, c := text("a", 5), file("c", 6, "x")
+	a.NotAfter, c.NotAfter = base, base.Add(time.Minute)
+	s.put(a, text("b", 5), c, text("d", 7))
+	s.sameTime("not after", s.backlog(base).Heads[0].NotAfter, base)
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.DueAt = outbox.Sending, base.Add(time.Hour) })
 	heads := s.backlog(base).Heads
 	if len(heads) != 3 {
 		s.Fatalf("heads: %v", heads)
 	}
-	for n, want := range []outbox.Head{{Chat: 5, DueAt: base.Add(time.Hour)}, {Chat: 6, IsFile: true}, {Chat: 7}} {
+	for n, want := range []outbox.Head{{Chat: 5, DueAt: base.Add(time.Hour)}, {Chat: 6, NotAfter: c.NotAfter, IsFile: true}, {Chat: 7}} {
 		equal(s, "chat", heads[n].Chat, want.Chat)
 		equal(s, "is file", heads[n].IsFile, want.IsFile)
 		s.sameTime("due at", heads[n].DueAt, want.DueAt)
+		s.sameTime("not after", heads[n].NotAfter, want.NotAfter)
 	}
 	if heads[0].Position >= heads[1].Position || heads[1].Position >= heads[2].Position {
 		s.Errorf("positions: %v", heads)
