@@ -25,7 +25,7 @@ type dispatcher struct {
 	turn    int64
 	pollAt  time.Time
 	pollErr int
-	polled  bool // with nothing to report, so that nothing is due beyond what is known here
+	polled  bool // nothing is due beyond what is known here
 
 	working  int
 	outcomes chan outcome
@@ -81,8 +81,8 @@ func newDispatcher(s *session) *dispatcher {
 func (d *dispatcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		d.prune(ctx)
-		d.poll(ctx)
 		d.takeWoken()
+		d.poll(ctx)
 		d.startReport()
 		for d.canStart() && d.startWorker() {
 		}
@@ -196,8 +196,8 @@ func (d *dispatcher) takeWoken() {
 		_, known := d.chats[id]
 		if c := d.chat(id); c.busy {
 			c.woken = true
-		} else if !known {
-			c.dueAt = time.Time{}
+		} else if known {
+			d.polled = false // its head may have been discarded
 		}
 	}
 }

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -46,35 +45,6 @@ func (e *endError) Unwrap() error { return e.error }
 func (s *session) end(err error) { s.cancel(&endError{err}) }
 
 func (s *session) isStopping() bool { return s.ending.Err() != nil }
-
-// run works until ctx ends, and returns nil then, or until something ends the session, and
-// returns what: [inbox.ErrLeaseLost] or a [tenure.FinalError]. With once, it works until
-// nothing is due, or for stepTime; next is when something is due again.
-func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {
-	ctx, s.cancel = context.WithCancelCause(ctx)
-	defer s.cancel(nil)
-	s.ending, s.once, s.until = ctx, once, time.Now().Add(stepTime)
-	defer context.AfterFunc(s.tenure.Ctx, func() { s.end(inbox.ErrLeaseLost) })()
-	posting, stopPosting := context.WithCancel(s.tenure.Ctx)
-	defer stopPosting()
-	s.posting = posting
-	defer context.AfterFunc(ctx, func() {
-		wait.Sleep(posting, graceTime)
-		stopPosting()
-	})()
-	var renewing sync.WaitGroup
-	renewing.Go(func() { s.tenure.Keep(func(time.Time) {}) })
-	d := newDispatcher(s)
-	d.run(ctx)
-	var ended *endError
-	if errors.As(context.Cause(ctx), &ended) {
-		err = ended.error
-	}
-	next = d.next()
-	s.tenure.End(ctx)
-	renewing.Wait()
-	return next, err
-}
 
 // blocks are the operations whose hourly quota is exhausted.
 type blocks struct {

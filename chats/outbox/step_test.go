@@ -125,3 +125,40 @@ func TestStep_ResumesInAProcessPerStep(t *testing.T) {
 		})
 	}
 }
+
+// An item that is not due is discarded while a step works elsewhere: the one behind it is due.
+func TestStep_DiscardedHead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(300 * time.Millisecond))
+		chat, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		put(t, o, text("a", chat), text("b", chat))
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Refused() })
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		market.FailFunc(nil)
+		put(t, o, text("other", other))
+		time.AfterFunc(500*time.Millisecond, func() { assert.NoError(t, o.Resolve(t.Context(), "a", outbox.Discard())) })
+		next, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, next)
+		assert.Equal(t, []string{"b"}, posted(market, chat))
+		assert.Equal(t, []string{"other"}, posted(market, other))
+	})
+}
+
+func TestStep_EndsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, seen := chatstest.NewMarket(), &settled{}
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), seen.option())
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		began := time.Now()
+		next, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, next)
+		assert.Zero(t, time.Since(began))
+		assert.Equal(t, []string{"a sent"}, seen.keys())
+	})
+}

@@ -19,38 +19,6 @@ var (
 // Purpose is the purpose of an outbox's lease.
 const Purpose = "outbox"
 
-// Record is a stored item.
-type Record struct {
-	Business chats.BusinessID
-	Item     Item // File only where a method says so
-	FileSize int
-	Position int64 // determines the order of the items of a chat; ascending in the order of Put
-	Version  int64 // incremented with every write
-
-	State    State
-	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
-	Failures int       // in a row
-	Failure  *Failure  // the last one
-
-	Attempts     int       // requests that may have posted it
-	FirstAttempt time.Time // by the worker's clock
-	LastAttempt  time.Time
-	Token        int64             // of the lease under which the last one was made
-	Baseline     []chats.MessageID // the shop's newest messages before the first one, ascending
-	Floor        chats.MessageID   // Baseline has all of the shop's messages above it
-	Accepted     bool              // the server has accepted it
-
-	Message   chats.Message // of a Sent item
-	QueuedAt  time.Time     // by the store's clock
-	SettledAt time.Time
-	Reports   int  // calls of WithSettled that failed
-	Reported  bool // WithSettled has returned nil
-
-	// LastMessage is the newest message that resulted from posting another item of the chat.
-	// Only Head fills it in.
-	LastMessage chats.MessageID
-}
-
 // Head is the first of a chat's unsettled items.
 type Head struct {
 	Chat     chats.ChatID

@@ -1,0 +1,134 @@
+package outbox
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+// Record is a stored item.
+type Record struct {
+	Business chats.BusinessID
+	Item     Item // File only where a method says so
+	FileSize int
+	Position int64 // determines the order of the items of a chat; ascending in the order of Put
+	Version  int64 // incremented with every write
+
+	State    State
+	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
+	Failures int       // in a row
+	Failure  *Failure  // the last one
+
+	Attempts     int       // requests that may have posted it
+	FirstAttempt time.Time // by the worker's clock
+	LastAttempt  time.Time
+	Token        int64             // of the lease under which the last one was made
+	Baseline     []chats.MessageID // the shop's newest messages before the first one, ascending
+	Floor        chats.MessageID   // Baseline has all of the shop's messages above it
+	Accepted     bool              // the server has accepted it
+
+	Message   chats.Message // of a Sent item
+	QueuedAt  time.Time     // by the store's clock
+	SettledAt time.Time
+	Reports   int  // calls of WithSettled that failed
+	Reported  bool // WithSettled has returned nil
+
+	// LastMessage is the newest message that resulted from posting another item of the chat.
+	// Only Head fills it in.
+	LastMessage chats.MessageID
+}
+
+// resolve carries out a resolution. It reports whether the record has changed.
+func (r *Record) resolve(as Resolution, now time.Time) (changed bool, err error) {
+	switch {
+	case as.to == r.State && as.message == r.Message.ID, as.to == Queued && as.attempts >= 0 && r.Attempts > as.attempts:
+		return false, nil // it was carried out before
+	case !slices.Contains(resolutions[r.State], as.to):
+		return false, ErrState
+	}
+	if r.State = as.to; as.to == Queued {
+		*r = Record{
+			Business: r.Business, Item: r.Item, Position: r.Position, Version: r.Version, QueuedAt: r.QueuedAt,
+			FileSize: r.FileSize, Attempts: r.Attempts, State: Queued,
+		}
+		return true, nil
+	}
+	r.Message = chats.Message{ID: as.message}
+	r.SettledAt, r.DueAt, r.Reported, r.Reports = now, time.Time{}, false, 0
+	if as.to == Sent {
+		r.Failure = nil
+	}
+	return true, nil
+}
+
+// move changes the state. The tests compare it with the transitions in the package
+// documentation.
+func (r *Record) move(to State, failure *Failure, now time.Time) {
+	r.State, r.Failure, r.DueAt = to, failure, time.Time{}
+	if to.IsSettled() {
+		r.SettledAt = now
+	}
+}
+
+// begin notes an attempt that is about to be made. shop are the shop's messages before the
+// first one.
+func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {
+	if r.State == Queued {
+		r.Floor = r.firstFloor(shop, now)
+	}
+	r.move(Sending, r.Failure, now)
+	r.Attempts++
+	if r.FirstAttempt.IsZero() {
+		r.FirstAttempt = now
+	}
+	r.LastAttempt, r.Token = now, token
+	if cut := len(shop) - maxBaseline; cut > 0 {
+		r.Floor, shop = max(r.Floor, shop[cut-1]), shop[cut:]
+	}
+	r.Baseline = slices.Clone(shop)
+}
+
+// maxBaseline is how many of the shop's messages before the first attempt are stored. IDs
+// appear to grow within a chat; a baseline of several messages tolerates exceptions.
+const maxBaseline = 32
+
+// firstFloor returns the ID above which the history has been read before a first attempt.
+// shop are the shop's messages that it showed.
+func (r *Record) firstFloor(shop []chats.MessageID, now time.Time) chats.MessageID {
+	floor := max(min(r.LastMessage, chats.MessageID(now.UnixMicro()))-confirmMargin, 0)
+	if n := len(shop); n > 0 && shop[n-1] <= floor {
+		return 0 // all of it has been read, because nothing is above
+	}
+	return floor
+}
+
+// confirmMargin is how far below the message of [chats.ConfirmFirstAttempt] the reading
+// begins: IDs appear to be microseconds.
+const confirmMargin = chats.MessageID(24 * time.Hour / time.Microsecond)
+
+// isExpired reports whether the item must not be posted any more.
+func (r *Record) isExpired(now time.Time) bool {
+	return !r.Item.NotAfter.IsZero() && now.After(r.Item.NotAfter)
+}
+
+// notAfter is when the item expires, if nothing else has to be found out before.
+func (r *Record) notAfter() time.Time {
+	if r.State != Queued {
+		return time.Time{}
+	}
+	return r.Item.NotAfter
+}
+
+// result is the record as the caller sees it.
+func (r *Record) result() Result {
+	result := Result{
+		Business: r.Business, Item: r.Item, State: r.State, Message: r.Message,
+		Attempts: r.Attempts, QueuedAt: r.QueuedAt, SettledAt: r.SettledAt,
+	}
+	result.Item.File = nil
+	if r.Failure != nil {
+		result.Err = r.Failure
+	}
+	return result
+}

@@ -1,0 +1,49 @@
+package outbox
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/ymchats/ymchats-go/chats"
+)
+
+func TestRecord_BaselineIsBounded(t *testing.T) {
+	t.Parallel()
+	r := Record{State: Queued}
+	shop := make([]chats.MessageID, 0, 100)
+	for n := range chats.MessageID(100) {
+		r.begin(1, shop, time.Time{})
+		assert.Len(t, r.Baseline, min(len(shop), maxBaseline))
+		assert.Equal(t, max(n-maxBaseline-1, 0), r.Floor, "all others above are new")
+		shop = append(shop, n)
+	}
+}
+
+func TestRecord_FloorIsWhereTheReadingBegan(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	before := func(d time.Duration) chats.MessageID { return chats.MessageID(now.Add(-d).UnixMicro()) }
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		last chats.MessageID
+		shop []chats.MessageID
+		want chats.MessageID
+	}{
+		"no message is known":     {0, []chats.MessageID{before(day)}, 0},
+		"it is shown":             {before(3 * day), []chats.MessageID{before(3 * day), before(day)}, before(4 * day)},
+		"it is the only one":      {before(day), []chats.MessageID{before(day)}, before(2 * day)},
+		"it is gone":              {before(day), nil, before(2 * day)},
+		"nothing is above":        {before(day), []chats.MessageID{before(9 * day), before(3 * day)}, 0},
+		"it is ahead":             {before(-9 * day), []chats.MessageID{before(0)}, before(day)},
+		"IDs are small":           {17, []chats.MessageID{3, 17}, 0},
+		"small IDs, it is absurd": {before(0), []chats.MessageID{3, 17}, 0},
+	} {
+		r := Record{State: Queued, LastMessage: c.last}
+		r.begin(1, c.shop, now)
+		assert.Equal(t, c.want, r.Floor, name)
+		r.begin(1, append(c.shop, before(0)), now)
+		assert.Equal(t, c.want, r.Floor, "%s: of the first attempt", name)
+	}
+}
