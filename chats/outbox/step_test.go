@@ -3,7 +3,6 @@ package outbox_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -65,7 +64,7 @@ func TestStep_ReportsEverythingThatIsDue(t *testing.T) {
 func TestStep_ReportsAfterAFailedReading(t *testing.T) {
 	t.Parallel()
 	for _, failures := range []int64{1, 3, 500} {
-		t.Run(fmt.Sprint(failures), func(t *testing.T) {
+		t.Run(strconv.FormatInt(failures, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				market := chatstest.NewMarket()
