@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 )
 
 // Attempt describes one attempt, that is, one HTTP request, to the functions passed to
@@ -34,6 +36,7 @@ func (o observer) middleware(next doFunc) doFunc {
 		if call.attempts == before {
 			return resp, err
 		}
+		attempts.Made(ctx, string(call.op))
 		if resp != nil && resp.ok() {
 			resp.decodeErr = resp.bodyErr
 			if resp.bodyErr == nil && call.decode != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
@@ -56,13 +57,15 @@ type poll struct {
 // poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
 func (p *poller) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
+	counting, refund := p.quota.prepaid(ctx, chats.OpGetChatHistory)
+	defer refund()
 	if chat, at := p.flights.listed(f); chat != nil {
 		f.row.observe(*chat, p.start(), p.config.isTiered(), at)
 	}
 	l := &poll{poller: p, row: &f.row, began: began, woken: f.row.isWoken()}
-	err := l.resolve(ctx)
+	err := l.resolve(counting)
 	if err == nil {
-		err = l.read(ctx)
+		err = l.read(counting)
 	}
 	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own, unwrapped
 		p.flights.drop(f)
@@ -111,8 +114,9 @@ func (l *poll) refresh(ctx context.Context) error {
 		l.row.DueAt = until
 		return errNoQuota
 	}
-	chat, err := l.client.Chat(ctx, l.row.Chat)
-	l.quota.count(chats.OpGetChat, requests(err)-1)
+	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat)
+	defer refund()
+	chat, err := l.client.Chat(counting, l.row.Chat)
 	if err != nil {
 		return err
 	}
@@ -124,6 +128,23 @@ func (l *poll) refresh(ctx context.Context) error {
 	return nil
 }
 
+// postponedError is returned if the quota leaves no request until a time.
+type postponedError struct{ until time.Time }
+
+func (e *postponedError) Error() string {
+	return "no quota until " + e.until.UTC().Format(time.RFC3339)
+}
+
+// read reads the history from the checkpoint on.
+func (l *poll) read(ctx context.Context) error {
+	err := l.history(ctx, l.row.Checkpoint)
+	if err == nil {
+		l.reads.succeeded()
+		l.refusals.accepted()
+	}
+	return err
+}
+
 // isRefusal reports whether the server refused a history because of the request's
 // parameters.
 func isRefusal(err error) bool {
@@ -132,16 +153,11 @@ func isRefusal(err error) bool {
 		(failed.StatusCode == http.StatusBadRequest || failed.StatusCode == http.StatusNotFound)
 }
 
-// read reads the history from the checkpoint on. Its first request is counted already.
-func (l *poll) read(ctx context.Context) error {
-	n := 0
-	for message, err := range l.client.History(ctx, l.row.Chat, l.row.Checkpoint) {
+// history reads what is above since.
+func (l *poll) history(ctx context.Context, since chats.MessageID) error {
+	for message, err := range l.client.History(ctx, l.row.Chat, since) {
 		if err != nil {
-			l.quota.count(chats.OpGetChatHistory, requests(err)-1)
 			return err
-		}
-		if n++; n%chats.MaxHistoryPage == 0 {
-			l.quota.count(chats.OpGetChatHistory, 1)
 		}
 		if err := l.take(ctx, &message); err != nil {
 			return err
@@ -209,7 +225,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	if l.row.Head == message.ID {
 		d.Attempt += l.row.Attempts
 	}
-	failed := l.caller.call(ctx, d, l.handle)
+	failed := l.caller.call(attempts.WithCounter(ctx, nil), d, l.handle)
 	switch {
 	case failed == nil:
 		l.handlers.succeeded()
@@ -235,7 +251,7 @@ func (l *poll) giveUp(ctx context.Context, d Delivery, failed *handlerError) err
 		return failed
 	}
 	dead := func(ctx context.Context, d Delivery) error { return l.config.dead(ctx, d, failed.err) }
-	if again := l.caller.call(ctx, d, dead); again != nil {
+	if again := l.caller.call(attempts.WithCounter(ctx, nil), d, dead); again != nil {
 		return again
 	}
 	l.log.LogAttrs(ctx, slog.LevelError, "inbox: message given up",
@@ -322,11 +338,13 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	l.refusals.refused(err, false)
+	l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	longest := maxHandlerBackoff
-	if isAbsent || isRefusal(err) || errors.Is(err, chats.ErrProtocol) {
+	switch {
+	case l.reads.isOpen():
+		longest = wait.Max // the breaker bounds the requests, and its end is everyone's
+	case isAbsent || isRefusal(err) || errors.Is(err, chats.ErrProtocol):
 		longest = maxRefusedBackoff // it is this chat's alone
-	} else {
-		l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	}
 	row.fail(err.Error(), now)
 	l.retry(ctx, "inbox: reading a chat failed", err, now, backoffSince(row.FailingSince, now, longest))

@@ -1,12 +1,15 @@
 package inbox
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -64,8 +67,29 @@ func (q *quota) count(op chats.Operation, n int) {
 
 func (q *quota) countLocked(op chats.Operation, n int, now time.Time) {
 	u := q.current(op, now)
-	u.Requests += n
+	u.Requests = max(0, u.Requests+n)
 	q.usage[op], q.last[op] = u, now
+}
+
+// counting returns a context under which the client's requests are counted.
+func (q *quota) counting(ctx context.Context) context.Context {
+	return attempts.WithCounter(ctx, func(op string) { q.count(chats.Operation(op), 1) })
+}
+
+// prepaid is counting after one request of an operation has been counted already. refund
+// takes that one back if it was not made.
+func (q *quota) prepaid(ctx context.Context, op chats.Operation) (counting context.Context, refund func()) {
+	var used atomic.Bool
+	counting = attempts.WithCounter(ctx, func(made string) {
+		if made != string(op) || used.Swap(true) {
+			q.count(chats.Operation(made), 1)
+		}
+	})
+	return counting, func() {
+		if !used.Swap(true) {
+			q.count(op, -1)
+		}
+	}
 }
 
 // current returns the usage of the window that contains a time.
@@ -189,13 +213,4 @@ func (q *quota) state() map[chats.Operation]Usage {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return maps.Clone(q.usage)
-}
-
-// requests returns how many requests a call has made.
-func requests(err error) int {
-	var failed *chats.Error
-	if errors.As(err, &failed) {
-		return failed.Attempts
-	}
-	return 1
 }

@@ -165,8 +165,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if kind == incremental && sw.Token == "" {
 		*w.listing = listing{sweep: sw.StartedAt}
 	}
-	page, err := w.client.ChatsPage(ctx, w.filter(kind), chats.PageRequest{Token: sw.Token})
-	w.quota.count(chats.OpGetChats, requests(err))
+	page, err := w.client.ChatsPage(w.quota.counting(ctx), w.filter(kind), chats.PageRequest{Token: sw.Token})
 	if err != nil {
 		return w.failed(ctx, kind, err)
 	}

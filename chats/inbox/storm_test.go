@@ -1,0 +1,119 @@
+package inbox_test
+
+import (
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// bubble is a parallel subtest in synctest's time.
+func bubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, test)
+	})
+}
+
+// toFullHour lets time pass until a minute after a full hour, so that one quota window follows.
+func toFullHour() { pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute))) }
+
+// A gateway or Market refuses all histories in one way for 50 minutes, while 400 chats wait.
+func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"503":      {503, `{"status":"ERROR"}`},
+		"400":      {400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST","message":"x"}]}`},
+		"html 403": {403, `<html>ddos guard</html>`},
+		"html 404": {404, `<html>nginx</html>`},
+		"html 200": {200, `<html>nginx</html>`},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			market := chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))
+			ids := make([]chats.ChatID, 400)
+			for i := range ids {
+				ids[i] = market.AddChat(longAgo())
+			}
+			toFullHour()
+			var down atomic.Bool
+			var calls atomic.Int64
+			transport := intercepted(market, func(req *http.Request) *http.Response {
+				if !asksFor(req, "/chats/history", 0) {
+					return nil
+				}
+				if calls.Add(1); down.Load() {
+					return respond(req, c.status, c.body)
+				}
+				return nil
+			})
+			seen := &notebook{}
+			in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(20*time.Minute))
+			run := start(t, in, seen.handle)
+			pass(time.Minute)
+			down.Store(true)
+			for _, id := range ids {
+				market.CustomerSays(id, "hello")
+				wake(t, in, id)
+			}
+			pass(50 * time.Minute)
+			status, err := in.Status(t.Context())
+			require.NoError(t, err)
+			quota := status.Quota[chats.OpGetChatHistory]
+			used := int(calls.Load())
+			assert.LessOrEqual(t, used, 600)
+			assert.InDelta(t, used, quota.Max-quota.Remaining, 150, "what is counted was last saved with a sweep")
+			down.Store(false)
+			pass(5 * time.Minute)
+			assert.Len(t, seen.all(), 400, "5 min after its end")
+			require.NoError(t, run.stop())
+		})
+	}
+}
+
+// Pushes for chats that the filter leaves out cost no request, and none is counted.
+func TestQuota_CountsTheRequestsThatAreMade(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		wanted := market.AddChat(chats.Chat{Subject: chats.AboutOrder(7)})
+		others := make([]chats.ChatID, 300)
+		for n := range others {
+			others[n] = market.AddChat(chats.Chat{Subject: chats.AboutOrder(chats.OrderID(1000 + n))})
+		}
+		pass(48 * time.Hour)
+		toFullHour()
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom,
+			inbox.WithFilter(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7)}}))
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		before := market.Calls(chats.OpGetChatHistory)
+		for n := range 5000 {
+			wake(t, in, others[n%300])
+			pass(400 * time.Millisecond)
+		}
+		status, err := in.Status(t.Context())
+		require.NoError(t, err)
+		quota := status.Quota[chats.OpGetChatHistory]
+		assert.InDelta(t, market.Calls(chats.OpGetChatHistory)-before, quota.Max-quota.Remaining, 10, "made, and counted")
+		said := time.Now()
+		market.CustomerSays(wanted, "hello")
+		wake(t, in, wanted)
+		pass(3 * time.Hour)
+		require.NoError(t, run.stop())
+		require.Len(t, seen.all(), 1)
+		assert.Less(t, seen.all()[0].at.Sub(said), 2*time.Second)
+	})
+}
