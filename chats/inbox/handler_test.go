@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -513,5 +514,34 @@ func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
 		pass(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 2)
+	})
+}
+
+// Messages that become visible below one whose handler fails.
+func TestHandler_AttemptsOutlastLateMessages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+			d, _ := time.ParseDuration(strings.TrimPrefix(m.Text, "late "))
+			return d
+		}))
+		var attempts []int
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(),
+			inbox.WithMaxAttempts(6, func(context.Context, inbox.Delivery, error) error { return nil }))
+		run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
+			if d.Message.Text == "poison" {
+				attempts = append(attempts, d.Attempt)
+				return errors.New("no")
+			}
+			return nil
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "late 20s")
+		market.CustomerSays(id, "late 50s")
+		market.CustomerSays(id, "poison")
+		wake(t, in, id)
+		pass(2 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []int{1, 2, 3, 4, 5, 6}, attempts)
 	})
 }

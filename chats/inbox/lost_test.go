@@ -387,3 +387,79 @@ func TestPoll_LookbackIsABound(t *testing.T) {
 		})
 	}
 }
+
+// 400 messages came while the inbox did not run. While they are read, the order of the
+// history breaks: message 10 is on the third page instead of the first. Default lookback.
+func TestPoll_AMessageTwoPagesTooLateIsDelivered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var pages atomic.Int32
+		var broken atomic.Bool
+		transport := edited(market, "/chats/history", func(result map[string]any) {
+			list, _ := result["messages"].([]any)
+			if !broken.Load() || len(list) == 0 {
+				return
+			}
+			switch pages.Add(1) {
+			case 1:
+				result["messages"] = append(slices.Clone(list[:11]), list[12:]...)
+			case 3:
+				broken.Store(false)
+				m := market.Messages(id)[11]
+				result["messages"] = append([]any{map[string]any{
+					"messageId": int64(m.ID), "sender": string(m.Sender), "message": m.Text,
+					"createdAt": m.CreatedAt.Format(time.RFC3339),
+				}}, list...)
+			}
+		})
+		seen := &notebook{}
+		client, store := through(t, market, transport), inbox.NewMemoryStore()
+		run := start(t, newInbox(t, client, store), seen.handle)
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		for _, text := range numbers(400) {
+			market.CustomerSays(id, text)
+			pass(time.Second)
+		}
+		broken.Store(true)
+		run = start(t, newInbox(t, client, store), seen.handle)
+		pass(30 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.all(), 400)
+		assert.True(t, slices.Contains(seen.texts(), "10"), "message 10 is lost")
+	})
+}
+
+// The checkpoint's message was deleted, and the server answers an empty list for it.
+func TestPoll_ACheckpointWithNothingAboveItIsReadAround(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var gone atomic.Int64
+		transport := intercepted(market, func(req *http.Request) *http.Response {
+			if g := gone.Load(); g != 0 && asksFor(req, "/chats/history", 0) && int64(sinceOf(t, req)) == g {
+				return respond(req, 200, `{"status":"OK","result":{"context":{"type":"ORDER"},"messages":[],"paging":{}}}`)
+			}
+			return nil
+		})
+		seen, store := &notebook{}, inbox.NewMemoryStore()
+		in := newInbox(t, through(t, market, transport), store)
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		for _, text := range numbers(60) {
+			market.CustomerSays(id, text)
+			pass(time.Second)
+		}
+		pass(5 * time.Minute)
+		gone.Store(int64(row(t, store, market, id).Checkpoint))
+		require.NotZero(t, gone.Load())
+		market.CustomerSays(id, "new")
+		pass(time.Hour)
+		market.CustomerSays(id, "newer")
+		wake(t, in, id)
+		pass(30 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.all(), 62)
+	})
+}

@@ -50,8 +50,10 @@ type poll struct {
 	began   time.Time
 	woken   bool
 	checked bool      // the chat is known to match the filter
+	until   time.Time // to which messages are delivered although the run is to end
 	newest  time.Time // CreatedAt of the newest message read
 	found   bool      // there was a new message
+	known   bool      // there was one that is handled already
 }
 
 // poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
@@ -135,9 +137,14 @@ func (e *postponedError) Error() string {
 	return "no quota until " + e.until.UTC().Format(time.RFC3339)
 }
 
-// read reads the history from the checkpoint on.
+// read reads the history from the checkpoint on. If it shows nothing that is known, the
+// checkpoint's message may have been deleted: the history is read from its beginning.
 func (l *poll) read(ctx context.Context) error {
+	isBlind := len(l.row.Handled) > 0 // or else nothing known is above the checkpoint
 	err := l.history(ctx, l.row.Checkpoint)
+	if err == nil && l.row.Checkpoint > 0 && !l.known && (isBlind || !l.found) {
+		err = l.history(ctx, 0)
+	}
 	if err == nil {
 		l.reads.succeeded()
 		l.refusals.accepted()
@@ -153,11 +160,19 @@ func isRefusal(err error) bool {
 		(failed.StatusCode == http.StatusBadRequest || failed.StatusCode == http.StatusNotFound)
 }
 
-// history reads what is above since.
+// history reads what is above since. If the order of the messages breaks, the checkpoint
+// goes back: the next poll reads again from there.
 func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 	for message, err := range l.client.History(ctx, l.row.Chat, since) {
+		var broken *chats.Error
+		if errors.As(err, &broken) && broken.ResumeAfter != nil {
+			l.row.Checkpoint = min(l.row.Checkpoint, *broken.ResumeAfter)
+		}
 		if err != nil {
 			return err
+		}
+		if l.until.IsZero() {
+			l.until = time.Now().Add(stepTime) // however long the reading has taken
 		}
 		if err := l.take(ctx, &message); err != nil {
 			return err
@@ -172,12 +187,13 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	l.newest = wait.Later(l.newest, message.CreatedAt)
 	if l.row.isHandled(message.ID) {
+		l.known = true
 		return nil
 	}
 	isOld := l.row.isOld(message, l.start())
 	l.found = l.found || !isOld
 	if isOld || !l.wants(ctx, message.Sender) {
-		l.row.setHandled(message.ID, l.config.lookback)
+		l.row.setHandled(message.ID, max(l.config.lookback, maxLookback))
 		return nil
 	}
 	if err := l.match(ctx); err != nil {
@@ -186,8 +202,10 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	if err := l.deliver(ctx, message); err != nil {
 		return err
 	}
-	l.row.setHandled(message.ID, l.config.lookback)
-	l.row.recovered()
+	l.row.setHandled(message.ID, max(l.config.lookback, maxLookback))
+	if message.ID >= l.row.Head {
+		l.row.recovered()
+	}
 	return l.saver.save(ctx, nil, l.row)
 }
 
@@ -218,7 +236,7 @@ func (l *poll) match(ctx context.Context) error {
 
 // deliver calls the handler.
 func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
-	if l.stopping() || ctx.Err() != nil || !l.tenure.IsValid() {
+	if l.stopping() && time.Now().After(l.until) || ctx.Err() != nil {
 		return errStopped
 	}
 	d := Delivery{Business: l.business, Chat: l.row.Snapshot, Message: *message, Attempt: 1}
@@ -288,6 +306,7 @@ func (l *poll) complete() {
 	}
 	row.recovered()
 	row.Read = true
+	row.trim(max(1, l.config.lookback))
 	isExplained := l.found || !row.UpdatedAt.IsZero() && !second(l.newest).Before(second(row.UpdatedAt))
 	switch {
 	case l.woken:

@@ -84,12 +84,19 @@ func (s *ChatState) isHandled(id chats.MessageID) bool {
 	return found || id <= s.Checkpoint
 }
 
-// setHandled adds a message that is not handled yet to those that are, and moves the
-// checkpoint up to the highest one that is not kept any more.
-func (s *ChatState) setHandled(id chats.MessageID, lookback int) {
-	at, _ := slices.BinarySearch(s.Handled, id)
+// setHandled adds a message to those that are handled, of which it keeps so many.
+func (s *ChatState) setHandled(id chats.MessageID, kept int) {
+	at, found := slices.BinarySearch(s.Handled, id)
+	if found || id <= s.Checkpoint {
+		return
+	}
 	s.Handled = slices.Insert(s.Handled, at, id)
-	if extra := len(s.Handled) - lookback; extra > 0 {
+	s.trim(kept)
+}
+
+// trim moves the checkpoint up to the highest message that is not kept any more.
+func (s *ChatState) trim(kept int) {
+	if extra := len(s.Handled) - kept; extra > 0 {
 		s.Checkpoint = s.Handled[extra-1]
 		s.Handled = slices.Delete(s.Handled, 0, extra)
 	}

@@ -280,3 +280,30 @@ func TestNew_Arguments(t *testing.T) {
 	}
 	require.NoError(t, of(inbox.WithFilter(chats.Filter{PageSize: chats.MaxChatsPage}), inbox.WithLookback(0), inbox.WithQuotaReserve(0))())
 }
+
+// A history whose pages take longer than a step, listed newest first: no step ever
+// delivers anything.
+func TestStep_DeliversHoweverLongTheReadingTakes(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string]chatstest.Order{
+		"oldest first": chatstest.OldestFirst, "newest first": chatstest.NewestFirst, "newest page first": chatstest.NewestPageFirst,
+	} {
+		bubble(t, name, func(t *testing.T) {
+			market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithLatency(3*time.Second))
+			id, begin := market.AddChat(chats.Chat{}), time.Now()
+			for _, n := range numbers(750) {
+				market.CustomerSays(id, n)
+				pass(time.Second)
+			}
+			seen := &notebook{}
+			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(begin.Add(-time.Hour)))
+			for began := time.Now(); time.Since(began) < 2*time.Hour; {
+				next, err := in.Step(t.Context(), seen.handle)
+				require.NoError(t, err)
+				pass(max(time.Until(next), time.Millisecond))
+			}
+			assert.Len(t, seen.all(), 750)
+			assert.Less(t, market.Calls(chats.OpGetChatHistory), 200)
+		})
+	}
+}
