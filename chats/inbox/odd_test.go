@@ -93,3 +93,30 @@ func TestPoll_OneOddMessageIsOneMessage(t *testing.T) {
 		})
 	}
 }
+
+// The server writes 1970 where it has no time, as a zero time in milliseconds becomes.
+// (The number 0 and null are taken for missing, and pass.)
+func TestPoll_1970IsNoTime(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"updatedAt", "createdAt"} {
+		for _, value := range []any{nil, 0, "1970-01-01T00:00:00Z", "1970-01-01T03:00:00+03:00"} {
+			bubble(t, key, func(t *testing.T) {
+				market := chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
+					if _, isMessage := item["messageId"]; isMessage == (key == "createdAt") {
+						item[key] = value
+					}
+				}))
+				known := market.AddChat(longAgo())
+				pass(48 * time.Hour)
+				seen := &notebook{}
+				run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
+				pass(15 * time.Minute)
+				market.CustomerSays(known, "in a known chat")
+				market.CustomerSays(market.AddChat(chats.Chat{}), "in a new chat")
+				pass(48 * time.Hour)
+				require.NoError(t, run.stop())
+				assert.Len(t, seen.all(), 2, "%s is %v", key, value)
+			})
+		}
+	}
+}

@@ -185,7 +185,7 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 
 // take delivers a message if it is new.
 func (l *poll) take(ctx context.Context, message *chats.Message) error {
-	l.newest = wait.Later(l.newest, message.CreatedAt)
+	l.newest = wait.Later(l.newest, known(message.CreatedAt))
 	if l.row.isHandled(message.ID) {
 		l.known = true
 		return nil
@@ -305,7 +305,9 @@ func (l *poll) complete() {
 			slog.Int64("chat", int64(row.Chat)), slog.Time("failing_since", row.FailingSince))
 	}
 	row.recovered()
-	row.Read = true
+	if !row.Read {
+		row.Read, row.UpdatedAt = true, row.Snapshot.UpdatedAt
+	}
 	row.trim(max(1, l.config.lookback))
 	isExplained := l.found || !row.UpdatedAt.IsZero() && !second(l.newest).Before(second(row.UpdatedAt))
 	switch {

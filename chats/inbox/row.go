@@ -23,6 +23,18 @@ func second(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Second)
 }
 
+// beginning is older than every chat of Market, and not the zero time.
+var beginning = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// known returns a time of the server's, the zero time if it is no such time: servers write
+// 1970 where they have none.
+func known(t time.Time) time.Time {
+	if t.Before(beginning) {
+		return time.Time{}
+	}
+	return t
+}
+
 func sameSecond(a, b time.Time) bool { return second(a).Equal(second(b)) }
 
 // recentFor is the period before the start within which a chat must have been active to be
@@ -34,6 +46,7 @@ const recentFor = 24 * time.Hour
 // is the business's StartTime; tracked says that the incremental sweep lists chats like
 // this one.
 func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now time.Time) (changed bool) {
+	chat.UpdatedAt = known(chat.UpdatedAt)
 	before := s.Snapshot
 	isOpen := tracked && slices.Contains(unfinished, chat.Status)
 	left := s.Open && !isOpen // perhaps with a last message
@@ -43,7 +56,10 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	case before.ID == 0:
 		s.begin(start, now)
 	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && !sameSecond(chat.UpdatedAt, s.UpdatedAt):
-		s.UpdatedAt, s.SeenAt, s.Explained = chat.UpdatedAt, now, false
+		if s.Read { // or else it stays the time with which the chat was listed first, see isOld
+			s.UpdatedAt = chat.UpdatedAt
+		}
+		s.SeenAt, s.Explained = now, false
 		s.hasten(now)
 	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero():
 		s.hasten(now)
@@ -102,9 +118,12 @@ func (s *ChatState) trim(kept int) {
 	}
 }
 
-// isOld reports whether a message was there before the business was followed.
+// isOld reports whether a message was there before the business was followed. One that is
+// younger than its chat was when that was listed first has become visible since.
 func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
-	return !s.Read && !message.CreatedAt.IsZero() && second(message.CreatedAt).Before(start)
+	created := second(known(message.CreatedAt))
+	wasHidden := !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
+	return !s.Read && !created.IsZero() && created.Before(start) && !wasHidden
 }
 
 // fail records a failure.

@@ -65,7 +65,7 @@ func (in *Inbox) newSession(
 	s.sweeper = &sweeper{
 		client: in.client, config: &in.config, store: in.store, saver: s.saver, flights: flights, quota: s.quota,
 		refusals: refusals, listing: &in.listing, log: in.log, onDue: s.dispatcher.note, onStart: s.started,
-		stopping: s.isStopping, enrich: s.enrich, state: &state, last: sweepKinds - 1, first: true,
+		stopping: s.isStopping, enrich: s.enrich, began: time.Now(), state: &state, last: sweepKinds - 1, first: true,
 	}
 	return s, nil
 }

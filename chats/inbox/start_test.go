@@ -91,7 +91,8 @@ func skewed(market *chatstest.Market, by time.Duration) http.RoundTripper {
 	})
 }
 
-// Clocks that differ lose nothing and bring back nothing old.
+// Clocks that differ lose nothing. The earlier one counts, so that messages of the time
+// between them are delivered, too, if it is ours.
 func TestFirstStart_ClocksMayDiffer(t *testing.T) {
 	t.Parallel()
 	for _, by := range []time.Duration{-26 * time.Hour, -10 * time.Minute, -time.Second, 10 * time.Minute, 26 * time.Hour} {
@@ -108,13 +109,17 @@ func TestFirstStart_ClocksMayDiffer(t *testing.T) {
 			market.CustomerSays(other, "2")
 			pass(2 * time.Minute)
 			require.NoError(t, run.stop())
-			assert.Equal(t, []string{"1", "2"}, seen.texts(), "skew %s", by)
+			want := []string{"1", "2"}
+			if by > time.Minute {
+				want = []string{"old too", "1", "2"}
+			}
+			assert.Equal(t, want, seen.texts(), "skew %s", by)
 			market.CustomerSays(market.AddChat(chats.Chat{}), "3")
 			pass(time.Minute)
 			run = start(t, newInbox(t, client, store), seen.handle)
 			pass(time.Minute)
 			require.NoError(t, run.stop())
-			assert.Equal(t, []string{"1", "2", "3"}, seen.texts(), "skew %s", by)
+			assert.Equal(t, append(want, "3"), seen.texts(), "skew %s", by)
 		})
 	}
 }
@@ -270,4 +275,99 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 40)
 	})
+}
+
+// Market, or the quota, is not available when the business is followed for the first time.
+func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
+	t.Parallel()
+	for name, push := range map[string]bool{"no push": false, "with a push": true} {
+		bubble(t, "exhausted quota, "+name, func(t *testing.T) {
+			market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChats, 20))
+			id := market.AddChat(longAgo())
+			toFullHour()
+			for range 20 { // another program
+				_, err := market.Client().ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
+				require.NoError(t, err)
+			}
+			seen := &notebook{}
+			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+			run := start(t, in, seen.handle)
+			pass(10 * time.Minute)
+			market.CustomerSays(id, "hello")
+			if push {
+				wake(t, in, id)
+			}
+			pass(5 * time.Hour)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
+		bubble(t, "Market is down, "+name, func(t *testing.T) {
+			market := chatstest.NewMarket()
+			id := market.AddChat(longAgo())
+			market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(503, "") })
+			seen := &notebook{}
+			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+			run := start(t, in, seen.handle)
+			pass(10 * time.Minute)
+			market.CustomerSays(id, "hello")
+			if push {
+				wake(t, in, id)
+			}
+			pass(10 * time.Minute)
+			market.FailFunc(nil)
+			pass(5 * time.Hour)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
+	}
+}
+
+// The Date of the first two responses is wrong; the clocks of both sides are right.
+func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{20 * time.Minute, 26 * time.Hour, 40 * 24 * time.Hour} {
+		bubble(t, off.String(), func(t *testing.T) {
+			market, id := shop()
+			next, n := market.Transport(), atomic.Int64{}
+			transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+				resp, err := next.RoundTrip(req)
+				if err == nil && n.Add(1) <= 2 {
+					resp.Header.Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
+				}
+				return resp, err
+			})
+			seen := &notebook{}
+			run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+			pass(10 * time.Minute)
+			market.CustomerSays(id, "one")
+			pass(3 * time.Hour)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"one"}, seen.texts())
+		})
+	}
+}
+
+// A message that was held since before the first start becomes visible hours after it.
+func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
+	t.Parallel()
+	for _, quiet := range []time.Duration{20 * time.Hour, 30 * time.Hour} {
+		bubble(t, quiet.String(), func(t *testing.T) {
+			market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+				if m.Text == "held" {
+					return 3 * time.Hour
+				}
+				return 0
+			}))
+			id := market.AddChat(chats.Chat{})
+			market.CustomerSays(id, "old")
+			pass(quiet)
+			market.CustomerSays(id, "held")
+			pass(time.Hour)
+			seen := &notebook{}
+			run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
+			pass(48 * time.Hour)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"held"}, seen.texts())
+		})
+	}
 }

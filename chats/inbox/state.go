@@ -18,7 +18,7 @@ type ChatState struct {
 	Read       bool              // the history has been read to its end once; from then on no message is old
 	Checkpoint chats.MessageID   // every message up to it is handled
 	Handled    []chats.MessageID // the handled messages above it, ascending; at most WithLookback (but one), or 1000 before the end is read
-	UpdatedAt  time.Time         // the newest UpdatedAt of the chat that has been polled for or is scheduled
+	UpdatedAt  time.Time         // the newest UpdatedAt of the chat that has been polled for or is scheduled; the first one listed until Read
 	SeenAt     time.Time         // when that activity, or the last push, was first seen, by the local clock
 	Explained  bool              // a message has been read that explains UpdatedAt
 	DueAt      time.Time         // when to poll next; zero if there is nothing to do

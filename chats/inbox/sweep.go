@@ -65,6 +65,7 @@ type sweeper struct {
 	stopping func() bool
 	enrich   func(*BusinessState) // adds what others keep in the business's row
 
+	began   time.Time
 	state   *BusinessState
 	last    sweepKind
 	first   bool                     // no sweep has ended yet in this run
@@ -177,7 +178,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	w.refusals.accepted()
 	w.refused = nil
 	if w.state.StartTime.IsZero() {
-		w.state.StartTime = w.startTime(began)
+		w.state.StartTime = w.startTime(ctx)
 	}
 	return w.record(ctx, kind, page)
 }
@@ -206,22 +207,30 @@ func (w *sweeper) filter(kind sweepKind) chats.Filter {
 	return filter
 }
 
-// startTime returns a time just before the first page was requested, by the server's clock,
-// which also stamps the messages, or by the local clock if the server's is unknown. Message
-// times may be truncated to whole seconds, as the server's clock is.
-func (w *sweeper) startTime(began time.Time) time.Time {
+// startTime returns a time just before the business was followed, which may be long before
+// its first page was listed: the first attempt is stored as the beginning of its sweep. Of
+// the local clock and the server's the earlier counts, because one of them may be wrong, and
+// what is called old is never delivered. Message times may be truncated to whole seconds, as
+// the server's clock is.
+func (w *sweeper) startTime(ctx context.Context) time.Time {
 	if w.config.startTime != nil {
 		return second(wait.Later(*w.config.startTime, beginning))
 	}
+	began := w.began
+	for kind := range sweepKinds {
+		began = wait.Earliest(began, w.sweep(kind).StartedAt)
+	}
 	at := began
-	if server, ok := w.client.ServerTime(); ok {
-		at = server.Add(-time.Since(began))
+	if server, ok := w.client.ServerTime(); ok && server.After(beginning) {
+		ahead := time.Until(server)
+		at = wait.Earliest(at, began.Add(ahead))
+		if ahead.Abs() > time.Minute {
+			w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the server's clock differs; starting by the earlier one",
+				slog.Duration("ahead", ahead), slog.Time("start", at))
+		}
 	}
 	return second(at.Add(-time.Second))
 }
-
-// beginning is older than every chat of Market, and not the zero time.
-var beginning = time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // record saves what a page shows, together with where the sweep stands.
 func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[chats.Chat]) error {
