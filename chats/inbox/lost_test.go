@@ -463,3 +463,71 @@ func TestPoll_ACheckpointWithNothingAboveItIsReadAround(t *testing.T) {
 		assert.Len(t, seen.all(), 62)
 	})
 }
+
+// The list is ahead of the history; two messages, of which the first is visible when the
+// second is listed. It takes the schedule of explained activity.
+func TestPoll_TheListMayBeAheadByTwoMessages(t *testing.T) {
+	t.Parallel()
+	for lag, within := range map[time.Duration]time.Duration{
+		45 * time.Second: 2 * time.Minute, 90 * time.Second: 2 * time.Minute, 12 * time.Minute: 20 * time.Minute,
+	} {
+		bubble(t, lag.String(), func(t *testing.T) {
+			market, id := shop(chatstest.WithHistoryLag(lag))
+			seen := &notebook{}
+			run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
+			pass(time.Minute)
+			market.CustomerSays(id, "first")
+			pass(lag - 10*time.Second)
+			said := time.Now()
+			market.CustomerSays(id, "second")
+			pass(20 * time.Hour)
+			require.NoError(t, run.stop())
+			require.Len(t, seen.all(), 2)
+			assert.LessOrEqual(t, seen.all()[1].at.Sub(said)-lag, within, "after it was visible")
+		})
+	}
+}
+
+// The list shows another updatedAt of one quiet chat every time.
+func TestPoll_AListThatChangesWithoutMessagesCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		transport := edited(market, "/chats", func(result map[string]any) {
+			for _, item := range items(result, "chats") {
+				item["updatedAt"] = time.Now().UTC().Format(time.RFC3339)
+			}
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		pass(24 * time.Hour)
+		assert.Less(t, market.Calls(chats.OpGetChatHistory), 500, "requests a day")
+		market.CustomerSays(id, "hello")
+		pass(5*time.Minute + time.Second)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"hello"}, seen.texts())
+	})
+}
+
+// Rows as the migration leaves them: handled and quiet for 100 days.
+func TestPoll_ImportedRowsAreNoActivity(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, store := chatstest.NewMarket(), inbox.NewMemoryStore()
+		lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "import")
+		require.NoError(t, err)
+		state, rows := inbox.BusinessState{StartTime: time.Now().Add(-time.Hour)}, []inbox.ChatState{}
+		for range 100 {
+			id := market.AddChat(chats.Chat{})
+			m := market.CustomerSays(id, "handled")
+			rows = append(rows, inbox.ChatState{Chat: id, Read: true, Checkpoint: m, UpdatedAt: market.Chat(id).UpdatedAt})
+		}
+		require.NoError(t, store.Save(t.Context(), lease, &state, rows))
+		require.NoError(t, store.Release(t.Context(), lease))
+		pass(100 * 24 * time.Hour)
+		run := start(t, newInbox(t, connect(t, market), store, seldom), (&notebook{}).handle)
+		pass(25 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 100)
+	})
+}

@@ -49,6 +49,7 @@ type poll struct {
 	row     *ChatState
 	began   time.Time
 	woken   bool
+	pushed  time.Time // when the push came, by the server's clock
 	checked bool      // the chat is known to match the filter
 	until   time.Time // to which messages are delivered although the run is to end
 	newest  time.Time // CreatedAt of the newest message read
@@ -64,7 +65,10 @@ func (p *poller) poll(ctx context.Context, f *flight) error {
 	if chat, at := p.flights.listed(f); chat != nil {
 		f.row.observe(*chat, p.start(), p.config.isTiered(), at)
 	}
-	l := &poll{poller: p, row: &f.row, began: began, woken: f.row.isWoken()}
+	l := &poll{poller: p, row: &f.row, began: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
+	if server, ok := p.client.ServerTime(); ok {
+		l.pushed = l.pushed.Add(time.Until(server))
+	}
 	err := l.resolve(counting)
 	if err == nil {
 		err = l.read(counting)
@@ -309,25 +313,31 @@ func (l *poll) complete() {
 		row.Read, row.UpdatedAt = true, row.Snapshot.UpdatedAt
 	}
 	row.trim(max(1, l.config.lookback))
-	isExplained := l.found || !row.UpdatedAt.IsZero() && !second(l.newest).Before(second(row.UpdatedAt))
 	switch {
 	case l.woken:
-		// A push that arrives after its message was found adds nothing.
+		// A push that arrives after its message was found adds nothing. What is found may be an
+		// older message, if the history is behind.
 		isLate := row.Explained && l.began.Sub(row.SeenAt) < time.Minute
-		row.SeenAt, row.Explained = l.began, l.found || isLate
+		row.SeenAt, row.Explained = l.began, (l.found || isLate) && l.reaches(l.pushed.Add(-time.Second))
 		if !row.Explained && !row.UpdatedAt.IsZero() {
 			row.UpdatedAt = l.began.Add(time.Minute) // no message that is there already explains it
 		}
 	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > time.Minute):
 		row.SeenAt, row.Explained = l.began, true // found by a recheck: its second may not be over
-	case isExplained:
+	case l.found, !row.UpdatedAt.IsZero() && !l.newest.IsZero() && l.reaches(row.UpdatedAt):
 		row.Explained = true
 	}
-	if l.found && !row.UpdatedAt.IsZero() {
+	if l.found && row.Explained && !row.UpdatedAt.IsZero() {
 		row.UpdatedAt = wait.Later(row.Snapshot.UpdatedAt, l.newest) // what the list is expected to show
 	}
 	row.SeenWakes = row.Wakes
-	row.DueAt = nextRecheck(row, l.began)
+	row.DueAt = nextRecheck(row, l.began, row.Explained && l.reaches(row.UpdatedAt))
+}
+
+// reaches reports whether the messages that were read come up to a time, by the second. Those
+// without a time do.
+func (l *poll) reaches(at time.Time) bool {
+	return l.newest.IsZero() || !second(l.newest).Before(second(at))
 }
 
 // forget ignores a chat until a list or a push names it again.

@@ -23,6 +23,13 @@ var unexplainedAfter = []time.Duration{
 	2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 }
 
+// A chat whose UpdatedAt has changed more often than restlessAfter in a row without a message
+// is polled for that every restlessGap at most, and then not after 1, 5 and 30 s.
+const (
+	restlessAfter = 3
+	restlessGap   = 5 * time.Minute
+)
+
 // A chat that a push has named and that the server does not know may be about to appear.
 var unknownAfter = []time.Duration{0, 5 * time.Second, time.Minute}
 
@@ -32,11 +39,12 @@ const (
 	untimedFinished = 2 * time.Hour
 )
 
-// nextRecheck returns when to poll a chat next, given when its last complete poll began. It
-// returns the zero time if there is nothing to do until something happens.
-func nextRecheck(row *ChatState, began time.Time) time.Time {
+// nextRecheck returns when to poll a chat next, given when its last complete poll began and
+// whether the messages that it read explain all of the activity. It returns the zero time if
+// there is nothing to do until something happens.
+func nextRecheck(row *ChatState, began time.Time, explained bool) time.Time {
 	after := unexplainedAfter
-	if row.Explained {
+	if explained {
 		after = explainedAfter
 	}
 	at := firstAfter(row.SeenAt, after, began)

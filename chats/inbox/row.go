@@ -59,8 +59,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 		if s.Read { // or else it stays the time with which the chat was listed first, see isOld
 			s.UpdatedAt = chat.UpdatedAt
 		}
-		s.SeenAt, s.Explained = now, false
-		s.hasten(now)
+		s.move(now)
 	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero():
 		s.hasten(now)
 		changed = true
@@ -68,9 +67,31 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	return changed
 }
 
+// move makes a chat due whose UpdatedAt has changed.
+func (s *ChatState) move(now time.Time) {
+	if s.Unexplained++; s.Explained || !s.Read {
+		s.Unexplained = 0
+	}
+	if s.Unexplained <= restlessAfter {
+		s.SeenAt, s.Explained = now, false
+		s.hasten(now)
+		return
+	}
+	const skipped = 2 * time.Minute // of the schedule of rechecks
+	if next := s.SeenAt.Add(skipped + restlessGap); next.After(now) {
+		s.DueAt = wait.Earliest(s.DueAt, next)
+		return
+	}
+	s.SeenAt = now.Add(-skipped)
+	s.hasten(now)
+}
+
 // begin decides what to do with a chat that is listed for the first time.
 func (s *ChatState) begin(start, now time.Time) {
 	updated := s.Snapshot.UpdatedAt
+	if s.Read && !updated.IsZero() && sameSecond(updated, s.UpdatedAt) {
+		return // a row that was imported: nothing has happened since
+	}
 	s.UpdatedAt, s.SeenAt, s.Explained = updated, now, false
 	switch isOld := !updated.IsZero() && second(updated).Before(start); {
 	case !isOld:

@@ -12,16 +12,17 @@ type ChatState struct {
 	Version int64 // kept by the store, which increments it with every Save; 0 before the first
 	Wakes   int64 // kept by the store: how often Wake has named the chat
 
-	Snapshot   chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
-	SeenWakes  int64             // the value of Wakes that the last poll has covered; if it differs from Wakes, a push is pending
-	Open       bool              // the incremental sweep is expected to list the chat
-	Read       bool              // the history has been read to its end once; from then on no message is old
-	Checkpoint chats.MessageID   // every message up to it is handled
-	Handled    []chats.MessageID // the handled messages above it, ascending; at most WithLookback (but one), or 1000 before the end is read
-	UpdatedAt  time.Time         // the newest UpdatedAt of the chat that has been polled for or is scheduled; the first one listed until Read
-	SeenAt     time.Time         // when that activity, or the last push, was first seen, by the local clock
-	Explained  bool              // a message has been read that explains UpdatedAt
-	DueAt      time.Time         // when to poll next; zero if there is nothing to do
+	Snapshot    chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
+	SeenWakes   int64             // the value of Wakes that the last poll has covered; if it differs from Wakes, a push is pending
+	Open        bool              // the incremental sweep is expected to list the chat
+	Read        bool              // the history has been read to its end once; from then on no message is old
+	Checkpoint  chats.MessageID   // every message up to it is handled
+	Handled     []chats.MessageID // the handled messages above it, ascending; at most WithLookback (but one), or 1000 before the end is read
+	UpdatedAt   time.Time         // the newest UpdatedAt of the chat that has been polled for or is scheduled; the first one listed until Read
+	SeenAt      time.Time         // when that activity, or the last push, was first seen, by the local clock
+	Explained   bool              // a message has been read that explains UpdatedAt
+	Unexplained int               // changes of UpdatedAt in a row that no message explained
+	DueAt       time.Time         // when to poll next; zero if there is nothing to do
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it

@@ -339,3 +339,28 @@ func TestWake_RowsLoadedWhileTheirPollEndsAreStale(t *testing.T) {
 		assert.Empty(t, log.text())
 	})
 }
+
+// A push for every message of a dialogue, and a history 3 s behind. Sweeps are seldom, as
+// in a large shop.
+func TestWake_EveryMessageOfADialogueWithAHistoryBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop(chatstest.WithHistoryLag(3 * time.Second))
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom)
+		run := start(t, in, seen.handle)
+		pass(20 * time.Minute)
+		said := map[string]time.Time{}
+		for _, text := range numbers(4) {
+			said[text] = time.Now()
+			market.CustomerSays(id, text)
+			wake(t, in, id)
+			pass(20 * time.Second)
+		}
+		pass(3 * time.Hour)
+		require.NoError(t, run.stop())
+		for _, d := range seen.all() {
+			assert.Less(t, d.at.Sub(said[d.Message.Text]), 10*time.Second, d.Message.Text)
+		}
+	})
+}

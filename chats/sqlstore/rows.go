@@ -55,16 +55,18 @@ type chatRow struct {
 
 // chatDocument is the content of the column state: fields that no statement queries.
 type chatDocument struct {
-	Snapshot  chats.Chat        `json:"snapshot,omitzero"`
-	Read      bool              `json:"read,omitempty"`
-	Handled   []chats.MessageID `json:"handled,omitempty"`
-	SeenAt    *int64            `json:"seen_at,omitempty"`
-	Explained bool              `json:"explained,omitempty"`
+	Snapshot    chats.Chat        `json:"snapshot,omitzero"`
+	Read        bool              `json:"read,omitempty"`
+	Handled     []chats.MessageID `json:"handled,omitempty"`
+	SeenAt      *int64            `json:"seen_at,omitempty"`
+	Explained   bool              `json:"explained,omitempty"`
+	Unexplained int               `json:"unexplained,omitempty"`
 }
 
 func newChatRow(s inbox.ChatState) (chatRow, error) {
 	document, err := json.Marshal(chatDocument{
 		Snapshot: s.Snapshot, Read: s.Read, Handled: s.Handled, SeenAt: micros(s.SeenAt), Explained: s.Explained,
+		Unexplained: s.Unexplained,
 	})
 	return chatRow{
 		Chat: s.Chat, Version: s.Version, Wakes: s.Wakes, SeenWakes: s.SeenWakes, Open: s.Open, Checkpoint: s.Checkpoint,
@@ -94,6 +96,7 @@ func scanChat(from scanner) (inbox.ChatState, error) {
 		UpdatedAt: timeOf(r.UpdatedAt), DueAt: timeOf(r.DueAt),
 		Head: r.Head, Attempts: r.Attempts, FailingSince: timeOf(r.FailingSince), Failure: r.Failure,
 		Snapshot: d.Snapshot, Read: d.Read, Handled: d.Handled, SeenAt: timeOf(d.SeenAt), Explained: d.Explained,
+		Unexplained: d.Unexplained,
 	}, nil
 }
 

@@ -191,7 +191,7 @@ func fullRow(id chats.ChatID) inbox.ChatState {
 		},
 		SeenWakes: 0, Open: true, Read: true, Checkpoint: math.MaxInt64 - 1,
 		Handled:   []chats.MessageID{math.MaxInt64, 1, 1 << 53},
-		UpdatedAt: base.Add(time.Microsecond), SeenAt: base.Add(2 * time.Microsecond), Explained: true,
+		UpdatedAt: base.Add(time.Microsecond), SeenAt: base.Add(2 * time.Microsecond), Explained: true, Unexplained: 3,
 		DueAt: base.Add(3 * time.Microsecond), Head: 1<<53 + 1, Attempts: 4, FailingSince: base.Add(-time.Minute), Failure: "it's \\broken\" ✗",
 	}
 }
@@ -240,6 +240,7 @@ func (s *suite) equalRow(got, want inbox.ChatState) {
 	equal(s, "Checkpoint", g.Checkpoint, w.Checkpoint)
 	equal(s, "Head", g.Head, w.Head)
 	equal(s, "Attempts", g.Attempts, w.Attempts)
+	equal(s, "Unexplained", g.Unexplained, w.Unexplained)
 	equal(s, "Wakes", g.Wakes, w.Wakes)
 	equal(s, "SeenWakes", g.SeenWakes, w.SeenWakes)
 	equal(s, "Open, Read, Explained", [3]bool{g.Open, g.Read, g.Explained}, [3]bool{w.Open, w.Read, w.Explained})
