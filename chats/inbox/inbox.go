@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ type Inbox struct {
 	woken   chan struct{} // holds one element after a Wake in this process
 	running atomic.Bool
 	listing listing
+	unknown sync.Map // senders that were logged
 }
 
 // New returns an inbox on a client and a store. Nothing is sent and nothing is read before

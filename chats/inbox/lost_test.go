@@ -531,3 +531,37 @@ func TestPoll_ImportedRowsAreNoActivity(t *testing.T) {
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 100)
 	})
 }
+
+// 100 chats were deleted: they are not listed any more, and their histories are 404.
+func TestPoll_ChatsThatAreGoneCostNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		for range 100 {
+			market.AddChat(longAgo())
+		}
+		var gone atomic.Bool
+		var calls atomic.Int64
+		next := edited(market, "/chats", func(result map[string]any) {
+			if gone.Load() {
+				result["chats"], result["paging"] = []any{}, map[string]any{}
+			}
+		})
+		transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+			if gone.Load() && asksFor(req, "/chats/history", 0) {
+				calls.Add(1)
+				_ = req.Body.Close()
+				return respond(req, 404, `{"status":"ERROR","errors":[{"code":"NOT_FOUND","message":"Can't find chat by id"}]}`), nil
+			}
+			return next.RoundTrip(req)
+		})
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), seldom), (&notebook{}).handle)
+		pass(24 * time.Hour)
+		gone.Store(true)
+		pass(7 * 24 * time.Hour)
+		week := calls.Load()
+		pass(24 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.LessOrEqual(t, calls.Load()-week, int64(100), "requests on the eighth day")
+	})
+}

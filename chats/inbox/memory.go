@@ -154,7 +154,7 @@ func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat 
 		row = known.ChatState
 	}
 	row.Wakes++
-	if row.FailingSince.IsZero() || row.DueAt.IsZero() {
+	if row.Attempts == 0 || row.DueAt.IsZero() {
 		row.DueAt = wait.Earliest(row.DueAt, at)
 	}
 	b.put(row)

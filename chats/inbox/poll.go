@@ -38,7 +38,7 @@ type poller struct {
 	refusals *refusals
 	log      *slog.Logger
 	stopping func() bool
-	unknown  sync.Map // senders that were logged
+	unknown  *sync.Map // senders that were logged
 }
 
 // poll is one reading of a chat: its history from the checkpoint on, each new message
@@ -369,12 +369,20 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	l.refusals.refused(err, false)
+	if isAbsent && !row.FailingSince.IsZero() && now.Sub(row.FailingSince) > goneAfter {
+		l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: chat is gone; not polled until it is listed or pushed",
+			slog.Int64("chat", int64(row.Chat)), slog.Time("failing_since", row.FailingSince), slog.Any("error", err))
+		l.forget()
+		return
+	}
 	l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	longest := maxHandlerBackoff
 	switch {
 	case l.reads.isOpen():
 		longest = wait.Max // the breaker bounds the requests, and its end is everyone's
-	case isAbsent || isRefusal(err) || errors.Is(err, chats.ErrProtocol):
+	case isAbsent:
+		longest = maxAbsentBackoff
+	case isRefusal(err) || errors.Is(err, chats.ErrProtocol):
 		longest = maxRefusedBackoff // it is this chat's alone
 	}
 	row.fail(err.Error(), now)

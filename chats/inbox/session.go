@@ -60,6 +60,7 @@ func (in *Inbox) newSession(
 		client: in.client, config: &in.config, business: in.client.Business(), start: s.startTime, handle: handle,
 		caller: &caller{in.config.timeout, in.log}, tenure: t, saver: s.saver, flights: flights, quota: s.quota,
 		handlers: s.handlers, reads: s.reads, refusals: refusals, log: in.log, stopping: s.isStopping,
+		unknown: &in.unknown,
 	}
 	s.dispatcher = newDispatcher(p, in.store, workers, in.woken, s.end)
 	s.sweeper = &sweeper{

@@ -307,3 +307,23 @@ func TestStep_DeliversHoweverLongTheReadingTakes(t *testing.T) {
 		})
 	}
 }
+
+// Steps sweep once per interval, and log an unknown sender once.
+func TestStep_LogsAnUnknownSenderOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		log := &journal{}
+		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithSenders(chats.SenderCustomer), log.option())
+		for began := time.Now(); time.Since(began) < time.Hour; {
+			next, err := in.Step(t.Context(), (&notebook{}).handle)
+			require.NoError(t, err)
+			pass(time.Until(next))
+			if len(market.Messages(id)) < 6 {
+				market.AddMessage(id, "ROBOT", "beep")
+			}
+		}
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChats), 130, "two sweeps a minute")
+		assert.Len(t, log.lines("unknown sender"), 1)
+	})
+}

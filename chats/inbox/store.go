@@ -94,7 +94,7 @@ type Store interface {
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
 	// Wake adds one to a chat's Wakes and sets its DueAt to at, unless it is earlier already.
-	// If a chat has a FailingSince and a DueAt, that DueAt stays as it is. A chat without a
+	// If a chat has Attempts and a DueAt, that DueAt stays as it is. A chat without a
 	// row gets one with Version 0. No lease is needed, and no Version changes.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 

@@ -239,7 +239,11 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	changed, err := w.observe(ctx, page.Items, now)
 	if err != nil {
 		done()
-		return w.notLoaded(ctx, err)
+		sw := w.sweep(kind) // the page is listed again
+		sw.Failures++
+		sw.NextAt = now.Add(wait.Backoff(sw.Failures, wait.Max))
+		w.notLoaded(ctx, err, sw.NextAt)
+		return nil
 	}
 	w.advance(kind, page, len(changed) >= len(page.Items) && len(changed) > 0, now)
 	err = w.save(ctx, changed...)
@@ -353,7 +357,8 @@ func (w *sweeper) missed(ctx context.Context) error {
 	*w.listing = listing{}
 	open, err := w.store.Open(ctx, w.client.Business())
 	if err != nil {
-		return w.notLoaded(ctx, err)
+		w.notLoaded(ctx, err, w.state.Incremental.NextAt)
+		return nil
 	}
 	slices.Sort(listed)
 	open = slices.DeleteFunc(open, func(id chats.ChatID) bool {
@@ -373,7 +378,8 @@ func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
 	ids = slices.DeleteFunc(ids, w.flights.isHeld)
 	rows, err := w.load(ctx, ids)
 	if err != nil {
-		return w.notLoaded(ctx, err)
+		w.notLoaded(ctx, err, w.state.Incremental.NextAt)
+		return nil
 	}
 	now := time.Now()
 	changed := make([]*ChatState, 0, len(rows))
@@ -393,12 +399,10 @@ func (w *sweeper) save(ctx context.Context, rows ...*ChatState) error {
 	return w.saver.save(ctx, w.state, rows...)
 }
 
-// notLoaded waits after a failure to load rows: the page is listed again.
-func (w *sweeper) notLoaded(ctx context.Context, err error) error {
+// notLoaded logs that rows could not be loaded.
+func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading chats failed",
-		slog.Any("error", err), slog.Duration("retry_in", time.Second))
-	wait.Sleep(ctx, time.Second)
-	return nil
+		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(next))))
 }
 
 // failed decides what to do about a page that could not be listed.

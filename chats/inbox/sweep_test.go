@@ -418,3 +418,24 @@ func TestSweep_StartsAreSpread(t *testing.T) {
 		}
 	})
 }
+
+// Rows cannot be read for 45 minutes; leases can be renewed.
+func TestSweep_RowsThatCannotBeLoadedCostFewPages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		toFullHour()
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
+		pass(time.Minute)
+		store.fails("Chats")
+		before := market.Calls(chats.OpGetChats)
+		pass(45 * time.Minute)
+		assert.Less(t, market.Calls(chats.OpGetChats)-before, 200)
+		store.fails()
+		market.CustomerSays(id, "hello")
+		pass(2 * time.Minute)
+		assert.Len(t, seen.all(), 1)
+		require.NoError(t, run.stop())
+	})
+}

@@ -2,7 +2,9 @@ package inbox_test
 
 import (
 	"context"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -362,5 +364,36 @@ func TestWake_EveryMessageOfADialogueWithAHistoryBehind(t *testing.T) {
 		for _, d := range seen.all() {
 			assert.Less(t, d.at.Sub(said[d.Message.Text]), 10*time.Second, d.Message.Text)
 		}
+	})
+}
+
+// A chat could not be read for half an hour; then a message comes, with a push.
+func TestWake_HastensAChatThatCouldNotBeRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var down atomic.Bool
+		transport := intercepted(market, func(req *http.Request) *http.Response {
+			if down.Load() && asksFor(req, "/chats/history", 0) {
+				return respond(req, 404, "<html>not found</html>")
+			}
+			return nil
+		})
+		seen := &notebook{}
+		in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		down.Store(true)
+		market.CustomerSays(id, "one")
+		wake(t, in, id)
+		pass(30 * time.Minute)
+		down.Store(false)
+		market.CustomerSays(id, "two")
+		said := time.Now()
+		wake(t, in, id)
+		pass(5 * time.Hour)
+		require.NoError(t, run.stop())
+		require.Len(t, seen.all(), 2)
+		assert.Less(t, seen.all()[1].at.Sub(said), 2*time.Second)
 	})
 }

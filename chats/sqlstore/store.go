@@ -149,7 +149,7 @@ func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.
 			(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, head, attempts, failure, state)
 			VALUES (?1, ?2, 0, 1, 0, FALSE, 0, ?3, 0, 0, '', '{}')
 			ON CONFLICT (business, chat) DO UPDATE SET wakes = t.wakes + 1,
-				due_at = CASE WHEN t.due_at IS NULL OR t.failing_since IS NULL AND excluded.due_at < t.due_at
+				due_at = CASE WHEN t.due_at IS NULL OR t.attempts = 0 AND excluded.due_at < t.due_at
 					THEN excluded.due_at ELSE t.due_at END`), int64(business), int64(chat), micros(at))
 	})
 	if err != nil {

@@ -452,13 +452,17 @@ func (s *suite) wakeHastens() {
 
 func (s *suite) wakeOfFailingChat() {
 	lease := s.acquire(s.a, business, "a")
-	s.save(lease, inbox.ChatState{Chat: 1, DueAt: base, FailingSince: base}, inbox.ChatState{Chat: 2, FailingSince: base})
-	for _, id := range []chats.ChatID{1, 2} {
+	s.save(lease,
+		inbox.ChatState{Chat: 1, DueAt: base, FailingSince: base, Attempts: 1},
+		inbox.ChatState{Chat: 2, FailingSince: base, Attempts: 1},
+		inbox.ChatState{Chat: 3, DueAt: base, FailingSince: base})
+	for _, id := range []chats.ChatID{1, 2, 3} {
 		s.noError(s.b.Wake(s.Context(), business, id, base.Add(-time.Minute)))
 		equal(s, "Wakes", s.load(id).Wakes, int64(1))
 	}
 	s.sameTime("its next attempt", s.load(1).DueAt, base)
 	s.sameTime("of one that has none", s.load(2).DueAt, base.Add(-time.Minute))
+	s.sameTime("of one that could not be read", s.load(3).DueAt, base.Add(-time.Minute))
 }
 
 func (s *suite) wakeDuringWork() {
