@@ -35,13 +35,17 @@
 //
 // When a business is followed for the first time, the messages that its chats already contain
 // count as old and are not delivered, unless [WithStartTime] sets another start. Messages
-// that arrive from then on are delivered. The start is kept as BusinessState.StartTime, by
-// Market's clock (the Date of its responses) minus 1 s, because times may be truncated to
-// whole seconds: messages of the last seconds before the start may be delivered, too. In a
-// chat that has not been read to its end before, a message is old if it was created before
-// the StartTime; one without a time is never old. Chats that were active on the day before
-// the start are polled once, a few minutes after it, so that messages that become visible
-// later can be distinguished from those that were there already.
+// that arrive from then on are delivered. The start is the first attempt to list the chats,
+// whether or not it succeeds. It is kept as BusinessState.StartTime, by the local clock or
+// Market's (the Date of its responses), whichever is earlier, minus 1 s, because times may be
+// truncated to whole seconds. So messages of the last seconds before the start, and of the
+// time by which the local clock is behind Market's, are delivered, too.
+//
+// In a chat that has not been read to its end before, a message is old if it was created
+// before the StartTime, and not after the UpdatedAt with which the chat was listed first. One
+// without a time, or with a time before 1990, is never old. Chats that were active on the day
+// before the start are polled once, a few minutes after it, so that messages that become
+// visible later can be distinguished from those that were there already.
 //
 // # Polls
 //
@@ -49,17 +53,25 @@
 // checkpoint stays [WithLookback] messages behind the newest handled one, 50 by default, so
 // a message that becomes visible late is found as long as no more than that many handled
 // messages are above it. If the server refuses the checkpoint because its message was
-// deleted, the chat is read from its beginning.
+// deleted, or shows none of the handled messages above it, the chat is read from its
+// beginning.
+//
+// Until a history is read to its end, up to 1,000 handled messages stay above the checkpoint,
+// so that a message in the wrong order is found even if the reading is interrupted. If one
+// belongs below them all, the checkpoint goes back, and the messages above are delivered again.
 //
 // # Rechecks
 //
 // A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
 // polled again after 2 s, because times are in whole seconds and another message within the
 // same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages
-// that become visible late. If no new message explains the activity, the history is behind the
-// list, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12 and 24 h. New activity
-// starts the schedule over. So a message in an otherwise quiet chat costs six history requests
-// within a day, and a message in a busy chat two or three. While less than a quarter of the
+// that become visible late. If no message is as recent as UpdatedAt, or as the push less a
+// second, the history is behind, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12
+// and 24 h. New activity starts the schedule over. So a message in an otherwise quiet chat
+// costs six history requests within a day, and a message in a busy chat two or three; up to
+// eleven if UpdatedAt is later than the message, or the push comes later than a second. A chat
+// whose UpdatedAt has changed four times in a row without a message is polled for that every 5
+// min at most, until a message is found. While less than a quarter of the
 // inbox's quota is left, rechecks after the first minute wait for the next hour. A message that
 // becomes visible late without any change in the list is found by the next recheck or, more
 // than a day after the last activity, when the chat is next active. A chat that is listed
@@ -85,7 +97,7 @@
 //
 // # Quota
 //
-// The inbox counts its own requests and uses at most half of Market's hourly quota of each
+// The inbox counts its own requests, including retries, and uses at most half of Market's hourly quota of each
 // operation ([WithQuotaReserve]); requests of other programs are ignored until the quota is
 // exhausted. Work left over at the end of an hour is done in the next one.
 //
@@ -96,7 +108,14 @@
 // wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler
 // fails for three chats in a row, only one chat at a time is tried, at most every 30 s, until
 // it works again: an outage costs about 120 requests an hour, however many chats wait. The same
-// holds for histories that cannot be read.
+// holds for histories that cannot be read, for whatever reason, except that each attempt may
+// take up to twelve requests, as the client retries it. When that ends, all are read within
+// minutes.
+//
+// A single chat whose history cannot be read is tried again with growing delays: up to 5 min,
+// 1 h if the server refuses it or the response is not understood, and a day if the chat is not
+// found or forbidden. A push, or a change in the list, hastens it. After three days of not
+// found or forbidden it is not polled before a push names it or a sweep lists it.
 //
 // # Leases
 //

@@ -35,12 +35,13 @@ type ChatState struct {
 type BusinessState struct {
 	Version int64 `json:"-"` // kept by the store, like that of a chat
 
-	// StartTime is when the business was first followed, by Market's clock: in a chat
-	// that has not been read yet, a message created before it is old. Zero until then.
+	// StartTime is when the business was first followed, by the local clock or Market's,
+	// whichever is earlier: in a chat that has not been read yet, a message created before
+	// it is old. Zero until a page was listed.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
-	Newest      SweepState                // of the first page alone, while a sweep takes longer than the poll intervaler than the poll interval
+	Newest      SweepState                // of the first page alone, while a sweep takes longer than the poll interval
 	Usage       map[chats.Operation]Usage // requests of the inbox itself in the current quota window
 	Handlers    BreakerState              // breaker for failures of the handler
 	Reads       BreakerState              // breaker for failures to read histories
