@@ -498,14 +498,15 @@ func TestPoll_AListThatChangesWithoutMessagesCostsLittle(t *testing.T) {
 				item["updatedAt"] = time.Now().UTC().Format(time.RFC3339)
 			}
 		})
-		seen := &notebook{}
-		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		seen, store := &notebook{}, inbox.NewMemoryStore()
+		run := start(t, newInbox(t, through(t, market, transport), store), seen.handle)
 		pass(24 * time.Hour)
 		assert.Less(t, market.Calls(chats.OpGetChatHistory), 500, "requests a day")
 		market.CustomerSays(id, "hello")
 		pass(5*time.Minute + time.Second)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"hello"}, seen.texts())
+		assert.Less(t, row(t, store, market, id).Unexplained, 20, "since the message was found")
 	})
 }
 
@@ -563,5 +564,47 @@ func TestPoll_ChatsThatAreGoneCostNothing(t *testing.T) {
 		pass(24 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.LessOrEqual(t, calls.Load()-week, int64(100), "requests on the eighth day")
+	})
+}
+
+// The same, by more messages than are kept: it is delivered, and others are again.
+func TestPoll_AMessageManyPagesTooLateIsDelivered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var pages atomic.Int32
+		var broken atomic.Bool
+		transport := edited(market, "/chats/history", func(result map[string]any) {
+			list, _ := result["messages"].([]any)
+			if !broken.Load() || len(list) == 0 {
+				return
+			}
+			switch pages.Add(1) {
+			case 1:
+				result["messages"] = append(slices.Clone(list[:11]), list[12:]...)
+			case 13:
+				broken.Store(false)
+				m := market.Messages(id)[11]
+				result["messages"] = append([]any{map[string]any{
+					"messageId": int64(m.ID), "sender": string(m.Sender), "message": m.Text,
+					"createdAt": m.CreatedAt.Format(time.RFC3339),
+				}}, list...)
+			}
+		})
+		seen := &notebook{}
+		client, store := through(t, market, transport), inbox.NewMemoryStore()
+		run := start(t, newInbox(t, client, store), seen.handle)
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		for _, text := range numbers(1500) {
+			market.CustomerSays(id, text)
+			pass(time.Second)
+		}
+		broken.Store(true)
+		run = start(t, newInbox(t, client, store), seen.handle)
+		pass(30 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Contains(t, seen.texts(), "10")
+		assert.Subset(t, seen.texts(), numbers(1500))
 	})
 }

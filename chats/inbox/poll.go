@@ -49,12 +49,13 @@ type poll struct {
 	row     *ChatState
 	began   time.Time
 	woken   bool
-	pushed  time.Time // when the push came, by the server's clock
-	checked bool      // the chat is known to match the filter
-	until   time.Time // to which messages are delivered although the run is to end
-	newest  time.Time // CreatedAt of the newest message read
-	found   bool      // there was a new message
-	known   bool      // there was one that is handled already
+	pushed  time.Time       // when the push came, by the server's clock
+	checked bool            // the chat is known to match the filter
+	floor   chats.MessageID // the checkpoint when the poll began
+	until   time.Time       // to which messages are delivered although the run is to end
+	newest  time.Time       // CreatedAt of the newest message read
+	found   bool            // there was a new message
+	known   bool            // there was one that is handled already
 }
 
 // poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
@@ -144,6 +145,7 @@ func (e *postponedError) Error() string {
 // read reads the history from the checkpoint on. If it shows nothing that is known, the
 // checkpoint's message may have been deleted: the history is read from its beginning.
 func (l *poll) read(ctx context.Context) error {
+	l.floor = l.row.Checkpoint
 	isBlind := len(l.row.Handled) > 0 // or else nothing known is above the checkpoint
 	err := l.history(ctx, l.row.Checkpoint)
 	if err == nil && l.row.Checkpoint > 0 && !l.known && (isBlind || !l.found) {
@@ -170,7 +172,7 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 	for message, err := range l.client.History(ctx, l.row.Chat, since) {
 		var broken *chats.Error
 		if errors.As(err, &broken) && broken.ResumeAfter != nil {
-			l.row.Checkpoint = min(l.row.Checkpoint, *broken.ResumeAfter)
+			l.row.Checkpoint = min(l.row.Checkpoint, max(l.floor, *broken.ResumeAfter))
 		}
 		if err != nil {
 			return err

@@ -140,10 +140,12 @@ func (s *ChatState) trim(kept int) {
 }
 
 // isOld reports whether a message was there before the business was followed. One that is
-// younger than its chat was when that was listed first has become visible since.
+// younger than its chat was when that was listed first has become visible since, if the list
+// or a push says that something has.
 func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
-	wasHidden := !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
+	hasMoved := s.isWoken() || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)
+	wasHidden := hasMoved && !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
 	return !s.Read && !created.IsZero() && created.Before(start) && !wasHidden
 }
 

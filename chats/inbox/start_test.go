@@ -306,7 +306,8 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			id := market.AddChat(longAgo())
 			market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(503, "") })
 			seen := &notebook{}
-			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+			store := inbox.NewMemoryStore()
+			in := newInbox(t, connect(t, market), store)
 			run := start(t, in, seen.handle)
 			pass(10 * time.Minute)
 			market.CustomerSays(id, "hello")
@@ -314,6 +315,9 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 				wake(t, in, id)
 			}
 			pass(10 * time.Minute)
+			require.NoError(t, run.stop())
+			run = start(t, newInbox(t, connect(t, market), store), seen.handle) // in another process
+			pass(time.Minute)
 			market.FailFunc(nil)
 			pass(5 * time.Hour)
 			require.NoError(t, run.stop())
@@ -340,9 +344,10 @@ func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
 			run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 			pass(10 * time.Minute)
 			market.CustomerSays(id, "one")
+			market.CustomerSays(market.AddChat(chats.Chat{}), "in a new chat")
 			pass(3 * time.Hour)
 			require.NoError(t, run.stop())
-			assert.Equal(t, []string{"one"}, seen.texts())
+			assert.ElementsMatch(t, []string{"one", "in a new chat"}, seen.texts())
 		})
 	}
 }
@@ -370,4 +375,29 @@ func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 			assert.Equal(t, []string{"held"}, seen.texts())
 		})
 	}
+}
+
+// If messages do not change the updatedAt of their chat, those that were there are old still.
+func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		at := time.Now().Add(-20 * time.Hour).UTC().Format(time.RFC3339)
+		transport := edited(market, "/chats", func(result map[string]any) {
+			for _, item := range items(result, "chats") {
+				item["updatedAt"] = at
+			}
+		})
+		market.CustomerSays(id, "old, too")
+		pass(time.Hour)
+		seen := &notebook{}
+		in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore())
+		run := start(t, in, seen.handle)
+		pass(time.Hour)
+		market.CustomerSays(id, "new")
+		wake(t, in, id)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"new"}, seen.texts())
+	})
 }
