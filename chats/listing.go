@@ -40,7 +40,7 @@ const acceptedSizeLifetime = time.Hour
 type sizedPage[T any] struct {
 	Page[T]
 	size        int
-	requestedAt time.Time // by the server's clock, if it is known
+	requestedAt time.Time // by the slower of the server's clock and ours
 	skipped     []T       // items without a readable ID
 }
 

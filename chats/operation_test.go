@@ -83,7 +83,7 @@ var clientMethods = map[string]struct {
 		}
 		return body.Close()
 	}, []chats.Operation{""}},
-	"Business": {}, "Limit": {}, "ServerTime": {}, "String": {}, "Format": {},
+	"Business": {}, "CredentialFingerprint": {}, "Limit": {}, "ServerTime": {}, "String": {}, "Format": {},
 }
 
 func TestOperations_OfEveryMethod(t *testing.T) {

@@ -166,7 +166,7 @@ func (p *post) conclude(message chats.Message, err error) {
 		r.Message, r.Failures = message, 0
 		p.found(now)
 	case p.halt != nil:
-		p.halted(now)
+		p.halted(err, now)
 	case errors.Is(err, chats.ErrAmbiguous) && p.early:
 		p.halt = errNotYet
 	case errors.Is(err, chats.ErrAmbiguous):
@@ -192,11 +192,15 @@ func (p *post) conclude(message chats.Message, err error) {
 // was sent, it is in state Sending from an earlier attempt.
 func (p *post) found(now time.Time) { p.record.move(Sent, nil, now) }
 
-// halted handles a send that before has stopped: no earlier send of this call was posted.
-func (p *post) halted(now time.Time) {
+// halted handles a send that before has stopped. An earlier send of the call may have been
+// posted all the same, and may become visible later than its search lasted.
+func (p *post) halted(err error, now time.Time) {
 	switch r := p.record; {
 	case errors.Is(p.halt, errNotShown):
 		r.move(Uncertain, newFailure(p.halt), now)
+	case errors.Is(p.halt, errNotYet), errors.Is(p.halt, inbox.ErrLeaseLost), errors.Is(p.halt, ErrConflict):
+	case errors.Is(err, chats.ErrOutcomeUnknown):
+		r.move(Sending, r.Failure, now)
 	case errors.Is(p.halt, errTooLate):
 		r.move(Expired, r.Failure, now)
 	case errors.Is(p.halt, errStopping):

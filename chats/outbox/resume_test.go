@@ -179,6 +179,24 @@ func TestResume_DecidesByTheHistory(t *testing.T) {
 	}
 }
 
+// A call whose first send is in doubt is not the last word on it when the item is too late
+// for the second.
+func TestResume_ExpiryDoesNotSettleADoubtfulSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return 20 * time.Second }))
+		market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		item := text("reply", market.AddChat(chats.Chat{}))
+		item.NotAfter = time.Now().Add(10 * time.Second)
+		put(t, o, item)
+		run := start(t, o)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, outbox.Sent, get(t, o, "reply").State)
+	})
+}
+
 // The message that an operator has given to another item does not count.
 func TestResume_MessagesOfOtherItems(t *testing.T) {
 	t.Parallel()
