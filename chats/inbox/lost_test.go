@@ -472,6 +472,7 @@ func TestPoll_TheListMayBeAheadByTwoMessages(t *testing.T) {
 		45 * time.Second: 2 * time.Minute, 90 * time.Second: 2 * time.Minute, 12 * time.Minute: 20 * time.Minute,
 	} {
 		bubble(t, lag.String(), func(t *testing.T) {
+			t.Helper()
 			market, id := shop(chatstest.WithHistoryLag(lag))
 			seen := &notebook{}
 			run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)

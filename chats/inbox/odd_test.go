@@ -101,6 +101,7 @@ func TestPoll_1970IsNoTime(t *testing.T) {
 	for _, key := range []string{"updatedAt", "createdAt"} {
 		for _, value := range []any{nil, 0, "1970-01-01T00:00:00Z", "1970-01-01T03:00:00+03:00"} {
 			bubble(t, key, func(t *testing.T) {
+				t.Helper()
 				market := chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
 					if _, isMessage := item["messageId"]; isMessage == (key == "createdAt") {
 						item[key] = value

@@ -18,7 +18,6 @@ var (
 	errStopped = errors.New("inbox: the run is to end")
 	errLeft    = tenure.Final(errors.New("inbox: the loop was left"))
 	errNoMatch = errors.New("inbox: the chat does not match the filter")
-	errNoQuota = errors.New("inbox: the quota leaves no request now")
 )
 
 // poller reads chats, delivers what is new, and decides when each is due next.
@@ -118,8 +117,7 @@ func (l *poll) resolve(ctx context.Context) error {
 // refresh reads the chat itself.
 func (l *poll) refresh(ctx context.Context) error {
 	if until, ok := l.quota.take(chats.OpGetChat); !ok {
-		l.row.DueAt = until
-		return errNoQuota
+		return &postponedError{until}
 	}
 	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat)
 	defer refund()
@@ -184,8 +182,6 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 			return err
 		}
 	}
-	l.reads.succeeded()
-	l.refusals.accepted()
 	return nil
 }
 
@@ -245,6 +241,9 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	if l.stopping() && time.Now().After(l.until) || ctx.Err() != nil {
 		return errStopped
 	}
+	if !l.tenure.IsValid() {
+		return ErrLeaseLost
+	}
 	d := Delivery{Business: l.business, Chat: l.row.Snapshot, Message: *message, Attempt: 1}
 	if l.row.Head == message.ID {
 		d.Attempt += l.row.Attempts
@@ -260,7 +259,9 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 		return nil
 	case failed.err == errLeft: //nolint:errorlint // our own, unwrapped; the handler's may panic
 		return errLeft
-	case ctx.Err() != nil, !l.tenure.IsValid():
+	case !l.tenure.IsValid():
+		return ErrLeaseLost
+	case ctx.Err() != nil:
 		return errStopped // it was interrupted
 	}
 	l.handlers.failed(l.row.Chat, d.Attempt == 1)
@@ -287,17 +288,20 @@ func (l *poll) giveUp(ctx context.Context, d Delivery, failed *handlerError) err
 func (l *poll) conclude(ctx context.Context, err error) {
 	now := time.Now()
 	var failed *handlerError
+	var postponed *postponedError
 	switch {
 	case err == nil:
 		l.complete()
-	case err == errStopped, err == errLeft, err == errNoQuota, err != nil && ctx.Err() != nil: //nolint:errorlint // our own, unwrapped
-		// The chat stays due, or is due when there is quota.
+	case err == errStopped, err == errLeft, err != nil && ctx.Err() != nil: //nolint:errorlint // our own, unwrapped
+		// The chat stays due.
 	case errors.As(err, &failed):
 		l.row.SeenWakes = l.row.Wakes
 		l.row.fail(failed.text, now)
 		l.retry(ctx, "inbox: handler failed", failed, now, wait.Backoff(l.row.Attempts, maxHandlerBackoff))
 	case err == errNoMatch: //nolint:errorlint // our own, unwrapped
 		l.forget()
+	case errors.As(err, &postponed):
+		l.row.DueAt = postponed.until
 	default:
 		l.unread(ctx, err, now)
 	}

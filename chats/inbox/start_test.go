@@ -282,6 +282,7 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 	t.Parallel()
 	for name, push := range map[string]bool{"no push": false, "with a push": true} {
 		bubble(t, "exhausted quota, "+name, func(t *testing.T) {
+			t.Helper()
 			market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChats, 20))
 			id := market.AddChat(longAgo())
 			toFullHour()
@@ -302,6 +303,7 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
 		bubble(t, "Market is down, "+name, func(t *testing.T) {
+			t.Helper()
 			market := chatstest.NewMarket()
 			id := market.AddChat(longAgo())
 			market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(503, "") })
@@ -331,6 +333,7 @@ func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, off := range []time.Duration{20 * time.Minute, 26 * time.Hour, 40 * 24 * time.Hour} {
 		bubble(t, off.String(), func(t *testing.T) {
+			t.Helper()
 			market, id := shop()
 			next, n := market.Transport(), atomic.Int64{}
 			transport := roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -357,6 +360,7 @@ func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 	t.Parallel()
 	for _, quiet := range []time.Duration{20 * time.Hour, 30 * time.Hour} {
 		bubble(t, quiet.String(), func(t *testing.T) {
+			t.Helper()
 			market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
 				if m.Text == "held" {
 					return 3 * time.Hour

@@ -289,6 +289,7 @@ func TestStep_DeliversHoweverLongTheReadingTakes(t *testing.T) {
 		"oldest first": chatstest.OldestFirst, "newest first": chatstest.NewestFirst, "newest page first": chatstest.NewestPageFirst,
 	} {
 		bubble(t, name, func(t *testing.T) {
+			t.Helper()
 			market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithLatency(3*time.Second))
 			id, begin := market.AddChat(chats.Chat{}), time.Now()
 			for _, n := range numbers(750) {

@@ -16,7 +16,7 @@ import (
 )
 
 // bubble is a parallel subtest in synctest's time.
-func bubble(t *testing.T, name string, test func(t *testing.T)) {
+func bubble(t *testing.T, name string, test func(*testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
@@ -41,6 +41,7 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 		"html 200": {200, `<html>nginx</html>`},
 	} {
 		bubble(t, name, func(t *testing.T) {
+			t.Helper()
 			market := chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))
 			ids := make([]chats.ChatID, 400)
 			for i := range ids {
