@@ -2,8 +2,6 @@ package chats
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -101,19 +99,6 @@ func (c Credential) read(ctx context.Context) (secret, error) {
 		return secret{"Authorization", "Bearer " + raw, raw}, nil
 	}
 	return secret{"Api-Key", raw, raw}, nil
-}
-
-// CredentialFingerprint returns a short hash of the current credential, for programs that
-// remember a refused one and need to see that it was replaced. It reveals nothing about the
-// secret and differs from business to business. It calls the source of an [APIKeySource] or
-// [OAuthTokenSource], whose error it returns, and sends no request.
-func (c *Client) CredentialFingerprint(ctx context.Context) (string, error) {
-	secret, err := c.credential.read(ctx)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256([]byte(c.businessID() + " " + secret.header + " " + secret.raw))
-	return hex.EncodeToString(sum[:8]), nil
 }
 
 // checkSecret returns an error for a malformed secret. The error never quotes it.

@@ -129,7 +129,7 @@ func (s *siege) await(condition func() bool, args ...any) {
 	require.Eventually(s, condition, 2*time.Minute, 50*time.Millisecond, args...)
 }
 
-// push lets a customer say something, and tells workers about it until one accepts it, as
+// push lets a customer say something, and passes it to workers until one accepts it, as
 // Market does.
 func (s *siege) push(business chats.BusinessID) {
 	ids := s.town.Chats(business)
@@ -199,7 +199,7 @@ func (s *siege) audit() {
 	require.NoError(s, err)
 }
 
-// checkAudit makes sure that nobody saved without the lease. It returns how many processes
+// checkAudit makes sure that no process saved without the lease. It returns how many processes
 // have saved.
 func (s *siege) checkAudit() int {
 	s.Helper()

@@ -103,7 +103,7 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 	defer context.AfterFunc(s.tenure.Ctx, func() { s.end(ErrLeaseLost) })()
 	if once {
 		s.until = time.Now().Add(stepTime)
-		s.sweeper.first = false // whoever calls Step spreads the steps of many businesses
+		s.sweeper.first = false // the caller of Step spreads the steps of many businesses
 	}
 	s.dispatcher.note(time.Now())
 	var sweeping, renewing sync.WaitGroup

@@ -541,7 +541,7 @@ func TestBrowser_Screenshots(t *testing.T) {
 	}
 }
 
-// smaller rounds the colours of a PNG, which nobody sees.
+// smaller rounds the colours of a PNG, which no one sees.
 func smaller(t *testing.T, data []byte) []byte {
 	t.Helper()
 	shot, err := png.Decode(bytes.NewReader(data))
