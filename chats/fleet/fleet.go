@@ -90,6 +90,12 @@ func New(
 	for _, option := range options {
 		option(f)
 	}
+	switch {
+	case f.workers < 1 || f.workers > river.QueueNumWorkersMax:
+		return nil, badArgument("workers", "must be 1 to 10000")
+	case f.log == nil:
+		return nil, badArgument("logger", "must not be nil")
+	}
 	return f, nil
 }
 

@@ -205,13 +205,16 @@ func TestConfig_BoundsWhatAKillCosts(t *testing.T) {
 	assert.Equal(t, 24*time.Hour, c.CompletedJobRetentionPeriod)
 }
 
-func TestNew_RefusesNil(t *testing.T) {
+func TestNew_RefusesWrongArguments(t *testing.T) {
 	t.Parallel()
 	shop := func(context.Context, chats.BusinessID) (fleet.Shop, error) { return fleet.Shop{}, nil }
 	handle := func(context.Context, inbox.Delivery) error { return nil }
 	for _, err := range []error{
 		second(fleet.New(nil, shop, handle)), second(fleet.New(inboxAndOutbox{}, nil, handle)),
 		second(fleet.New(inboxAndOutbox{}, shop, nil)), second(fleet.New(inboxAndOutbox{}, shop, handle, nil)),
+		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithWorkers(0))),
+		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithWorkers(10_001))),
+		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithLogger(nil))),
 	} {
 		assert.ErrorIs(t, err, chats.ErrInvalidArgument)
 	}
