@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -256,6 +257,12 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+func (l *logged) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
+}
+
 func TestRun_SettledReturnsATypedNil(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -271,7 +278,7 @@ func TestRun_SettledReturnsATypedNil(t *testing.T) {
 		pass(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, 2, calls)
-		assert.Equal(t, []string{"outbox: reporting failed: an error of type *outbox_test.nilError whose Error method panics"}, log.lines)
+		assert.Equal(t, []string{"outbox: reporting failed: an error of type *outbox_test.nilError whose Error method panics"}, log.all())
 	})
 }
 
@@ -287,11 +294,11 @@ func TestRun_SettledThatHangsIsLogged(t *testing.T) {
 		put(t, o, text("a", chat))
 		run := start(t, o)
 		pass(59 * time.Second)
-		assert.Empty(t, log.lines)
+		assert.Empty(t, log.all())
 		put(t, o, text("b", chat))
 		pass(5 * time.Minute)
 		require.NoError(t, run.stop())
-		assert.Len(t, log.lines, 3+1, "after 1, 2 and 4 minutes, and that it failed at last: %q", log.lines)
+		assert.Len(t, log.all(), 3+1, "after 1, 2 and 4 minutes, and that it failed at last: %q", log.all())
 		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
 	})
 }
