@@ -27,8 +27,8 @@ import (
 // even if messages come up to one page after their place, and regardless of what arrives
 // while it reads. If the oldest messages come first, it holds up to three pages in memory:
 // it yields a page when the next one has been read. That order is recognised by a message in
-// the second page that is more than five minutes older than the first request and whose time
-// has seconds. In any other order, and while the messages are too recent or have no exact
+// the second page that is more than five minutes older than the first request, or a day and
+// five minutes if its time has no seconds. In any other order, and while the messages are too recent or have no exact
 // time, History has to hold all messages above since until the last page. If a message comes
 // so much more than one page after its place that later ones were yielded, History yields an
 // error that matches [ErrProtocol]. What it yielded may have gaps then: reading again after

@@ -182,12 +182,14 @@ func (m *Merge[T]) detectOrder(page []T) {
 	}
 }
 
-// existedBefore reports whether an item is certainly older than the first request. Without
-// seconds the time may be rounded down, even to the day.
+// existedBefore reports whether an item is certainly older than the first request. A time
+// without seconds may be rounded down, even to the day.
 func (m *Merge[T]) existedBefore(item T) bool {
-	createdAt := m.createdAt(item)
-	isRounded := createdAt.Second() == 0 && createdAt.Nanosecond() == 0 // or unknown
-	return !isRounded && createdAt.Before(m.asOf.Add(-clockTolerance))
+	createdAt, margin := m.createdAt(item), clockTolerance
+	if createdAt.Second() == 0 && createdAt.Nanosecond() == 0 {
+		margin += 24 * time.Hour
+	}
+	return !createdAt.IsZero() && createdAt.Before(m.asOf.Add(-margin))
 }
 
 func (m *Merge[T]) isAboveBuffered(page []T) bool {

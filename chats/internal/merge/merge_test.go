@@ -167,7 +167,9 @@ func TestMerge_OnlyOlderMessagesProveTheOrder(t *testing.T) {
 		{before.Truncate(time.Second), oldestFirst},
 		{before.Truncate(time.Minute), orderUnknown},
 		{before.Truncate(time.Minute).Add(-time.Second), oldestFirst},
-		{asOf.Add(-48 * time.Hour).Truncate(24 * time.Hour), orderUnknown},
+		{asOf.Truncate(24 * time.Hour), orderUnknown},
+		{before.Add(-24 * time.Hour).Truncate(time.Minute), oldestFirst},
+		{asOf.Add(-48 * time.Hour).Truncate(24 * time.Hour), oldestFirst},
 		{time.Time{}, orderUnknown},
 	} {
 		m := newItems(0)
