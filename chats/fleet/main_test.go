@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
@@ -23,6 +24,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/fleet"
 	"github.com/ymchats/ymchats-go/chats/fleet/internal/rig"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
@@ -43,6 +45,7 @@ type desk struct {
 
 	town  *rig.Town
 	url   string
+	http  *http.Client
 	key   string
 	db    *sql.DB
 	store *sqlstore.Store
@@ -68,6 +71,7 @@ func newDesk(t *testing.T, shops int) *desk {
 	server := httptest.NewServer(d.town)
 	t.Cleanup(server.Close)
 	d.url, d.key = server.URL, d.town.Market(first).Key()
+	d.http = &http.Client{Transport: contract.Transport(t, server.Client().Transport)}
 	d.interval.Store(int64(time.Minute))
 	var err error
 	d.db, err = sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "fleet.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)&_txlock=immediate")
@@ -104,7 +108,7 @@ func (d *desk) shop(_ context.Context, id chats.BusinessID) (fleet.Shop, error) 
 	case key == "":
 		panic("no key")
 	}
-	client, err := chats.New(id, chats.APIKey(fmt.Sprint(key)), chats.WithBaseURL(d.url))
+	client, err := chats.New(id, chats.APIKey(fmt.Sprint(key)), chats.WithBaseURL(d.url), chats.WithHTTPClient(d.http))
 	return fleet.Shop{
 		Client: client, Inbox: []inbox.Option{inbox.WithSenders(chats.SenderCustomer), inbox.WithPollInterval(time.Duration(d.interval.Load()))},
 		Outbox: []outbox.Option{outbox.WithSettled(func(_ context.Context, r outbox.Result) error {

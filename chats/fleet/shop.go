@@ -82,8 +82,8 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 	return e, err
 }
 
-// Trouble is why a business is not worked on; the zero value means that it is. It is in the metadata of the turn, so that the
-// delays grow wherever the turn is worked.
+// Trouble is why a business is not worked on; the zero value means that it is. It is in the
+// metadata of the turn, so that the delays grow wherever the turn is worked.
 type Trouble struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again

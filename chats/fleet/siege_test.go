@@ -1,10 +1,13 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -22,6 +25,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/fleet/internal/rig"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
@@ -44,6 +48,21 @@ type siege struct {
 }
 
 // newSiege skips the test if there is no PostgreSQL.
+// checked checks what the processes send against the contract. A request of a process that
+// was killed is cut off, and cannot be checked.
+func checked(t *testing.T, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			rules, err := contract.BrokenRules(r, body)
+			assert.NoError(t, err)
+			assert.Empty(t, rules, "%s %s", r.Method, r.URL)
+		}
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
+		next.ServeHTTP(w, r)
+	})
+}
+
 func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) *siege {
 	t.Helper()
 	server := os.Getenv("DATABASE_URL")
@@ -57,7 +76,7 @@ func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) 
 		T: t, town: rig.NewTown(rig.TownConfig{Shops: shops, Chats: 3}), dsn: dsn,
 		handled: map[string][]int{}, settled: map[string]bool{},
 	}
-	market := httptest.NewServer(s.town)
+	market := httptest.NewServer(checked(t, s.town))
 	t.Cleanup(market.Close)
 	s.url = market.URL
 	s.db, err = pgxpool.New(t.Context(), dsn)
