@@ -144,9 +144,9 @@ func (e *postponedError) Error() string {
 // checkpoint's message may have been deleted: the history is read from its beginning.
 func (l *poll) read(ctx context.Context) error {
 	l.floor = l.row.Checkpoint
-	isBlind := len(l.row.Handled) > 0 // or else nothing known is above the checkpoint
+	showsKnown := len(l.row.Handled) > 0 // unless they were deleted
 	err := l.history(ctx, l.row.Checkpoint)
-	if err == nil && l.row.Checkpoint > 0 && !l.known && (isBlind || !l.found) {
+	if err == nil && l.row.Checkpoint > 0 && !l.known && (showsKnown || !l.found) {
 		err = l.history(ctx, 0)
 	}
 	if err == nil {
@@ -195,7 +195,7 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	isOld := l.row.isOld(message, l.start())
 	l.found = l.found || !isOld
 	if isOld || !l.wants(ctx, message.Sender) {
-		l.row.setHandled(message.ID, max(l.config.lookback, maxLookback))
+		l.row.setHandled(message.ID, maxLookback)
 		return nil
 	}
 	if err := l.match(ctx); err != nil {
@@ -204,7 +204,7 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	if err := l.deliver(ctx, message); err != nil {
 		return err
 	}
-	l.row.setHandled(message.ID, max(l.config.lookback, maxLookback))
+	l.row.setHandled(message.ID, maxLookback)
 	if message.ID >= l.row.Head {
 		l.row.recovered()
 	}

@@ -121,7 +121,8 @@ func (s *ChatState) isHandled(id chats.MessageID) bool {
 	return found || id <= s.Checkpoint
 }
 
-// setHandled adds a message to those that are handled, of which it keeps so many.
+// setHandled adds a message to those that are handled, of which it keeps at most kept above
+// the checkpoint.
 func (s *ChatState) setHandled(id chats.MessageID, kept int) {
 	at, found := slices.BinarySearch(s.Handled, id)
 	if found || id <= s.Checkpoint {
@@ -131,7 +132,7 @@ func (s *ChatState) setHandled(id chats.MessageID, kept int) {
 	s.trim(kept)
 }
 
-// trim moves the checkpoint up to the highest message that is not kept any more.
+// trim keeps the last messages handled, and moves the checkpoint up to the one below them.
 func (s *ChatState) trim(kept int) {
 	if extra := len(s.Handled) - kept; extra > 0 {
 		s.Checkpoint = s.Handled[extra-1]
@@ -157,7 +158,7 @@ func (s *ChatState) fail(text string, now time.Time) {
 	s.Failure = shortened(text)
 }
 
-// recover records that the chat no longer fails.
+// recovered records that the chat no longer fails.
 func (s *ChatState) recovered() {
 	s.Head, s.Attempts, s.FailingSince, s.Failure = 0, 0, time.Time{}, ""
 }

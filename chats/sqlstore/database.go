@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 const (
@@ -69,8 +71,8 @@ func run[T any](ctx context.Context, d *database, limit time.Duration, do func(c
 		case time.Since(began) > lockWaitTimeout:
 			return none, fmt.Errorf("the database has been locked by others for %v: %w", lockWaitTimeout, err)
 		default:
-			if waitErr := sleep(ctx, backoff/2+rand.N(backoff)); waitErr != nil {
-				return none, fmt.Errorf("%w while waiting for a lock: %w", waitErr, err)
+			if wait.Sleep(ctx, backoff/2+rand.N(backoff)); ctx.Err() != nil {
+				return none, fmt.Errorf("%w while waiting for a lock: %w", ctx.Err(), err)
 			}
 			backoff = min(2*backoff, maxLockBackoff)
 		}
@@ -185,15 +187,4 @@ func rollback(ctx context.Context, conn *sql.Conn) {
 // discard makes the pool close a connection instead of using it again.
 func discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -1,4 +1,4 @@
-// Package wait has what the inbox and the outbox need to decide when to do something
+// Package wait has what the inbox, the outbox and their stores need to decide when to do something
 // again. Times follow one rule: the zero time means never.
 package wait
 
