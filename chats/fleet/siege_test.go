@@ -51,6 +51,7 @@ type siege struct {
 // checked checks what the processes send against the contract. A request of a process that
 // was killed is cut off, and cannot be checked.
 func checked(t *testing.T, next http.Handler) http.Handler {
+	t.Helper()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {

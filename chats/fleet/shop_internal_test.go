@@ -1,0 +1,71 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+func TestEntry_IsAskedForAgainAfterItsLifetime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		shop := func(_ context.Context, id chats.BusinessID) (Shop, error) {
+			asked++
+			client, err := chats.New(id, chats.APIKey("key"))
+			return Shop{Client: client}, err
+		}
+		f, err := New(struct{ Store }{}, shop, func(context.Context, inbox.Delivery) error { return nil })
+		require.NoError(t, err)
+		ask := func(id chats.BusinessID, anew bool) {
+			_, err := f.entry(t.Context(), id, anew)
+			require.NoError(t, err)
+		}
+		ask(1, false)
+		time.Sleep(shopLifetime - time.Second)
+		ask(1, false)
+		assert.Equal(t, 1, asked)
+		ask(1, true)
+		assert.Equal(t, 2, asked, "after a refusal")
+		time.Sleep(shopLifetime)
+		ask(1, false)
+		assert.Equal(t, 3, asked)
+		for id := range chats.BusinessID(2 * maxEntries) {
+			ask(id+1, false)
+		}
+		assert.Len(t, f.entries, maxEntries)
+	})
+}
+
+func TestTrouble_DelaysGrowUntilAnotherCredential(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refused, e := errors.New("refused"), &entry{fingerprint: "a"}
+		var trouble Trouble
+		for n, want := range []time.Duration{15 * time.Second, 30 * time.Second, time.Minute} {
+			trouble = trouble.again(e, refused)
+			assert.Equal(t, n+1, trouble.Failures)
+			assert.Equal(t, want, time.Until(trouble.Until))
+		}
+		for range 20 {
+			trouble = trouble.again(e, refused)
+		}
+		assert.Equal(t, maxTrouble, time.Until(trouble.Until))
+		assert.True(t, trouble.holds("a"))
+		assert.False(t, trouble.holds("b"), "another credential is tried at once")
+		assert.Equal(t, askInterval, time.Until(trouble.nextAsk()))
+		time.Sleep(maxTrouble)
+		assert.False(t, trouble.holds("a"))
+		trouble = trouble.again(&entry{fingerprint: "b"}, refused)
+		assert.Equal(t, 1, trouble.Failures)
+		assert.Equal(t, minTrouble, time.Until(trouble.Until))
+	})
+}
