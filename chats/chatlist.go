@@ -15,10 +15,9 @@ import (
 // ranged over, and every range starts over. An error is yielded once and ends the
 // sequence; it is ctx.Err() if ctx has ended.
 //
-// The list may shift while it is read: a chat that receives a message meanwhile may be
-// missing from this listing and is found by the next one. Replying to a chat removes it
-// from a list of [StatusWaitingForPartner] and shifts later pages: collect the list before
-// replying.
+// The list may shift while it is read: a chat that receives a message in the meantime may be
+// missing from this listing, but will be in the next. Replying to a chat removes it from a
+// list of [StatusWaitingForPartner] and shifts later pages: collect the list before replying.
 //
 // It costs one getChats request for every 20 chats (POST /v2/businesses/{id}/chats), and
 // more if the server refuses the page size (10 and 5 are tried) or a page token that may

@@ -156,6 +156,6 @@ func (c *Client) setHeaders(req *http.Request) {
 }
 
 // ServerTime returns the time by the server's clock: the Date of the last response plus the
-// time since. It lags by up to a second, because a Date has only whole seconds, plus the
-// time that the response took. ok is false until a response has had a Date.
+// time elapsed since then. It lags by up to a second, because a Date has only whole seconds,
+// plus the time that the response took. ok is false until a response has had a Date.
 func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.Now() }

@@ -21,16 +21,16 @@ type ConfirmOption func(*confirmation)
 // error except [ErrUnconfirmed]. Name the newest message that the operator saw, or 0 if the
 // chat was empty; to post the same content once more, name a newer one. The same Client waits
 // until the message of an earlier call can no longer become visible; another Client does so
-// only with [ConfirmResume], which is therefore needed after a crash, too.
+// only with [ConfirmResume], which is therefore also needed after a crash.
 //
-// The history above last is searched first. A message of the shop with the same content is
-// returned, and nothing is sent. If there is none, but there is a message from the shop
+// The history above last is searched first. If a message from the shop has the same content,
+// it is returned and nothing is sent. If there is none, but there is a message from the shop
 // with different content, that message may be this one from an earlier attempt, altered by
 // the server. Then nothing is sent either, and the call fails with [ErrOutcomeUnknown] and
 // the ID of that message. To send anyway, pass that ID to ConfirmAfter. A message that a
-// confirmed send of this Client has already returned is never mistaken for this one, nor is
-// a file for a text or a text for a file. A message without a readable ID counts as above
-// last if it was not created before it; if it may be this one, the call fails in the same way.
+// confirmed send of this Client has already returned is never mistaken for this one, nor is a
+// file for a text or a text for a file. A message without a readable ID counts as above last
+// if it was not created before it; if it may be this one, the call fails in the same way.
 //
 // ConfirmAfter also bounds how much of the history is read: reading starts one day before
 // the message that last names, unless the server refuses an ID that the chat does not have.
@@ -42,12 +42,12 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // at the given time at the latest: [Error.SentAt] of the call that failed. The content is
 // sent only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
 // then, and only if the history still does not show the message. Until the history has been
-// read to its end, every error matches [ErrOutcomeUnknown]. What the same Client has sent
-// later is waited for, too.
+// read to its end, every error matches [ErrOutcomeUnknown]. Later sends of the same Client
+// are waited for as well.
 //
-// After a crash there is no such error. The call may have waited long before it sent, so the
-// time at which it began is too early: name a time at which its process certainly did not run
-// any more, such as the start of this one. The time is by the clock of this machine.
+// After a crash there is no such error. The call may have waited a long time before it sent,
+// so the time at which it began is too early: pass a time at which its process was certainly
+// no longer running, such as the start of this one. The time is by this machine's clock.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one with
 // a lower ID counts as well if it was created later than the message that last names, and at
@@ -104,7 +104,7 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // history shows it, with its ID.
 //
 // It records which messages from the shop are already in the chat, sends the text, then
-// searches the history for a new message of the shop with the same text: equal except for
+// searches the history for a new message from the shop with the same text: equal except for
 // whitespace, control and zero-width characters and HTML escapes. It ends in one of four
 // ways:
 //
@@ -128,8 +128,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // read only with retries, the call reads it up to six times before it gives up. A Client
 // sends messages to the same chat one at a time.
 //
-// Two exceptions: it cannot distinguish two programs, or two clients, that post the same
-// text to the same chat at the same moment. And it may post twice if the server shows a
+// There are two exceptions: it cannot distinguish two programs, or two clients, that post the
+// same text to the same chat at the same moment; and it may post twice if the server shows a
 // message only after the search has ended.
 //
 // Errors: [Error]; [ArgumentError], also for a blank text.

@@ -1,6 +1,6 @@
 // Package chats is a client for the chats of a business on Yandex Market. It reads the
 // chats with customers, sends texts and files, and opens chats about orders and returns.
-// It wraps the client that is generated from the API contract (package gen).
+// It wraps the client generated from the API contract (package gen).
 //
 //	client, err := chats.New(business, chats.APIKey(key))
 //	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
@@ -18,14 +18,14 @@
 // # Reading
 //
 // [Client.Chats] lists chats. [Client.History] reads the messages of a chat with IDs above a
-// given one. Both return sequences that are lazy, can be ranged over again, and yield each
-// item of all pages once. History is in ascending order whatever the server's order is, so a
-// program only has to keep the last ID received. [Client.ChatsPage] and [Client.HistoryPage]
-// return single pages. Unknown fields and enum values never cause an error; unknown values
-// are passed through, and Known reports whether a value is defined here. A field that cannot
-// be read is zero, and an item without a readable ID is skipped and reported
-// ([Attempt.Skipped]); the listing continues. Every response is bounded, in bytes and in
-// items.
+// given one. Both return lazy sequences that can be ranged over more than once and yield
+// every item of every page once. History is in ascending order whatever order the server
+// uses, so a program only has to keep the last ID received. [Client.ChatsPage] and
+// [Client.HistoryPage] return single pages. Unknown fields and enum values never cause an
+// error; unknown values are passed through, and Known reports whether a value is defined
+// here. A field that cannot be read is zero, and an item without a readable ID is skipped and
+// reported ([Attempt.Skipped]); the listing continues. Every response is bounded, in bytes
+// and in items.
 //
 // # Sending
 //
@@ -115,13 +115,12 @@
 // # Errors
 //
 // A failed call returns an [*Error]. Match it against the sentinels with errors.Is; its
-// StatusCode, Details and TraceParent have the rest. The error is determined by the HTTP
-// status, not by the status in the body. A 400 comes from the server and matches no
-// sentinel; an [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent.
-// An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
-// has ended, or its deadline does not leave time for the next attempt. A timeout of a
-// transport, [Limiter] or credential source matches neither; its text and its other causes
-// are kept.
+// StatusCode, Details and TraceParent carry the rest. The error is determined by the HTTP
+// status, not by the status in the body. A 400 comes from the server and matches no sentinel;
+// an [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent. An error
+// matches context.Canceled or context.DeadlineExceeded only if the caller's context has
+// ended, or its deadline does not leave time for the next attempt. A timeout of a transport,
+// [Limiter] or credential source matches neither; its text and its other causes are kept.
 //
 // A panic in a hook, [Limiter], credential source or transport reaches the caller's
 // goroutine. A sequence fetches pages in a separate goroutine, so its panics carry the

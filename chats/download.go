@@ -32,10 +32,10 @@ type Attachment struct {
 // Download opens an attachment. The caller reads and closes it.
 //
 // The credential is sent only to the host of the base URL; a different scheme or port counts
-// as a different host, too. Attachments are known to be stored on other hosts, which respond
-// with 403: use [WithAttachmentAuth] to authenticate there. Redirects are followed if the
-// HTTP client's CheckRedirect allows it. From the first redirect to another host on,
-// requests carry neither the credential nor the headers from WithAttachmentAuth.
+// as a different host. Attachments are known to be stored on other hosts, which respond with
+// 403: use [WithAttachmentAuth] to authenticate there. Redirects are followed if the HTTP
+// client's CheckRedirect allows it. Once a redirect has led to another host, requests carry
+// neither the credential nor the headers from WithAttachmentAuth.
 //
 // It makes one request and does not retry. The request needs no slot of [WithMaxParallel]
 // and does not count against a quota. RetryPolicy.AttemptTimeout is the timeout for the

@@ -31,14 +31,14 @@ var (
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
-	// ErrProtocol is returned if a response violates the API contract: it is not JSON,
-	// truncated, too large or without its result, it is a 404 from a gateway, or a listing does
-	// not end.
+	// ErrProtocol is returned if a response violates the API contract: it is not JSON, is
+	// truncated or too large, lacks its result or is a 404 from a gateway, or a listing does not
+	// end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// settle it without posting twice, make the confirmed call below, where last is the newest
 	// message that the operator saw before the failed call and failed is its [*Error]. Another
-	// process may make it, too. If it fails in the same way, make it again with the SentAt of
+	// process may make it as well. If it fails in the same way, make it again with the SentAt of
 	// that error. [ConfirmResume] describes what to do after a crash, which leaves no error.
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
@@ -93,9 +93,9 @@ type Error struct {
 	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: no request
 	// that may have posted the message ended after this time. Pass it to [ConfirmResume].
 	SentAt time.Time
-	// ResumeAfter is set if the order of a [Client.History] broke after messages were
-	// yielded: the since of that call, after which the history is to be read again so that
-	// none is lost.
+	// ResumeAfter is set if [Client.History] found messages out of order after it had yielded
+	// later ones. It is the since of that call: read the history again from there, so that no
+	// message is lost.
 	ResumeAfter *MessageID
 
 	kinds []error // sentinels in addition to that of the status
@@ -136,7 +136,7 @@ func sentinelOf(status int) error {
 	return nil
 }
 
-// Error returns what happened and what to do next.
+// Error describes what happened and what to do next.
 func (e *Error) Error() string {
 	parts := []string{"chats: " + string(e.Operation)}
 	if e.StatusCode != 0 {

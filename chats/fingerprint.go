@@ -6,10 +6,10 @@ import (
 	"encoding/hex"
 )
 
-// CredentialFingerprint returns a short hash of the current credential, for programs that
-// remember a refused one and need to see that it was replaced. It reveals nothing about the
-// secret and differs from business to business. It calls the source of an [APIKeySource] or
-// [OAuthTokenSource], whose error it returns, and sends no request.
+// CredentialFingerprint returns a short hash of the current credential, so that a program
+// that has seen a credential refused can detect when it is replaced. The hash reveals nothing
+// about the secret and differs from business to business. It calls the source of an
+// [APIKeySource] or [OAuthTokenSource], whose error it returns, and sends no request.
 func (c *Client) CredentialFingerprint(ctx context.Context) (string, error) {
 	secret, err := c.credential.read(ctx)
 	if err != nil {

@@ -33,13 +33,13 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 	return c.sendOnce(ctx, c.textMessage(id, text))
 }
 
-// SplitText splits a text into parts that [Client.SendText] accepts: of at most
-// [MaxTextLength] characters, which are Unicode code points, as the API counts them. It
-// prefers to split after a paragraph, then after a sentence or line, then after a word. If a
-// word is too long, it splits anywhere except before a combining mark or inside an emoji
-// sequence. Only the whitespace at the splits is dropped. A text that is short enough is
-// returned unchanged; for a blank text, SplitText returns no parts. Invalid UTF-8 is kept,
-// each byte counting as a character.
+// SplitText splits a text into parts that [Client.SendText] accepts, each of at most
+// [MaxTextLength] characters (Unicode code points, as the API counts them). It prefers to
+// split after a paragraph, then after a sentence or line, then after a word. If a word is too
+// long, it splits anywhere except before a combining mark or inside an emoji sequence. Only
+// the whitespace at the splits is dropped. A text that is short enough is returned unchanged;
+// for a blank text, SplitText returns no parts. Invalid UTF-8 is kept, with each byte
+// counting as a character.
 func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTextLength) }
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like
