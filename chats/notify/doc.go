@@ -24,8 +24,8 @@
 //	mux := http.NewServeMux()
 //	server := &http.Server{Addr: ":8080", Handler: handler.Mount(mux, "/market")}
 //
-// The handler itself ignores the path. Behind a proxy, name it with
-// [WithTrustedProxies], or every push is refused.
+// The handler itself ignores the path. If there is a proxy in front of it, name the proxy
+// with [WithTrustedProxies]; otherwise every push is refused.
 //
 // # What Market expects
 //

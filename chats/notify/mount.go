@@ -16,11 +16,10 @@ import (
 // other methods.
 //
 // Serve the returned handler instead of mux. It is mux with one difference: an address
-// that was entered with a trailing slash makes Market post to a path with a doubled
-// slash, which an [http.ServeMux] redirects before it tries any pattern, and Market is
-// not known to follow a redirect. The returned handler removes the slash if that leads
-// to a Handler, whichever Mount call registered it; all other requests reach mux as
-// they are.
+// that was entered with a trailing slash makes Market post to a path with a double slash,
+// which an [http.ServeMux] redirects before it tries any pattern, and Market is not known to
+// follow a redirect. The returned handler removes the slash if that leads to a Handler,
+// whichever Mount call registered it; all other requests reach mux as they are.
 //
 // The path begins with a slash and has no wildcards, escapes, query or host. Mount
 // panics with a [chats.ArgumentError] if it is invalid and, like [http.ServeMux.Handle],

@@ -23,8 +23,8 @@ type config struct {
 type Option func(*config) error
 
 // WithAllowedNetworks lets in only senders in these networks, usually
-// [MarketNetworks]. Others get 403 and are logged. Without this option all senders
-// are let in. The option may be repeated; the networks add up.
+// [MarketNetworks]. Others get 403 and are logged. Without this option all senders are let
+// in. The option may be given more than once; the networks are combined.
 //
 // The sender is the peer of the connection. Behind a proxy that is the proxy: add
 // [WithTrustedProxies].
@@ -57,14 +57,14 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 // WithTrustedProxies names the proxies in front of the server, each of which must append
 // the address of its peer to X-Forwarded-For or replace the header with it. The address
 // of the sender is then the last entry that is not one of these proxies. Anything before
-// that entry is ignored, because the sender may have written it. The option may be
-// repeated; the proxies add up.
+// that entry is ignored, because the sender may have written it. The option may be given more
+// than once; the proxies are combined.
 //
 // The header counts only if the peer of the connection is one of the proxies;
 // otherwise the peer is the sender. If a proxy passes on a header without the address
 // of a sender, or an entry that is not an IP address (with or without a port, IPv6
 // with or without brackets), [WithAllowedNetworks] refuses the request with 403.
-// Without WithAllowedNetworks the option changes the address in the log only.
+// Without WithAllowedNetworks the option affects only the address in the log.
 //
 // It cannot be combined with [WithClientAddr].
 func WithTrustedProxies(proxies ...netip.Prefix) Option {
@@ -81,8 +81,8 @@ func WithTrustedProxies(proxies ...netip.Prefix) Option {
 // [WithTrustedProxies] does not cover: another header, or a proxy that connects over a
 // Unix socket. If it returns an error or panics, the request is refused with 403.
 //
-// Anyone can write a header. Trust one only if the request comes from your proxy, and
-// only the part of it that the proxy itself wrote.
+// Anyone can set a header. Trust one only if the request comes from your proxy, and then only
+// the part that the proxy itself wrote.
 func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 	return func(c *config) error {
 		if addr == nil {
@@ -131,17 +131,17 @@ func WithDedupe(window time.Duration, size int) Option {
 
 // WithLogger sets the logger; the default is [slog.Default]. Every request is logged
 // once, at debug level if it got 200, at warning level for 400 and 403, and at error
-// level for 500. A line has, as far as they are known, the event's type, business, chat
-// and message, the status, the duration, the sender's address ("remote") and the error:
-// the one that the handle function returned, or its panic with the stack. It never
-// contains a body. The messages are:
+// level for 500. A line has the event's type, business, chat and message, the status, the
+// duration, the sender's address ("remote") and the error, as far as they are known: the
+// error is what the handle function returned, or its panic with the stack. It never contains
+// a body. The messages are:
 //
 //   - "notify: notification handled"
 //   - "notify: notification rejected", with the reason as error
 //   - "notify: sender refused"
 //   - "notify: reading body failed"
-//   - "notify: handler failed", also if it did not return in time
-//   - "notify: handler returned late", in addition, once it does; at warning level if it
+//   - "notify: handler failed", including when it did not return in time
+//   - "notify: handler returned late", additionally, once it does; at warning level if it
 //     succeeded after all
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
