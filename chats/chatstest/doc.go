@@ -1,11 +1,10 @@
-// Package chatstest is Yandex Market's chats API in memory, for tests of programs
+// Package chatstest implements Yandex Market's chats API in memory, for tests of programs
 // that use package chats.
 //
 // A [Market] holds chats and messages and implements all seven operations over
 // HTTP. It is strict: a request with a wrong path, parameter, bound, content type,
 // form or credential gets the status and the text of the real Market. A test sets
-// up chats, runs its program on [Market.Client], and checks what the chats then
-// contain:
+// up chats, runs its program against [Market.Client], and then checks what the chats contain:
 //
 //	func TestGreeting(t *testing.T) {
 //		market := chatstest.NewMarket()

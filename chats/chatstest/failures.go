@@ -26,9 +26,9 @@ func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 
 type faultKey struct{}
 
-// ContextWithFault returns a context whose requests fail with fault, whatever
-// [Market.Fail] and [Market.FailFunc] have for them: a server that wraps
-// [Market.ServeHTTP] chooses the fault of a single request with it.
+// ContextWithFault returns a context whose requests fail with fault, regardless of
+// [Market.Fail] and [Market.FailFunc]: a server that wraps [Market.ServeHTTP] can use it to
+// choose the fault of a single request.
 func ContextWithFault(ctx context.Context, fault Fault) context.Context {
 	return context.WithValue(ctx, faultKey{}, fault)
 }

@@ -63,7 +63,7 @@ func Respond(code int, header http.Header, body string) Fault {
 	})
 }
 
-// RespondEarly responds as [Status] when it has read n bytes of the request's body, and
+// RespondEarly responds like [Status] once it has read n bytes of the request's body, and
 // closes the connection. The request is not processed.
 func RespondEarly(n int, code int, body string) Fault {
 	f := Status(code, body)
@@ -86,8 +86,8 @@ func Rewrite(change func(*Response)) Fault {
 	})
 }
 
-// Replay responds with the previous response of the operation, as a broken cache does,
-// if there is one. The request is not processed then.
+// Replay responds with the previous response of the operation, as a broken cache does, if
+// there is one. In that case the request is not processed.
 func Replay() Fault { return Fault{replay: true} }
 
 // StatusAfter processes the request and then responds with another status and

@@ -54,9 +54,9 @@ func (m *Market) Business() chats.BusinessID {
 	return m.settings.business
 }
 
-// SetOptions replaces the options that the Market was created with; those that are
-// missing have their defaults again. Chats, files and the used quotas stay, and so does
-// the visibility of the messages that are there already.
+// SetOptions replaces the options that the Market was created with; those that are not given
+// return to their defaults. Chats, files and used quotas are kept, and so is the visibility
+// of existing messages.
 func (m *Market) SetOptions(options ...Option) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -102,7 +102,7 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 // AddConversation adds a chat with messages that are in the past: each keeps its
 // CreatedAt, and its ID unless that is 0. They must be in ascending order and are
 // visible at once. Zero fields of the chat are filled in as by [Market.AddChat], but its
-// times and its status are those that the messages leave it with.
+// times and its status follow from the messages.
 func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -206,9 +206,10 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 	return slices.Clone(m.mustChat(id).uploads)
 }
 
-// OnChange calls f after every change of a chat: that it was added, has another status or
-// type, or a message, which may become visible to clients later and is reported again then.
-// f must be quick and must not use the Market. A later OnChange replaces f, and nil removes it.
+// OnChange calls f after every change of a chat: when it is added, when its status or type
+// changes, and when it gets a message. A message that becomes visible to clients only later
+// is reported again at that point. f must be quick and must not use the Market. A later
+// OnChange replaces f, and nil removes it.
 func (m *Market) OnChange(f func(chats.ChatID)) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Order is the order in which the history is listed. The real one is not
-// documented, so a program must work under each.
+// Order is the order in which the history is listed. The real one is not documented, so a
+// program must work with each.
 type Order int
 
 const (
@@ -114,8 +114,8 @@ func WithSubjects(subjects ...chats.Subject) Option {
 	}
 }
 
-// WithCustomers sets who the customer of a chat is that a client opens about an order or
-// a return. By default it has no name. customer must not use the Market.
+// WithCustomers sets the customer of each chat that a client opens about an order or a
+// return. By default the customer has no name. customer must not use the Market.
 func WithCustomers(customer func(chats.Subject) chats.Customer) Option {
 	return func(s *settings) { s.customer = customer }
 }
@@ -203,8 +203,7 @@ func WithOddItems(change func(map[string]any)) Option {
 	return func(s *settings) { s.oddItems = change }
 }
 
-// WithTrimmedTexts stores the texts that are sent without leading and trailing
-// white space.
+// WithTrimmedTexts stores the texts that are sent without leading and trailing whitespace.
 func WithTrimmedTexts() Option { return WithStoredText(strings.TrimSpace) }
 
 // WithStoredText stores each text that is sent in the form that change returns:
@@ -221,11 +220,11 @@ func WithStoredFile(change func(chats.File) chats.File) Option {
 }
 
 // WithVisibility delays the visibility of each message by what delay returns: a
-// message that is held for review, or a file that is scanned, becomes visible below
-// the ids of younger ones. Until then neither the history nor the chat's status and
-// time show it. Afterwards the chat's UpdatedAt is still the time of the newest
-// message that was visible. delay must not use the Market; [Market.Messages] returns
-// every message at once.
+// message that is held for review, or a file that is scanned, becomes visible with an id
+// below those of newer messages. Until then neither the history nor the chat's status and
+// time show it. Afterwards the chat's UpdatedAt is still the time of the newest message that
+// was visible. delay must not use the Market; [Market.Messages] returns every message at
+// once.
 func WithVisibility(delay func(chats.Message) time.Duration) Option {
 	return func(s *settings) { s.visibility = delay }
 }
