@@ -1,5 +1,6 @@
-// Package fleet follows thousands of businesses on several machines, on River
-// (https://riverqueue.com), a job queue in the database that the shop already has.
+// Package fleet runs the inboxes and outboxes of thousands of businesses on several machines.
+// It is built on River (https://riverqueue.com), a job queue in the database that the shop
+// already has.
 //
 //	f, err := fleet.New(store, func(ctx context.Context, id chats.BusinessID) (fleet.Shop, error) {
 //		key, err := keys.Of(ctx, id)
@@ -14,8 +15,8 @@
 //	err = f.Start(ctx, jobs, businesses...)
 //	err = jobs.Start(ctx)
 //
-// Every process does that, with the same store and the same database. It is the caller's
-// River client: the caller's own jobs are worked next to the fleet's.
+// Every process does this, with the same store and the same database. The River client is the
+// caller's: it works the caller's own jobs alongside the fleet's.
 //
 // # Jobs
 //
@@ -23,15 +24,15 @@
 // (ymchats_outbox). The job makes one step ([inbox.Inbox.Step], [outbox.Outbox.Step]), of 20
 // and 25 s at most, and snoozes until something is due again. A business with more to do goes
 // to the back of the queue. River gives the jobs to whichever process has a free worker, so a
-// process that joins has work at once, and one that stops leaves nothing behind.
+// process that joins gets work at once, and one that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, which makes a step at once,
-// before all sweeps, in any process. What it finds is not in the job but in the store: nothing
-// is lost with a job, and a step that finds nothing does no harm.
+// ahead of all sweeps, in any process. The work is recorded in the store and not in the job:
+// a lost job loses nothing, and a step that finds nothing to do is harmless.
 //
-// A lease of the store is under every step. River may give a job to a second process, if it
-// takes the first one for dead: the second one then waits. A process that was frozen or cut
-// off has lost the lease and saves nothing.
+// Every step holds a lease in the store. If River considers a process dead and gives its job
+// to another, the other one waits for the lease. A process that was frozen or cut off has
+// lost the lease and saves nothing.
 //
 // # Failures
 //
@@ -42,19 +43,21 @@
 //	                               tried after 15 s, doubling to
 //	                               30 min, at once if it changes
 //	shop fails or panics           the same                        nothing
-//	handler hangs                  its step ends after 15 s more   one worker less, most of the time
+//	handler hangs                  its step ends after 15 s more   one worker fewer, most of the time
 //	quota exhausted                waits for the window            nothing
-//	a million messages             20 s at a time                  one worker less
+//	a million messages             20 s at a time                  one worker fewer
 //
-// Have a few workers more than businesses that may hang at the same time ([WithWorkers]).
+// Configure a few more workers than the number of businesses that may hang at the same time
+// ([WithWorkers]).
 //
 // # Load
 //
 // The first steps of businesses that are started together are spread, 100 a second, and their
-// sweeps over the poll interval. An idle business costs its rows in the database, some 120
-// bytes in each process, and its steps: one per poll interval, each of some twenty statements
-// and, for fifty chats, six requests. So choose [inbox.WithPollInterval] by what pushes leave
-// to do: see docs/scaling.md. A pool of ten connections per process suffices.
+// sweeps over the poll interval. An idle business costs its rows in the database, about 120
+// bytes in each process, and its steps: one per poll interval, each of about twenty
+// statements and, for fifty chats, six requests. So choose [inbox.WithPollInterval] according
+// to how much pushes leave to be found: see docs/scaling.md. A pool of ten connections per
+// process suffices.
 //
 // # What River does not do
 //
@@ -62,7 +65,7 @@
 //     a push has a job of its own.
 //   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
 //     another one takes over within 15 s; pushes do not depend on it.
-//   - The interval at which stuck jobs are looked for, 30 s, is fixed.
+//   - The interval at which River looks for stuck jobs, 30 s, is fixed.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for

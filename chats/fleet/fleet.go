@@ -22,7 +22,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// Store keeps the state of all businesses. All processes share it. That of sqlstore is one.
+// Store keeps the state of all businesses. All processes share it. The Store of package
+// sqlstore implements it.
 type Store interface {
 	inbox.Store
 	outbox.Store
@@ -33,7 +34,7 @@ type Store interface {
 //
 // The clients of all shops should share one http.Client ([chats.WithHTTPClient]), or none
 // should have one of its own. An inbox has [inbox.WithHandlerTimeout] of 15 s unless Inbox
-// sets another one, of which a step grants at most 36 s. Inbox and outbox have the fleet's
+// sets another one, of which a step allows at most 36 s. Inbox and outbox use the fleet's
 // logger.
 type Shop struct {
 	Client *chats.Client
@@ -41,7 +42,8 @@ type Shop struct {
 	Outbox []outbox.Option
 }
 
-// Inserter is what the fleet needs of a [river.Client], which has it with every driver.
+// Inserter is the part of a [river.Client] that the fleet needs. Clients with any driver
+// implement it.
 type Inserter interface {
 	Insert(ctx context.Context, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 	InsertMany(ctx context.Context, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error)
@@ -51,11 +53,11 @@ type Inserter interface {
 	JobRetry(ctx context.Context, id int64) (*rivertype.JobRow, error)
 }
 
-// ErrNotStarted is returned by what needs River before [Fleet.Start] was called in this
-// process.
+// ErrNotStarted is returned by methods that need River if [Fleet.Start] has not been called
+// in this process.
 var ErrNotStarted = errors.New("fleet: Start was not called in this process")
 
-// Fleet works for many businesses on many machines. Make one per process with [New].
+// Fleet serves many businesses on many machines. Create one per process with [New].
 type Fleet struct {
 	store   Store
 	ask     func(context.Context, chats.BusinessID) (Shop, error)
@@ -72,9 +74,9 @@ type Fleet struct {
 	listed  [2]time.Time                  // when the turns were listed
 }
 
-// New returns a fleet on a store. shop is asked for a business when it is worked on, again
-// after 10 min, and again after a refusal of its credential; it must be safe for concurrent
-// use, and has 5 s. handle is the handler of every inbox. The error is a
+// New returns a fleet on a store. shop is called when a business is worked on, again after 10
+// min, and again after its credential is refused. It must be safe for concurrent use and
+// return within 5 s. handle is the handler of every inbox. The error is a
 // [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
@@ -107,8 +109,8 @@ type Option func(*Fleet)
 // of them most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
-// WithLogger sets the logger for failures and what is done about them, also of the inboxes
-// and outboxes. Log lines never contain a text or the name of a customer.
+// WithLogger sets the logger for failures and what is done about them, including those of the
+// inboxes and outboxes. Log lines never contain a text or the name of a customer.
 func WithLogger(logger *slog.Logger) Option { return func(f *Fleet) { f.log = logger } }
 
 func badArgument(field, reason string) error {
@@ -119,13 +121,13 @@ func badArgument(field, reason string) error {
 type Stats struct {
 	InboxSteps, OutboxSteps atomic.Int64
 	Held                    atomic.Int64 // steps that found the lease held by another job, and were postponed
-	Refused                 atomic.Int64 // steps that ended because the credential was refused, and shops that could not be had
+	Refused                 atomic.Int64 // steps that ended because the credential was refused, and shops that could not be obtained
 	Failed                  atomic.Int64 // steps that failed otherwise
 	Pushes                  atomic.Int64 // events of chats passed to Notify
 	Unknown                 atomic.Int64 // pushes and replies for a business that is not followed
 }
 
-// Stats returns the counters of this process, which go on counting.
+// Stats returns the counters of this process, which keep counting.
 func (f *Fleet) Stats() *Stats { return &f.stats }
 
 const (
@@ -147,8 +149,8 @@ func (f *Fleet) Register(workers *river.Workers) {
 	river.AddWorker(workers, &worker[outboxWake]{p: outboxes, work: f.workWake})
 }
 
-// Config returns the configuration of a River client that works the fleet's jobs, next to
-// what base, which may be nil, configures. In a copy of base it sets:
+// Config returns the configuration of a River client that works the fleet's jobs, in addition
+// to what base configures, which may be nil. In a copy of base it sets:
 //
 //   - Queues: adds ymchats_inbox and ymchats_outbox, with [WithWorkers] workers each.
 //   - JobTimeout: 36 s unless base has one. This is also the limit for the caller's own jobs
@@ -159,13 +161,13 @@ func (f *Fleet) Register(workers *river.Workers) {
 //   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
 //     leaves a completed job.
 //
-// A process that is killed costs the businesses that it was working on 75 s at most: their
+// If a process is killed, the businesses that it was working on wait for at most 75 s: their
 // jobs count as stuck 40 s after they began, River looks for such jobs every 30 s, and makes
 // those that are to be retried available every 5 s. The leases of 5 s under the steps have
-// expired by then. A push or a Put does not wait for that: it makes a step of its own as
-// soon as the lease has expired. Other businesses go on at once, unless the process was
-// River's leader, who makes scheduled jobs available: another one takes over within 15 s,
-// and until then only pushes and Puts are worked.
+// expired by then. A push or a Put does not wait for that: it makes a step of its own as soon
+// as the lease has expired. Other businesses are not delayed, unless the process was River's
+// leader, which makes scheduled jobs available: another one takes over within 15 s, and until
+// then only pushes and Puts are worked.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -183,7 +185,7 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 }
 
 // Start follows businesses, on whichever machines work the fleet's jobs, until [Fleet.Stop].
-// Every process calls it before it starts its River client, if only with jobs and without
+// Every process calls it before it starts its River client, even if only with jobs and no
 // businesses: the fleet inserts its jobs through jobs from then on.
 //
 // It may be repeated. The first steps of new businesses are spread, 100 a second. A business
@@ -238,8 +240,8 @@ func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses
 
 // Stop stops following businesses. The context of a step that is under way ends, and the step
 // saves what it has done within 5 s. The rows stay in the store: a later Start goes on from
-// them, and sqlstore's Forget deletes them. Stop may be repeated. It needs Start to have been
-// called in this process, if only without businesses.
+// them, and sqlstore's Forget deletes them. Stop may be repeated. Start must have been called
+// in this process, even if without businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	for _, p := range purposes {
 		for _, id := range businesses {
@@ -303,7 +305,8 @@ func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
 // What is put or resolved is worked on at once, by any process. Do not call its Run or Step,
-// and do not keep it: a later call has the current credential. The error is that of shop.
+// and do not keep it: a later call returns one with the current credential. The error is
+// shop's.
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {
@@ -360,7 +363,7 @@ type ShopStatus struct {
 }
 
 // Status returns the state of every business that is followed, in the order in which they
-// were started, from River's rows and the store: some five statements a business. An error
+// were started, from River's rows and the store: about five statements per business. An error
 // ends the sequence.
 func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 	return func(yield func(ShopStatus, error) bool) {

@@ -82,8 +82,9 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 	return e, err
 }
 
-// Trouble is why a business is not worked on; the zero value means that it is. It is in the
-// metadata of the turn, so that the delays grow wherever the turn is worked.
+// Trouble describes why a business is not being worked on; the zero value means that it is.
+// It is stored in the metadata of the inbox job, so that the delays grow whichever process
+// works the job.
 type Trouble struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again
