@@ -1,5 +1,5 @@
-// Command sandbox serves the Market in memory, with a web page on which you are the
-// customer. It talks to programs in any language, and nothing is sent to Yandex Market.
+// Command sandbox serves an in-memory Market, with a web page where you play the customer. It
+// works with programs in any language and sends nothing to Yandex Market.
 //
 //	go run -C chats/sandbox .                           # with some conversations
 //	go run -C chats/sandbox . -empty -state sandbox.db  # without, and kept across restarts
