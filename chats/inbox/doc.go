@@ -38,14 +38,15 @@
 // that arrive from then on are delivered. The start is the first attempt to list the chats,
 // whether or not it succeeds. It is kept as BusinessState.StartTime, by the local clock or
 // Market's (the Date of its responses), whichever is earlier, minus 1 s, because times may be
-// truncated to whole seconds. So messages of the last seconds before the start, and of the
-// time by which the local clock is behind Market's, are delivered, too.
+// truncated to whole seconds. So messages from the last seconds before the start are
+// delivered as well, and if the local clock is behind Market's, so are those from as far back
+// as the difference.
 //
 // In a chat that has not been read to its end before, a message is old if it was created
-// before the StartTime, and not after the UpdatedAt with which the chat was listed first. One
-// without a time, or with a time before 1990, is never old. Chats that were active on the day
-// before the start are polled once, a few minutes after it, so that messages that become
-// visible later can be distinguished from those that were there already.
+// before the StartTime, and not after the UpdatedAt with which the chat was first listed. One
+// without a time, or with a time before 1990, is never old. Chats that were active in the 24
+// hours before the start are polled once, a few minutes after it, so that messages that
+// become visible later can be distinguished from those that were there already.
 //
 // # Polls
 //
@@ -65,32 +66,32 @@
 // A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
 // polled again after 2 s, because times are in whole seconds and another message within the
 // same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages
-// that become visible late. If no message is as recent as UpdatedAt, or as the push less a
+// that become visible late. If no message is as recent as UpdatedAt, or as the push minus a
 // second, the history is behind, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12
 // and 24 h. New activity starts the schedule over. So a message in an otherwise quiet chat
 // costs six history requests within a day, and a message in a busy chat two or three; up to
-// eleven if UpdatedAt is later than the message, or the push comes later than a second. A chat
-// whose UpdatedAt has changed four times in a row without a message is polled for that every 5
-// min at most, until a message is found. While less than a quarter of the
-// inbox's quota is left, rechecks after the first minute wait for the next hour. A message that
-// becomes visible late without any change in the list is found by the next recheck or, more
-// than a day after the last activity, when the chat is next active. A chat that is listed
-// without a time is polled every 10 min, or every 2 h if it is finished.
+// eleven if UpdatedAt is later than the message, or the push arrives more than a second after
+// it. A chat whose UpdatedAt has changed four times in a row without a message is polled for
+// such changes at most every 5 min, until a message is found. While less than a quarter of
+// the inbox's quota is left, rechecks after the first minute wait for the next hour. A
+// message that becomes visible late without any change in the list is found by the next
+// recheck or, more than a day after the last activity, when the chat is next active. A chat
+// that is listed without a time is polled every 10 min, or every 2 h if it is finished.
 //
 // # Sweeps
 //
-// A sweep lists the chats, 20 a request, and costs nothing else while nothing happens.
+// A sweep lists the chats, 20 per request, and costs nothing else while nothing happens.
 // Incremental sweeps list the chats that are not FINISHED, by filtering on the other five
-// statuses known today; full ones list everything. Both proceed page by page, in turn, so that
-// neither delays the other. Each starts once per [WithPollInterval] if its share of the quota
-// allows it, and less often otherwise; incremental sweeps get 78% of the quota and full sweeps
-// 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
+// statuses known today; full ones list everything. Both proceed page by page, in turn, so
+// that neither delays the other. Each starts once per [WithPollInterval] if its share of the
+// quota allows it, and less often otherwise; incremental sweeps get 78% of the quota and full
+// sweeps 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
 // incremental sweep every 93 s and a full one every hour. Only a full sweep or a push finds a
-// message in a chat that stays FINISHED or has a status that is unknown to this library. A chat
-// that has left the incremental list is polled once more. While sweeps take longer than the
-// poll interval, the first page of the list is also fetched on its own from time to time. If
-// Market lists the most recent chats first, that finds most messages at once. Correctness does
-// not depend on it, because the order is not documented.
+// message in a chat that stays FINISHED or has a status that is unknown to this library. A
+// chat that has left the incremental list is polled once more. While sweeps take longer than
+// the poll interval, the first page of the list is also fetched on its own from time to time.
+// If Market lists the most recent chats first, that finds most messages at once. Correctness
+// does not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again.
@@ -114,8 +115,9 @@
 //
 // A single chat whose history cannot be read is tried again with growing delays: up to 5 min,
 // 1 h if the server refuses it or the response is not understood, and a day if the chat is not
-// found or forbidden. A push, or a change in the list, hastens it. After three days of not
-// found or forbidden it is not polled before a push names it or a sweep lists it.
+// found or forbidden. A push, or a change in the list, brings the next attempt forward. A
+// chat that has been not found or forbidden for three days is not polled again until a push
+// names it or a sweep lists it.
 //
 // # Leases
 //

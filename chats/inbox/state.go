@@ -17,7 +17,7 @@ type ChatState struct {
 	Open        bool              // the incremental sweep is expected to list the chat
 	Read        bool              // the history has been read to its end once; from then on no message is old
 	Checkpoint  chats.MessageID   // every message up to it is handled
-	Handled     []chats.MessageID // the handled messages above it, ascending; at most WithLookback (but one), or 1000 before the end is read
+	Handled     []chats.MessageID // the handled messages above it, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
 	UpdatedAt   time.Time         // the newest UpdatedAt of the chat that has been polled for or is scheduled; the first one listed until Read
 	SeenAt      time.Time         // when that activity, or the last push, was first seen, by the local clock
 	Explained   bool              // a message has been read that explains UpdatedAt
@@ -26,7 +26,7 @@ type ChatState struct {
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
-	FailingSince time.Time       // since when handling or reading the chat has been failing; zero if it is not
+	FailingSince time.Time       // when handling or reading the chat began to fail; zero if it is not failing
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 

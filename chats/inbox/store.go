@@ -10,10 +10,10 @@ import (
 )
 
 // ErrConflict is returned by [Store].Save if a row's Version is not the one in the store.
-var ErrConflict = errors.New("inbox: the row was changed meanwhile")
+var ErrConflict = errors.New("inbox: the row was changed concurrently")
 
 // ErrLeaseLost is returned by a [Store] if the lease has expired or has been taken by
-// another holder. Nothing has been saved then.
+// another holder. In that case nothing has been saved.
 var ErrLeaseLost = errors.New("inbox: the lease is lost")
 
 // ErrLeaseHeld is matched by the [LeaseHeldError] of a [Store].

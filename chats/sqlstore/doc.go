@@ -1,6 +1,6 @@
 // Package sqlstore implements [inbox.Store] and [outbox.Store] in SQLite or PostgreSQL.
 //
-// It uses database/sql alone; the driver is the caller's:
+// It uses only database/sql; the caller chooses the driver:
 //
 //	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL")) // github.com/jackc/pgx/v5/stdlib
 //	...
@@ -14,7 +14,7 @@
 // refuses tables that a newer one has migrated: once one machine has been upgraded, upgrade
 // each of the others before restarting it.
 //
-// Times are BIGINT, in microseconds since 1970 in UTC; NULL is no time.
+// Times are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
 //	ymchats_inbox_chats        one row per chat; primary key (business, chat)
 //	  business, chat           the ids
@@ -85,13 +85,13 @@
 // A Save is atomic, and once it has returned nil its effect survives a kill -9. On
 // PostgreSQL it is one statement, for any number of rows, which compares every version and
 // checks the lease. A failover to a replica that lacks the last commits undoes them: their
-// messages are delivered again. With synchronous replication none are.
+// messages are delivered again. With synchronous replication no commit is lost.
 //
-// A store uses 4 connections at most, 1 on SQLite; a pool of one is enough. A statement may
-// take 10 s once it has a connection, and lease statements half the lease's duration.
-// Waiting for a connection is limited to 10 s, as is waiting for locks. A connection whose
-// session is read-only is not returned to the pool, so that saves succeed as soon as the
-// database accepts writes again.
+// A store uses at most 4 connections, 1 on SQLite; a pool of one is enough. A statement may
+// take 10 s once it has a connection, and lease statements half the lease's duration. Waiting
+// for a connection is limited to 10 s, as is waiting for locks. A connection whose session is
+// read-only is not returned to the pool, so that saves succeed as soon as the database
+// accepts writes again.
 //
 // # Leases
 //
@@ -110,18 +110,18 @@
 // disconnected process can be acquired after its duration, 5 s by default. A lease
 // guarantees the following:
 //
-//   - At any moment one holder at most can Save. The statement that saves checks holder,
-//     token and expiry, and holds up the next acquisition until it has ended: the next
-//     holder reads everything that was saved.
-//   - A process that was frozen, at whatever point, saves nothing once another has acquired
-//     the lease: it gets [inbox.ErrLeaseLost].
+//   - At any moment at most one holder can Save. The statement that saves checks holder,
+//     token and expiry, and holds up the next acquisition until it has ended: the next holder
+//     reads everything that was saved.
+//   - A process that was frozen, at any point, saves nothing once another has acquired the
+//     lease: it gets [inbox.ErrLeaseLost].
 //   - No session is needed: statements may go through a pooler in transaction mode, such as
 //     PgBouncer. pgx then needs default_query_exec_mode=exec.
 //
 // A lease cannot stop a running handler. A handler that is running when the process freezes
 // continues when the process resumes, perhaps while the next holder passes the same message
-// to its own handler. Its result is not saved then, but its side effects remain, so
-// handlers must be idempotent.
+// to its own handler. Its result is then not saved, but its side effects remain, so handlers
+// must be idempotent.
 //
 // If the database's clock jumps forward, leases expire and are acquired again.
 //

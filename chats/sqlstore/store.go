@@ -25,10 +25,10 @@ type Store struct {
 
 var _ inbox.Store = (*Store)(nil)
 
-// New returns a store. It creates the tables or migrates them, see [Migrate], unless
-// [WithoutMigration] is given, and refuses tables that a newer release has migrated and a
-// SQLite file that cannot be written. The Store does not close db, of which it uses 4
-// connections at most at the same time, fewer if the pool has fewer.
+// New returns a store. Unless [WithoutMigration] is given, it creates or migrates the tables
+// (see [Migrate]). It refuses tables that a newer release has migrated, and a SQLite file
+// that cannot be written. The Store does not close db. It uses at most 4 of its connections
+// at a time, or fewer if the pool is smaller.
 func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 	c, err := newConfig(db, dialect, options)
 	if err != nil {

@@ -42,7 +42,7 @@ func Example_sqlite() {
 	fmt.Println(store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: 42, Checkpoint: 1001}}))
 	// Output:
 	// <nil>
-	// inbox: the row was changed meanwhile
+	// inbox: the row was changed concurrently
 }
 
 // Any number of machines share a PostgreSQL. The tables are created at deployment, by a
