@@ -34,18 +34,18 @@
 //
 // # How an item is posted once
 //
-// Right before each request, the IDs of the shop's newest messages in the chat are stored
-// with the item, in the state Sending: the baseline, and the ID above which it is complete.
-// A message of the shop is new if it is above that ID and not in the baseline. After the
-// request, the history is searched for a new message with the same content
-// ([chats.Client.SendTextConfirmed]); if it is found, the item is Sent.
+// Right before each request, the item is stored in the state Sending, together with its
+// baseline (the IDs of the shop's newest messages in the chat) and the ID above which the
+// baseline is complete. A message from the shop is new if its ID is above that one and not in
+// the baseline. After the request, the history is searched for a new message with the same
+// content ([chats.Client.SendTextConfirmed]); if it is found, the item is Sent.
 //
 // A process that finds an item in the state Sending resumes it: the history is searched
 // until an earlier attempt can no longer become visible, for at least [chats.SearchTime]
 // from the moment at which the process acquired the lease, or at which its own attempt
 // ended. A new message from the shop with
 // the same content is matched to the item, unless it belongs to another item: each message
-// belongs to at most one. If there is no new message of the shop, the item is posted again.
+// belongs to at most one. If there is no new message from the shop, the item is posted again.
 // If there is one with different content, there is no way to know whether it is this item,
 // altered by the server. Then the item is Uncertain, and is not posted again unless
 // [Outbox.Resolve] requests it. It is also Uncertain if the server accepted it and the
@@ -79,13 +79,14 @@
 //	no connection, 5xx, parallel limit         retried after 1 s, doubling to 1 min, indefinitely
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
-//	401, or 403 for the list of chats, too     nothing is sent for a while; Run returns the error after a minute, Step at once
+//	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step at once
 //	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; other chats go on
 //	history refused, or a 4xx without a code   tried 5 times, then Failed, or Uncertain if it may have been posted
 //	database down                              retried; nothing is sent meanwhile
 //
-// A 403 for one chat says nothing about the credential, so the list of chats is requested
-// then, at most once a minute: one more request of its quota. [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
+// A 403 for one chat says nothing about the credential, so the list of chats is then
+// requested, at most once a minute, which uses one more request of that operation's quota.
+// [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
 // fairly: the chat that has waited longest since its last post is next, and one whose post
 // was refused because of the quota keeps its turn.
 package outbox

@@ -16,7 +16,7 @@ import (
 
 var (
 	// ErrKeyReused is returned by [Outbox.Put] if the key belongs to an item with different
-	// content. Nothing has been added then.
+	// content. In that case nothing has been added.
 	ErrKeyReused = errors.New("outbox: the key belongs to an item with different content")
 	// ErrUnknownKey is returned if there is no item with the key, or if it has been
 	// deleted.

@@ -36,9 +36,9 @@ func WithWorkers(n int) Option {
 // Expired or Discarded, and again if Resolve changes the result. The function is called at
 // least once per item, even after a crash, by the process that holds the lease, one call at
 // a time. If it returns an error or panics, it is called again after 1 s, then 2 s,
-// doubling to 5 min. While it does not return, no other item is reported, which is logged
-// after a minute; items are posted nonetheless. An item that was settled while no process had this option is not
-// reported.
+// doubling to 5 min. Until it returns, no other item is reported, which is logged after a
+// minute; items are still posted. An item that was settled while no process had this option
+// is not reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
 	return func(c *config) error {
 		if settled == nil {

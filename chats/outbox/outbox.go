@@ -84,7 +84,7 @@ func (o *Outbox) Put(ctx context.Context, items ...Item) error {
 	return nil
 }
 
-// Get returns an item and what became of it. It may be called in any process. The error is
+// Get returns an item and its outcome. It may be called in any process. The error is
 // [ErrUnknownKey], or the store's.
 func (o *Outbox) Get(ctx context.Context, key string) (Result, error) {
 	record, err := o.record(ctx, key)
@@ -105,7 +105,7 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 // Resolve carries out a person's decision about an [Uncertain] item: [Resend], [ResendAfter],
 // [Discard] or [MarkSent]. Discard also takes a [Queued] item out of the queue. It may be
 // called in any process, and may be repeated: a resolution that was already carried out is
-// not an error. The exception is Resend: once the item has been posted again, it is
+// not an error. The exception is Resend: once the item has been posted again, it returns
 // [ErrState], or posts the item once more if it is Uncertain again.
 //
 // The error is [ErrUnknownKey], [ErrState] if the item's state does not allow it, a

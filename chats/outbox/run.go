@@ -14,8 +14,8 @@ import (
 // stepTime is how long a step goes on with what is due.
 const stepTime = 60 * time.Second
 
-// Run posts the items that are put, until ctx ends. If another process serves the business,
-// Run stands by and takes over when that process's lease ends.
+// Run posts queued items until ctx ends. If another process serves the business, Run stands
+// by and takes over when that process's lease ends.
 //
 // Run returns nil when ctx has ended. Posts in progress have 5 s to finish; the next run
 // resumes any that do not. It returns an error if the server refuses the credential for a
@@ -40,8 +40,8 @@ func (o *Outbox) Run(ctx context.Context) error {
 // in progress.
 //
 // If another process may have posted an item, Step goes on for [chats.SearchTime], 15.5 s,
-// and searches for it. If ctx ends sooner, an [Outbox] that is kept continues in its next
-// step, and one of a new process begins again.
+// and searches for it. If ctx ends sooner, the same [Outbox] continues the search in its next
+// Step; a new one begins it again.
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the

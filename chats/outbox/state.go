@@ -45,8 +45,8 @@ type Resolution struct {
 
 // Resend puts an [Uncertain] item back into the queue, at its place in its chat, on the
 // assumption that it has not been posted. It is posted no matter how long ago its last
-// attempt was, unless its NotAfter has passed. Each Resend of an item that is Uncertain once
-// more posts it once more: use [ResendAfter] where a call may be repeated.
+// attempt was, unless its NotAfter has passed. If the item becomes Uncertain again, each
+// further Resend posts it once more: use [ResendAfter] where a call may be repeated.
 func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
 // ResendAfter is a [Resend] that may be repeated: it is carried out only if the item has been

@@ -18,7 +18,7 @@ import (
 
 // TestStore runs the conformance tests on stores that open returns: two handles on one new,
 // empty store, as two processes would have. Some tests wait for a lease to expire, so open
-// should make stores whose leases are short, of 1 or 2 s for example. Leases are tested by
+// should return stores with short leases, of 1 or 2 s for example. Leases are tested by
 // package inboxtest.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	t.Helper()
