@@ -217,7 +217,7 @@ type IdentifiableContextType string
 //
 // * ORDER: an order.
 // * RETURN: a return (FBY, FBS and Express shops).
-// * DIRECT: a question of the customer, without an order.
+// * DIRECT: a question from the customer, without an order.
 type ChatContextType string
 
 // Customer A customer's public profile.
@@ -247,7 +247,7 @@ type ChatFullContext struct {
 	//
 	// * ORDER: an order.
 	// * RETURN: a return (FBY, FBS and Express shops).
-	// * DIRECT: a question of the customer, without an order.
+	// * DIRECT: a question from the customer, without an order.
 	Type ChatContextType `json:"type"`
 }
 
@@ -269,7 +269,7 @@ type Message struct {
 
 	// Sender * PARTNER: the shop.
 	// * CUSTOMER: the customer.
-	// * MARKET: an automatic message of Market.
+	// * MARKET: an automatic message from Market.
 	// * SUPPORT: an employee of Market's support.
 	Sender Sender `json:"sender"`
 }
@@ -288,7 +288,7 @@ type File struct {
 
 // Sender * PARTNER: the shop.
 // * CUSTOMER: the customer.
-// * MARKET: an automatic message of Market.
+// * MARKET: an automatic message from Market.
 // * SUPPORT: an employee of Market's support.
 type Sender string
 
@@ -319,7 +319,7 @@ type MessagesPage struct {
 type ChatStatus string
 
 // ChatType * CHAT: a conversation with the customer.
-// * ARBITRAGE: a dispute, with an arbiter of Market.
+// * ARBITRAGE: a dispute, with an arbiter from Market.
 type ChatType string
 
 // CreateChatRequest What the chat is about.
@@ -393,7 +393,7 @@ type Chat struct {
 	Status ChatStatus `json:"status"`
 
 	// Type * CHAT: a conversation with the customer.
-	// * ARBITRAGE: a dispute, with an arbiter of Market.
+	// * ARBITRAGE: a dispute, with an arbiter from Market.
 	Type ChatType `json:"type"`
 
 	// UpdatedAt When its last message was posted. The value may be in whole seconds, so two messages may share it.
@@ -442,7 +442,7 @@ type GetChatsRequest struct {
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	OrderIDs []int64 `json:"orderIds,omitempty"`
 
-	// Statuses Who has to act next. WAITING_FOR_PARTNER finds the chats that wait for the shop.
+	// Statuses Who has to act next. WAITING_FOR_PARTNER finds the chats that are waiting for the shop.
 	Statuses []ChatStatus `json:"statuses,omitempty"`
 
 	// Types Conversations or disputes.
@@ -665,7 +665,7 @@ type ClientInterface interface {
 	//
 	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes any type of body and a specified content type.
@@ -677,7 +677,7 @@ type ClientInterface interface {
 	//
 	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes a body of the `application/json` content type.
@@ -791,7 +791,7 @@ func (c *Client) GetChat(ctx context.Context, businessID BusinessID, params *Get
 //
 // Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes any type of body and a specified content type.
@@ -813,7 +813,7 @@ func (c *Client) GetChatsWithBody(ctx context.Context, businessID BusinessID, pa
 //
 // Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes a body of the `application/json` content type.
@@ -1530,7 +1530,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1542,7 +1542,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 	//
-	// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -1957,7 +1957,7 @@ func (c *ClientWithResponses) GetChatWithResponse(ctx context.Context, businessI
 //
 // Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1975,7 +1975,7 @@ func (c *ClientWithResponses) GetChatsWithBodyWithResponse(ctx context.Context, 
 //
 // Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
 //
-// The order of the list is not documented, and the list may shift between two pages, so a chat may come twice.
+// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
