@@ -127,7 +127,7 @@ func TestBody_Gzip(t *testing.T) {
 	}
 }
 
-// endless sends white space as long as it is read.
+// endless sends whitespace as long as it is read.
 type endless struct{ sent int }
 
 func (e *endless) Read(p []byte) (int, error) {

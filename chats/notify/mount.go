@@ -46,7 +46,7 @@ func checkPath(p string) error {
 	case base != "" && path.Clean(base) != base:
 		return badArgument("path", "must not have empty or dot segments")
 	case !utf8.ValidString(p) || strings.ContainsAny(p, "{}%?#") || strings.ContainsFunc(p, isSpaceOrControl):
-		return badArgument("path", "must not have wildcards, escapes, white space or a query")
+		return badArgument("path", "must not have wildcards, escapes, whitespace or a query")
 	}
 	return nil
 }

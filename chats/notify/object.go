@@ -49,7 +49,7 @@ type scanner struct {
 	data []byte // what is left
 }
 
-// accept skips white space and then c. It reports whether c was there.
+// accept skips whitespace and then c. It reports whether c was there.
 func (s *scanner) accept(c byte) bool {
 	s.data = bytes.TrimLeft(s.data, " \t\r\n")
 	if len(s.data) == 0 || s.data[0] != c {
@@ -59,7 +59,7 @@ func (s *scanner) accept(c byte) bool {
 	return true
 }
 
-// value skips white space and then a value, which it returns. It is empty if there is
+// value skips whitespace and then a value, which it returns. It is empty if there is
 // none that is complete.
 func (s *scanner) value() []byte {
 	s.data = bytes.TrimLeft(s.data, " \t\r\n")

@@ -27,7 +27,7 @@ var (
 	ErrTooManyItems = errors.New("response has too many items")
 )
 
-// leading is dropped in front of a body: white space and byte order marks.
+// leading is dropped in front of a body: whitespace and byte order marks.
 const leading = "\ufeff \t\r\n"
 
 // buffers pools the bodies. Reading into a pooled buffer of the response's size takes
@@ -36,7 +36,7 @@ const leading = "\ufeff \t\r\n"
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // Read reads the whole body, up to 8 MiB, and closes it. It returns what was read, without
-// white space and byte order marks at its beginning, together with an error. What it drops
+// whitespace and byte order marks at its beginning, together with an error. What it drops
 // does not count in resp.ContentLength any more. Pass the buffer to [Release] when it is not
 // used any more.
 func Read(resp *http.Response) (*bytes.Buffer, error) {

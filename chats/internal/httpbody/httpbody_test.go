@@ -48,7 +48,7 @@ func TestRead_ReturnsTheWholeBodyAndClosesIt(t *testing.T) {
 	assert.True(t, closed)
 }
 
-// JSON may follow white space, but not white space and a byte order mark.
+// JSON may follow whitespace, but not whitespace and a byte order mark.
 func TestRead_DropsWhatPrecedesTheContent(t *testing.T) {
 	t.Parallel()
 	for _, before := range []string{"", "\xef\xbb\xbf", "\xef\xbb\xbf\xef\xbb\xbf", " \r\n\t\xef\xbb\xbf\n\xef\xbb\xbf "} {

@@ -1,6 +1,6 @@
 // Package live finds out how the real Market behaves where its documentation does
 // not say, and checks every response against the contract. The tests run the same
-// code against the Market in memory.
+// code against the in-memory Market.
 //
 // It only reads unless it gets a test order. It prints no name, text, link or id of
 // the shop's chats, only their form.

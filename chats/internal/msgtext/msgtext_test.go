@@ -41,8 +41,8 @@ func TestSplit_PrefersTheBestBreak(t *testing.T) {
 		{"a word that ends at the maximum", strings.Repeat("a", longest) + "  b", []string{strings.Repeat("a", longest), "b"}},
 		{"no space", strings.Repeat("ж", longest) + "ж", []string{strings.Repeat("ж", longest), "ж"}},
 		{"a full stop in a number", strings.Repeat("1.", longest), []string{strings.Repeat("1.", longest/2), strings.Repeat("1.", longest/2)}},
-		{"more white space than fits", "a" + strings.Repeat(" ", 3*longest) + "b", []string{"a", "b"}},
-		{"white space first", strings.Repeat(" ", longest+1) + "b", []string{"b"}},
+		{"more whitespace than fits", "a" + strings.Repeat(" ", 3*longest) + "b", []string{"a", "b"}},
+		{"whitespace first", strings.Repeat(" ", longest+1) + "b", []string{"b"}},
 		{"combining marks", strings.Repeat("a", longest-1) + "и\u0306\u0301b", []string{strings.Repeat("a", longest-1), "и\u0306\u0301b"}},
 		{"an emoji sequence", strings.Repeat("a", longest-3) + "👩\u200d👩\u200d👧b", []string{strings.Repeat("a", longest-3), "👩\u200d👩\u200d👧b"}},
 		{"a variation selector", strings.Repeat("a", longest-1) + "❤\ufe0fb", []string{strings.Repeat("a", longest-1), "❤\ufe0fb"}},
@@ -73,7 +73,7 @@ func FuzzSplit(f *testing.F) {
 		withoutSpace := func(text string) string {
 			return strings.Join(strings.FieldsFunc(text, unicode.IsSpace), "")
 		}
-		assert.Equal(t, withoutSpace(text), withoutSpace(strings.Join(parts, " ")), "nothing but white space is lost")
+		assert.Equal(t, withoutSpace(text), withoutSpace(strings.Join(parts, " ")), "nothing but whitespace is lost")
 	})
 }
 
