@@ -39,7 +39,7 @@ demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill
 	cd chats/examples/fleet && ../../sqlstore/integration/postgres.sh go run -mod=readonly . -demo
 
 .PHONY: sandbox
-sandbox: ## serve the Market in memory at http://127.0.0.1:8070, with a page on which you are the customer
+sandbox: ## serve the in-memory Market at http://127.0.0.1:8070, with a page where you play the customer
 	@cd chats/sandbox && exec go run -mod=readonly . $(ARGS)
 
 .PHONY: test
@@ -51,7 +51,7 @@ race: ## run the tests with the race detector, in random order
 	go test -race -shuffle=on -timeout $(TIMEOUT) ./...
 
 .PHONY: cover
-cover: ## the same as race, with coverage; fail if that of chats, of a part of it, or of inbox is too low
+cover: ## the same as race, with coverage; fail if the coverage of chats, of one of its packages, or of inbox is too low
 	@go test -race -shuffle=on -timeout $(TIMEOUT) -cover ./... | tee cover.out
 	@for pkg in $$(go list -deps ./chats | grep /chats; go list ./chats/inbox); do \
 		awk -v pkg="$$pkg" '$$2 == pkg {sub("%","",$$5); enough = $$5 + 0 >= $(COVERAGE)} \
@@ -72,11 +72,11 @@ inbox-table: ## measure the tables of chats/docs/inbox.md (half an hour)
 	go test ./chats/inbox -run '^TestTable$$' -v -timeout 120m -table
 
 .PHONY: kills
-kills: ## kill and freeze the processes of the outbox, 200 times on each database (a quarter of an hour)
+kills: ## kill and freeze outbox processes, 200 times on each database (a quarter of an hour)
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^TestOutbox_PostsOnce' -v -timeout 60m -kills
 
 .PHONY: kills-fleet
-kills-fleet: ## kill the processes of the fleet 200 times, and wait for River's rescue (ten minutes)
+kills-fleet: ## kill fleet processes 200 times, and wait for River's rescue (ten minutes)
 	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_(PostsOnce|KilledProcess)' -v -timeout 60m -kills
 
 .PHONY: bench-fleet
@@ -171,11 +171,11 @@ nested: ## vet and test the nested modules
 		go test -mod=readonly $$([ $$dir != chats/sqlstore/integration ] || echo $(INTEGRATION_FLAGS)) ./...); done
 
 .PHONY: browser
-browser: ## test the page of the sandbox in a browser; install chromium if possible
+browser: ## test the sandbox's page in a browser; install Chromium if possible
 	@cd chats/sandbox && go vet -mod=readonly -tags browser . && ./browser.sh go test -mod=readonly -tags browser -run '^TestBrowser' -timeout $(TIMEOUT) .
 
 .PHONY: screenshots
-screenshots: ## make the pictures of the documentation anew
+screenshots: ## retake the screenshots of the documentation
 	@cd chats/sandbox && SCREENSHOTS=$(CURDIR)/chats/docs ./browser.sh go test -mod=readonly -tags browser -run '^TestBrowser_Screenshots$$' -count 1 .
 
 .PHONY: databases

@@ -3,8 +3,8 @@
 #
 #	browser.sh go test -tags browser ./...
 #
-# CHROMIUM is the browser's path. If there is none, root installs Debian's chromium; where
-# that is not possible, the script says what is left out, and runs nothing.
+# CHROMIUM is the browser's path. If there is none, root installs Debian's Chromium; where
+# that is not possible, the script says what it skips, and runs nothing.
 set -eu
 
 say() { echo "browser.sh: $*" >&2; }

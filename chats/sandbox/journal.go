@@ -218,7 +218,7 @@ func (w *world) load(name string) (bool, error) {
 		}
 		var e entry
 		if err := json.Unmarshal(line, &e); err != nil {
-			return false, fmt.Errorf("%s: line %d is no state of a sandbox: %w", name, n, err)
+			return false, fmt.Errorf("%s: line %d is not a sandbox's state: %w", name, n, err)
 		}
 		if err := r.take(w, e); err != nil {
 			return false, fmt.Errorf("%s: line %d: %w", name, n, err)

@@ -79,7 +79,7 @@ func TestPages_RefuseWhatIsTooMuch(t *testing.T) {
 	require.Error(t, s.faults.add(rule{Fault: "html502", Left: 1}))
 	s.current().fileBytes = maxFileBytes
 	_, text = s.do(t, http.MethodPost, chat+"/messages", message(t, map[string]string{"sender": "CUSTOMER"}, "a.txt"))
-	assert.Contains(t, text, "no more files")
+	assert.Contains(t, text, "cannot hold more files")
 }
 
 func TestPages_ListFilterAndPage(t *testing.T) {

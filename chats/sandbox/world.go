@@ -197,9 +197,9 @@ func (w *world) exists(id chats.ChatID) bool {
 }
 
 var (
-	errTooManyChats  = errors.New("the sandbox holds no more chats")
-	errTooManyOrders = errors.New("the sandbox holds no more orders")
-	errTooManyFiles  = errors.New("the sandbox holds no more files")
+	errTooManyChats  = errors.New("the sandbox cannot hold more chats")
+	errTooManyOrders = errors.New("the sandbox cannot hold more orders")
+	errTooManyFiles  = errors.New("the sandbox cannot hold more files")
 )
 
 // placeOrder adds an order, with the next number if its ID is 0. The shop may open a chat
