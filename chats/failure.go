@@ -59,7 +59,7 @@ func (e *Error) classify2xx(r *response) {
 }
 
 // errNotTheAPI is the cause of a 404 that a gateway has sent.
-var errNotTheAPI = errors.New("not a response of the API, but of a gateway in between")
+var errNotTheAPI = errors.New("the response comes from a gateway, not from the API")
 
 // outcomeUnknown reports whether a send with this response may have been posted. A 4xx, or
 // an error in a 2xx, from the API means that it was not. A redirect may follow a send that

@@ -193,7 +193,7 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 // is asked for again at once.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if jobs == nil || len(businesses) > 0 && slices.Min(businesses) < 1 {
-		return badArgument("jobs and businesses", "must not be nil, and greater than 0")
+		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
 	}
 	f.mu.Lock()
 	f.jobs, f.listed = jobs, [2]time.Time{} // so that this process knows them at once

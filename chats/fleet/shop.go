@@ -67,7 +67,7 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 		return nil, err
 	}
 	if shop.Client == nil || shop.Client.Business() != business {
-		return nil, errors.New("it has no Client of this business")
+		return nil, errors.New("no Client for this business")
 	}
 	e = &entry{until: time.Now().Add(shopLifetime)}
 	if e.fingerprint, err = shop.Client.CredentialFingerprint(ctx); err != nil {

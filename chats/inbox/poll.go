@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	errStopped = errors.New("inbox: the run is to end")
-	errLeft    = tenure.Final(errors.New("inbox: the loop was left"))
+	errStopped = errors.New("inbox: the run is ending")
+	errLeft    = tenure.Final(errors.New("inbox: the loop was exited"))
 	errNoMatch = errors.New("inbox: the chat does not match the filter")
 )
 
@@ -51,7 +51,7 @@ type poll struct {
 	pushed  time.Time       // when the push came, by the server's clock
 	checked bool            // the chat is known to match the filter
 	floor   chats.MessageID // the checkpoint when the poll began
-	until   time.Time       // to which messages are delivered although the run is to end
+	until   time.Time       // messages are delivered until then even though the run is ending
 	newest  time.Time       // CreatedAt of the newest message read
 	found   bool            // there was a new message
 	known   bool            // there was one that is handled already

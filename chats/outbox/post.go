@@ -68,7 +68,7 @@ type post struct {
 // Reasons of before to let nothing be sent, besides inbox.ErrLeaseLost and the errors of save.
 var (
 	errTooLate  = errors.New("outbox: NotAfter has passed")
-	errStopping = errors.New("outbox: the run ends")
+	errStopping = errors.New("outbox: the run is ending")
 	errNotYet   = errors.New("outbox: an earlier attempt may still become visible")
 	errNotShown = errors.New("the server accepted it, but the history does not show it")
 )
