@@ -72,7 +72,7 @@ func TestDemo_ShowsAWholeConversation(t *testing.T) {
 		assert.Zero(t, code, printed)
 		assert.Less(t, time.Since(began), 2*time.Second)
 		assertLines(t, printed,
-			"A scripted demo on a Market in memory. Nothing is sent to Yandex Market.\n",
+			"A scripted demo on an in-memory Market. Nothing is sent to Yandex Market.\n",
 			"Chats waiting for the shop: 4\n",
 			"  1  ", "Анна (Anna)", "order 48211093\n",
 			"  2  ", "Дмитрий", "return 7301288 of order 48190417\n",
@@ -188,7 +188,7 @@ func TestScript_EveryTextHasATranslation(t *testing.T) {
 	}
 }
 
-// fixture is a Market in memory that the program takes for the real one.
+// fixture is an in-memory Market that the program takes for the real one.
 type fixture struct {
 	market *chatstest.Market
 	chat   chats.ChatID
@@ -326,7 +326,7 @@ func TestProgram_RunsInMemoryWithoutEnvironment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		code, printed := run(t, program{getenv: noEnv, in: strings.NewReader("")})
 		assert.Zero(t, code)
-		assertLines(t, printed, "A Market in memory with scripted customers. Nothing is sent to Yandex Market.\n", "set YANDEX_MARKET_API_KEY", "Chats waiting for the shop: 4", "Reply to which chat?")
+		assertLines(t, printed, "An in-memory Market with scripted customers. Nothing is sent to Yandex Market.\n", "set YANDEX_MARKET_API_KEY", "Chats waiting for the shop: 4", "Reply to which chat?")
 	})
 }
 
@@ -372,7 +372,7 @@ func TestProgram_ExplainsFailures(t *testing.T) {
 			func(*fixture) func(string) string {
 				return func(name string) string { return map[string]string{envKey: "x"}[name] }
 			},
-			"desk: set both YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID, or neither for a Market in memory",
+			"desk: set both YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID, or neither for an in-memory Market",
 		},
 		"no number": {
 			func(*fixture) func(string) string { return func(string) string { return "x" } },

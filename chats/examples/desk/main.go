@@ -2,7 +2,7 @@
 // shows their messages, replies to one, sends a file, opens a chat about an order
 // and shows the messages that have arrived since.
 //
-//	go run ./chats/examples/desk        # a scripted Market in memory, you are the operator
+//	go run ./chats/examples/desk        # a scripted in-memory Market, you are the operator
 //	go run ./chats/examples/desk -demo  # the same with a scripted operator
 //
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it works on the real
@@ -32,7 +32,7 @@ const (
 )
 
 func main() {
-	demo := flag.Bool("demo", false, "run a scripted demo on a Market in memory, whatever the environment")
+	demo := flag.Bool("demo", false, "run a scripted demo on an in-memory Market, whatever the environment")
 	flag.Parse()
 	p := program{
 		demo: *demo, getenv: os.Getenv, in: os.Stdin, out: os.Stdout, errOut: os.Stderr, dim: isColorTerminal(os.Stdout),
@@ -62,10 +62,10 @@ func (p program) prepare() (work func(context.Context) error, err error) {
 	switch {
 	case p.demo:
 		s := newShowcase(scriptTime())
-		p.say("A scripted demo on a Market in memory. Nothing is sent to Yandex Market.\n")
+		p.say("A scripted demo on an in-memory Market. Nothing is sent to Yandex Market.\n")
 		return p.onShowcase(s, s.openFile, s.operator()), nil
 	case key == "" && business == "":
-		p.say("A Market in memory with scripted customers. Nothing is sent to Yandex Market.\n")
+		p.say("An in-memory Market with scripted customers. Nothing is sent to Yandex Market.\n")
 		p.say("For the real Market set %s and %s.\n", envKey, envBusiness)
 		return p.onShowcase(newShowcase(realTime()), openFile, p.in), nil
 	}
@@ -111,7 +111,7 @@ func (p program) finish(err error) int {
 
 func (p program) realClient(key, business string) (*chats.Client, error) {
 	if key == "" || business == "" {
-		return nil, fmt.Errorf("set both %s and %s, or neither for a Market in memory", envKey, envBusiness)
+		return nil, fmt.Errorf("set both %s and %s, or neither for an in-memory Market", envKey, envBusiness)
 	}
 	id, err := strconv.ParseInt(business, 10, 64)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	operatorTypes = 150 * time.Millisecond
 )
 
-// showcase is a Market in memory with scripted customers.
+// showcase is an in-memory Market with scripted customers.
 type showcase struct {
 	market   *chatstest.Market
 	timeline *timeline
@@ -74,7 +74,7 @@ func (s *showcase) client(wrap func(http.RoundTripper) http.RoundTripper) *chats
 	return s.market.Client(chats.WithHTTPClient(&http.Client{Transport: transport}))
 }
 
-// RoundTrip passes the request on to the Market in memory and lets the customer reply
+// RoundTrip passes the request on to the in-memory Market and lets the customer reply
 // to what the shop has sent.
 func (s *showcase) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := s.market.Transport().RoundTrip(req)

@@ -38,7 +38,7 @@ func (c clock) at(t time.Time) time.Time {
 	return c.shown.Add(t.Sub(c.started) * time.Duration(c.speed))
 }
 
-// timeline dates the messages of the showcase. The Market in memory dates them with the
+// timeline dates the messages of the showcase. The in-memory Market dates them with the
 // moment at which they were added; the timeline rewrites its responses.
 type timeline struct {
 	market *chatstest.Market
@@ -85,7 +85,7 @@ func (t *timeline) rewrite(resp *http.Response, chat chats.ChatID) (*http.Respon
 	decoder.UseNumber()
 	var body any
 	if err := decoder.Decode(&body); err != nil {
-		return nil, fmt.Errorf("response of the Market in memory: %w", err)
+		return nil, fmt.Errorf("response of the in-memory Market: %w", err)
 	}
 	t.rewriteTimes(body, chat)
 	data, err := json.Marshal(body)

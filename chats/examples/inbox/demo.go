@@ -16,7 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// demo runs the inbox twice on a Market in memory and one SQLite file. The message that
+// demo runs the inbox twice on an in-memory Market and one SQLite file. The message that
 // arrives between the runs is printed after the second start.
 func demo(ctx context.Context, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "inbox")
@@ -32,7 +32,7 @@ func demo(ctx context.Context, out io.Writer) error {
 		"",         // a sticker
 		"Спасибо!", // Thank you!
 	}
-	_, _ = fmt.Fprintln(out, "Demo: a scripted customer on a Market in memory. Nothing is sent to Yandex Market.")
+	_, _ = fmt.Fprintln(out, "Demo: a scripted customer on an in-memory Market. Nothing is sent to Yandex Market.")
 	_, _ = fmt.Fprintln(out, "First start: the messages that arrive from now on.")
 	if err := follow(ctx, market, filepath.Join(dir, "inbox.db"), chat, first, out); err != nil {
 		return err

@@ -7,7 +7,7 @@
 // checkpoints in the SQLite file -db, or in the PostgreSQL database at DATABASE_URL,
 // and receives push notifications at -listen. With PostgreSQL, several processes may
 // run: one works and the others are standbys. Without the variables it runs a scripted
-// demo on a Market in memory and exits.
+// demo on an in-memory Market and exits.
 package main
 
 import (

@@ -13,9 +13,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// demo runs the script on a Market in memory.
+// demo runs the script on an in-memory Market.
 func demo(ctx context.Context, out io.Writer) error {
-	_, _ = fmt.Fprintln(out, "Demo: a scripted customer on a Market in memory. Nothing is sent to Yandex Market.")
+	_, _ = fmt.Fprintln(out, "Demo: a scripted customer on an in-memory Market. Nothing is sent to Yandex Market.")
 	market := chatstest.NewMarket()
 	return script(ctx, market, newReader(market.Client(), out))
 }

@@ -5,7 +5,7 @@
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it listens on
 // -listen for the real Market (or the one at YANDEX_MARKET_BASE_URL), behind a proxy that terminates HTTPS: enter
 // https://your.domain/market in the seller's cabinet. Otherwise it runs a scripted
-// demo on a Market in memory and exits.
+// demo on an in-memory Market and exits.
 package main
 
 import (

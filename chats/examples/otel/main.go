@@ -1,7 +1,7 @@
 // Otel instruments a program that replies to chats with OpenTelemetry: a span for every
 // request, named after its operation, and metrics of the attempts. It is a demo on a
-// Market in memory with some failures; nothing is sent to Yandex Market. Spans and
-// metrics are written to the standard output.
+// in-memory Market with some failures; nothing is sent to Yandex Market. Spans and metrics
+// are written to the standard output.
 //
 //	cd chats/examples/otel && go run .
 //

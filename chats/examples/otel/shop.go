@@ -13,7 +13,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// shop replies to customers on a Market in memory.
+// shop replies to customers on an in-memory Market.
 type shop struct {
 	market *chatstest.Market
 	client *chats.Client

@@ -24,7 +24,7 @@ import (
 
 const demoReplies = 24
 
-// demo runs the service in a process of its own on a Market in memory, and kills it again
+// demo runs the service in a process of its own on an in-memory Market, and kills it again
 // and again. In the end it counts what stands in the chats.
 func demo(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)

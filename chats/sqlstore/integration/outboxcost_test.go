@@ -150,7 +150,7 @@ func (f *fleetCosts) report(b *testing.B, cpu, took time.Duration) {
 	b.ReportMetric(float64(f.latencies[n*99/100].Milliseconds()), "p99-ms")
 }
 
-// cpuTime is that of this process, the Market in memory included, the database not.
+// cpuTime is that of this process, the in-memory Market included, the database not.
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
