@@ -16,7 +16,7 @@ const (
 	graceTime = 5 * time.Second  // for posts under way when a run ends
 )
 
-// newKeeper returns what keeps the lease of an outbox.
+// newKeeper returns the keeper of an outbox's lease.
 func newKeeper(store Store, business chats.BusinessID, log *slog.Logger) *tenure.Keeper[inbox.Lease] {
 	return &tenure.Keeper[inbox.Lease]{
 		Store: store, Business: business, Purpose: Purpose, Holder: tenure.NewHolder(), Log: log,

@@ -61,11 +61,12 @@ type post struct {
 	record   *Record
 	attempts int   // before
 	early    bool  // an earlier attempt may still become visible, so nothing is sent
-	waits    bool  // a limit or a refused credential let nothing be sent
-	halt     error // why before let nothing be sent
+	waits    bool  // nothing was sent because of a limit or a refused credential
+	halt     error // why before stopped the send
 }
 
-// Reasons of before to let nothing be sent, besides inbox.ErrLeaseLost and the errors of save.
+// Reasons for before to stop a send, in addition to inbox.ErrLeaseLost and the errors of
+// save.
 var (
 	errTooLate  = errors.New("outbox: NotAfter has passed")
 	errStopping = errors.New("outbox: the run is ending")
@@ -73,8 +74,7 @@ var (
 	errNotShown = errors.New("the server accepted it, but the history does not show it")
 )
 
-// run sends the item, or searches for it if it may have been posted, and saves what came
-// of it.
+// run sends the item, or searches for it if it may have been posted, and saves the outcome.
 func (p *post) run(ctx context.Context) (outcome, error) {
 	options := []chats.ConfirmOption{
 		chats.ConfirmBefore(p.before), chats.ConfirmFirstAttempt(p.record.LastMessage),
@@ -110,7 +110,8 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 }
 
 // resumeFrom returns when the last attempt had ended at the latest, by the clock of this
-// process: the clocks of others may differ. Theirs had ended before this one got the lease.
+// process: the clocks of others may differ. Their attempts had ended before this process
+// acquired the lease.
 func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.tenure.Acquired) }
 
 // nextSearch returns when the history is searched again for an earlier attempt: in growing
@@ -193,7 +194,7 @@ func (p *post) conclude(message chats.Message, err error) {
 func (p *post) found(now time.Time) { p.record.move(Sent, nil, now) }
 
 // halted handles a send that before has stopped. An earlier send of the call may have been
-// posted all the same, and may become visible later than its search lasted.
+// posted nevertheless, and may become visible later than its search lasted.
 func (p *post) halted(err error, now time.Time) {
 	switch r := p.record; {
 	case errors.Is(p.halt, errNotShown):
@@ -216,7 +217,8 @@ func (p *post) unsettled(err error) State {
 	return Queued
 }
 
-// maxForbiddenDelay bounds the delay between two attempts in a chat that answers 403.
+// maxForbiddenDelay bounds the delay between two attempts in a chat for which the server
+// responds 403.
 const maxForbiddenDelay = 15 * time.Minute
 
 // refused handles a 401 or 403.
@@ -265,8 +267,8 @@ func (p *post) uncounted(err error) {
 	}
 }
 
-// untilReset returns when the quota is open again, by the server's clock if it is known. It is
-// a minute at least, because the time of the reset may be wrong.
+// untilReset returns how long the quota is exhausted, by the server's clock if it is known: a
+// minute at least, because the time of the reset may be wrong.
 func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
 	if server, ok := p.client.ServerTime(); ok {
 		now = server
@@ -292,8 +294,8 @@ func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	}
 }
 
-// isDoubtful reports whether a refusal may be one of a gateway, or a passing one: that of the
-// history, or one without a code of the API.
+// isDoubtful reports whether a refusal may come from a gateway or be temporary: it is for the
+// history, or has no code of the API.
 func isDoubtful(e *chats.Error) bool {
 	if e == nil {
 		return false

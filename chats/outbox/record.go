@@ -107,12 +107,12 @@ func (r *Record) firstFloor(shop []chats.MessageID, now time.Time) chats.Message
 // begins: IDs appear to be microseconds.
 const confirmMargin = chats.MessageID(24 * time.Hour / time.Microsecond)
 
-// isExpired reports whether the item must not be posted any more.
+// isExpired reports whether the item must no longer be posted.
 func (r *Record) isExpired(now time.Time) bool {
 	return !r.Item.NotAfter.IsZero() && now.After(r.Item.NotAfter)
 }
 
-// notAfter is when the item expires, if nothing else has to be found out before.
+// notAfter is when the item expires, unless something else has to be found out first.
 func (r *Record) notAfter() time.Time {
 	if r.State != Queued {
 		return time.Time{}

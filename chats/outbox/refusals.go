@@ -11,8 +11,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// refusals decides when a refused credential is final: one refusal may pass, as a new key
-// is not known everywhere at once.
+// refusals decides when a refused credential is final: a single refusal may be temporary,
+// because a new key is not known everywhere at once.
 type refusals struct {
 	mu       sync.Mutex
 	since    time.Time
@@ -29,8 +29,8 @@ const maxRefusedPause = 15 * time.Second
 // recheckAfter is for how long an accepted list of chats shows that the credential is accepted.
 const recheckAfter = time.Minute
 
-// isAccepted reports whether the credential is accepted although a chat has answered 403,
-// which says nothing about the credential. A 403 for the list of chats does.
+// isAccepted reports whether the credential is accepted despite a 403 for one chat, which
+// says nothing about the credential. A 403 for the list of chats does.
 func (r *refusals) isAccepted(list func() error) bool {
 	r.mu.Lock()
 	isKnown := !r.listedAt.IsZero() && time.Since(r.listedAt) < recheckAfter

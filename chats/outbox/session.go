@@ -13,7 +13,7 @@ import (
 
 // session is the work under one lease.
 //
-//	dispatcher  has the heads of the chats posted, the chat that waits longest first
+//	dispatcher  has the heads of the chats posted, the longest-waiting chat first
 //	worker      posts one item
 //	reporter    calls WithSettled
 //	tenure      renews the lease
