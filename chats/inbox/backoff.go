@@ -9,7 +9,8 @@ const (
 	maxAbsentBackoff  = 24 * time.Hour // of a chat that is not found or forbidden
 )
 
-// goneAfter is how long a chat is not found or forbidden before it is left alone.
+// goneAfter is how long a chat has to be not found or forbidden before it is no longer
+// polled.
 const goneAfter = 3 * 24 * time.Hour
 
 // backoffSince returns the delay for something that has been failing since a given time. It

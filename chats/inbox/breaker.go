@@ -37,7 +37,7 @@ func newBreaker(what string, state BreakerState, log *slog.Logger) *breaker {
 	return &breaker{what: what, state: state, log: log}
 }
 
-// failed counts a failure of a chat; first says that the chat has not failed before.
+// failed counts a failure of a chat; first is set if the chat has not failed before.
 func (b *breaker) failed(chat chats.ChatID, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// refusals decides when a refused credential is final: one refusal may pass, as a new
-// key is not known everywhere at once, and an OAuth token that has expired is exchanged by
-// its source.
+// refusals decides when a refused credential is final: a single refusal may be temporary,
+// because a new key is not known everywhere at once, and an expired OAuth token is replaced
+// by its source.
 type refusals struct {
 	end func(error)
 

@@ -26,7 +26,7 @@ type dispatcher struct {
 
 	mu      sync.Mutex
 	busy    int
-	due     time.Time // when rows are due next, as far as known; zero: not known to be
+	due     time.Time // when rows are due next, as far as known; zero: none known
 	skipped bool      // a push was for a chat in flight
 }
 
@@ -77,12 +77,12 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	}
 }
 
-// maxIdle bounds the wait for nothing in particular.
+// maxIdle bounds the wait if nothing in particular is expected.
 const maxIdle = 20 * time.Second
 
-// fill begins as many polls as may begin. It returns how long to wait for the next, and
-// whether the quota or a breaker holds up what is due. Rows are loaded only when one of
-// them may be polled, so that pushes come first then.
+// fill begins as many polls as possible. It returns how long to wait for the next, and
+// whether the quota or a breaker holds up what is due. Rows are loaded only when one of them
+// may be polled, so that pushes come first.
 func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bool) {
 	for {
 		now := time.Now()
@@ -205,7 +205,7 @@ func (d *dispatcher) hasten(row *ChatState) {
 	d.skipped = true
 }
 
-// take returns the next chat to poll, nil if there is none. While many fail, every other
+// take returns the next chat to poll, or nil if there is none. While many fail, every other
 // one is known to fail.
 func (d *dispatcher) take(ctx context.Context) *flight {
 	if f := d.suspect(ctx); f != nil {
@@ -271,7 +271,7 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	})
 }
 
-// landed frees a worker. A push for a chat in flight can be followed now.
+// landed frees a worker. A push for a chat in flight can now be followed.
 func (d *dispatcher) landed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -34,7 +34,7 @@ func (f *flights) load() (done func()) {
 	return func() { <-f.loading }
 }
 
-// take puts a row into flight, nil if it is in flight already.
+// take puts a row into flight. It returns nil if the row is already in flight.
 func (f *flights) take(row ChatState) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()

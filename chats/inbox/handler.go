@@ -50,7 +50,7 @@ func (d *Delivery) attrs() []slog.Attr {
 
 const maxFailure = 512
 
-// shortened is a text as a row keeps it.
+// shortened returns a text in the form in which a row stores it.
 func shortened(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -9,7 +9,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// newKeeper returns what keeps the lease of an inbox.
+// newKeeper returns the keeper of an inbox's lease.
 func newKeeper(store Store, business chats.BusinessID, log *slog.Logger) *tenure.Keeper[Lease] {
 	return &tenure.Keeper[Lease]{
 		Store: store, Business: business, Purpose: Purpose, Holder: tenure.NewHolder(), Log: log,

@@ -54,7 +54,7 @@ type poll struct {
 	until   time.Time       // messages are delivered until then even though the run is ending
 	newest  time.Time       // CreatedAt of the newest message read
 	found   bool            // there was a new message
-	known   bool            // there was one that is handled already
+	known   bool            // there was one that is already handled
 }
 
 // poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
@@ -176,7 +176,7 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 			return err
 		}
 		if l.until.IsZero() {
-			l.until = time.Now().Add(stepTime) // however long the reading has taken
+			l.until = time.Now().Add(stepTime) // no matter how long the reading has taken
 		}
 		if err := l.take(ctx, &message); err != nil {
 			return err
@@ -385,11 +385,11 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 	longest := maxHandlerBackoff
 	switch {
 	case l.reads.isOpen():
-		longest = wait.Max // the breaker bounds the requests, and its end is everyone's
+		longest = wait.Max // the breaker bounds the requests, and its end concerns all chats
 	case isAbsent:
 		longest = maxAbsentBackoff
 	case isRefusal(err) || errors.Is(err, chats.ErrProtocol):
-		longest = maxRefusedBackoff // it is this chat's alone
+		longest = maxRefusedBackoff // only this chat is affected
 	}
 	row.fail(err.Error(), now)
 	l.retry(ctx, "inbox: reading a chat failed", err, now, backoffSince(row.FailingSince, now, longest))

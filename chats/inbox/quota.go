@@ -104,8 +104,8 @@ func (q *quota) current(op chats.Operation, now time.Time) Usage {
 	return u
 }
 
-// windowEnd returns the end of the window, by our clock: as reported, else that of the
-// clock's hour.
+// windowEnd returns the end of the window, by our clock: as reported, otherwise the end of
+// the clock's hour.
 func (q *quota) windowEnd(op chats.Operation, now time.Time) time.Time {
 	if limit, ok := q.client.Limit(op); ok && !limit.Until.IsZero() {
 		if end := q.local(limit.Until, now); end.After(now) && !end.After(now.Add(window+time.Minute)) {
@@ -162,7 +162,7 @@ func (q *quota) nextLocked(op chats.Operation, now time.Time) time.Time {
 	return q.blocked[op]
 }
 
-// take counts a request if it may be made now, else it returns when it may be.
+// take counts a request if it may be made now; otherwise it returns when it may be.
 func (q *quota) take(op chats.Operation) (next time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

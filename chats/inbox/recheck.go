@@ -24,7 +24,7 @@ var unexplainedAfter = []time.Duration{
 }
 
 // A chat whose UpdatedAt has changed more often than restlessAfter in a row without a message
-// is polled for that every restlessGap at most, and then not after 1, 5 and 30 s.
+// is polled for such changes at most every restlessGap, and then not after 1, 5 and 30 s.
 const (
 	restlessAfter = 3
 	restlessGap   = 5 * time.Minute

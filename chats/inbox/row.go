@@ -23,10 +23,10 @@ func second(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Second)
 }
 
-// beginning is older than every chat of Market, and not the zero time.
+// beginning is earlier than every chat on Market, and not the zero time.
 var beginning = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// known returns a time of the server's, the zero time if it is no such time: servers write
+// known returns a time from the server, or the zero time if it cannot be real: servers write
 // 1970 where they have none.
 func known(t time.Time) time.Time {
 	if t.Before(beginning) {
@@ -56,7 +56,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	case before.ID == 0:
 		s.begin(start, now)
 	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && !sameSecond(chat.UpdatedAt, s.UpdatedAt):
-		if s.Read { // or else it stays the time with which the chat was listed first, see isOld
+		if s.Read { // otherwise it remains the time with which the chat was first listed, see isOld
 			s.UpdatedAt = chat.UpdatedAt
 		}
 		s.move(now)
@@ -141,8 +141,8 @@ func (s *ChatState) trim(kept int) {
 }
 
 // isOld reports whether a message was there before the business was followed. One that is
-// younger than its chat was when that was listed first has become visible since, if the list
-// or a push says that something has.
+// newer than its chat was when first listed has become visible since, if the list or a push
+// says that something has.
 func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
 	hasMoved := s.isWoken() || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)

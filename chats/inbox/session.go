@@ -20,7 +20,7 @@ const stepTime = 20 * time.Second
 //	sweeper     lists the chats page by page and saves which are due
 //	dispatcher  takes what is due, pushes first, and has it polled
 //	poller      reads a chat, delivers what is new, saves after each message
-//	tenure      renews the lease, and learns of other processes' pushes by it
+//	tenure      renews the lease, which also shows pushes to other processes
 //
 // Everything continues from the rows: the session holds no state of its own that matters.
 type session struct {

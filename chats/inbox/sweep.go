@@ -106,7 +106,8 @@ func (w *sweeper) sweep(kind sweepKind) *SweepState {
 	return [...]*SweepState{&w.state.Incremental, &w.state.Full, &w.state.Newest}[kind]
 }
 
-// next returns the next page's kind and time: of those that are due the kind after the last.
+// next returns the next page's kind and time: of the kinds that are due, the one after the
+// last.
 func (w *sweeper) next() (kind sweepKind, at time.Time) {
 	now := time.Now()
 	for n := range sweepKinds {
@@ -210,8 +211,8 @@ func (w *sweeper) filter(kind sweepKind) chats.Filter {
 // startTime returns a time just before the business was followed, which may be long before
 // its first page was listed: the first attempt is stored as the beginning of its sweep. Of
 // the local clock and the server's the earlier counts, because one of them may be wrong, and
-// what is called old is never delivered. Message times may be truncated to whole seconds, as
-// the server's clock is.
+// what is considered old is never delivered. Message times may be truncated to whole seconds,
+// as the server's clock is.
 func (w *sweeper) startTime(ctx context.Context) time.Time {
 	if w.config.startTime != nil {
 		return second(wait.Later(*w.config.startTime, beginning))
@@ -349,9 +350,8 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 	}
 }
 
-// missed makes the chats due that an incremental sweep has not listed any more: they were
-// finished, perhaps with a last message, or left out by a list that shifted because
-// something came for them.
+// missed makes the chats due that an incremental sweep no longer lists: they were finished,
+// perhaps with a last message, or missed because a new message shifted the list.
 func (w *sweeper) missed(ctx context.Context) error {
 	listed := w.listing.ids
 	*w.listing = listing{}
