@@ -23,7 +23,7 @@ func isLockConflict(err error) bool {
 
 // isStaleConnection reports whether another connection may succeed at once: this one
 // was closed before the statement had an effect (57P01), or its session is read-only
-// (25006), which a pooled one stays after the database has become writable.
+// (25006), which a pooled session remains after the database has become writable.
 func isStaleConnection(err error) bool {
 	state := sqlState(err)
 	return errors.Is(err, driver.ErrBadConn) || state == "57P01" || state == "25006"
@@ -32,7 +32,7 @@ func isStaleConnection(err error) bool {
 // isForcedError reports whether a statement has undone itself, see postgresSave.
 func isForcedError(err error) bool { return sqlState(err) == "22P02" }
 
-// sqlState returns the code of an error that PostgreSQL reported, else "".
+// sqlState returns the code of an error that PostgreSQL reported, or "".
 func sqlState(err error) string {
 	var reported interface{ SQLState() string }
 	if errors.As(err, &reported) {

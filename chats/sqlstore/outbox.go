@@ -84,7 +84,7 @@ func scanItem(from scanner, more ...any) (outbox.Record, error) {
 	return r, nil
 }
 
-// In the column due_at 0 stands for at once.
+// In the column due_at, 0 means at once.
 func dueTime(micros int64) time.Time {
 	if micros == 0 {
 		return time.Time{}

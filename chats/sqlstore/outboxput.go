@@ -23,7 +23,7 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 	if err != nil || len(batch.items) == 0 {
 		return err
 	}
-	// Without a limit of time for the transaction as a whole, because files may be large.
+	// The transaction as a whole has no timeout, because files may be large.
 	_, err = run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
 		return 0, s.db.inTx(ctx, conn, func() error { return s.putBatch(ctx, conn, batch) })
 	})

@@ -46,8 +46,8 @@ func itemArgs(r *outbox.Record) ([]any, error) {
 	}, err
 }
 
-// saveItem saves a record if lease, a query with the parameters args, has a row; without a
-// query in any case. args begin with the business.
+// saveItem saves a record if lease, a query with the parameters args, has a row, or
+// unconditionally if there is no query. args begin with the business.
 func (s *Store) saveItem(ctx context.Context, r *outbox.Record, lease string, args []any) error {
 	values, err := itemArgs(r)
 	if err != nil {
@@ -76,8 +76,7 @@ type itemSave struct {
 	isFinal bool
 }
 
-// update is an UPDATE whose parameters ?1 is the business, and ?n and those after it the
-// values.
+// update returns an UPDATE whose parameter ?1 is the business; the values begin at ?n.
 func (s *itemSave) update(n int, from string) string {
 	sets := make([]string, len(savedItem))
 	for i, c := range savedItem {

@@ -8,8 +8,8 @@ const (
 	isTroubledItem = `state IN ('uncertain', 'failed')`
 )
 
-// outboxTables are those of an outbox.Store. SQLite takes BYTEA for a type without a
-// meaning, and stores bytes as they are.
+// outboxTables are the tables of an outbox.Store. To SQLite, BYTEA is a type without a
+// meaning, and it stores bytes as they are.
 var outboxTables = []string{
 	`CREATE TABLE {p}outbox (
 		business      BIGINT  NOT NULL,

@@ -148,7 +148,7 @@ func timeOf(micros *int64) time.Time {
 	return time.UnixMicro(*micros).UTC()
 }
 
-// storable returns text without what PostgreSQL refuses.
+// storable returns text without the characters that PostgreSQL refuses.
 func storable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\uFFFD")
 }

@@ -143,7 +143,7 @@ func (s *Store) sqliteSave() []string {
 }
 
 // upsert is a statement that writes those rows of a parameter whose version is the
-// stored one. Version 0 stands for no row too.
+// stored one. Version 0 also stands for no row.
 func (s *Store) upsert(table, key, parameter string, columns []column) string {
 	n := len(columns)
 	names, values, sets := make([]string, 0, n), make([]string, 0, n), make([]string, 0, n)

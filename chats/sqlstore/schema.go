@@ -74,11 +74,11 @@ var oldImport = []string{
 
 // migrationLock is the advisory lock under which PostgreSQL's tables are created and
 // migrated: CREATE TABLE IF NOT EXISTS alone fails if two do it at once. It lasts as
-// long as the transaction, so a pooler may be between.
+// long as the transaction, so it works through a pooler.
 const migrationLock = `SELECT pg_advisory_xact_lock(133476434407796)`
 
 // Migrate creates the tables, or brings them up to date, in one transaction. Any number
-// of processes may do so at once. The role needs the right to create tables. An error
+// of processes may do so at once. The role needs the privilege to create tables. An error
 // leaves everything as it was.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) error {
 	c, err := newConfig(db, dialect, options)
@@ -88,7 +88,7 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option
 	return newStore(db, dialect, c).migrate(ctx)
 }
 
-// migrate begins with a look at the version, for which a role needs few rights.
+// migrate reads the version first, for which a role needs few privileges.
 func (s *Store) migrate(ctx context.Context) error {
 	version, err := run(ctx, s.db, statementTimeout, s.version)
 	if err == nil && version < len(migrations) {
