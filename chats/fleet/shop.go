@@ -30,7 +30,7 @@ type entry struct {
 	until       time.Time
 }
 
-// entry returns a shop, from the cache unless it is to be asked for anew.
+// entry returns a shop, from the cache unless it has to be requested again.
 func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool) (*entry, error) {
 	f.mu.Lock()
 	cached := f.entries[business]
@@ -104,7 +104,7 @@ func isRefused(err error) bool {
 	return errors.Is(err, chats.ErrUnauthorized) || errors.Is(err, chats.ErrForbidden)
 }
 
-// troubleOf reads a turn's metadata. What it cannot read is no trouble.
+// troubleOf reads a turn's metadata. Unreadable metadata counts as no trouble.
 func troubleOf(turn *rivertype.JobRow) Trouble {
 	var metadata struct {
 		Trouble Trouble `json:"ymchats_trouble"`

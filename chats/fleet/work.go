@@ -94,8 +94,8 @@ func (f *Fleet) turnID(p *purpose, business chats.BusinessID) (Inserter, int64, 
 	return f.jobs, f.ids[p.index][business], nil
 }
 
-// turnOf returns the turn of a business, nil if the business is not followed. The IDs of
-// all turns are kept, some 60 bytes each, so that a push needs no search.
+// turnOf returns the turn of a business, or nil if the business is not followed. The IDs of
+// all turns are kept, about 60 bytes each, so that a push needs no search.
 func (f *Fleet) turnOf(ctx context.Context, p *purpose, business chats.BusinessID) (*rivertype.JobRow, error) {
 	for range 2 {
 		jobs, id, err := f.turnID(p, business)
@@ -174,7 +174,7 @@ func businessOf(job *rivertype.JobRow) chats.BusinessID {
 }
 
 const (
-	// heldPause is how long a job waits that found the lease held.
+	// heldPause is how long a job waits after it found the lease held.
 	heldPause = time.Second
 	// outboxStepTime bounds a step of an outbox to the time of an inbox's. Its posts then
 	// have 5 s to finish.
@@ -281,10 +281,10 @@ func stepOutbox(ctx context.Context, _ *Fleet, e *entry) (time.Time, error) {
 // after it has made the chat due, and that job makes a step of its own. If another step has
 // the lease, it tries again, until it finds that this one or that one has done the work.
 //
-// What comes of a step may be due before the turn is, if a handler has failed. Then the wake
-// stays until that is done, too. It does not stay for rechecks, which can wait for the turn.
-// While the turn is running, it is not known when the turn is due: its step may have ended
-// before this one began, and the end not be recorded yet, or its process may be dead.
+// If a handler has failed, its next attempt may be due before the turn is. In that case the
+// wake stays until that is done, too. It does not stay for rechecks, which can wait for the
+// turn. While the turn is running, it is not known when the turn is due: its step may have
+// ended before this one began, and the end not be recorded yet, or its process may be dead.
 func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) (next time.Time) {
 	soon := time.Now().Add(heldPause)
 	turn, err := f.turnOf(ctx, p, business)
@@ -308,7 +308,7 @@ func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.Busines
 		at, after, stepErr := f.step(ctx, p, business, Trouble{})
 		switch {
 		case after.Failures > 0:
-			return time.Time{} // the turn finds out, too
+			return time.Time{} // the turn finds out as well
 		case stepErr != nil:
 			return at
 		}
