@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxBody is the limit of a body, compressed and not. A notification of a chat has some 200 bytes; one of an order
-	// grows with its items.
+	// maxBody is the limit of a body, both compressed and decompressed. A notification about a
+	// chat has about 200 bytes; one about an order grows with its items.
 	maxBody = 1 << 20
 	// maxDiscarded is read beyond it before the response: a client that is still writing might not see an earlier one.
 	maxDiscarded = 15 << 20
@@ -73,8 +73,8 @@ func runUntil(deadline time.Time, read func() error) error {
 }
 
 // gunzip decompresses content if it is in gzip format, whatever the Content-Encoding
-// says: JSON cannot begin like that. Of a damaged content it returns what can be
-// read, which may be the whole notification; at most maxBody+1 bytes.
+// says: JSON cannot begin like that. If the content is damaged, it returns what can be read,
+// which may be the whole notification; at most maxBody+1 bytes.
 func gunzip(content []byte) []byte {
 	if !bytes.HasPrefix(content, []byte{0x1f, 0x8b}) {
 		return content

@@ -23,7 +23,7 @@ func (e *Error) Error() string { return e.Text }
 // Call is how a function is called.
 type Call struct {
 	Name    string                      // of the function, in texts: "the handler"
-	Timeout time.Duration               // the function is given up after that; 0 means never
+	Timeout time.Duration               // the function is given up on after that; 0 means never
 	Slow    func(running time.Duration) // called while the function still runs, after a minute, 2 min, 4 min ...
 }
 

@@ -20,7 +20,7 @@ func Err(ctx context.Context) error {
 
 // HideOthers returns err so that it matches a context error only if the context of
 // the caller, ctx, has ended with it. The timeouts of an http.Client, a dialer or a limiter
-// match, too, and a program would take them for its own deadline.
+// would match as well, and a program would take them for its own deadline.
 func HideOthers(ctx context.Context, err error) error {
 	var late *tooLateError // about the caller's deadline
 	if err == nil || errors.As(err, &late) {

@@ -14,8 +14,8 @@ import (
 // Body is the body of a response.
 type Body struct {
 	Text []byte
-	// Whole is set if the body has the length that was announced: if its JSON ends early,
-	// the server has sent it so.
+	// Whole is set if the body has the length that was announced: if its JSON ends early, the
+	// server sent it that way.
 	Whole    bool
 	Redactor Redactor
 }

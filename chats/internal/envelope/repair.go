@@ -147,7 +147,7 @@ func toInteger(value any) any {
 	return nil
 }
 
-// parseInteger reads integers, also as strings and with a fraction of zero.
+// parseInteger reads integers, including those in strings or with a fraction of zero.
 func parseInteger(value any) (int64, bool) {
 	text := strings.TrimSpace(fmt.Sprint(value))
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -160,8 +160,8 @@ func parseInteger(value any) (int64, bool) {
 
 var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"}
 
-// toTime reads times also without an offset, which is then UTC, with a space instead of the
-// T, and as Unix times.
+// toTime reads times, including those without an offset (taken to be UTC), with a space
+// instead of the T, and Unix times.
 func toTime(value any) any {
 	var t time.Time
 	if n, ok := parseInteger(value); ok {

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Mutex is a mutex for each key. The zero Mutex is ready to use. It keeps nothing of keys
+// Mutex is a mutex for each key. The zero Mutex is ready to use. It stores nothing for keys
 // that are not locked.
 type Mutex[K comparable] struct {
 	mu   sync.Mutex

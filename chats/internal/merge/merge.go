@@ -56,7 +56,7 @@ const (
 // OrderError reports an item that came after later ones were emitted.
 type OrderError struct {
 	Late, Emitted int64 // the item, and the last one emitted
-	Resume        int64 // since: nothing that was emitted is proof of completeness any more
+	Resume        int64 // since: nothing that was emitted is proof of completeness any longer
 }
 
 func (e *OrderError) Error() string {

@@ -63,14 +63,14 @@ func (s Secrets) Redact(text string) string {
 }
 
 // windows are all parts of minPart characters of the secrets, in lower case, by their
-// length: a short secret has itself only. Every longer part is made of them.
+// length: a short secret has only itself. Every longer part is made of them.
 type windows [minPart + 1]map[string]bool
 
 func (s Secrets) windows() (all windows) {
 	for _, secret := range s {
 		plain := []byte(secret)
 		all.add(plain)
-		for range maxEscapes { // as in a text, where what looks like an escape is decoded, too
+		for range maxEscapes { // as in a text, where what looks like an escape is decoded as well
 			decoded, _ := decodeEscapes(plain, make([]int, len(plain)+1))
 			if len(decoded) == len(plain) || len(decoded) < minPart {
 				break
@@ -99,8 +99,8 @@ func (w *windows) add(value []byte) {
 // span is a part of a text.
 type span struct{ from, to int }
 
-// find returns the spans that are made of windows. from has where each byte of plain is in
-// the text of the spans.
+// find returns the spans that are made of windows. from maps each byte of plain to its
+// position in the text of the spans.
 func (w *windows) find(plain []byte, from []int) (all []span) {
 	plain = lower(plain)
 	for n, known := range w {

@@ -41,11 +41,11 @@ func Final(err error) error { return &FinalError{err} }
 // Unwrap returns what ends the run.
 func (e *FinalError) Unwrap() error { return e.error }
 
-// Keeper has work done under the lease of one business and purpose.
+// Keeper runs work under the lease of one business and purpose.
 type Keeper[L any] struct {
 	Store    Store[L]
 	Business chats.BusinessID
-	Purpose  string // of the lease; begins errors and log lines, too
+	Purpose  string // of the lease; errors and log lines begin with it
 	Holder   string
 	Log      *slog.Logger
 	Duration func(L) time.Duration
