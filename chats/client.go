@@ -22,7 +22,7 @@ type Client struct {
 	credential Credential
 	config     config
 	limits     *limits
-	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes the message of another for its own
+	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes another's message for its own
 	confirmed  *recentMessages
 	doubts     *doubts
 	pageSizes  *sync.Map    // of Operation: the acceptedSize
@@ -107,7 +107,7 @@ func (c *Client) userAgent() string {
 type doer struct{ c *Client }
 
 func (d doer) Do(req *http.Request) (*http.Response, error) {
-	defer closeBody(req) // also if no attempt was made, or only copies were sent
+	defer closeBody(req) // even if no attempt was made, or only copies were sent
 	op, ok := operationOf(req.Method, req.URL.Path)
 	switch {
 	case !ok:

@@ -192,7 +192,7 @@ type confirmation struct {
 	sendErr  error   // of the last of those; nil if it was accepted
 	readErr  error   // why prepare could not read the history
 	rounds   int     // how often it could not
-	halted   *result // what prepare found instead of letting the send go
+	halted   *result // what prepare found, so that nothing was sent
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
 	odd      int                // items without a readable id at that time
@@ -237,8 +237,8 @@ func (c *confirmation) resume(attempted time.Time) {
 	c.resumes, c.pending = true, true
 }
 
-// resumeOwn resumes what this client has sent itself. A caller with ConfirmBefore decides
-// alone whether to wait.
+// resumeOwn resumes what this client has sent itself. A caller with ConfirmBefore decides by
+// itself whether to wait.
 func (c *confirmation) resumeOwn() {
 	at := c.client.doubts.get(c.out.doubtKey)
 	isRecent := time.Since(at) < c.client.config.retry.searchTime()
@@ -325,7 +325,7 @@ func (c *confirmation) prepare(ctx context.Context) error {
 }
 
 // lookAgain reads the history after prepare could not. It retries, which prepare must not do
-// while it holds a slot, so that prepare only has to read what is new since.
+// while it holds a slot, so that prepare only has to read what is new since then.
 func (c *confirmation) lookAgain(ctx context.Context) *result {
 	if c.rounds++; c.rounds > maxFinalReads {
 		return c.unread(c.readErr)

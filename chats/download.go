@@ -137,10 +137,10 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	return req, nil
 }
 
-// stripOnRedirect returns a CheckRedirect that drops all headers from the first redirect to
-// another host on, and then calls next, which may be nil. net/http would forward most of
-// them, including the Api-Key and the link itself as Referer, and would send them again on
-// the way back.
+// stripOnRedirect returns a CheckRedirect that drops all headers once a redirect leads to
+// another host, and then calls next, which may be nil. net/http would forward most of them,
+// including the Api-Key and the link itself as Referer, and would send them again on the way
+// back.
 func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) >= 10 {

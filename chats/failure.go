@@ -98,7 +98,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 // transportError is the error of an attempt without a response.
 type transportError struct {
 	err       error
-	unsent    bool // certainly nothing of the request can have been processed
+	unsent    bool // nothing of the request can have been processed
 	permanent bool // a retry would not help: TLS is impossible, or the caller's reader failed
 }
 

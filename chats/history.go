@@ -47,8 +47,8 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 	return func(yield func(Message, error) bool) { c.history(ctx, id, since, nil)(yield) }
 }
 
-// history is History. When it has ended, skipped are the items without a readable ID, unless
-// it is nil.
+// history implements History. When it has ended, skipped holds the items without a readable
+// ID, unless it is nil.
 func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skipped *[]Message) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := cmp.Or(checkID("chat", id), checkSince("since", since)); err != nil {
@@ -72,8 +72,8 @@ type history struct {
 	skipped *[]Message // items without a readable ID; may be nil
 }
 
-// fetch requests a page. If the server refuses since, perhaps because that message is not in
-// the chat any more, the history is read from its beginning.
+// fetch requests a page. If the server refuses since, perhaps because that message is no
+// longer in the chat, the history is read from its beginning.
 func (h *history) fetch(ctx context.Context, token string) (paging.Page[Message], error) {
 	if token != "" {
 		page, err := h.client.historyPage(ctx, h.chat, h.from, h.size, token)

@@ -22,8 +22,8 @@ const (
 	headerUntil     = "X-Ratelimit-Resource-Until"
 )
 
-// parseLimit returns the hourly quota from the headers. ok is false if they do not report
-// it; the limit may have an Until all the same.
+// parseLimit returns the hourly quota from the headers. ok is false if they do not report it;
+// even then the limit may have an Until.
 func parseLimit(h http.Header) (limit Limit, ok bool) {
 	maximum, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
 	remaining, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))

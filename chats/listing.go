@@ -78,7 +78,7 @@ func fitPage[T any](
 	return page, err
 }
 
-// isRefusedByAPI reports whether err is a 400 of the API, whose errors have codes. A
+// isRefusedByAPI reports whether err is a 400 from the API, whose errors have codes. A
 // gateway's 400 says nothing about the size.
 func isRefusedByAPI(err error) bool {
 	var e *Error

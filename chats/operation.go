@@ -28,9 +28,9 @@ const OpDownload Operation = "download"
 type rule struct {
 	method string
 	path   string // below /v2/businesses/{businessId}
-	// repeatable is set if a request may be sent again although the previous one may have
-	// been processed. The effect of the operation decides, not its method: two of the
-	// reads are POSTs, and createChat finds the chat that it has opened.
+	// repeatable is set if a request may be sent again even though the previous one may have
+	// been processed. The effect of the operation decides, not its method: two of the reads are
+	// POSTs, and createChat finds the chat that it has opened.
 	repeatable bool
 }
 

@@ -35,8 +35,8 @@ type response struct {
 
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 
-// truncated reports whether the connection broke before the end of the body. Without a
-// length of the body only its JSON shows that.
+// truncated reports whether the connection broke before the end of the body. If the body has
+// no declared length, only its JSON shows that.
 func (r *response) truncated() bool {
 	tooLarge := errors.Is(r.bodyErr, httpbody.ErrTooLarge) || errors.Is(r.bodyErr, httpbody.ErrTooManyItems)
 	return r.bodyErr != nil && !tooLarge || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)

@@ -22,7 +22,7 @@ type view struct {
 	own    map[MessageID]bool // every message that may be the shop's
 	newest MessageID          // of those that are the shop's
 	match  *Message           // one that may be new and has the same content
-	others []Message          // those that may be new and could be it, stored otherwise
+	others []Message          // those that may be new and could be it, stored differently
 
 	unreadable int  // items without a readable id that may be the shop's
 	doubtful   bool // one of those may be from an earlier attempt
@@ -79,7 +79,7 @@ func (c *confirmation) lowestID() MessageID {
 }
 
 // read reads the history once, as far as it is needed: all of it if nothing is above floor,
-// because then the id that the caller named is none of this chat.
+// because then the id that the caller named does not belong to this chat.
 func (c *confirmation) read(ctx context.Context) (*view, error) {
 	seen, err := c.readAbove(ctx, c.floor)
 	if err != nil || !seen.empty || c.floor == 0 || c.baseline != nil {
@@ -163,8 +163,8 @@ func (c *confirmation) mayBeNew(m Message) bool {
 }
 
 // mayBeLater reports whether a message may be from an earlier attempt by its time, although
-// its id does not say so: it has none that can be read, or one by a clock that is behind that
-// of the sender of the message that the caller named.
+// its id does not say so: the id cannot be read, or comes from a clock that is behind that of
+// the sender of the message that the caller named.
 func (c *confirmation) mayBeLater(m Message) bool {
 	noID := m.ID < 1
 	switch {

@@ -40,7 +40,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		c.attempts++
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
-		defer func() { _ = c.upload.Stop(ctx) }() // also after a panic in the transport
+		defer func() { _ = c.upload.Stop(ctx) }() // even after a panic in the transport
 		resp, err := client.Do(req)               //nolint:bodyclose,gosec // httpbody closes it; the URL is the program's
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
@@ -97,8 +97,8 @@ func (s *sentTrace) hooks() *httptrace.ClientTrace {
 
 func (s *sentTrace) provablyUnsent() bool { return s.gettingConn.Load() && !s.gotConn.Load() }
 
-// closeBody closes the body of a request that is not sent: the goroutine that writes it
-// into a pipe would wait forever.
+// closeBody closes the body of a request that is not sent: the goroutine that writes it into
+// a pipe would otherwise wait forever.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
