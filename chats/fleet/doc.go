@@ -21,10 +21,10 @@
 // # Jobs
 //
 // There is one unique job per business for its inbox (ymchats_inbox) and one for its outbox
-// (ymchats_outbox). The job makes one step ([inbox.Inbox.Step], [outbox.Outbox.Step]), of 20
-// and 25 s at most, and snoozes until something is due again. A business with more to do goes
-// to the back of the queue. River gives the jobs to whichever process has a free worker, so a
-// process that joins gets work at once, and one that stops leaves nothing behind.
+// (ymchats_outbox). The job makes one step ([inbox.Inbox.Step], [outbox.Outbox.Step]), at
+// most 20 and 25 s long, and snoozes until something is due again. A business with more to do
+// goes to the back of the queue. River gives the jobs to whichever process has a free worker,
+// so a process that joins gets work at once, and one that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, which makes a step at once,
 // ahead of all sweeps, in any process. The work is recorded in the store and not in the job:
@@ -52,12 +52,12 @@
 //
 // # Load
 //
-// The first steps of businesses that are started together are spread, 100 a second, and their
-// sweeps over the poll interval. An idle business costs its rows in the database, about 120
-// bytes in each process, and its steps: one per poll interval, each of about twenty
-// statements and, for fifty chats, six requests. So choose [inbox.WithPollInterval] according
-// to how much pushes leave to be found: see docs/scaling.md. A pool of ten connections per
-// process suffices.
+// The first steps of businesses that are started together are spread out, 100 a second, and
+// their sweeps are spread over the poll interval. An idle business costs its rows in the
+// database, about 120 bytes in each process, and its steps: one per poll interval, each of
+// about twenty statements and, for fifty chats, six requests. If pushes announce most
+// messages, [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of ten
+// connections per process suffices.
 //
 // # What River does not do
 //
@@ -69,7 +69,7 @@
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
-//     [Fleet.PutTx] make a second client, on riverdatabasesql, that works no jobs.
+//     [Fleet.PutTx] create a second client, on riverdatabasesql, that works no jobs.
 //   - A session that is frozen within a transaction keeps its row locks. The fleet takes none
 //     outside of River's own statements; set idle_in_transaction_session_timeout for the rest.
 package fleet

@@ -188,9 +188,9 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 // Every process calls it before it starts its River client, even if only with jobs and no
 // businesses: the fleet inserts its jobs through jobs from then on.
 //
-// It may be repeated. The first steps of new businesses are spread, 100 a second. A business
-// that is followed already is left alone, unless its credential was refused: then its shop
-// is asked for again at once.
+// It may be repeated. The first steps of new businesses are spread out, 100 a second. A
+// business that is already followed is left alone, unless its credential was refused: then
+// shop is called again at once.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if jobs == nil || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
@@ -304,9 +304,9 @@ func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
 }
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
-// What is put or resolved is worked on at once, by any process. Do not call its Run or Step,
-// and do not keep it: a later call returns one with the current credential. The error is
-// shop's.
+// Items that are put or resolved are worked on at once, by any process. Do not call its Run
+// or Step, and do not keep it: a later call returns one with the current credential. The
+// error is shop's.
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {
@@ -342,8 +342,8 @@ type TxInserter interface {
 // posted at once if it is committed, and not added otherwise. The caller rolls back after
 // any error.
 //
-// It inserts a job of its own and touches no other, so a transaction that stays open holds
-// up no other business.
+// It inserts a job of its own and touches no other, so a transaction that stays open does not
+// hold up other businesses.
 func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	err := f.store.PutTx(ctx, tx, business, items...)
 	if err == nil {
@@ -355,7 +355,7 @@ func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business
 // ShopStatus is the state of a business.
 type ShopStatus struct {
 	Business chats.BusinessID
-	Job      *rivertype.JobRow // of the inbox: its state, when it is due, who has worked it
+	Job      *rivertype.JobRow // of the inbox: its state, when it is due, which process worked it
 	Trouble  Trouble
 	Inbox    inbox.Summary
 	State    inbox.BusinessState
