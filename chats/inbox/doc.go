@@ -9,14 +9,14 @@
 //
 // # Guarantees
 //
-// Every message of every chat that matches the filter reaches the handler at least once, those
-// of one chat in ascending order and one at a time. A message that becomes visible late, with
-// an ID below those of messages already handled, is delivered once it is visible. A message is
-// handled once the handler has returned nil, or once the loop over [Inbox.Messages] has asked
-// for the next message. This is saved in the [Store] before the next message of the chat is
-// delivered, and from then on the message is never delivered again, on any machine that shares
-// the store. Until then it may be delivered again: after an error, a panic, a crash, or the
-// loss of the lease. Handlers must be idempotent.
+// Every message of every chat that matches the filter reaches the handler at least once; the
+// messages of one chat arrive in ascending order, one at a time. A message that becomes
+// visible late, with an ID below those of messages already handled, is delivered once it is
+// visible. A message is handled once the handler has returned nil, or once the loop over
+// [Inbox.Messages] has asked for the next message. This is saved in the [Store] before the
+// next message of the chat is delivered, and from then on the message is never delivered
+// again, on any machine that shares the store. Until then it may be delivered again: after an
+// error, a panic, a crash, or the loss of the lease. Handlers must be idempotent.
 //
 // Failures of Market, the store, the network and the handler are retried. A credential that
 // is refused for a minute ends [Inbox.Run].
@@ -39,8 +39,8 @@
 // whether or not it succeeds. It is kept as BusinessState.StartTime, by the local clock or
 // Market's (the Date of its responses), whichever is earlier, minus 1 s, because times may be
 // truncated to whole seconds. So messages from the last seconds before the start are
-// delivered as well, and if the local clock is behind Market's, so are those from as far back
-// as the difference.
+// delivered as well; if the local clock is behind Market's, the start is earlier by the
+// difference.
 //
 // In a chat that has not been read to its end before, a message is old if it was created
 // before the StartTime, and not after the UpdatedAt with which the chat was first listed. One
@@ -110,8 +110,8 @@
 // fails for three chats in a row, only one chat at a time is tried, at most every 30 s, until
 // it works again: an outage costs about 120 requests an hour, however many chats wait. The same
 // holds for histories that cannot be read, for whatever reason, except that each attempt may
-// take up to twelve requests, as the client retries it. When that ends, all are read within
-// minutes.
+// take up to twelve requests, as the client retries it. Once histories can be read again, all
+// are read within minutes.
 //
 // A single chat whose history cannot be read is tried again with growing delays: up to 5 min,
 // 1 h if the server refuses it or the response is not understood, and a day if the chat is not

@@ -64,8 +64,8 @@ func WithPollInterval(interval time.Duration) Option {
 }
 
 // WithFilter restricts the inbox to the chats that match the filter; the default is all
-// chats. A message in a chat that does not match is delivered later if the chat matches by
-// then.
+// chats. A message in a chat that does not match is delivered later, if the chat then
+// matches.
 //
 // A filter with Statuses makes every sweep a full one: see Sweeps in the package
 // documentation. A filter with Statuses or Types costs a getChat request whenever a push or
@@ -80,10 +80,10 @@ func WithFilter(filter chats.Filter) Option {
 	}
 }
 
-// WithSenders delivers the messages of these senders only: WithSenders(chats.SenderCustomer)
-// leaves out messages from the shop, from support, and automatic ones. Messages that are
-// left out count as handled. A sender unknown to this library is logged once when it is left
-// out.
+// WithSenders delivers only the messages from these senders:
+// WithSenders(chats.SenderCustomer) leaves out messages from the shop, from support, and
+// automatic ones. Messages that are left out count as handled. A sender unknown to this
+// library is logged once when it is left out.
 func WithSenders(senders ...chats.Sender) Option {
 	return func(c *config) error {
 		if len(senders) == 0 {
