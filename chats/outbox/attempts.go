@@ -25,8 +25,8 @@ func attemptOf(r *Record, ended time.Time) attempt {
 	return attempt{token: r.Token, at: r.LastAttempt.UnixMicro(), ended: ended}
 }
 
-// ended returns when the record's last attempt had ended at the latest: it is set to latest
-// if this process does not know the attempt yet.
+// ended returns a time by which the record's last attempt had certainly ended. If this
+// process does not know the attempt yet, that is latest, which is then remembered.
 func (a *attempts) ended(r *Record, latest time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package outbox posts every reply of a shop once, across restarts and machines.
+// Package outbox posts every reply from a shop once, across restarts and machines.
 //
 //	store, err := sqlstore.New(ctx, db, sqlstore.PostgreSQL)
 //	...

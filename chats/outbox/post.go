@@ -109,8 +109,8 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 	return p.client.SendTextConfirmed(ctx, item.Chat, item.Text, options...)
 }
 
-// resumeFrom returns when the last attempt had ended at the latest, by the clock of this
-// process: the clocks of others may differ. Their attempts had ended before this process
+// resumeFrom returns a time by which the last attempt had certainly ended, by the clock of
+// this process: the clocks of others may differ. Their attempts had ended before this process
 // acquired the lease.
 func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.tenure.Acquired) }
 

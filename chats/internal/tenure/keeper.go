@@ -63,9 +63,9 @@ func NewHolder() string {
 	return fmt.Sprintf("%s/%d/%08x", host, os.Getpid(), rand.Uint32())
 }
 
-// Run has work done under one lease after another until ctx ends, and returns nil then. It
-// ends sooner if work returns nil or a [FinalError], or if the lease cannot be acquired at
-// all. work ends the tenure that it is passed.
+// Run runs work under one lease after another until ctx ends, and then returns nil. It ends
+// sooner if work returns nil or a [FinalError], or if the lease cannot be acquired at all.
+// work ends the tenure that it is passed.
 func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Tenure[L]) error) error {
 	isFirst := true
 	for failures := 1; ; failures++ {
