@@ -38,9 +38,9 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
 
-// ConfirmResume states that earlier attempts to send this content ended, or were cut short,
-// at the given time at the latest: [Error.SentAt] of the call that failed. The content is
-// sent only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
+// ConfirmResume states that all earlier attempts to send this content had ended, or had been
+// cut short, by the given time: [Error.SentAt] of the call that failed. The content is sent
+// only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
 // then, and only if the history still does not show the message. Until the history has been
 // read to its end, every error matches [ErrOutcomeUnknown]. Later sends of the same Client
 // are waited for as well.
@@ -52,10 +52,10 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one with
 // a lower ID counts as well if it was created later than the message that last names, and at
 // most five minutes before the given time, because the clocks of the senders may differ.
-// Without ConfirmAfter it is any message of the shop that was created after the given time,
-// or up to five minutes before it. If the attempts may have
-// begun earlier than that, give the option twice: with the time at which the first one began,
-// and with the time at which the last one ended.
+// Without ConfirmAfter it is any message from the shop that was created after the given time,
+// or up to five minutes before it. If the attempts may have begun earlier than that, give the
+// option twice: with the time at which the first one began, and with the time at which the
+// last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
@@ -132,7 +132,7 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // same text to the same chat at the same moment; and it may post twice if the server shows a
 // message only after the search has ended.
 //
-// Errors: [Error]; [ArgumentError], also for a blank text.
+// Errors: [Error]; [ArgumentError], including for a blank text.
 func (c *Client) SendTextConfirmed(
 	ctx context.Context, id ChatID, text string, options ...ConfirmOption,
 ) (Message, error) {

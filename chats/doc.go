@@ -75,7 +75,7 @@
 //	401                      | ErrUnauthorized | ErrUnauthorized
 //	403                      | ErrForbidden    | ErrForbidden
 //	404                      | ErrNotFound     | ErrNotFound
-//	404 of a gateway         | retried         | ErrProtocol, ErrOutcomeUnknown
+//	404 from a gateway       | retried         | ErrProtocol, ErrOutcomeUnknown
 //	408, 499                 | Error           | ErrOutcomeUnknown
 //	other 4xx                | Error           | Error
 //	3xx                      | Error           | ErrOutcomeUnknown

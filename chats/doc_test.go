@@ -33,7 +33,7 @@ func failures() map[string][]chatstest.Fault {
 		"401":                      {chatstest.Status(401, envelope)},
 		"403":                      {chatstest.Status(403, envelope)},
 		"404":                      {chatstest.Status(404, envelope)},
-		"404 of a gateway":         {chatstest.HTML(404), chatstest.Status(404, ""), chatstest.Status(404, `{"message":"no Route matched"}`)},
+		"404 from a gateway":       {chatstest.HTML(404), chatstest.Status(404, ""), chatstest.Status(404, `{"message":"no Route matched"}`)},
 		"other 4xx":                {chatstest.Status(405, envelope), chatstest.Status(406, ""), chatstest.Status(423, ""), chatstest.HTML(413)},
 		"3xx":                      {chatstest.Status(301, ""), chatstest.Status(302, ""), chatstest.StatusAfter(303, ""), chatstest.Status(307, ""), chatstest.Status(308, "")},
 		"below 200":                {chatstest.Status(101, ""), chatstest.StatusAfter(0, "")},

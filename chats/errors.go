@@ -105,7 +105,7 @@ type Error struct {
 // Unwrap returns the matching sentinels and the cause.
 func (e *Error) Unwrap() []error {
 	all := append([]error(nil), e.kinds...)
-	// A 404 of a gateway says nothing about chats.
+	// A 404 from a gateway says nothing about chats.
 	if kind := sentinelOf(e.StatusCode); kind != nil && (kind != ErrNotFound || !slices.Contains(e.kinds, ErrProtocol)) { //nolint:errorlint // a sentinel itself
 		all = append(all, kind)
 	}

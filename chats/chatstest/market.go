@@ -109,16 +109,16 @@ func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.
 	return m.addConversation(c, messages, time.Now()).ID
 }
 
-// CustomerSays adds a message of the customer and returns its id. The chat then
-// waits for the shop. A message without text and files is a sticker.
+// CustomerSays adds a message from the customer and returns its id. The chat then waits for
+// the shop. A message without text and files is a sticker.
 func (m *Market) CustomerSays(id chats.ChatID, text string, files ...chats.File) chats.MessageID {
 	return m.AddMessage(id, chats.SenderCustomer, text, files...)
 }
 
-// AddMessage adds a message of any sender and returns its id. After a message of
-// the customer the chat waits for the shop, after one of the shop for the
-// customer; other senders do not change its status. A message without text and
-// files is a sticker. Unlike a request, AddMessage also writes to a finished chat.
+// AddMessage adds a message from any sender and returns its id. After a message from the
+// customer the chat waits for the shop, after one from the shop for the customer; other
+// senders do not change its status. A message without text and files is a sticker. Unlike a
+// request, AddMessage also writes to a finished chat.
 func (m *Market) AddMessage(id chats.ChatID, sender chats.Sender, text string, files ...chats.File) chats.MessageID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -93,7 +93,7 @@ func (s *sandbox) reset(ctx context.Context, empty bool) error {
 		seed(w)
 	}
 	err := errors.Join(old.close(), w.begin(ctx, s.config.state))
-	s.world = w // also if it cannot be kept
+	s.world = w // even if it cannot be kept
 	s.push.clear()
 	s.done.Go(func() { w.watch(s.ctx) })
 	s.hub.publish("reset", nil)

@@ -14,7 +14,7 @@ type scene struct {
 	subject     chats.Subject
 	kind        chats.ChatType
 	lines       []line
-	replies     [][]line // of the customer, to each message of the shop
+	replies     [][]line // from the customer, to each message from the shop
 	later       []line   // of the customer, while the desk is at work
 }
 
