@@ -150,7 +150,7 @@ func (f *Fleet) Register(workers *river.Workers) {
 }
 
 // Config returns the configuration of a River client that works the fleet's jobs, in addition
-// to what base configures, which may be nil. In a copy of base it sets:
+// to what base configures; base may be nil. In a copy of base it sets:
 //
 //   - Queues: adds ymchats_inbox and ymchats_outbox, with [WithWorkers] workers each.
 //   - JobTimeout: 36 s unless base has one. This is also the limit for the caller's own jobs
@@ -241,7 +241,7 @@ func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses
 // Stop stops following businesses. The context of a step that is under way ends, and the step
 // saves what it has done within 5 s. The rows stay in the store: a later Start goes on from
 // them, and sqlstore's Forget deletes them. Stop may be repeated. Start must have been called
-// in this process, even if without businesses.
+// in this process, possibly without businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	for _, p := range purposes {
 		for _, id := range businesses {

@@ -39,7 +39,7 @@ type Item struct {
 	File     []byte // 1 byte to 5 MiB
 
 	// NotAfter is when the item expires instead of being posted; zero means never. An item
-	// behind another one of its chat expires when its turn comes.
+	// queued behind another one in its chat expires when its turn comes.
 	NotAfter time.Time
 }
 

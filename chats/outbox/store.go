@@ -82,8 +82,8 @@ type Store interface {
 	// ResolveItem is SaveItem without a lease.
 	ResolveItem(ctx context.Context, record *Record) error
 
-	// PostedAs returns the IDs above the given one of the messages that resulted from posting
-	// items of a chat, in any order.
+	// PostedAs returns the IDs of the messages that resulted from posting items of a chat and
+	// are above the given ID, in any order.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
 	// DeleteSettled deletes at most limit records that were settled before a time, are

@@ -1,6 +1,6 @@
-// Desk is a support desk in a terminal. It lists the chats that wait for the shop,
-// shows their messages, replies to one, sends a file, opens a chat about an order
-// and shows the messages that have arrived since.
+// Desk is a support desk in a terminal. It lists the chats that are waiting for the shop,
+// shows their messages, replies to one, sends a file, opens a chat about an order and shows
+// the messages that have arrived since.
 //
 //	go run ./chats/examples/desk        # a scripted in-memory Market, you are the operator
 //	go run ./chats/examples/desk -demo  # the same with a scripted operator
