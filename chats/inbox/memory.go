@@ -2,10 +2,10 @@ package inbox
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -26,14 +26,8 @@ var _ Store = (*MemoryStore)(nil)
 
 type memoryBusiness struct {
 	state BusinessState
-	rows  map[chats.ChatID]*memoryRow
-	due   dueHeap
-	open  map[chats.ChatID]struct{}
-}
-
-type memoryRow struct {
-	ChatState
-	index int // in the heap, -1 if DueAt is zero
+	rows  map[chats.ChatID]*ChatState
+	due   []*ChatState // those with a DueAt, the earliest first
 }
 
 const maxFailing = 100
@@ -43,26 +37,39 @@ func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{businesses: map[chats.BusinessID]*memoryBusiness{}}
 }
 
-// Business implements [Store].
-func (s *MemoryStore) Business(ctx context.Context, business chats.BusinessID) (BusinessState, error) {
+// lock locks the store and returns what it has of a business.
+func (s *MemoryStore) lock(ctx context.Context, business chats.BusinessID) (*memoryBusiness, error) {
 	if err := ctx.Err(); err != nil {
-		return BusinessState{}, err
+		return nil, err
 	}
 	s.mu.Lock()
+	b := s.businesses[business]
+	if b == nil {
+		b = &memoryBusiness{rows: map[chats.ChatID]*ChatState{}}
+		s.businesses[business] = b
+	}
+	return b, nil
+}
+
+// Business implements [Store].
+func (s *MemoryStore) Business(ctx context.Context, business chats.BusinessID) (BusinessState, error) {
+	b, err := s.lock(ctx, business)
+	if err != nil {
+		return BusinessState{}, err
+	}
 	defer s.mu.Unlock()
-	state := s.business(business).state
+	state := b.state
 	state.Usage = maps.Clone(state.Usage)
 	return state, nil
 }
 
 // Chats implements [Store].
 func (s *MemoryStore) Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error) {
-	if err := ctx.Err(); err != nil {
+	b, err := s.lock(ctx, business)
+	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.business(business)
 	rows := make([]ChatState, 0, len(ids))
 	for _, id := range ids {
 		if row := b.rows[id]; row != nil {
@@ -75,52 +82,49 @@ func (s *MemoryStore) Chats(ctx context.Context, business chats.BusinessID, ids 
 // Due implements [Store].
 func (s *MemoryStore) Due(
 	ctx context.Context, business chats.BusinessID, at time.Time, limit int,
-) ([]ChatState, error) {
-	if err := ctx.Err(); err != nil {
+) (rows []ChatState, err error) {
+	b, err := s.lock(ctx, business)
+	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	rows := s.business(business).due.until(at)
-	slices.SortFunc(rows, func(a, b *memoryRow) int {
-		if a.isWoken() != b.isWoken() {
-			if a.isWoken() {
-				return -1
+	for _, woken := range []bool{true, false} {
+		for _, row := range b.due[:b.dueAt(at)] {
+			if row.isWoken() == woken && len(rows) < limit {
+				rows = append(rows, row.clone())
 			}
-			return 1
 		}
-		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.Chat, b.Chat))
-	})
-	due := make([]ChatState, 0, min(limit, len(rows)))
-	for _, row := range rows[:min(limit, len(rows))] {
-		due = append(due, row.clone())
 	}
-	return due, nil
+	return rows, nil
 }
 
 func (s *ChatState) isWoken() bool { return s.Wakes != s.SeenWakes }
 
 // Open implements [Store].
-func (s *MemoryStore) Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error) {
-	if err := ctx.Err(); err != nil {
+func (s *MemoryStore) Open(ctx context.Context, business chats.BusinessID) (open []chats.ChatID, err error) {
+	b, err := s.lock(ctx, business)
+	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.business(business).open)), nil
+	for id, row := range b.rows {
+		if row.Open {
+			open = append(open, id)
+		}
+	}
+	return open, nil
 }
 
 // Save implements [Store].
 func (s *MemoryStore) Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error {
-	if err := ctx.Err(); err != nil {
+	b, err := s.lock(ctx, lease.Business)
+	if err != nil {
 		return err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.holds(lease) {
 		return ErrLeaseLost
 	}
-	b := s.business(lease.Business)
 	if business != nil && business.Version != b.state.Version {
 		return ErrConflict
 	}
@@ -136,22 +140,25 @@ func (s *MemoryStore) Save(ctx context.Context, lease Lease, business *BusinessS
 	}
 	for i := range rows {
 		rows[i].Version++
-		b.save(rows[i].clone())
+		row := rows[i].clone()
+		if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes { // since the row was loaded
+			row.Wakes, row.DueAt = stored.Wakes, wait.Earliest(row.DueAt, stored.DueAt)
+		}
+		b.put(row)
 	}
 	return nil
 }
 
 // Wake implements [Store].
 func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
-	if err := ctx.Err(); err != nil {
+	b, err := s.lock(ctx, business)
+	if err != nil {
 		return err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.business(business)
 	row := ChatState{Chat: chat}
 	if known := b.rows[chat]; known != nil {
-		row = known.ChatState
+		row = *known
 	}
 	row.Wakes++
 	if row.Attempts == 0 || row.DueAt.IsZero() {
@@ -163,13 +170,12 @@ func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat 
 
 // Summary implements [Store].
 func (s *MemoryStore) Summary(ctx context.Context, business chats.BusinessID, at time.Time) (Summary, error) {
-	if err := ctx.Err(); err != nil {
+	b, err := s.lock(ctx, business)
+	if err != nil {
 		return Summary{}, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.business(business)
-	sum := Summary{Chats: len(b.rows), Due: len(b.due.until(at))}
+	sum := Summary{Chats: len(b.rows), Due: b.dueAt(at)}
 	if sum.Due > 0 {
 		sum.OldestDue = b.due[0].DueAt
 	}
@@ -188,10 +194,9 @@ func (s *MemoryStore) Summary(ctx context.Context, business chats.BusinessID, at
 
 // Acquire implements [Store].
 func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error) {
-	if err := ctx.Err(); err != nil {
+	if _, err := s.lock(ctx, business); err != nil {
 		return Lease{}, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	token, held := s.leases.Acquire(business, purpose, holder)
 	if held != nil {
@@ -202,27 +207,26 @@ func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, pu
 
 // Renew implements [Store].
 func (s *MemoryStore) Renew(ctx context.Context, lease Lease) (next time.Time, err error) {
-	if err := ctx.Err(); err != nil {
+	b, err := s.lock(ctx, lease.Business)
+	if err != nil {
 		return time.Time{}, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.holds(lease) {
 		return time.Time{}, ErrLeaseLost
 	}
 	s.leases.Extend(lease.Business, lease.Purpose)
-	if due := s.business(lease.Business).due; len(due) > 0 {
-		next = due[0].DueAt
+	if len(b.due) > 0 {
+		next = b.due[0].DueAt
 	}
 	return next, nil
 }
 
 // Release implements [Store].
 func (s *MemoryStore) Release(ctx context.Context, lease Lease) error {
-	if err := ctx.Err(); err != nil {
+	if _, err := s.lock(ctx, lease.Business); err != nil {
 		return err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holds(lease) {
 		s.leases.Free(lease.Business, lease.Purpose)
@@ -235,82 +239,24 @@ func (s *MemoryStore) holds(lease Lease) bool {
 	return s.leases.Holds(lease.Business, lease.Purpose, lease.Holder, lease.Token)
 }
 
-func (s *MemoryStore) business(id chats.BusinessID) *memoryBusiness {
-	b := s.businesses[id]
-	if b == nil {
-		b = &memoryBusiness{rows: map[chats.ChatID]*memoryRow{}, open: map[chats.ChatID]struct{}{}}
-		s.businesses[id] = b
-	}
-	return b
-}
-
-// save keeps the wakes that came after the row was loaded.
-func (b *memoryBusiness) save(row ChatState) {
-	if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes {
-		row.Wakes, row.DueAt = stored.Wakes, wait.Earliest(row.DueAt, stored.DueAt)
-	}
-	b.put(row)
-}
-
+// put replaces a row. The rows themselves are never changed.
 func (b *memoryBusiness) put(row ChatState) {
-	stored := b.rows[row.Chat]
-	if stored == nil {
-		stored = &memoryRow{index: -1}
-		b.rows[row.Chat] = stored
+	if stored := b.rows[row.Chat]; stored != nil && !stored.DueAt.IsZero() {
+		at, _ := slices.BinarySearchFunc(b.due, stored, compareDue)
+		b.due = slices.Delete(b.due, at, at+1)
 	}
-	stored.ChatState = row
-	if row.Open {
-		b.open[row.Chat] = struct{}{}
-	} else {
-		delete(b.open, row.Chat)
-	}
-	switch isDue := !row.DueAt.IsZero(); {
-	case isDue && stored.index < 0:
-		heap.Push(&b.due, stored)
-	case isDue:
-		heap.Fix(&b.due, stored.index)
-	case stored.index >= 0:
-		heap.Remove(&b.due, stored.index)
+	b.rows[row.Chat] = &row
+	if !row.DueAt.IsZero() {
+		at, _ := slices.BinarySearchFunc(b.due, &row, compareDue)
+		b.due = slices.Insert(b.due, at, &row)
 	}
 }
 
-// dueHeap is a container/heap of the rows with a DueAt, the earliest first.
-type dueHeap []*memoryRow //nolint:recvcheck // as the package has it: Push and Pop change the length
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].DueAt.Before(h[j].DueAt) }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+func compareDue(a, b *ChatState) int {
+	return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.Chat, b.Chat))
 }
 
-// Push implements heap.Interface.
-func (h *dueHeap) Push(x any) {
-	row, _ := x.(*memoryRow)
-	row.index = len(*h)
-	*h = append(*h, row)
-}
-
-// Pop implements heap.Interface.
-func (h *dueHeap) Pop() any {
-	last := len(*h) - 1
-	row := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	row.index = -1
-	return row
-}
-
-// until returns the rows that are due at a time, without visiting those below one that
-// is not.
-func (h dueHeap) until(at time.Time) (rows []*memoryRow) {
-	for next := []int{0}; len(next) > 0; {
-		i := next[len(next)-1]
-		next = next[:len(next)-1]
-		if i < len(h) && !h[i].DueAt.After(at) {
-			rows = append(rows, h[i])
-			next = append(next, 2*i+1, 2*i+2)
-		}
-	}
-	return rows
+// dueAt returns how many rows are due at a time.
+func (b *memoryBusiness) dueAt(at time.Time) int {
+	return sort.Search(len(b.due), func(n int) bool { return b.due[n].DueAt.After(at) })
 }
