@@ -41,26 +41,14 @@ func (c *config) isTiered() bool { return len(c.filter.Statuses) == 0 }
 
 // WithWorkers sets how many chats are handled at once. The default is 8.
 func WithWorkers(n int) Option {
-	return func(c *config) error {
-		if n < 1 {
-			return badArgument("workers", "must be at least 1")
-		}
-		c.workers = n
-		return nil
-	}
+	return option(n >= 1, "workers", "must be at least 1", func(c *config) { c.workers = n })
 }
 
 // WithPollInterval sets the interval at which sweeps over the list of chats start. The
 // default is one minute. The actual interval is longer if the quota requires it; see
 // [WithQuotaReserve].
 func WithPollInterval(interval time.Duration) Option {
-	return func(c *config) error {
-		if interval <= 0 {
-			return badArgument("interval", "must be greater than 0")
-		}
-		c.interval = interval
-		return nil
-	}
+	return option(interval > 0, "interval", "must be greater than 0", func(c *config) { c.interval = interval })
 }
 
 // WithFilter restricts the inbox to the chats that match the filter; the default is all
@@ -71,13 +59,9 @@ func WithPollInterval(interval time.Duration) Option {
 // documentation. A filter with Statuses or Types costs a getChat request whenever a push or
 // a recheck finds something, because the stored status and type may be out of date.
 func WithFilter(filter chats.Filter) Option {
-	return func(c *config) error {
-		if filter.PageSize < 0 || filter.PageSize > chats.MaxChatsPage {
-			return badArgument("filter: page size", "must be 1 to 20, or 0 for the maximum")
-		}
-		c.filter = filter
-		return nil
-	}
+	isValid := filter.PageSize >= 0 && filter.PageSize <= chats.MaxChatsPage
+	return option(isValid, "filter: page size", "must be 1 to 20, or 0 for the maximum",
+		func(c *config) { c.filter = filter })
 }
 
 // WithSenders delivers only the messages from these senders:
@@ -85,13 +69,8 @@ func WithFilter(filter chats.Filter) Option {
 // automatic ones. Messages that are left out count as handled. A sender unknown to this
 // library is logged once when it is left out.
 func WithSenders(senders ...chats.Sender) Option {
-	return func(c *config) error {
-		if len(senders) == 0 {
-			return badArgument("senders", "must not be empty: nothing would be delivered")
-		}
-		c.senders = slices.Clone(senders)
-		return nil
-	}
+	return option(len(senders) > 0, "senders", "must not be empty: nothing would be delivered",
+		func(c *config) { c.senders = slices.Clone(senders) })
 }
 
 // WithStartTime begins with the messages created in that second or later, by Market's
@@ -111,13 +90,8 @@ func WithStartTime(since time.Time) Option {
 // that have begun. Requests of other programs are not counted. Sweeps are spread over the hour
 // accordingly.
 func WithQuotaReserve(fraction float64) Option {
-	return func(c *config) error {
-		if !(fraction >= 0 && fraction < 1) { // NaN is neither
-			return badArgument("reserve", "must be at least 0 and less than 1")
-		}
-		c.reserve = fraction
-		return nil
-	}
+	isValid := fraction >= 0 && fraction < 1 // NaN is neither
+	return option(isValid, "reserve", "must be at least 0 and less than 1", func(c *config) { c.reserve = fraction })
 }
 
 // WithLookback sets how many of a chat's last handled messages are read again by every poll.
@@ -126,13 +100,8 @@ func WithQuotaReserve(fraction float64) Option {
 // Values up to about 90 cost no additional requests, because a page of the history has 100
 // messages.
 func WithLookback(messages int) Option {
-	return func(c *config) error {
-		if messages < 0 || messages > maxLookback {
-			return badArgument("lookback", "must be 0 to 1000")
-		}
-		c.lookback = messages
-		return nil
-	}
+	return option(messages >= 0 && messages <= maxLookback, "lookback", "must be 0 to 1000",
+		func(c *config) { c.lookback = messages })
 }
 
 const maxLookback = 1000
@@ -142,13 +111,7 @@ const maxLookback = 1000
 // handler does not return: it may then still be running when the same message is delivered
 // again.
 func WithHandlerTimeout(d time.Duration) Option {
-	return func(c *config) error {
-		if d <= 0 {
-			return badArgument("handler timeout", "must be greater than 0")
-		}
-		c.timeout = d
-		return nil
-	}
+	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
 
 // WithMaxAttempts sets the number of failures after which a message is given up on. After
@@ -172,11 +135,16 @@ func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) O
 // the business, ids of chats and messages, and errors, including those of the handler. They
 // never contain the text of a message or the name of a customer.
 func WithLogger(logger *slog.Logger) Option {
+	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
+}
+
+// option returns an option that sets a valid value, or reports an invalid one.
+func option(isValid bool, field, reason string, set func(*config)) Option {
 	return func(c *config) error {
-		if logger == nil {
-			return badArgument("logger", "is nil")
+		if !isValid {
+			return badArgument(field, reason)
 		}
-		c.logger = logger
+		set(c)
 		return nil
 	}
 }

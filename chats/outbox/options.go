@@ -23,13 +23,7 @@ func defaultConfig() config {
 // WithWorkers sets how many chats are posted to at once. The default is 4, which is how
 // many concurrent requests Market accepts.
 func WithWorkers(n int) Option {
-	return func(c *config) error {
-		if n < 1 {
-			return badArgument("workers", "must be at least 1")
-		}
-		c.workers = n
-		return nil
-	}
+	return option(n >= 1, "workers", "must be at least 1", func(c *config) { c.workers = n })
 }
 
 // WithSettled calls a function for every item that is settled: Sent, Failed, Uncertain,
@@ -40,36 +34,29 @@ func WithWorkers(n int) Option {
 // minute; items are still posted. An item that was settled while no process had this option
 // is not reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
-	return func(c *config) error {
-		if settled == nil {
-			return badArgument("settled", "is nil")
-		}
-		c.settled = settled
-		return nil
-	}
+	return option(settled != nil, "settled", "is nil", func(c *config) { c.settled = settled })
 }
 
 // WithRetention sets how long items are kept after they are settled. The default is 30
 // days. Put is idempotent for that long: with the key of a deleted item it posts again.
 // Items that are Uncertain or not reported yet are kept.
 func WithRetention(d time.Duration) Option {
-	return func(c *config) error {
-		if d <= 0 {
-			return badArgument("retention", "must be greater than 0")
-		}
-		c.retention = d
-		return nil
-	}
+	return option(d > 0, "retention", "must be greater than 0", func(c *config) { c.retention = d })
 }
 
 // WithLogger sets the logger for failures and what is done about them. Log lines contain
 // the business, the chat, the key and the error, but never a text or a file.
 func WithLogger(logger *slog.Logger) Option {
+	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
+}
+
+// option returns an option that sets a valid value, or reports an invalid one.
+func option(isValid bool, field, reason string, set func(*config)) Option {
 	return func(c *config) error {
-		if logger == nil {
-			return badArgument("logger", "is nil")
+		if !isValid {
+			return badArgument(field, reason)
 		}
-		c.logger = logger
+		set(c)
 		return nil
 	}
 }
