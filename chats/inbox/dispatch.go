@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -11,17 +10,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// dispatcher passes the chats that are due to the poller, at most one per worker at a time.
+// dispatcher has the chats that are due polled, at most one per worker at a time.
 type dispatcher struct {
-	poller  *poller
-	store   Store
-	workers int
-	log     *slog.Logger
-	woken   <-chan struct{} // a push in this process
-	end     func(error)
+	*session
 
 	kick  chan struct{}
-	ready []*flight // due and not begun
 	polls sync.WaitGroup
 
 	mu      sync.Mutex
@@ -30,10 +23,8 @@ type dispatcher struct {
 	skipped bool      // a push was for a chat in flight
 }
 
-func newDispatcher(p *poller, store Store, workers int, woken <-chan struct{}, end func(error)) *dispatcher {
-	return &dispatcher{
-		poller: p, store: store, workers: workers, log: p.log, woken: woken, end: end, kick: make(chan struct{}, 1),
-	}
+func newDispatcher(s *session) *dispatcher {
+	return &dispatcher{session: s, kick: make(chan struct{}, 1)}
 }
 
 // note records that rows are due at a time.
@@ -57,11 +48,10 @@ func (d *dispatcher) signal() {
 // run polls what is due until ctx ends, or until isIdle reports that nothing more will
 // come, and returns when the last poll has ended.
 func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
-	defer d.putBack(ctx)
 	defer d.polls.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for ctx.Err() == nil && !d.poller.stopping() {
+	for ctx.Err() == nil && !d.isStopping() {
 		wait, isBlocked := d.fill(ctx)
 		if d.isDone(isBlocked) && isIdle() {
 			return
@@ -77,7 +67,16 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	}
 }
 
-// maxIdle bounds the wait if nothing in particular is expected.
+// next returns when a poll may begin again, the zero time if that is not known.
+func (d *dispatcher) next() time.Time {
+	due, err := d.tenure.Renew()
+	if err != nil || due.IsZero() {
+		return time.Time{}
+	}
+	return wait.Later(due, d.gate())
+}
+
+// maxIdle bounds the wait for nothing in particular.
 const maxIdle = 20 * time.Second
 
 // fill begins as many polls as possible. It returns how long to wait for the next, and
@@ -86,31 +85,24 @@ const maxIdle = 20 * time.Second
 func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bool) {
 	for {
 		now := time.Now()
-		if ctx.Err() != nil || d.poller.stopping() || !d.hasWorker() {
+		if ctx.Err() != nil || d.isStopping() || d.freeWorkers() <= 0 {
 			return maxIdle, false
 		}
 		if gate := d.gate(); gate.After(now) {
 			return min(gate.Sub(now), maxIdle), true
 		}
-		if d.isDue(now) {
-			if err := d.refill(ctx, now); err != nil {
-				d.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading due chats failed",
-					slog.Any("error", err), slog.Duration("retry_in", time.Second))
-				d.note(now.Add(time.Second))
-			}
+		if d.beginSuspect(ctx, now) {
+			continue
 		}
-		f := d.take(ctx)
-		if f == nil {
-			return d.untilDue(now), false
+		if wait = d.untilDue(now); wait > 0 {
+			return wait, false
 		}
-		d.begin(ctx, f)
+		if err := d.load(ctx, now); err != nil {
+			d.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading due chats failed",
+				slog.Any("error", err), slog.Duration("retry_in", time.Second))
+			d.note(now.Add(time.Second))
+		}
 	}
-}
-
-func (d *dispatcher) isDue(now time.Time) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.due.IsZero() && !d.due.After(now)
 }
 
 func (d *dispatcher) untilDue(now time.Time) time.Duration {
@@ -119,18 +111,18 @@ func (d *dispatcher) untilDue(now time.Time) time.Duration {
 	if d.due.IsZero() {
 		return maxIdle
 	}
-	return min(max(d.due.Sub(now), 0), maxIdle)
+	return min(d.due.Sub(now), maxIdle)
 }
 
-// hasWorker reports whether another chat may be polled: one at a time while many fail.
-func (d *dispatcher) hasWorker() bool {
+// freeWorkers returns how many more chats may be polled: one at a time while many fail.
+func (d *dispatcher) freeWorkers() int {
 	workers := d.workers
-	if d.poller.handlers.isOpen() || d.poller.reads.isOpen() {
+	if d.handlers.isOpen() || d.reads.isOpen() {
 		workers = 1
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.busy < workers
+	return workers - d.busy
 }
 
 // isDone reports whether nothing is in progress and nothing is due yet.
@@ -142,121 +134,91 @@ func (d *dispatcher) isDone(isBlocked bool) bool {
 
 // gate returns when the next poll may begin.
 func (d *dispatcher) gate() time.Time {
-	if d.poller.start().IsZero() {
+	if d.startTime().IsZero() {
 		return time.Now().Add(maxIdle) // the StartTime is not known before the first page
 	}
-	at := wait.Later(d.poller.handlers.next(), d.poller.reads.next())
-	return wait.Later(at, d.poller.quota.nextSpaced(chats.OpGetChatHistory))
+	at := wait.Later(d.handlers.next(), d.reads.next())
+	return wait.Later(at, d.quota.nextSpaced(chats.OpGetChatHistory))
 }
 
-// refill loads due rows, those with a push first.
-func (d *dispatcher) refill(ctx context.Context, now time.Time) error {
-	p := d.poller
-	defer p.flights.load()()
+// load begins the polls of chats that are due, those with a push first. Those that may not
+// begin yet stay due.
+func (d *dispatcher) load(ctx context.Context, now time.Time) error {
+	defer d.flights.load()()
 	d.mu.Lock()
 	d.due = time.Time{}
 	d.mu.Unlock()
-	limit := p.flights.len() + max(1, 4*d.workers+16-len(d.ready))
-	rows, err := d.store.Due(ctx, p.business, now, limit)
+	limit := d.flights.len() + d.freeWorkers()
+	rows, err := d.store.Due(ctx, d.client.Business(), now, limit)
 	if err != nil {
 		return err
 	}
-	isLow := p.quota.isLow(chats.OpGetChatHistory)
+	isLow := d.quota.isLow(chats.OpGetChatHistory)
+	isMore := len(rows) == limit
 	var postponed []*ChatState
-	woken := 0
 	for i := range rows {
 		switch row := &rows[i]; {
-		case p.flights.isHeld(row.Chat):
-			d.hasten(row)
+		case d.flights.isHeld(row.Chat):
+			d.skip(row)
 		case isLow && isPatient(row):
-			row.DueAt = p.quota.end(chats.OpGetChatHistory).Add(time.Duration(row.Chat%3600) * time.Second)
+			row.DueAt = d.quota.end(chats.OpGetChatHistory).Add(time.Duration(row.Chat%3600) * time.Second)
 			postponed = append(postponed, row)
-		case row.isWoken():
-			d.ready = slices.Insert(d.ready, woken, p.flights.take(*row))
-			woken++
+		case d.freeWorkers() > 0 && !d.gate().After(now):
+			d.begin(ctx, d.flights.take(*row))
 		default:
-			d.ready = append(d.ready, p.flights.take(*row))
+			isMore = true
 		}
 	}
-	if len(postponed) > 0 {
-		err = p.saver.save(ctx, nil, postponed...)
-	}
-	if len(rows) == limit && len(d.ready) == 0 {
+	if isMore {
 		d.note(now)
 	}
-	return err
+	if len(postponed) == 0 {
+		return nil
+	}
+	return d.saver.save(ctx, nil, postponed...)
 }
 
-// hasten moves a chat that is ready to the front if a push has named it, and notes a push
-// for one that is being polled.
-func (d *dispatcher) hasten(row *ChatState) {
-	if !row.isWoken() {
-		return
-	}
-	for i, f := range d.ready {
-		if f.row.Chat == row.Chat {
-			f.row = *row
-			d.ready = slices.Insert(slices.Delete(d.ready, i, i+1), 0, f)
-			return
-		}
-	}
+// skip notes a push for a chat that is being polled.
+func (d *dispatcher) skip(row *ChatState) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.skipped = true
+	d.skipped = d.skipped || row.isWoken()
 }
 
-// take returns the next chat to poll, or nil if there is none. While many fail, every other
-// one is known to fail.
-func (d *dispatcher) take(ctx context.Context) *flight {
-	if f := d.suspect(ctx); f != nil {
-		return f
-	}
-	if len(d.ready) == 0 {
-		return nil
-	}
-	f := d.ready[0]
-	d.ready[0] = nil
-	d.ready = d.ready[1:]
-	if len(d.ready) == 0 {
-		d.note(time.Now()) // there may be more
-	}
-	return f
-}
-
-// suspect returns one of the chats that are known to fail, if it is due.
-func (d *dispatcher) suspect(ctx context.Context) *flight {
-	p := d.poller
-	ids := append(p.handlers.suspects(), p.reads.suspects()...)
+// beginSuspect begins the poll of one of the chats that are known to fail, if one is due:
+// while many fail, every other one is.
+func (d *dispatcher) beginSuspect(ctx context.Context, now time.Time) bool {
+	ids := append(d.handlers.suspects(), d.reads.suspects()...)
 	if len(ids) == 0 {
-		return nil
+		return false
 	}
-	defer p.flights.load()()
-	rows, err := d.store.Chats(ctx, p.business, ids)
+	defer d.flights.load()()
+	rows, err := d.store.Chats(ctx, d.client.Business(), ids)
 	if err != nil {
-		return nil
+		return false
 	}
-	now := time.Now()
 	for i := range rows {
 		if rows[i].DueAt.IsZero() || rows[i].DueAt.After(now) {
 			continue
 		}
-		if f := p.flights.take(rows[i]); f != nil {
-			return f
+		if f := d.flights.take(rows[i]); f != nil {
+			d.begin(ctx, f)
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // begin polls a chat in a separate goroutine.
 func (d *dispatcher) begin(ctx context.Context, f *flight) {
-	d.poller.handlers.probe()
-	d.poller.reads.probe()
-	d.poller.quota.count(chats.OpGetChatHistory, 1)
+	d.handlers.probe()
+	d.reads.probe()
+	d.quota.count(chats.OpGetChatHistory, 1)
 	d.mu.Lock()
 	d.busy++
 	d.mu.Unlock()
 	d.polls.Go(func() {
-		err := d.poller.poll(ctx, f)
+		err := d.poll(ctx, f)
 		d.landed()
 		switch err {
 		case nil:
@@ -279,19 +241,4 @@ func (d *dispatcher) landed() {
 	if d.skipped {
 		d.skipped, d.due = false, wait.Earliest(d.due, time.Now())
 	}
-}
-
-// putBack ends the flights that were not started. Chats listed meanwhile are saved.
-func (d *dispatcher) putBack(ctx context.Context) {
-	p := d.poller
-	for _, f := range d.ready {
-		if p.flights.land(f) {
-			continue
-		}
-		if chat, at := p.flights.listed(f); chat != nil && p.tenure.IsValid() {
-			f.row.observe(*chat, p.start(), p.config.isTiered(), at)
-			_ = p.land(ctx, f) // the next sweep lists it again
-		}
-	}
-	d.ready = nil
 }

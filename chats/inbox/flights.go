@@ -19,7 +19,7 @@ type flights struct {
 // flight is a row in flight.
 type flight struct {
 	row      ChatState
-	listed   *chats.Chat // since the row was last saved
+	listed   *chats.Chat // meanwhile
 	listedAt time.Time
 }
 
@@ -64,25 +64,17 @@ func (f *flights) list(chat chats.Chat, now time.Time) bool {
 	return flight != nil
 }
 
-// listed returns what was listed of a flight's chat since it was last asked.
-func (f *flights) listed(flight *flight) (chat *chats.Chat, at time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	chat, flight.listed = flight.listed, nil
-	return chat, flight.listedAt
-}
-
-// land ends a flight, unless its chat was listed meanwhile. It waits for those who are
-// loading rows: they may have loaded this one as it was before it was saved.
-func (f *flights) land(flight *flight) bool {
+// land ends a flight, unless its chat was listed meanwhile: it returns what was listed then.
+// It waits for those who are loading rows: they may have loaded this one as it was before it
+// was saved.
+func (f *flights) land(flight *flight) (listed *chats.Chat, at time.Time) {
 	defer f.load()()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if flight.listed != nil {
-		return false
+	if listed, flight.listed = flight.listed, nil; listed == nil {
+		delete(f.held, flight.row.Chat)
 	}
-	delete(f.held, flight.row.Chat)
-	return true
+	return listed, flight.listedAt
 }
 
 // drop ends a flight whose row is not to be saved.

@@ -13,12 +13,6 @@ import (
 // handleFunc is the caller's handler.
 type handleFunc func(context.Context, Delivery) error
 
-// caller calls the handler.
-type caller struct {
-	timeout time.Duration // 0: none
-	log     *slog.Logger
-}
-
 // handlerError is a failed delivery.
 type handlerError struct {
 	err  error
@@ -29,14 +23,14 @@ func (e *handlerError) Error() string { return e.text }
 
 // call runs handle in a separate goroutine, so that a handler that calls runtime.Goexit or
 // never returns cannot end or block a worker for good.
-func (c *caller) call(ctx context.Context, d Delivery, handle handleFunc) *handlerError {
-	if c.timeout > 0 {
+func (s *session) call(ctx context.Context, d Delivery, handle handleFunc) *handlerError {
+	if s.config.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		ctx, cancel = context.WithTimeout(ctx, s.config.timeout)
 		defer cancel()
 	}
-	failed := callback.Call{Name: "the handler", Timeout: c.timeout, Slow: func(running time.Duration) {
-		c.log.LogAttrs(ctx, slog.LevelWarn, "inbox: handler still running", append(d.attrs(), slog.Duration("for", running))...)
+	failed := callback.Call{Name: "the handler", Timeout: s.config.timeout, Slow: func(running time.Duration) {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: handler still running", append(d.attrs(), slog.Duration("for", running))...)
 	}}.Do(func() error { return handle(ctx, d) })
 	if failed == nil {
 		return nil

@@ -30,6 +30,13 @@ type Inbox struct {
 	unknown sync.Map // senders that were logged
 }
 
+// listing has the chats that the incremental sweep under way has listed, if this process
+// has listed them all: an Inbox keeps it from one step to the next.
+type listing struct {
+	sweep time.Time // its StartedAt
+	ids   []chats.ChatID
+}
+
 // New returns an inbox on a client and a store. Nothing is sent and nothing is read before
 // [Inbox.Run], [Inbox.Step] or [Inbox.Messages]. The error is a [chats.ArgumentError].
 func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -20,30 +19,10 @@ var (
 	errNoMatch = errors.New("inbox: the chat does not match the filter")
 )
 
-// poller reads chats, delivers what is new, and decides when each is due next.
-type poller struct {
-	client   *chats.Client
-	config   *config
-	business chats.BusinessID
-	start    func() time.Time // the business's StartTime
-	handle   handleFunc
-	caller   *caller
-	tenure   *tenure.Tenure[Lease]
-	saver    *saver
-	flights  *flights
-	quota    *quota
-	handlers *breaker
-	reads    *breaker
-	refusals *refusals
-	log      *slog.Logger
-	stopping func() bool
-	unknown  *sync.Map // senders that were logged
-}
-
 // poll is one reading of a chat: its history from the checkpoint on, each new message
 // delivered and saved before the next.
 type poll struct {
-	*poller
+	*session
 
 	row     *ChatState
 	began   time.Time
@@ -58,15 +37,12 @@ type poll struct {
 }
 
 // poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
-func (p *poller) poll(ctx context.Context, f *flight) error {
+func (s *session) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
-	counting, refund := p.quota.prepaid(ctx, chats.OpGetChatHistory)
+	counting, refund := s.quota.prepaid(ctx, chats.OpGetChatHistory)
 	defer refund()
-	if chat, at := p.flights.listed(f); chat != nil {
-		f.row.observe(*chat, p.start(), p.config.isTiered(), at)
-	}
-	l := &poll{poller: p, row: &f.row, began: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
-	if server, ok := p.client.ServerTime(); ok {
+	l := &poll{session: s, row: &f.row, began: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
+	if server, ok := s.client.ServerTime(); ok {
 		l.pushed = l.pushed.Add(time.Until(server))
 	}
 	err := l.resolve(counting)
@@ -74,11 +50,11 @@ func (p *poller) poll(ctx context.Context, f *flight) error {
 		err = l.read(counting)
 	}
 	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own, unwrapped
-		p.flights.drop(f)
+		s.flights.drop(f)
 		return err
 	}
 	l.conclude(ctx, err)
-	if saveErr := p.land(ctx, f); saveErr != nil {
+	if saveErr := s.land(ctx, f); saveErr != nil {
 		return saveErr
 	}
 	if err == errLeft { //nolint:errorlint // our own, unwrapped
@@ -88,18 +64,17 @@ func (p *poller) poll(ctx context.Context, f *flight) error {
 }
 
 // land saves a row, and again if its chat was listed meanwhile.
-func (p *poller) land(ctx context.Context, f *flight) error {
+func (s *session) land(ctx context.Context, f *flight) error {
 	for {
-		if err := p.saver.save(ctx, nil, &f.row); err != nil {
-			p.flights.drop(f)
+		if err := s.saver.save(ctx, nil, &f.row); err != nil {
+			s.flights.drop(f)
 			return err
 		}
-		if p.flights.land(f) {
+		chat, at := s.flights.land(f)
+		if chat == nil {
 			return nil
 		}
-		if chat, at := p.flights.listed(f); chat != nil {
-			f.row.observe(*chat, p.start(), p.config.isTiered(), at)
-		}
+		f.row.observe(*chat, s.startTime(), s.config.isTiered(), at)
 	}
 }
 
@@ -126,7 +101,7 @@ func (l *poll) refresh(ctx context.Context) error {
 		return err
 	}
 	l.refusals.accepted()
-	l.row.observe(chat, l.start(), l.config.isTiered(), l.began)
+	l.row.observe(chat, l.startTime(), l.config.isTiered(), l.began)
 	if l.checked = l.config.filter.Matches(chat); !l.checked {
 		return errNoMatch
 	}
@@ -192,7 +167,7 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 		l.known = true
 		return nil
 	}
-	isOld := l.row.isOld(message, l.start())
+	isOld := l.row.isOld(message, l.startTime())
 	l.found = l.found || !isOld
 	if isOld || !l.wants(ctx, message.Sender) {
 		l.row.setHandled(message.ID, maxLookback)
@@ -238,17 +213,17 @@ func (l *poll) match(ctx context.Context) error {
 
 // deliver calls the handler.
 func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
-	if l.stopping() && time.Now().After(l.until) || ctx.Err() != nil {
+	if l.isStopping() && time.Now().After(l.until) || ctx.Err() != nil {
 		return errStopped
 	}
 	if !l.tenure.IsValid() {
 		return ErrLeaseLost
 	}
-	d := Delivery{Business: l.business, Chat: l.row.Snapshot, Message: *message, Attempt: 1}
+	d := Delivery{Business: l.client.Business(), Chat: l.row.Snapshot, Message: *message, Attempt: 1}
 	if l.row.Head == message.ID {
 		d.Attempt += l.row.Attempts
 	}
-	failed := l.caller.call(attempts.WithCounter(ctx, nil), d, l.handle)
+	failed := l.call(attempts.WithCounter(ctx, nil), d, l.handle)
 	switch {
 	case failed == nil:
 		l.handlers.succeeded()
@@ -276,7 +251,7 @@ func (l *poll) giveUp(ctx context.Context, d Delivery, failed *handlerError) err
 		return failed
 	}
 	dead := func(ctx context.Context, d Delivery) error { return l.config.dead(ctx, d, failed.err) }
-	if again := l.caller.call(attempts.WithCounter(ctx, nil), d, dead); again != nil {
+	if again := l.call(attempts.WithCounter(ctx, nil), d, dead); again != nil {
 		return again
 	}
 	l.log.LogAttrs(ctx, slog.LevelError, "inbox: message given up",

@@ -61,12 +61,7 @@ func (in *Inbox) run(ctx context.Context, workers int, handle handleFunc) error 
 	}
 	defer in.running.Store(false)
 	return in.keeper.Run(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) error {
-		s, err := in.newSession(ctx, t, workers, handle)
-		if err != nil {
-			t.End(ctx)
-			return err
-		}
-		_, err = s.run(ctx, false)
+		_, err := in.work(ctx, t, workers, false, handle)
 		return err
 	})
 }

@@ -2,7 +2,10 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
@@ -27,25 +30,65 @@ func (in *Inbox) Step(
 	if handle == nil {
 		return time.Now().Add(wait.Max), badArgument("handle", "is nil")
 	}
-	return in.step(ctx, handle)
-}
-
-// step runs once under its own lease.
-func (in *Inbox) step(ctx context.Context, handle handleFunc) (next time.Time, err error) {
 	if !in.running.CompareAndSwap(false, true) {
 		return time.Now().Add(time.Second), ErrRunning
 	}
 	defer in.running.Store(false)
 	return in.keeper.Once(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) (time.Time, error) {
-		s, err := in.newSession(ctx, t, in.config.workers, handle)
-		if err != nil {
-			t.End(ctx)
-			return time.Now().Add(wait.Max), fmt.Errorf("inbox: load the state: %w", err)
-		}
-		next, err := s.run(ctx, true)
-		if err == nil && ctx.Err() == nil {
-			err = s.sweeper.refused
-		}
-		return next, err
+		return in.work(ctx, t, in.config.workers, true, handle)
 	})
+}
+
+// stepTime is how long a step goes on with what is due.
+const stepTime = 20 * time.Second
+
+// work works under a lease until ctx ends, and returns nil then, or until something ends the
+// session, and returns what: ErrLeaseLost, errLeft, another [tenure.FinalError], or an error
+// of the store. With once, it works until nothing is due, or for stepTime; next is when
+// something is due again.
+func (in *Inbox) work(
+	ctx context.Context, t *tenure.Tenure[Lease], workers int, once bool, handle handleFunc,
+) (next time.Time, err error) {
+	var renewing sync.WaitGroup
+	defer renewing.Wait()
+	defer t.End(ctx)
+	state, err := in.store.Business(ctx, in.client.Business())
+	if err != nil {
+		return time.Now().Add(wait.Max), fmt.Errorf("inbox: load the state: %w", err)
+	}
+	s := newSession(in, t, &state)
+	s.workers, s.once, s.stepEnd, s.handle = workers, once, time.Now().Add(stepTime), handle
+	d := newDispatcher(s)
+	w := newSweeper(s, d.note)
+	working, cancel := context.WithCancelCause(ctx)
+	s.cancel = cancel
+	defer cancel(nil)
+	defer context.AfterFunc(t.Ctx, func() { s.end(ErrLeaseLost) })()
+	d.note(time.Now())
+	renewing.Go(func() { t.Keep(d.note) })
+	var sweeping sync.WaitGroup
+	var swept atomic.Bool
+	sweeping.Go(func() {
+		if err := w.run(working); err != nil {
+			s.end(err)
+		}
+		swept.Store(true)
+		d.signal()
+	})
+	d.run(working, swept.Load)
+	var ended *endError
+	if errors.As(context.Cause(working), &ended) {
+		err = ended.error
+	}
+	cancel(nil)
+	sweeping.Wait()
+	s.saveUsage(working)
+	if !once {
+		return time.Time{}, err
+	}
+	if err == nil && ctx.Err() == nil {
+		err = w.refused
+	}
+	_, next = w.next()
+	return wait.Earliest(next, d.next()), err
 }

@@ -42,31 +42,12 @@ const (
 
 func (k sweepKind) String() string { return [...]string{"incremental", "full", "newest"}[k] }
 
-// listing has the chats that the incremental sweep under way has listed, if this process
-// has listed them all: an Inbox keeps it from one step to the next.
-type listing struct {
-	sweep time.Time // its StartedAt
-	ids   []chats.ChatID
-}
-
 // sweeper lists the chats page by page, each kind of sweep in turn.
 type sweeper struct {
-	client   *chats.Client
-	config   *config
-	store    Store
-	saver    *saver
-	flights  *flights
-	quota    *quota
-	refusals *refusals
-	listing  *listing
-	log      *slog.Logger
-	onDue    func(time.Time)
-	onStart  func(time.Time) // is called with the StartTime once it is saved
-	stopping func() bool
-	enrich   func(*BusinessState) // adds what others keep in the business's row
+	*session
 
+	onDue   func(time.Time)
 	began   time.Time
-	state   *BusinessState
 	last    sweepKind
 	first   bool                     // no sweep has ended yet in this run
 	head    [sweepKinds]chats.ChatID // the first chat of a kind's last page
@@ -74,15 +55,20 @@ type sweeper struct {
 	refused error                    // the last page's, if it was the credential that was refused
 }
 
+func newSweeper(s *session, onDue func(time.Time)) *sweeper {
+	// The caller of Step spreads the steps of many businesses.
+	return &sweeper{session: s, onDue: onDue, began: time.Now(), last: sweepKinds - 1, first: !s.once}
+}
+
 // run lists until ctx ends, or until nothing is due.
-func (w *sweeper) run(ctx context.Context, once bool) error {
-	if !once {
+func (w *sweeper) run(ctx context.Context) error {
+	if !w.once {
 		wait.Sleep(ctx, w.spread(spreadTime))
 	}
-	for ctx.Err() == nil && !w.stopping() {
+	for ctx.Err() == nil && !w.isStopping() {
 		kind, at := w.next()
 		if delay := time.Until(at); delay > 0 {
-			if once {
+			if w.once {
 				return nil
 			}
 			wait.Sleep(ctx, delay)
@@ -165,7 +151,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 		}
 	}
 	if kind == incremental && sw.Token == "" {
-		*w.listing = listing{sweep: sw.StartedAt}
+		w.listing = listing{sweep: sw.StartedAt}
 	}
 	page, err := w.client.ChatsPage(w.quota.counting(ctx), w.filter(kind), chats.PageRequest{Token: sw.Token})
 	if err != nil {
@@ -174,12 +160,12 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if w.isStuck(kind, page) {
 		w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the list repeats a page token; sweep cut short",
 			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages))
-		*w.listing, page.Next = listing{}, "" // what was not listed may be behind it
+		w.listing, page.Next = listing{}, "" // what was not listed may be behind it
 	}
 	w.refusals.accepted()
 	w.refused = nil
 	if w.state.StartTime.IsZero() {
-		w.state.StartTime = w.startTime(ctx)
+		w.state.StartTime = w.newStartTime(ctx)
 	}
 	return w.record(ctx, kind, page)
 }
@@ -208,12 +194,12 @@ func (w *sweeper) filter(kind sweepKind) chats.Filter {
 	return filter
 }
 
-// startTime returns a time just before the business was followed, which may be long before
+// newStartTime returns a time just before the business was followed, which may be long before
 // its first page was listed: the first attempt is stored as the beginning of its sweep. Of
 // the local clock and the server's the earlier counts, because one of them may be wrong, and
-// what is considered old is never delivered. Message times may be truncated to whole seconds,
-// as the server's clock is.
-func (w *sweeper) startTime(ctx context.Context) time.Time {
+// what is called old is never delivered. Message times may be truncated to whole seconds, as
+// the server's clock is.
+func (w *sweeper) newStartTime(ctx context.Context) time.Time {
 	if w.config.startTime != nil {
 		return second(wait.Later(*w.config.startTime, beginning))
 	}
@@ -252,7 +238,10 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	if err != nil {
 		return err // another session continues from the stored state
 	}
-	w.onStart(w.state.StartTime)
+	if start := w.state.StartTime; w.startTime().IsZero() {
+		w.start.Store(&start)
+		w.onDue(now) // pushes have waited for it
+	}
 	for _, row := range changed {
 		if !row.DueAt.IsZero() {
 			w.onDue(row.DueAt)
@@ -354,7 +343,7 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 // perhaps with a last message, or missed because a new message shifted the list.
 func (w *sweeper) missed(ctx context.Context) error {
 	listed := w.listing.ids
-	*w.listing = listing{}
+	w.listing = listing{}
 	open, err := w.store.Open(ctx, w.client.Business())
 	if err != nil {
 		w.notLoaded(ctx, err, w.state.Incremental.NextAt)
@@ -391,12 +380,6 @@ func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
 	slices.SortFunc(changed, func(a, b *ChatState) int { return cmp.Compare(a.Chat, b.Chat) })
 	w.onDue(now)
 	return w.saver.save(ctx, nil, changed...)
-}
-
-// save writes the business's row and chats' rows.
-func (w *sweeper) save(ctx context.Context, rows ...*ChatState) error {
-	w.enrich(w.state)
-	return w.saver.save(ctx, w.state, rows...)
 }
 
 // notLoaded logs that rows could not be loaded.
