@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -54,22 +55,19 @@ func (d Dialect) tableExists() string {
 	return `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)`
 }
 
-// records is a table i of the JSON objects in the array that is a parameter. So one
-// statement writes any number of rows, whatever the database's limit of parameters.
+// records is a table i of the rows in a parameter, a JSON array of arrays that have the
+// values in the order of the columns. So one statement writes any number of rows, whatever
+// the database's limit of parameters.
 func (d Dialect) records(parameter string, columns []column) string {
 	fields := make([]string, len(columns))
 	for n, c := range columns {
-		if d == PostgreSQL {
-			fields[n] = c.name + " " + c.kind
-		} else {
-			fields[n] = "json_extract(value, '$." + c.name + "') AS " + c.name
-		}
+		fields[n] = fmt.Sprintf("CAST(value ->> %d AS %s) AS %s", n, c.kind, c.name)
 	}
-	list := strings.Join(fields, ", ")
+	elements := `json_each(` + parameter + `)`
 	if d == PostgreSQL {
-		return `json_to_recordset(CAST(CAST(` + parameter + ` AS TEXT) AS JSON)) AS i(` + list + `)`
+		elements = `jsonb_array_elements(CAST(CAST(` + parameter + ` AS TEXT) AS JSONB))`
 	}
-	return `(SELECT ` + list + ` FROM json_each(` + parameter + `)) AS i`
+	return `(SELECT ` + strings.Join(fields, ", ") + ` FROM ` + elements + `) AS i`
 }
 
 // bind returns a statement with the parameters ?1, ?2 ... as the database writes them.

@@ -32,7 +32,14 @@ func isStaleConnection(err error) bool {
 // isForcedError reports whether a statement has undone itself, see postgresSave.
 func isForcedError(err error) bool { return sqlState(err) == "22P02" }
 
-// sqlState returns the code of an error that PostgreSQL reported, or "".
+// isTakenMessage reports whether the save of an item would have assigned a message to a
+// second one.
+func isTakenMessage(err error) bool {
+	state := sqlState(err)
+	return state == "23505" || state == "" && strings.Contains(err.Error(), "UNIQUE constraint failed")
+}
+
+// sqlState returns the code of an error that PostgreSQL reported, else "".
 func sqlState(err error) string {
 	var reported interface{ SQLState() string }
 	if errors.As(err, &reported) {

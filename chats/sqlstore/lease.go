@@ -33,12 +33,12 @@ func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose,
 	token, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int64, error) {
 		for {
 			// A standby's attempts do not write to the database.
-			held, err := s.holder(ctx, conn, int64(business), purpose)
+			held, err := queryOn(ctx, conn, scanHeld, s.sql(selectHeld), int64(business), purpose)
 			if err != nil {
 				return 0, err
 			}
-			if held != nil {
-				return 0, held
+			if len(held) > 0 {
+				return 0, held[0]
 			}
 			token, err := s.take(ctx, conn, lease)
 			if !errors.Is(err, sql.ErrNoRows) {
@@ -66,20 +66,24 @@ func checkLease(lease inbox.Lease) error {
 	}
 }
 
-// holder returns the holder of a lease, or nil if it is free.
-func (s *Store) holder(ctx context.Context, conn *sql.Conn, business int64, purpose string) (*inbox.LeaseHeldError, error) {
+const selectHeld = `SELECT l.holder, l.acquired_at, l.expires_at - {now} FROM {p}leases AS l
+	WHERE l.business = ?1 AND l.purpose = ?2 AND ` + isHeld
+
+func scanHeld(from scanner) (*inbox.LeaseHeldError, error) {
 	var held inbox.LeaseHeldError
-	var since, left int64
-	err := conn.QueryRowContext(ctx, s.sql(`SELECT l.holder, l.acquired_at, l.expires_at - {now} FROM {p}leases AS l
-		WHERE l.business = ?1 AND l.purpose = ?2 AND `+isHeld), business, purpose).Scan(&held.Holder, &since, &left)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil //nolint:nilnil // free, and no error
+	var left int64
+	err := from.Scan(&held.Holder, (*storedTime)(&held.Since), &left)
+	held.ExpiresIn = time.Duration(left) * time.Microsecond
+	return &held, err
+}
+
+// holder returns the holder of a lease, and since when; an empty name if it is free.
+func (s *Store) holder(ctx context.Context, business chats.BusinessID, purpose string) (holder string, since time.Time, err error) {
+	held, err := queryOne(ctx, s, scanHeld, nil, selectHeld, int64(business), purpose)
+	if held == nil {
+		return "", time.Time{}, err
 	}
-	if err != nil {
-		return nil, err
-	}
-	held.Since, held.ExpiresIn = timeOf(&since), time.Duration(left)*time.Microsecond
-	return &held, nil
+	return held.Holder, held.Since, err
 }
 
 // take returns sql.ErrNoRows if another holder came first. A token is at least the
@@ -98,7 +102,7 @@ func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease) (to
 
 // Renew implements [inbox.Store] in one statement.
 func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
-	due, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (due *int64, err error) {
+	due, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (due storedTime, err error) {
 		err = conn.QueryRowContext(ctx, s.sql(`UPDATE {p}leases AS l SET renewed_at = {now}, expires_at = {now} + CAST(?5 AS BIGINT)
 			WHERE `+isLease+`
 			RETURNING (SELECT min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL)`),
@@ -108,23 +112,14 @@ func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, e
 		}
 		return due, err
 	})
-	if err != nil {
-		return time.Time{}, s.errorf(err, "renewing the lease of business %d", lease.Business)
-	}
-	return timeOf(due), nil
+	return time.Time(due), s.errorf(err, "renewing the lease of business %d", lease.Business)
 }
 
 // Release implements [inbox.Store]. If it fails, the lease ends by itself after its
 // duration.
 func (s *Store) Release(ctx context.Context, lease inbox.Lease) error {
-	_, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int, error) {
-		_, err := conn.ExecContext(ctx, s.sql(`UPDATE {p}leases AS l SET expires_at = 0 WHERE `+isLease), leaseArgs(lease)...)
-		return 0, err
-	})
-	if err != nil {
-		return s.errorf(err, "releasing the lease of business %d", lease.Business)
-	}
-	return nil
+	_, err := s.exec(ctx, s.leaseTimeout(lease), `UPDATE {p}leases AS l SET expires_at = 0 WHERE `+isLease, leaseArgs(lease)...)
+	return s.errorf(err, "releasing the lease of business %d", lease.Business)
 }
 
 // leaseTimeout leaves time for a second attempt before the lease expires.

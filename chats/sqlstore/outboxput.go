@@ -10,24 +10,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// querier is a connection, or the caller's transaction.
-type querier interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // Put implements [outbox.Store].
 func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...outbox.Item) error {
 	batch, err := newPutBatch(business, items)
 	if err != nil || len(batch.items) == 0 {
 		return err
 	}
-	// The transaction as a whole has no timeout, because files may be large.
-	_, err = run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
-		return 0, s.db.inTx(ctx, conn, func() error { return s.putBatch(ctx, conn, batch) })
-	})
-	return s.outboxError(err, "putting items of business %d", business)
+	// Without a limit of time for the transaction as a whole, because files may be large.
+	err = s.inTx(ctx, 0, func(ctx context.Context, conn *sql.Conn) error { return s.putBatch(ctx, conn, batch) })
+	return s.errorf(err, "putting items of business %d", business)
 }
 
 // PutTx adds items to the outbox of a business within the caller's transaction: they are
@@ -48,7 +39,7 @@ func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID
 	if err != nil || len(batch.items) == 0 {
 		return err
 	}
-	return s.outboxError(s.putBatch(ctx, tx, batch), "putting items of business %d", business)
+	return s.errorf(s.putBatch(ctx, tx, batch), "putting items of business %d", business)
 }
 
 // putBatch are the items of one Put.
@@ -59,27 +50,7 @@ type putBatch struct {
 	rows     string // JSON
 }
 
-type putRow struct {
-	N        int          `json:"n"`
-	Key      string       `json:"key"`
-	Chat     chats.ChatID `json:"chat"`
-	Digest   string       `json:"digest"`
-	Text     string       `json:"text"`
-	FileName string       `json:"file_name"`
-	FileSize int          `json:"file_size"`
-	NotAfter *int64       `json:"not_after"`
-}
-
-var putColumns = []column{
-	{name: "n", kind: "BIGINT"},
-	{name: "key", kind: "TEXT"},
-	{name: "chat", kind: "BIGINT"},
-	{name: "digest", kind: "TEXT"},
-	{name: "text", kind: "TEXT"},
-	{name: "file_name", kind: "TEXT"},
-	{name: "file_size", kind: "BIGINT"},
-	{name: "not_after", kind: "BIGINT"},
-}
+var putColumns = columnsOf(`n BIGINT, key TEXT, chat BIGINT, digest TEXT, text TEXT, file_name TEXT, file_size BIGINT, not_after BIGINT`)
 
 func newPutBatch(business chats.BusinessID, items []outbox.Item) (*putBatch, error) {
 	if business <= 0 {
@@ -90,14 +61,13 @@ func newPutBatch(business chats.BusinessID, items []outbox.Item) (*putBatch, err
 		return nil, err
 	}
 	batch := &putBatch{business: business, items: items, digests: make(map[string]string, len(items))}
-	rows := make([]putRow, len(items))
+	rows := make([][]any, len(items))
 	for n := range items {
 		item := &items[n]
 		digest := item.Digest()
 		batch.digests[item.Key] = hex.EncodeToString(digest[:])
-		rows[n] = putRow{
-			N: n + 1, Key: item.Key, Chat: item.Chat, Digest: batch.digests[item.Key], Text: item.Text,
-			FileName: item.FileName, FileSize: len(item.File), NotAfter: micros(item.NotAfter),
+		rows[n] = []any{
+			n + 1, item.Key, item.Chat, batch.digests[item.Key], item.Text, item.FileName, len(item.File), micros(item.NotAfter),
 		}
 	}
 	document, err := json.Marshal(rows)
@@ -115,7 +85,7 @@ func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error 
 		return err
 	}
 	// The time keeps the order even if the last position is hidden by the isolation level.
-	inserted, err := queryRows(ctx, q, scanKey, s.sql(`INSERT INTO {p}outbox
+	inserted, err := queryOn(ctx, q, scanValue[string], s.sql(`INSERT INTO {p}outbox
 		(business, key, chat, position, version, digest, text, file_name, file_size, not_after,
 			state, due_at, error, attempts, queued_at, reported, data)
 		SELECT CAST(?1 AS BIGINT), i.key, i.chat, CAST(?2 AS BIGINT) + i.n, 1, i.digest, i.text, i.file_name, i.file_size, i.not_after,
@@ -134,14 +104,9 @@ func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error 
 	return s.putFiles(ctx, q, batch, inserted)
 }
 
-func scanKey(from scanner) (key string, err error) {
-	err = from.Scan(&key)
-	return key, err
-}
-
 // compareDigests reports whether the items that are there already have the same content.
 func (s *Store) compareDigests(ctx context.Context, q querier, batch *putBatch) error {
-	stored, err := queryRows(ctx, q, func(from scanner) (row [2]string, err error) {
+	stored, err := queryOn(ctx, q, func(from scanner) (row [2]string, err error) {
 		err = from.Scan(&row[0], &row[1])
 		return row, err
 	}, s.sql(`SELECT key, digest FROM {p}outbox WHERE business = ?1 AND key IN (SELECT i.key FROM `+

@@ -13,18 +13,7 @@ import (
 )
 
 // savedItem are the columns that a save writes.
-var savedItem = []column{
-	{name: "state"},
-	{name: "due_at"},
-	{name: "error"},
-	{name: "attempts"},
-	{name: "first_attempt"},
-	{name: "last_attempt"},
-	{name: "message"},
-	{name: "settled_at"},
-	{name: "reported"},
-	{name: "data"},
-}
+var savedItem = strings.Fields("state due_at error attempts first_attempt last_attempt message settled_at reported data")
 
 func itemArgs(r *outbox.Record) ([]any, error) {
 	d := outboxDocument{
@@ -35,14 +24,10 @@ func itemArgs(r *outbox.Record) ([]any, error) {
 		reason, d.StatusCode, d.Details = storable(r.Failure.Reason), r.Failure.StatusCode, r.Failure.Details
 	}
 	data, err := json.Marshal(d)
-	var message *int64
-	if r.Message.ID != 0 {
-		id := int64(r.Message.ID)
-		message = &id
-	}
 	return []any{
-		r.Item.Key, r.Version, string(r.State), dueMicros(r.DueAt), reason, r.Attempts, micros(r.FirstAttempt), micros(r.LastAttempt),
-		message, micros(r.SettledAt), r.Reported, string(data),
+		r.Item.Key, r.Version, string(r.State), max(r.DueAt.UnixMicro(), 0), reason, r.Attempts, micros(r.FirstAttempt), micros(r.LastAttempt),
+		sql.NullInt64{Int64: int64(r.Message.ID), Valid: r.Message.ID != 0},
+		micros(r.SettledAt), r.Reported, string(data),
 	}, err
 }
 
@@ -54,14 +39,18 @@ func (s *Store) saveItem(ctx context.Context, r *outbox.Record, lease string, ar
 		return s.errorf(err, "encoding an item of business %d", r.Business)
 	}
 	save := itemSave{s, lease, args, values, r.State.IsSettled() && r.State != outbox.Uncertain}
-	_, err = run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (int, error) {
-		if s.db.dialect == PostgreSQL {
-			return 0, save.statement(ctx, conn)
-		}
-		return 0, s.db.inTx(ctx, conn, func() error { return save.tx(ctx, conn) })
-	})
+	if s.db.dialect == PostgreSQL {
+		_, err = run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (struct{}, error) {
+			return struct{}{}, save.statement(ctx, conn)
+		})
+	} else {
+		err = s.inTx(ctx, statementTimeout, save.tx)
+	}
+	if err != nil && isTakenMessage(err) {
+		return outbox.ErrMessageTaken
+	}
 	if err != nil {
-		return s.outboxError(err, "saving an item of business %d", r.Business)
+		return s.errorf(err, "saving an item of business %d", r.Business)
 	}
 	r.Version++
 	return nil
@@ -79,8 +68,8 @@ type itemSave struct {
 // update returns an UPDATE whose parameter ?1 is the business; the values begin at ?n.
 func (s *itemSave) update(n int, from string) string {
 	sets := make([]string, len(savedItem))
-	for i, c := range savedItem {
-		sets[i] = c.name + " = ?" + strconv.Itoa(n+2+i)
+	for i, name := range savedItem {
+		sets[i] = name + " = ?" + strconv.Itoa(n+2+i)
 	}
 	return `UPDATE {p}outbox AS o SET version = o.version + 1, ` + strings.Join(sets, ", ") + from +
 		` WHERE o.business = ?1 AND o.key = ?` + strconv.Itoa(n) + ` AND o.version = ?` + strconv.Itoa(n+1)
@@ -125,15 +114,12 @@ func (s *itemSave) tx(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 	}
-	result, err := conn.ExecContext(ctx, s.sql(s.update(2, "")), append(s.args[:1:1], s.values...)...)
-	if err != nil {
+	n, err := affected(conn.ExecContext(ctx, s.sql(s.update(2, "")), append(s.args[:1:1], s.values...)...))
+	if err == nil && n == 0 {
+		err = outbox.ErrConflict
+	}
+	if err != nil || !s.isFinal {
 		return err
-	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, outbox.ErrConflict)
-	}
-	if !s.isFinal {
-		return nil
 	}
 	_, err = conn.ExecContext(ctx, s.sql(`DELETE FROM {p}outbox_files WHERE business = ?1 AND key = ?2`), s.args[0], s.values[0])
 	return err

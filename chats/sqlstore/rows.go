@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -9,127 +10,94 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// column is one that a Save writes. set is what it becomes in a row that exists: t is
-// the row, excluded what is saved.
-type column struct{ name, kind, set string }
+// column is a column of a table.
+type column struct{ name, kind string }
 
-// A wake that came after the row was loaded keeps its due time, see [inbox.Store].Save.
-var chatColumns = []column{
-	{name: "chat", kind: "BIGINT"},
-	{name: "wakes", kind: "BIGINT", set: "t.wakes"},
-	{name: "seen_wakes", kind: "BIGINT"},
-	{name: "open", kind: "BOOLEAN"},
-	{name: "checkpoint", kind: "BIGINT"},
-	{name: "updated_at", kind: "BIGINT"},
-	{name: "due_at", kind: "BIGINT", set: `CASE WHEN t.wakes = excluded.wakes OR t.due_at IS NULL THEN excluded.due_at
-		WHEN excluded.due_at < t.due_at THEN excluded.due_at ELSE t.due_at END`},
-	{name: "head", kind: "BIGINT"},
-	{name: "attempts", kind: "BIGINT"},
-	{name: "failing_since", kind: "BIGINT"},
-	{name: "failure", kind: "TEXT"},
-	{name: "state", kind: "TEXT"},
+// columnsOf are columns as SQL defines them.
+func columnsOf(definition string) (columns []column) {
+	for part := range strings.SplitSeq(definition, ",") {
+		name, kind, _ := strings.Cut(strings.TrimSpace(part), " ")
+		columns = append(columns, column{name, kind})
+	}
+	return columns
 }
 
-var businessColumns = []column{
-	{name: "start_time", kind: "BIGINT"},
-	{name: "last_error", kind: "TEXT"},
-	{name: "last_error_at", kind: "BIGINT"},
-	{name: "state", kind: "TEXT"},
+// list returns the names, each with a prefix.
+func list(columns []column, prefix string) string {
+	names := make([]string, len(columns))
+	for n, c := range columns {
+		names[n] = prefix + c.name
+	}
+	return strings.Join(names, ", ")
 }
 
-type chatRow struct {
-	Chat         chats.ChatID    `json:"chat"`
-	Version      int64           `json:"version"`
-	Wakes        int64           `json:"wakes"`
-	SeenWakes    int64           `json:"seen_wakes"`
-	Open         bool            `json:"open"`
-	Checkpoint   chats.MessageID `json:"checkpoint"`
-	UpdatedAt    *int64          `json:"updated_at"`
-	DueAt        *int64          `json:"due_at"`
-	Head         chats.MessageID `json:"head"`
-	Attempts     int             `json:"attempts"`
-	FailingSince *int64          `json:"failing_since"`
-	Failure      string          `json:"failure"`
-	State        string          `json:"state"`
-}
+// What a Save writes of a chat and of a business: chatValues and businessValues in order.
+var (
+	chatColumns = columnsOf(`version BIGINT, chat BIGINT, wakes BIGINT, seen_wakes BIGINT, open BOOLEAN, checkpoint BIGINT,
+		updated_at BIGINT, due_at BIGINT, head BIGINT, attempts BIGINT, failing_since BIGINT, failure TEXT, state TEXT`)
+	businessColumns = columnsOf(`version BIGINT, start_time BIGINT, last_error TEXT, last_error_at BIGINT, state TEXT`)
+
+	selectChats    = `SELECT ` + list(chatColumns, "") + ` FROM {p}inbox_chats `
+	selectBusiness = `SELECT ` + list(businessColumns, "") + ` FROM {p}inbox_businesses WHERE business = ?1`
+)
 
 // chatDocument is the content of the column state: fields that no statement queries.
 type chatDocument struct {
 	Snapshot    chats.Chat        `json:"snapshot,omitzero"`
 	Read        bool              `json:"read,omitempty"`
 	Handled     []chats.MessageID `json:"handled,omitempty"`
-	SeenAt      *int64            `json:"seen_at,omitempty"`
+	SeenAt      time.Time         `json:"seen_at,omitzero"`
 	Explained   bool              `json:"explained,omitempty"`
 	Unexplained int               `json:"unexplained,omitempty"`
 }
 
-func newChatRow(s inbox.ChatState) (chatRow, error) {
-	document, err := json.Marshal(chatDocument{
-		Snapshot: s.Snapshot, Read: s.Read, Handled: s.Handled, SeenAt: micros(s.SeenAt), Explained: s.Explained,
-		Unexplained: s.Unexplained,
-	})
-	return chatRow{
-		Chat: s.Chat, Version: s.Version, Wakes: s.Wakes, SeenWakes: s.SeenWakes, Open: s.Open, Checkpoint: s.Checkpoint,
-		UpdatedAt: micros(s.UpdatedAt), DueAt: micros(s.DueAt),
-		Head: s.Head, Attempts: s.Attempts, FailingSince: micros(s.FailingSince), Failure: storable(s.Failure), State: string(document),
+func chatValues(s *inbox.ChatState) ([]any, error) {
+	document, err := json.Marshal(chatDocument{s.Snapshot, s.Read, s.Handled, s.SeenAt, s.Explained, s.Unexplained})
+	return []any{
+		s.Version, s.Chat, s.Wakes, s.SeenWakes, s.Open, s.Checkpoint, micros(s.UpdatedAt), micros(s.DueAt),
+		s.Head, s.Attempts, micros(s.FailingSince), storable(s.Failure), string(document),
 	}, err
 }
 
-const selectChats = `SELECT chat, version, wakes, seen_wakes, open, checkpoint, updated_at, due_at, head, attempts,
-	failing_since, failure, state FROM {p}inbox_chats `
-
 type scanner interface{ Scan(dest ...any) error }
 
-func scanChat(from scanner) (inbox.ChatState, error) {
-	var r chatRow
-	err := from.Scan(&r.Chat, &r.Version, &r.Wakes, &r.SeenWakes, &r.Open, &r.Checkpoint, &r.UpdatedAt, &r.DueAt,
-		&r.Head, &r.Attempts, &r.FailingSince, &r.Failure, &r.State)
+func scanChat(from scanner) (s inbox.ChatState, err error) {
+	var document string
+	err = from.Scan(&s.Version, &s.Chat, &s.Wakes, &s.SeenWakes, &s.Open, &s.Checkpoint, (*storedTime)(&s.UpdatedAt), (*storedTime)(&s.DueAt),
+		&s.Head, &s.Attempts, (*storedTime)(&s.FailingSince), &s.Failure, &document)
 	if err != nil {
-		return inbox.ChatState{}, err
-	}
-	var d chatDocument
-	if err := json.Unmarshal([]byte(r.State), &d); err != nil {
-		return inbox.ChatState{}, err
-	}
-	return inbox.ChatState{
-		Chat: r.Chat, Version: r.Version, Wakes: r.Wakes, SeenWakes: r.SeenWakes, Open: r.Open, Checkpoint: r.Checkpoint,
-		UpdatedAt: timeOf(r.UpdatedAt), DueAt: timeOf(r.DueAt),
-		Head: r.Head, Attempts: r.Attempts, FailingSince: timeOf(r.FailingSince), Failure: r.Failure,
-		Snapshot: d.Snapshot, Read: d.Read, Handled: d.Handled, SeenAt: timeOf(d.SeenAt), Explained: d.Explained,
-		Unexplained: d.Unexplained,
-	}, nil
-}
-
-type businessRow struct {
-	Version     int64  `json:"version"`
-	StartTime   *int64 `json:"start_time"`
-	LastError   string `json:"last_error"`
-	LastErrorAt *int64 `json:"last_error_at"`
-	State       string `json:"state"`
-}
-
-// newBusinessRow stores the fields without a column in the document.
-func newBusinessRow(s inbox.BusinessState) (businessRow, error) {
-	r := businessRow{
-		Version: s.Version, StartTime: micros(s.StartTime), LastError: storable(s.LastError), LastErrorAt: micros(s.LastErrorAt),
-	}
-	s.StartTime, s.LastError, s.LastErrorAt = time.Time{}, "", time.Time{}
-	document, err := json.Marshal(s)
-	r.State = string(document)
-	return r, err
-}
-
-const selectBusiness = `SELECT version, start_time, last_error, last_error_at, state FROM {p}inbox_businesses WHERE business = ?1`
-
-func scanBusiness(from scanner) (inbox.BusinessState, error) {
-	var r businessRow
-	var s inbox.BusinessState
-	if err := from.Scan(&r.Version, &r.StartTime, &r.LastError, &r.LastErrorAt, &r.State); err != nil {
 		return s, err
 	}
-	err := json.Unmarshal([]byte(r.State), &s)
-	s.Version, s.StartTime, s.LastError, s.LastErrorAt = r.Version, timeOf(r.StartTime), r.LastError, timeOf(r.LastErrorAt)
+	var d chatDocument
+	err = json.Unmarshal([]byte(document), &d)
+	s.Snapshot, s.Read, s.Handled, s.SeenAt, s.Explained, s.Unexplained = d.Snapshot, d.Read, d.Handled, d.SeenAt, d.Explained, d.Unexplained
 	return s, err
+}
+
+// businessValues stores the fields without a column in the document.
+func businessValues(s inbox.BusinessState) ([]any, error) {
+	rest := s
+	rest.StartTime, rest.LastError, rest.LastErrorAt = time.Time{}, "", time.Time{}
+	document, err := json.Marshal(rest)
+	return []any{s.Version, micros(s.StartTime), storable(s.LastError), micros(s.LastErrorAt), string(document)}, err
+}
+
+func scanBusiness(from scanner) (s inbox.BusinessState, err error) {
+	var version int64
+	var start, failed storedTime
+	var failure, document string
+	if err := from.Scan(&version, &start, &failure, &failed, &document); err != nil {
+		return s, err
+	}
+	err = json.Unmarshal([]byte(document), &s)
+	s.Version, s.StartTime, s.LastError, s.LastErrorAt = version, time.Time(start), failure, time.Time(failed)
+	return s, err
+}
+
+// scanValue scans the only column of a row.
+func scanValue[T any](from scanner) (value T, err error) {
+	err = from.Scan(&value)
+	return value, err
 }
 
 // micros returns microseconds since 1970, and nil for the zero time.
@@ -141,11 +109,20 @@ func micros(t time.Time) *int64 {
 	return &n
 }
 
-func timeOf(micros *int64) time.Time {
-	if micros == nil {
-		return time.Time{}
+// storedTime scans what micros returns.
+type storedTime time.Time
+
+// Scan implements [sql.Scanner].
+func (t *storedTime) Scan(value any) error {
+	switch n := value.(type) {
+	case nil:
+		*t = storedTime{}
+	case int64:
+		*t = storedTime(time.UnixMicro(n).UTC())
+	default:
+		return fmt.Errorf("a time is stored as %T", value)
 	}
-	return time.UnixMicro(*micros).UTC()
+	return nil
 }
 
 // storable returns text without the characters that PostgreSQL refuses.

@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"cmp"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -14,7 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// fakeRow is a row of a result, whose columns are fields in order.
+// fakeRow is a row of a result.
 type fakeRow []any
 
 func (r fakeRow) Scan(dest ...any) error {
@@ -22,19 +24,18 @@ func (r fakeRow) Scan(dest ...any) error {
 		return errors.New("another number of columns")
 	}
 	for n := range dest {
+		if scanner, ok := dest[n].(sql.Scanner); ok {
+			micros, _ := r[n].(*int64)
+			if micros == nil {
+				_ = scanner.Scan(nil)
+			} else if err := scanner.Scan(*micros); err != nil {
+				return err
+			}
+			continue
+		}
 		reflect.ValueOf(dest[n]).Elem().Set(reflect.ValueOf(r[n]))
 	}
 	return nil
-}
-
-// columnsOf returns the values of a row's fields.
-func columnsOf(row any) fakeRow {
-	v := reflect.ValueOf(row)
-	columns := make(fakeRow, v.NumField())
-	for n := range columns {
-		columns[n] = v.Field(n).Interface()
-	}
-	return columns
 }
 
 // fillFields sets every field to a value other than zero.
@@ -68,73 +69,89 @@ func fillFields(v reflect.Value) {
 }
 
 // A field that is added to the state must not be forgotten here.
-func TestChatRow_KeepsEveryField(t *testing.T) {
+func TestChatValues_KeepEveryField(t *testing.T) {
 	t.Parallel()
 	var want inbox.ChatState
 	fillFields(reflect.ValueOf(&want).Elem())
-	row, err := newChatRow(want)
-	require.NoError(t, err)
-	got, err := scanChat(columnsOf(row))
-	require.NoError(t, err)
-	assert.Equal(t, want, got)
-
-	row, err = newChatRow(inbox.ChatState{})
-	require.NoError(t, err)
-	got, err = scanChat(columnsOf(row))
-	require.NoError(t, err)
-	assert.Zero(t, got)
+	for _, want := range []inbox.ChatState{want, {}} {
+		values, err := chatValues(&want)
+		require.NoError(t, err)
+		got, err := scanChat(fakeRow(values))
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
 }
 
-func TestBusinessRow_KeepsEveryField(t *testing.T) {
+func TestBusinessValues_KeepEveryField(t *testing.T) {
 	t.Parallel()
 	var want inbox.BusinessState
 	fillFields(reflect.ValueOf(&want).Elem())
-	row, err := newBusinessRow(want)
+	want.Version = 7
+	values, err := businessValues(want)
 	require.NoError(t, err)
-	assert.NotContains(t, row.State, `"LastError":"text"`, "it has a column")
-	got, err := scanBusiness(columnsOf(row))
+	assert.NotContains(t, values[4], `"LastError":"text"`, "it has a column")
+	got, err := scanBusiness(fakeRow(values))
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
 }
 
-// The names in what is sent are the columns'.
-func TestRows_HaveTheColumns(t *testing.T) {
+// Each value has the column's name and type.
+func TestValues_AreInTheOrderOfTheColumns(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		row     any
-		columns []column
-	}{{chatRow{}, chatColumns}, {businessRow{}, businessColumns}} {
-		text, err := json.Marshal(c.row)
+	at := func(n int64) time.Time { return time.UnixMicro(n).UTC() }
+	values, err := chatValues(&inbox.ChatState{
+		Version: 1, Chat: 2, Wakes: 3, SeenWakes: 4, Open: true, Checkpoint: 5, UpdatedAt: at(6), DueAt: at(7),
+		Head: 8, Attempts: 9, FailingSince: at(10), Failure: "failure",
+	})
+	require.NoError(t, err)
+	checkValues(t, chatColumns, values, `{"version":1,"chat":2,"wakes":3,"seen_wakes":4,"open":true,"checkpoint":5,"updated_at":6,
+		"due_at":7,"head":8,"attempts":9,"failing_since":10,"failure":"failure","state":"{}"}`)
+	values, err = businessValues(inbox.BusinessState{Version: 1, StartTime: at(2), LastError: "error", LastErrorAt: at(3)})
+	require.NoError(t, err)
+	values[4] = "{}"
+	checkValues(t, businessColumns, values, `{"version":1,"start_time":2,"last_error":"error","last_error_at":3,"state":"{}"}`)
+}
+
+func checkValues(t *testing.T, columns []column, values []any, want string) {
+	t.Helper()
+	require.Len(t, values, len(columns))
+	byName := map[string]any{}
+	for n, c := range columns {
+		byName[c.name] = values[n]
+		text, err := json.Marshal(values[n])
 		require.NoError(t, err)
-		var sent map[string]any
-		require.NoError(t, json.Unmarshal(text, &sent))
-		require.Len(t, sent, len(c.columns)+1)
-		assert.Contains(t, sent, "version")
-		for _, column := range c.columns {
-			assert.Contains(t, sent, column.name)
-		}
+		kind := map[byte]string{'"': "TEXT", 't': "BOOLEAN"}[text[0]]
+		assert.Equal(t, cmp.Or(kind, "BIGINT"), c.kind, c.name)
 	}
+	text, err := json.Marshal(byName)
+	require.NoError(t, err)
+	assert.JSONEq(t, want, string(text))
 }
 
 func TestScan_DamagedState(t *testing.T) {
 	t.Parallel()
-	_, err := scanChat(columnsOf(chatRow{State: "{"}))
+	values, err := chatValues(&inbox.ChatState{})
+	require.NoError(t, err)
+	_, err = scanChat(fakeRow(append(values[:12:12], "{")))
 	require.Error(t, err)
-	_, err = scanBusiness(columnsOf(businessRow{State: "{"}))
+	values, err = businessValues(inbox.BusinessState{})
+	require.NoError(t, err)
+	_, err = scanBusiness(fakeRow(append(values[:4:4], "{")))
 	require.Error(t, err)
 	_, err = scanChat(fakeRow{})
 	require.Error(t, err)
 	_, err = scanBusiness(fakeRow{})
 	require.Error(t, err)
+	require.Error(t, new(storedTime).Scan("yesterday"))
 }
 
 func TestStorable_RemovesWhatPostgreSQLRefuses(t *testing.T) {
 	t.Parallel()
-	row, err := newChatRow(inbox.ChatState{Failure: "a\x00b\xffc", Snapshot: chats.Chat{Customer: chats.Customer{Name: "\x00"}}})
+	values, err := chatValues(&inbox.ChatState{Failure: "a\x00b\xffc", Snapshot: chats.Chat{Customer: chats.Customer{Name: "\x00"}}})
 	require.NoError(t, err)
-	assert.Equal(t, "ab\uFFFDc", row.Failure)
-	assert.NotContains(t, row.State, "\x00")
-	business, err := newBusinessRow(inbox.BusinessState{LastError: "\x00"})
+	assert.Equal(t, "ab\uFFFDc", values[11])
+	assert.NotContains(t, values[12], "\x00")
+	values, err = businessValues(inbox.BusinessState{LastError: "\x00"})
 	require.NoError(t, err)
-	assert.Empty(t, business.LastError)
+	assert.Empty(t, values[2])
 }

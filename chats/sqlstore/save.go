@@ -27,13 +27,13 @@ func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.Bus
 	if business != nil {
 		want++
 	}
-	save := s.saveTx
 	if s.db.dialect == PostgreSQL {
-		save = s.saveStatement
+		_, err = run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (struct{}, error) {
+			return struct{}{}, s.saveStatement(ctx, conn, args, want)
+		})
+	} else {
+		err = s.inTx(ctx, statementTimeout, func(ctx context.Context, conn *sql.Conn) error { return s.saveTx(ctx, conn, args, want) })
 	}
-	_, err = run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (int, error) {
-		return 0, save(ctx, conn, args, want)
-	})
 	if err != nil {
 		return s.errorf(err, "saving %d rows of business %d", want, lease.Business)
 	}
@@ -49,33 +49,36 @@ func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.Bus
 // saveArgs returns the parameters ?1 to ?6 of the statements. The rows are in order,
 // which spares most deadlocks.
 func saveArgs(lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) ([]any, error) {
-	chatRows, businessRows := make([]chatRow, len(rows)), make([]businessRow, 0, 1)
+	chatRows, businessRows := make([][]any, len(rows)), make([][]any, 0, 1)
+	ordered := slices.SortedFunc(slices.Values(rows), func(a, b inbox.ChatState) int { return cmp.Compare(a.Chat, b.Chat) })
 	var err error
-	for n := range rows {
-		if chatRows[n], err = newChatRow(rows[n]); err != nil {
+	for n := range ordered {
+		if chatRows[n], err = chatValues(&ordered[n]); err != nil {
 			return nil, err
 		}
 	}
-	slices.SortFunc(chatRows, func(a, b chatRow) int { return cmp.Compare(a.Chat, b.Chat) })
 	if business != nil {
-		row, err := newBusinessRow(*business)
+		row, err := businessValues(*business)
 		if err != nil {
 			return nil, err
 		}
 		businessRows = append(businessRows, row)
 	}
-	chatsJSON, err := json.Marshal(chatRows)
-	if err != nil {
-		return nil, err
+	args := leaseArgs(lease)
+	for _, rows := range [][][]any{chatRows, businessRows} {
+		document, err := json.Marshal(rows)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, string(document))
 	}
-	businessJSON, err := json.Marshal(businessRows)
-	return append(leaseArgs(lease), string(chatsJSON), string(businessJSON)), err
+	return args, nil
 }
 
 // saveStatement saves on PostgreSQL.
 func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, args []any, want int) error {
 	var held bool
-	err := conn.QueryRowContext(ctx, s.saveQuery, append(slices.Clone(args), want)...).Scan(&held)
+	err := conn.QueryRowContext(ctx, s.sql(s.postgresSave()), append(slices.Clone(args), want)...).Scan(&held)
 	switch {
 	case isForcedError(err):
 		return inbox.ErrConflict
@@ -93,75 +96,64 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, args []any, w
 // If it has not saved every row, it rolls itself back by casting a text that is not a
 // number. The server's log shows that text.
 func (s *Store) postgresSave() string {
-	return s.sql(`WITH chat_rows AS (SELECT 1 FROM {p}inbox_chats AS t WHERE t.business = CAST(?1 AS BIGINT)
-			AND t.chat IN (SELECT i.chat FROM ` + s.db.dialect.records("?5", chatColumns[:1]) + `) ORDER BY t.chat FOR UPDATE),
+	return `WITH chat_rows AS (SELECT 1 FROM {p}inbox_chats AS t WHERE t.business = CAST(?1 AS BIGINT)
+			AND t.chat IN (SELECT i.chat FROM ` + s.db.dialect.records("?5", chatColumns) + `) ORDER BY t.chat FOR UPDATE),
 		business_row AS (SELECT 1 FROM {p}inbox_businesses AS t WHERE t.business = ?1 AND CAST(?6 AS TEXT) <> '[]' FOR UPDATE),
 		lease AS (SELECT 1 FROM {p}leases AS l, (SELECT count(*) FROM chat_rows) AS c, (SELECT count(*) FROM business_row) AS b
 			WHERE ` + isLease + ` FOR SHARE OF l),
-		chats AS (` + s.upsert("{p}inbox_chats", "business, chat", "?5", chatColumns) + ` RETURNING 1),
-		business AS (` + s.upsert("{p}inbox_businesses", "business", "?6", businessColumns) + ` RETURNING 1),
+		chats AS (` + s.upsert("{p}inbox_chats", "business, chat", " AND e.chat = i.chat", "?5", chatColumns) + ` RETURNING 1),
+		business AS (` + s.upsert("{p}inbox_businesses", "business", "", "?6", businessColumns) + ` RETURNING 1),
 		saved AS (SELECT (SELECT count(*) FROM chats) + (SELECT count(*) FROM business) AS n)
 		SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM lease) THEN FALSE WHEN n = CAST(?7 AS BIGINT) THEN TRUE
-			ELSE CAST('ymchats: rolled back, rows have changed, unchanged were ' || n AS INTEGER) = 0 END FROM saved`)
+			ELSE CAST('ymchats: rolled back, rows have changed, unchanged were ' || n AS INTEGER) = 0 END FROM saved`
 }
 
 // saveTx saves on SQLite, whose transactions have the file to themselves.
 func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, args []any, want int) error {
-	return s.db.inTx(ctx, conn, func() error {
-		var held bool
-		query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `)`)
-		if err := conn.QueryRowContext(ctx, query, args[:4]...).Scan(&held); err != nil {
-			return err
-		}
-		if !held {
-			return inbox.ErrLeaseLost
-		}
-		var saved int64
-		for n, statement := range s.saveStatements {
-			result, err := conn.ExecContext(ctx, statement, args[0], args[4+n])
-			if err != nil {
-				return err
-			}
-			rows, err := result.RowsAffected()
-			if err != nil {
-				return err
-			}
-			saved += rows
-		}
-		if saved != int64(want) {
-			return inbox.ErrConflict
-		}
-		return nil
-	})
+	var held bool
+	query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `)`)
+	if err := conn.QueryRowContext(ctx, query, args[:4]...).Scan(&held); err != nil {
+		return err
+	}
+	if !held {
+		return inbox.ErrLeaseLost
+	}
+	chatRows, err := affected(conn.ExecContext(ctx,
+		s.sql(s.upsert("{p}inbox_chats", "business, chat", " AND e.chat = i.chat", "?2", chatColumns)), args[0], args[4]))
+	if err != nil {
+		return err
+	}
+	businessRows, err := affected(conn.ExecContext(ctx,
+		s.sql(s.upsert("{p}inbox_businesses", "business", "", "?2", businessColumns)), args[0], args[5]))
+	if err == nil && chatRows+businessRows != int64(want) {
+		return inbox.ErrConflict
+	}
+	return err
 }
 
-func (s *Store) sqliteSave() []string {
-	return []string{
-		s.sql(s.upsert("{p}inbox_chats", "business, chat", "?2", chatColumns)),
-		s.sql(s.upsert("{p}inbox_businesses", "business", "?2", businessColumns)),
-	}
+// upserts are what columns become in a row that exists, if not what is saved: t is the row.
+// A wake that came after the row was loaded keeps its due time, see [inbox.Store].Save.
+var upserts = map[string]string{
+	"wakes": "t.wakes",
+	"due_at": `CASE WHEN t.wakes = excluded.wakes OR t.due_at IS NULL THEN excluded.due_at
+		WHEN excluded.due_at < t.due_at THEN excluded.due_at ELSE t.due_at END`,
 }
 
 // upsert is a statement that writes those rows of a parameter whose version is the
-// stored one. Version 0 also stands for no row.
-func (s *Store) upsert(table, key, parameter string, columns []column) string {
-	n := len(columns)
-	names, values, sets := make([]string, 0, n), make([]string, 0, n), make([]string, 0, n)
-	for _, c := range columns {
-		names, values = append(names, c.name), append(values, "i."+c.name)
-		sets = append(sets, c.name+" = "+cmp.Or(c.set, "excluded."+c.name))
-	}
-	match := "e.business = ?1"
-	if slices.Contains(names, "chat") {
-		match += " AND e.chat = i.chat"
-	}
-	from := s.db.dialect.records(parameter, append([]column{{name: "version", kind: "BIGINT"}}, columns...))
+// stored one. Version 0 stands for no row too.
+func (s *Store) upsert(table, key, match, parameter string, columns []column) string {
+	from := s.db.dialect.records(parameter, columns)
 	if s.db.dialect == PostgreSQL {
 		from += ", lease"
 	}
+	others := columns[1:] // but for the version
+	sets := make([]string, len(others))
+	for n, c := range others {
+		sets[n] = c.name + " = " + cmp.Or(upserts[c.name], "excluded."+c.name)
+	}
 	return fmt.Sprintf(`INSERT INTO %[1]s AS t (business, version, %[2]s)
 		SELECT CAST(?1 AS BIGINT), i.version + 1, %[3]s FROM %[4]s
-		WHERE i.version = COALESCE((SELECT e.version FROM %[1]s AS e WHERE %[5]s), 0)
+		WHERE i.version = COALESCE((SELECT e.version FROM %[1]s AS e WHERE e.business = ?1%[5]s), 0)
 		ON CONFLICT (%[6]s) DO UPDATE SET version = excluded.version, %[7]s WHERE t.version = excluded.version - 1`,
-		table, strings.Join(names, ", "), strings.Join(values, ", "), from, match, key, strings.Join(sets, ", "))
+		table, list(others, ""), list(others, "i."), from, match, key, strings.Join(sets, ", "))
 }

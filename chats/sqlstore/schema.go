@@ -92,14 +92,9 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option
 func (s *Store) migrate(ctx context.Context) error {
 	version, err := run(ctx, s.db, statementTimeout, s.version)
 	if err == nil && version < len(migrations) {
-		_, err = run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
-			return 0, s.db.inTx(ctx, conn, func() error { return s.migrateTx(ctx, conn) })
-		})
+		err = s.inTx(ctx, 0, s.migrateTx)
 	}
-	if err != nil {
-		return s.errorf(err, "migrating the tables")
-	}
-	return nil
+	return s.errorf(err, "migrating the tables")
 }
 
 func (s *Store) migrateTx(ctx context.Context, conn *sql.Conn) error {
@@ -185,10 +180,7 @@ func (s *Store) check(ctx context.Context) error {
 		}
 		return 0, nil
 	})
-	if err != nil {
-		return s.errorf(err, "checking the tables")
-	}
-	return nil
+	return s.errorf(err, "checking the tables")
 }
 
 // sql returns a statement with the names of the tables, {p} being the prefix, and the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
 // Store is an [inbox.Store] and an [outbox.Store] in a database. It is safe for concurrent
@@ -18,9 +19,6 @@ type Store struct {
 	db     *database
 	prefix string
 	lease  time.Duration
-
-	saveQuery      string   // on PostgreSQL
-	saveStatements []string // on SQLite
 }
 
 var _ inbox.Store = (*Store)(nil)
@@ -47,53 +45,42 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*
 }
 
 func newStore(db *sql.DB, dialect Dialect, c config) *Store {
-	s := &Store{db: newDatabase(db, dialect), prefix: c.prefix, lease: c.lease}
-	if dialect == PostgreSQL {
-		s.saveQuery = s.postgresSave()
-	} else {
-		s.saveStatements = s.sqliteSave()
-	}
-	return s
+	return &Store{db: newDatabase(db, dialect), prefix: c.prefix, lease: c.lease}
 }
 
-// errorf adds what failed to an error, except to the sentinels of package inbox.
+// errorf adds what failed to an error, except to the sentinels of the interfaces.
 func (s *Store) errorf(err error, format string, args ...any) error {
-	if errors.Is(err, inbox.ErrConflict) || errors.Is(err, inbox.ErrLeaseLost) || errors.Is(err, inbox.ErrLeaseHeld) {
-		return err
+	if err == nil {
+		return nil
+	}
+	for _, sentinel := range []error{
+		inbox.ErrConflict, inbox.ErrLeaseLost, inbox.ErrLeaseHeld,
+		outbox.ErrConflict, outbox.ErrMessageTaken, outbox.ErrKeyReused, outbox.ErrUnknownKey,
+	} {
+		if errors.Is(err, sentinel) {
+			return err
+		}
 	}
 	return fmt.Errorf("sqlstore: %s on %v: %w", fmt.Sprintf(format, args...), s.db.dialect, err)
 }
 
 // Business implements [inbox.Store].
 func (s *Store) Business(ctx context.Context, business chats.BusinessID) (inbox.BusinessState, error) {
-	state, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (inbox.BusinessState, error) {
-		state, err := scanBusiness(conn.QueryRowContext(ctx, s.sql(selectBusiness), int64(business)))
-		if errors.Is(err, sql.ErrNoRows) {
-			err = nil
-		}
-		return state, err
-	})
-	if err != nil {
-		return inbox.BusinessState{}, s.errorf(err, "reading business %d", business)
-	}
-	return state, nil
+	return queryOne(ctx, s, scanBusiness, nil, selectBusiness, int64(business))
 }
 
 // Chats implements [inbox.Store].
 func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]inbox.ChatState, error) {
-	list := make([]struct {
-		Chat chats.ChatID `json:"chat"`
-	}, len(ids))
-	for n, id := range ids {
-		list[n].Chat = id
+	rows := make([][]chats.ChatID, len(ids))
+	for n := range ids {
+		rows[n] = ids[n : n+1]
 	}
-	parameter, err := json.Marshal(list)
+	parameter, err := json.Marshal(rows)
 	if err != nil {
 		return nil, s.errorf(err, "encoding ids of business %d", business)
 	}
-	records := s.db.dialect.records("?2", []column{{name: "chat", kind: "BIGINT"}})
-	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND chat IN (SELECT i.chat FROM `+records+`)`,
-		int64(business), string(parameter))
+	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND chat IN (SELECT i.chat FROM `+
+		s.db.dialect.records("?2", columnsOf("chat BIGINT"))+`)`, int64(business), string(parameter))
 }
 
 // Due implements [inbox.Store]. It reads no more than limit rows from each of two indexes,
@@ -109,25 +96,39 @@ func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time
 
 // Open implements [inbox.Store].
 func (s *Store) Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error) {
-	return query(ctx, s, func(from scanner) (id chats.ChatID, err error) {
-		err = from.Scan(&id)
-		return id, err
-	}, `SELECT chat FROM {p}inbox_chats WHERE business = ?1 AND open`, int64(business))
+	return query(ctx, s, scanValue[chats.ChatID], `SELECT chat FROM {p}inbox_chats WHERE business = ?1 AND open`, int64(business))
 }
 
-// query returns all rows of a statement.
+// query returns all rows of a statement, whose first parameter is the business.
 func query[T any](ctx context.Context, s *Store, scan func(scanner) (T, error), statement string, args ...any) ([]T, error) {
 	rows, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) ([]T, error) {
-		return queryConn(ctx, conn, scan, s.sql(statement), args...)
+		return queryOn(ctx, conn, scan, s.sql(statement), args...)
 	})
-	if err != nil {
-		return nil, s.errorf(err, "reading rows of business %d", args[0])
-	}
-	return rows, nil
+	return rows, s.errorf(err, "reading rows of business %d", args[0])
 }
 
-func queryConn[T any](ctx context.Context, conn *sql.Conn, scan func(scanner) (T, error), statement string, args ...any) (all []T, err error) {
-	rows, err := conn.QueryContext(ctx, statement, args...)
+// queryOne returns the first row of a statement, or the error none.
+func queryOne[T any](ctx context.Context, s *Store, scan func(scanner) (T, error), none error, statement string, args ...any) (row T, err error) {
+	rows, err := query(ctx, s, scan, statement, args...)
+	switch {
+	case err != nil:
+		return row, err
+	case len(rows) == 0:
+		return row, none
+	default:
+		return rows[0], nil
+	}
+}
+
+// querier is a connection, or the caller's transaction.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func queryOn[T any](ctx context.Context, q querier, scan func(scanner) (T, error), statement string, args ...any) (all []T, err error) {
+	rows, err := q.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -142,50 +143,55 @@ func queryConn[T any](ctx context.Context, conn *sql.Conn, scan func(scanner) (T
 	return all, rows.Err()
 }
 
+// exec returns how many rows a statement has affected.
+func (s *Store) exec(ctx context.Context, limit time.Duration, statement string, args ...any) (int64, error) {
+	return run(ctx, s.db, limit, func(ctx context.Context, conn *sql.Conn) (int64, error) {
+		return affected(conn.ExecContext(ctx, s.sql(statement), args...))
+	})
+}
+
+func affected(result sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// inTx calls do within a transaction.
+func (s *Store) inTx(ctx context.Context, limit time.Duration, do func(context.Context, *sql.Conn) error) error {
+	_, err := run(ctx, s.db, limit, func(ctx context.Context, conn *sql.Conn) (struct{}, error) {
+		return struct{}{}, s.db.inTx(ctx, conn, func() error { return do(ctx, conn) })
+	})
+	return err
+}
+
 // Wake implements [inbox.Store] in one statement.
 func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
-	_, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (sql.Result, error) {
-		return conn.ExecContext(ctx, s.sql(`INSERT INTO {p}inbox_chats AS t
-			(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, head, attempts, failure, state)
-			VALUES (?1, ?2, 0, 1, 0, FALSE, 0, ?3, 0, 0, '', '{}')
-			ON CONFLICT (business, chat) DO UPDATE SET wakes = t.wakes + 1,
-				due_at = CASE WHEN t.due_at IS NULL OR t.attempts = 0 AND excluded.due_at < t.due_at
-					THEN excluded.due_at ELSE t.due_at END`), int64(business), int64(chat), micros(at))
-	})
-	if err != nil {
-		return s.errorf(err, "waking chat %d of business %d", chat, business)
-	}
-	return nil
+	_, err := s.exec(ctx, statementTimeout, `INSERT INTO {p}inbox_chats AS t
+		(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, head, attempts, failure, state)
+		VALUES (?1, ?2, 0, 1, 0, FALSE, 0, ?3, 0, 0, '', '{}')
+		ON CONFLICT (business, chat) DO UPDATE SET wakes = t.wakes + 1,
+			due_at = CASE WHEN t.due_at IS NULL OR t.attempts = 0 AND excluded.due_at < t.due_at
+				THEN excluded.due_at ELSE t.due_at END`, int64(business), int64(chat), micros(at))
+	return s.errorf(err, "waking chat %d of business %d", chat, business)
 }
 
 // Summary implements [inbox.Store].
 func (s *Store) Summary(ctx context.Context, business chats.BusinessID, at time.Time) (inbox.Summary, error) {
-	sum, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (inbox.Summary, error) {
-		return s.summary(ctx, conn, int64(business), at.UnixMicro())
-	})
-	if err != nil {
-		return inbox.Summary{}, s.errorf(err, "reading the summary of business %d", business)
-	}
-	return sum, nil
-}
-
-func (s *Store) summary(ctx context.Context, conn *sql.Conn, business, at int64) (sum inbox.Summary, err error) {
-	var oldest *int64
-	err = conn.QueryRowContext(ctx, s.sql(`SELECT (SELECT count(*) FROM {p}inbox_chats WHERE business = ?1),
-		count(*), min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ?2`), business, at).Scan(&sum.Chats, &sum.Due, &oldest)
-	if err != nil {
+	sum, err := queryOne(ctx, s, func(from scanner) (sum inbox.Summary, err error) {
+		err = from.Scan(&sum.Chats, &sum.Due, (*storedTime)(&sum.OldestDue))
 		return sum, err
-	}
-	sum.OldestDue = timeOf(oldest)
-	sum.Failing, err = queryConn(ctx, conn, scanChat, s.sql(selectChats+`WHERE business = ?1 AND failing_since IS NOT NULL
-		ORDER BY failing_since, chat LIMIT 100`), business)
+	}, nil, `SELECT (SELECT count(*) FROM {p}inbox_chats WHERE business = ?1),
+		count(*), min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ?2`, int64(business), at.UnixMicro())
 	if err != nil {
-		return sum, err
+		return inbox.Summary{}, err
 	}
-	held, err := s.holder(ctx, conn, business, inbox.Purpose)
-	if held != nil {
-		sum.Holder, sum.HeldSince = held.Holder, held.Since
+	sum.Failing, err = query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND failing_since IS NOT NULL
+		ORDER BY failing_since, chat LIMIT 100`, int64(business))
+	if err != nil {
+		return inbox.Summary{}, err
 	}
+	sum.Holder, sum.HeldSince, err = s.holder(ctx, business, inbox.Purpose)
 	return sum, err
 }
 
@@ -204,11 +210,8 @@ func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 		`DELETE FROM {p}outbox_files WHERE business = ?1`,
 		`DELETE FROM {p}outbox WHERE business = ?1`,
 	}
-	_, err := run(ctx, s.db, 0, func(ctx context.Context, conn *sql.Conn) (int, error) {
-		return 0, s.db.inTx(ctx, conn, func() error { return s.execAll(ctx, conn, statements, int64(business)) })
+	err := s.inTx(ctx, 0, func(ctx context.Context, conn *sql.Conn) error {
+		return s.execAll(ctx, conn, statements, int64(business))
 	})
-	if err != nil {
-		return s.errorf(err, "forgetting business %d", business)
-	}
-	return nil
+	return s.errorf(err, "forgetting business %d", business)
 }
