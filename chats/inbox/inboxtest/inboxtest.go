@@ -13,6 +13,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/check"
 )
 
 // TestStore runs the conformance tests on stores that open returns: two handles on one new,
@@ -66,7 +67,7 @@ func runTests(
 		t.Run(test.name, func(t *testing.T) {
 			in(t, func(t *testing.T) {
 				a, b := open(t)
-				test.run(&suite{T: t, a: a, b: b})
+				test.run(&suite{T: check.T{T: t}, a: a, b: b})
 			})
 		})
 	}
@@ -78,49 +79,21 @@ const business, other chats.BusinessID = 7, 8
 var base = time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
 
 type suite struct {
-	*testing.T
+	check.T
 
 	a, b inbox.Store
-}
-
-func (s *suite) noError(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatalf("unexpected error: %v", err)
-	}
-}
-
-func (s *suite) errorIs(err, target error) {
-	s.Helper()
-	if !errors.Is(err, target) {
-		s.Fatalf("the error is %v, want %v", err, target)
-	}
-}
-
-func equal[T comparable](s *suite, what string, got, want T) {
-	s.Helper()
-	if got != want {
-		s.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
-func (s *suite) sameTime(what string, got, want time.Time) {
-	s.Helper()
-	if !got.Equal(want) {
-		s.Errorf("%s: got %v, want %v", what, got, want)
-	}
 }
 
 func (s *suite) acquire(store inbox.Store, id chats.BusinessID, holder string) inbox.Lease {
 	s.Helper()
 	lease, err := store.Acquire(s.Context(), id, inbox.Purpose, holder)
-	s.noError(err)
+	s.NoError(err)
 	return lease
 }
 
 func (s *suite) save(lease inbox.Lease, rows ...inbox.ChatState) []inbox.ChatState {
 	s.Helper()
-	s.noError(s.a.Save(s.Context(), lease, nil, rows))
+	s.NoError(s.a.Save(s.Context(), lease, nil, rows))
 	return rows
 }
 
@@ -128,7 +101,7 @@ func (s *suite) save(lease inbox.Lease, rows ...inbox.ChatState) []inbox.ChatSta
 func (s *suite) load(id chats.ChatID) inbox.ChatState {
 	s.Helper()
 	rows, err := s.b.Chats(s.Context(), business, []chats.ChatID{id})
-	s.noError(err)
+	s.NoError(err)
 	if len(rows) != 1 {
 		s.Fatalf("%d rows of chat %d", len(rows), id)
 	}
@@ -138,15 +111,8 @@ func (s *suite) load(id chats.ChatID) inbox.ChatState {
 func (s *suite) dueIDs(at time.Time, limit int) []chats.ChatID {
 	s.Helper()
 	rows, err := s.b.Due(s.Context(), business, at, limit)
-	s.noError(err)
+	s.NoError(err)
 	return ids(rows)
-}
-
-func (s *suite) equalIDs(what string, got, want []chats.ChatID) {
-	s.Helper()
-	if !slices.Equal(got, want) {
-		s.Errorf("%s: got %v, want %v", what, got, want)
-	}
 }
 
 func ids(rows []inbox.ChatState) []chats.ChatID {
@@ -159,24 +125,24 @@ func ids(rows []inbox.ChatState) []chats.ChatID {
 
 func (s *suite) empty() {
 	state, err := s.a.Business(s.Context(), business)
-	s.noError(err)
-	equal(s, "version", state.Version, int64(0))
-	equal(s, "start time is zero", state.StartTime.IsZero(), true)
+	s.NoError(err)
+	check.Equal(s, "version", state.Version, int64(0))
+	check.Equal(s, "start time is zero", state.StartTime.IsZero(), true)
 	rows, err := s.a.Chats(s.Context(), business, []chats.ChatID{1, 2})
-	s.noError(err)
-	equal(s, "rows", len(rows), 0)
+	s.NoError(err)
+	check.Equal(s, "rows", len(rows), 0)
 	rows, err = s.a.Chats(s.Context(), business, nil)
-	s.noError(err)
-	equal(s, "rows of no ids", len(rows), 0)
-	equal(s, "due rows", len(s.dueIDs(base, 10)), 0)
+	s.NoError(err)
+	check.Equal(s, "rows of no ids", len(rows), 0)
+	check.Equal(s, "due rows", len(s.dueIDs(base, 10)), 0)
 	open, err := s.a.Open(s.Context(), business)
-	s.noError(err)
-	equal(s, "open chats", len(open), 0)
+	s.NoError(err)
+	check.Equal(s, "open chats", len(open), 0)
 	sum, err := s.a.Summary(s.Context(), business, base)
-	s.noError(err)
-	equal(s, "chats", sum.Chats, 0)
-	equal(s, "holder", sum.Holder, "")
-	equal(s, "oldest due is zero", sum.OldestDue.IsZero(), true)
+	s.NoError(err)
+	check.Equal(s, "chats", sum.Chats, 0)
+	check.Equal(s, "holder", sum.Holder, "")
+	check.Equal(s, "oldest due is zero", sum.OldestDue.IsZero(), true)
 }
 
 // fullRow has every field set.
@@ -199,7 +165,7 @@ func fullRow(id chats.ChatID) inbox.ChatState {
 func (s *suite) roundTrip() {
 	lease := s.acquire(s.a, business, "a")
 	want := fullRow(1)
-	equal(s, "version after Save", s.save(lease, want)[0].Version, int64(1))
+	check.Equal(s, "version after Save", s.save(lease, want)[0].Version, int64(1))
 	got := s.load(1)
 	s.equalRow(got, want)
 	empty := inbox.ChatState{Chat: 2}
@@ -223,7 +189,7 @@ func (s *suite) equalRow(got, want inbox.ChatState) {
 		{"Snapshot.CreatedAt", got.Snapshot.CreatedAt, want.Snapshot.CreatedAt},
 		{"Snapshot.UpdatedAt", got.Snapshot.UpdatedAt, want.Snapshot.UpdatedAt},
 	} {
-		s.sameTime(c.what, c.got, c.want)
+		s.SameTime(c.what, c.got, c.want)
 	}
 	if !slices.Equal(got.Handled, want.Handled) {
 		s.Errorf("Handled: got %v, want %v", got.Handled, want.Handled)
@@ -235,15 +201,15 @@ func (s *suite) equalRow(got, want inbox.ChatState) {
 		return r
 	}
 	g, w := plain(got), plain(want)
-	equal(s, "Snapshot", g.Snapshot, w.Snapshot)
-	equal(s, "Failure", g.Failure, w.Failure)
-	equal(s, "Checkpoint", g.Checkpoint, w.Checkpoint)
-	equal(s, "Head", g.Head, w.Head)
-	equal(s, "Attempts", g.Attempts, w.Attempts)
-	equal(s, "Unexplained", g.Unexplained, w.Unexplained)
-	equal(s, "Wakes", g.Wakes, w.Wakes)
-	equal(s, "SeenWakes", g.SeenWakes, w.SeenWakes)
-	equal(s, "Open, Read, Explained", [3]bool{g.Open, g.Read, g.Explained}, [3]bool{w.Open, w.Read, w.Explained})
+	check.Equal(s, "Snapshot", g.Snapshot, w.Snapshot)
+	check.Equal(s, "Failure", g.Failure, w.Failure)
+	check.Equal(s, "Checkpoint", g.Checkpoint, w.Checkpoint)
+	check.Equal(s, "Head", g.Head, w.Head)
+	check.Equal(s, "Attempts", g.Attempts, w.Attempts)
+	check.Equal(s, "Unexplained", g.Unexplained, w.Unexplained)
+	check.Equal(s, "Wakes", g.Wakes, w.Wakes)
+	check.Equal(s, "SeenWakes", g.SeenWakes, w.SeenWakes)
+	check.Equal(s, "Open, Read, Explained", [3]bool{g.Open, g.Read, g.Explained}, [3]bool{w.Open, w.Read, w.Explained})
 }
 
 func (s *suite) businessRoundTrip() {
@@ -257,25 +223,25 @@ func (s *suite) businessRoundTrip() {
 		Usage:       map[chats.Operation]inbox.Usage{chats.OpGetChats: {Window: base, Requests: 5}},
 		LastError:   "broken", LastErrorAt: base,
 	}
-	s.noError(s.a.Save(s.Context(), lease, &want, nil))
-	equal(s, "version after Save", want.Version, int64(1))
+	s.NoError(s.a.Save(s.Context(), lease, &want, nil))
+	check.Equal(s, "version after Save", want.Version, int64(1))
 	want.Usage[chats.OpGetChats] = inbox.Usage{} // the store has a copy
 	got, err := s.b.Business(s.Context(), business)
-	s.noError(err)
-	equal(s, "Version", got.Version, int64(1))
-	s.sameTime("StartTime", got.StartTime, base)
-	equal(s, "Incremental", got.Incremental, want.Incremental)
-	equal(s, "Full", got.Full, want.Full)
-	equal(s, "Newest", got.Newest, want.Newest)
-	equal(s, "Handlers", got.Handlers, want.Handlers)
-	equal(s, "Reads", got.Reads, want.Reads)
-	equal(s, "Usage", got.Usage[chats.OpGetChats], inbox.Usage{Window: base, Requests: 5})
-	equal(s, "LastError", got.LastError, "broken")
-	s.sameTime("LastErrorAt", got.LastErrorAt, base)
-	s.noError(s.a.Save(s.Context(), lease, &got, nil))
-	equal(s, "Version after the second", got.Version, int64(2))
-	s.errorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil), inbox.ErrConflict)
-	s.errorIs(s.a.Save(s.Context(), lease, &want, nil), inbox.ErrConflict)
+	s.NoError(err)
+	check.Equal(s, "Version", got.Version, int64(1))
+	s.SameTime("StartTime", got.StartTime, base)
+	check.Equal(s, "Incremental", got.Incremental, want.Incremental)
+	check.Equal(s, "Full", got.Full, want.Full)
+	check.Equal(s, "Newest", got.Newest, want.Newest)
+	check.Equal(s, "Handlers", got.Handlers, want.Handlers)
+	check.Equal(s, "Reads", got.Reads, want.Reads)
+	check.Equal(s, "Usage", got.Usage[chats.OpGetChats], inbox.Usage{Window: base, Requests: 5})
+	check.Equal(s, "LastError", got.LastError, "broken")
+	s.SameTime("LastErrorAt", got.LastErrorAt, base)
+	s.NoError(s.a.Save(s.Context(), lease, &got, nil))
+	check.Equal(s, "Version after the second", got.Version, int64(2))
+	s.ErrorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil), inbox.ErrConflict)
+	s.ErrorIs(s.a.Save(s.Context(), lease, &want, nil), inbox.ErrConflict)
 }
 
 func (s *suite) chatsByID() {
@@ -288,13 +254,13 @@ func (s *suite) chatsByID() {
 	}
 	s.save(lease, rows...)
 	got, err := s.b.Chats(s.Context(), business, all)
-	s.noError(err)
-	equal(s, "rows", len(got), 100)
+	s.NoError(err)
+	check.Equal(s, "rows", len(got), 100)
 	got, err = s.b.Chats(s.Context(), business, []chats.ChatID{55, 1000, 3})
-	s.noError(err)
+	s.NoError(err)
 	found := ids(got)
 	slices.Sort(found)
-	s.equalIDs("rows of known ids", found, []chats.ChatID{3, 55})
+	check.Slices(s, "rows of known ids", found, []chats.ChatID{3, 55})
 }
 
 func (s *suite) due() {
@@ -308,42 +274,42 @@ func (s *suite) due() {
 		inbox.ChatState{Chat: 6, DueAt: base.Add(3 * time.Second)},
 	)
 	at := base.Add(3 * time.Second)
-	s.equalIDs("due", s.dueIDs(at, 10), []chats.ChatID{2, 1, 6})
-	s.equalIDs("the first two", s.dueIDs(at, 2), []chats.ChatID{2, 1})
-	s.noError(s.b.Wake(s.Context(), business, 5, base.Add(2500*time.Millisecond)))
-	s.equalIDs("a push comes first", s.dueIDs(at, 10), []chats.ChatID{5, 2, 1, 6})
+	check.Slices(s, "due", s.dueIDs(at, 10), []chats.ChatID{2, 1, 6})
+	check.Slices(s, "the first two", s.dueIDs(at, 2), []chats.ChatID{2, 1})
+	s.NoError(s.b.Wake(s.Context(), business, 5, base.Add(2500*time.Millisecond)))
+	check.Slices(s, "a push comes first", s.dueIDs(at, 10), []chats.ChatID{5, 2, 1, 6})
 	woken := s.load(5)
 	woken.SeenWakes = woken.Wakes
 	s.save(lease, woken)
-	s.equalIDs("one that was seen does not", s.dueIDs(at, 10), []chats.ChatID{2, 1, 5, 6})
+	check.Slices(s, "one that was seen does not", s.dueIDs(at, 10), []chats.ChatID{2, 1, 5, 6})
 }
 
 func (s *suite) open() {
 	lease := s.acquire(s.a, business, "a")
 	rows := s.save(lease, inbox.ChatState{Chat: 1, Open: true}, inbox.ChatState{Chat: 2}, inbox.ChatState{Chat: 3, Open: true})
 	open, err := s.b.Open(s.Context(), business)
-	s.noError(err)
+	s.NoError(err)
 	slices.Sort(open)
-	s.equalIDs("open", open, []chats.ChatID{1, 3})
+	check.Slices(s, "open", open, []chats.ChatID{1, 3})
 	rows[0].Open = false
 	s.save(lease, rows[0])
 	open, err = s.b.Open(s.Context(), business)
-	s.noError(err)
-	s.equalIDs("still open", open, []chats.ChatID{3})
+	s.NoError(err)
+	check.Slices(s, "still open", open, []chats.ChatID{3})
 }
 
 func (s *suite) compareAndSet() {
 	lease := s.acquire(s.a, business, "a")
 	s.save(lease, inbox.ChatState{Chat: 1, Checkpoint: 10})
-	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 1, Checkpoint: 11}}), inbox.ErrConflict)
-	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 2, Version: 1}}), inbox.ErrConflict)
+	s.ErrorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 1, Checkpoint: 11}}), inbox.ErrConflict)
+	s.ErrorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 2, Version: 1}}), inbox.ErrConflict)
 	row := s.load(1)
 	stale := row
 	row.Checkpoint = 12
-	equal(s, "version", s.save(lease, row)[0].Version, int64(2))
+	check.Equal(s, "version", s.save(lease, row)[0].Version, int64(2))
 	stale.Checkpoint = 13
-	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{stale}), inbox.ErrConflict)
-	equal(s, "checkpoint", s.load(1).Checkpoint, 12)
+	s.ErrorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{stale}), inbox.ErrConflict)
+	check.Equal(s, "checkpoint", s.load(1).Checkpoint, 12)
 }
 
 func (s *suite) allOrNothing() {
@@ -353,37 +319,37 @@ func (s *suite) allOrNothing() {
 		changed := []inbox.ChatState{rows[0], rows[1]}
 		changed[0].Checkpoint, changed[1].Checkpoint = 5, 5
 		changed[bad].Version = 9
-		s.errorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{LastError: "x"}, changed), inbox.ErrConflict)
-		equal(s, "checkpoint of 1", s.load(1).Checkpoint, 0)
-		equal(s, "checkpoint of 2", s.load(2).Checkpoint, 0)
+		s.ErrorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{LastError: "x"}, changed), inbox.ErrConflict)
+		check.Equal(s, "checkpoint of 1", s.load(1).Checkpoint, 0)
+		check.Equal(s, "checkpoint of 2", s.load(2).Checkpoint, 0)
 		state, err := s.b.Business(s.Context(), business)
-		s.noError(err)
-		equal(s, "version of the business", state.Version, int64(0))
+		s.NoError(err)
+		check.Equal(s, "version of the business", state.Version, int64(0))
 	}
 	rows[0].Checkpoint = 5
-	s.errorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{Version: 3}, rows[:1]), inbox.ErrConflict)
-	equal(s, "checkpoint of 1", s.load(1).Checkpoint, 0)
+	s.ErrorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{Version: 3}, rows[:1]), inbox.ErrConflict)
+	check.Equal(s, "checkpoint of 1", s.load(1).Checkpoint, 0)
 }
 
 func (s *suite) saveNeedsLease() {
 	row := []inbox.ChatState{{Chat: 1}}
-	s.errorIs(s.a.Save(s.Context(), inbox.Lease{Business: business, Purpose: inbox.Purpose, Holder: "a", Token: 1}, nil, row), inbox.ErrLeaseLost)
+	s.ErrorIs(s.a.Save(s.Context(), inbox.Lease{Business: business, Purpose: inbox.Purpose, Holder: "a", Token: 1}, nil, row), inbox.ErrLeaseLost)
 	lease := s.acquire(s.a, business, "a")
 	for _, foreign := range []inbox.Lease{
 		{Business: business, Purpose: inbox.Purpose, Holder: "a", Token: lease.Token + 1},
 		{Business: business, Purpose: "outbox", Holder: "a", Token: lease.Token},
 		{Business: other, Purpose: inbox.Purpose, Holder: "a", Token: lease.Token},
 	} {
-		s.errorIs(s.a.Save(s.Context(), foreign, &inbox.BusinessState{}, row), inbox.ErrLeaseLost)
+		s.ErrorIs(s.a.Save(s.Context(), foreign, &inbox.BusinessState{}, row), inbox.ErrLeaseLost)
 	}
-	s.noError(s.a.Release(s.Context(), lease))
-	s.errorIs(s.a.Save(s.Context(), lease, nil, row), inbox.ErrLeaseLost)
+	s.NoError(s.a.Release(s.Context(), lease))
+	s.ErrorIs(s.a.Save(s.Context(), lease, nil, row), inbox.ErrLeaseLost)
 	s.acquire(s.b, business, "b")
-	s.errorIs(s.a.Save(s.Context(), lease, nil, row), inbox.ErrLeaseLost)
+	s.ErrorIs(s.a.Save(s.Context(), lease, nil, row), inbox.ErrLeaseLost)
 	rows, err := s.a.Chats(s.Context(), business, []chats.ChatID{1})
-	s.noError(err)
-	equal(s, "rows", len(rows), 0)
-	equal(s, "version in the argument", row[0].Version, int64(0))
+	s.NoError(err)
+	check.Equal(s, "rows", len(rows), 0)
+	check.Equal(s, "version in the argument", row[0].Version, int64(0))
 }
 
 func (s *suite) concurrentSaves() {
@@ -403,7 +369,7 @@ func (s *suite) concurrentSaves() {
 		})
 	}
 	all.Wait()
-	equal(s, "increments", s.load(1).Attempts, workers*times)
+	check.Equal(s, "increments", s.load(1).Attempts, workers*times)
 }
 
 func increment(ctx context.Context, store inbox.Store, lease inbox.Lease) error {
@@ -423,31 +389,31 @@ func increment(ctx context.Context, store inbox.Store, lease inbox.Lease) error 
 }
 
 func (s *suite) wakeMakesRow() {
-	s.noError(s.a.Wake(s.Context(), business, 1, base))
+	s.NoError(s.a.Wake(s.Context(), business, 1, base))
 	row := s.load(1)
-	equal(s, "Version", row.Version, int64(0))
-	equal(s, "Wakes", row.Wakes, int64(1))
-	s.sameTime("DueAt", row.DueAt, base)
-	s.equalIDs("due", s.dueIDs(base, 10), []chats.ChatID{1})
+	check.Equal(s, "Version", row.Version, int64(0))
+	check.Equal(s, "Wakes", row.Wakes, int64(1))
+	s.SameTime("DueAt", row.DueAt, base)
+	check.Slices(s, "due", s.dueIDs(base, 10), []chats.ChatID{1})
 	lease := s.acquire(s.a, business, "a")
 	s.save(lease, inbox.ChatState{Chat: 1, Checkpoint: 5}) // by a sweep that knew of no row
 	row = s.load(1)
-	equal(s, "Version", row.Version, int64(1))
-	equal(s, "Wakes", row.Wakes, int64(1))
-	s.sameTime("DueAt is the push's", row.DueAt, base)
+	check.Equal(s, "Version", row.Version, int64(1))
+	check.Equal(s, "Wakes", row.Wakes, int64(1))
+	s.SameTime("DueAt is the push's", row.DueAt, base)
 }
 
 func (s *suite) wakeHastens() {
 	lease := s.acquire(s.a, business, "a")
 	s.save(lease, inbox.ChatState{Chat: 1, DueAt: base}, inbox.ChatState{Chat: 2})
 	for n, at := range []time.Time{base.Add(time.Minute), base.Add(-time.Minute), base} {
-		s.noError(s.b.Wake(s.Context(), business, 1, at))
-		equal(s, "Wakes", s.load(1).Wakes, int64(n+1))
+		s.NoError(s.b.Wake(s.Context(), business, 1, at))
+		check.Equal(s, "Wakes", s.load(1).Wakes, int64(n+1))
 	}
-	s.sameTime("the earliest", s.load(1).DueAt, base.Add(-time.Minute))
-	s.noError(s.b.Wake(s.Context(), business, 2, base))
-	s.sameTime("of a chat that was not due", s.load(2).DueAt, base)
-	equal(s, "Version", s.load(2).Version, int64(1))
+	s.SameTime("the earliest", s.load(1).DueAt, base.Add(-time.Minute))
+	s.NoError(s.b.Wake(s.Context(), business, 2, base))
+	s.SameTime("of a chat that was not due", s.load(2).DueAt, base)
+	check.Equal(s, "Version", s.load(2).Version, int64(1))
 }
 
 func (s *suite) wakeOfFailingChat() {
@@ -457,12 +423,12 @@ func (s *suite) wakeOfFailingChat() {
 		inbox.ChatState{Chat: 2, FailingSince: base, Attempts: 1},
 		inbox.ChatState{Chat: 3, DueAt: base, FailingSince: base})
 	for _, id := range []chats.ChatID{1, 2, 3} {
-		s.noError(s.b.Wake(s.Context(), business, id, base.Add(-time.Minute)))
-		equal(s, "Wakes", s.load(id).Wakes, int64(1))
+		s.NoError(s.b.Wake(s.Context(), business, id, base.Add(-time.Minute)))
+		check.Equal(s, "Wakes", s.load(id).Wakes, int64(1))
 	}
-	s.sameTime("its next attempt", s.load(1).DueAt, base)
-	s.sameTime("of one that has none", s.load(2).DueAt, base.Add(-time.Minute))
-	s.sameTime("of one that could not be read", s.load(3).DueAt, base.Add(-time.Minute))
+	s.SameTime("its next attempt", s.load(1).DueAt, base)
+	s.SameTime("of one that has none", s.load(2).DueAt, base.Add(-time.Minute))
+	s.SameTime("of one that could not be read", s.load(3).DueAt, base.Add(-time.Minute))
 }
 
 func (s *suite) wakeDuringWork() {
@@ -473,16 +439,16 @@ func (s *suite) wakeDuringWork() {
 		{wake: base.Add(time.Hour), saved: base, want: base},
 	} {
 		row := s.save(lease, inbox.ChatState{Chat: chats.ChatID(n + 1)})[0]
-		s.noError(s.b.Wake(s.Context(), business, row.Chat, c.wake))
+		s.NoError(s.b.Wake(s.Context(), business, row.Chat, c.wake))
 		row.DueAt = c.saved
 		row = s.save(lease, row)[0]
 		stored := s.load(row.Chat)
-		s.sameTime("DueAt", stored.DueAt, c.want)
-		equal(s, "Wakes", stored.Wakes, int64(1))
-		equal(s, "SeenWakes", stored.SeenWakes, int64(0))
+		s.SameTime("DueAt", stored.DueAt, c.want)
+		check.Equal(s, "Wakes", stored.Wakes, int64(1))
+		check.Equal(s, "SeenWakes", stored.SeenWakes, int64(0))
 		row.DueAt = time.Time{}
 		s.save(lease, row) // which still has not seen it
-		s.sameTime("DueAt after another Save", s.load(row.Chat).DueAt, c.want)
+		s.SameTime("DueAt after another Save", s.load(row.Chat).DueAt, c.want)
 	}
 }
 
@@ -502,10 +468,10 @@ func (s *suite) concurrentWakes() {
 	}
 	all.Wait()
 	row := s.load(1)
-	equal(s, "Wakes", row.Wakes, int64(workers*times))
+	check.Equal(s, "Wakes", row.Wakes, int64(workers*times))
 	row.SeenWakes, row.DueAt = row.Wakes, time.Time{}
 	s.save(lease, row)
-	equal(s, "due", len(s.dueIDs(base, 10)), 0)
+	check.Equal(s, "due", len(s.dueIDs(base, 10)), 0)
 }
 
 func (s *suite) summary() {
@@ -522,37 +488,37 @@ func (s *suite) summary() {
 	}
 	s.save(lease, rows...)
 	sum, err := s.b.Summary(s.Context(), business, base)
-	s.noError(err)
-	equal(s, "Chats", sum.Chats, 115)
-	equal(s, "Due", sum.Due, 2)
-	s.sameTime("OldestDue", sum.OldestDue, base.Add(-time.Hour))
-	equal(s, "failing", len(sum.Failing), 100)
-	equal(s, "the first failing", sum.Failing[0].Chat, 5)
-	equal(s, "its failure", sum.Failing[0].Failure, "broken")
-	equal(s, "Holder", sum.Holder, "holder/1")
-	equal(s, "HeldSince is set", sum.HeldSince.IsZero(), false)
-	s.noError(s.a.Release(s.Context(), lease))
+	s.NoError(err)
+	check.Equal(s, "Chats", sum.Chats, 115)
+	check.Equal(s, "Due", sum.Due, 2)
+	s.SameTime("OldestDue", sum.OldestDue, base.Add(-time.Hour))
+	check.Equal(s, "failing", len(sum.Failing), 100)
+	check.Equal(s, "the first failing", sum.Failing[0].Chat, 5)
+	check.Equal(s, "its failure", sum.Failing[0].Failure, "broken")
+	check.Equal(s, "Holder", sum.Holder, "holder/1")
+	check.Equal(s, "HeldSince is set", sum.HeldSince.IsZero(), false)
+	s.NoError(s.a.Release(s.Context(), lease))
 	sum, err = s.b.Summary(s.Context(), business, base)
-	s.noError(err)
-	equal(s, "Holder after Release", sum.Holder, "")
+	s.NoError(err)
+	check.Equal(s, "Holder after Release", sum.Holder, "")
 }
 
 func (s *suite) leaseExcludes() {
 	lease := s.acquire(s.a, business, "a")
-	equal(s, "Business", lease.Business, business)
-	equal(s, "Purpose", lease.Purpose, inbox.Purpose)
-	equal(s, "Holder", lease.Holder, "a")
-	equal(s, "Duration is positive", lease.Duration > 0, true)
+	check.Equal(s, "Business", lease.Business, business)
+	check.Equal(s, "Purpose", lease.Purpose, inbox.Purpose)
+	check.Equal(s, "Holder", lease.Holder, "a")
+	check.Equal(s, "Duration is positive", lease.Duration > 0, true)
 	for _, holder := range []string{"a", "b"} {
 		_, err := s.b.Acquire(s.Context(), business, inbox.Purpose, holder)
-		s.errorIs(err, inbox.ErrLeaseHeld)
+		s.ErrorIs(err, inbox.ErrLeaseHeld)
 		var held *inbox.LeaseHeldError
 		if !errors.As(err, &held) {
 			s.Fatalf("%v is no LeaseHeldError", err)
 		}
-		equal(s, "held by", held.Holder, "a")
-		equal(s, "expires in time", held.ExpiresIn > 0 && held.ExpiresIn <= lease.Duration, true)
-		equal(s, "Since is set", held.Since.IsZero(), false)
+		check.Equal(s, "held by", held.Holder, "a")
+		check.Equal(s, "expires in time", held.ExpiresIn > 0 && held.ExpiresIn <= lease.Duration, true)
+		check.Equal(s, "Since is set", held.Since.IsZero(), false)
 	}
 	const rivals = 8
 	var all sync.WaitGroup
@@ -567,27 +533,27 @@ func (s *suite) leaseExcludes() {
 		})
 	}
 	all.Wait()
-	equal(s, "winners", len(won), 1)
+	check.Equal(s, "winners", len(won), 1)
 }
 
 func (s *suite) leasesAreIndependent() {
 	s.acquire(s.a, business, "a")
 	s.acquire(s.b, other, "b")
 	_, err := s.b.Acquire(s.Context(), business, "outbox", "b")
-	s.noError(err)
+	s.NoError(err)
 }
 
 func (s *suite) leaseReleased() {
 	first := s.acquire(s.a, business, "a")
-	s.noError(s.a.Release(s.Context(), first))
+	s.NoError(s.a.Release(s.Context(), first))
 	second := s.acquire(s.b, business, "b")
-	equal(s, "the token grows", second.Token > first.Token, true)
-	s.noError(s.a.Release(s.Context(), first)) // once more: it frees nothing of the other's
+	check.Equal(s, "the token grows", second.Token > first.Token, true)
+	s.NoError(s.a.Release(s.Context(), first)) // once more: it frees nothing of the other's
 	_, err := s.a.Acquire(s.Context(), business, inbox.Purpose, "a")
-	s.errorIs(err, inbox.ErrLeaseHeld)
+	s.ErrorIs(err, inbox.ErrLeaseHeld)
 	_, err = s.a.Renew(s.Context(), first)
-	s.errorIs(err, inbox.ErrLeaseLost)
-	s.noError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
+	s.ErrorIs(err, inbox.ErrLeaseLost)
+	s.NoError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
 }
 
 // awaitExpiry acquires a lease as soon as it can be had.
@@ -600,7 +566,7 @@ func (s *suite) awaitExpiry(old inbox.Lease) inbox.Lease {
 		if err == nil {
 			return lease
 		}
-		s.errorIs(err, inbox.ErrLeaseHeld)
+		s.ErrorIs(err, inbox.ErrLeaseHeld)
 		<-time.After(old.Duration / 20)
 	}
 }
@@ -610,13 +576,13 @@ func (s *suite) leaseExpires() {
 	acquired := time.Now()
 	second := s.awaitExpiry(first)
 	// Clocks of two machines may run at rates that differ a little.
-	equal(s, "it lasted", time.Since(acquired) > first.Duration*9/10, true)
-	equal(s, "the token grows", second.Token > first.Token, true)
+	check.Equal(s, "it lasted", time.Since(acquired) > first.Duration*9/10, true)
+	check.Equal(s, "the token grows", second.Token > first.Token, true)
 	_, err := s.a.Renew(s.Context(), first)
-	s.errorIs(err, inbox.ErrLeaseLost)
-	s.errorIs(s.a.Save(s.Context(), first, &inbox.BusinessState{}, nil), inbox.ErrLeaseLost)
-	s.noError(s.a.Release(s.Context(), first))
-	s.noError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
+	s.ErrorIs(err, inbox.ErrLeaseLost)
+	s.ErrorIs(s.a.Save(s.Context(), first, &inbox.BusinessState{}, nil), inbox.ErrLeaseLost)
+	s.NoError(s.a.Release(s.Context(), first))
+	s.NoError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
 }
 
 func (s *suite) leaseRenewed() {
@@ -624,51 +590,51 @@ func (s *suite) leaseRenewed() {
 	for range 8 {
 		<-time.After(lease.Duration / 4)
 		_, err := s.a.Renew(s.Context(), lease)
-		s.noError(err)
+		s.NoError(err)
 		_, err = s.b.Acquire(s.Context(), business, inbox.Purpose, "b")
-		s.errorIs(err, inbox.ErrLeaseHeld)
+		s.ErrorIs(err, inbox.ErrLeaseHeld)
 	}
-	s.noError(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil))
+	s.NoError(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil))
 	<-time.After(lease.Duration + lease.Duration/10)
 	_, err := s.a.Renew(s.Context(), lease)
-	s.errorIs(err, inbox.ErrLeaseLost)
-	s.errorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 1}}), inbox.ErrLeaseLost)
+	s.ErrorIs(err, inbox.ErrLeaseLost)
+	s.ErrorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 1}}), inbox.ErrLeaseLost)
 }
 
 func (s *suite) renewReturnsNext() {
 	lease := s.acquire(s.a, business, "a")
 	next, err := s.a.Renew(s.Context(), lease)
-	s.noError(err)
-	equal(s, "nothing is due", next.IsZero(), true)
+	s.NoError(err)
+	check.Equal(s, "nothing is due", next.IsZero(), true)
 	s.save(lease, inbox.ChatState{Chat: 1, DueAt: base}, inbox.ChatState{Chat: 2, DueAt: base.Add(-time.Minute)}, inbox.ChatState{Chat: 3})
 	next, err = s.a.Renew(s.Context(), lease)
-	s.noError(err)
-	s.sameTime("the earliest", next, base.Add(-time.Minute))
-	s.noError(s.b.Wake(s.Context(), business, 3, base.Add(-time.Hour)))
-	s.noError(s.b.Wake(s.Context(), other, 3, base.Add(-24*time.Hour)))
+	s.NoError(err)
+	s.SameTime("the earliest", next, base.Add(-time.Minute))
+	s.NoError(s.b.Wake(s.Context(), business, 3, base.Add(-time.Hour)))
+	s.NoError(s.b.Wake(s.Context(), other, 3, base.Add(-24*time.Hour)))
 	next, err = s.a.Renew(s.Context(), lease)
-	s.noError(err)
-	s.sameTime("another process's push", next, base.Add(-time.Hour))
+	s.NoError(err)
+	s.SameTime("another process's push", next, base.Add(-time.Hour))
 }
 
 func (s *suite) businessesAreSeparate() {
 	lease, theirs := s.acquire(s.a, business, "a"), s.acquire(s.b, other, "b")
 	s.save(lease, inbox.ChatState{Chat: 1, Open: true, DueAt: base, Checkpoint: 1})
-	s.noError(s.b.Save(s.Context(), theirs, &inbox.BusinessState{LastError: "theirs"},
+	s.NoError(s.b.Save(s.Context(), theirs, &inbox.BusinessState{LastError: "theirs"},
 		[]inbox.ChatState{{Chat: 1, Checkpoint: 2}}))
-	equal(s, "checkpoint", s.load(1).Checkpoint, 1)
+	check.Equal(s, "checkpoint", s.load(1).Checkpoint, 1)
 	rows, err := s.a.Due(s.Context(), other, base, 10)
-	s.noError(err)
-	equal(s, "due", len(rows), 0)
+	s.NoError(err)
+	check.Equal(s, "due", len(rows), 0)
 	open, err := s.a.Open(s.Context(), other)
-	s.noError(err)
-	equal(s, "open", len(open), 0)
+	s.NoError(err)
+	check.Equal(s, "open", len(open), 0)
 	state, err := s.a.Business(s.Context(), business)
-	s.noError(err)
-	equal(s, "LastError", state.LastError, "")
+	s.NoError(err)
+	check.Equal(s, "LastError", state.LastError, "")
 	sum, err := s.a.Summary(s.Context(), other, base)
-	s.noError(err)
-	equal(s, "holder", sum.Holder, "b")
+	s.NoError(err)
+	check.Equal(s, "holder", sum.Holder, "b")
 }
 
 func (s *suite) endedContext() {
@@ -692,6 +658,6 @@ func (s *suite) endedContext() {
 		}
 	}
 	_, err := s.b.Chats(s.Context(), business, []chats.ChatID{1})
-	s.noError(err)
+	s.NoError(err)
 	s.acquire(s.b, other, "b")
 }

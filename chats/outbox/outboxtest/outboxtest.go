@@ -13,6 +13,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/check"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -67,7 +68,7 @@ func runTests(
 		t.Run(test.name, func(t *testing.T) {
 			in(t, func(t *testing.T) {
 				a, b := open(t)
-				test.run(&suite{T: t, a: a, b: b})
+				test.run(&suite{T: check.T{T: t}, a: a, b: b})
 			})
 		})
 	}
@@ -79,50 +80,15 @@ const business, other chats.BusinessID = 7, 8
 var base = time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
 
 type suite struct {
-	*testing.T
+	check.T
 
 	a, b outbox.Store
-}
-
-func (s *suite) noError(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatalf("unexpected error: %v", err)
-	}
-}
-
-func (s *suite) errorIs(err, target error) {
-	s.Helper()
-	if !errors.Is(err, target) {
-		s.Fatalf("the error is %v, want %v", err, target)
-	}
-}
-
-func equal[T comparable](s *suite, what string, got, want T) {
-	s.Helper()
-	if got != want {
-		s.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
-func equalSlices[T comparable](s *suite, what string, got, want []T) {
-	s.Helper()
-	if !slices.Equal(got, want) {
-		s.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
-func (s *suite) sameTime(what string, got, want time.Time) {
-	s.Helper()
-	if !got.Equal(want) {
-		s.Errorf("%s: got %v, want %v", what, got, want)
-	}
 }
 
 func (s *suite) lease() inbox.Lease {
 	s.Helper()
 	lease, err := s.a.Acquire(s.Context(), business, outbox.Purpose, "holder")
-	s.noError(err)
+	s.NoError(err)
 	return lease
 }
 
@@ -136,28 +102,28 @@ func file(key string, chat chats.ChatID, content string) outbox.Item {
 
 func (s *suite) put(items ...outbox.Item) {
 	s.Helper()
-	s.noError(s.a.Put(s.Context(), business, items...))
+	s.NoError(s.a.Put(s.Context(), business, items...))
 }
 
 // item returns a record through the other handle.
 func (s *suite) item(key string) outbox.Record {
 	s.Helper()
 	r, err := s.b.Item(s.Context(), business, key)
-	s.noError(err)
+	s.NoError(err)
 	return r
 }
 
 func (s *suite) head(chat chats.ChatID) outbox.Record {
 	s.Helper()
 	r, err := s.b.Head(s.Context(), business, chat)
-	s.noError(err)
+	s.NoError(err)
 	return r
 }
 
 func (s *suite) backlog(at time.Time) outbox.Backlog {
 	s.Helper()
 	backlog, err := s.b.Backlog(s.Context(), business, at)
-	s.noError(err)
+	s.NoError(err)
 	slices.SortFunc(backlog.Heads, func(a, b outbox.Head) int { return int(a.Chat - b.Chat) })
 	return backlog
 }
@@ -166,10 +132,10 @@ func (s *suite) backlog(at time.Time) outbox.Backlog {
 func (s *suite) save(lease inbox.Lease, key string, change func(*outbox.Record)) {
 	s.Helper()
 	_, err := s.a.Renew(s.Context(), lease)
-	s.noError(err)
+	s.NoError(err)
 	r := s.item(key)
 	change(&r)
-	s.noError(s.a.SaveItem(s.Context(), lease, &r))
+	s.NoError(s.a.SaveItem(s.Context(), lease, &r))
 }
 
 func sent(id chats.MessageID) func(*outbox.Record) {
@@ -180,20 +146,20 @@ func sent(id chats.MessageID) func(*outbox.Record) {
 
 func (s *suite) empty() {
 	_, err := s.a.Item(s.Context(), business, "none")
-	s.errorIs(err, outbox.ErrUnknownKey)
+	s.ErrorIs(err, outbox.ErrUnknownKey)
 	_, err = s.a.Head(s.Context(), business, 1)
-	s.errorIs(err, outbox.ErrUnknownKey)
+	s.ErrorIs(err, outbox.ErrUnknownKey)
 	backlog := s.backlog(base)
-	equal(s, "heads", len(backlog.Heads), 0)
-	equal(s, "unreported", len(backlog.Unreported), 0)
-	s.sameTime("next report", backlog.NextReport, time.Time{})
+	check.Equal(s, "heads", len(backlog.Heads), 0)
+	check.Equal(s, "unreported", len(backlog.Unreported), 0)
+	s.SameTime("next report", backlog.NextReport, time.Time{})
 	sum, err := s.a.Counts(s.Context(), business)
-	s.noError(err)
-	equal(s, "summary", sum, outbox.Summary{})
+	s.NoError(err)
+	check.Equal(s, "summary", sum, outbox.Summary{})
 	ids, err := s.a.PostedAs(s.Context(), business, 1, 0)
-	s.noError(err)
-	equal(s, "messages", len(ids), 0)
-	s.noError(s.a.Put(s.Context(), business))
+	s.NoError(err)
+	check.Equal(s, "messages", len(ids), 0)
+	s.NoError(s.a.Put(s.Context(), business))
 }
 
 func (s *suite) putRoundTrip() {
@@ -203,21 +169,21 @@ func (s *suite) putRoundTrip() {
 	item.NotAfter = base
 	s.put(item, file("f", 6, "\x00\xff content"))
 	r := s.item(item.Key)
-	equal(s, "business", r.Business, business)
-	equal(s, "key", r.Item.Key, item.Key)
-	equal(s, "chat", r.Item.Chat, 5)
-	equal(s, "text", r.Item.Text, item.Text)
-	s.sameTime("NotAfter", r.Item.NotAfter, base)
-	equal(s, "state", r.State, outbox.Queued)
+	check.Equal(s, "business", r.Business, business)
+	check.Equal(s, "key", r.Item.Key, item.Key)
+	check.Equal(s, "chat", r.Item.Chat, 5)
+	check.Equal(s, "text", r.Item.Text, item.Text)
+	s.SameTime("NotAfter", r.Item.NotAfter, base)
+	check.Equal(s, "state", r.State, outbox.Queued)
 	if r.QueuedAt.Before(before) || r.QueuedAt.After(before.Add(2*time.Minute)) {
 		s.Errorf("queued at %v", r.QueuedAt)
 	}
 	r = s.item("f")
-	equal(s, "file name", r.Item.FileName, "f.txt")
-	equal(s, "file size", r.FileSize, 10)
-	equal(s, "length of the file in Item", len(r.Item.File), 0)
-	s.sameTime("NotAfter", r.Item.NotAfter, time.Time{})
-	equal(s, "file", string(s.head(6).Item.File), "\x00\xff content")
+	check.Equal(s, "file name", r.Item.FileName, "f.txt")
+	check.Equal(s, "file size", r.FileSize, 10)
+	check.Equal(s, "length of the file in Item", len(r.Item.File), 0)
+	s.SameTime("NotAfter", r.Item.NotAfter, time.Time{})
+	check.Equal(s, "file", string(s.head(6).Item.File), "\x00\xff content")
 }
 
 func (s *suite) saveRoundTrip() {
@@ -235,31 +201,31 @@ func (s *suite) saveRoundTrip() {
 	want.Floor = 1600000000000000
 	want.Message, want.SettledAt, want.Reports = message, base.Add(3*time.Second), 4
 	version := want.Version
-	s.noError(s.a.SaveItem(s.Context(), lease, &want))
-	equal(s, "version after the save", want.Version, version+1)
+	s.NoError(s.a.SaveItem(s.Context(), lease, &want))
+	check.Equal(s, "version after the save", want.Version, version+1)
 	got := s.item("k")
-	equal(s, "version", got.Version, version+1)
-	equal(s, "state", got.State, outbox.Sent)
-	s.sameTime("due at", got.DueAt, want.DueAt)
-	s.sameTime("first attempt", got.FirstAttempt.Truncate(time.Microsecond), want.FirstAttempt.Truncate(time.Microsecond))
-	s.sameTime("last attempt", got.LastAttempt, want.LastAttempt)
-	s.sameTime("settled at", got.SettledAt, want.SettledAt)
-	equal(s, "failures, attempts, reports", [3]int{got.Failures, got.Attempts, got.Reports}, [3]int{3, 2, 4})
-	equal(s, "token", got.Token, 1<<60)
-	equal(s, "accepted", got.Accepted, true)
-	equal(s, "reported", got.Reported, false)
-	equalSlices(s, "baseline", got.Baseline, want.Baseline)
-	equal(s, "floor", got.Floor, want.Floor)
+	check.Equal(s, "version", got.Version, version+1)
+	check.Equal(s, "state", got.State, outbox.Sent)
+	s.SameTime("due at", got.DueAt, want.DueAt)
+	s.SameTime("first attempt", got.FirstAttempt.Truncate(time.Microsecond), want.FirstAttempt.Truncate(time.Microsecond))
+	s.SameTime("last attempt", got.LastAttempt, want.LastAttempt)
+	s.SameTime("settled at", got.SettledAt, want.SettledAt)
+	check.Equal(s, "failures, attempts, reports", [3]int{got.Failures, got.Attempts, got.Reports}, [3]int{3, 2, 4})
+	check.Equal(s, "token", got.Token, 1<<60)
+	check.Equal(s, "accepted", got.Accepted, true)
+	check.Equal(s, "reported", got.Reported, false)
+	check.Slices(s, "baseline", got.Baseline, want.Baseline)
+	check.Equal(s, "floor", got.Floor, want.Floor)
 	if got.Failure == nil {
 		s.Fatal("no failure")
 	}
-	equal(s, "reason", got.Failure.Reason, "no «way»")
-	equal(s, "status", got.Failure.StatusCode, 400)
-	equalSlices(s, "details", got.Failure.Details, want.Failure.Details)
-	equal(s, "message", got.Message.ID, message.ID)
-	equal(s, "message's text", got.Message.Text, message.Text)
-	s.sameTime("message's time", got.Message.CreatedAt, base)
-	equalSlices(s, "message's files", got.Message.Files, message.Files)
+	check.Equal(s, "reason", got.Failure.Reason, "no «way»")
+	check.Equal(s, "status", got.Failure.StatusCode, 400)
+	check.Slices(s, "details", got.Failure.Details, want.Failure.Details)
+	check.Equal(s, "message", got.Message.ID, message.ID)
+	check.Equal(s, "message's text", got.Message.Text, message.Text)
+	s.SameTime("message's time", got.Message.CreatedAt, base)
+	check.Slices(s, "message's files", got.Message.Files, message.Files)
 }
 
 func (s *suite) putAgain() {
@@ -267,12 +233,12 @@ func (s *suite) putAgain() {
 	s.put(first)
 	first.NotAfter = base
 	s.put(text("new", 5), first, first)
-	equal(s, "version", s.item("k").Version, s.item("new").Version)
-	s.sameTime("NotAfter of the first Put", s.item("k").Item.NotAfter, time.Time{})
+	check.Equal(s, "version", s.item("k").Version, s.item("new").Version)
+	s.SameTime("NotAfter of the first Put", s.item("k").Item.NotAfter, time.Time{})
 	lease := s.lease()
 	s.save(lease, "k", sent(9))
 	s.put(first)
-	equal(s, "state", s.item("k").State, outbox.Sent)
+	check.Equal(s, "state", s.item("k").State, outbox.Sent)
 	for name, item := range map[string]outbox.Item{
 		"other file": file("k", 5, "Content"), "other chat": file("k", 6, "content"), "text": text("k", 5),
 		"other name": {Key: "k", Chat: 5, FileName: "x.txt", File: []byte("content")},
@@ -286,19 +252,19 @@ func (s *suite) putAgain() {
 func (s *suite) putAllOrNothing() {
 	s.put(text("k", 5))
 	err := s.a.Put(s.Context(), business, text("a", 5), outbox.Item{Key: "k", Chat: 5, Text: "other"}, text("b", 5))
-	s.errorIs(err, outbox.ErrKeyReused)
+	s.ErrorIs(err, outbox.ErrKeyReused)
 	for _, key := range []string{"a", "b"} {
 		_, err := s.b.Item(s.Context(), business, key)
-		s.errorIs(err, outbox.ErrUnknownKey)
+		s.ErrorIs(err, outbox.ErrUnknownKey)
 	}
 }
 
 func (s *suite) putChecks() {
 	err := s.a.Put(s.Context(), business, text("a", 5), outbox.Item{Key: "b", Chat: 5})
-	s.errorIs(err, chats.ErrInvalidArgument)
+	s.ErrorIs(err, chats.ErrInvalidArgument)
 	err = s.a.Put(s.Context(), business, text("a", 5), outbox.Item{Key: "a", Chat: 5, Text: "other"})
-	s.errorIs(err, outbox.ErrKeyReused)
-	equal(s, "heads", len(s.backlog(base).Heads), 0)
+	s.ErrorIs(err, outbox.ErrKeyReused)
+	check.Equal(s, "heads", len(s.backlog(base).Heads), 0)
 }
 
 func (s *suite) concurrentPuts() {
@@ -313,8 +279,8 @@ func (s *suite) concurrentPuts() {
 	}
 	wg.Wait()
 	sum, err := s.a.Counts(s.Context(), business)
-	s.noError(err)
-	equal(s, "queued", sum.Queued, 9)
+	s.NoError(err)
+	check.Equal(s, "queued", sum.Queued, 9)
 }
 
 func (s *suite) largePut() {
@@ -323,19 +289,19 @@ func (s *suite) largePut() {
 		items[n] = text(fmt.Sprintf("key %04d", 2999-n), chats.ChatID(1+n%10))
 	}
 	s.put(items...)
-	equal(s, "heads", len(s.backlog(base).Heads), 10)
-	equal(s, "the first", s.head(1).Item.Key, "key 2999")
+	check.Equal(s, "heads", len(s.backlog(base).Heads), 10)
+	check.Equal(s, "the first", s.head(1).Item.Key, "key 2999")
 }
 
 func (s *suite) order() {
 	lease := s.lease()
 	s.put(text("z", 5), text("a", 5))
 	s.put(text("m", 5), text("elsewhere", 6))
-	s.noError(s.b.Put(s.Context(), business, text("b", 5)))
+	s.NoError(s.b.Put(s.Context(), business, text("b", 5)))
 	for n, want := range []string{"z", "a", "m", "b"} {
 		r := s.head(5)
-		equal(s, "head", r.Item.Key, want)
-		equal(s, "last message", r.LastMessage, chats.MessageID(n*10))
+		check.Equal(s, "head", r.Item.Key, want)
+		check.Equal(s, "last message", r.LastMessage, chats.MessageID(n*10))
 		s.save(lease, r.Item.Key, sent(chats.MessageID(n*10+10)))
 	}
 }
@@ -345,17 +311,17 @@ func (s *suite) heads() {
 	a, c := text("a", 5), file("c", 6, "x")
 	a.NotAfter, c.NotAfter = base, base.Add(time.Minute)
 	s.put(a, text("b", 5), c, text("d", 7))
-	s.sameTime("not after", s.backlog(base).Heads[0].NotAfter, base)
+	s.SameTime("not after", s.backlog(base).Heads[0].NotAfter, base)
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.DueAt = outbox.Sending, base.Add(time.Hour) })
 	heads := s.backlog(base).Heads
 	if len(heads) != 3 {
 		s.Fatalf("heads: %v", heads)
 	}
 	for n, want := range []outbox.Head{{Chat: 5, DueAt: base.Add(time.Hour)}, {Chat: 6, NotAfter: c.NotAfter, IsFile: true}, {Chat: 7}} {
-		equal(s, "chat", heads[n].Chat, want.Chat)
-		equal(s, "is file", heads[n].IsFile, want.IsFile)
-		s.sameTime("due at", heads[n].DueAt, want.DueAt)
-		s.sameTime("not after", heads[n].NotAfter, want.NotAfter)
+		check.Equal(s, "chat", heads[n].Chat, want.Chat)
+		check.Equal(s, "is file", heads[n].IsFile, want.IsFile)
+		s.SameTime("due at", heads[n].DueAt, want.DueAt)
+		s.SameTime("not after", heads[n].NotAfter, want.NotAfter)
 	}
 	if heads[0].Position >= heads[1].Position || heads[1].Position >= heads[2].Position {
 		s.Errorf("positions: %v", heads)
@@ -373,10 +339,10 @@ func (s *suite) unreported() {
 	settle("c", 3, base.Add(time.Hour))
 	settle("d", 4, base.Add(2*time.Hour))
 	backlog := s.backlog(base.Add(time.Second))
-	equalSlices(s, "unreported", backlog.Unreported, []string{"b", "a"})
-	s.sameTime("next report", backlog.NextReport, base.Add(time.Hour))
+	check.Slices(s, "unreported", backlog.Unreported, []string{"b", "a"})
+	s.SameTime("next report", backlog.NextReport, base.Add(time.Hour))
 	s.save(lease, "a", func(r *outbox.Record) { r.Reported = true })
-	equalSlices(s, "unreported", s.backlog(base.Add(time.Second)).Unreported, []string{"b"})
+	check.Slices(s, "unreported", s.backlog(base.Add(time.Second)).Unreported, []string{"b"})
 	many := make([]outbox.Item, 120)
 	for n := range many {
 		many[n] = text(fmt.Sprint("many ", n), 6)
@@ -385,7 +351,7 @@ func (s *suite) unreported() {
 	for n := range many {
 		settle(many[n].Key, 0, base)
 	}
-	equal(s, "unreported", len(s.backlog(base).Unreported), 100)
+	check.Equal(s, "unreported", len(s.backlog(base).Unreported), 100)
 }
 
 func (s *suite) settle() {
@@ -395,23 +361,23 @@ func (s *suite) settle() {
 		key := string(state)
 		s.put(text(key, 6), text("behind "+key, 6))
 		s.save(lease, s.head(6).Item.Key, func(r *outbox.Record) { r.State, r.SettledAt = state, base })
-		equal(s, "head behind "+key, s.head(6).Item.Key, "behind "+key)
+		check.Equal(s, "head behind "+key, s.head(6).Item.Key, "behind "+key)
 		s.save(lease, "behind "+key, func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
 	}
 	_, err := s.b.Head(s.Context(), business, 6)
-	s.errorIs(err, outbox.ErrUnknownKey)
-	equal(s, "heads", len(s.backlog(base).Heads), 1)
+	s.ErrorIs(err, outbox.ErrUnknownKey)
+	check.Equal(s, "heads", len(s.backlog(base).Heads), 1)
 }
 
 func (s *suite) resend() {
 	lease := s.lease()
 	s.put(text("a", 5), text("b", 5))
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Uncertain, base })
-	equal(s, "head", s.head(5).Item.Key, "b")
+	check.Equal(s, "head", s.head(5).Item.Key, "b")
 	r := s.item("a")
 	r.State, r.SettledAt = outbox.Queued, time.Time{}
-	s.noError(s.b.ResolveItem(s.Context(), &r))
-	equal(s, "head", s.head(5).Item.Key, "a")
+	s.NoError(s.b.ResolveItem(s.Context(), &r))
+	check.Equal(s, "head", s.head(5).Item.Key, "a")
 }
 
 func (s *suite) files() {
@@ -419,11 +385,11 @@ func (s *suite) files() {
 	s.put(file("a", 5, "content"))
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Uncertain, base })
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Queued, time.Time{} })
-	equal(s, "file", string(s.head(5).Item.File), "content")
+	check.Equal(s, "file", string(s.head(5).Item.File), "content")
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Queued, time.Time{} })
-	equal(s, "length of a deleted file", len(s.head(5).Item.File), 0)
-	equal(s, "size of a deleted file", s.head(5).FileSize, 7)
+	check.Equal(s, "length of a deleted file", len(s.head(5).Item.File), 0)
+	check.Equal(s, "size of a deleted file", s.head(5).FileSize, 7)
 }
 
 func (s *suite) saveNeedsLease() {
@@ -441,9 +407,9 @@ func (s *suite) saveNeedsLease() {
 			s.Errorf("%s: the error is %v", name, err)
 		}
 	}
-	s.noError(s.a.Release(s.Context(), lease))
-	s.errorIs(s.a.SaveItem(s.Context(), lease, &r), inbox.ErrLeaseLost)
-	equal(s, "version", s.item("k").Version, r.Version)
+	s.NoError(s.a.Release(s.Context(), lease))
+	s.ErrorIs(s.a.SaveItem(s.Context(), lease, &r), inbox.ErrLeaseLost)
+	check.Equal(s, "version", s.item("k").Version, r.Version)
 }
 
 func (s *suite) compareAndSet() {
@@ -452,12 +418,12 @@ func (s *suite) compareAndSet() {
 	r := s.item("k")
 	old := r
 	r.State = outbox.Sending
-	s.noError(s.a.SaveItem(s.Context(), lease, &r))
+	s.NoError(s.a.SaveItem(s.Context(), lease, &r))
 	old.State = outbox.Failed
-	s.errorIs(s.a.SaveItem(s.Context(), lease, &old), outbox.ErrConflict)
-	equal(s, "state", s.item("k").State, outbox.Sending)
+	s.ErrorIs(s.a.SaveItem(s.Context(), lease, &old), outbox.ErrConflict)
+	check.Equal(s, "state", s.item("k").State, outbox.Sending)
 	unknown := outbox.Record{Business: business, Item: text("unknown", 5), Version: 1, State: outbox.Failed}
-	s.errorIs(s.a.SaveItem(s.Context(), lease, &unknown), outbox.ErrConflict)
+	s.ErrorIs(s.a.SaveItem(s.Context(), lease, &unknown), outbox.ErrConflict)
 }
 
 func (s *suite) resolve() {
@@ -465,9 +431,9 @@ func (s *suite) resolve() {
 	r := s.item("k")
 	old := r
 	r.State, r.SettledAt = outbox.Discarded, base
-	s.noError(s.a.ResolveItem(s.Context(), &r))
-	s.errorIs(s.b.ResolveItem(s.Context(), &old), outbox.ErrConflict)
-	equal(s, "state", s.item("k").State, outbox.Discarded)
+	s.NoError(s.a.ResolveItem(s.Context(), &r))
+	s.ErrorIs(s.b.ResolveItem(s.Context(), &old), outbox.ErrConflict)
+	check.Equal(s, "state", s.item("k").State, outbox.Discarded)
 }
 
 func (s *suite) messages() {
@@ -477,19 +443,19 @@ func (s *suite) messages() {
 	r := s.item("b")
 	sent(100)(&r)
 	version := r.Version
-	s.errorIs(s.a.SaveItem(s.Context(), lease, &r), outbox.ErrMessageTaken)
-	s.errorIs(s.a.ResolveItem(s.Context(), &r), outbox.ErrMessageTaken)
-	equal(s, "version after an error", r.Version, version)
-	equal(s, "state", s.item("b").State, outbox.Queued)
+	s.ErrorIs(s.a.SaveItem(s.Context(), lease, &r), outbox.ErrMessageTaken)
+	s.ErrorIs(s.a.ResolveItem(s.Context(), &r), outbox.ErrMessageTaken)
+	check.Equal(s, "version after an error", r.Version, version)
+	check.Equal(s, "state", s.item("b").State, outbox.Queued)
 	s.save(lease, "d", sent(100)) // of another chat
 	s.save(lease, "b", sent(101))
 	s.save(lease, "c", sent(99))
 	s.save(lease, "a", sent(100)) // again
 	s.save(lease, "e", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
 	ids, err := s.b.PostedAs(s.Context(), business, 5, 99)
-	s.noError(err)
+	s.NoError(err)
 	slices.Sort(ids)
-	equalSlices(s, "messages above 99", ids, []chats.MessageID{100, 101})
+	check.Slices(s, "messages above 99", ids, []chats.MessageID{100, 101})
 }
 
 func (s *suite) deleteSettled() {
@@ -509,13 +475,13 @@ func (s *suite) deleteSettled() {
 	total := 0
 	for range 3 {
 		n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Minute), 1)
-		s.noError(err)
+		s.NoError(err)
 		total += n
 	}
-	equal(s, "deleted", total, 2)
+	check.Equal(s, "deleted", total, 2)
 	for _, key := range []string{"old", "file"} {
 		_, err := s.b.Item(s.Context(), business, key)
-		s.errorIs(err, outbox.ErrUnknownKey)
+		s.ErrorIs(err, outbox.ErrUnknownKey)
 	}
 	for _, key := range []string{"queued", "uncertain", "unreported", "young"} {
 		s.item(key)
@@ -539,57 +505,57 @@ func (s *suite) counts() {
 		})
 	}
 	sum, err := s.b.Counts(s.Context(), business)
-	s.noError(err)
+	s.NoError(err)
 	got := [5]int{sum.Queued, sum.Sending, sum.Uncertain, sum.Failed, sum.Unreported}
-	equal(s, "queued, sending, uncertain, failed, unreported", got, [5]int{1, 1, 2, 1, 1})
-	s.sameTime("oldest", sum.Oldest, s.item("k0").QueuedAt)
-	equal(s, "last error", sum.LastError, "failure of k1")
-	equal(s, "holder", sum.Holder, "holder")
-	equal(s, "held since is set", sum.HeldSince.IsZero(), false)
-	s.noError(s.a.Release(s.Context(), lease))
+	check.Equal(s, "queued, sending, uncertain, failed, unreported", got, [5]int{1, 1, 2, 1, 1})
+	s.SameTime("oldest", sum.Oldest, s.item("k0").QueuedAt)
+	check.Equal(s, "last error", sum.LastError, "failure of k1")
+	check.Equal(s, "holder", sum.Holder, "holder")
+	check.Equal(s, "held since is set", sum.HeldSince.IsZero(), false)
+	s.NoError(s.a.Release(s.Context(), lease))
 	sum, err = s.b.Counts(s.Context(), business)
-	s.noError(err)
-	equal(s, "holder", sum.Holder, "")
+	s.NoError(err)
+	check.Equal(s, "holder", sum.Holder, "")
 }
 
 func (s *suite) leases() {
 	lease := s.lease()
 	_, err := s.b.Acquire(s.Context(), business, outbox.Purpose, "other")
-	s.errorIs(err, inbox.ErrLeaseHeld)
+	s.ErrorIs(err, inbox.ErrLeaseHeld)
 	if _, err := s.b.Acquire(s.Context(), business, inbox.Purpose, "other"); err != nil {
 		s.Errorf("the lease of the inbox: %v", err)
 	}
 	_, err = s.b.Renew(s.Context(), lease)
-	s.noError(err)
+	s.NoError(err)
 	timer := time.NewTimer(lease.Duration + 100*time.Millisecond)
 	<-timer.C
 	_, err = s.a.Renew(s.Context(), lease)
-	s.errorIs(err, inbox.ErrLeaseLost)
+	s.ErrorIs(err, inbox.ErrLeaseLost)
 	next, err := s.b.Acquire(s.Context(), business, outbox.Purpose, "other")
-	s.noError(err)
+	s.NoError(err)
 	if next.Token <= lease.Token {
 		s.Errorf("token %d after %d", next.Token, lease.Token)
 	}
-	s.noError(s.a.Release(s.Context(), lease))
+	s.NoError(s.a.Release(s.Context(), lease))
 	_, err = s.b.Renew(s.Context(), next)
-	s.noError(err)
+	s.NoError(err)
 }
 
 func (s *suite) businessesAreSeparate() {
 	lease := s.lease()
 	s.put(text("k", 5))
-	s.noError(s.a.Put(s.Context(), other, outbox.Item{Key: "k", Chat: 5, Text: "of another"}))
+	s.NoError(s.a.Put(s.Context(), other, outbox.Item{Key: "k", Chat: 5, Text: "of another"}))
 	s.save(lease, "k", sent(100))
 	r, err := s.b.Head(s.Context(), other, 5)
-	s.noError(err)
-	equal(s, "text", r.Item.Text, "of another")
-	equal(s, "last message", r.LastMessage, 0)
+	s.NoError(err)
+	check.Equal(s, "text", r.Item.Text, "of another")
+	check.Equal(s, "last message", r.LastMessage, 0)
 	sent(100)(&r)
-	s.errorIs(s.b.SaveItem(s.Context(), lease, &outbox.Record{Business: other, Item: r.Item, Version: r.Version}), inbox.ErrLeaseLost)
-	s.noError(s.b.ResolveItem(s.Context(), &r))
+	s.ErrorIs(s.b.SaveItem(s.Context(), lease, &outbox.Record{Business: other, Item: r.Item, Version: r.Version}), inbox.ErrLeaseLost)
+	s.NoError(s.b.ResolveItem(s.Context(), &r))
 	n, err := s.a.DeleteSettled(s.Context(), other, base.Add(-time.Second), 10)
-	s.noError(err)
-	equal(s, "deleted", n, 0)
+	s.NoError(err)
+	check.Equal(s, "deleted", n, 0)
 }
 
 func (s *suite) endedContext() {
@@ -613,5 +579,5 @@ func (s *suite) endedContext() {
 			s.Errorf("%s: the error is %v", name, err)
 		}
 	}
-	equal(s, "version", s.item("k").Version, r.Version)
+	check.Equal(s, "version", s.item("k").Version, r.Version)
 }

@@ -1,0 +1,53 @@
+// Package check has the assertions of the conformance tests of stores: a library for them
+// would come into the modules of those who run these tests.
+package check
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// T is a test with assertions.
+type T struct{ *testing.T }
+
+// NoError ends the test if there is an error.
+func (t T) NoError(err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("unexpected error: %v", err)
+	}
+}
+
+// ErrorIs ends the test unless err matches target.
+func (t T) ErrorIs(err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Fatalf("the error is %v, want %v", err, target)
+	}
+}
+
+// SameTime compares two times.
+func (t T) SameTime(what string, got, want time.Time) {
+	t.Helper()
+	if !got.Equal(want) {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// Equal compares two values.
+func Equal[V comparable](tb testing.TB, what string, got, want V) {
+	tb.Helper()
+	if got != want {
+		tb.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// Slices compares two slices.
+func Slices[V comparable](tb testing.TB, what string, got, want []V) {
+	tb.Helper()
+	if !slices.Equal(got, want) {
+		tb.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
