@@ -7,9 +7,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// boundedStore sets a timeout on each call of a Store, because a dead connection may go
-// unnoticed. The bound is generous, because a call may wait for a connection of a pool
-// first.
+// boundedStore sets a timeout on each call of a Store that has no other, because a dead
+// connection may go unnoticed. The bound is generous, because a call may wait for a
+// connection of a pool first.
 type boundedStore struct{ Store }
 
 func bounded[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
@@ -32,11 +32,4 @@ func (s boundedStore) Due(ctx context.Context, id chats.BusinessID, at time.Time
 
 func (s boundedStore) Open(ctx context.Context, id chats.BusinessID) ([]chats.ChatID, error) {
 	return bounded(ctx, func(ctx context.Context) ([]chats.ChatID, error) { return s.Store.Open(ctx, id) })
-}
-
-func (s boundedStore) Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error {
-	_, err := bounded(ctx, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.Store.Save(ctx, lease, business, rows)
-	})
-	return err
 }

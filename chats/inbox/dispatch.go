@@ -148,7 +148,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	d.mu.Lock()
 	d.due = time.Time{}
 	d.mu.Unlock()
-	limit := d.flights.len() + d.freeWorkers()
+	limit := d.flights.len() + max(1, d.freeWorkers()) // one at least, as a breaker may have opened
 	rows, err := d.store.Due(ctx, d.client.Business(), now, limit)
 	if err != nil {
 		return err

@@ -13,29 +13,17 @@ import (
 // handleFunc is the caller's handler.
 type handleFunc func(context.Context, Delivery) error
 
-// handlerError is a failed delivery.
-type handlerError struct {
-	err  error
-	text string
-}
-
-func (e *handlerError) Error() string { return e.text }
-
 // call runs handle in a separate goroutine, so that a handler that calls runtime.Goexit or
 // never returns cannot end or block a worker for good.
-func (s *session) call(ctx context.Context, d Delivery, handle handleFunc) *handlerError {
+func (s *session) call(ctx context.Context, d Delivery, handle handleFunc) *callback.Error {
 	if s.config.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.config.timeout)
 		defer cancel()
 	}
-	failed := callback.Call{Name: "the handler", Timeout: s.config.timeout, Slow: func(running time.Duration) {
+	return callback.Call{Name: "the handler", Timeout: s.config.timeout, Slow: func(running time.Duration) {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: handler still running", append(d.attrs(), slog.Duration("for", running))...)
 	}}.Do(func() error { return handle(ctx, d) })
-	if failed == nil {
-		return nil
-	}
-	return &handlerError{failed.Err, failed.Text}
 }
 
 func (d *Delivery) attrs() []slog.Attr {

@@ -36,6 +36,9 @@ func (c *config) wants(sender chats.Sender) bool {
 	return len(c.senders) == 0 || slices.Contains(c.senders, sender)
 }
 
+// dependsOnState reports whether a chat may match the filter now and not a moment later.
+func (c *config) dependsOnState() bool { return len(c.filter.Statuses) > 0 || len(c.filter.Types) > 0 }
+
 // isTiered reports whether there are incremental sweeps between the full ones.
 func (c *config) isTiered() bool { return len(c.filter.Statuses) == 0 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/attempts"
+	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
@@ -83,7 +84,7 @@ func (l *poll) resolve(ctx context.Context) error {
 	if l.row.Snapshot.ID == 0 {
 		return l.refresh(ctx)
 	}
-	if !dependsOnState(&l.config.filter) && !l.config.filter.Matches(l.row.Snapshot) {
+	if !l.config.dependsOnState() && !l.config.filter.Matches(l.row.Snapshot) {
 		return errNoMatch
 	}
 	return nil
@@ -205,7 +206,7 @@ func (l *poll) wants(ctx context.Context, sender chats.Sender) bool {
 // and no list has just shown it.
 func (l *poll) match(ctx context.Context) error {
 	justListed := !l.woken && !l.row.Explained && l.began.Sub(l.row.SeenAt) < time.Minute
-	if l.checked || justListed || !dependsOnState(&l.config.filter) {
+	if l.checked || justListed || !l.config.dependsOnState() {
 		return nil
 	}
 	return l.refresh(ctx)
@@ -232,7 +233,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 				append(d.attrs(), slog.Int("attempts", d.Attempt), slog.Time("failing_since", l.row.FailingSince))...)
 		}
 		return nil
-	case failed.err == errLeft: //nolint:errorlint // our own, unwrapped; the handler's may panic
+	case failed.Err == errLeft: //nolint:errorlint // our own, unwrapped; the handler's may panic
 		return errLeft
 	case !l.tenure.IsValid():
 		return ErrLeaseLost
@@ -246,23 +247,23 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 
 // giveUp passes a message that has failed too often to the dead-letter function, and
 // returns the final error of the message.
-func (l *poll) giveUp(ctx context.Context, d Delivery, failed *handlerError) error {
+func (l *poll) giveUp(ctx context.Context, d Delivery, failed *callback.Error) error {
 	if l.config.maxAttempts == 0 || d.Attempt < l.config.maxAttempts {
 		return failed
 	}
-	dead := func(ctx context.Context, d Delivery) error { return l.config.dead(ctx, d, failed.err) }
+	dead := func(ctx context.Context, d Delivery) error { return l.config.dead(ctx, d, failed.Err) }
 	if again := l.call(attempts.WithCounter(ctx, nil), d, dead); again != nil {
 		return again
 	}
 	l.log.LogAttrs(ctx, slog.LevelError, "inbox: message given up",
-		append(d.attrs(), slog.Int("attempts", d.Attempt), slog.String("error", failed.text))...)
+		append(d.attrs(), slog.Int("attempts", d.Attempt), slog.String("error", failed.Text))...)
 	return nil
 }
 
 // conclude decides when the chat is due next.
 func (l *poll) conclude(ctx context.Context, err error) {
 	now := time.Now()
-	var failed *handlerError
+	var failed *callback.Error
 	var postponed *postponedError
 	switch {
 	case err == nil:
@@ -271,7 +272,7 @@ func (l *poll) conclude(ctx context.Context, err error) {
 		// The chat stays due.
 	case errors.As(err, &failed):
 		l.row.SeenWakes = l.row.Wakes
-		l.row.fail(failed.text, now)
+		l.row.fail(failed.Text, now)
 		l.retry(ctx, "inbox: handler failed", failed, now, wait.Backoff(l.row.Attempts, maxHandlerBackoff))
 	case err == errNoMatch: //nolint:errorlint // our own, unwrapped
 		l.forget()

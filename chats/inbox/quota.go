@@ -45,17 +45,13 @@ func newQuota(client *chats.Client, reserve float64, usage map[chats.Operation]U
 	return q
 }
 
-// max returns how many requests Market allows per window.
-func (q *quota) max(op chats.Operation) int {
-	if limit, ok := q.client.Limit(op); ok && limit.Max > 0 {
-		return limit.Max
-	}
-	return documentedQuota[op]
-}
-
 // budget returns how many requests of an operation the inbox may make per window.
 func (q *quota) budget(op chats.Operation) float64 {
-	return max(1, (1-q.reserve)*float64(q.max(op)))
+	allowed := documentedQuota[op]
+	if limit, ok := q.client.Limit(op); ok && limit.Max > 0 {
+		allowed = limit.Max
+	}
+	return max(1, (1-q.reserve)*float64(allowed))
 }
 
 // count counts requests.
@@ -107,12 +103,24 @@ func (q *quota) current(op chats.Operation, now time.Time) Usage {
 // windowEnd returns the end of the window, by our clock: as reported, otherwise the end of
 // the clock's hour.
 func (q *quota) windowEnd(op chats.Operation, now time.Time) time.Time {
-	if limit, ok := q.client.Limit(op); ok && !limit.Until.IsZero() {
-		if end := q.local(limit.Until, now); end.After(now) && !end.After(now.Add(window+time.Minute)) {
-			return end
-		}
+	if _, end := q.reported(op, now); !end.IsZero() {
+		return end
 	}
 	return now.Truncate(window).Add(window)
+}
+
+// reported returns what the server has reported of the current window, and when that ends
+// by our clock; the zero time if it is not known.
+func (q *quota) reported(op chats.Operation, now time.Time) (limit chats.Limit, end time.Time) {
+	limit, ok := q.client.Limit(op)
+	if !ok || limit.Until.IsZero() {
+		return limit, time.Time{}
+	}
+	end = q.local(limit.Until, now)
+	if !end.After(now) || end.After(now.Add(window+time.Minute)) {
+		return limit, time.Time{}
+	}
+	return limit, end
 }
 
 // local turns a time of the server's clock into one of ours.
@@ -123,24 +131,21 @@ func (q *quota) local(t, now time.Time) time.Time {
 	return t
 }
 
-// left returns how many requests the inbox may still make in this window.
-func (q *quota) left(op chats.Operation) int {
+// used returns the usage of the current window.
+func (q *quota) used(op chats.Operation) Usage {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return int(q.budget(op)) - q.current(op, time.Now()).Requests
+	return q.current(op, time.Now())
 }
+
+// left returns how many requests the inbox may still make in this window.
+func (q *quota) left(op chats.Operation) int { return int(q.budget(op)) - q.used(op).Requests }
 
 // isLow reports whether requests that can wait should wait for the next window.
-func (q *quota) isLow(op chats.Operation) bool {
-	return float64(q.left(op)) < q.budget(op)/4
-}
+func (q *quota) isLow(op chats.Operation) bool { return float64(q.left(op)) < q.budget(op)/4 }
 
 // end returns the end of the current window.
-func (q *quota) end(op chats.Operation) time.Time {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.current(op, time.Now()).Window
-}
+func (q *quota) end(op chats.Operation) time.Time { return q.used(op).Window }
 
 // next returns when the next request may be made; it is not after now if it may be at once.
 func (q *quota) next(op chats.Operation) time.Time {
@@ -150,12 +155,10 @@ func (q *quota) next(op chats.Operation) time.Time {
 }
 
 func (q *quota) nextLocked(op chats.Operation, now time.Time) time.Time {
-	u := q.current(op, now)
-	if limit, ok := q.client.Limit(op); ok && limit.Remaining == 0 && limit.Max > 0 {
-		if end := q.local(limit.Until, now); end.After(now) && !end.After(now.Add(window+time.Minute)) {
-			return end
-		}
+	if limit, end := q.reported(op, now); limit.Remaining == 0 && limit.Max > 0 && !end.IsZero() {
+		return end
 	}
+	u := q.current(op, now)
 	if float64(u.Requests+1) > q.budget(op) {
 		return u.Window
 	}

@@ -77,7 +77,7 @@ func (s *saver) unsavedFor(began time.Time) time.Duration {
 }
 
 func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*ChatState) error {
-	bounded, cancel := context.WithCancel(s.tenure.Ctx)
+	bounded, cancel := context.WithTimeout(s.tenure.Ctx, callTime)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(graceTime, cancel) })()
 	batch := make([]ChatState, len(rows))
@@ -93,33 +93,21 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 	return nil
 }
 
-// isSaved reports whether an attempt has succeeded although it returned an error. Only the
-// holder of the lease raises a version.
+// isSaved reports whether an attempt has succeeded although it returned an error. Any row
+// tells: they are written together, and only the holder of the lease raises a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
-	ctx := s.tenure.Ctx
-	versions := map[chats.ChatID]int64{}
-	ids := make([]chats.ChatID, len(rows))
-	for i, row := range rows {
-		ids[i] = row.Chat
-	}
-	stored, err := s.store.Chats(ctx, s.tenure.Lease.Business, ids)
-	if err != nil {
-		return false
-	}
-	for i := range stored {
-		versions[stored[i].Chat] = stored[i].Version
-	}
-	for _, row := range rows {
-		if versions[row.Chat] != row.Version+1 {
-			return false
-		}
-	}
+	ctx, id := s.tenure.Ctx, s.tenure.Lease.Business
 	if business != nil {
-		state, err := s.store.Business(ctx, s.tenure.Lease.Business)
-		if err != nil || state.Version != business.Version+1 {
+		stored, err := s.store.Business(ctx, id)
+		if err != nil || stored.Version != business.Version+1 {
 			return false
 		}
 		business.Version++
+	} else if len(rows) > 0 {
+		stored, err := s.store.Chats(ctx, id, []chats.ChatID{rows[0].Chat})
+		if err != nil || len(stored) != 1 || stored[0].Version != rows[0].Version+1 {
+			return false
+		}
 	}
 	for _, row := range rows {
 		row.Version++

@@ -146,9 +146,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	w.last = kind
 	sw := w.sweep(kind)
 	if sw.StartedAt.IsZero() {
-		*sw = SweepState{
-			StartedAt: began, Restarts: sw.Restarts, Failures: sw.Failures, FinishedAt: sw.FinishedAt, Cost: sw.Cost,
-		}
+		sw.StartedAt = began
 	}
 	if kind == incremental && sw.Token == "" {
 		w.listing = listing{sweep: sw.StartedAt}
@@ -264,32 +262,24 @@ func (w *sweeper) observe(ctx context.Context, listed []chats.Chat, now time.Tim
 		free[chat.ID] = chat
 		ids = append(ids, chat.ID)
 	}
-	rows, err := w.load(ctx, ids)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	loaded, err := w.store.Chats(ctx, w.client.Business(), ids)
 	if err != nil {
 		return nil, err
 	}
+	rows := make(map[chats.ChatID]*ChatState, len(loaded))
+	for i := range loaded {
+		rows[loaded[i].Chat] = &loaded[i]
+	}
 	for _, id := range ids {
-		row := rows[id]
-		if row == nil {
-			row = &ChatState{Chat: id}
-		}
+		row := cmp.Or(rows[id], &ChatState{Chat: id})
 		if row.observe(free[id], w.state.StartTime, w.config.isTiered(), now) {
 			changed = append(changed, row)
 		}
 	}
 	return changed, nil
-}
-
-func (w *sweeper) load(ctx context.Context, ids []chats.ChatID) (map[chats.ChatID]*ChatState, error) {
-	rows := map[chats.ChatID]*ChatState{}
-	if len(ids) == 0 {
-		return rows, nil
-	}
-	loaded, err := w.store.Chats(ctx, w.client.Business(), ids)
-	for i := range loaded {
-		rows[loaded[i].Chat] = &loaded[i]
-	}
-	return rows, err
 }
 
 // advance moves a sweep on by a page.
@@ -365,19 +355,18 @@ func (w *sweeper) missed(ctx context.Context) error {
 func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
 	defer w.flights.load()()
 	ids = slices.DeleteFunc(ids, w.flights.isHeld)
-	rows, err := w.load(ctx, ids)
+	rows, err := w.store.Chats(ctx, w.client.Business(), ids)
 	if err != nil {
 		w.notLoaded(ctx, err, w.state.Incremental.NextAt)
 		return nil
 	}
 	now := time.Now()
-	changed := make([]*ChatState, 0, len(rows))
-	for _, row := range rows {
-		row.Open = false
-		row.hasten(now)
-		changed = append(changed, row)
+	changed := make([]*ChatState, len(rows))
+	for i := range rows {
+		changed[i] = &rows[i]
+		changed[i].Open = false
+		changed[i].hasten(now)
 	}
-	slices.SortFunc(changed, func(a, b *ChatState) int { return cmp.Compare(a.Chat, b.Chat) })
 	w.onDue(now)
 	return w.saver.save(ctx, nil, changed...)
 }
@@ -426,11 +415,8 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 // that many pages in a row.
 func (w *sweeper) restart(sw *SweepState, now time.Time) {
 	need := min(max(sw.Cost, sw.Pages+1), int(w.quota.budget(chats.OpGetChats)))
-	*sw = SweepState{
-		StartedAt: now, Restarts: sw.Restarts + 1, Failures: sw.Failures, Plain: sw.Plain,
-		FinishedAt: sw.FinishedAt, Cost: sw.Cost, NextAt: now,
-	}
-	if sw.Restarts > 1 {
+	sw.StartedAt, sw.Token, sw.Pages, sw.NextAt = now, "", 0, now
+	if sw.Restarts++; sw.Restarts > 1 {
 		sw.NextAt = now.Add(wait.Backoff(sw.Restarts-1, wait.Max))
 	}
 	if w.quota.left(chats.OpGetChats) < need {
