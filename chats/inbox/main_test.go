@@ -211,6 +211,29 @@ func start(t *testing.T, in *inbox.Inbox, handle handler) *running {
 	return r
 }
 
+// startSteps is start where days pass: a Run renews its lease in every second of them.
+func startSteps(t *testing.T, in *inbox.Inbox, handle handler) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{cancel, make(chan error, 1)}
+	go func() {
+		for ctx.Err() == nil {
+			next, err := in.Step(ctx, handle)
+			if err != nil {
+				r.done <- err
+				return
+			}
+			select {
+			case <-time.After(time.Until(next)):
+			case <-ctx.Done():
+			}
+		}
+		r.done <- nil
+	}()
+	t.Cleanup(cancel)
+	return r
+}
+
 // stop ends it and returns what Run returned.
 func (r *running) stop() error {
 	r.cancel()

@@ -110,7 +110,7 @@ func TestPoll_1970IsNoTime(t *testing.T) {
 				known := market.AddChat(longAgo())
 				pass(48 * time.Hour)
 				seen := &notebook{}
-				run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
+				run := startSteps(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
 				pass(15 * time.Minute)
 				market.CustomerSays(known, "in a known chat")
 				market.CustomerSays(market.AddChat(chats.Chat{}), "in a new chat")

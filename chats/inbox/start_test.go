@@ -373,7 +373,7 @@ func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 			market.CustomerSays(id, "held")
 			pass(time.Hour)
 			seen := &notebook{}
-			run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
+			run := startSteps(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
 			pass(48 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"held"}, seen.texts())

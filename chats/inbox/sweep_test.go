@@ -85,10 +85,10 @@ func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(100, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 500))
-		others, seen := connect(t, market), &notebook{}
+		others, seen := market.Client(), &notebook{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		refused := 0
-		for hour := range 3 {
+		for hour := range 2 {
 			pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 			for range 250 {
 				if _, err := others.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err != nil {
@@ -109,11 +109,11 @@ func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 	})
 }
 
-// Incremental sweeps go on while a full one of 3,000 chats is under way.
+// Incremental sweeps go on while a full one of 1,500 chats is under way.
 func TestSweep_AFullOneDoesNotHoldUpTheIncrementalOnes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		market, ids := bigShop(3000, chats.StatusFinished,
+		market, ids := bigShop(1500, chats.StatusFinished,
 			chatstest.WithHourlyLimit(chats.OpGetChats, 300), chatstest.WithLatency(300*time.Millisecond))
 		open := ids[:25]
 		for _, id := range open {
@@ -122,7 +122,7 @@ func TestSweep_AFullOneDoesNotHoldUpTheIncrementalOnes(t *testing.T) {
 		seen := &notebook{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		pass(7 * time.Minute)
-		for i, text := range numbers(20) {
+		for i, text := range numbers(10) {
 			n, said := len(seen.all()), time.Now()
 			market.CustomerSays(open[(i*7)%25], text)
 			pass(11 * time.Minute)
@@ -167,7 +167,7 @@ func TestSweep_FindsAFinishedChatToo(t *testing.T) {
 func TestSweep_OneStray400(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		market, _ := bigShop(300, chats.StatusFinished)
+		market, _ := bigShop(100, chats.StatusFinished)
 		market.AddChat(longAgo())
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(3*time.Minute)), (&notebook{}).handle)
 		hour := func() int {
@@ -273,11 +273,8 @@ func expiring(t *testing.T, market *chatstest.Market) http.RoundTripper {
 // Page tokens that do not survive a pause, and a quota that makes sweeps pause.
 func TestSweep_PageTokensMayExpire(t *testing.T) {
 	t.Parallel()
-	size, quotas := 600, []int{120, 70}
-	if raceEnabled {
-		size, quotas = 100, []int{20, 12}
-	}
-	for _, hourly := range quotas { // for two sweeps an hour and for one
+	const size = 240                       // more than a listing of the newest chats has
+	for _, hourly := range []int{48, 28} { // for two sweeps an hour and for one
 		synctest.Test(t, func(t *testing.T) {
 			market, ids := bigShop(size, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, hourly))
 			seen := &notebook{}

@@ -97,9 +97,13 @@ func TestWake_MayComeEarly(t *testing.T) {
 			assert.LessOrEqual(t, last.at.Sub(said), max(time.Second, lag/4))
 			pass(time.Hour)
 		}
+		require.NoError(t, run.stop())
+		run = startSteps(t, in, seen.handle)
 		pass(24 * time.Hour)
+		require.NoError(t, run.stop())
 		calls := market.Calls(chats.OpGetChatHistory)
 		wake(t, in, id)
+		run = startSteps(t, in, seen.handle)
 		pass(26 * time.Hour)
 		assert.Equal(t, calls+11, market.Calls(chats.OpGetChatHistory), "what a push for nothing costs")
 		require.NoError(t, run.stop())
