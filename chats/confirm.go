@@ -284,6 +284,7 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 		return c.refused(ctx, err)
 	}
 	c.sent, c.ended, c.sendErr = true, time.Now(), err
+	c.client.doubts.add(c.out.doubtKey) // an accepted send, too: a panic may end the search for it
 	return c.look(ctx)
 }
 

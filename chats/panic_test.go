@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -173,4 +175,36 @@ func TestSendFile_PanicOfTransportEndsTheUpload(t *testing.T) {
 	_, err := late.Body.Read(make([]byte, 1<<10))
 	require.Error(t, err)
 	assert.Equal(t, 7, content.Len())
+}
+
+// A send whose callback has panicked may have been posted, and may become visible late.
+func TestPanic_OfCallbackInASendIsNoReasonToPostTwice(t *testing.T) {
+	t.Parallel()
+	for _, name := range callbackNames() {
+		for n := range 5 { // in SendText, or before, in and after the send of SendTextConfirmed
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return 5 * time.Second }))
+				chat := addChatWithMessages(market, 1)
+				last, again := market.Messages(chat)[0].ID, false
+				client := clientWith(t, market, name, max(n, 1), func() {
+					if !again {
+						panic("boom")
+					}
+				})
+				_ = recovered(func() {
+					if n == 0 {
+						_ = client.SendText(t.Context(), chat, "Завтра")
+					} else {
+						_, _ = client.SendTextConfirmed(t.Context(), chat, "Завтра", chats.ConfirmAfter(last))
+					}
+				})
+				again = true
+				message, err := client.SendTextConfirmed(t.Context(), chat, "Завтра", chats.ConfirmAfter(last))
+				require.NoError(t, err, "%s: %d", name, n)
+				messages := market.Messages(chat)
+				require.Len(t, messages, 2, "%s: %d", name, n)
+				assert.Equal(t, messages[1].ID, message.ID)
+			})
+		}
+	}
 }

@@ -105,9 +105,14 @@ func (c *Client) send(
 		_, err := envelope.Decode[any](r.envelope(), nil)
 		return err
 	}
-	if err = c.perform(ctx, call); errors.Is(err, ErrOutcomeUnknown) {
-		c.doubts.add(out.doubtKey)
-	}
+	settled := false
+	defer func() { // also after a panic in a hook or transport
+		if !settled {
+			c.doubts.add(out.doubtKey)
+		}
+	}()
+	err = c.perform(ctx, call)
+	settled = !errors.Is(err, ErrOutcomeUnknown)
 	return call.attempts, err
 }
 
