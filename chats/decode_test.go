@@ -73,6 +73,12 @@ var oddMessages = []struct {
 	{"files that are none", `{"messageId":7,"payload":["a",5,null,[],{"url":"u"}]}`, &chats.Message{ID: 7, Files: []chats.File{{URL: "u"}}}},
 	{"payload an object", `{"messageId":7,"payload":{"url":"u"},"message":"a"}`, &chats.Message{ID: 7, Text: "a"}},
 	{"payload a string", `{"messageId":7,"payload":"none"}`, &chats.Message{ID: 7}},
+	{"line end in a text", "{\"messageId\":7,\"message\":\"a\r\n\tb\"}", &chats.Message{ID: 7, Text: "a\r\n\tb"}},
+	{"control characters in a text", "{\"messageId\":7,\"message\":\"\x00a\x1fb\"}", &chats.Message{ID: 7, Text: "\x00a\x1fb"}},
+	{"escape that JSON does not have", `{"messageId":7,"message":"it\'s\\ \"\x\u12\u00e9\n"}`, &chats.Message{ID: 7, Text: "it's\\ \"xu12é\n"}},
+	{"size not a number", `{"messageId":7,"payload":[{"url":"u","size":NaN}]}`, &chats.Message{ID: 7, Files: []chats.File{{URL: "u"}}}},
+	{"text undefined", `{"messageId":7,"message":undefined,"more":[None,-Infinity, +1 ,.5]}`, &chats.Message{ID: 7}},
+	{"id with leading zeros", `{"messageId":007}`, nil},
 	{"odd and unknown fields", `{"messageId":"7","extra":{"createdAt":5,"messageId":[1]},"message":"<b>&"}`, &chats.Message{ID: 7, Text: "<b>&"}},
 }
 

@@ -18,14 +18,14 @@
 // # Reading
 //
 // [Client.Chats] lists chats. [Client.History] reads the messages of a chat with IDs above a
-// given one. Both return lazy sequences that can be ranged over more than once and yield
-// every item of every page once. History is in ascending order whatever order the server
-// uses, so a program only has to keep the last ID received. [Client.ChatsPage] and
-// [Client.HistoryPage] return single pages. Unknown fields and enum values never cause an
-// error; unknown values are passed through, and Known reports whether a value is defined
-// here. A field that cannot be read is zero, and an item without a readable ID is skipped and
-// reported ([Attempt.Skipped]); the listing continues. Every response is bounded, in bytes
-// and in items.
+// given one. Both return sequences that are lazy, can be ranged over again, and yield each
+// item of all pages once. History is in ascending order whatever the server's order is, so a
+// program only has to keep the last ID received. [Client.ChatsPage] and [Client.HistoryPage]
+// return single pages. Unknown fields and enum values never cause an error; unknown values
+// are passed through, and Known reports whether a value is defined here. A field that cannot
+// be read, even one whose value is not JSON, is zero, and an item without a readable ID is
+// skipped and reported ([Attempt.Skipped]); the listing continues. Every response is bounded,
+// in bytes and in items.
 //
 // # Sending
 //

@@ -54,7 +54,7 @@ func Decode[T any](b Body, prepared *T) (*T, error) {
 	env := envelope[T]{Result: prepared}
 	err := json.Unmarshal(b.Text, &env)
 	if isSyntaxError(err) {
-		b.Text = withoutDeepValues(b.Text)
+		b.Text = mend(b.Text)
 		err = json.Unmarshal(b.Text, &env)
 	}
 	if err != nil && !isSyntaxError(err) {

@@ -1,6 +1,8 @@
 package envelope
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"strings"
 	"testing"
@@ -177,4 +179,17 @@ func TestDetails_AnyBodyHasAText(t *testing.T) {
 	} {
 		assert.Equal(t, want, of(body).Details(), "%.100s", body)
 	}
+}
+
+// FuzzMend checks that what is valid stays as it is.
+func FuzzMend(f *testing.F) {
+	f.Add([]byte(`{"a":[1, "x\n\u12ab\\\"", {"b":null,"c":true}], "d":-1.5e3, "":""}`))
+	f.Add([]byte(`{"a":[NaN, "\x` + "\x01" + `"], "b":{01:02}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		mended := mend(text)
+		if json.Valid(text) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxDepth {
+			assert.Equal(t, string(text), string(mended))
+		}
+		assert.Equal(t, string(mended), string(mend(mended)))
+	})
 }

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,45 +24,107 @@ func isSyntaxError(err error) bool {
 // unmarshalAny decodes what it can of a body. What does not match stays empty.
 func unmarshalAny(body []byte, into any) {
 	if isSyntaxError(json.Unmarshal(body, into)) {
-		_ = json.Unmarshal(withoutDeepValues(body), into)
+		_ = json.Unmarshal(mend(body), into)
 	}
 }
 
-// withoutDeepValues returns a JSON text with null in place of the values that are nested too
-// deeply: encoding/json refuses the whole text because of one of them.
-func withoutDeepValues(text []byte) []byte {
-	out := make([]byte, 0, len(text))
+// mend returns a JSON object in which null is in place of the values that encoding/json
+// refuses, because they are nested too deeply or are not JSON, such as NaN, and in which
+// control characters in strings are escaped. encoding/json refuses the whole text because of
+// one of them.
+func mend(text []byte) []byte {
+	if !bytes.HasPrefix(text, []byte("{")) {
+		return text
+	}
+	out, rest := make([]byte, 0, len(text)), text
 	var open []byte // the brackets that are not closed
-	inString := false
-	for i := 0; i < len(text); i++ {
-		c := text[i]
+	isValue := false
+	for len(rest) > 0 {
+		token := rest[:tokenLen(rest)]
+		rest = rest[len(token):]
 		isDeep := len(open) > maxDepth
-		switch {
-		case inString && c == '\\' && i+1 < len(text):
-			if !isDeep {
-				out = append(out, c)
-			}
-			i++
-			c = text[i]
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
+		switch c := token[0]; c {
+		case '{', '[':
 			if open = append(open, c+2); len(open) == maxDepth+1 { // '}' and ']' follow two later
 				out = append(out, "null"...)
 			}
 			isDeep = len(open) > maxDepth
-		case c == '}' || c == ']':
+		case '}', ']':
 			if len(open) == 0 || open[len(open)-1] != c {
 				return text // not JSON
 			}
 			open = open[:len(open)-1]
+		case '"':
+			token = mendString(token)
+		case ',', ':', ' ', '\t', '\r', '\n':
+		default:
+			if isValue && !json.Valid(token) {
+				token = []byte("null")
+			}
+		}
+		if c := token[0]; c > ' ' {
+			isValue = c == ':' || len(open) > 0 && open[len(open)-1] == ']'
 		}
 		if !isDeep {
+			out = append(out, token...)
+		}
+	}
+	return out
+}
+
+// tokenLen returns the length of the string, or of the number or name, at the beginning of a
+// JSON text. Any other character is a token of its own.
+func tokenLen(text []byte) int {
+	const others = "{}[],: \t\r\n"
+	switch {
+	case strings.IndexByte(others, text[0]) >= 0:
+		return 1
+	case text[0] != '"':
+		n := bytes.IndexAny(text, others+`"`)
+		return cmp.Or(max(n, 0), len(text))
+	}
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(text)
+}
+
+// mendString returns a string of JSON with its control characters escaped, and without the
+// backslashes that begin no escape.
+func mendString(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch n := escapeLen(text[i:]); {
+		case n > 0:
+			out = append(out, text[i:i+n]...)
+			i += n - 1
+		case c < ' ':
+			out = append(out, '\\', 'u', '0', '0', '0'+c>>4, "0123456789abcdef"[c&0xf])
+		case c != '\\':
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// escapeLen returns the length of the escape at the beginning of text, or 0.
+func escapeLen(text []byte) int {
+	switch {
+	case len(text) < 2 || text[0] != '\\':
+	case strings.IndexByte(`"\/bfnrt`, text[1]) >= 0:
+		return 2
+	case len(text) >= 6 && text[1] == 'u':
+		if _, err := strconv.ParseUint(string(text[2:6]), 16, 16); err == nil {
+			return 6
+		}
+	}
+	return 0
 }
 
 // decodeRepaired decodes a body that the contract's types cannot read: it makes the fields
