@@ -3,7 +3,10 @@
 package redact
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"html"
 	"net/http"
@@ -33,17 +36,20 @@ const minPart = 8
 type Secrets []string
 
 // Redact replaces every secret, and every part of one of minPart characters or more,
-// however it is written: in another case, or escaped for a URL, HTML, JSON or another
-// language, also several times.
+// however it is written: in another case, in base64 or hexadecimal, with anything between its
+// letters and digits, or escaped for a URL, HTML, JSON or another language, also several
+// times.
 func (s Secrets) Redact(text string) string {
 	known := s.windows()
+	long := windows{minPart: known[minPart]}
 	plain, from := []byte(text), make([]int, len(text)+1)
 	for i := range from {
 		from[i] = i
 	}
 	var hidden []span
 	for range maxEscapes + 1 { // each level, because what looks like an escape may be the secret
-		hidden = append(hidden, known.find(plain, from)...)
+		hidden = append(hidden, known.find(plain, from, from[1:])...)
+		hidden = append(hidden, long.find(compact(plain, from))...)
 		decoded, at := decodeEscapes(plain, from)
 		if len(decoded) == len(plain) {
 			break
@@ -70,7 +76,8 @@ func (s Secrets) windows() (all windows) {
 	for _, secret := range s {
 		plain := []byte(secret)
 		all.add(plain)
-		for range maxEscapes { // as in a text, where what looks like an escape is decoded as well
+		all.addEncoded(plain)
+		for range maxEscapes { // as in a text, where what looks like an escape is decoded, too
 			decoded, _ := decodeEscapes(plain, make([]int, len(plain)+1))
 			if len(decoded) == len(plain) || len(decoded) < minPart {
 				break
@@ -96,12 +103,46 @@ func (w *windows) add(value []byte) {
 	}
 }
 
+// addEncoded adds what the beginning of a longer secret looks like in base64, wherever in the
+// encoded text it is, in hexadecimal, and without its punctuation.
+func (w *windows) addEncoded(secret []byte) {
+	if len(secret) < minPart {
+		return
+	}
+	secret = secret[:min(len(secret), maxText)]
+	forms := []string{string(secret), hex.EncodeToString(secret)}
+	for before := range 3 {
+		whole := (before + len(secret)) / 3 * 3 // the rest depends on what follows
+		text := append(make([]byte, before), secret...)[:whole]
+		forms = append(forms, base64.StdEncoding.EncodeToString(text)[(before*4+2)/3:])
+	}
+	for _, form := range forms {
+		if value, _, _ := compact([]byte(form), make([]int, len(form)+1)); len(value) >= minPart {
+			w.add(value)
+		}
+	}
+}
+
+// compact drops what may stand between the characters of a secret: everything but letters
+// and digits, and short tags. It returns where each of the others begins and ends.
+func compact(text []byte, at []int) (plain []byte, from, to []int) {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9':
+			plain, from, to = append(plain, c), append(from, at[i]), append(to, at[i+1])
+		case c == '<':
+			i += max(bytes.IndexByte(text[i:min(i+32, len(text))], '>'), 0)
+		}
+	}
+	return plain, from, to
+}
+
 // span is a part of a text.
 type span struct{ from, to int }
 
-// find returns the spans that are made of windows. from maps each byte of plain to its
-// position in the text of the spans.
-func (w *windows) find(plain []byte, from []int) (all []span) {
+// find returns the spans that are made of windows. from and to have where each byte of plain
+// begins and ends in the text of the spans.
+func (w *windows) find(plain []byte, from, to []int) (all []span) {
 	plain = lower(plain)
 	for n, known := range w {
 		end := 0 // of the last span, in plain
@@ -113,7 +154,7 @@ func (w *windows) find(plain []byte, from []int) (all []span) {
 				all = append(all, span{from: from[i]})
 			}
 			end = i + n
-			all[len(all)-1].to = from[end]
+			all[len(all)-1].to = to[end-1]
 		}
 	}
 	return all
@@ -133,14 +174,16 @@ func lower(text []byte) []byte {
 // maxEscapes is how many times an escaped text is decoded.
 const maxEscapes = 6
 
-// escapes matches the escapes of ASCII characters, the backslash as often as JSON in JSON
-// doubles it:
+// escapes matches escaped characters, the backslash as often as JSON in JSON doubles it:
 //   - %41, %u0041 and =41
-//   - \u0041, \U00000041, \u{41}, \x41, \x{41}, \101 and \/
+//   - \u0041, \U00000041, \u{41}, \x41, \x{41}, \101, \n and \/
 //   - &#65; and &#x41; of any length, also without the semicolon, and &colon;
-var escapes = regexp.MustCompile(`(?i)%(?:u00)?[0-7][0-9a-f]|=[2-7][0-9a-f]|` +
-	`\\+(?:u(?:000000|00)[0-7][0-9a-f]|[ux]\{0*[0-7][0-9a-f]\}|x[0-7][0-9a-f]|[01][0-7]{2}|[^ux])|` +
+var escapes = regexp.MustCompile(`(?i)%(?:u[0-9a-f]{4}|[0-9a-f]{2})|=[2-7][0-9a-f]|` +
+	`\\+(?:u(?:0000[0-9a-f]{4}|[0-9a-f]{4})|[ux]\{[0-9a-f]+\}|x[0-9a-f]{2}|[01][0-7]{2}|[^ux])|` +
 	`&#(?:x[0-9a-f]+|[0-9]+);?|&[a-z0-9]{1,32};|&(?:amp|lt|gt|quot)`)
+
+// other replaces an escaped character that is not ASCII, which no secret has.
+const other = 0xff
 
 // decodeEscapes decodes one level of escapes.
 func decodeEscapes(text []byte, from []int) (plain []byte, at []int) {
@@ -162,16 +205,20 @@ func unescape(escape string) (char byte, ok bool) {
 	switch {
 	case escape[0] == '&':
 		decoded := html.UnescapeString(escape)
-		return decoded[0], len(decoded) == 1
+		if len(decoded) > 1 {
+			return other, decoded != escape
+		}
+		return decoded[0], true
+	case isBackslash && (code == "n" || code == "r" || code == "t"):
+		return ' ', true
 	case isBackslash && (len(code) < 2 || !strings.ContainsAny(code[:1], "uUxX01")):
 		return escape[len(escape)-1], true
 	case isBackslash && code[0] <= '1':
 		octal, _ := strconv.ParseUint(code, 8, 8)
 		return byte(octal), true
 	}
-	code = strings.TrimSuffix(code, "}")
-	hex, _ := strconv.ParseUint(code[len(code)-2:], 16, 8)
-	return byte(hex), true
+	hexadecimal, _ := strconv.ParseUint(strings.Trim(code, "%=uUxX{}"), 16, 64)
+	return byte(min(hexadecimal, other)), true
 }
 
 // Sanitize makes a text fit for an error: one printable line of at most 512 characters,

@@ -1,6 +1,8 @@
 package redact
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,12 +70,37 @@ var echoForms = map[string]func(string) string{
 	"HTML, by name, open":     func(s string) string { return strings.NewReplacer("&", "&amp", "<", "&lt", ">", "&gt").Replace(s) },
 	"without the first part":  func(s string) string { return s[len(s)/3:] },
 	"without the last part":   func(s string) string { return s[:len(s)*2/3] },
-	"from the middle":         func(s string) string { return s[10:19] },
+	"from the middle":         func(s string) string { return s[11:20] },
 	"cut after a few":         func(s string) string { return s[:12] + "..." },
 	"both ends":               func(s string) string { return s[:12] + "..." + s[len(s)-9:] },
 	"part, escaped, lower":    func(s string) string { return strings.ToLower(url.QueryEscape(s[8:30])) },
 	"in a word":               func(s string) string { return "key=" + s + "suffix" },
 	"twice":                   func(s string) string { return s + s },
+	"spaces":                  func(s string) string { return each(s, "%c ") },
+	"line ends":               func(s string) string { return each(s, "%c\r\n") },
+	"a line end":              func(s string) string { return s[:7] + "\n" + s[7:14] + "\r\n\t" + s[14:20] + "<br/>" + s[20:] },
+	"soft line ends":          func(s string) string { return each(s, "%c=\r\n") },
+	"zero-width spaces":       func(s string) string { return each(s, "%c\u200b") },
+	"soft hyphens, in JSON":   func(s string) string { return quoted(each(s, "%c\u00ad")) },
+	"UTF-16":                  func(s string) string { return each(s, "%c\x00") },
+	"UTF-16, escaped":         func(s string) string { return each(s, `%c\u0000`) },
+	"line ends, JSON in JSON": func(s string) string { return quoted(quoted(each(s, "%c\n"))) },
+	"zero-width, escaped":     func(s string) string { return each(s, `%c\u200b`) },
+	"zero-width, URL":         func(s string) string { return url.QueryEscape(each(s, "%c\u200b")) },
+	"zero-width, HTML":        func(s string) string { return each(s, "%c&#8203;") },
+	"not UTF-8, quoted by Go": func(s string) string { return fmt.Sprintf("%q", each(s, "%c\xff")) },
+	"not UTF-8":               func(s string) string { return each(s, "%c\xff") },
+	"word breaks":             func(s string) string { return each(s, "%c<wbr>") },
+	"spaces, URL":             func(s string) string { return url.QueryEscape(each(s, "%c ")) },
+	"base64":                  func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	"base64, after one":       func(s string) string { return base64.URLEncoding.EncodeToString([]byte(":" + s)) },
+	"base64, after two":       func(s string) string { return base64.RawStdEncoding.EncodeToString([]byte("u:" + s)) },
+	"base64 of a part":        func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)[5:30]) },
+	"base64, lines": func(s string) string {
+		return base64.StdEncoding.EncodeToString([]byte(s))[:9] + "\n" + base64.StdEncoding.EncodeToString([]byte(s))[9:]
+	},
+	"hexadecimal":            func(s string) string { return hex.EncodeToString([]byte(s)) },
+	"hexadecimal, separated": func(s string) string { return each(s, "%02X:") },
 }
 
 func TestRedact_HidesASecretHoweverItIsEchoed(t *testing.T) {
