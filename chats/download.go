@@ -79,7 +79,9 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 		return nil, c.downloadError(resp, hidden)
 	}
 	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, business: c.business, clean: clean, status: resp.StatusCode}
-	body.missing = max(resp.ContentLength, file.Size)
+	if body.missing = resp.ContentLength; resp.StatusCode != http.StatusPartialContent {
+		body.missing = max(resp.ContentLength, file.Size)
+	}
 	return &Attachment{
 		ReadCloser: body, Name: attachmentName(resp.Header, file), ContentType: resp.Header.Get("Content-Type"), Size: resp.ContentLength,
 	}, nil
@@ -116,16 +118,18 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	if err != nil || req.URL.Hostname() == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
-	if origin(req.URL) == origin(c.config.base) {
+	if c.config.attachmentAuth != nil {
+		if err := c.config.attachmentAuth(ctx, req); err != nil {
+			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, fmt.Errorf("attachment auth: %w", err))}
+		}
+	}
+	if origin(req.URL) == origin(c.config.base) { // by now auth may have changed it
 		value, err := c.credential.read(ctx)
 		if err != nil {
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, err)}
 		}
-		req.Header.Set(value.header, value.value)
-	}
-	if c.config.attachmentAuth != nil {
-		if err := c.config.attachmentAuth(ctx, req); err != nil {
-			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, fmt.Errorf("attachment auth: %w", err))}
+		if req.Header.Get(value.header) == "" {
+			req.Header.Set(value.header, value.value)
 		}
 	}
 	if req.Header.Get("Accept-Encoding") == "" {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -265,6 +266,26 @@ func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 }
 
 // Of the statuses of success, only some come with the whole file.
+// The function of WithAttachmentAuth may send a download elsewhere.
+func TestDownload_RewrittenURLGetsNoCredential(t *testing.T) {
+	t.Parallel()
+	for _, credential := range []chats.Credential{chats.APIKey(testSecret), chats.OAuthToken(testSecret)} {
+		var sent *http.Request
+		server := roundTrip(func(req *http.Request) (*http.Response, error) {
+			sent = req
+			return respond(req, http.StatusForbidden, "denied to "+req.URL.String()), nil
+		})
+		client, err := chats.New(1, credential, withContract(t, server), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+			req.URL.Host, req.URL.User = "mirror.example", url.UserPassword("shop", "pass-of-the-mirror")
+			return nil
+		}))
+		require.NoError(t, err)
+		_, err = client.Download(t.Context(), chats.File{URL: "https://api.partner.market.yandex.ru/a"})
+		require.ErrorContains(t, err, "denied to https://shop:[redacted]@mirror.example/a")
+		assert.NotContains(t, fmt.Sprint(sent.Header), testSecret)
+	}
+}
+
 func TestDownload_PartOfAFileIsError(t *testing.T) {
 	t.Parallel()
 	for status, rangeHeader := range map[int]string{200: "", 203: "", 206: "bytes=0-2"} {
@@ -273,6 +294,9 @@ func TestDownload_PartOfAFileIsError(t *testing.T) {
 		require.NoError(t, err, "%d", status)
 		assert.Equal(t, "abc", content)
 	}
+	part, err := readAttachment(t, newDownloadClient(t, 206, "bytes=0-2"), chats.File{URL: "https://files.example/a", Size: 10})
+	require.NoError(t, err, "the rest was not asked for")
+	assert.Equal(t, "abc", part)
 	for _, status := range []int{201, 202, 204, 206, 226, 299} {
 		_, err := download(t, newDownloadClient(t, status, ""), "https://files.example/a")
 		require.ErrorIs(t, err, chats.ErrProtocol, "%d", status)

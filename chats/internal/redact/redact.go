@@ -260,8 +260,8 @@ func (e *sanitizedError) Error() string { return e.text }
 
 func (e *sanitizedError) Unwrap() error { return e.err }
 
-// OfRequest returns the secrets of the request for a link: the Api-Key, and what has been
-// added to the headers and to the query of the link. Redacting short values would make
+// OfRequest returns the secrets of the request for a link: the Api-Key, what has been added
+// to the headers and to the query of the link, and its password. Redacting short values would make
 // texts unreadable.
 func OfRequest(req *http.Request, link string) (all Secrets) {
 	for name, values := range req.Header {
@@ -278,6 +278,7 @@ func OfRequest(req *http.Request, link string) (all Secrets) {
 			}
 		}
 	}
-	_, password, _ := req.BasicAuth()
-	return append(all, password)
+	_, header, _ := req.BasicAuth()
+	ofURL, _ := req.URL.User.Password()
+	return append(all, cmp.Or(header, ofURL)) // net/http sends that of the URL only without the header
 }
