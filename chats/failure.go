@@ -3,6 +3,7 @@ package chats
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -110,8 +111,12 @@ func (e *transportError) Unwrap() error { return e.err }
 // has none, or its certificate is not trusted.
 func isTLSFailure(err error) bool {
 	var certificate *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError // the next three from a VerifyConnection of the caller
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	var noTLS tls.RecordHeaderError
-	return errors.As(err, &certificate) || errors.As(err, &noTLS) || errors.Is(err, http.ErrSchemeMismatch)
+	return errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) ||
+		errors.As(err, &noTLS) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // withoutURL strips the method and address that net/http adds; an Error names the

@@ -46,7 +46,10 @@ func TestWire_PermanentTLSErrorsAreNotRetried(t *testing.T) {
 	tests := map[string]*tls.Config{
 		"unknown authority": {},
 		"wrong name":        {RootCAs: roots, ServerName: "market.example"},
-		"expired":           {RootCAs: roots, Time: func() time.Time { return time.Now().AddDate(200, 0, 0) }},
+		"unknown authority, by the program's own check": ownVerification(server, func(o *x509.VerifyOptions) { o.Roots = x509.NewCertPool() }),
+		"wrong name, by the program's own check":        ownVerification(server, func(o *x509.VerifyOptions) { o.DNSName = "market.example" }),
+		"expired, by the program's own check":           ownVerification(server, func(o *x509.VerifyOptions) { o.CurrentTime = time.Now().AddDate(200, 0, 0) }),
+		"expired":                                       {RootCAs: roots, Time: func() time.Time { return time.Now().AddDate(200, 0, 0) }},
 	}
 	for name, config := range tests {
 		before := conns.Load()
@@ -65,6 +68,17 @@ func TestWire_PermanentTLSErrorsAreNotRetried(t *testing.T) {
 		require.ErrorAs(t, err, &e, name)
 		assert.Equal(t, 1, e.Attempts, "%s: %v", name, err)
 	}
+}
+
+// ownVerification returns a configuration with which the program itself verifies the server.
+func ownVerification(server *httptest.Server, change func(*x509.VerifyOptions)) *tls.Config {
+	options := x509.VerifyOptions{Roots: x509.NewCertPool()}
+	options.Roots.AddCert(server.Certificate())
+	change(&options)
+	return &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error {
+		_, err := state.PeerCertificates[0].Verify(options)
+		return err
+	}}
 }
 
 func TestWire_ServerWithoutTLSIsNotRetried(t *testing.T) {
