@@ -52,10 +52,11 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one with
 // a lower ID counts as well if it was created later than the message that last names, and at
 // most five minutes before the given time, because the clocks of the senders may differ.
-// Without ConfirmAfter it is any message from the shop that was created after the given time,
-// or up to five minutes before it. If the attempts may have begun earlier than that, give the
-// option twice: with the time at which the first one began, and with the time at which the
-// last one ended.
+// Without ConfirmAfter it is any message of the shop that was created after the given time,
+// or up to five minutes before it. If this machine's clock is ahead of the server's
+// ([Client.ServerTime]), it may be earlier by that much, up to a day. If the attempts may have
+// begun earlier than that, give the option twice: with the time at which the first one began,
+// and with the time at which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {

@@ -23,17 +23,17 @@ import (
 // starts over. The next page is fetched while the caller works on the current one. An
 // error is yielded once and ends the sequence; it is ctx.Err() if ctx has ended.
 //
-// Market does not document the order of messages. History works with every stable order, even
-// if messages are listed up to one page later than that order implies, and regardless of what
-// arrives while it reads. If the oldest messages come first, it holds up to three pages in
-// memory: it yields a page when the next one has been read. That order is recognised by a
-// message in the second page that is more than five minutes older than the first request, or
-// a day and five minutes if its time has no seconds. In any other order, and while the
-// messages are too recent or have no exact time, History has to hold all messages above since
-// until the last page. If a message is listed so late that newer ones have already been
-// yielded, History yields an error that matches [ErrProtocol]. What it has yielded may then
-// have gaps; reading again from [Error.ResumeAfter], which is since, with the same Client
-// yields everything.
+// Market does not document the order of messages. History works with every stable order,
+// even if messages come up to one page after their place, and regardless of what arrives
+// while it reads. If the oldest messages come first, it holds up to three pages in memory:
+// it yields a page when the next one has been read. That order is recognised by a message in
+// the second page that is more than five minutes older than the first request, or a day and
+// five minutes if its time has no seconds or the server sends no Date. In any other order, and
+// while the messages are too recent or have no exact time, History has to hold all messages
+// above since until the last page. If a message comes
+// so much more than one page after its place that later ones were yielded, History yields an
+// error that matches [ErrProtocol]. What it yielded may have gaps then: reading again after
+// [Error.ResumeAfter], which is since, with the same Client yields everything.
 //
 // It costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history). It makes more if the server refuses something: if it

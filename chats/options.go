@@ -158,10 +158,10 @@ func WithLimiter(limiter Limiter) Option {
 }
 
 // WithAttachmentAuth sets a function that authenticates attachment downloads. It is called
-// once per [Client.Download], for the initial request, whatever its host: [AttachmentOAuth]
-// returns one that adds a token for Market's attachment hosts. Headers that it sets are not
-// sent to another host after a redirect. What it adds to the headers and the query is
-// redacted like the credential. An error fails the download.
+// once per [Client.Download], for the initial request, before the credential is added and
+// whatever the host: [AttachmentOAuth] returns one that adds a token for Market's attachment
+// hosts. Headers that it sets are not sent to another host after a redirect. What it adds to
+// the headers and the query is redacted like the credential. An error fails the download.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
 	return notNil("attachment auth", auth == nil, func(c *config) { c.attachmentAuth = auth })
 }

@@ -46,7 +46,11 @@ func (r *response) truncated() bool {
 // is earlier: either clock may be ahead.
 func (r *response) time() time.Time {
 	now := time.Now()
-	if date, ok := servertime.Parse(r.header.Get("Date")); ok && date.Before(now) {
+	date, ok := servertime.Parse(r.header.Get("Date"))
+	switch {
+	case !ok:
+		return now.Add(-maxClockError)
+	case date.Before(now):
 		return date
 	}
 	return now

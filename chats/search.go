@@ -16,6 +16,9 @@ const maxFinalReads = 6
 // Market.
 const clockTolerance = 5 * time.Minute
 
+// maxClockError is how much the local clock may be ahead. A Date that says more is implausible.
+const maxClockError = 24 * time.Hour
+
 // view is what the history shows of the messages that may be the shop's.
 type view struct {
 	empty  bool               // the chat has no messages
@@ -157,9 +160,19 @@ func (c *confirmation) mayBeNew(m Message) bool {
 	case c.hasAfter:
 		return m.ID > c.after
 	case c.resumes:
-		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.began.Add(-clockTolerance))
+		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.earliest())
 	}
 	return false
+}
+
+// earliest returns when a message of the earlier attempts was created at the earliest, by the
+// server's clock, if the local one is ahead of it.
+func (c *confirmation) earliest() time.Time {
+	at := c.began.Add(-clockTolerance)
+	if now, ok := c.client.ServerTime(); ok {
+		at = at.Add(-min(max(time.Since(now), 0), maxClockError))
+	}
+	return at
 }
 
 // mayBeLater reports whether a message may be from an earlier attempt by its time, although
@@ -170,7 +183,7 @@ func (c *confirmation) mayBeLater(m Message) bool {
 	switch {
 	case m.CreatedAt.IsZero():
 		return noID && (m.Sender == SenderPartner || c.out.equals(m))
-	case c.resumes && m.CreatedAt.Before(c.began.Add(-clockTolerance)):
+	case c.resumes && m.CreatedAt.Before(c.earliest()):
 		return false
 	case !c.hasAfter || c.afterAt.IsZero():
 		return noID
