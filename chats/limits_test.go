@@ -510,7 +510,7 @@ func TestLimits_HourlyIsRecognizedByText(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"Hit rate limit of 1000 requests per hour for resource chats for business", "Hit rate limit of 600 points per hour",
-		"You have used 100 calls PER MINUTE", "Hourly quota exceeded",
+		"You have used 100 calls PER MINUTE", "Hourly quota exceeded", "Too many requests per 60 seconds", "10 calls per 1 day",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t)

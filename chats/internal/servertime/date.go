@@ -41,7 +41,10 @@ func Parse(text string) (at time.Time, ok bool) {
 		}
 		return time.Time{}, false
 	}
-	text, _, _ = strings.Cut(strings.ToUpper(text), "(") // the zone's name
+	text = strings.ToUpper(strings.Trim(text, `"'; `))
+	if end := strings.IndexAny(text, "(["); end >= 0 { // the zone's name
+		text = text[:end]
+	}
 	if day, date, found := strings.Cut(text, ","); found && !strings.ContainsAny(day, digits) {
 		text = date
 	}

@@ -21,7 +21,7 @@ func TestParse_ReadsEveryForm(t *testing.T) {
 		"Mon, 02 Mar 2026 11:40:07 +0000 (UTC)", "Mon 02 Mar 2026 11:40:07 GMT", "Mon 02-Mar-26 11:40:07 GMT", "Monday, 2 March 2026 11:40:07 GMT",
 		"2 march 2026 14:40:07 +03:00", "Mon Mar 02 2026 14:40:07 GMT+0300 (MSK)", "MON, 02 MAR 2026 11:40:07 gmt", "Mon Mar  2 11:40:07 UTC 2026",
 		"2026-03-02T11:40:07.000+0000", "2026-03-02T11:40:07", "2026-03-02 11:40:07", "2026-03-02 14:40:07 +0300", "2026-03-02t11:40:07,000z",
-		"2026-03-02 11:40:07 UTC",
+		"2026-03-02 11:40:07 UTC", "2026-03-02T14:40:07+03:00[Europe/Moscow]", `"Mon, 02 Mar 2026 11:40:07 GMT"`, "Mon, 02 Mar 2026 11:40:07 GMT; ",
 	} {
 		got, read := Parse(text)
 		assert.True(t, read, text)
