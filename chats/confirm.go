@@ -196,7 +196,7 @@ type confirmation struct {
 	halted   *result // what prepare found, so that nothing was sent
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
-	odd      int                // items without a readable id at that time
+	odd      map[string]int     // items without a readable id at that time, by their content
 	floor    MessageID          // messages up to this id are ignored
 	readAt   time.Time          // when the last reading of the history began
 	notedAt  time.Time          // when the reading began after which the message may be sent
@@ -368,7 +368,7 @@ func (c *confirmation) judge(seen *view) *result {
 	case !c.sent:
 		return c.doubt(nil,
 			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, seen.others[others-1].ID))
-	case seen.unreadable > c.odd:
+	case seen.hasNewUnreadable(c.odd):
 		return c.doubt(c.sendErr, fmt.Errorf("%w: one that is new has no readable ID", ErrAmbiguous))
 	case accepted && others == 1 && c.out.op == OpSendFileToChat:
 		return &result{message: seen.others[0]}
@@ -387,7 +387,7 @@ func (c *confirmation) note(seen *view) {
 		c.baseline = map[MessageID]bool{}
 	}
 	maps.Copy(c.baseline, seen.own)
-	if c.odd = seen.unreadable; c.odd > 0 {
+	if c.odd = seen.unreadable; len(c.odd) > 0 {
 		return
 	}
 	for id := range c.baseline { // an existing one, because a server may refuse others

@@ -385,3 +385,34 @@ func TestSendTextConfirmed_GivesUpOnAFlakyHistory(t *testing.T) {
 		assert.Greater(t, time.Since(began), 15*time.Second, "with a backoff")
 	})
 }
+
+// A proxy sends a page once more, which has a message without a readable ID: there are as many
+// of those as later, when the one that was sent has become another.
+func TestSendTextConfirmed_UnreadableMessageThatCameTwiceHidesNoOther(t *testing.T) {
+	t.Parallel()
+	for replayed := 2; replayed <= 6; replayed++ {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
+				if item["sender"] == "PARTNER" {
+					delete(item, "messageId")
+				}
+			})))
+			f.market.AddMessage(f.chat, chats.SenderPartner, "Здравствуйте")
+			for range 250 {
+				f.market.CustomerSays(f.chat, "Вопрос")
+			}
+			f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+				switch {
+				case op == chats.OpSendMessageToChat:
+					return chatstest.DropAfter()
+				case n == replayed:
+					return chatstest.Replay()
+				}
+				return chatstest.OK()
+			})
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			require.ErrorIs(t, err, chats.ErrAmbiguous)
+			assert.Equal(t, 2, f.posted(), "replayed: %d", replayed)
+		})
+	}
+}

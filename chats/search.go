@@ -3,6 +3,7 @@ package chats
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
@@ -27,8 +28,8 @@ type view struct {
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored differently
 
-	unreadable int  // items without a readable id that may be the shop's
-	doubtful   bool // one of those may be from an earlier attempt
+	unreadable map[string]int // items without a readable id that may be the shop's, by their content
+	doubtful   bool           // one of those may be from an earlier attempt
 }
 
 // search reads the history until it shows the message, or until a pass that began at or
@@ -94,7 +95,7 @@ func (c *confirmation) read(ctx context.Context) (*view, error) {
 
 func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
 	c.readAt = time.Now()
-	seen := &view{empty: true, own: map[MessageID]bool{}}
+	seen := &view{empty: true, own: map[MessageID]bool{}, unreadable: map[string]int{}}
 	var below, skipped []Message
 	for message, err := range c.client.history(ctx, c.out.chat, floor, &skipped) {
 		if err != nil {
@@ -128,11 +129,22 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 	}
 	for _, message := range skipped {
 		if message.mayBeShops() {
-			seen.unreadable++
+			seen.unreadable[fmt.Sprint(message.Sender, message.CreatedAt, message.Text, len(message.Files))]++
 			seen.doubtful = seen.doubtful || (c.resumes || c.hasAfter) && c.out.resembles(message) && c.mayBeLater(message)
 		}
 	}
 	return seen, nil
+}
+
+// hasNewUnreadable reports whether there is one more of some content than in odd. The number
+// of all would not do: a page that comes twice has some twice.
+func (v *view) hasNewUnreadable(odd map[string]int) bool {
+	for content, n := range v.unreadable {
+		if n > odd[content] {
+			return true
+		}
+	}
+	return false
 }
 
 // mayBeShops reports whether the shop may be the sender.
