@@ -66,12 +66,12 @@ type Fleet struct {
 	log     *slog.Logger
 	stats   Stats
 	inserts chan struct{} // bounds the connections that pushes use, so that River has some
+	inbox   *purpose
+	outbox  *purpose
+	jobs    atomic.Pointer[Inserter]
 
 	mu      sync.Mutex
-	jobs    Inserter
 	entries map[chats.BusinessID]*entry
-	ids     [2]map[chats.BusinessID]int64 // job IDs by purpose
-	listed  [2]time.Time                  // when the turns were listed
 }
 
 // New returns a fleet on a store. shop is called when a business is worked on, again after 10
@@ -87,8 +87,12 @@ func New(
 	}
 	f := &Fleet{
 		store: store, ask: shop, handle: handle, workers: 50, log: slog.New(slog.DiscardHandler),
-		inserts: make(chan struct{}, maxInserts), entries: map[chats.BusinessID]*entry{}, ids: [2]map[chats.BusinessID]int64{{}, {}},
+		inserts: make(chan struct{}, maxInserts), entries: map[chats.BusinessID]*entry{},
 	}
+	jobs := Inserter(notStarted{})
+	f.jobs.Store(&jobs)
+	f.inbox = &purpose{Fleet: f, queue: inboxQueue, steps: &f.stats.InboxSteps, step: f.stepInbox}
+	f.outbox = &purpose{Fleet: f, queue: outboxQueue, steps: &f.stats.OutboxSteps, step: stepOutbox}
 	for _, option := range options {
 		option(f)
 	}
@@ -143,10 +147,8 @@ const (
 // Register adds the fleet's workers to those of a River client, next to the caller's own.
 // It panics if they are there already, as [river.AddWorker] does.
 func (f *Fleet) Register(workers *river.Workers) {
-	river.AddWorker(workers, &worker[inboxTurn]{p: inboxes, work: f.workTurn})
-	river.AddWorker(workers, &worker[outboxTurn]{p: outboxes, work: f.workTurn})
-	river.AddWorker(workers, &worker[inboxWake]{p: inboxes, work: f.workWake})
-	river.AddWorker(workers, &worker[outboxWake]{p: outboxes, work: f.workWake})
+	river.AddWorker(workers, &worker[turnArgs]{fleet: f, work: (*purpose).workTurn})
+	river.AddWorker(workers, &worker[wakeArgs]{fleet: f, work: (*purpose).workWake})
 }
 
 // Config returns the configuration of a River client that works the fleet's jobs, in addition
@@ -172,9 +174,8 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
 	maps.Copy(queues, c.Queues)
-	for _, p := range purposes {
-		queues[p.queue] = river.QueueConfig{MaxWorkers: f.workers}
-	}
+	queues[inboxQueue] = river.QueueConfig{MaxWorkers: f.workers}
+	queues[outboxQueue] = queues[inboxQueue]
 	c.Queues = queues
 	c.JobTimeout = cmp.Or(c.JobTimeout, jobTimeout)
 	longest := max(rescueAfter, c.JobTimeout)
@@ -195,47 +196,8 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 	if jobs == nil || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
 	}
-	f.mu.Lock()
-	f.jobs, f.listed = jobs, [2]time.Time{} // so that this process knows them at once
-	f.mu.Unlock()
-	for _, p := range purposes {
-		if err := f.start(ctx, jobs, p, businesses); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// start inserts the turns that are missing. They are listed first, because the insertion of
-// a unique job that exists locks its row.
-func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses []chats.BusinessID) error {
-	added := map[chats.BusinessID]bool{}
-	for _, id := range businesses {
-		added[id] = true
-	}
-	for job, err := range f.turns(ctx, p) {
-		id := businessOf(job)
-		if err == nil && added[id] && troubleOf(job).Failures > 0 {
-			_, err = jobs.JobRetry(ctx, job.ID)
-		}
-		if err != nil {
-			return err
-		}
-		delete(added, id)
-	}
-	var params []river.InsertManyParams
-	for n, id := range slices.Sorted(maps.Keys(added)) {
-		var at time.Time
-		if delay := time.Duration(n) * startGap; delay > time.Second { // River's scheduler is too coarse for less
-			at = time.Now().Add(delay)
-		}
-		params = append(params, river.InsertManyParams{Args: p.turn(businessArgs{id}), InsertOpts: p.options(2, at)})
-	}
-	if len(params) == 0 {
-		return nil
-	}
-	_, err := jobs.InsertMany(ctx, params)
-	return err
+	f.jobs.Store(&jobs)
+	return cmp.Or(f.inbox.start(ctx, jobs, businesses), f.outbox.start(ctx, jobs, businesses))
 }
 
 // Stop stops following businesses. The context of a step that is under way ends, and the step
@@ -243,18 +205,23 @@ func (f *Fleet) start(ctx context.Context, jobs Inserter, p *purpose, businesses
 // them, and sqlstore's Forget deletes them. Stop may be repeated. Start must have been called
 // in this process, possibly without businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
-	for _, p := range purposes {
-		for _, id := range businesses {
-			turn, err := f.turnOf(ctx, p, id)
-			if err == nil && turn != nil {
-				_, err = jobs.JobCancel(ctx, turn.ID)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return cmp.Or(f.inbox.stop(ctx, jobs, businesses), f.outbox.stop(ctx, jobs, businesses))
+}
+
+// client returns what Start was called with.
+func (f *Fleet) client() Inserter { return *f.jobs.Load() }
+
+// notStarted is the client before Start is called.
+type notStarted struct{ Inserter }
+
+// Insert implements [Inserter].
+func (notStarted) Insert(context.Context, river.JobArgs, *river.InsertOpts) (*rivertype.JobInsertResult, error) {
+	return nil, ErrNotStarted
+}
+
+// JobList implements [Inserter].
+func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobListResult, error) {
+	return nil, ErrNotStarted
 }
 
 // Notify is the handle function of [notify.NewHandler], on every machine. Once it has
@@ -269,18 +236,15 @@ func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 		return nil
 	}
 	f.stats.Pushes.Add(1)
-	_, id, err := f.turnID(inboxes, business)
-	if err == nil && id == 0 {
-		var turn *rivertype.JobRow
-		if turn, err = f.turnOf(ctx, inboxes, business); err == nil && turn == nil {
-			f.unknown(ctx, business)
-			return nil
-		}
+	id, err := f.inbox.turnID(ctx, business, 0)
+	switch {
+	case err != nil:
+		return err
+	case id == 0:
+		f.unknown(ctx, business)
+		return nil
 	}
-	if err == nil {
-		err = f.wakeUp(ctx, inboxes, business, f.store.Wake(ctx, business, chat, time.Now()))
-	}
-	return err
+	return f.inbox.wake(ctx, business, f.store.Wake(ctx, business, chat, time.Now()))
 }
 
 func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
@@ -319,17 +283,17 @@ func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.
 type wakingStore struct {
 	Store
 
-	f *Fleet
+	outbox *purpose
 }
 
 // Put implements [outbox.Store]. If the wake fails, so does Put, which may be repeated.
 func (s wakingStore) Put(ctx context.Context, business chats.BusinessID, items ...outbox.Item) error {
-	return s.f.wakeUp(ctx, outboxes, business, s.Store.Put(ctx, business, items...))
+	return s.outbox.wake(ctx, business, s.Store.Put(ctx, business, items...))
 }
 
 // ResolveItem implements [outbox.Store].
 func (s wakingStore) ResolveItem(ctx context.Context, record *outbox.Record) error {
-	return s.f.wakeUp(ctx, outboxes, record.Business, s.Store.ResolveItem(ctx, record))
+	return s.outbox.wake(ctx, record.Business, s.Store.ResolveItem(ctx, record))
 }
 
 // TxInserter inserts jobs in a transaction of database/sql: a client of riverdatabasesql or
@@ -347,7 +311,7 @@ type TxInserter interface {
 func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	err := f.store.PutTx(ctx, tx, business, items...)
 	if err == nil {
-		_, err = jobs.InsertTx(ctx, tx, outboxes.wake(businessArgs{business}), outboxes.options(1, time.Time{}))
+		_, err = jobs.InsertTx(ctx, tx, wakeArgs{business}, f.outbox.options(1))
 	}
 	return err
 }
@@ -367,7 +331,7 @@ type ShopStatus struct {
 // ends the sequence.
 func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 	return func(yield func(ShopStatus, error) bool) {
-		for job, err := range f.turns(ctx, inboxes) {
+		for job, err := range f.inbox.turns(ctx) {
 			var status ShopStatus
 			if err == nil {
 				status, err = f.status(ctx, job)

@@ -71,7 +71,7 @@ func TestNotify_DuringAStepIsNotLost(t *testing.T) {
 	assert.Zero(t, d.count(first, "hello"))
 	require.NoError(t, d.store.Release(t.Context(), lease))
 	d.awaitText(first, "hello")
-	d.awaitNoJobs("ymchats_inbox_wake")
+	d.awaitNoWakes()
 }
 
 func TestStart_NeedsNoPush(t *testing.T) {
@@ -98,7 +98,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	market.CustomerSays(chat, "hello")
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
 	d.await(func() bool { return d.status().Trouble.Failures > 0 })
-	d.awaitNoJobs("ymchats_inbox_wake")
+	d.awaitNoWakes()
 	status := d.status()
 	assert.NotEmpty(t, status.Trouble.Error)
 	assert.NotContains(t, status.Trouble.Error, "ACMA")
@@ -106,7 +106,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	// Neither pushes nor Start try a key that is refused. Start asks for another one.
 	calls, asks := market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory), d.asks(first)
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
-	d.awaitNoJobs("ymchats_inbox_wake")
+	d.awaitNoWakes()
 	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 	d.await(func() bool { return d.asks(first) > asks })
 	if time.Now().Before(status.Trouble.Until) {
@@ -257,10 +257,10 @@ func (d *desk) asks(business chats.BusinessID) int {
 	return d.asked[business]
 }
 
-// awaitNoJobs waits until no job of a kind is to be worked.
-func (d *desk) awaitNoJobs(kind string) {
+// awaitNoWakes waits until no wake is to be worked.
+func (d *desk) awaitNoWakes() {
 	d.Helper()
-	params := river.NewJobListParams().Kinds(kind).States(rivertype.JobStateAvailable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
+	params := river.NewJobListParams().Kinds("ymchats_wake").States(rivertype.JobStateAvailable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
 	d.await(func() bool {
 		page, err := d.river.JobList(d.Context(), params)
 		return err == nil && len(page.Jobs) == 0

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -44,12 +45,7 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for id := range f.entries { // any one will do: a shop can be asked for again
-		if len(f.entries) < maxEntries {
-			break
-		}
-		delete(f.entries, id)
-	}
+	maps.DeleteFunc(f.entries, func(chats.BusinessID, *entry) bool { return len(f.entries) >= maxEntries }) // any will do
 	f.entries[business] = e
 	return e, nil
 }
@@ -78,7 +74,7 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 		return nil, err
 	}
 	outboxOptions := []outbox.Option{outbox.WithLogger(f.log)}
-	e.outbox, err = outbox.New(shop.Client, wakingStore{f.store, f}, append(outboxOptions, shop.Outbox...)...)
+	e.outbox, err = outbox.New(shop.Client, wakingStore{f.store, f.outbox}, append(outboxOptions, shop.Outbox...)...)
 	return e, err
 }
 
@@ -93,18 +89,12 @@ type Trouble struct {
 }
 
 const (
-	troubleKey  = "ymchats_trouble"
-	minTrouble  = 15 * time.Second
+	askInterval = 15 * time.Second // for another credential, and before the same one is tried again
 	maxTrouble  = 30 * time.Minute
 	maxError    = 300 // bytes
-	askInterval = 15 * time.Second
 )
 
-func isRefused(err error) bool {
-	return errors.Is(err, chats.ErrUnauthorized) || errors.Is(err, chats.ErrForbidden)
-}
-
-// troubleOf reads a turn's metadata. Unreadable metadata counts as no trouble.
+// troubleOf reads a turn's metadata. What it cannot read is no trouble.
 func troubleOf(turn *rivertype.JobRow) Trouble {
 	var metadata struct {
 		Trouble Trouble `json:"ymchats_trouble"`
@@ -131,6 +121,6 @@ func (t Trouble) again(e *entry, err error) Trouble {
 	if t.Fingerprint != fingerprint {
 		t.Failures = 0
 	}
-	until := time.Now().Add(min(minTrouble<<min(t.Failures, 10), maxTrouble)).UTC().Truncate(time.Microsecond)
+	until := time.Now().Add(min(askInterval<<min(t.Failures, 10), maxTrouble)).UTC().Truncate(time.Microsecond)
 	return Trouble{t.Failures + 1, until, fingerprint, strings.ToValidUTF8(text[:min(len(text), maxError)], "")}
 }

@@ -66,6 +66,6 @@ func TestTrouble_DelaysGrowUntilAnotherCredential(t *testing.T) {
 		assert.False(t, trouble.holds("a"))
 		trouble = trouble.again(&entry{fingerprint: "b"}, refused)
 		assert.Equal(t, 1, trouble.Failures)
-		assert.Equal(t, minTrouble, time.Until(trouble.Until))
+		assert.Equal(t, askInterval, time.Until(trouble.Until))
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,136 +20,154 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// The jobs. A turn is the one unique job of a business and purpose: it makes a step and
+// The jobs. A turn is the one unique job of a business in a queue: it makes a step and
 // snoozes until something is due again. A wake is inserted by each push and each Put: it
-// makes a step at once and completes. See wakeWorker for how they work together.
+// makes a step at once and completes. See workWake for how they work together.
 type (
-	businessArgs struct {
+	turnArgs struct {
 		Business chats.BusinessID `json:"business"`
 	}
-	inboxTurn  struct{ businessArgs }
-	outboxTurn struct{ businessArgs }
-	inboxWake  struct{ businessArgs }
-	outboxWake struct{ businessArgs }
+	wakeArgs turnArgs
 )
 
-func (a businessArgs) id() chats.BusinessID { return a.Business }
+// Kind implements [river.JobArgs].
+func (turnArgs) Kind() string { return "ymchats_turn" }
 
-func (inboxTurn) Kind() string  { return "ymchats_inbox" }
-func (outboxTurn) Kind() string { return "ymchats_outbox" }
-func (inboxWake) Kind() string  { return "ymchats_inbox_wake" }
-func (outboxWake) Kind() string { return "ymchats_outbox_wake" }
+// Kind implements [river.JobArgs].
+func (wakeArgs) Kind() string { return "ymchats_wake" }
 
-type jobArgs interface {
-	river.JobArgs
-	id() chats.BusinessID
-}
+const (
+	inboxQueue  = "ymchats_inbox"
+	outboxQueue = "ymchats_outbox"
+	// maxAttempts is the most that River can store. An attempt counts only if its process dies.
+	maxAttempts = 32767
+	// listInterval is how soon a process learns of businesses that another one has started.
+	listInterval = 10 * time.Second
+)
 
-// purpose is what differs between inbox and outbox.
+// purpose is what a fleet does for its businesses: it has their inboxes or their outboxes
+// worked, in a queue of its own.
 type purpose struct {
-	index      int
-	queue      string // it has the name of the turns' kind
-	turn, wake func(businessArgs) river.JobArgs
-	step       func(context.Context, *Fleet, *entry) (time.Time, error)
-	urgent     func(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (time.Time, error)
+	*Fleet
+
+	queue  string
+	steps  *atomic.Int64
+	step   func(context.Context, *entry) (time.Time, error)
+	listed atomic.Pointer[listing]
 }
 
-var purposes = []*purpose{{
-	0, inboxTurn{}.Kind(), func(b businessArgs) river.JobArgs { return inboxTurn{b} },
-	func(b businessArgs) river.JobArgs { return inboxWake{b} }, stepInbox, urgentChats,
-}, {
-	1, outboxTurn{}.Kind(), func(b businessArgs) river.JobArgs { return outboxTurn{b} },
-	func(b businessArgs) river.JobArgs { return outboxWake{b} }, stepOutbox, urgentItems,
-}}
-
-var inboxes, outboxes = purposes[0], purposes[1]
-
-// maxAttempts is the most that River can store. An attempt counts only if its process dies.
-const maxAttempts = 32767
-
-// options returns those of a job. Priority 1, for wakes, comes before 2.
-func (p *purpose) options(priority int, at time.Time) *river.InsertOpts {
-	unique := river.UniqueOpts{ByArgs: priority > 1}
-	return &river.InsertOpts{Queue: p.queue, Priority: priority, MaxAttempts: maxAttempts, ScheduledAt: at, UniqueOpts: unique}
+// listing has the IDs of all turns, some 60 bytes each, so that a push needs no search.
+type listing struct {
+	at  time.Time
+	ids map[chats.BusinessID]int64
 }
 
-// wakeUp inserts a wake, which notifies the workers of all processes, unless what it is for
-// has failed. It locks no row that exists, so a process that is frozen in the middle of the
-// transaction holds up nothing.
-func (f *Fleet) wakeUp(ctx context.Context, p *purpose, business chats.BusinessID, err error) error {
-	jobs, _, jobsErr := f.turnID(p, business)
-	if err = cmp.Or(err, jobsErr); err == nil {
-		f.inserts <- struct{}{}
-		defer func() { <-f.inserts }()
-		_, err = jobs.Insert(ctx, p.wake(businessArgs{business}), p.options(1, time.Time{}))
-	}
-	return err
+// options returns those of a job. Wakes, of priority 1, come before turns.
+func (p *purpose) options(priority int) *river.InsertOpts {
+	return &river.InsertOpts{Queue: p.queue, Priority: priority, MaxAttempts: maxAttempts}
 }
 
-func (f *Fleet) turnID(p *purpose, business chats.BusinessID) (Inserter, int64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.jobs == nil {
-		return nil, 0, ErrNotStarted
-	}
-	return f.jobs, f.ids[p.index][business], nil
-}
-
-// turnOf returns the turn of a business, or nil if the business is not followed. The IDs of
-// all turns are kept, about 60 bytes each, so that a push needs no search.
-func (f *Fleet) turnOf(ctx context.Context, p *purpose, business chats.BusinessID) (*rivertype.JobRow, error) {
-	for range 2 {
-		jobs, id, err := f.turnID(p, business)
-		if err == nil && id != 0 {
-			job, err := jobs.JobGet(ctx, id)
-			if !errors.Is(err, rivertype.ErrNotFound) && (err != nil || job.FinalizedAt == nil) {
-				return job, err
-			}
+// start inserts the turns that are missing. They are listed first, because the insertion of
+// a unique job that exists locks its row.
+func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
+	defer p.listed.Store(nil) // so that this process knows them at once
+	followed := map[chats.BusinessID]bool{}
+	for job, err := range p.turns(ctx) {
+		id := businessOf(job)
+		if err == nil && troubleOf(job).Failures > 0 && slices.Contains(businesses, id) {
+			_, err = jobs.JobRetry(ctx, job.ID)
 		}
-		if err == nil {
-			err = f.listTurns(ctx, p)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil //nolint:nilnil // it is not followed, which is no error
-}
-
-// listInterval is how soon a process learns of businesses that another one has started.
-const listInterval = 10 * time.Second
-
-func (f *Fleet) listTurns(ctx context.Context, p *purpose) error {
-	f.mu.Lock()
-	ids, began, listed := map[chats.BusinessID]int64{}, time.Now(), f.listed[p.index]
-	f.mu.Unlock()
-	if began.Sub(listed) < listInterval {
-		return nil
-	}
-	for job, err := range f.turns(ctx, p) {
 		if err != nil {
 			return err
 		}
-		ids[businessOf(job)] = job.ID
+		followed[id] = true
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ids[p.index], f.listed[p.index] = ids, began
+	var params []river.InsertManyParams
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(businesses))) {
+		if followed[id] {
+			continue
+		}
+		options := p.options(2)
+		options.UniqueOpts = river.UniqueOpts{ByArgs: true, ByQueue: true}
+		if delay := time.Duration(len(params)) * startGap; delay > time.Second { // River's scheduler is too coarse for less
+			options.ScheduledAt = time.Now().Add(delay)
+		}
+		params = append(params, river.InsertManyParams{Args: turnArgs{id}, InsertOpts: options})
+	}
+	if len(params) == 0 {
+		return nil
+	}
+	_, err := jobs.InsertMany(ctx, params)
+	return err
+}
+
+func (p *purpose) stop(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
+	for _, id := range businesses {
+		turn, err := p.turn(ctx, id)
+		if err == nil && turn != nil {
+			_, err = jobs.JobCancel(ctx, turn.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
+// wake inserts a wake, which notifies the workers of all processes, unless what it is for
+// has failed. It locks no row that exists, so a process that is frozen in the middle of the
+// transaction holds up nothing.
+func (p *purpose) wake(ctx context.Context, business chats.BusinessID, err error) error {
+	if err != nil {
+		return err
+	}
+	p.inserts <- struct{}{}
+	defer func() { <-p.inserts }()
+	_, err = p.client().Insert(ctx, wakeArgs{business}, p.options(1))
+	return err
+}
+
+// turn returns the turn of a business, nil if the business is not followed.
+func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*rivertype.JobRow, error) {
+	for stale := int64(0); ; {
+		id, err := p.turnID(ctx, business, stale)
+		if err != nil || id == stale {
+			return nil, err
+		}
+		job, err := p.client().JobGet(ctx, id)
+		if !errors.Is(err, rivertype.ErrNotFound) && (err != nil || job.FinalizedAt == nil) {
+			return job, err
+		}
+		stale = id
+	}
+}
+
+// turnID returns the ID of a business's turn, 0 if the business is not followed. If all that
+// is known is a stale one, the turns are listed, unless that was done a moment ago.
+func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale int64) (int64, error) {
+	last := cmp.Or(p.listed.Load(), &listing{})
+	if id := last.ids[business]; id != stale || time.Since(last.at) < listInterval {
+		return id, nil
+	}
+	all := &listing{time.Now(), map[chats.BusinessID]int64{}}
+	for job, err := range p.turns(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		all.ids[businessOf(job)] = job.ID
+	}
+	p.listed.Store(all)
+	return all.ids[business], nil
+}
+
 // turns returns the turns that are not stopped.
-func (f *Fleet) turns(ctx context.Context, p *purpose) iter.Seq2[*rivertype.JobRow, error] {
+func (p *purpose) turns(ctx context.Context) iter.Seq2[*rivertype.JobRow, error] {
 	return func(yield func(*rivertype.JobRow, error) bool) {
 		const size = 1000
-		jobs, _, err := f.turnID(p, 0)
-		params := river.NewJobListParams().Kinds(p.queue).First(size).States(rivertype.JobStateAvailable,
+		params := river.NewJobListParams().Kinds(turnArgs{}.Kind()).Queues(p.queue).First(size).States(rivertype.JobStateAvailable,
 			rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
-		for {
-			var page *river.JobListResult
-			if err == nil {
-				page, err = jobs.JobList(ctx, params)
-			}
+		for more := true; more; {
+			page, err := p.client().JobList(ctx, params)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -158,17 +177,16 @@ func (f *Fleet) turns(ctx context.Context, p *purpose) iter.Seq2[*rivertype.JobR
 					return
 				}
 			}
-			if len(page.Jobs) < size {
-				return
+			if more = len(page.Jobs) == size; more {
+				params = params.After(page.LastCursor)
 			}
-			params = params.After(page.LastCursor)
 		}
 	}
 }
 
 // businessOf returns a job's business, 0 if its arguments cannot be read.
 func businessOf(job *rivertype.JobRow) chats.BusinessID {
-	var args businessArgs
+	var args turnArgs
 	_ = json.Unmarshal(job.EncodedArgs, &args)
 	return args.Business
 }
@@ -179,18 +197,18 @@ const (
 	// outboxStepTime bounds a step of an outbox to the time of an inbox's. Its posts then
 	// have 5 s to finish.
 	outboxStepTime = 25 * time.Second
-	// outboxIdle is how long the turn of an outbox waits if nothing is queued. What is put
-	// through the fleet does not wait for it.
-	outboxIdle = 10 * time.Minute
+	// idlePause is how long a turn waits if nothing is ever due. What is put through the fleet
+	// does not wait for it.
+	idlePause = time.Hour
 )
 
-// worker works the jobs of a purpose. It returns no errors: a failure decides when the job
-// is worked next, and no row collects errors.
-type worker[T jobArgs] struct {
+// worker works turns or wakes. It returns no errors: a failure decides when the job is worked
+// next, and no row collects errors.
+type worker[T river.JobArgs] struct {
 	river.WorkerDefaults[T]
 
-	p    *purpose
-	work func(context.Context, *purpose, chats.BusinessID, *rivertype.JobRow) time.Time
+	fleet *Fleet
+	work  func(*purpose, context.Context, chats.BusinessID, *rivertype.JobRow) (next time.Time)
 }
 
 // Timeout implements [river.Worker].
@@ -201,145 +219,124 @@ func (w *worker[T]) NextRetry(*river.Job[T]) time.Time { return time.Now().Add(t
 
 // Work implements [river.Worker].
 func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
-	return snoozeUntil(w.work(ctx, w.p, job.Args.id(), job.JobRow))
-}
-
-// snoozeUntil completes a job that is not to be worked again.
-func snoozeUntil(at time.Time) error {
-	if at.IsZero() {
-		return nil
+	p := w.fleet.inbox
+	if job.Queue == outboxQueue {
+		p = w.fleet.outbox
 	}
-	return river.JobSnooze(max(0, time.Until(at)))
+	if next := w.work(p, ctx, businessOf(job.JobRow), job.JobRow); !next.IsZero() {
+		return river.JobSnooze(max(0, time.Until(next)))
+	}
+	return nil
 }
 
 // workTurn makes a step.
-func (f *Fleet) workTurn(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) time.Time {
+func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
 	before := troubleOf(job)
-	next, after, _ := f.step(ctx, p, business, before)
+	next, after, _ := p.makeStep(ctx, business, before)
 	if before != after {
-		_ = river.MetadataSet(ctx, troubleKey, after) // it fails only outside of a worker
+		_ = river.MetadataSet(ctx, "ymchats_trouble", after) // it fails only outside of a worker
 	}
-	return spread(business, next, isFirst(job))
+	if next.IsZero() {
+		next = time.Now().Add(idlePause)
+	}
+	isFirst := job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
+	return spread(business, next, isFirst)
 }
 
-// isFirst reports whether a job is worked for the first time.
-func isFirst(job *rivertype.JobRow) bool {
-	return job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
-}
-
-// step makes a step, unless the credential was refused and is still the same, and counts
+// makeStep makes a step, unless the credential was refused and is still the same, and counts
 // it. If the lease is held, the next step is soon, whenever the lease would expire: its
 // holder is at work and will release it.
-func (f *Fleet) step(ctx context.Context, p *purpose, business chats.BusinessID, t Trouble) (next time.Time, after Trouble, err error) {
-	e, err := f.entry(ctx, business, t.Failures > 0)
+func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Trouble) (next time.Time, after Trouble, err error) {
+	e, err := p.entry(ctx, business, t.Failures > 0)
 	if err == nil && t.holds(e.fingerprint) {
 		return t.nextAsk(), t, nil
 	}
 	if err == nil {
-		next, err = p.step(ctx, f, e)
+		next, err = p.step(ctx, e)
 	}
 	switch {
 	case err == nil:
-		[]*atomic.Int64{&f.stats.InboxSteps, &f.stats.OutboxSteps}[p.index].Add(1)
+		p.steps.Add(1)
 		return next, Trouble{}, nil
 	case errors.Is(err, inbox.ErrLeaseHeld), errors.Is(err, inbox.ErrRunning), errors.Is(err, outbox.ErrRunning):
-		f.stats.Held.Add(1)
+		p.stats.Held.Add(1)
 		return time.Now().Add(heldPause), t, err
 	case ctx.Err() != nil: // the process is stopping
 		return time.Now(), t, err
-	case e == nil, isRefused(err):
-		f.stats.Refused.Add(1)
+	case e == nil, errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
+		p.stats.Refused.Add(1)
 		t = t.again(e, err)
 		next = t.nextAsk()
 	default:
-		f.stats.Failed.Add(1)
+		p.stats.Failed.Add(1)
 	}
-	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: step failed", slog.String("queue", p.queue),
+	p.log.LogAttrs(ctx, slog.LevelWarn, "fleet: step failed", slog.String("queue", p.queue),
 		slog.Int64("business", int64(business)), slog.Any("error", err), slog.Time("next", next))
 	return next, t, err
 }
 
-func stepInbox(ctx context.Context, f *Fleet, e *entry) (time.Time, error) {
+func (f *Fleet) stepInbox(ctx context.Context, e *entry) (time.Time, error) {
 	return e.inbox.Step(ctx, f.handle)
 }
 
-func stepOutbox(ctx context.Context, _ *Fleet, e *entry) (time.Time, error) {
+func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, outboxStepTime)
 	defer cancel()
-	next, err := e.outbox.Step(ctx)
-	if next.IsZero() {
-		next = time.Now().Add(outboxIdle)
-	}
-	return next, err
+	return e.outbox.Step(ctx)
 }
 
-// workWake works a wake.
+// workWake makes a step for a push or a Put.
 //
 // A step may have read what is due just before a push makes a chat due. If the push only
 // made the turn available, the turn could then snooze until its next sweep: River neither
 // retries a running job nor inserts a unique one again. So a push inserts a job of its own
 // after it has made the chat due, and that job makes a step of its own. If another step has
-// the lease, it tries again, until it finds that this one or that one has done the work.
+// the lease, it tries again.
 //
-// If a handler has failed, its next attempt may be due before the turn is. In that case the
-// wake stays until that is done, too. It does not stay for rechecks, which can wait for the
-// turn. While the turn is running, it is not known when the turn is due: its step may have
-// ended before this one began, and the end not be recorded yet, or its process may be dead.
-func (f *Fleet) workWake(ctx context.Context, p *purpose, business chats.BusinessID, job *rivertype.JobRow) (next time.Time) {
-	soon := time.Now().Add(heldPause)
-	turn, err := f.turnOf(ctx, p, business)
+// What comes of a step may be due before the turn is, if a handler has failed or an item could
+// not be posted. Then the turn is made available, to find that out. While the turn is running,
+// it is not known when it is due: its step may have ended before this one began, and the end
+// not be recorded yet, or its process may be dead. Then the wake makes another step.
+func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, _ *rivertype.JobRow) time.Time {
+	turn, err := p.turn(ctx, business)
 	switch {
 	case err != nil:
-		return soon // the database's error, which River and the inboxes log
+		return time.Now().Add(heldPause) // the database's error, which River and the inboxes log
 	case turn == nil:
-		f.unknown(ctx, business)
-		return next
+		p.unknown(ctx, business)
+		return time.Time{}
 	case troubleOf(turn).Failures > 0:
-		return next // the turn asks for another credential
+		return time.Time{} // the turn asks for another credential
 	}
-	horizon := time.Now()
-	if turn.State == rivertype.JobStateScheduled && turn.ScheduledAt.After(horizon) {
-		horizon = turn.ScheduledAt
+	next, after, err := p.makeStep(ctx, business, Trouble{})
+	switch {
+	case after.Failures > 0:
+		return time.Time{} // the turn finds out, too
+	case err != nil:
+		return next
+	case turn.State != rivertype.JobStateRunning && p.hasten(ctx, turn, next) == nil:
+		return time.Time{}
 	}
-	if !isFirst(job) {
-		next, err = p.urgent(ctx, f.store, business, horizon)
-	}
-	if err == nil && (isFirst(job) || !next.IsZero() && !next.After(time.Now())) {
-		at, after, stepErr := f.step(ctx, p, business, Trouble{})
-		switch {
-		case after.Failures > 0:
-			return time.Time{} // the turn finds out as well
-		case stepErr != nil:
-			return at
-		}
-		next, err = p.urgent(ctx, f.store, business, horizon)
-	}
-	if err != nil || next.IsZero() && turn.State == rivertype.JobStateRunning {
-		return soon
-	}
-	return next
+	return time.Now().Add(heldPause)
 }
 
-// urgentChats returns when a chat is due that a push has named or whose handler has failed.
-func urgentChats(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (at time.Time, err error) {
-	rows, err := store.Due(ctx, business, until, 16)
-	for n := range rows { // pushes first, then by time
-		if rows[n].Wakes != rows[n].SeenWakes || !rows[n].FailingSince.IsZero() {
-			return rows[n].DueAt, err
+// hasten makes a turn available if what is due next cannot wait for it: an item, or a chat that a
+// push has named or whose handler has failed. Rechecks can wait.
+func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.Time) error {
+	if next.IsZero() || !next.Before(turn.ScheduledAt) {
+		return nil
+	}
+	if p == p.inbox {
+		rows, err := p.store.Due(ctx, businessOf(turn), turn.ScheduledAt, 16) // pushes first
+		isUrgent := slices.ContainsFunc(rows, func(row inbox.ChatState) bool {
+			return row.Wakes != row.SeenWakes || !row.FailingSince.IsZero()
+		})
+		if err != nil || !isUrgent {
+			return err
 		}
 	}
-	return at, err
-}
-
-// urgentItems returns when an item is due.
-func urgentItems(ctx context.Context, store Store, business chats.BusinessID, until time.Time) (at time.Time, err error) {
-	backlog, err := store.Backlog(ctx, business, time.Now())
-	for _, head := range backlog.Heads {
-		if due := head.DueAt.Add(1); due.Before(until) && (at.IsZero() || due.Before(at)) { // a DueAt of zero is at once
-			at = due
-		}
-	}
-	return at, err
+	_, err := p.client().JobRetry(ctx, turn.ID)
+	return err
 }
 
 // spread delays a wait by a fraction that differs from business to business: of the whole
@@ -347,14 +344,9 @@ func urgentItems(ctx context.Context, store Store, business chats.BusinessID, un
 // spread over the poll interval, and of a tenth later, so that those which were due together
 // after an outage drift apart.
 func spread(business chats.BusinessID, at time.Time, isFirst bool) time.Time {
-	share := fraction(business)
+	share := float64(uint64(business)*0x9E3779B97F4A7C15>>40) / (1 << 24) //nolint:gosec // Fibonacci hashing, from 0 to 1
 	if !isFirst {
 		share /= 10
 	}
 	return at.Add(time.Duration(share * float64(max(0, time.Until(at)))))
-}
-
-// fraction returns a number from 0 to 1 for a business, by Fibonacci hashing.
-func fraction(business chats.BusinessID) float64 {
-	return float64(uint64(business)*0x9E3779B97F4A7C15>>40) / (1 << 24) //nolint:gosec // a hash
 }
