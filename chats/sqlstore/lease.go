@@ -32,14 +32,6 @@ func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose,
 	}
 	token, err := run(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int64, error) {
 		for {
-			// A standby's attempts do not write to the database.
-			held, err := queryOn(ctx, conn, scanHeld, s.sql(selectHeld), int64(business), purpose)
-			if err != nil {
-				return 0, err
-			}
-			if len(held) > 0 {
-				return 0, held[0]
-			}
 			token, err := s.take(ctx, conn, lease)
 			if !errors.Is(err, sql.ErrNoRows) {
 				return token, err
@@ -66,7 +58,7 @@ func checkLease(lease inbox.Lease) error {
 	}
 }
 
-const selectHeld = `SELECT l.holder, l.acquired_at, l.expires_at - {now} FROM {p}leases AS l
+const selectHeld = `SELECT l.holder, l.acquired_at, l.expires_at - {now} AS remaining FROM {p}leases AS l
 	WHERE l.business = ?1 AND l.purpose = ?2 AND ` + isHeld
 
 func scanHeld(from scanner) (*inbox.LeaseHeldError, error) {
@@ -86,18 +78,41 @@ func (s *Store) holder(ctx context.Context, business chats.BusinessID, purpose s
 	return held.Holder, held.Since, err
 }
 
-// take returns sql.ErrNoRows if another holder came first. A token is at least the
-// time, so that it grows even if the row was deleted by Forget.
+// takeLease inserts no row while the lease is held. A token is at least the time, so that it
+// grows even if the row was deleted by Forget.
+const takeLease = `INSERT INTO {p}leases AS l (business, purpose, holder, token, acquired_at, renewed_at, expires_at)
+	SELECT CAST(?1 AS BIGINT), CAST(?2 AS TEXT), CAST(?3 AS TEXT), {now}, {now}, {now}, {now} + CAST(?4 AS BIGINT)
+	WHERE NOT EXISTS (SELECT 1 FROM held)
+	ON CONFLICT (business, purpose) DO UPDATE SET holder = excluded.holder,
+		token = CASE WHEN excluded.token > l.token THEN excluded.token ELSE l.token + 1 END,
+		acquired_at = {now}, renewed_at = {now}, expires_at = {now} + CAST(?4 AS BIGINT)
+	WHERE NOT (` + isHeld + `) RETURNING token`
+
+// take returns a LeaseHeldError, or sql.ErrNoRows if another holder came first. A standby's
+// attempts do not write to the database. On PostgreSQL it is one statement.
 func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease) (token int64, err error) {
-	err = conn.QueryRowContext(ctx, s.sql(`INSERT INTO {p}leases AS l
-		(business, purpose, holder, token, acquired_at, renewed_at, expires_at)
-		VALUES (?1, ?2, ?3, {now}, {now}, {now}, {now} + CAST(?4 AS BIGINT))
-		ON CONFLICT (business, purpose) DO UPDATE SET holder = excluded.holder,
-			token = CASE WHEN excluded.token > l.token THEN excluded.token ELSE l.token + 1 END,
-			acquired_at = {now}, renewed_at = {now}, expires_at = {now} + CAST(?4 AS BIGINT)
-		WHERE NOT (`+isHeld+`) RETURNING token`),
-		int64(lease.Business), lease.Purpose, lease.Holder, lease.Duration.Microseconds()).Scan(&token)
-	return token, err
+	args := []any{int64(lease.Business), lease.Purpose, lease.Holder, lease.Duration.Microseconds()}
+	if s.db.dialect == SQLite {
+		held, err := queryOn(ctx, conn, scanHeld, s.sql(selectHeld), args[:2]...)
+		switch {
+		case err != nil:
+			return 0, err
+		case len(held) > 0:
+			return 0, held[0]
+		}
+		err = conn.QueryRowContext(ctx, s.sql(`WITH held AS (`+selectHeld+`) `+takeLease), args...).Scan(&token)
+		return token, err
+	}
+	var held inbox.LeaseHeldError
+	var left int64
+	err = conn.QueryRowContext(ctx, s.sql(`WITH held AS (`+selectHeld+`), taken AS (`+takeLease+`)
+		SELECT token, '', 0, 0 FROM taken UNION ALL SELECT 0, holder, acquired_at, remaining FROM held`), args...).
+		Scan(&token, &held.Holder, (*storedTime)(&held.Since), &left)
+	if err != nil || held.Holder == "" {
+		return token, err
+	}
+	held.ExpiresIn = time.Duration(left) * time.Microsecond
+	return 0, &held
 }
 
 // Renew implements [inbox.Store] in one statement.
