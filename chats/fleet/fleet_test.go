@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/fleet"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/notify"
@@ -265,4 +267,18 @@ func (d *desk) awaitNoWakes() {
 		page, err := d.river.JobList(d.Context(), params)
 		return err == nil && len(page.Jobs) == 0
 	})
+}
+
+// The turn of an outbox sleeps for an hour. What failed is not made to wait for it.
+func TestOutbox_PostsAgainBeforeTheNextTurn(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.follow(first)
+	d.await(func() bool { return d.fleet.Stats().OutboxSteps.Load() > 0 })
+	box, err := d.fleet.Outbox(t.Context(), first)
+	require.NoError(t, err)
+	forbidden := chatstest.Status(http.StatusForbidden, `{"status":"ERROR","errors":[{"code":"FORBIDDEN"}]}`)
+	d.town.Market(first).Fail(chats.OpSendMessageToChat, forbidden, forbidden)
+	require.NoError(t, box.Put(t.Context(), outbox.Item{Key: "1", Chat: d.town.Chats(first)[0], Text: "put"}))
+	d.await(func() bool { return d.posts(first)["put"] == 1 })
 }
