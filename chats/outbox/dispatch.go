@@ -73,11 +73,11 @@ type reported struct {
 func newDispatcher(s *session) *dispatcher {
 	return &dispatcher{
 		session: s, chats: map[chats.ChatID]*chatState{}, outcomes: make(chan outcome),
-		isReported: map[string]bool{}, reported: make(chan reported),
+		isReported: map[string]bool{}, reported: make(chan reported, 1),
 	}
 }
 
-// run works until ctx ends and all workers have returned; a step, until nothing is due.
+// run works until ctx ends, a step until nothing is due, and finishes what is under way.
 func (d *dispatcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		d.prune(ctx)
@@ -91,12 +91,24 @@ func (d *dispatcher) run(ctx context.Context) {
 		}
 		d.wait(ctx)
 	}
-	for d.working > 0 || d.reporting {
+	d.cancel(nil)
+	d.finish()
+}
+
+// finish waits for what is under way when the run ends: for posts, which end soon after
+// their context, and for a WithSettled function a second longer than for its context.
+func (d *dispatcher) finish() {
+	var left <-chan time.Time
+	for ended := d.posting.Done(); d.working > 0 || d.reporting; {
 		select {
 		case out := <-d.outcomes:
 			d.take(out)
 		case r := <-d.reported:
 			d.takeReported(r)
+		case <-ended:
+			ended, left = nil, time.After(time.Second)
+		case <-left:
+			d.reporting = false
 		}
 	}
 }
@@ -107,10 +119,12 @@ func (d *dispatcher) isOver() bool { return d.once && !time.Now().Before(d.until
 // step may be one of another process, which would begin again.
 func (d *dispatcher) isIdle() bool {
 	switch {
-	case d.working > 0 || d.reporting:
+	case d.working > 0:
 		return false
 	case d.isOver():
 		return true
+	case d.reporting:
+		return false
 	}
 	for _, c := range d.chats {
 		if !c.searchAt.IsZero() && d.readyAt(c).Before(d.until) {

@@ -27,6 +27,7 @@ type Outbox struct {
 	keeper    *tenure.Keeper[inbox.Lease]
 	woken     wakes
 	attempted attempts
+	settling  chan struct{} // a mutex around WithSettled
 	running   atomic.Bool
 	pruneAt   time.Time // when settled items are deleted next
 }
@@ -50,7 +51,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 		}
 	}
 	o := &Outbox{
-		client: client, store: store, config: cfg, woken: newWakes(),
+		client: client, store: store, config: cfg, woken: newWakes(), settling: make(chan struct{}, 1),
 		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
 	}
 	o.keeper = newKeeper(o.store, client.Business(), o.log)

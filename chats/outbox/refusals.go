@@ -16,6 +16,7 @@ import (
 type refusals struct {
 	mu       sync.Mutex
 	since    time.Time
+	last     time.Time
 	n        int       // in a row
 	listedAt time.Time // when the list of chats was last accepted
 }
@@ -25,6 +26,10 @@ const refusedFor = time.Minute
 
 // maxRefusedPause bounds the pause between two refused requests.
 const maxRefusedPause = 15 * time.Second
+
+// forgottenAfter is how long after a refusal another one has nothing to do with it. The item
+// that was refused is posted again sooner, unless it has expired.
+const forgottenAfter = 2 * wait.Max
 
 // recheckAfter is for how long an accepted list of chats shows that the credential is accepted.
 const recheckAfter = time.Minute
@@ -53,9 +58,13 @@ func (r *refusals) add(err error) (pause time.Duration, final error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
+	if now.Sub(r.last) > forgottenAfter {
+		r.n = 0
+	}
 	if r.n++; r.n == 1 {
 		r.since = now
 	}
+	r.last = now
 	if now.Sub(r.since) >= refusedFor {
 		return 0, tenure.Final(fmt.Errorf("outbox: the credential is refused: %w", err))
 	}

@@ -303,6 +303,80 @@ func TestRun_SettledThatHangsIsLogged(t *testing.T) {
 	})
 }
 
+// A function that ignores its context keeps neither Run nor Step, nor what is posted after
+// the lease was lost. It is still called for one item at a time.
+func TestRun_SettledThatNeverReturns(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]func(t *testing.T, o *outbox.Outbox, away *atomic.Bool, chat chats.ChatID){
+		"the run ends": func(t *testing.T, o *outbox.Outbox, _ *atomic.Bool, _ chats.ChatID) {
+			t.Helper()
+			run := start(t, o)
+			pass(time.Minute)
+			began := time.Now()
+			require.NoError(t, run.stop())
+			assert.LessOrEqual(t, time.Since(began), 6*time.Second)
+		},
+		"steps": func(t *testing.T, o *outbox.Outbox, _ *atomic.Bool, chat chats.ChatID) {
+			t.Helper()
+			for _, key := range []string{"b", "c"} {
+				began := time.Now()
+				_, err := o.Step(t.Context())
+				require.NoError(t, err)
+				assert.LessOrEqual(t, time.Since(began), 67*time.Second)
+				put(t, o, text(key, chat))
+			}
+			assert.Equal(t, outbox.Sent, get(t, o, "b").State)
+		},
+		"the lease is lost": func(t *testing.T, o *outbox.Outbox, away *atomic.Bool, chat chats.ChatID) {
+			t.Helper()
+			run := start(t, o)
+			pass(time.Minute)
+			away.Store(true)
+			pass(10 * time.Second)
+			away.Store(false)
+			put(t, o, text("b", chat))
+			pass(time.Minute)
+			assert.Equal(t, outbox.Sent, get(t, o, "b").State)
+			require.NoError(t, run.stop())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				chat, store := market.AddChat(chats.Chat{}), &hooked{Store: outbox.NewMemoryStore()}
+				var away atomic.Bool
+				store.renew = func() error {
+					if away.Load() {
+						return errors.New("away")
+					}
+					return nil
+				}
+				var running, calls atomic.Int32
+				hang := make(chan struct{})
+				o := newOutbox(t, connect(t, market), store, outbox.WithSettled(func(context.Context, outbox.Result) error {
+					calls.Add(1)
+					assert.Equal(t, int32(1), running.Add(1))
+					<-hang
+					running.Add(-1)
+					return nil
+				}))
+				put(t, o, text("a", chat))
+				test(t, o, &away, chat)
+				assert.Equal(t, int32(1), calls.Load())
+				close(hang)
+				run := start(t, o)
+				pass(time.Minute)
+				require.NoError(t, run.stop())
+				assert.GreaterOrEqual(t, calls.Load(), int32(2), "it is called again")
+				status, err := o.Status(t.Context())
+				require.NoError(t, err)
+				assert.Zero(t, status.Unreported)
+			})
+		})
+	}
+}
+
 func TestRun_RefusedCredential(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -327,6 +401,30 @@ func TestRun_RefusedCredential(t *testing.T) {
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"a"}, posted(market, chat))
 		assert.Equal(t, 1, get(t, o, "a").Attempts)
+	})
+}
+
+// A refusal that passes has nothing to do with one of hours later, even if the refused item
+// was never posted again.
+func TestRun_RefusalsHoursApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat, client, key := market.AddChat(chats.Chat{}), connect(t, market), market.Key()
+		o := newOutbox(t, client, outbox.NewMemoryStore())
+		run := start(t, o)
+		for _, name := range []string{"a", "b"} {
+			market.SetKey("ACMA:other")
+			item := text(name, chat)
+			item.NotAfter = time.Now().Add(time.Second / 2)
+			put(t, o, item)
+			pass(10 * time.Second)
+			assert.Equal(t, outbox.Expired, get(t, o, name).State)
+			market.SetKey(key)
+			pass(5 * time.Hour)
+		}
+		require.Empty(t, run.done, "Run goes on")
+		require.NoError(t, run.stop())
 	})
 }
 

@@ -52,6 +52,12 @@ func (s *session) settle(r *Record) (outcome, error) {
 // report calls WithSettled for a record and saves what it returned. It returns when to call
 // it again, zero if never.
 func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
+	select {
+	case s.settling <- struct{}{}:
+		defer func() { <-s.settling }()
+	default: // a call of an earlier session has not returned
+		return time.Now().Add(time.Second)
+	}
 	if err := s.callSettled(ctx, r); err == nil {
 		r.Reported, r.DueAt = true, time.Time{}
 	} else {
