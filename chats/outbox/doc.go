@@ -80,8 +80,9 @@
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step at once
-//	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; other chats go on
-//	history refused, or a 4xx without a code   tried 5 times, then Failed, or Uncertain if it may have been posted
+//	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely, or after 17 min
+//	                                           Uncertain if it may have been posted; other chats go on
+//	history refused, or a 4xx without a code   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
 //	database down                              retried; nothing is sent meanwhile
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then

@@ -178,7 +178,7 @@ func (p *post) conclude(message chats.Message, err error) {
 	case p.posting.Err() != nil: // the cancellation was our own
 		r.move(p.unsettled(err), r.Failure, now)
 	case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
-		p.refused(err, now)
+		p.refused(e, err, now)
 	case errors.Is(err, chats.ErrRateLimited):
 		p.limited(e, err, now)
 	default:
@@ -222,13 +222,13 @@ func (p *post) unsettled(err error) State {
 const maxForbiddenDelay = 15 * time.Minute
 
 // refused handles a 401 or 403.
-func (p *post) refused(err error, now time.Time) {
+func (p *post) refused(e *chats.Error, err error, now time.Time) {
 	p.uncounted(err)
-	p.retry(p.unsettled(err), err, now)
 	if errors.Is(err, chats.ErrForbidden) && p.refusals.isAccepted(p.list) {
-		p.record.DueAt = now.Add(wait.Backoff(p.record.Failures, maxForbiddenDelay))
+		p.forbidden(e, err, now)
 		return
 	}
+	p.retry(p.unsettled(err), err, now)
 	pause, final := p.refusals.add(err)
 	switch {
 	case p.once:
@@ -237,6 +237,18 @@ func (p *post) refused(err error, now time.Time) {
 		p.end(final)
 	default:
 		p.blocks.pause(now.Add(pause))
+	}
+}
+
+// forbidden handles a 403 for the chat alone. NotAfter and Resolve end that of a Queued item.
+// One that may have been posted cannot be found out about.
+func (p *post) forbidden(e *chats.Error, err error, now time.Time) {
+	r := p.record
+	r.countAnew(e)
+	p.retry(p.unsettled(err), err, now)
+	delay := wait.Backoff(r.Failures, maxForbiddenDelay)
+	if r.DueAt = now.Add(delay); r.State == Sending && delay == maxForbiddenDelay {
+		r.move(Uncertain, newFailure(err), now)
 	}
 }
 
@@ -283,7 +295,11 @@ const maxDoubtfulRefusals = 5
 // failed handles any other error.
 func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	r, state := p.record, p.unsettled(err)
-	isFinal := isRefusal(e, err) && (!isDoubtful(e) || r.Failures+1 >= maxDoubtfulRefusals)
+	isFinal := isRefusal(e, err)
+	if isFinal && isDoubtful(e) {
+		r.countAnew(e)
+		isFinal = r.Failures+1 >= maxDoubtfulRefusals
+	}
 	switch {
 	case isFinal && state == Queued:
 		r.move(Failed, newFailure(err), now)

@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -157,4 +158,26 @@ func TestPost_FailedHasDetails(t *testing.T) {
 		assert.Equal(t, 400, failure.StatusCode)
 		assert.NotEmpty(t, failure.Details)
 	})
+}
+
+// After an outage of any length a gateway's refusal is as doubtful as without one.
+func TestPost_RefusalsAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]outbox.State{1: outbox.Sent, 4: outbox.Sent, 5: outbox.Failed} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				outage := slices.Repeat([]chatstest.Fault{chatstest.Status(503, "")}, 200)
+				refusals := slices.Repeat([]chatstest.Fault{chatstest.HTML(409)}, n)
+				market.Fail(chats.OpSendMessageToChat, append(outage, refusals...)...)
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				put(t, o, text("a", market.AddChat(chats.Chat{})))
+				run := start(t, o)
+				pass(3 * time.Hour)
+				require.NoError(t, run.stop())
+				assert.Equal(t, want, get(t, o, "a").State)
+			})
+		})
+	}
 }

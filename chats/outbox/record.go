@@ -71,6 +71,13 @@ func (r *Record) move(to State, failure *Failure, now time.Time) {
 	}
 }
 
+// countAnew begins to count failures anew, if the last one was not a refusal like this one.
+func (r *Record) countAnew(refusal *chats.Error) {
+	if r.Failure == nil || r.Failure.StatusCode != refusal.StatusCode {
+		r.Failures = 0
+	}
+}
+
 // begin notes an attempt that is about to be made. shop are the shop's messages before the
 // first one.
 func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {

@@ -198,6 +198,43 @@ func TestResume_ExpiryDoesNotSettleADoubtfulSend(t *testing.T) {
 }
 
 // The message that an operator has given to another item does not count.
+// The response of a send is lost, and from then on the server forbids the chat: what became
+// of the item can never be found out.
+func TestResume_InAForbiddenChat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		var sent atomic.Bool
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			switch {
+			case op == chats.OpGetChats:
+				return chatstest.OK()
+			case sent.Load():
+				return chatstest.Status(403, forbidden)
+			case op == chats.OpSendMessageToChat:
+				sent.Store(true)
+				return chatstest.DropAfter()
+			}
+			return chatstest.OK()
+		})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		put(t, o, text("a", chat), text("b", chat))
+		run := start(t, o)
+		pass(15 * time.Minute)
+		assert.Equal(t, outbox.Sending, get(t, o, "a").State)
+		pass(5 * time.Minute)
+		result := get(t, o, "a")
+		assert.Equal(t, outbox.Uncertain, result.State)
+		require.ErrorContains(t, result.Err, "403")
+		market.FailFunc(nil)
+		pass(5 * time.Minute)
+		assert.Equal(t, outbox.Sent, get(t, o, "b").State, "what is behind it goes on")
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+	})
+}
+
 func TestResume_MessagesOfOtherItems(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
