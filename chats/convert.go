@@ -2,6 +2,7 @@ package chats
 
 import (
 	"errors"
+	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/gen"
@@ -29,8 +30,8 @@ func toChat(c *gen.Chat) (Chat, error) {
 		Subject:   toSubject(&c.Context),
 		Customer:  Customer{Name: c.Context.Customer.Name, PublicID: c.Context.Customer.PublicID},
 		Campaign:  CampaignID(c.Context.CampaignID),
-		CreatedAt: c.CreatedAt,
-		UpdatedAt: c.UpdatedAt,
+		CreatedAt: toTime(c.CreatedAt),
+		UpdatedAt: toTime(c.UpdatedAt),
 	}, nil
 }
 
@@ -45,12 +46,20 @@ func toMessage(m *gen.Message) (Message, error) {
 		Sender:    Sender(m.Sender),
 		Text:      m.Text,
 		Files:     toFiles(m.Files),
-		CreatedAt: m.CreatedAt,
+		CreatedAt: toTime(m.CreatedAt),
 	}
 	if message.ID < 1 {
 		return message, errNoMessageID
 	}
 	return message, nil
+}
+
+// toTime returns the zero time for one that encoding/json reads and refuses to write.
+func toTime(t time.Time) time.Time {
+	if _, offset := t.Zone(); offset <= -24*60*60 || offset >= 24*60*60 {
+		return time.Time{}
+	}
+	return t
 }
 
 func toFiles(files []gen.File) []File {
