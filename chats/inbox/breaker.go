@@ -34,6 +34,7 @@ type breaker struct {
 }
 
 func newBreaker(what string, state BreakerState, log *slog.Logger) *breaker {
+	state.RetryAt = wait.Earliest(state.RetryAt, time.Now().Add(maxProbeDelay)) // another machine's clock may be ahead
 	return &breaker{what: what, state: state, log: log}
 }
 

@@ -38,13 +38,14 @@
 // that arrive from then on are delivered. The start is the first attempt to list the chats,
 // whether or not it succeeds. It is kept as BusinessState.StartTime, by the local clock or
 // Market's (the Date of its responses), whichever is earlier, minus 1 s, because times may be
-// truncated to whole seconds. So messages from the last seconds before the start are
-// delivered as well; if the local clock is behind Market's, the start is earlier by the
-// difference.
+// truncated to whole seconds. It is saved before the first request. So messages from the last
+// seconds before the start are delivered as well; if the local clock is behind Market's, the
+// start is earlier by the difference.
 //
 // In a chat that has not been read to its end before, a message is old if it was created
 // before the StartTime, and not after the UpdatedAt with which the chat was first listed. One
-// without a time, or with a time before 1990, is never old. Chats that were active in the 24
+// without a time is never old, nor is one in a chat that was created after the StartTime. A
+// time before 1990 or more than a year ahead counts as none. Chats that were active in the 24
 // hours before the start are polled once, a few minutes after it, so that messages that
 // become visible later can be distinguished from those that were there already.
 //

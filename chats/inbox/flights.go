@@ -58,7 +58,7 @@ func (f *flights) list(chat chats.Chat, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	flight := f.held[chat.ID]
-	if flight != nil {
+	if flight != nil && (flight.listed == nil || !chat.UpdatedAt.Before(flight.listed.UpdatedAt)) {
 		flight.listed, flight.listedAt = &chat, now
 	}
 	return flight != nil

@@ -27,7 +27,8 @@ type Inbox struct {
 	woken   chan struct{} // holds one element after a Wake in this process
 	running atomic.Bool
 	listing listing
-	unknown sync.Map // senders that were logged
+	unknown sync.Map  // senders that were logged
+	began   time.Time // the first attempt to follow the business, until its StartTime is known
 }
 
 // listing has the chats that the incremental sweep under way has listed, if this process

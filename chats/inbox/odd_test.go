@@ -1,6 +1,7 @@
 package inbox_test
 
 import (
+	"maps"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -119,5 +120,77 @@ func TestPoll_1970IsNoTime(t *testing.T) {
 				assert.Len(t, seen.all(), 2, "%s is %v", key, value)
 			})
 		}
+	}
+}
+
+// Times that are wrong, not missing, in a chat that was created after the start.
+func TestPoll_NothingInANewChatIsOld(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"updatedAt", "createdAt"} {
+		for _, value := range []string{"1999-06-01T00:00:00Z", "1991-01-01T00:00:00Z", "9999-12-31T23:59:59Z"} {
+			bubble(t, key+" "+value, func(t *testing.T) {
+				t.Helper()
+				market := chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
+					if _, isMessage := item["messageId"]; isMessage == (key == "createdAt") {
+						item[key] = value
+					}
+				}))
+				seen := &notebook{}
+				run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
+				pass(15 * time.Minute)
+				market.CustomerSays(market.AddChat(chats.Chat{}), "new")
+				pass(15 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"new"}, seen.texts())
+			})
+		}
+	}
+}
+
+// A time far ahead does not show whether a chat has changed, as if it were missing.
+func TestSweep_ATimeFarAheadIsNoTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		transport := edited(market, "/chats", func(result map[string]any) {
+			for _, chat := range items(result, "chats") {
+				chat["updatedAt"] = "2099-12-31T00:00:00Z"
+			}
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+		pass(50 * time.Hour)
+		market.CustomerSays(id, "later")
+		pass(11 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"later"}, seen.texts())
+	})
+}
+
+// A page lists a chat twice, once as it was before.
+func TestSweep_AChatListedTwice(t *testing.T) {
+	t.Parallel()
+	for name, staleFirst := range map[string]bool{"the stale one first": true, "the stale one last": false} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market, id := shop()
+			was := market.Chat(id).UpdatedAt.Format(time.RFC3339)
+			transport := edited(market, "/chats", func(result map[string]any) {
+				for _, chat := range items(result, "chats") {
+					stale := maps.Clone(chat)
+					stale["updatedAt"] = was
+					if result["chats"] = []any{chat, stale}; staleFirst {
+						result["chats"] = []any{stale, chat}
+					}
+				}
+			})
+			seen := &notebook{}
+			run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+			pass(10 * time.Minute)
+			market.CustomerSays(id, "hello")
+			pass(2 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
 	}
 }

@@ -271,7 +271,7 @@ func (l *poll) conclude(ctx context.Context, err error) {
 	case err == errStopped, err == errLeft, err != nil && ctx.Err() != nil: //nolint:errorlint // our own, unwrapped
 		// The chat stays due.
 	case errors.As(err, &failed):
-		l.row.SeenWakes = l.row.Wakes
+		l.row.SeenWakes, l.row.RefusedSince = l.row.Wakes, time.Time{}
 		l.row.fail(failed.Text, now)
 		l.retry(ctx, "inbox: handler failed", failed, now, wait.Backoff(l.row.Attempts, maxHandlerBackoff))
 	case err == errNoMatch: //nolint:errorlint // our own, unwrapped
@@ -332,16 +332,17 @@ func (l *poll) forget() {
 // unread decides what to do with a chat that could not be read.
 func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 	row := l.row
+	var failed *chats.Error
+	errors.As(err, &failed)
 	isAbsent := errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrForbidden)
-	if isAbsent && row.Snapshot.ID == 0 {
+	if row.Snapshot.ID == 0 && (isAbsent || failed != nil && failed.StatusCode == http.StatusBadRequest) {
 		if l.woken {
 			row.SeenAt = l.began
 		}
 		row.SeenWakes, row.DueAt = row.Wakes, firstAfter(row.SeenAt, unknownAfter, l.began)
 		return
 	}
-	var failed *chats.Error
-	if errors.As(err, &failed) && errors.Is(err, chats.ErrRateLimited) {
+	if failed != nil && errors.Is(err, chats.ErrRateLimited) {
 		next := l.quota.refuse(failed.Operation, err)
 		if failed.Operation != chats.OpGetChatHistory {
 			row.DueAt = next
@@ -351,24 +352,32 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	l.refusals.refused(err, false)
-	if isAbsent && !row.FailingSince.IsZero() && now.Sub(row.FailingSince) > goneAfter {
+	isRefused := isAbsent || isRefusal(err) || errors.Is(err, chats.ErrProtocol)
+	if !isRefused {
+		row.RefusedSince = time.Time{}
+	} else if row.RefusedSince.IsZero() {
+		row.RefusedSince = now
+	}
+	if isAbsent && now.Sub(row.RefusedSince) > goneAfter {
 		l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: chat is gone; not polled until it is listed or pushed",
 			slog.Int64("chat", int64(row.Chat)), slog.Time("failing_since", row.FailingSince), slog.Any("error", err))
 		l.forget()
 		return
 	}
-	l.reads.failed(row.Chat, row.FailingSince.IsZero())
-	longest := maxHandlerBackoff
+	if failed == nil || failed.Operation != chats.OpGetChat { // which other chats do not need
+		l.reads.failed(row.Chat, row.FailingSince.IsZero())
+	}
+	row.fail(err.Error(), now)
+	since, longest := row.FailingSince, maxHandlerBackoff
 	switch {
 	case l.reads.isOpen():
 		longest = wait.Max // the breaker bounds the requests, and its end concerns all chats
 	case isAbsent:
-		longest = maxAbsentBackoff
-	case isRefusal(err) || errors.Is(err, chats.ErrProtocol):
-		longest = maxRefusedBackoff // only this chat is affected
+		since, longest = row.RefusedSince, maxAbsentBackoff
+	case isRefused: // it is this chat's alone
+		since, longest = row.RefusedSince, maxRefusedBackoff
 	}
-	row.fail(err.Error(), now)
-	l.retry(ctx, "inbox: reading a chat failed", err, now, backoffSince(row.FailingSince, now, longest))
+	l.retry(ctx, "inbox: reading a chat failed", err, now, backoffSince(since, now, longest))
 }
 
 func (l *poll) retry(ctx context.Context, text string, err error, now time.Time, delay time.Duration) {

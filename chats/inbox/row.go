@@ -27,9 +27,9 @@ func second(t time.Time) time.Time {
 var beginning = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // known returns a time from the server, or the zero time if it cannot be real: servers write
-// 1970 where they have none.
+// 1970, or a time far ahead, where they have none.
 func known(t time.Time) time.Time {
-	if t.Before(beginning) {
+	if t.Before(beginning) || time.Until(t) > 365*24*time.Hour {
 		return time.Time{}
 	}
 	return t
@@ -93,12 +93,19 @@ func (s *ChatState) begin(start, now time.Time) {
 		return // a row that was imported: nothing has happened since
 	}
 	s.UpdatedAt, s.SeenAt, s.Explained = updated, now, false
-	switch isOld := !updated.IsZero() && second(updated).Before(start); {
+	switch isOld := !updated.IsZero() && second(updated).Before(start) && !s.isNew(start); {
 	case !isOld:
 		s.hasten(now)
 	case start.Sub(updated) < recentFor && s.DueAt.IsZero():
 		s.DueAt = now.Add(2*time.Minute + time.Duration(s.Chat%480)*time.Second)
 	}
+}
+
+// isNew reports whether the chat was created after the start. Nothing in it is old then,
+// whatever the other times say.
+func (s *ChatState) isNew(start time.Time) bool {
+	created := second(known(s.Snapshot.CreatedAt))
+	return !created.IsZero() && !created.Before(start)
 }
 
 // hasten makes the chat due, unless it is failing and waits for its next attempt. A chat
@@ -147,7 +154,7 @@ func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
 	hasMoved := s.isWoken() || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)
 	wasHidden := hasMoved && !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
-	return !s.Read && !created.IsZero() && created.Before(start) && !wasHidden
+	return !s.Read && !created.IsZero() && created.Before(start) && !wasHidden && !s.isNew(start)
 }
 
 // fail records a failure.
@@ -160,5 +167,5 @@ func (s *ChatState) fail(text string, now time.Time) {
 
 // recovered records that the chat no longer fails.
 func (s *ChatState) recovered() {
-	s.Head, s.Attempts, s.FailingSince, s.Failure = 0, 0, time.Time{}, ""
+	s.Head, s.Attempts, s.FailingSince, s.RefusedSince, s.Failure = 0, 0, time.Time{}, time.Time{}, ""
 }

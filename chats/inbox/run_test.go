@@ -662,3 +662,30 @@ func TestMessages_ALoopThatIsSlowerThanTheTimeout(t *testing.T) {
 		assert.Equal(t, []string{"1"}, texts)
 	})
 }
+
+// The clock of the last process was ten hours ahead.
+func TestRun_AClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "ahead")
+		require.NoError(t, err)
+		state, err := store.Business(t.Context(), market.Business())
+		require.NoError(t, err)
+		for _, sweep := range []*inbox.SweepState{&state.Incremental, &state.Full} {
+			sweep.FinishedAt, sweep.NextAt = sweep.FinishedAt.Add(10*time.Hour), sweep.NextAt.Add(10*time.Hour)
+		}
+		state.Handlers = inbox.BreakerState{Failures: 3, Probes: 9, RetryAt: time.Now().Add(10 * time.Hour)}
+		require.NoError(t, store.Save(t.Context(), lease, &state, nil))
+		require.NoError(t, store.Release(t.Context(), lease))
+		run = start(t, newInbox(t, connect(t, market), store), seen.handle)
+		market.CustomerSays(id, "hello")
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"hello"}, seen.texts())
+	})
+}

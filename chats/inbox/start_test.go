@@ -405,3 +405,49 @@ func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 		assert.Equal(t, []string{"new"}, seen.texts())
 	})
 }
+
+// Market can be reached when the business is followed for the first time, but the store cannot
+// save, or read, for ten minutes.
+func TestFirstStart_CountsFromTheFirstAttemptToSave(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"Business", "Save"} {
+		bubble(t, call, func(t *testing.T) {
+			t.Helper()
+			market, id := shop()
+			store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+			store.fails(call)
+			run := start(t, newInbox(t, connect(t, market), store), seen.handle)
+			pass(5 * time.Minute)
+			market.CustomerSays(id, "hello")
+			pass(5 * time.Minute)
+			store.fails()
+			pass(time.Hour)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
+	}
+}
+
+// The process is killed while it lists the first page.
+func TestFirstStart_AKillDuringTheFirstPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		shared, seen := inbox.NewMemoryStore(), &notebook{}
+		store := &shaky{MemoryStore: shared}
+		killed := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			store.fails("all")
+			<-req.Context().Done()
+			return respond(req, 503, "")
+		}))
+		run := start(t, newInbox(t, killed, store), seen.handle)
+		pass(10 * time.Second)
+		require.NoError(t, run.stop())
+		market.CustomerSays(id, "hello")
+		pass(10 * time.Minute)
+		run = start(t, newInbox(t, connect(t, market), shared), seen.handle)
+		pass(time.Hour)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"hello"}, seen.texts())
+	})
+}

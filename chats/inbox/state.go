@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // ChatState is one chat's row in the [Store]. Times are kept to the microsecond, in UTC.
@@ -27,6 +28,7 @@ type ChatState struct {
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
 	FailingSince time.Time       // when handling or reading the chat began to fail; zero if it is not failing
+	RefusedSince time.Time       // when reading the chat began to be refused without another result; zero if it is not
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
@@ -60,6 +62,16 @@ type SweepState struct {
 	NextAt     time.Time // when its next page, or the next sweep, is due
 	FinishedAt time.Time // when the last complete sweep ended
 	Cost       int       // requests made by the last complete sweep
+}
+
+// adjust undoes what the clock of the last process was ahead of this one's.
+func (s *SweepState) adjust(now time.Time) {
+	ahead := wait.Later(s.StartedAt, s.FinishedAt).Sub(now)
+	for _, at := range []*time.Time{&s.StartedAt, &s.NextAt, &s.FinishedAt} {
+		if ahead > 0 && !at.IsZero() {
+			*at = at.Add(-ahead)
+		}
+	}
 }
 
 // BreakerState is the state of a circuit breaker.

@@ -52,19 +52,29 @@ func (in *Inbox) work(
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	defer t.End(ctx)
+	now := time.Now()
+	if in.began.IsZero() {
+		in.began = now
+	}
 	state, err := in.store.Business(ctx, in.client.Business())
 	if err != nil {
-		return time.Now().Add(wait.Max), fmt.Errorf("inbox: load the state: %w", err)
+		return now.Add(wait.Max), fmt.Errorf("inbox: load the state: %w", err)
+	}
+	if !state.StartTime.IsZero() {
+		in.began = time.Time{}
+	}
+	for _, sweep := range []*SweepState{&state.Incremental, &state.Full, &state.Newest} {
+		sweep.adjust(now)
 	}
 	s := newSession(in, t, &state)
-	s.workers, s.once, s.stepEnd, s.handle = workers, once, time.Now().Add(stepTime), handle
+	s.workers, s.once, s.stepEnd, s.handle = workers, once, now.Add(stepTime), handle
 	d := newDispatcher(s)
 	w := newSweeper(s, d.note)
 	working, cancel := context.WithCancelCause(ctx)
 	s.cancel = cancel
 	defer cancel(nil)
 	defer context.AfterFunc(t.Ctx, func() { s.end(ErrLeaseLost) })()
-	d.note(time.Now())
+	d.note(now)
 	renewing.Go(func() { t.Keep(d.note) })
 	var sweeping sync.WaitGroup
 	var swept atomic.Bool

@@ -1,7 +1,10 @@
 package inbox_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -117,4 +120,79 @@ func TestQuota_CountsTheRequestsThatAreMade(t *testing.T) {
 		require.Len(t, seen.all(), 1)
 		assert.Less(t, seen.all()[0].at.Sub(said), 2*time.Second)
 	})
+}
+
+// The handler has been failing for long when the history is refused once: neither is the
+// chat gone, nor are its attempts forgotten, nor does it wait as if it had been refused as long.
+func TestReads_OneRefusalAfterALongFailure(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]chatstest.Fault{
+		"400":      chatstest.Status(400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST","message":"x"}]}`),
+		"404":      chatstest.Status(404, `{"status":"ERROR","errors":[{"code":"NOT_FOUND","message":"x"}]}`),
+		"html 200": chatstest.HTML(200),
+	} {
+		for _, failing := range []time.Duration{3 * time.Hour, 80 * time.Hour} {
+			bubble(t, name+" after "+failing.String(), func(t *testing.T) {
+				t.Helper()
+				market, id := shop()
+				var refused, works atomic.Bool
+				var attempt atomic.Int64
+				market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					if op == chats.OpGetChatHistory && refused.Load() {
+						return refusal
+					}
+					return chatstest.OK()
+				})
+				in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
+				run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
+					if attempt.Store(int64(d.Attempt)); works.Load() {
+						return nil
+					}
+					return errors.New("no")
+				})
+				market.CustomerSays(id, "hello")
+				pass(failing)
+				before := attempt.Load()
+				refused.Store(true)
+				pass(6 * time.Minute)
+				refused.Store(false)
+				works.Store(true)
+				pass(7 * time.Minute)
+				assert.Equal(t, before+1, attempt.Load())
+				require.NoError(t, run.stop())
+			})
+		}
+	}
+}
+
+// Chats that only a push has named cannot be read; all others can.
+func TestReads_AStormOfGetChatDelaysNoHistory(t *testing.T) {
+	t.Parallel()
+	for status, most := range map[int]int{400: 15, 404: 15, 500: 2_000} {
+		bubble(t, strconv.Itoa(status), func(t *testing.T) {
+			t.Helper()
+			market, id := shop()
+			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+				if op == chats.OpGetChat {
+					return chatstest.Status(status, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST","message":"x"}]}`)
+				}
+				return chatstest.OK()
+			})
+			seen := &notebook{}
+			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
+			run := start(t, in, seen.handle)
+			pass(10 * time.Minute)
+			for n := range 5 {
+				wake(t, in, chats.ChatID(900_000+n))
+			}
+			pass(30 * time.Second)
+			market.CustomerSays(id, "hello")
+			wake(t, in, id)
+			pass(2 * time.Second)
+			assert.Equal(t, []string{"hello"}, seen.texts())
+			pass(3 * time.Hour)
+			require.NoError(t, run.stop())
+			assert.LessOrEqual(t, market.Calls(chats.OpGetChat), most)
+		})
+	}
 }

@@ -47,7 +47,6 @@ type sweeper struct {
 	*session
 
 	onDue   func(time.Time)
-	began   time.Time
 	last    sweepKind
 	first   bool                     // no sweep has ended yet in this run
 	head    [sweepKinds]chats.ChatID // the first chat of a kind's last page
@@ -57,7 +56,7 @@ type sweeper struct {
 
 func newSweeper(s *session, onDue func(time.Time)) *sweeper {
 	// The caller of Step spreads the steps of many businesses.
-	return &sweeper{session: s, onDue: onDue, began: time.Now(), last: sweepKinds - 1, first: !s.once}
+	return &sweeper{session: s, onDue: onDue, last: sweepKinds - 1, first: !s.once}
 }
 
 // run lists until ctx ends, or until nothing is due.
@@ -147,6 +146,12 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	sw := w.sweep(kind)
 	if sw.StartedAt.IsZero() {
 		sw.StartedAt = began
+	}
+	if w.state.Version == 0 { // what comes from now on is not old, even if the process is killed
+		sw.StartedAt = w.began
+		if err := w.save(ctx); err != nil {
+			return err
+		}
 	}
 	if kind == incremental && sw.Token == "" {
 		w.listing = listing{sweep: sw.StartedAt}
@@ -238,6 +243,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	}
 	if start := w.state.StartTime; w.startTime().IsZero() {
 		w.start.Store(&start)
+		w.began = time.Time{}
 		w.onDue(now) // pushes have waited for it
 	}
 	for _, row := range changed {
@@ -256,11 +262,16 @@ func (w *sweeper) observe(ctx context.Context, listed []chats.Chat, now time.Tim
 	var ids []chats.ChatID
 	free := map[chats.ChatID]chats.Chat{}
 	for _, chat := range listed {
-		if _, twice := free[chat.ID]; chat.ID == 0 || twice || w.flights.list(chat, now) {
+		if chat.ID == 0 || w.flights.list(chat, now) {
 			continue
 		}
-		free[chat.ID] = chat
-		ids = append(ids, chat.ID)
+		first, twice := free[chat.ID]
+		if !twice {
+			ids = append(ids, chat.ID)
+		}
+		if !twice || chat.UpdatedAt.After(first.UpdatedAt) {
+			free[chat.ID] = chat
+		}
 	}
 	if len(ids) == 0 {
 		return nil, nil

@@ -49,10 +49,11 @@ type chatDocument struct {
 	SeenAt      time.Time         `json:"seen_at,omitzero"`
 	Explained   bool              `json:"explained,omitempty"`
 	Unexplained int               `json:"unexplained,omitempty"`
+	Refused     time.Time         `json:"refused_since,omitzero"`
 }
 
 func chatValues(s *inbox.ChatState) ([]any, error) {
-	document, err := json.Marshal(chatDocument{s.Snapshot, s.Read, s.Handled, s.SeenAt, s.Explained, s.Unexplained})
+	document, err := json.Marshal(chatDocument{s.Snapshot, s.Read, s.Handled, s.SeenAt, s.Explained, s.Unexplained, s.RefusedSince})
 	return []any{
 		s.Version, s.Chat, s.Wakes, s.SeenWakes, s.Open, s.Checkpoint, micros(s.UpdatedAt), micros(s.DueAt),
 		s.Head, s.Attempts, micros(s.FailingSince), storable(s.Failure), string(document),
@@ -70,7 +71,8 @@ func scanChat(from scanner) (s inbox.ChatState, err error) {
 	}
 	var d chatDocument
 	err = json.Unmarshal([]byte(document), &d)
-	s.Snapshot, s.Read, s.Handled, s.SeenAt, s.Explained, s.Unexplained = d.Snapshot, d.Read, d.Handled, d.SeenAt, d.Explained, d.Unexplained
+	s.Snapshot, s.Read, s.Handled, s.SeenAt = d.Snapshot, d.Read, d.Handled, d.SeenAt
+	s.Explained, s.Unexplained, s.RefusedSince = d.Explained, d.Unexplained, d.Refused
 	return s, err
 }
 
