@@ -67,11 +67,14 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	}
 }
 
-// next returns when a poll may begin again, the zero time if that is not known.
+// next returns when a poll may begin again, the zero time if none is due.
 func (d *dispatcher) next() time.Time {
 	due, err := d.tenure.Renew()
-	if err != nil || due.IsZero() {
-		return time.Time{}
+	if err != nil {
+		due = time.Now().Add(time.Second) // it is not known what is due
+	}
+	if due.IsZero() {
+		return due
 	}
 	return wait.Later(due, d.gate())
 }

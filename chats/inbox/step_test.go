@@ -328,3 +328,21 @@ func TestStep_LogsAnUnknownSenderOnce(t *testing.T) {
 		assert.Len(t, log.lines("unknown sender"), 1)
 	})
 }
+
+// The store cannot say what is due when a step ends.
+func TestStep_NextIsSoonIfItIsNotKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		in := newInbox(t, connect(t, market), store, never)
+		_, err := in.Step(t.Context(), (&notebook{}).handle)
+		require.NoError(t, err)
+		market.CustomerSays(id, "message")
+		wake(t, in, id)
+		store.fails("Renew")
+		next, err := in.Step(t.Context(), func(context.Context, inbox.Delivery) error { return errAway })
+		require.NoError(t, err)
+		assert.LessOrEqual(t, time.Until(next), time.Second)
+	})
+}
