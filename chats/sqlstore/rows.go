@@ -102,10 +102,16 @@ func scanValue[T any](from scanner) (value T, err error) {
 	return value, err
 }
 
+// latest is a time that everything is before. The microseconds of much later ones overflow.
+var latest = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
 // micros returns microseconds since 1970, and nil for the zero time.
 func micros(t time.Time) *int64 {
 	if t.IsZero() {
 		return nil
+	}
+	if t.After(latest) {
+		t = latest
 	}
 	n := t.UnixMicro()
 	return &n

@@ -155,3 +155,12 @@ func TestStorable_RemovesWhatPostgreSQLRefuses(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, values[2])
 }
+
+// A NotAfter that is meant as never must not become one that has passed.
+func TestMicros_OfATimeFarAhead(t *testing.T) {
+	t.Parallel()
+	for _, at := range []time.Time{time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(1<<60, 0)} {
+		assert.Equal(t, 9999, time.UnixMicro(*micros(at)).UTC().Year(), at)
+	}
+	assert.Nil(t, micros(time.Time{}))
+}

@@ -158,7 +158,7 @@ func fullRow(id chats.ChatID) inbox.ChatState {
 		SeenWakes: 0, Open: true, Read: true, Checkpoint: math.MaxInt64 - 1,
 		Handled:   []chats.MessageID{math.MaxInt64, 1, 1 << 53},
 		UpdatedAt: base.Add(time.Microsecond), SeenAt: base.Add(2 * time.Microsecond), Explained: true, Unexplained: 3,
-		DueAt: base.Add(3 * time.Microsecond), Head: 1<<53 + 1, Attempts: 4, FailingSince: base.Add(-time.Minute), Failure: "it's \\broken\" ✗",
+		DueAt: base.Add(3 * time.Microsecond), Head: 1<<53 + 1, Attempts: 4, FailingSince: base.Add(-time.Minute), RefusedSince: base.Add(-time.Second), Failure: "it's \\broken\" ✗",
 	}
 }
 
@@ -186,6 +186,7 @@ func (s *suite) equalRow(got, want inbox.ChatState) {
 		{"SeenAt", got.SeenAt, want.SeenAt},
 		{"DueAt", got.DueAt, want.DueAt},
 		{"FailingSince", got.FailingSince, want.FailingSince},
+		{"RefusedSince", got.RefusedSince, want.RefusedSince},
 		{"Snapshot.CreatedAt", got.Snapshot.CreatedAt, want.Snapshot.CreatedAt},
 		{"Snapshot.UpdatedAt", got.Snapshot.UpdatedAt, want.Snapshot.UpdatedAt},
 	} {
@@ -196,7 +197,7 @@ func (s *suite) equalRow(got, want inbox.ChatState) {
 	}
 	plain := func(r inbox.ChatState) inbox.ChatState {
 		r.Version, r.Handled = 0, nil
-		r.UpdatedAt, r.SeenAt, r.DueAt, r.FailingSince = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		r.UpdatedAt, r.SeenAt, r.DueAt, r.FailingSince, r.RefusedSince = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 		r.Snapshot.CreatedAt, r.Snapshot.UpdatedAt = time.Time{}, time.Time{}
 		return r
 	}
