@@ -54,10 +54,10 @@
 //
 // The first steps of businesses that are started together are spread out, 100 a second, and
 // their sweeps are spread over the poll interval. An idle business costs its rows in the
-// database, about 120 bytes in each process, and its steps: one per poll interval, each of
-// about twenty statements and, for fifty chats, six requests. If pushes announce most
-// messages, [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of ten
-// connections per process suffices.
+// database, about 120 bytes in each process, and its steps: for fifty chats, one per poll
+// interval, of seven statements and three requests, and one an hour for its outbox. If pushes
+// announce most messages, [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of
+// ten connections per process suffices.
 //
 // # What River does not do
 //

@@ -440,7 +440,7 @@ func TestCost_StaysWithinItsBounds(t *testing.T) {
 		"100 chats": {
 			trade{chats: 100, messages: 100},
 			time.Hour, time.Hour,
-			cost{mean: 32 * time.Second, worst: 62 * time.Second, lists: 380, histories: 550, statements: 7_500},
+			cost{mean: 32 * time.Second, worst: 62 * time.Second, lists: 305, histories: 550, statements: 5_500},
 		},
 		"10,000 chats, idle": {
 			trade{chats: 10_000 / tenth, scale: tenth, others: 0.5},

@@ -20,6 +20,7 @@ type dispatcher struct {
 	mu      sync.Mutex
 	busy    int
 	due     time.Time // when rows are due next, as far as known; zero: none known
+	loaded  bool      // rows were loaded, so those that are due later are not known
 	skipped bool      // a push was for a chat in flight
 }
 
@@ -36,6 +37,13 @@ func (d *dispatcher) note(at time.Time) {
 	d.due = wait.Earliest(d.due, at)
 	d.mu.Unlock()
 	d.signal()
+}
+
+// known returns when rows are due next, and whether that holds for all of them.
+func (d *dispatcher) known() (due time.Time, isAll bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.due, !d.loaded
 }
 
 func (d *dispatcher) signal() {
@@ -69,9 +77,12 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 
 // next returns when a poll may begin again, the zero time if none is due.
 func (d *dispatcher) next() time.Time {
-	due, err := d.tenure.Renew()
-	if err != nil {
-		due = time.Now().Add(time.Second) // it is not known what is due
+	due, isAll := d.known()
+	if !isAll {
+		var err error
+		if due, err = d.tenure.Renew(); err != nil {
+			due = time.Now().Add(time.Second) // it is not known what is due
+		}
 	}
 	if due.IsZero() {
 		return due
@@ -149,7 +160,7 @@ func (d *dispatcher) gate() time.Time {
 func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	defer d.flights.load()()
 	d.mu.Lock()
-	d.due = time.Time{}
+	d.due, d.loaded = time.Time{}, true
 	d.mu.Unlock()
 	limit := d.flights.len() + max(1, d.freeWorkers()) // one at least, as a breaker may have opened
 	rows, err := d.store.Due(ctx, d.client.Business(), now, limit)

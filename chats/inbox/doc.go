@@ -87,12 +87,13 @@
 // that neither delays the other. Each starts once per [WithPollInterval] if its share of the
 // quota allows it, and less often otherwise; incremental sweeps get 78% of the quota and full
 // sweeps 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
-// incremental sweep every 93 s and a full one every hour. Only a full sweep or a push finds a
-// message in a chat that stays FINISHED or has a status that is unknown to this library. A
-// chat that has left the incremental list is polled once more. While sweeps take longer than
-// the poll interval, the first page of the list is also fetched on its own from time to time.
-// If Market lists the most recent chats first, that finds most messages at once. Correctness
-// does not depend on it, because the order is not documented.
+// incremental sweep every 93 s and a full one every hour. As long as a full sweep fits into
+// the poll interval, by default with up to 160 chats, there are only full ones. Only a full
+// sweep or a push finds a message in a chat that stays FINISHED or has a status that is
+// unknown to this library. A chat that has left the incremental list is polled once more.
+// While sweeps take longer than the poll interval, the first page of the list is also fetched
+// on its own from time to time. If Market lists the most recent chats first, that finds most
+// messages at once. Correctness does not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again.

@@ -60,6 +60,9 @@ func (s *MemoryStore) Business(ctx context.Context, business chats.BusinessID) (
 	defer s.mu.Unlock()
 	state := b.state
 	state.Usage = maps.Clone(state.Usage)
+	if state.DueAt = (time.Time{}); state.Version > 0 && len(b.due) > 0 {
+		state.DueAt = b.due[0].DueAt
+	}
 	return state, nil
 }
 

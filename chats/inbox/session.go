@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,8 @@ type session struct {
 	once     bool // it is a step
 	stepEnd  time.Time
 	state    *BusinessState // the sweeper's
+	stored   BusinessState  // as it was loaded or saved last
+	storedAt time.Time
 	saver    *saver
 	flights  *flights
 	quota    *quota
@@ -39,7 +42,7 @@ type session struct {
 
 func newSession(in *Inbox, t *tenure.Tenure[Lease], state *BusinessState) *session {
 	s := &session{
-		Inbox: in, tenure: t, state: state,
+		Inbox: in, tenure: t, state: state, stored: *state, storedAt: time.Now(),
 		saver: &saver{store: in.store, tenure: t, log: in.log}, flights: newFlights(),
 		quota:    newQuota(in.client, in.config.reserve, state.Usage),
 		handlers: newBreaker("handler", state.Handlers, in.log), reads: newBreaker("reading", state.Reads, in.log),
@@ -61,15 +64,25 @@ type endError struct{ error }
 // end ends the session.
 func (s *session) end(err error) { s.cancel(&endError{err}) }
 
-// save saves the business's row, with the counters that are kept elsewhere, and chats' rows.
-func (s *session) save(ctx context.Context, rows ...*ChatState) error {
+// collect adds to the business's row the counters that are kept elsewhere.
+func (s *session) collect() {
 	s.state.Usage, s.state.Handlers, s.state.Reads = s.quota.state(), s.handlers.snapshot(), s.reads.snapshot()
-	return s.saver.save(ctx, s.state, rows...)
+}
+
+// save saves the business's row and chats' rows.
+func (s *session) save(ctx context.Context, rows ...*ChatState) error {
+	s.collect()
+	err := s.saver.save(ctx, s.state, rows...)
+	if err == nil {
+		s.stored, s.storedAt = *s.state, time.Now()
+	}
+	return err
 }
 
 // saveUsage saves what has changed in the business's row since it was saved last.
 func (s *session) saveUsage(ctx context.Context) {
-	if s.state.StartTime.IsZero() || !s.tenure.IsValid() {
+	s.collect()
+	if s.state.StartTime.IsZero() || !s.tenure.IsValid() || reflect.DeepEqual(*s.state, s.stored) {
 		return
 	}
 	if err := s.save(ctx); err != nil && err != ErrLeaseLost { //nolint:errorlint // our own, unwrapped

@@ -35,7 +35,8 @@ type ChatState struct {
 // BusinessState is one business's row in the [Store]. A store may keep it as one JSON
 // document next to Version.
 type BusinessState struct {
-	Version int64 `json:"-"` // kept by the store, like that of a chat
+	Version int64     `json:"-"` // kept by the store, like that of a chat
+	DueAt   time.Time `json:"-"` // when the row was loaded, the earliest DueAt of the business's chats; zero if none was set
 
 	// StartTime is when the business was first followed, by the local clock or Market's,
 	// whichever is earlier: in a chat that has not been read yet, a message created before

@@ -74,7 +74,10 @@ func (in *Inbox) work(
 	s.cancel = cancel
 	defer cancel(nil)
 	defer context.AfterFunc(t.Ctx, func() { s.end(ErrLeaseLost) })()
-	d.note(now)
+	if state.Version == 0 { // there is no row that says what is due
+		state.DueAt = now
+	}
+	d.note(state.DueAt)
 	renewing.Go(func() { t.Keep(d.note) })
 	var sweeping sync.WaitGroup
 	var swept atomic.Bool

@@ -56,7 +56,7 @@ func TestStep_SweepsOncePerInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(10, chats.StatusNew)
 		steps := stepper(t, connect(t, market), inbox.NewMemoryStore(), 10*time.Minute+time.Second, (&notebook{}).handle)
-		assert.InDelta(t, 2*11, market.Calls(chats.OpGetChats), 2)
+		assert.InDelta(t, 12, market.Calls(chats.OpGetChats), 1, "one of the unfinished chats, then one a minute of all")
 		assert.LessOrEqual(t, steps, 14)
 	})
 }
@@ -168,8 +168,16 @@ func TestStep_UsageThatCannotBeSavedIsLogged(t *testing.T) {
 		in := newInbox(t, connect(t, market), store, log.option())
 		_, err := in.Step(t.Context(), seen.handle)
 		require.NoError(t, err)
-		store.fails("Save")
 		_, err = in.Step(t.Context(), seen.handle) // nothing is due
+		require.NoError(t, err)
+		wake(t, in, id)
+		store.set(nil, func(done string) error {
+			if done == "Save" { // the chat's
+				store.fails("Save")
+			}
+			return nil
+		})
+		_, err = in.Step(t.Context(), seen.handle)
 		require.NoError(t, err)
 		assert.Len(t, log.lines("usage failed"), 1)
 		store.fails()
@@ -344,5 +352,32 @@ func TestStep_NextIsSoonIfItIsNotKnown(t *testing.T) {
 		next, err := in.Step(t.Context(), func(context.Context, inbox.Delivery) error { return errAway })
 		require.NoError(t, err)
 		assert.LessOrEqual(t, time.Until(next), time.Second)
+	})
+}
+
+// What an idle shop costs for each interval, however often it is looked at.
+func TestStep_OfAnIdleShopCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(50, chats.StatusNew)
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		var calls []string
+		store.set(nil, func(done string) error {
+			calls = append(calls, done)
+			return nil
+		})
+		lists := market.Calls(chats.OpGetChats)
+		next, err := newInbox(t, client, store).Step(t.Context(), seen.handle)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"Acquire", "Business", "Chats", "Chats", "Chats", "Save", "Release"}, calls)
+		assert.Equal(t, 3, market.Calls(chats.OpGetChats)-lists, "20 chats each")
+		assert.InDelta(t, time.Minute, time.Until(next), float64(time.Second))
+
+		calls = nil
+		_, err = newInbox(t, client, store).Step(t.Context(), seen.handle)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"Acquire", "Business", "Release"}, calls, "nothing is due")
 	})
 }

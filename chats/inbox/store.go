@@ -67,7 +67,7 @@ type Summary struct {
 // Every method may also return errors other than those named; the inbox then tries again.
 // Times are kept to the microsecond at least; the zero time stays the zero time.
 type Store interface {
-	// Business returns the row of a business, the zero value if there is none.
+	// Business returns the row of a business with its DueAt, the zero value if there is no row.
 	Business(ctx context.Context, business chats.BusinessID) (BusinessState, error)
 
 	// Chats returns the rows that exist for the given ids, in any order. There are at most

@@ -28,6 +28,7 @@ const (
 	maxSamePages  = 3               // before a listing is taken to be endless
 	restartAfter  = 3               // failures of a page before a sweep begins anew
 	maxRefusedGap = 15 * time.Second
+	maxUnsaved    = 5 * time.Second // of the pages that change no row; those after a kill are listed again
 )
 
 // sweepKind is one of the listings of chats.
@@ -114,7 +115,7 @@ func (w *sweeper) next() (kind sweepKind, at time.Time) {
 func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
 	switch kind {
 	case incremental:
-		return w.config.isTiered()
+		return w.config.isTiered() && !w.isCovered()
 	case newest:
 		main := &w.state.Incremental
 		if !w.config.isTiered() {
@@ -128,6 +129,14 @@ func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
 	default:
 		return true
 	}
+}
+
+// isCovered reports whether full sweeps of a small shop are as frequent as incremental ones
+// would be.
+func (w *sweeper) isCovered() bool {
+	sw := &w.state.Full
+	return !sw.FinishedAt.IsZero() && sw.Failures == 0 && w.state.Incremental.StartedAt.IsZero() &&
+		time.Duration(max(sw.Cost, sw.Pages))*w.gap(full) <= w.config.interval
 }
 
 // gap returns the time between two pages that a kind's share of the budget allows for.
@@ -236,7 +245,9 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 		return nil
 	}
 	w.advance(kind, page, len(changed) >= len(page.Items) && len(changed) > 0, now)
-	err = w.save(ctx, changed...)
+	if len(changed) > 0 || w.sweep(kind).StartedAt.IsZero() || w.state.Version == 0 || now.Sub(w.storedAt) > maxUnsaved {
+		err = w.save(ctx, changed...)
+	}
 	done()
 	if err != nil {
 		return err // another session continues from the stored state
@@ -329,12 +340,18 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 		next = wait.Later(now.Add(w.config.interval), now.Add(w.gap(kind)))
 	}
 	*sw = SweepState{Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, NextAt: next}
+	if other := &w.state.Incremental; kind == full && w.isCovered() {
+		if other.NextAt.After(now) { // the first one, which is spread
+			sw.NextAt = other.NextAt
+		}
+		other.FinishedAt, other.NextAt = now, sw.NextAt
+	}
 	if kind == incremental {
 		if w.listing.sweep.Equal(began) {
 			w.listing.sweep = now
 		}
 		if wasPlain && w.state.Full.StartedAt.IsZero() { // it was a full one
-			w.state.Full.FinishedAt = now
+			w.state.Full.FinishedAt, w.state.Full.Cost = now, sw.Cost
 			w.state.Full.NextAt = wait.Later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
 		}
 	}

@@ -38,7 +38,9 @@ var (
 	businessColumns = columnsOf(`version BIGINT, start_time BIGINT, last_error TEXT, last_error_at BIGINT, state TEXT`)
 
 	selectChats    = `SELECT ` + list(chatColumns, "") + ` FROM {p}inbox_chats `
-	selectBusiness = `SELECT ` + list(businessColumns, "") + ` FROM {p}inbox_businesses WHERE business = ?1`
+	selectBusiness = `SELECT ` + list(businessColumns, "") + `,
+		(SELECT min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL)
+		FROM {p}inbox_businesses WHERE business = ?1`
 )
 
 // chatDocument is the content of the column state: fields that no statement queries.
@@ -86,13 +88,14 @@ func businessValues(s inbox.BusinessState) ([]any, error) {
 
 func scanBusiness(from scanner) (s inbox.BusinessState, err error) {
 	var version int64
-	var start, failed storedTime
+	var start, failed, due storedTime
 	var failure, document string
-	if err := from.Scan(&version, &start, &failure, &failed, &document); err != nil {
+	if err := from.Scan(&version, &start, &failure, &failed, &document, &due); err != nil {
 		return s, err
 	}
 	err = json.Unmarshal([]byte(document), &s)
-	s.Version, s.StartTime, s.LastError, s.LastErrorAt = version, time.Time(start), failure, time.Time(failed)
+	s.Version, s.DueAt, s.StartTime = version, time.Time(due), time.Time(start)
+	s.LastError, s.LastErrorAt = failure, time.Time(failed)
 	return s, err
 }
 

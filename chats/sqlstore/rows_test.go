@@ -90,7 +90,7 @@ func TestBusinessValues_KeepEveryField(t *testing.T) {
 	values, err := businessValues(want)
 	require.NoError(t, err)
 	assert.NotContains(t, values[4], `"LastError":"text"`, "it has a column")
-	got, err := scanBusiness(fakeRow(values))
+	got, err := scanBusiness(fakeRow(append(values, micros(want.DueAt))))
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
 }
