@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"sync/atomic"
@@ -38,6 +39,29 @@ type session struct {
 
 	cancel context.CancelCauseFunc
 	start  atomic.Pointer[time.Time]
+}
+
+// load loads the business's row. The first attempt to follow the business counts as its start,
+// even if loading fails.
+func (in *Inbox) load(ctx context.Context) (BusinessState, error) {
+	now := time.Now()
+	if in.began.IsZero() {
+		in.began = now
+	}
+	state, err := in.store.Business(ctx, in.client.Business())
+	if err != nil {
+		return state, fmt.Errorf("inbox: load the state: %w", err)
+	}
+	if !state.StartTime.IsZero() {
+		in.began = time.Time{}
+	}
+	if state.Version == 0 { // there is no row that says what is due
+		state.DueAt = now
+	}
+	for _, sweep := range []*SweepState{&state.Incremental, &state.Full, &state.Newest} {
+		sweep.adjust(now)
+	}
+	return state, nil
 }
 
 func newSession(in *Inbox, t *tenure.Tenure[Lease], state *BusinessState) *session {

@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,31 +51,18 @@ func (in *Inbox) work(
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	defer t.End(ctx)
-	now := time.Now()
-	if in.began.IsZero() {
-		in.began = now
-	}
-	state, err := in.store.Business(ctx, in.client.Business())
+	state, err := in.load(ctx)
 	if err != nil {
-		return now.Add(wait.Max), fmt.Errorf("inbox: load the state: %w", err)
-	}
-	if !state.StartTime.IsZero() {
-		in.began = time.Time{}
-	}
-	for _, sweep := range []*SweepState{&state.Incremental, &state.Full, &state.Newest} {
-		sweep.adjust(now)
+		return time.Now().Add(wait.Max), err
 	}
 	s := newSession(in, t, &state)
-	s.workers, s.once, s.stepEnd, s.handle = workers, once, now.Add(stepTime), handle
+	s.workers, s.once, s.stepEnd, s.handle = workers, once, time.Now().Add(stepTime), handle
 	d := newDispatcher(s)
 	w := newSweeper(s, d.note)
 	working, cancel := context.WithCancelCause(ctx)
 	s.cancel = cancel
 	defer cancel(nil)
 	defer context.AfterFunc(t.Ctx, func() { s.end(ErrLeaseLost) })()
-	if state.Version == 0 { // there is no row that says what is due
-		state.DueAt = now
-	}
 	d.note(state.DueAt)
 	renewing.Go(func() { t.Keep(d.note) })
 	var sweeping sync.WaitGroup
