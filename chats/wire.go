@@ -76,7 +76,10 @@ func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace
 // attemptError returns an attempt's error as the caller sees it: errAttemptTimeout if the
 // attempt timed out, otherwise err without address and credential.
 func (c *call) attemptError(caller, attempt context.Context, err error) error {
-	if err != nil && attempt.Err() != nil && callerctx.Err(caller) == nil {
+	switch {
+	case err == nil:
+		return nil
+	case attempt.Err() != nil && callerctx.Err(caller) == nil:
 		return errAttemptTimeout
 	}
 	return callerctx.HideOthers(caller, redact.Secrets{c.secret.raw}.SanitizeError(withoutURL(err)))

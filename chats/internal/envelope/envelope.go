@@ -52,18 +52,10 @@ type envelope[T any] struct {
 // if the body was cut off.
 func Decode[T any](b Body, prepared *T) (*T, error) {
 	env := envelope[T]{Result: prepared}
-	err := json.Unmarshal(b.Text, &env)
-	if isSyntaxError(err) {
-		b.Text = mend(b.Text)
-		err = json.Unmarshal(b.Text, &env)
-	}
-	if err != nil && !isSyntaxError(err) {
-		env = envelope[T]{}
-		err = decodeRepaired(b.Text, &env)
-	}
-	var mistyped *json.UnmarshalTypeError // everything else has been decoded
-	if err != nil && (env.Status != statusError || !errors.As(err, &mistyped)) {
-		return nil, b.jsonError(err)
+	if err := json.Unmarshal(b.Text, &env); err != nil {
+		if err = env.repair(b.Text, err); err != nil {
+			return nil, b.jsonError(err)
+		}
 	}
 	switch env.Status {
 	case statusOK:
@@ -74,6 +66,23 @@ func Decode[T any](b Body, prepared *T) (*T, error) {
 		return env.Result, ErrNoStatus
 	}
 	return env.Result, ErrUnknownStatus
+}
+
+// repair decodes a body that encoding/json has refused with err.
+func (env *envelope[T]) repair(text []byte, err error) error {
+	if isSyntaxError(err) {
+		text = repairSyntax(text)
+		err = json.Unmarshal(text, env)
+	}
+	if err != nil && !isSyntaxError(err) {
+		*env = envelope[T]{}
+		err = decodeRepaired(text, env)
+	}
+	var mistyped *json.UnmarshalTypeError // everything else has been decoded
+	if env.Status == statusError && errors.As(err, &mistyped) {
+		return nil
+	}
+	return err
 }
 
 // jsonError returns the decoder's error sanitized, because it may quote the body at any

@@ -181,15 +181,15 @@ func TestDetails_AnyBodyHasAText(t *testing.T) {
 	}
 }
 
-// FuzzMend checks that what is valid stays as it is.
-func FuzzMend(f *testing.F) {
+// FuzzRepairSyntax checks that what is valid stays as it is.
+func FuzzRepairSyntax(f *testing.F) {
 	f.Add([]byte(`{"a":[1, "x\n\u12ab\\\"", {"b":null,"c":true}], "d":-1.5e3, "":""}`))
 	f.Add([]byte(`{"a":[NaN, "\x` + "\x01" + `"], "b":{01:02}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		mended := mend(text)
+		repaired := repairSyntax(text)
 		if json.Valid(text) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxDepth {
-			assert.Equal(t, string(text), string(mended))
+			assert.Equal(t, string(text), string(repaired))
 		}
-		assert.Equal(t, string(mended), string(mend(mended)))
+		assert.Equal(t, string(repaired), string(repairSyntax(repaired)))
 	})
 }

@@ -24,15 +24,15 @@ func isSyntaxError(err error) bool {
 // unmarshalAny decodes what it can of a body. What does not match stays empty.
 func unmarshalAny(body []byte, into any) {
 	if isSyntaxError(json.Unmarshal(body, into)) {
-		_ = json.Unmarshal(mend(body), into)
+		_ = json.Unmarshal(repairSyntax(body), into)
 	}
 }
 
-// mend returns a JSON object in which null is in place of the values that encoding/json
+// repairSyntax returns a JSON object in which null is in place of the values that encoding/json
 // refuses, because they are nested too deeply or are not JSON, such as NaN, and in which
 // control characters in strings are escaped. encoding/json refuses the whole text because of
 // one of them.
-func mend(text []byte) []byte {
+func repairSyntax(text []byte) []byte {
 	if !bytes.HasPrefix(text, []byte("{")) {
 		return text
 	}
@@ -55,7 +55,7 @@ func mend(text []byte) []byte {
 			}
 			open = open[:len(open)-1]
 		case '"':
-			token = mendString(token)
+			token = repairString(token)
 		case ',', ':', ' ', '\t', '\r', '\n':
 		default:
 			if isValue && !json.Valid(token) {
@@ -94,9 +94,9 @@ func tokenLen(text []byte) int {
 	return len(text)
 }
 
-// mendString returns a string of JSON with its control characters escaped, and without the
+// repairString returns a string of JSON with its control characters escaped, and without the
 // backslashes that begin no escape.
-func mendString(text []byte) []byte {
+func repairString(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
 		c := text[i]
