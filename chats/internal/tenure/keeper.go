@@ -14,8 +14,8 @@ import (
 )
 
 // maxAcquireFailures is the number of consecutive failed acquisitions, about half a
-// minute's worth, after which a store that has never granted the lease is considered
-// unusable. A store that has granted it before is only down for now.
+// minute's worth, after which a store that has never granted the lease, or named its holder,
+// is considered unusable. A store that has is only down for now.
 const maxAcquireFailures = 6
 
 // Store keeps leases of type L.
@@ -134,7 +134,8 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Tenure[L], error)
 			return t, nil
 		case ctx.Err() != nil:
 		case isHeld:
-			if failures = 0; standingBy != held.Holder {
+			failures, isFirst = 0, false
+			if standingBy != held.Holder {
 				standingBy = held.Holder
 				k.info(ctx, "standing by", slog.String("holder", held.Holder), slog.Time("since", held.Since))
 			}

@@ -189,6 +189,24 @@ func TestKeeper_RunGivesUpAStoreThatNeverGrantedTheLease(t *testing.T) {
 	})
 }
 
+// The store of a standby is down for longer than a store that never worked is asked.
+func TestKeeper_RunStandsByWhileTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		_, held := s.leases.Acquire(1, "test", "b")
+		require.Nil(t, held)
+		time.AfterFunc(time.Second, func() { s.setDown(true) })
+		time.AfterFunc(10*time.Minute, func() { s.setDown(false) })
+		ended := errors.New("ended")
+		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) error {
+			defer kept.End(ctx)
+			return tenure.Final(ended)
+		})
+		require.ErrorIs(t, err, ended)
+	})
+}
+
 func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
