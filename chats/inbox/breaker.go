@@ -34,7 +34,9 @@ type breaker struct {
 }
 
 func newBreaker(what string, state BreakerState, log *slog.Logger) *breaker {
-	state.RetryAt = wait.Earliest(state.RetryAt, time.Now().Add(maxProbeDelay)) // another machine's clock may be ahead
+	if latest := time.Now().Add(maxProbeDelay); state.RetryAt.After(latest) {
+		state.RetryAt = latest // another machine's clock was ahead
+	}
 	return &breaker{what: what, state: state, log: log}
 }
 

@@ -100,9 +100,9 @@
 //
 // # Quota
 //
-// The inbox counts its own requests, including retries, and uses at most half of Market's hourly quota of each
-// operation ([WithQuotaReserve]); requests of other programs are ignored until the quota is
-// exhausted. Work left over at the end of an hour is done in the next one.
+// The inbox counts its own requests, including retries, and uses at most half of Market's
+// hourly quota of each operation ([WithQuotaReserve]); requests of other programs are ignored
+// until the quota is exhausted. Work left over at the end of an hour is done in the next one.
 //
 // # Failures
 //

@@ -91,10 +91,11 @@ func (s *MemoryStore) Due(
 		return nil, err
 	}
 	defer s.mu.Unlock()
+	due := b.due[:b.dueAt(at)]
 	for _, woken := range []bool{true, false} {
-		for _, row := range b.due[:b.dueAt(at)] {
-			if row.isWoken() == woken && len(rows) < limit {
-				rows = append(rows, row.clone())
+		for n := 0; n < len(due) && len(rows) < limit; n++ {
+			if due[n].isWoken() == woken {
+				rows = append(rows, due[n].clone())
 			}
 		}
 	}

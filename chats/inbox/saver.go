@@ -93,8 +93,8 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 	return nil
 }
 
-// isSaved reports whether an attempt has succeeded although it returned an error. Any row
-// tells: they are written together, and only the holder of the lease raises a version.
+// isSaved reports whether an attempt has succeeded although it returned an error. One row is
+// enough: they are written together, and only the holder of the lease raises a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
 	ctx, id := s.tenure.Ctx, s.tenure.Lease.Business
 	if business != nil {

@@ -58,9 +58,6 @@ func (in *Inbox) load(ctx context.Context) (BusinessState, error) {
 	if state.Version == 0 { // there is no row that says what is due
 		state.DueAt = now
 	}
-	for _, sweep := range []*SweepState{&state.Incremental, &state.Full, &state.Newest} {
-		sweep.adjust(now)
-	}
 	return state, nil
 }
 
@@ -70,6 +67,9 @@ func newSession(in *Inbox, t *tenure.Tenure[Lease], state *BusinessState) *sessi
 		saver: &saver{store: in.store, tenure: t, log: in.log}, flights: newFlights(),
 		quota:    newQuota(in.client, in.config.reserve, state.Usage),
 		handlers: newBreaker("handler", state.Handlers, in.log), reads: newBreaker("reading", state.Reads, in.log),
+	}
+	for _, sweep := range []*SweepState{&state.Incremental, &state.Full, &state.Newest} {
+		sweep.adjust(s.storedAt)
 	}
 	s.refusals = &refusals{end: s.end}
 	start := state.StartTime

@@ -63,6 +63,7 @@ type SweepState struct {
 	NextAt     time.Time // when its next page, or the next sweep, is due
 	FinishedAt time.Time // when the last complete sweep ended
 	Cost       int       // requests made by the last complete sweep
+	CutShort   bool      // it ended early, because the list repeated a page token
 }
 
 // adjust undoes what the clock of the last process was ahead of this one's.

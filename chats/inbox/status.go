@@ -38,7 +38,7 @@ type Status struct {
 	LastErrorAt time.Time
 }
 
-// Status returns the state of the business. It reads the store, with at most three
+// Status returns the state of the business. It reads the store, with at most four
 // statements, so it may be called in any process.
 func (in *Inbox) Status(ctx context.Context) (Status, error) {
 	business, now := in.client.Business(), time.Now()

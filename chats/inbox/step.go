@@ -41,7 +41,7 @@ func (in *Inbox) Step(
 // stepTime is how long a step goes on with what is due.
 const stepTime = 20 * time.Second
 
-// work works under a lease until ctx ends, and returns nil then, or until something ends the
+// work serves the business under a lease until ctx ends, and returns nil then, or until something ends the
 // session, and returns what: ErrLeaseLost, errLeft, another [tenure.FinalError], or an error
 // of the store. With once, it works until nothing is due, or for stepTime; next is when
 // something is due again.

@@ -381,3 +381,26 @@ func TestStep_OfAnIdleShopCostsLittle(t *testing.T) {
 		assert.Equal(t, []string{"Acquire", "Business", "Release"}, calls, "nothing is due")
 	})
 }
+
+// The last step was made on a machine whose clock was ahead, and nothing is polled meanwhile.
+func TestStep_AClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 10*time.Minute, seen.handle)
+		lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "ahead")
+		require.NoError(t, err)
+		state, err := store.Business(t.Context(), market.Business())
+		require.NoError(t, err)
+		for _, sweep := range []*inbox.SweepState{&state.Incremental, &state.Full} {
+			sweep.FinishedAt, sweep.NextAt = sweep.FinishedAt.Add(10*time.Hour), sweep.NextAt.Add(10*time.Hour)
+		}
+		require.NoError(t, store.Save(t.Context(), lease, &state, nil))
+		require.NoError(t, store.Release(t.Context(), lease))
+		market.CustomerSays(id, "hello")
+		stepper(t, client, store, 3*time.Minute, seen.handle)
+		assert.Equal(t, []string{"hello"}, seen.texts())
+	})
+}

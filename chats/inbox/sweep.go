@@ -52,6 +52,7 @@ type sweeper struct {
 	first   bool                     // no sweep has ended yet in this run
 	head    [sweepKinds]chats.ChatID // the first chat of a kind's last page
 	same    [sweepKinds]int          // pages in a row that brought nothing new
+	stuck   bool                     // the last page repeated its token once too often
 	refused error                    // the last page's, if it was the credential that was refused
 }
 
@@ -135,7 +136,7 @@ func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
 // would be.
 func (w *sweeper) isCovered() bool {
 	sw := &w.state.Full
-	return !sw.FinishedAt.IsZero() && sw.Failures == 0 && w.state.Incremental.StartedAt.IsZero() &&
+	return !sw.FinishedAt.IsZero() && !sw.CutShort && sw.Failures == 0 && w.state.Incremental.StartedAt.IsZero() &&
 		time.Duration(max(sw.Cost, sw.Pages))*w.gap(full) <= w.config.interval
 }
 
@@ -169,7 +170,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if err != nil {
 		return w.failed(ctx, kind, err)
 	}
-	if w.isStuck(kind, page) {
+	if w.stuck = w.isStuck(kind, page); w.stuck {
 		w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the list repeats a page token; sweep cut short",
 			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages))
 		w.listing, page.Next = listing{}, "" // what was not listed may be behind it
@@ -238,6 +239,9 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	changed, err := w.observe(ctx, page.Items, now)
 	if err != nil {
 		done()
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the context has ended, which is no error
+		}
 		sw := w.sweep(kind) // the page is listed again
 		sw.Failures++
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, wait.Max))
@@ -339,7 +343,7 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 	if kind == newest {
 		next = wait.Later(now.Add(w.config.interval), now.Add(w.gap(kind)))
 	}
-	*sw = SweepState{Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, NextAt: next}
+	*sw = SweepState{Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, CutShort: w.stuck, NextAt: next}
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
 		if other.NextAt.After(now) { // the first one, which is spread
 			sw.NextAt = other.NextAt
@@ -351,7 +355,7 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 			w.listing.sweep = now
 		}
 		if wasPlain && w.state.Full.StartedAt.IsZero() { // it was a full one
-			w.state.Full.FinishedAt, w.state.Full.Cost = now, sw.Cost
+			w.state.Full.FinishedAt, w.state.Full.Cost, w.state.Full.CutShort = now, sw.Cost, w.stuck
 			w.state.Full.NextAt = wait.Later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
 		}
 	}
@@ -401,6 +405,9 @@ func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
 
 // notLoaded logs that rows could not be loaded.
 func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
+	if ctx.Err() != nil {
+		return // the context has ended, which is no failure
+	}
 	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading chats failed",
 		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(next))))
 }

@@ -3,8 +3,10 @@ package inbox_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -364,6 +366,45 @@ func TestSweep_AListThatIsLongerThanTheQuota(t *testing.T) {
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChats), 120)
+	})
+}
+
+// The list of all chats goes round in circles at its fourth page, which looks like a small
+// shop; the one of the chats that are not finished has an end.
+func TestSweep_OneThatIsCutShortCoversNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(200, chats.StatusNew)
+		var asked atomic.Value
+		var page atomic.Int32
+		repeating := edited(market, "/chats", func(result map[string]any) {
+			listed, _ := result["chats"].([]any)
+			result["chats"] = slices.DeleteFunc(listed, func(item any) bool { // it is further behind
+				return fmt.Sprint(item.(map[string]any)["chatId"]) == fmt.Sprint(ids[150]) //nolint:forcetypeassert // ours
+			})
+			if token := asked.Load(); page.Load() > 3 {
+				result["paging"] = map[string]any{"nextPageToken": token}
+			}
+		})
+		transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+			switch token := req.URL.Query().Get("pageToken"); {
+			case !strings.HasSuffix(req.URL.Path, "/chats") || hasStatuses(t, req):
+				return market.Transport().RoundTrip(req)
+			case token == "":
+				page.Store(1)
+			case token != asked.Load():
+				page.Add(1)
+			}
+			asked.Store(req.URL.Query().Get("pageToken"))
+			return repeating.RoundTrip(req)
+		})
+		seen := &notebook{}
+		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		pass(time.Hour)
+		market.CustomerSays(ids[150], "new")
+		pass(5 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"new"}, seen.texts())
 	})
 }
 
