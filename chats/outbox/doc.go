@@ -43,13 +43,12 @@
 // A process that finds an item in the state Sending resumes it: the history is searched
 // until an earlier attempt can no longer become visible, for at least [chats.SearchTime]
 // from the moment at which the process acquired the lease, or at which its own attempt
-// ended. A new message from the shop with
-// the same content is matched to the item, unless it belongs to another item: each message
-// belongs to at most one. If there is no new message from the shop, the item is posted again.
-// If there is one with different content, there is no way to know whether it is this item,
-// altered by the server. Then the item is Uncertain, and is not posted again unless
-// [Outbox.Resolve] requests it. It is also Uncertain if the server accepted it and the
-// history does not show it.
+// ended. A new message from the shop with the same content is matched to the item, unless it
+// belongs to another item: each message belongs to at most one. If there is no new message
+// from the shop, the item is posted again. If there is one with different content, there is
+// no way to know whether it is this item, altered by the server. Then the item is Uncertain,
+// and is not posted again unless [Outbox.Resolve] requests it. It is also Uncertain if the
+// server accepted it and the history does not show it.
 //
 // So an item is posted twice only if a server shows a message later than the search time
 // after it was posted, and a response was lost or a process killed at that moment. An item

@@ -46,8 +46,8 @@ func (o *Outbox) Run(ctx context.Context) error {
 // The error is an [inbox.LeaseHeldError] if another process serves the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
 // credential ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), the
-// store's error, or [ErrRunning]. In each case, next is the time to try again. Failures of a single item are
-// not returned: they are stored and retried when due.
+// store's error, or [ErrRunning]. In each case, next is the time to try again. Failures of a
+// single item are not returned: they are stored and retried when due.
 func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	if !o.running.CompareAndSwap(false, true) {
 		return time.Now().Add(time.Second), ErrRunning

@@ -14,7 +14,7 @@
 // refuses tables that a newer one has migrated: once one machine has been upgraded, upgrade
 // each of the others before restarting it.
 //
-// Times are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
+// Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
 //	ymchats_inbox_chats        one row per chat; primary key (business, chat)
 //	  business, chat           the ids

@@ -55,7 +55,7 @@ type chatDocument struct {
 }
 
 func chatValues(s *inbox.ChatState) ([]any, error) {
-	document, err := json.Marshal(chatDocument{s.Snapshot, s.Read, s.Handled, s.SeenAt, s.Explained, s.Unexplained, s.RefusedSince})
+	document, err := json.Marshal(chatDocument{s.Snapshot, s.Read, s.Handled, utc(s.SeenAt), s.Explained, s.Unexplained, utc(s.RefusedSince)})
 	return []any{
 		s.Version, s.Chat, s.Wakes, s.SeenWakes, s.Open, s.Checkpoint, micros(s.UpdatedAt), micros(s.DueAt),
 		s.Head, s.Attempts, micros(s.FailingSince), storable(s.Failure), string(document),
@@ -119,6 +119,9 @@ func micros(t time.Time) *int64 {
 	n := t.UnixMicro()
 	return &n
 }
+
+// utc returns a time as a document has it.
+func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // storedTime scans what micros returns.
 type storedTime time.Time

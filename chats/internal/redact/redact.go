@@ -261,8 +261,8 @@ func (e *sanitizedError) Error() string { return e.text }
 func (e *sanitizedError) Unwrap() error { return e.err }
 
 // OfRequest returns the secrets of the request for a link: the Api-Key, what has been added
-// to the headers and to the query of the link, and its password. Redacting short values would make
-// texts unreadable.
+// to the headers and to the query of the link, and its password. Redacting short values would
+// make texts unreadable.
 func OfRequest(req *http.Request, link string) (all Secrets) {
 	for name, values := range req.Header {
 		for value := range strings.FieldsSeq(strings.Join(values, " ")) {
