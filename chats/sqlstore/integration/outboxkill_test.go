@@ -75,7 +75,9 @@ type siege struct {
 func newSiege(t *testing.T, d database, workers int) *siege {
 	t.Helper()
 	s := &siege{T: t, d: d, store: d.store(t, outboxOptions...), random: rand.New(rand.NewPCG(1, 2))}
-	s.market = chatstest.NewServer(t, chatstest.WithBusiness(business), chatstest.WithLatency(10*time.Millisecond))
+	s.market = chatstest.NewServer(t, chatstest.WithBusiness(business), chatstest.WithLatency(10*time.Millisecond),
+		chatstest.WithHourlyLimit(chats.OpSendMessageToChat, 1_000_000), chatstest.WithHourlyLimit(chats.OpSendFileToChat, 1_000_000),
+		chatstest.WithHourlyLimit(chats.OpGetChatHistory, 1_000_000)) // so that it does not wait for the next hour
 	for range 40 {
 		s.chats = append(s.chats, s.market.AddChat(chats.Chat{}))
 	}
@@ -142,12 +144,18 @@ func (s *siege) freeze(d time.Duration) {
 	c.signal(s.T, syscall.SIGCONT)
 }
 
-// awaitAll waits until everything is settled and reported.
+// awaitAll waits until everything is settled and reported. It fails if there is no progress
+// for as long as patience.
 func (s *siege) awaitAll(patience time.Duration) {
-	require.Eventually(s.T, func() bool {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for left, since := -1, time.Now(); left != 0; <-ticker.C {
 		sum, err := s.store.Counts(s.Context(), business)
-		return err == nil && sum.Queued+sum.Sending+sum.Unreported == 0
-	}, patience, 100*time.Millisecond, "not everything is settled")
+		if n := sum.Queued + sum.Sending + sum.Unreported; err == nil && n != left {
+			left, since = n, time.Now()
+		}
+		require.Less(s.T, time.Since(since), patience, "%d items are not settled", left)
+	}
 }
 
 // check compares the items with what stands in the chats.
@@ -220,7 +228,7 @@ func TestOutbox_PostsOnceThoughProcessesAreKilled(t *testing.T) {
 					s.freeze(frozen)
 				}
 			}
-			s.awaitAll(3 * time.Minute)
+			s.awaitAll(2 * time.Minute)
 			s.check()
 		})
 	}
