@@ -164,7 +164,7 @@ func (p *post) conclude(message chats.Message, err error) {
 	switch {
 	case err == nil:
 		p.refusals.reset()
-		r.Message, r.Failures = message, 0
+		r.Message, r.Failures, r.Refusals = message, 0, 0
 		p.found(now)
 	case p.halt != nil:
 		p.halted(err, now)
@@ -244,10 +244,10 @@ func (p *post) refused(e *chats.Error, err error, now time.Time) {
 // One that may have been posted cannot be found out about.
 func (p *post) forbidden(e *chats.Error, err error, now time.Time) {
 	r := p.record
-	r.countAnew(e)
+	r.countRefusal(e)
 	p.retry(p.unsettled(err), err, now)
-	delay := wait.Backoff(r.Failures, maxForbiddenDelay)
-	if r.DueAt = now.Add(delay); r.State == Sending && delay == maxForbiddenDelay {
+	delay := wait.Backoff(r.Refusals, maxForbiddenDelay)
+	if r.DueAt = wait.Later(r.DueAt, now.Add(delay)); r.State == Sending && delay == maxForbiddenDelay {
 		r.move(Uncertain, newFailure(err), now)
 	}
 }
@@ -261,9 +261,11 @@ func (p *post) list() error {
 // limited handles a limit that was reached: the quota of the send or of the history.
 func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	p.uncounted(err)
-	r, failures := p.record, p.record.Failures
+	r, failures, failure := p.record, p.record.Failures, p.record.Failure
 	p.retry(p.unsettled(err), err, now)
-	r.Failures = failures
+	if r.Failures = failures; r.Refusals > 0 {
+		r.Failure = failure
+	}
 	if e != nil && e.Limit != nil && e.Limit.Kind == chats.LimitHourly {
 		r.DueAt = time.Time{}
 		p.blocks.block(e.Operation, now.Add(p.untilReset(e.Limit, now)))
@@ -296,9 +298,12 @@ const maxDoubtfulRefusals = 5
 func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	r, state := p.record, p.unsettled(err)
 	isFinal := isRefusal(e, err)
-	if isFinal && isDoubtful(e) {
-		r.countAnew(e)
-		isFinal = r.Failures+1 >= maxDoubtfulRefusals
+	switch {
+	case !isFinal:
+		r.Refusals = 0
+	case isDoubtful(e):
+		r.countRefusal(e)
+		isFinal = r.Refusals >= maxDoubtfulRefusals
 	}
 	switch {
 	case isFinal && state == Queued:

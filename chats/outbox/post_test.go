@@ -181,3 +181,33 @@ func TestPost_RefusalsAfterAnOutage(t *testing.T) {
 		})
 	}
 }
+
+// The delays grow while the errors differ from one attempt to the next.
+func TestPost_BacksOffWhileErrorsAlternate(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]chatstest.Fault{"without a code": chatstest.Status(400, ""), "forbidden": chatstest.Status(403, forbidden)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, n := chatstest.NewMarket(), 0
+				market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					if op != chats.OpSendMessageToChat {
+						return chatstest.OK()
+					}
+					if n++; n%2 == 0 {
+						return fault
+					}
+					return chatstest.Status(503, "")
+				})
+				client := market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
+				o := newOutbox(t, client, outbox.NewMemoryStore())
+				put(t, o, text("a", market.AddChat(chats.Chat{})))
+				run := start(t, o)
+				pass(time.Hour)
+				require.NoError(t, run.stop())
+				assert.False(t, get(t, o, "a").State.IsSettled())
+				assert.Less(t, n, 75, "about one per minute")
+			})
+		})
+	}
+}

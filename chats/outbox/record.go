@@ -18,7 +18,8 @@ type Record struct {
 	State    State
 	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
 	Failures int       // in a row
-	Failure  *Failure  // the last one
+	Refusals int       // in a row, with the same status, that are treated as possibly temporary
+	Failure  *Failure  // the last one, except that a limit does not replace a counted refusal
 
 	Attempts     int       // requests that may have posted it
 	FirstAttempt time.Time // by the worker's clock
@@ -71,11 +72,12 @@ func (r *Record) move(to State, failure *Failure, now time.Time) {
 	}
 }
 
-// countAnew begins to count failures anew, if the last one was not a refusal like this one.
-func (r *Record) countAnew(refusal *chats.Error) {
+// countRefusal counts a refusal, anew if the last failure was not one with the same status.
+func (r *Record) countRefusal(refusal *chats.Error) {
 	if r.Failure == nil || r.Failure.StatusCode != refusal.StatusCode {
-		r.Failures = 0
+		r.Refusals = 0
 	}
+	r.Refusals++
 }
 
 // begin notes an attempt that is about to be made. shop are the shop's messages before the

@@ -197,44 +197,52 @@ func TestResume_ExpiryDoesNotSettleADoubtfulSend(t *testing.T) {
 	})
 }
 
-// The message that an operator has given to another item does not count.
 // The response of a send is lost, and from then on the server forbids the chat: what became
-// of the item can never be found out.
+// of the item can never be found out. A limit in between says nothing about that.
 func TestResume_InAForbiddenChat(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market := chatstest.NewMarket()
-		chat := market.AddChat(chats.Chat{})
-		var sent atomic.Bool
-		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
-			switch {
-			case op == chats.OpGetChats:
-				return chatstest.OK()
-			case sent.Load():
-				return chatstest.Status(403, forbidden)
-			case op == chats.OpSendMessageToChat:
-				sent.Store(true)
-				return chatstest.DropAfter()
-			}
-			return chatstest.OK()
+	for name, limitAt := range map[string]time.Duration{"always": time.Hour, "but for a limit": 6 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, began := chatstest.NewMarket(), time.Now()
+				chat := market.AddChat(chats.Chat{})
+				var sent, limited atomic.Bool
+				market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					switch {
+					case op == chats.OpGetChats:
+						return chatstest.OK()
+					case sent.Load() && time.Since(began) > limitAt && !limited.Swap(true):
+						return chatstest.RateLimitedHourly(time.Now().Add(time.Minute))
+					case sent.Load():
+						return chatstest.Status(403, forbidden)
+					case op == chats.OpSendMessageToChat:
+						sent.Store(true)
+						return chatstest.DropAfter()
+					}
+					return chatstest.OK()
+				})
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				put(t, o, text("a", chat), text("b", chat))
+				run := start(t, o)
+				pass(15 * time.Minute)
+				assert.Equal(t, outbox.Sending, get(t, o, "a").State)
+				pass(5 * time.Minute)
+				result := get(t, o, "a")
+				assert.Equal(t, outbox.Uncertain, result.State)
+				require.ErrorContains(t, result.Err, "403")
+				assert.Equal(t, name != "always", limited.Load())
+				market.FailFunc(nil)
+				pass(5 * time.Minute)
+				assert.Equal(t, outbox.Sent, get(t, o, "b").State, "what is behind it goes on")
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+			})
 		})
-		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
-		put(t, o, text("a", chat), text("b", chat))
-		run := start(t, o)
-		pass(15 * time.Minute)
-		assert.Equal(t, outbox.Sending, get(t, o, "a").State)
-		pass(5 * time.Minute)
-		result := get(t, o, "a")
-		assert.Equal(t, outbox.Uncertain, result.State)
-		require.ErrorContains(t, result.Err, "403")
-		market.FailFunc(nil)
-		pass(5 * time.Minute)
-		assert.Equal(t, outbox.Sent, get(t, o, "b").State, "what is behind it goes on")
-		require.NoError(t, run.stop())
-		assert.Equal(t, []string{"a", "b"}, posted(market, chat))
-	})
+	}
 }
 
+// The message that an operator has given to another item does not count.
 func TestResume_MessagesOfOtherItems(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

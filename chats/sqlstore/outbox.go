@@ -15,6 +15,7 @@ var _ outbox.Store = (*Store)(nil)
 // outboxDocument is the content of the column data: fields that no statement queries.
 type outboxDocument struct {
 	Failures   int               `json:"failures,omitempty"`
+	Refusals   int               `json:"refusals,omitempty"`
 	Reports    int               `json:"reports,omitempty"`
 	StatusCode int               `json:"status_code,omitempty"`
 	Details    []chats.Detail    `json:"details,omitempty"`
@@ -41,7 +42,7 @@ func scanItem(from scanner, more ...any) (r outbox.Record, err error) {
 	}
 	var d outboxDocument
 	err = json.Unmarshal([]byte(data), &d)
-	r.Failures, r.Reports, r.Token, r.Accepted, r.Message = d.Failures, d.Reports, d.Token, d.Accepted, d.Message
+	r.Failures, r.Refusals, r.Reports, r.Token, r.Accepted, r.Message = d.Failures, d.Refusals, d.Reports, d.Token, d.Accepted, d.Message
 	r.Baseline, r.Floor = d.Baseline, d.Floor
 	if reason != "" {
 		r.Failure = &outbox.Failure{Reason: reason, StatusCode: d.StatusCode, Details: d.Details}

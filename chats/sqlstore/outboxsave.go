@@ -17,7 +17,8 @@ var savedItem = strings.Fields("state due_at error attempts first_attempt last_a
 
 func itemArgs(r *outbox.Record) ([]any, error) {
 	d := outboxDocument{
-		Failures: r.Failures, Reports: r.Reports, Token: r.Token, Baseline: r.Baseline, Floor: r.Floor, Accepted: r.Accepted, Message: r.Message,
+		Failures: r.Failures, Refusals: r.Refusals, Reports: r.Reports, Token: r.Token, Baseline: r.Baseline, Floor: r.Floor,
+		Accepted: r.Accepted, Message: r.Message,
 	}
 	reason := ""
 	if r.Failure != nil {

@@ -194,7 +194,7 @@ func (s *suite) saveRoundTrip() {
 		Files: []chats.File{{Name: "a.png", URL: "https://example.com/a%2Fb", Size: 3}},
 	}
 	want := s.item("k")
-	want.State, want.DueAt, want.Failures = outbox.Sent, base.Add(time.Hour), 3
+	want.State, want.DueAt, want.Failures, want.Refusals = outbox.Sent, base.Add(time.Hour), 3, 5
 	want.Failure = &outbox.Failure{Reason: "no «way»", StatusCode: 400, Details: []chats.Detail{{Code: "C", Message: "M"}}}
 	want.Attempts, want.FirstAttempt, want.LastAttempt = 2, base.Add(1), base.Add(2*time.Second)
 	want.Token, want.Baseline, want.Accepted = 1<<60, []chats.MessageID{1, 1700000000000000}, true
@@ -210,7 +210,7 @@ func (s *suite) saveRoundTrip() {
 	s.SameTime("first attempt", got.FirstAttempt.Truncate(time.Microsecond), want.FirstAttempt.Truncate(time.Microsecond))
 	s.SameTime("last attempt", got.LastAttempt, want.LastAttempt)
 	s.SameTime("settled at", got.SettledAt, want.SettledAt)
-	check.Equal(s, "failures, attempts, reports", [3]int{got.Failures, got.Attempts, got.Reports}, [3]int{3, 2, 4})
+	check.Equal(s, "failures, refusals, attempts, reports", [4]int{got.Failures, got.Refusals, got.Attempts, got.Reports}, [4]int{3, 5, 2, 4})
 	check.Equal(s, "token", got.Token, 1<<60)
 	check.Equal(s, "accepted", got.Accepted, true)
 	check.Equal(s, "reported", got.Reported, false)
