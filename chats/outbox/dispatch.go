@@ -108,7 +108,7 @@ func (d *dispatcher) finish() {
 		case <-ended:
 			ended, left = nil, time.After(time.Second)
 		case <-left:
-			d.reporting = false
+			d.reporting, d.polled = false, false // its item remains to be reported
 		}
 	}
 }

@@ -65,8 +65,8 @@ func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 		r.DueAt = time.Now().Add(wait.Backoff(r.Reports, maxReportDelay))
 		s.warnItem("outbox: reporting failed", r, err, slog.Time("again_at", r.DueAt))
 	}
-	if err := s.save(r); errors.Is(err, ErrConflict) {
-		return time.Now() // it was resolved meanwhile, and is reported once more
+	if s.save(r) != nil {
+		return time.Now() // the lease is lost, or it was resolved meanwhile: it is reported once more
 	}
 	return r.DueAt
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -160,4 +161,38 @@ func TestStep_EndsAtOnce(t *testing.T) {
 		assert.Zero(t, time.Since(began))
 		assert.Equal(t, []string{"a sent"}, seen.keys())
 	})
+}
+
+// The step ends before what it has settled is reported: the next one has to report it.
+func TestStep_EndsBeforeTheReport(t *testing.T) {
+	t.Parallel()
+	for name, settle := range map[string]func(context.Context){
+		"the function hangs": func(context.Context) { time.Sleep(time.Hour) },
+		"the lease is lost":  func(context.Context) {},
+		"the function obeys": func(ctx context.Context) { <-ctx.Done() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, store := chatstest.NewMarket(), &hooked{Store: outbox.NewMemoryStore()}
+				store.save = func(r *outbox.Record) error {
+					if r.Reported {
+						return inbox.ErrLeaseLost
+					}
+					return nil
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				o := newOutbox(t, connect(t, market), store, outbox.WithSettled(func(ctx context.Context, _ outbox.Result) error {
+					cancel()
+					settle(ctx)
+					return ctx.Err()
+				}))
+				put(t, o, text("a", market.AddChat(chats.Chat{})))
+				next, err := o.Step(ctx)
+				require.NoError(t, err)
+				assert.False(t, next.IsZero())
+				pass(time.Hour)
+			})
+		})
+	}
 }
