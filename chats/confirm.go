@@ -196,7 +196,7 @@ type confirmation struct {
 	halted   *result // what prepare found, so that nothing was sent
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
-	odd      map[string]int     // items without a readable id at that time, by their content
+	odd      map[content]int    // items without a readable id at that time, by their content
 	floor    MessageID          // messages up to this id are ignored
 	readAt   time.Time          // when the last reading of the history began
 	notedAt  time.Time          // when the reading began after which the message may be sent
@@ -369,7 +369,7 @@ func (c *confirmation) judge(seen *view) *result {
 		return c.doubt(nil,
 			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, seen.others[others-1].ID))
 	case seen.hasNewUnreadable(c.odd):
-		return c.doubt(c.sendErr, fmt.Errorf("%w: one that is new has no readable ID", ErrAmbiguous))
+		return c.doubt(c.sendErr, fmt.Errorf("%w: one that may be new has no readable ID", ErrAmbiguous))
 	case accepted && others == 1 && c.out.op == OpSendFileToChat:
 		return &result{message: seen.others[0]}
 	case others > 0:

@@ -8,8 +8,10 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -677,6 +679,64 @@ func TestSendTextConfirmed_UnreadableNewMessageIsDoubt(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A message without a readable id, from before the send, hides none that is new.
+func TestSendTextConfirmed_OldUnreadableMessageHidesNoNewOne(t *testing.T) {
+	t.Parallel()
+	files := func(n int) []any {
+		return slices.Repeat([]any{map[string]any{"name": "f", "url": "https://example.com/f"}}, n)
+	}
+	for name, c := range map[string]struct {
+		old, later, sent map[string]any // what the server makes of the old message before the send and after it, and of the one sent
+		replay           bool           // the first page comes twice before the send
+	}{
+		"its page came twice": {
+			old: map[string]any{"messageId": nil, "message": "***"}, later: map[string]any{"messageId": nil, "message": "***"},
+			sent: map[string]any{"messageId": nil, "message": "***"}, replay: true,
+		},
+		"the number of files is like the end of the text": {
+			old: map[string]any{"messageId": nil, "message": "a1", "payload": files(2)}, later: map[string]any{"sender": "CUSTOMER"},
+			sent: map[string]any{"messageId": nil, "message": "a", "payload": files(12)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var isSent atomic.Bool
+				f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
+					switch text := item["message"]; {
+					case text == "old" && isSent.Load():
+						maps.Copy(item, c.later)
+					case text == "old":
+						maps.Copy(item, c.old)
+					case text == "Завтра":
+						maps.Copy(item, c.sent)
+					default:
+						return
+					}
+					delete(item, "createdAt")
+				})))
+				f.market.AddMessage(f.chat, chats.SenderPartner, "old")
+				for range 150 {
+					f.market.CustomerSays(f.chat, "?")
+				}
+				f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+					switch {
+					case op == chats.OpSendMessageToChat:
+						isSent.Store(true)
+						return chatstest.DropAfter()
+					case op == chats.OpGetChatHistory && n == 2 && c.replay:
+						return chatstest.Replay()
+					}
+					return chatstest.OK()
+				})
+				_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+				require.ErrorIs(t, err, chats.ErrAmbiguous)
+				assert.Equal(t, 2, f.posted(), "the old one and this one")
+			})
+		})
 	}
 }
 

@@ -3,7 +3,6 @@ package chats
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
@@ -28,8 +27,16 @@ type view struct {
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored differently
 
-	unreadable map[string]int // items without a readable id that may be the shop's, by their content
-	doubtful   bool           // one of those may be from an earlier attempt
+	unreadable map[content]int // how often items without a readable id that may be the shop's came
+	doubtful   bool            // one of those may be from an earlier attempt
+}
+
+// content identifies an item without a readable id.
+type content struct {
+	sender    Sender
+	createdAt int64 // microseconds: equal times may differ in their location
+	text      string
+	files     int
 }
 
 // search reads the history until it shows the message, or until a pass that began at or
@@ -95,7 +102,7 @@ func (c *confirmation) read(ctx context.Context) (*view, error) {
 
 func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
 	c.readAt = time.Now()
-	seen := &view{empty: true, own: map[MessageID]bool{}, unreadable: map[string]int{}}
+	seen := &view{empty: true, own: map[MessageID]bool{}, unreadable: map[content]int{}}
 	var below, skipped []Message
 	for message, err := range c.client.history(ctx, c.out.chat, floor, &skipped) {
 		if err != nil {
@@ -129,18 +136,18 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 	}
 	for _, message := range skipped {
 		if message.mayBeShops() {
-			seen.unreadable[fmt.Sprint(message.Sender, message.CreatedAt, message.Text, len(message.Files))]++
+			seen.unreadable[content{message.Sender, message.CreatedAt.UnixMicro(), message.Text, len(message.Files)}]++
 			seen.doubtful = seen.doubtful || (c.resumes || c.hasAfter) && c.out.resembles(message) && c.mayBeLater(message)
 		}
 	}
 	return seen, nil
 }
 
-// hasNewUnreadable reports whether there is one more of some content than in odd. The number
-// of all would not do: a page that comes twice has some twice.
-func (v *view) hasNewUnreadable(odd map[string]int) bool {
-	for content, n := range v.unreadable {
-		if n > odd[content] {
+// hasNewUnreadable reports whether one may not be in odd. Of several with the same content,
+// each but one may be new: how many odd had says nothing, because a page may come twice.
+func (v *view) hasNewUnreadable(odd map[content]int) bool {
+	for item, n := range v.unreadable {
+		if n > 1 || odd[item] == 0 {
 			return true
 		}
 	}
