@@ -20,15 +20,16 @@
 //
 // # Jobs
 //
-// There is one unique job, ymchats_turn, per business in the queue of the inboxes, ymchats_inbox,
-// and one in that of the outboxes, ymchats_outbox. The job makes one step ([inbox.Inbox.Step], [outbox.Outbox.Step]), of 20
-// and 25 s at most, and snoozes until something is due again. A business with more to do goes
-// to the back of the queue. River gives the jobs to whichever process has a free worker, so a
-// process that joins has work at once, and one that stops leaves nothing behind.
+// There is one unique job, ymchats_turn, per business in the queue of the inboxes,
+// ymchats_inbox, and one in that of the outboxes, ymchats_outbox. The job makes one step
+// ([inbox.Inbox.Step], [outbox.Outbox.Step]), of 20 and 25 s at most, and snoozes until
+// something is due again. A business with more to do goes to the back of the queue. River
+// gives the jobs to whichever process has a free worker, so a process that joins has work at
+// once, and one that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which makes a
-// step at once, before all sweeps, in any process. What it finds is not in the job but in the store: nothing
-// is lost with a job, and a step that finds nothing does no harm.
+// step at once, before all sweeps, in any process. What it finds is not in the job but in the
+// store: nothing is lost with a job, and a step that finds nothing does no harm.
 //
 // Every step holds a lease in the store. If River considers a process dead and gives its job
 // to another, the other one waits for the lease. A process that was frozen or cut off has
