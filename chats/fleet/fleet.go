@@ -15,6 +15,7 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
@@ -61,11 +62,10 @@ var ErrNotStarted = errors.New("fleet: Start was not called in this process")
 type Fleet struct {
 	store   Store
 	ask     func(context.Context, chats.BusinessID) (Shop, error)
-	handle  func(context.Context, inbox.Delivery) error
 	workers int
 	log     *slog.Logger
 	stats   Stats
-	inserts chan struct{} // bounds the connections that pushes use, so that River has some
+	inserts *semaphore.Weighted // bounds the connections that pushes use, so that River has some
 	inbox   *purpose
 	outbox  *purpose
 	jobs    atomic.Pointer[Inserter]
@@ -86,13 +86,12 @@ func New(
 		return nil, badArgument("store, shop, handle and options", "must not be nil")
 	}
 	f := &Fleet{
-		store: store, ask: shop, handle: handle, workers: 50, log: slog.New(slog.DiscardHandler),
-		inserts: make(chan struct{}, maxInserts), entries: map[chats.BusinessID]*entry{},
+		store: store, ask: shop, workers: 50, log: slog.New(slog.DiscardHandler),
+		inserts: semaphore.NewWeighted(maxInserts), entries: map[chats.BusinessID]*entry{},
 	}
-	jobs := Inserter(notStarted{})
-	f.jobs.Store(&jobs)
-	f.inbox = &purpose{Fleet: f, queue: inboxQueue, steps: &f.stats.InboxSteps, step: f.stepInbox}
-	f.outbox = &purpose{Fleet: f, queue: outboxQueue, steps: &f.stats.OutboxSteps, step: stepOutbox}
+	f.inbox = &purpose{Fleet: f, queue: inboxQueue, steps: &f.stats.InboxSteps, listing: semaphore.NewWeighted(1), step: func(ctx context.Context, e *entry) (time.Time, error) { return e.inbox.Step(ctx, handle) }}
+	f.outbox = &purpose{Fleet: f, queue: outboxQueue, steps: &f.stats.OutboxSteps, listing: semaphore.NewWeighted(1), step: stepOutbox}
+	_ = f.Start(context.Background(), notStarted{}) // until the caller does
 	for _, option := range options {
 		option(f)
 	}
@@ -174,8 +173,7 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
 	maps.Copy(queues, c.Queues)
-	queues[inboxQueue] = river.QueueConfig{MaxWorkers: f.workers}
-	queues[outboxQueue] = queues[inboxQueue]
+	maps.Copy(queues, map[string]river.QueueConfig{inboxQueue: {MaxWorkers: f.workers}, outboxQueue: {MaxWorkers: f.workers}})
 	c.Queues = queues
 	c.JobTimeout = cmp.Or(c.JobTimeout, jobTimeout)
 	longest := max(rescueAfter, c.JobTimeout)
@@ -327,7 +325,7 @@ type ShopStatus struct {
 }
 
 // Status returns the state of every business that is followed, in the order in which they
-// were started, from River's rows and the store: about five statements per business. An error
+// were started, from River's rows and the store: six statements per business. An error
 // ends the sequence.
 func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 	return func(yield func(ShopStatus, error) bool) {

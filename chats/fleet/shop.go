@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
@@ -21,6 +20,9 @@ const (
 	shopTimeout    = 5 * time.Second
 	shopLifetime   = 10 * time.Minute
 	maxEntries     = 1000
+	askInterval    = 15 * time.Second // for another credential, and before the same one is tried again
+	maxTrouble     = 30 * time.Minute
+	maxError       = 300 // runes
 )
 
 // entry is a shop in the cache.
@@ -73,26 +75,19 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 	if e.inbox, err = inbox.New(shop.Client, f.store, append(inboxOptions, shop.Inbox...)...); err != nil {
 		return nil, err
 	}
-	outboxOptions := []outbox.Option{outbox.WithLogger(f.log)}
-	e.outbox, err = outbox.New(shop.Client, wakingStore{f.store, f.outbox}, append(outboxOptions, shop.Outbox...)...)
+	e.outbox, err = outbox.New(shop.Client, wakingStore{f.store, f.outbox}, append([]outbox.Option{outbox.WithLogger(f.log)}, shop.Outbox...)...)
 	return e, err
 }
 
 // Trouble describes why a business is not being worked on; the zero value means that it is.
-// It is stored in the metadata of the inbox job, so that the delays grow whichever process
-// works the job.
+// It is stored in the metadata of the turn, so that the delays grow whichever process works it.
+// Inbox and outbox have one each, because each has a turn.
 type Trouble struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again
 	Fingerprint string    `json:"fingerprint,omitempty"` // of the refused credential; empty if there was no shop
 	Error       string    `json:"error,omitempty"`
 }
-
-const (
-	askInterval = 15 * time.Second // for another credential, and before the same one is tried again
-	maxTrouble  = 30 * time.Minute
-	maxError    = 300 // bytes
-)
 
 // troubleOf reads a turn's metadata. What it cannot read is no trouble.
 func troubleOf(turn *rivertype.JobRow) Trouble {
@@ -114,7 +109,7 @@ func (t Trouble) nextAsk() time.Time { return time.Now().Add(min(askInterval, ti
 
 // again returns the trouble after one more failure. Another credential starts over.
 func (t Trouble) again(e *entry, err error) Trouble {
-	text, fingerprint := err.Error(), ""
+	fingerprint := ""
 	if e != nil {
 		fingerprint = e.fingerprint
 	}
@@ -122,5 +117,5 @@ func (t Trouble) again(e *entry, err error) Trouble {
 		t.Failures = 0
 	}
 	until := time.Now().Add(min(askInterval<<min(t.Failures, 10), maxTrouble)).UTC().Truncate(time.Microsecond)
-	return Trouble{t.Failures + 1, until, fingerprint, strings.ToValidUTF8(text[:min(len(text), maxError)], "")}
+	return Trouble{t.Failures + 1, until, fingerprint, fmt.Sprintf("%.*s", maxError, err.Error())}
 }

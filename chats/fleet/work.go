@@ -14,6 +14,7 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
@@ -23,12 +24,10 @@ import (
 // The jobs. A turn is the one unique job of a business in a queue: it makes a step and
 // snoozes until something is due again. A wake is inserted by each push and each Put: it
 // makes a step at once and completes. See workWake for how they work together.
-type (
-	turnArgs struct {
-		Business chats.BusinessID `json:"business"`
-	}
-	wakeArgs turnArgs
-)
+type turnArgs struct {
+	Business chats.BusinessID `json:"business"`
+}
+type wakeArgs turnArgs
 
 // Kind implements [river.JobArgs].
 func (turnArgs) Kind() string { return "ymchats_turn" }
@@ -43,6 +42,17 @@ const (
 	maxAttempts = 32767
 	// listInterval is how soon a process learns of businesses that another one has started.
 	listInterval = 10 * time.Second
+	// heldPause is how long a job waits after it found the lease held. A wake adds a tenth of
+	// its age.
+	heldPause = time.Second
+	// wakeLifetime is more than a step lasts, 36 s and 5 s to save.
+	wakeLifetime = time.Minute
+	// outboxStepTime bounds a step of an outbox to the time of an inbox's. Its posts then
+	// have 5 s to finish.
+	outboxStepTime = 25 * time.Second
+	// idlePause is how long a turn waits if nothing is ever due. What is put through the fleet
+	// does not wait for it.
+	idlePause = time.Hour
 )
 
 // purpose is what a fleet does for its businesses: it has their inboxes or their outboxes
@@ -50,10 +60,11 @@ const (
 type purpose struct {
 	*Fleet
 
-	queue  string
-	steps  *atomic.Int64
-	step   func(context.Context, *entry) (time.Time, error)
-	listed atomic.Pointer[listing]
+	queue   string
+	steps   *atomic.Int64
+	step    func(context.Context, *entry) (time.Time, error)
+	listed  atomic.Pointer[listing]
+	listing *semaphore.Weighted // held while the turns are listed, so that pushes do it once
 }
 
 // listing has the IDs of all turns, some 60 bytes each, so that a push needs no search.
@@ -70,23 +81,20 @@ func (p *purpose) options(priority int) *river.InsertOpts {
 // start inserts the turns that are missing. They are listed first, because the insertion of
 // a unique job that exists locks its row.
 func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
-	defer p.listed.Store(nil) // so that this process knows them at once
+	defer p.listed.Store(&listing{}) // so that this process knows them at once
 	followed := map[chats.BusinessID]bool{}
 	for job, err := range p.turns(ctx) {
-		id := businessOf(job)
-		if err == nil && troubleOf(job).Failures > 0 && slices.Contains(businesses, id) {
+		if err == nil && troubleOf(job).Failures > 0 && slices.Contains(businesses, businessOf(job)) {
 			_, err = jobs.JobRetry(ctx, job.ID)
 		}
 		if err != nil {
 			return err
 		}
-		followed[id] = true
+		followed[businessOf(job)] = true
 	}
 	var params []river.InsertManyParams
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(businesses))) {
-		if followed[id] {
-			continue
-		}
+	missing := slices.DeleteFunc(slices.Sorted(slices.Values(businesses)), func(id chats.BusinessID) bool { return followed[id] })
+	for _, id := range slices.Compact(missing) {
 		options := p.options(2)
 		options.UniqueOpts = river.UniqueOpts{ByArgs: true, ByQueue: true}
 		if delay := time.Duration(len(params)) * startGap; delay > time.Second { // River's scheduler is too coarse for less
@@ -102,6 +110,7 @@ func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.B
 }
 
 func (p *purpose) stop(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
+	p.listed.Store(&listing{}) // another process may have started one a moment ago
 	for _, id := range businesses {
 		turn, err := p.turn(ctx, id)
 		if err == nil && turn != nil {
@@ -118,11 +127,10 @@ func (p *purpose) stop(ctx context.Context, jobs Inserter, businesses []chats.Bu
 // has failed. It locks no row that exists, so a process that is frozen in the middle of the
 // transaction holds up nothing.
 func (p *purpose) wake(ctx context.Context, business chats.BusinessID, err error) error {
-	if err != nil {
-		return err
+	if err != nil || p.inserts.Acquire(ctx, 1) != nil {
+		return cmp.Or(err, ctx.Err())
 	}
-	p.inserts <- struct{}{}
-	defer func() { <-p.inserts }()
+	defer p.inserts.Release(1)
 	_, err = p.client().Insert(ctx, wakeArgs{business}, p.options(1))
 	return err
 }
@@ -145,7 +153,14 @@ func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*riverty
 // turnID returns the ID of a business's turn, 0 if the business is not followed. If all that
 // is known is a stale one, the turns are listed, unless that was done a moment ago.
 func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale int64) (int64, error) {
-	last := cmp.Or(p.listed.Load(), &listing{})
+	if id := p.listed.Load().ids[business]; id != stale {
+		return id, nil
+	}
+	if err := p.listing.Acquire(ctx, 1); err != nil {
+		return 0, err
+	}
+	defer p.listing.Release(1)
+	last := p.listed.Load()
 	if id := last.ids[business]; id != stale || time.Since(last.at) < listInterval {
 		return id, nil
 	}
@@ -156,7 +171,7 @@ func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale i
 		}
 		all.ids[businessOf(job)] = job.ID
 	}
-	p.listed.Store(all)
+	p.listed.CompareAndSwap(last, all) // unless start was called meanwhile: then it may lack a turn
 	return all.ids[business], nil
 }
 
@@ -191,17 +206,6 @@ func businessOf(job *rivertype.JobRow) chats.BusinessID {
 	return args.Business
 }
 
-const (
-	// heldPause is how long a job waits after it found the lease held.
-	heldPause = time.Second
-	// outboxStepTime bounds a step of an outbox to the time of an inbox's. Its posts then
-	// have 5 s to finish.
-	outboxStepTime = 25 * time.Second
-	// idlePause is how long a turn waits if nothing is ever due. What is put through the fleet
-	// does not wait for it.
-	idlePause = time.Hour
-)
-
 // worker works turns or wakes. It returns no errors: a failure decides when the job is worked
 // next, and no row collects errors.
 type worker[T river.JobArgs] struct {
@@ -232,7 +236,7 @@ func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 // workTurn makes a step.
 func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
 	before := troubleOf(job)
-	next, after, _ := p.makeStep(ctx, business, before)
+	next, after, _ := p.makeStep(ctx, business, before, heldPause)
 	if before != after {
 		_ = river.MetadataSet(ctx, "ymchats_trouble", after) // it fails only outside of a worker
 	}
@@ -244,9 +248,9 @@ func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *
 }
 
 // makeStep makes a step, unless the credential was refused and is still the same, and counts
-// it. If the lease is held, the next step is soon, whenever the lease would expire: its
-// holder is at work and will release it.
-func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Trouble) (next time.Time, after Trouble, err error) {
+// it. If the lease is held, the error is errHeld and the next step is after a pause, whenever
+// the lease would expire: its holder is at work and will release it.
+func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Trouble, pause time.Duration) (next time.Time, after Trouble, err error) {
 	e, err := p.entry(ctx, business, t.Failures > 0)
 	if err == nil && t.holds(e.fingerprint) {
 		return t.nextAsk(), t, nil
@@ -260,7 +264,7 @@ func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Tro
 		return next, Trouble{}, nil
 	case errors.Is(err, inbox.ErrLeaseHeld), errors.Is(err, inbox.ErrRunning), errors.Is(err, outbox.ErrRunning):
 		p.stats.Held.Add(1)
-		return time.Now().Add(heldPause), t, err
+		return time.Now().Add(pause), t, errHeld
 	case ctx.Err() != nil: // the process is stopping
 		return time.Now(), t, err
 	case e == nil, errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
@@ -275,9 +279,7 @@ func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Tro
 	return next, t, err
 }
 
-func (f *Fleet) stepInbox(ctx context.Context, e *entry) (time.Time, error) {
-	return e.inbox.Step(ctx, f.handle)
-}
+var errHeld = errors.New("fleet: another step is at work")
 
 func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, outboxStepTime)
@@ -291,13 +293,16 @@ func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 // made the turn available, the turn could then snooze until its next sweep: River neither
 // retries a running job nor inserts a unique one again. So a push inserts a job of its own
 // after it has made the chat due, and that job makes a step of its own. If another step has
-// the lease, it tries again.
+// the lease, it tries again, less and less often, so that the wakes of a business with a
+// backlog cost little. If the wake is older than any step, it completes: the step that has the
+// lease began after the push, or its job is rescued and makes another one.
 //
 // What comes of a step may be due before the turn is, if a handler has failed or an item could
 // not be posted. Then the turn is made available, to find that out. While the turn is running,
 // it is not known when it is due: its step may have ended before this one began, and the end
-// not be recorded yet, or its process may be dead. Then the wake makes another step.
-func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, _ *rivertype.JobRow) time.Time {
+// not be recorded yet, or its process may be dead. Then the wake makes another step when
+// something is due.
+func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
 	turn, err := p.turn(ctx, business)
 	switch {
 	case err != nil:
@@ -308,26 +313,30 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, _ *ri
 	case troubleOf(turn).Failures > 0:
 		return time.Time{} // the turn asks for another credential
 	}
-	next, after, err := p.makeStep(ctx, business, Trouble{})
+	age := job.AttemptedAt.Sub(job.CreatedAt)
+	next, after, err := p.makeStep(ctx, business, Trouble{}, heldPause+age/10)
 	switch {
-	case after.Failures > 0:
+	case after.Failures > 0, errors.Is(err, errHeld) && age > wakeLifetime, err == nil && p.hasten(ctx, turn, next) == nil:
 		return time.Time{} // the turn finds out, too
 	case err != nil:
 		return next
-	case turn.State != rivertype.JobStateRunning && p.hasten(ctx, turn, next) == nil:
-		return time.Time{}
 	}
-	return time.Now().Add(heldPause)
+	return time.Now().Add(max(heldPause, time.Until(next)))
 }
 
-// hasten makes a turn available if what is due next cannot wait for it: an item, or a chat that a
-// push has named or whose handler has failed. Rechecks can wait.
+// hasten makes a turn available if what is due next cannot wait for it: an item, or a chat that
+// a push has named or whose handler has failed. Rechecks can wait. The error is errHeld if the
+// turn is running, and so cannot be made available.
 func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.Time) error {
-	if next.IsZero() || !next.Before(turn.ScheduledAt) {
+	due := turn.ScheduledAt
+	if turn.State == rivertype.JobStateRunning {
+		due = time.Now().Add(idlePause)
+	}
+	if next.IsZero() || !next.Before(due) {
 		return nil
 	}
 	if p == p.inbox {
-		rows, err := p.store.Due(ctx, businessOf(turn), turn.ScheduledAt, 16) // pushes first
+		rows, err := p.store.Due(ctx, businessOf(turn), due, 16) // pushes first
 		isUrgent := slices.ContainsFunc(rows, func(row inbox.ChatState) bool {
 			return row.Wakes != row.SeenWakes || !row.FailingSince.IsZero()
 		})
@@ -335,7 +344,10 @@ func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.
 			return err
 		}
 	}
-	_, err := p.client().JobRetry(ctx, turn.ID)
+	turn, err := p.client().JobRetry(ctx, turn.ID)
+	if err == nil && turn.State == rivertype.JobStateRunning {
+		return errHeld
+	}
 	return err
 }
 

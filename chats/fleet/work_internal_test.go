@@ -1,0 +1,226 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// fakeJobs has the turns of one queue.
+type fakeJobs struct {
+	Inserter
+
+	turns    map[int64]*rivertype.JobRow // by the business, which is the ID, too
+	lists    atomic.Int64
+	listed   func() // runs after the turns have been read
+	insert   func(context.Context) error
+	err      error
+	canceled []int64
+}
+
+func (j *fakeJobs) JobList(context.Context, *river.JobListParams) (*river.JobListResult, error) {
+	j.lists.Add(1)
+	if j.err != nil {
+		return nil, j.err
+	}
+	page := &river.JobListResult{}
+	for _, turn := range j.turns {
+		page.Jobs = append(page.Jobs, turn)
+	}
+	if j.listed != nil {
+		j.listed()
+	}
+	return page, nil
+}
+
+func (j *fakeJobs) JobGet(_ context.Context, id int64) (*rivertype.JobRow, error) {
+	return j.turns[id], nil
+}
+
+func (j *fakeJobs) JobRetry(_ context.Context, id int64) (*rivertype.JobRow, error) {
+	return j.turns[id], nil
+}
+
+func (j *fakeJobs) JobCancel(_ context.Context, id int64) (*rivertype.JobRow, error) {
+	j.canceled = append(j.canceled, id)
+	return j.turns[id], nil
+}
+
+func (j *fakeJobs) Insert(ctx context.Context, _ river.JobArgs, _ *river.InsertOpts) (*rivertype.JobInsertResult, error) {
+	return nil, j.insert(ctx)
+}
+
+func (j *fakeJobs) InsertMany(_ context.Context, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
+	for _, one := range params {
+		j.add(int64(one.Args.(turnArgs).Business), rivertype.JobStateScheduled) //nolint:forcetypeassert // a test
+	}
+	return nil, nil
+}
+
+func (j *fakeJobs) add(id int64, state rivertype.JobState) {
+	j.turns[id] = &rivertype.JobRow{
+		ID: id, EncodedArgs: fmt.Appendf(nil, `{"business":%d}`, id), State: state, ScheduledAt: time.Now().Add(time.Minute),
+	}
+}
+
+// dueStore has these rows.
+type dueStore struct {
+	Store
+
+	due []inbox.ChatState
+}
+
+func (s *dueStore) Due(context.Context, chats.BusinessID, time.Time, int) ([]inbox.ChatState, error) {
+	return s.due, nil
+}
+
+func newFake(t *testing.T) (*Fleet, *fakeJobs, *dueStore) {
+	t.Helper()
+	jobs, store := &fakeJobs{turns: map[int64]*rivertype.JobRow{}}, &dueStore{}
+	shop := func(_ context.Context, id chats.BusinessID) (Shop, error) {
+		client, err := chats.New(id, chats.APIKey("key"))
+		return Shop{Client: client}, err
+	}
+	f, err := New(store, shop, func(context.Context, inbox.Delivery) error { return nil })
+	require.NoError(t, err)
+	require.NoError(t, f.Start(t.Context(), jobs))
+	jobs.lists.Store(0)
+	return f, jobs, store
+}
+
+func TestStop_KnowsWhatAnotherProcessHasJustStarted(t *testing.T) {
+	t.Parallel()
+	f, jobs, _ := newFake(t)
+	id, err := f.inbox.turnID(t.Context(), 7, 0)
+	require.NoError(t, err)
+	require.Zero(t, id)
+	jobs.add(7, rivertype.JobStateScheduled)
+	require.NoError(t, f.Stop(t.Context(), jobs, 7))
+	assert.Equal(t, []int64{7, 7}, jobs.canceled, "inbox and outbox")
+}
+
+func TestStart_IsKnownThoughAPushHasBegunToListTheTurns(t *testing.T) {
+	t.Parallel()
+	f, jobs, _ := newFake(t)
+	jobs.listed = func() {
+		jobs.listed = nil
+		require.NoError(t, f.Start(t.Context(), jobs, 7))
+	}
+	_, err := f.inbox.turnID(t.Context(), 7, 0)
+	require.NoError(t, err)
+	id, err := f.inbox.turnID(t.Context(), 7, 0)
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, id)
+}
+
+func TestStart_ReturnsTheErrorOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	f, jobs, _ := newFake(t)
+	jobs.err = errors.New("no database")
+	assert.ErrorIs(t, f.Start(t.Context(), jobs, 7), jobs.err)
+}
+
+func TestTurnID_ConcurrentPushesListTheTurnsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs, _ := newFake(t)
+		jobs.add(7, rivertype.JobStateScheduled)
+		jobs.listed = func() { time.Sleep(time.Second) }
+		for range 10 {
+			go func() {
+				id, err := f.inbox.turnID(t.Context(), 7, 0)
+				assert.NoError(t, err)
+				assert.EqualValues(t, 7, id)
+			}()
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := f.inbox.turnID(ctx, 7, 0)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		time.Sleep(time.Minute)
+		assert.EqualValues(t, 1, jobs.lists.Load())
+	})
+}
+
+func TestWake_WaitsNoLongerThanItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs, _ := newFake(t)
+		jobs.insert = func(context.Context) error { time.Sleep(time.Hour); return nil } // a dead connection
+		for range maxInserts {
+			go func() { _ = f.inbox.wake(t.Context(), 7, nil) }()
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		assert.ErrorIs(t, f.inbox.wake(ctx, 7, nil), context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(began))
+		time.Sleep(2 * time.Hour)
+		jobs.insert = func(context.Context) error { return nil }
+		for range 2 * maxInserts { // what has failed before takes no slot
+			assert.ErrorIs(t, f.inbox.wake(t.Context(), 7, assert.AnError), assert.AnError)
+		}
+		assert.NoError(t, f.inbox.wake(t.Context(), 7, nil))
+	})
+}
+
+// work works a wake until it completes, and returns how often and for how long.
+func work(t *testing.T, f *Fleet) (times int, took time.Duration) {
+	t.Helper()
+	began := time.Now()
+	for {
+		times++
+		now := time.Now()
+		next := f.inbox.workWake(t.Context(), 7, &rivertype.JobRow{CreatedAt: began, AttemptedAt: &now})
+		if next.IsZero() || times == 100 {
+			return times, time.Since(began)
+		}
+		time.Sleep(time.Until(next))
+	}
+}
+
+func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs, _ := newFake(t)
+		jobs.add(7, rivertype.JobStateRunning)
+		f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Time{}, inbox.ErrLeaseHeld }
+		times, took := work(t, f)
+		assert.LessOrEqual(t, times, 25)
+		assert.Greater(t, took, jobTimeout+5*time.Second, "the step that has the lease may be older than the push")
+		assert.Less(t, took, 75*time.Second)
+	})
+}
+
+func TestWake_OfATurnThatIsRunningMakesAnotherStepOnlyIfItIsUrgent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs, store := newFake(t)
+		jobs.add(7, rivertype.JobStateRunning)
+		jobs.turns[7].ScheduledAt = time.Now()
+		store.due = []inbox.ChatState{{Chat: 1}}
+		f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Now().Add(5 * time.Second), nil }
+		times, _ := work(t, f)
+		assert.Equal(t, 1, times, "a recheck can wait")
+
+		store.due = append(store.due, inbox.ChatState{Chat: 2, FailingSince: time.Now()})
+		time.AfterFunc(12*time.Second, func() { store.due = nil })
+		times, took := work(t, f)
+		assert.Equal(t, 4, times)
+		assert.Equal(t, 15*time.Second, took)
+	})
+}
