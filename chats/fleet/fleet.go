@@ -89,9 +89,9 @@ func New(
 		store: store, ask: shop, workers: 50, log: slog.New(slog.DiscardHandler),
 		inserts: semaphore.NewWeighted(maxInserts), entries: map[chats.BusinessID]*entry{},
 	}
-	f.inbox = &purpose{Fleet: f, queue: inboxQueue, steps: &f.stats.InboxSteps, listing: semaphore.NewWeighted(1), step: func(ctx context.Context, e *entry) (time.Time, error) { return e.inbox.Step(ctx, handle) }}
+	f.inbox = &purpose{Fleet: f, queue: inboxQueue, steps: &f.stats.InboxSteps, listing: semaphore.NewWeighted(1)}
+	f.inbox.step = func(ctx context.Context, e *entry) (time.Time, error) { return e.inbox.Step(ctx, handle) }
 	f.outbox = &purpose{Fleet: f, queue: outboxQueue, steps: &f.stats.OutboxSteps, listing: semaphore.NewWeighted(1), step: stepOutbox}
-	_ = f.Start(context.Background(), notStarted{}) // until the caller does
 	for _, option := range options {
 		option(f)
 	}
@@ -207,9 +207,11 @@ func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.Bus
 }
 
 // client returns what Start was called with.
-func (f *Fleet) client() Inserter { return *f.jobs.Load() }
+func (f *Fleet) client() Inserter { return *cmp.Or(f.jobs.Load(), &beforeStart) }
 
-// notStarted is the client before Start is called.
+// beforeStart is the client before Start is called.
+var beforeStart Inserter = notStarted{}
+
 type notStarted struct{ Inserter }
 
 // Insert implements [Inserter].
@@ -235,12 +237,11 @@ func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 	}
 	f.stats.Pushes.Add(1)
 	id, err := f.inbox.turnID(ctx, business, 0)
-	switch {
-	case err != nil:
-		return err
-	case id == 0:
+	if err == nil && id == 0 {
 		f.unknown(ctx, business)
-		return nil
+	}
+	if err != nil || id == 0 {
+		return err
 	}
 	return f.inbox.wake(ctx, business, f.store.Wake(ctx, business, chat, time.Now()))
 }

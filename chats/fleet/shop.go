@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,10 +110,7 @@ func (t Trouble) nextAsk() time.Time { return time.Now().Add(min(askInterval, ti
 
 // again returns the trouble after one more failure. Another credential starts over.
 func (t Trouble) again(e *entry, err error) Trouble {
-	fingerprint := ""
-	if e != nil {
-		fingerprint = e.fingerprint
-	}
+	fingerprint := cmp.Or(e, &entry{}).fingerprint // e is nil if there was no shop
 	if t.Fingerprint != fingerprint {
 		t.Failures = 0
 	}

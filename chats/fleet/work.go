@@ -153,14 +153,15 @@ func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*riverty
 // turnID returns the ID of a business's turn, 0 if the business is not followed. If all that
 // is known is a stale one, the turns are listed, unless that was done a moment ago.
 func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale int64) (int64, error) {
-	if id := p.listed.Load().ids[business]; id != stale {
-		return id, nil
+	if known := p.listed.Load(); known != nil && known.ids[business] != stale {
+		return known.ids[business], nil
 	}
 	if err := p.listing.Acquire(ctx, 1); err != nil {
 		return 0, err
 	}
 	defer p.listing.Release(1)
-	last := p.listed.Load()
+	before := p.listed.Load()
+	last := cmp.Or(before, &listing{})
 	if id := last.ids[business]; id != stale || time.Since(last.at) < listInterval {
 		return id, nil
 	}
@@ -171,7 +172,7 @@ func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale i
 		}
 		all.ids[businessOf(job)] = job.ID
 	}
-	p.listed.CompareAndSwap(last, all) // unless start was called meanwhile: then it may lack a turn
+	p.listed.CompareAndSwap(before, all) // unless start was called meanwhile: then it may lack a turn
 	return all.ids[business], nil
 }
 
