@@ -175,6 +175,7 @@ func TestSweep_ChatsWithoutTimesArePolledNowAndThen(t *testing.T) {
 		pass(26 * time.Hour)
 		market.CustomerSays(id, "after a day")
 		pass(11 * time.Minute)
+		assert.Contains(t, seen.texts(), "after a day", "an open chat is polled every 10 minutes")
 		market.FinishChat(id)
 		market.AddMessage(id, chats.SenderMarket, "finished")
 		pass(2*time.Hour + time.Minute)
