@@ -42,6 +42,9 @@ func (r *response) truncated() bool {
 	return r.bodyErr != nil && !tooLarge || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
 }
 
+// maxClockError is how much the local clock may be ahead. A Date that says more is implausible.
+const maxClockError = 24 * time.Hour
+
 // time returns the time of the response by the Date header or by the local clock, whichever
 // is earlier: either clock may be ahead.
 func (r *response) time() time.Time {

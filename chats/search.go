@@ -16,9 +16,6 @@ const maxFinalReads = 6
 // Market.
 const clockTolerance = 5 * time.Minute
 
-// maxClockError is how much the local clock may be ahead. A Date that says more is implausible.
-const maxClockError = 24 * time.Hour
-
 // view is what the history shows of the messages that may be the shop's.
 type view struct {
 	empty  bool               // the chat has no messages
