@@ -266,6 +266,27 @@ func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 }
 
 // Of the statuses of success, only some come with the whole file.
+// A key that the function of WithAttachmentAuth has set is not replaced by the client's.
+func TestDownload_AttachmentAuthMayBringAKeyOfItsOwn(t *testing.T) {
+	t.Parallel()
+	file := chatstest.NewMarket().AddFile("a.jpg", []byte("content"))
+	var keys []string
+	server := roundTrip(func(req *http.Request) (*http.Response, error) {
+		keys = append(keys, req.Header.Get("Api-Key"))
+		return respond(req, http.StatusForbidden, "denied"), nil
+	})
+	for _, key := range []string{"", "another key"} {
+		client, err := chats.New(1, chats.APIKey("key"), withContract(t, server), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+			req.Header.Set("Api-Key", key)
+			return nil
+		}))
+		require.NoError(t, err)
+		_, err = client.Download(t.Context(), file)
+		require.ErrorIs(t, err, chats.ErrForbidden)
+	}
+	assert.Equal(t, []string{"key", "another key"}, keys)
+}
+
 // The function of WithAttachmentAuth may send a download elsewhere.
 func TestDownload_RewrittenURLGetsNoCredential(t *testing.T) {
 	t.Parallel()

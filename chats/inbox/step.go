@@ -41,10 +41,10 @@ func (in *Inbox) Step(
 // stepTime is how long a step goes on with what is due.
 const stepTime = 20 * time.Second
 
-// work serves the business under a lease until ctx ends, and returns nil then, or until something ends the
-// session, and returns what: ErrLeaseLost, errLeft, another [tenure.FinalError], or an error
-// of the store. With once, it works until nothing is due, or for stepTime; next is when
-// something is due again.
+// work serves the business under a lease until ctx ends, and returns nil then, or until
+// something ends the session, and returns what: ErrLeaseLost, errLeft, another
+// [tenure.FinalError], or an error of the store. With once, it works until nothing is due, or
+// for stepTime; next is when something is due again.
 func (in *Inbox) work(
 	ctx context.Context, t *tenure.Tenure[Lease], workers int, once bool, handle handleFunc,
 ) (next time.Time, err error) {

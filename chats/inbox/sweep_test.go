@@ -408,6 +408,27 @@ func TestSweep_OneThatIsCutShortCoversNoOther(t *testing.T) {
 	})
 }
 
+// Pages that change no row are saved together, but not so many that a kill would have a long
+// sweep begin anew.
+func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(1500, chats.StatusNew)
+		store := inbox.NewMemoryStore()
+		run := start(t, newInbox(t, connect(t, market), store), (&notebook{}).handle)
+		pass(10 * time.Minute)
+		var versions []int64
+		for range 5 {
+			state, err := store.Business(t.Context(), market.Business())
+			require.NoError(t, err)
+			versions = append(versions, state.Version)
+			pass(10 * time.Second)
+		}
+		require.NoError(t, run.stop())
+		assert.Len(t, slices.Compact(versions), 5)
+	})
+}
+
 // A listing that names the same page again and again does not go on for ever.
 func TestSweep_AnEndlessListing(t *testing.T) {
 	t.Parallel()

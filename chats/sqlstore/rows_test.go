@@ -82,6 +82,18 @@ func TestChatValues_KeepEveryField(t *testing.T) {
 	}
 }
 
+// The times of a document are as exact as those in columns, and in UTC.
+func TestChatValues_TimesAreInUTC(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 25, 15, 0, 0, 123456789, time.FixedZone("MSK", 3*60*60))
+	values, err := chatValues(&inbox.ChatState{SeenAt: at, RefusedSince: at})
+	require.NoError(t, err)
+	got, err := scanChat(fakeRow(values))
+	require.NoError(t, err)
+	want := time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
+	assert.Equal(t, []time.Time{want, want}, []time.Time{got.SeenAt, got.RefusedSince})
+}
+
 func TestBusinessValues_KeepEveryField(t *testing.T) {
 	t.Parallel()
 	var want inbox.BusinessState
