@@ -77,9 +77,6 @@ func (c *call) rewindable() bool {
 	return c.request.Body == nil || c.request.Body == http.NoBody || c.request.GetBody != nil
 }
 
-// maxRequestBody is the documented maximum of a request without a file.
-const maxRequestBody = 512 << 10
-
 // newCall returns a call for the result of a request builder in gen.
 func newCall(business BusinessID, op Operation, req *http.Request, err error) *call {
 	switch {

@@ -100,11 +100,3 @@ type Page[T any] struct {
 	Items []T
 	Next  string
 }
-
-// The limits of the API contract.
-const (
-	MaxChatsPage   = 20      // chats per page
-	MaxHistoryPage = 100     // messages per page
-	MaxTextLength  = 4096    // characters (not bytes) per message
-	MaxFileSize    = 5 << 20 // bytes per file
-)

@@ -90,9 +90,6 @@ func checkEnums[T ~string](field string, values []T) error {
 	return nil
 }
 
-// maxFileName is in bytes of UTF-8, as in file systems; Market documents no maximum.
-const maxFileName = 255
-
 func checkFileName(name string) error {
 	switch {
 	case name == "":

@@ -1,0 +1,15 @@
+package chats
+
+// The limits of the API contract.
+const (
+	MaxChatsPage   = 20      // chats per page
+	MaxHistoryPage = 100     // messages per page
+	MaxTextLength  = 4096    // characters (not bytes) per message
+	MaxFileSize    = 5 << 20 // bytes per file
+)
+
+// maxRequestBody is the documented maximum of a request without a file, in bytes.
+const maxRequestBody = 512 << 10
+
+// maxFileName is in bytes of UTF-8, as in file systems; Market documents no maximum.
+const maxFileName = 255
