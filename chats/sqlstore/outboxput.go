@@ -50,8 +50,6 @@ type putBatch struct {
 	rows     string // JSON
 }
 
-var putColumns = columnsOf(`n BIGINT, key TEXT, chat BIGINT, digest TEXT, text TEXT, file_name TEXT, file_size BIGINT, not_after BIGINT`)
-
 func newPutBatch(business chats.BusinessID, items []outbox.Item) (*putBatch, error) {
 	if business <= 0 {
 		return nil, badArgument("business", "must be greater than 0")

@@ -48,3 +48,8 @@ var outboxTables = []string{
 		PRIMARY KEY (business, key)
 	)`,
 }
+
+// putColumns are the columns of the records that a Put inserts, with the types that they
+// have above, because values read from JSON have to be cast; n is a record's position in the
+// batch.
+var putColumns = columnsOf(`n BIGINT, key TEXT, chat BIGINT, digest TEXT, text TEXT, file_name TEXT, file_size BIGINT, not_after BIGINT`)

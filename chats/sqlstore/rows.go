@@ -31,7 +31,8 @@ func list(columns []column, prefix string) string {
 	return strings.Join(names, ", ")
 }
 
-// What a Save writes of a chat and of a business: chatValues and businessValues in order.
+// What a Save writes of a chat and of a business, chatValues and businessValues in order,
+// with the types that the columns have in the tables.
 var (
 	chatColumns = columnsOf(`version BIGINT, chat BIGINT, wakes BIGINT, seen_wakes BIGINT, open BOOLEAN, checkpoint BIGINT,
 		updated_at BIGINT, due_at BIGINT, head BIGINT, attempts BIGINT, failing_since BIGINT, failure TEXT, state TEXT`)
