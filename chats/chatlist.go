@@ -21,9 +21,9 @@ import (
 //
 // It costs one getChats request for every 20 chats (POST /v2/businesses/{id}/chats), and
 // more if the server refuses the page size (10 and 5 are tried) or a page token that may
-// have expired: then the list is read again from its beginning, skipping the chats that have
-// already been yielded. A chat without a readable ID is skipped, counted in
-// [Attempt.Skipped] and logged.
+// have expired, in which case the list is read again from its beginning, skipping the chats
+// already yielded. A chat without a readable ID is skipped, counted in [Attempt.Skipped]
+// and logged.
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
 	filter = filter.clone() // the caller may change its slices between two pages
 	return func(yield func(Chat, error) bool) {
@@ -70,8 +70,8 @@ func (l *chatList) restart() (further bool) {
 }
 
 // ChatsPage returns one page of the list of chats in the server's order. It makes one
-// request, unless the server refuses the size of a first page: then 10 and 5 are tried. A
-// page may be empty and still have a next one.
+// request, unless the server refuses the size of a first page, in which case 10 and 5 are
+// tried. A page may be empty and still have a next one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {

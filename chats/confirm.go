@@ -18,19 +18,21 @@ import (
 type ConfirmOption func(*confirmation)
 
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
-// error except [ErrUnconfirmed]. Name the newest message that the operator saw, or 0 if the
-// chat was empty; to post the same content once more, name a newer one. The same Client waits
-// until the message of an earlier call can no longer become visible; another Client does so
-// only with [ConfirmResume], which is therefore also needed after a crash.
+// error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0
+// if the chat was empty; to post the same content once more, pass that of a newer one. The
+// same Client waits until the message of an earlier call can no longer become visible;
+// another Client does so only with [ConfirmResume], which is therefore also needed after a
+// crash.
 //
 // The history above last is searched first. If a message from the shop has the same content,
-// it is returned and nothing is sent. If there is none, but there is a message from the shop
-// with different content, that message may be this one from an earlier attempt, altered by
-// the server. Then nothing is sent either, and the call fails with [ErrOutcomeUnknown] and
-// the ID of that message. To send anyway, pass that ID to ConfirmAfter. A message that a
-// confirmed send of this Client has already returned is never mistaken for this one, nor is a
-// file for a text or a text for a file. A message without a readable ID counts as above last
-// if it was not created before it; if it may be this one, the call fails in the same way.
+// it is returned and nothing is sent. If there is none, but there is a message from the
+// shop with different content, that message may be from an earlier attempt to send this
+// content, altered by the server. In that case nothing is sent either, and the call fails
+// with [ErrOutcomeUnknown] and the ID of that message. To send anyway, pass that ID to
+// ConfirmAfter. A message that a confirmed send of this Client has already returned is
+// never mistaken for the one being sent, nor is a file for a text or a text for a file. A
+// message without a readable ID counts as above last unless it was created before last; if
+// it may be the one being sent, the call fails in the same way.
 //
 // ConfirmAfter also bounds how much of the history is read: reading starts one day before
 // the message that last names, unless the server refuses an ID that the chat does not have.
@@ -42,21 +44,21 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // cut short, by the given time: [Error.SentAt] of the call that failed. The content is sent
 // only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
 // then, and only if the history still does not show the message. Until the history has been
-// read to its end, every error matches [ErrOutcomeUnknown]. Later sends of the same Client
-// are waited for as well.
+// read to its end, every error matches [ErrOutcomeUnknown]. The call also waits for any
+// later send of this content by the same Client.
 //
 // After a crash there is no such error. The call may have waited a long time before it sent,
 // so the time at which it began is too early: pass a time at which its process was certainly
 // no longer running, such as the start of this one. The time is by this machine's clock.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one with
-// a lower ID counts as well if it was created later than the message that last names, and at
-// most five minutes before the given time, because the clocks of the senders may differ.
-// Without ConfirmAfter it is any message of the shop that was created after the given time,
-// or up to five minutes before it. If this machine's clock is ahead of the server's
-// ([Client.ServerTime]), it may be earlier by that much, up to a day. If the attempts may have
-// begun earlier than that, give the option twice: with the time at which the first one began,
-// and with the time at which the last one ended.
+// a lower ID counts as well if it was created later than the message named in ConfirmAfter,
+// and at most five minutes before the given time, because the clocks of the senders may
+// differ. Without ConfirmAfter, any message from the shop counts that was created after the
+// given time, or up to five minutes before it. If this machine's clock is ahead of the
+// server's ([Client.ServerTime]), the message may be older by that much, up to a day. If
+// the first attempt may have begun even earlier, pass the option twice: with the time at
+// which the first attempt began, and with the time at which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
@@ -72,7 +74,7 @@ func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 }
 
 // ConfirmExcept names messages from the shop that belong to other sends, so that none of
-// them is mistaken for this one.
+// them is mistaken for the message of this send.
 func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	return func(c *confirmation) {
 		for _, id := range messages {
@@ -85,14 +87,15 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 }
 
 // ConfirmBefore calls a function immediately before each request that sends, including
-// retries. shop holds the ids of the shop's messages that existed before the first send,
+// retries. shop holds the IDs of the shop's messages that existed before the first send,
 // which [ConfirmAfter] and [ConfirmExcept] need after a crash. If the function returns an
 // error, nothing more is sent, and the call fails with an [Error] that wraps it; it also
 // matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
 //
-// The call does not wait for earlier calls unless [ConfirmResume] says so: the function
-// decides. It occupies one of the client's slots for concurrent requests while it runs, so it
-// should be quick and must not call the same Client.
+// With ConfirmBefore, the call waits for earlier calls only with [ConfirmResume]; otherwise
+// the function has to decide whether to send. While the function runs, it occupies one of
+// the client's slots for concurrent requests, so it should be quick and must not call the
+// same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
 	return func(c *confirmation) {
 		if c.before = before; before == nil {
@@ -116,11 +119,11 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //     [ConfirmResume] names.
 //   - Any other error: this call certainly posted nothing.
 //
-// If the outcome of a send is unknown, the history is searched for [SearchTime], or for as
-// long as the backoff of the policy's retries could last, if that is longer. The text is
-// sent again only if the history, read to its end after that time and immediately before the
-// send, shows no new message from the shop that could be this one, altered by the server. So
-// a server that changes texts causes an error rather than a second post.
+// If the outcome of a send is unknown, the search lasts for [SearchTime], or for as long as
+// the backoff of the policy's retries could last, if that is longer. The text is sent again
+// only if the history, read to its end after that time and immediately before the send,
+// shows no new message from the shop that could be this text, altered by the server. So a
+// server that alters texts causes an error rather than a second post.
 //
 // It reads the history from the message named in [ConfirmAfter] on, or from the beginning,
 // sends once, and usually reads one more page of history. With an unknown outcome it costs
@@ -129,9 +132,9 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // read only with retries, the call reads it up to six times before it gives up. A Client
 // sends messages to the same chat one at a time.
 //
-// There are two exceptions: it cannot distinguish two programs, or two clients, that post the
-// same text to the same chat at the same moment; and it may post twice if the server shows a
-// message only after the search has ended.
+// SendTextConfirmed has two limitations: it cannot distinguish two programs, or two
+// clients, that post the same text to the same chat at the same moment; and it may post
+// twice if the server shows a message only after the search has ended.
 //
 // Errors: [Error]; [ArgumentError], including for a blank text.
 func (c *Client) SendTextConfirmed(
@@ -151,9 +154,9 @@ func (c *Client) SendTextConfirmed(
 // content is sent from its current position, and rewound to that position for a retry.
 //
 // Two files count as the same if they have the same name and, where the history shows it,
-// the same size. If the server accepted the file but renamed it, the call returns the
-// shop's new message with a file at the end of the search time, provided that there is only
-// one.
+// the same size. If the server accepted the file but renamed it, the call returns, at the
+// end of the search time, the shop's new message that has a file, provided that there is
+// only one.
 //
 // Errors: [Error], [ArgumentError].
 func (c *Client) SendFileConfirmed(
@@ -196,8 +199,8 @@ type confirmation struct {
 	halted   *result // what prepare found, so that nothing was sent
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
-	odd      map[content]int    // items without a readable id at that time, by their content
-	floor    MessageID          // messages up to this id are ignored
+	odd      map[content]int    // items without a readable ID at that time, by their content
+	floor    MessageID          // messages up to this ID are ignored
 	readAt   time.Time          // when the last reading of the history began
 	notedAt  time.Time          // when the reading began after which the message may be sent
 }

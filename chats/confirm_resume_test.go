@@ -265,7 +265,7 @@ func TestConfirmAfter_ZeroIsAnEmptyChat(t *testing.T) {
 	assert.Equal(t, 1, f.posted())
 }
 
-// The server accepts only ids of messages that the chat has.
+// The server accepts only IDs of messages that the chat has.
 func TestConfirmAfter_StrictServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -284,7 +284,7 @@ func TestConfirmAfter_StrictServer(t *testing.T) {
 	})
 }
 
-// shiftedIDs is a transport under which the ids of a sender's messages are ahead of those of
+// shiftedIDs is a transport under which the IDs of a sender's messages are ahead of those of
 // the others, or behind them.
 type shiftedIDs struct {
 	next   http.RoundTripper
@@ -317,7 +317,7 @@ func (a shiftedIDs) RoundTrip(req *http.Request) (*http.Response, error) {
 	return respond(req, http.StatusOK, okBody(page.Result)), nil
 }
 
-// The ids of the shop's new messages lie below one of another sender.
+// The IDs of the shop's new messages lie below one of another sender.
 func TestSendTextConfirmed_OtherSendersClockIsAhead(t *testing.T) {
 	t.Parallel()
 	clocks := map[string]shiftedIDs{
@@ -637,7 +637,7 @@ func TestSendTextConfirmed_ErrorsNameTheNewMessage(t *testing.T) {
 	}
 }
 
-// The shop's message comes without a readable id: it is never sent again. One that was there
+// The shop's message comes without a readable ID: it is never sent again. One that was there
 // before is no doubt.
 func TestSendTextConfirmed_UnreadableNewMessageIsDoubt(t *testing.T) {
 	t.Parallel()
@@ -682,7 +682,7 @@ func TestSendTextConfirmed_UnreadableNewMessageIsDoubt(t *testing.T) {
 	}
 }
 
-// A message without a readable id, from before the send, hides none that is new.
+// A message without a readable ID, from before the send, hides none that is new.
 func TestSendTextConfirmed_OldUnreadableMessageHidesNoNewOne(t *testing.T) {
 	t.Parallel()
 	files := func(n int) []any {
@@ -757,7 +757,7 @@ func TestSendTextConfirmed_WaitsForASendTextOfTheSameText(t *testing.T) {
 	})
 }
 
-// The process that sent has died, and the shop's message has no readable id.
+// The process that sent has died, and the shop's message has no readable ID.
 func TestConfirmAfter_UnreadableMessageOfAnEarlierAttemptIsDoubt(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -809,7 +809,7 @@ func TestConfirmAfter_UnreadableMessageOfAnEarlierAttemptIsDoubt(t *testing.T) {
 	}
 }
 
-// The ids of the shop's messages lie below that of the message which the caller named.
+// The IDs of the shop's messages lie below that of the message which the caller named.
 func TestConfirmResume_OtherSendersClockIsAhead(t *testing.T) {
 	t.Parallel()
 	for name, clock := range map[string]shiftedIDs{
@@ -839,7 +839,7 @@ func TestConfirmResume_OtherSendersClockIsAhead(t *testing.T) {
 						_, err := restarted.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(last), chats.ConfirmResume(failed.SentAt))
 						require.NoError(t, err)
 						assert.Equal(t, 2+n, f.posted())
-						if clock.by == 0 { // an id above last counts at any time
+						if clock.by == 0 { // an ID above last counts at any time
 							return
 						}
 						time.Sleep(10 * time.Minute)

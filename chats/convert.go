@@ -8,13 +8,13 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// This file converts between the types of the contract and the model. Only the id of a chat
+// This file converts between the types of the contract and the model. Only the ID of a chat
 // or message is required, because an item without one can be neither identified nor
 // requested again. Everything else that is missing is zero.
 
 var (
-	errNoChatID    = errors.New("response has a chat without an id")
-	errNoMessageID = errors.New("response has a message without an id")
+	errNoChatID    = errors.New("response has a chat without an ID")
+	errNoMessageID = errors.New("response has a message without an ID")
 	errNoChats     = errors.New("response has no list of chats")
 	errNoMessages  = errors.New("response has no list of messages")
 )

@@ -23,7 +23,7 @@ import (
 )
 
 // oddMessages are forms of a message in which something cannot be read as the contract has
-// it. want is nil if the message has no readable id.
+// it. want is nil if the message has no readable ID.
 var oddMessages = []struct {
 	name, message string
 	want          *chats.Message
@@ -162,7 +162,7 @@ func TestChats_OddChatCostsThatChatOnly(t *testing.T) {
 	}
 }
 
-// Every second message of every page has an id that cannot be read.
+// Every second message of every page has an ID that cannot be read.
 func TestHistory_SkippedItemsAreReportedAndListingGoesOn(t *testing.T) {
 	t.Parallel()
 	n := 0

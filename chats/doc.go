@@ -24,8 +24,8 @@
 // return single pages. Unknown fields and enum values never cause an error; unknown values
 // are passed through, and Known reports whether a value is defined here. A field that cannot
 // be read, even one whose value is not JSON, is zero, and an item without a readable ID is
-// skipped and reported ([Attempt.Skipped]); the listing continues. Every response is bounded,
-// in bytes and in items.
+// skipped and reported ([Attempt.Skipped]), and the listing continues. Every response is
+// bounded, in bytes and in items.
 //
 // # Sending
 //
@@ -45,9 +45,9 @@
 //	outcome unknown | nothing new       | sent again         | sent again
 //
 // Another new message may be the one that was sent, altered by the server. If a file was
-// accepted and exactly one new message has a file, that message is returned.
+// accepted and exactly one new message has a file, the call returns that message.
 //
-// There are two exceptions: a confirmed send cannot distinguish two programs or clients that
+// A confirmed send has two limitations: it cannot distinguish two programs or clients that
 // post the same content to the same chat at the same moment, and it may post twice if the
 // server shows the message only after the search for it has ended. [SplitText] splits texts
 // that are too long. [Client.OpenChat] opens the chat about an order or a return, or finds
@@ -86,11 +86,11 @@
 //
 // A 404 whose body is not the API's envelope, or is empty, comes from a gateway: it says
 // nothing about the chat or about the outcome of a send. A redirect in response to a send is
-// equally inconclusive, because a server may redirect after it has processed a request. An
-// untrusted certificate, or a server without TLS, fails the call without a retry. A response
-// without a declared length counts as cut off if its JSON ends early. A 400 for the first
-// page of a list may be caused by the page size, so up to three smaller sizes are tried
-// before the error is returned.
+// equally inconclusive, because a server may redirect after it has processed the request.
+// An untrusted certificate, or a server without TLS, fails the call without a retry. A
+// response without a declared length counts as cut off if its JSON ends early. A 400 for
+// the first page of a list may be caused by the page size, so up to three smaller sizes are
+// tried before the error is returned.
 //
 // Between attempts the client waits with full jitter; the upper bound doubles after each
 // failure ([RetryPolicy]), and the client honours Retry-After. If the context's deadline
@@ -124,7 +124,7 @@
 //
 // A panic in a hook, [Limiter], credential source or transport reaches the caller's
 // goroutine. A sequence fetches pages in a separate goroutine, so its panics carry the
-// original stack. A nil context panics.
+// original stack. A nil context causes a panic.
 //
 // # Observability
 //

@@ -36,10 +36,11 @@ var (
 	// end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
-	// settle it without posting twice, make the confirmed call below, where last is the newest
-	// message that the operator saw before the failed call and failed is its [*Error]. Another
-	// process may make it as well. If it fails in the same way, make it again with the SentAt of
-	// that error. [ConfirmResume] describes what to do after a crash, which leaves no error.
+	// settle it without posting twice, make the confirmed call below, where last is the ID
+	// of the newest message that you had seen before the failed call, and failed is that
+	// call's [*Error]. Another process may make it as well. If it fails in the same way,
+	// make it again with the SentAt of the new error. [ConfirmResume] describes what to do
+	// after a crash, which leaves no error.
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//
@@ -48,14 +49,15 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and
 	// [Client.SendFileConfirmed] if the server accepted the message, but the history does
-	// not show it as it was sent. Do not send it again; read the chat to find out what
-	// happened to it.
+	// not show it as it was sent. Do not send it again; read the history to find out what
+	// happened to it; last is the ID of the newest message from before the call.
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 	// ErrAmbiguous is returned in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
 	// history shows a new message from the shop with different content, or without a readable
-	// ID, which may be the one that was sent. A person has to look at it; another attempt returns the same error.
+	// ID, which may be the one that was sent. A person has to look at it: another attempt
+	// returns the same error.
 	ErrAmbiguous = errors.New("another message may be this one")
 )
 
@@ -76,7 +78,7 @@ func badArgument(field, format string, args ...any) error {
 	return &ArgumentError{Package: "chats", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Detail is one reason of a failure as the server reported it, without control characters
+// Detail is one reason for a failure as the server reported it, without control characters
 // and truncated to 512 characters. Code is empty if the server sent plain text.
 type Detail struct{ Code, Message string }
 
@@ -94,8 +96,8 @@ type Error struct {
 	// that may have posted the message ended after this time. Pass it to [ConfirmResume].
 	SentAt time.Time
 	// ResumeAfter is set if [Client.History] found messages out of order after it had yielded
-	// later ones. It is the since of that call: read the history again from there, so that no
-	// message is lost.
+	// later ones. It equals the since of that call. Read the history again from there with
+	// the same Client, so that no message is lost.
 	ResumeAfter *MessageID
 
 	kinds []error // sentinels in addition to that of the status

@@ -159,7 +159,7 @@ func ExampleClient_ChatsPage() {
 	// 5 chats, last page: true
 }
 
-// Read only what is new. The id of the last message is all that has to be stored.
+// Read only what is new. The ID of the last message is all that has to be stored.
 func ExampleClient_History() {
 	market := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst)) // History is ascending whatever order the server uses
 	chat := market.AddChat(chats.Chat{})
@@ -267,7 +267,7 @@ func ExampleClient_SendFile() {
 	// Output: вид сбоку.jpg image/jpeg 11
 }
 
-// Open a chat about an order. If there is one already, OpenChat returns its id.
+// Open a chat about an order. If there is one already, OpenChat returns its ID.
 func ExampleClient_OpenChat() {
 	market := chatstest.NewMarket()
 	client := market.Client()
@@ -305,7 +305,7 @@ func ExampleClient_OpenChat_testChat() {
 	// Output: Проверка связи <nil>
 }
 
-// Read one chat by its id: its subject and its status.
+// Read one chat by its ID: its subject and its status.
 func ExampleClient_Chat() {
 	market := chatstest.NewMarket()
 	id := market.AddChat(chats.Chat{
@@ -323,7 +323,7 @@ func ExampleClient_Chat() {
 	// Output: Дмитрий RETURN 7301288 NEW true
 }
 
-// Read one message by its id. For more than one prefer History: its hourly quota is
+// Read one message by its ID. For more than one prefer History: its hourly quota is
 // ten times larger, and a page has a hundred messages.
 func ExampleClient_Message() {
 	market := chatstest.NewMarket()

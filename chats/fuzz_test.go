@@ -92,7 +92,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkItems checks that items without an id are never returned.
+// checkItems checks that items without an ID are never returned.
 func checkItems(t *testing.T, f *fixture) {
 	t.Helper()
 	if page, err := f.client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err == nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// History returns a sequence of the messages of a chat with ids above since, each once, in
-// ascending order of ids. A since of 0 starts at the beginning of the chat. Iteration may
+// History returns a sequence of the messages of a chat with IDs above since, each once, in
+// ascending order of IDs. A since of 0 starts at the beginning of the chat. Iteration may
 // stop at any point and resume from the last ID received without gaps or duplicates. A
 // message that becomes visible only later (because it was held for review, for example) and
 // has an ID below since is not included.
@@ -24,16 +24,16 @@ import (
 // error is yielded once and ends the sequence; it is ctx.Err() if ctx has ended.
 //
 // Market does not document the order of messages. History works with every stable order,
-// even if messages come up to one page after their place, and regardless of what arrives
-// while it reads. If the oldest messages come first, it holds up to three pages in memory:
-// it yields a page when the next one has been read. That order is recognised by a message in
-// the second page that is more than five minutes older than the first request, or a day and
-// five minutes if its time has no seconds or the server sends no Date. In any other order, and
-// while the messages are too recent or have no exact time, History has to hold all messages
-// above since until the last page. If a message comes
-// so much more than one page after its place that later ones were yielded, History yields an
-// error that matches [ErrProtocol]. What it yielded may have gaps then: reading again after
-// [Error.ResumeAfter], which is since, with the same Client yields everything.
+// even if a message is listed up to one page late, and regardless of what arrives while it
+// reads. If the oldest messages come first, it holds up to three pages in memory: it yields
+// a page when the next one has been read. That order is recognised by a message on the
+// second page that is more than five minutes older than the first request, or a day and
+// five minutes if its time has no seconds or the server sends no Date. In any other order,
+// and while the messages are too recent or have no exact time, History has to hold all
+// messages above since until the last page. If a message is listed so late that later ones
+// have already been yielded, History yields an error that matches [ErrProtocol]. The
+// messages yielded until then may have gaps: to get all of them, read again with the same
+// Client from [Error.ResumeAfter], which equals since.
 //
 // It costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history). It makes more if the server refuses something: if it
@@ -115,9 +115,9 @@ func (h *history) accept(page paging.Page[Message]) (ready []Message, progress b
 }
 
 // HistoryPage returns one page of a chat's messages in the server's order, which may include
-// since itself. It makes one request, unless the server refuses the size of a first page:
-// then smaller sizes are tried as in [Client.History], and the page has fewer items. Most
-// programs want [Client.History].
+// since itself. It makes one request, unless the server refuses the size of a first page,
+// in which case smaller sizes are tried as in [Client.History], and the page has fewer
+// items. Most programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

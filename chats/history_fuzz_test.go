@@ -21,7 +21,7 @@ import (
 // the oddities that History promises to cope with. Its clock moves with its requests.
 type randomServer struct {
 	r   *rand.Rand
-	raw []int // the ids in the server's order, oldest first; 0 is an item without a readable id
+	raw []int // the IDs in the server's order, oldest first; 0 is an item without a readable ID
 	now time.Time
 
 	created    map[int]time.Time
@@ -275,7 +275,7 @@ func TestHistory_InexactTimesAreNoProofOfTheOrder(t *testing.T) {
 }
 
 // FuzzHistoryPages reads the history of a random server. What is yielded is ascending, once
-// and complete, or the error names an id from which resuming completes it.
+// and complete, or the error names an ID from which resuming completes it.
 func FuzzHistoryPages(f *testing.F) {
 	for seed := range uint64(300) {
 		f.Add(seed, seed%4 == 0)

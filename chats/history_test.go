@@ -19,7 +19,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// idsAbove returns what History should yield: the ids above since, ascending.
+// idsAbove returns what History should yield: the IDs above since, ascending.
 func idsAbove(market *chatstest.Market, chat chats.ChatID, since chats.MessageID) []chats.MessageID {
 	ids := []chats.MessageID{}
 	for _, m := range market.Messages(chat) {
@@ -322,7 +322,7 @@ func pagesOfTen(pages ...[]int) []chatstest.Fault {
 	return faults
 }
 
-// tens returns the ids from first on, in steps of ten.
+// tens returns the IDs from first on, in steps of ten.
 func tens(first, n int) []int {
 	ids := make([]int, n)
 	for i := range ids {

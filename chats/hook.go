@@ -18,7 +18,7 @@ type Attempt struct {
 	Duration   time.Duration // from the connection to the last byte
 	Wait       time.Duration // before the attempt: for a slot, the Limiter, the hourly quota, or backoff
 	Limit      Limit         // as this response reported it; zero if it did not
-	Skipped    int           // items of a page that were dropped because they have no readable id
+	Skipped    int           // items of a page that were dropped because they have no readable ID
 	Err        error         // why the attempt failed; nil if it succeeded
 }
 

@@ -39,7 +39,7 @@ func (l Limit) describe() string {
 	return text
 }
 
-// clockTime returns a time of today or near it without the date.
+// clockTime formats a time, without the date if it is less than a day away.
 func clockTime(t time.Time) string {
 	if time.Until(t).Abs() < 24*time.Hour {
 		return t.UTC().Format("15:04:05Z")

@@ -14,7 +14,7 @@ type (
 	CampaignID int64
 	// ChatID identifies a chat of a business.
 	ChatID int64
-	// MessageID identifies a message within its chat. IDs grow within a chat. Whether
+	// MessageID identifies a message within its chat. IDs increase within a chat. Whether
 	// messages of two chats may share an ID is not documented.
 	MessageID int64
 	// OrderID identifies an order.

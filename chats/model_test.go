@@ -165,7 +165,7 @@ func TestResponse_UnknownStatusFailsNoRead(t *testing.T) {
 
 func TestResponse_RequiredFields(t *testing.T) {
 	t.Parallel()
-	const noID, noResult, noList = "without an id", "no result", "no list"
+	const noID, noResult, noList = "without an ID", "no result", "no list"
 	tests := []struct {
 		name, body, want string
 		ops              []chats.Operation

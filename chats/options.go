@@ -83,8 +83,8 @@ func isLoopback(host string) bool {
 }
 
 // WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. It is copied
-// and never modified. API calls follow no redirect, whatever its CheckRedirect says, because
-// the key would be forwarded; downloads use its CheckRedirect.
+// and never modified. API calls never follow redirects, whatever its CheckRedirect says,
+// because the key would be forwarded; downloads use its CheckRedirect.
 //
 // The transport must not retry by itself: a send would be posted once per retry, and the
 // library would not know. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow only
@@ -99,8 +99,8 @@ func WithHTTPClient(client *http.Client) Option {
 
 // WithIntegration sets the name and version under which requests appear in the cabinet's
 // request log (header X-Market-Integration: name/version). They are also appended to the
-// User-Agent. They must be printable ASCII without spaces, at most 100 characters together
-// with the slash.
+// User-Agent. They must be printable ASCII without spaces, and together at most 100
+// characters long, including the slash.
 func WithIntegration(name, version string) Option {
 	return func(c *config) error {
 		c.integration = name + "/" + version
@@ -141,7 +141,7 @@ func WithRetry(policy RetryPolicy) Option {
 }
 
 // WithMaxParallel sets the maximum number of concurrent requests of the client. The default
-// is 4, Market's limit for a business: set less if other programs share the business.
+// is 4, Market's limit for a business: lower it if other programs use the business, too.
 func WithMaxParallel(n int) Option {
 	return func(c *config) error {
 		if n < 1 {

@@ -27,7 +27,7 @@ type RetryPolicy struct {
 	MaxDelay time.Duration
 	// AttemptTimeout is the timeout of one request, from the connection to the last byte of
 	// the response. The default is 30 s: Market itself gives up after 10 s, and uploading a
-	// 5 MB file takes long on a slow connection.
+	// 5 MB file takes a long time on a slow connection.
 	AttemptTimeout time.Duration
 }
 

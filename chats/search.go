@@ -20,15 +20,15 @@ const clockTolerance = 5 * time.Minute
 type view struct {
 	empty  bool               // the chat has no messages
 	own    map[MessageID]bool // every message that may be the shop's
-	newest MessageID          // of those that are the shop's
+	newest MessageID          // of those that are certainly the shop's
 	match  *Message           // one that may be new and has the same content
 	others []Message          // those that may be new and could be it, stored differently
 
-	unreadable map[content]int // how often items without a readable id that may be the shop's came
+	unreadable map[content]int // how often items without a readable ID that may be the shop's came
 	doubtful   bool            // one of those may be from an earlier attempt
 }
 
-// content identifies an item without a readable id.
+// content identifies an item without a readable ID.
 type content struct {
 	sender    Sender
 	createdAt int64 // microseconds: equal times may differ in their location
@@ -72,14 +72,14 @@ func isFinal(err error) bool {
 	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }
 
-// Differences of the ids of two messages, which appear to be microseconds.
+// Differences between the IDs of two messages, which appear to be microseconds.
 const (
 	second = MessageID(time.Second / time.Microsecond)
 	day    = 24 * 60 * 60 * second
 )
 
-// lowestID returns the id above which messages are considered: one day below after, because
-// ids appear to be microseconds and the senders' clocks may differ. An id that is ahead of
+// lowestID returns the ID above which messages are considered: one day below after, because
+// IDs appear to be microseconds and the senders' clocks may differ. An ID that is ahead of
 // the local clock counts as the current time.
 func (c *confirmation) lowestID() MessageID {
 	newest := min(c.after, MessageID(time.Now().UnixMicro()))
@@ -87,7 +87,7 @@ func (c *confirmation) lowestID() MessageID {
 }
 
 // read reads the history once, as far as it is needed: all of it if nothing is above floor,
-// because then the id that the caller named does not belong to this chat.
+// because then the ID that the caller named does not belong to this chat.
 func (c *confirmation) read(ctx context.Context) (*view, error) {
 	seen, err := c.readAbove(ctx, c.floor)
 	if err != nil || !seen.empty || c.floor == 0 || c.baseline != nil {
@@ -140,8 +140,9 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 	return seen, nil
 }
 
-// hasNewUnreadable reports whether one may not be in odd. Of several with the same content,
-// each but one may be new: how many odd had says nothing, because a page may come twice.
+// hasNewUnreadable reports whether an unreadable item may be missing from odd. Of several
+// with the same content, each but one may be new: their number in odd proves nothing,
+// because a page may come twice.
 func (v *view) hasNewUnreadable(odd map[content]int) bool {
 	for item, n := range v.unreadable {
 		if n > 1 || odd[item] == 0 {
@@ -192,8 +193,8 @@ func (c *confirmation) earliest() time.Time {
 }
 
 // mayBeLater reports whether a message may be from an earlier attempt by its time, although
-// its id does not say so: the id cannot be read, or comes from a clock that is behind that of
-// the sender of the message that the caller named.
+// its ID does not say so: the ID cannot be read, or comes from a clock that is behind that
+// of the sender of the message that the caller named.
 func (c *confirmation) mayBeLater(m Message) bool {
 	noID := m.ID < 1
 	switch {

@@ -290,7 +290,7 @@ func template(name string, authority bool) *x509.Certificate {
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  authority,
-		// They share a key: without ids of their own they would be confused.
+		// They share a key: without IDs of their own they would be confused.
 		SubjectKeyId: []byte(name),
 	}
 	if authority {

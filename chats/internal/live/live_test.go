@@ -130,7 +130,7 @@ func TestRun_ReportsAnExclusiveSince(t *testing.T) {
 	t.Parallel()
 	market := newMarket(t, chatstest.WithExclusiveSince())
 	client := market.Client()
-	for range 3 { // not at once, so that there are free ids between them
+	for range 3 { // not at once, so that there are free IDs between them
 		require.NoError(t, client.SendText(t.Context(), market.Chats()[0].ID, said))
 	}
 	report := run(t, market)

@@ -149,7 +149,7 @@ func (p *probe) orderFrom(since chats.MessageID) string {
 	return orderOf(first.Items, second.Items)
 }
 
-// since finds out what messageIdFrom means for an existing message, for an id that
+// since finds out what messageIdFrom means for an existing message, for an ID that
 // no message has, and for the pages after the first.
 func (p *probe) since() {
 	if len(p.sample.messages) < 2 {
@@ -194,7 +194,7 @@ func (p *probe) sinceNone(sorted []chats.Message) string {
 	return fmt.Sprintf("accepted: %s later, %s earlier", some(after), some(before))
 }
 
-// gap returns an id between two messages, or 0 if all ids are consecutive.
+// gap returns an ID between two messages, or 0 if all IDs are consecutive.
 func gap(sorted []chats.Message) chats.MessageID {
 	for i := len(sorted) - 1; i > 0; i-- {
 		if named := sorted[i].ID - 1; named > sorted[i-1].ID {

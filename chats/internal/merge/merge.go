@@ -1,4 +1,4 @@
-// Package merge turns the pages of a list in any order into one sequence of ascending ids.
+// Package merge turns the pages of a list in any order into one sequence of ascending IDs.
 package merge
 
 import (
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// rememberedIDs is the number of last emitted ids that a Merge remembers, to distinguish a
+// rememberedIDs is the number of last emitted IDs that a Merge remembers, to distinguish a
 // repeated item from one that arrived too late.
 const rememberedIDs = 1024
 
@@ -38,11 +38,11 @@ type listing[T any] struct {
 	buffered    []T   // not emitted yet; sorted if the order is oldestFirst
 	pageSize    int   // the limit that was requested, or the length of a longer page
 	previous    int   // the number of items at the end of buffered from the last page
-	low, high   int64 // the lowest and the highest id received
+	low, high   int64 // the lowest and the highest ID received
 	highBefore  int64 // high without the current page
 	lastEmitted int64
-	recentIDs   []int64        // the last ids emitted, ascending
-	known       map[int64]bool // the ids received, in an order in which the range does not show what is new
+	recentIDs   []int64        // the last IDs emitted, ascending
+	known       map[int64]bool // the IDs received, in an order in which the range does not show what is new
 }
 
 type order int
@@ -63,7 +63,7 @@ func (e *OrderError) Error() string {
 	return fmt.Sprintf("message %d came after message %d: the server changed its order; resume after message %d", e.Late, e.Emitted, e.Resume)
 }
 
-// New returns a Merge of the items with ids above since. If buffer is set, it emits nothing
+// New returns a Merge of the items with IDs above since. If buffer is set, it emits nothing
 // before the last page, which is right in every order.
 func New[T any](id func(T) int64, createdAt func(T) time.Time, since int64, buffer bool) *Merge[T] {
 	m := &Merge[T]{id: id, createdAt: createdAt, first: since, listing: listing[T]{since: since}}
@@ -73,7 +73,7 @@ func New[T any](id func(T) int64, createdAt func(T) time.Time, since int64, buff
 	return m
 }
 
-// Since returns the id above which items are expected.
+// Since returns the ID above which items are expected.
 func (m *Merge[T]) Since() int64 { return m.since }
 
 // Begin sets how the first page of a listing was requested: with pageSize as the limit, at
@@ -120,7 +120,7 @@ func (m *Merge[T]) Add(page []T, last bool) (ready []T, further bool, err error)
 }
 
 // hasNew reports whether a page has an item that no previous page had. Almost always the
-// range of ids shows it. All ids are remembered only if a page was within the range, and not
+// range of IDs shows it. All IDs are remembered only if a page was within the range, and not
 // if the order is oldest first: then such a page has nothing new.
 func (m *Merge[T]) hasNew(page []T) bool {
 	extended := m.extendRange(page)
@@ -157,8 +157,8 @@ func (m *Merge[T]) extendRange(page []T) (extended bool) {
 	return extended
 }
 
-// detectOrder looks for proof that the order is oldest first: a page whose ids are above
-// all earlier ones and which has a message from before the first request. Higher ids alone
+// detectOrder looks for proof that the order is oldest first: a page whose IDs are above
+// all earlier ones and which has a message from before the first request. Higher IDs alone
 // are not enough, because any number of messages may have arrived between two requests.
 func (m *Merge[T]) detectOrder(page []T) {
 	if !slices.IsSortedFunc(page, m.compare) {
@@ -238,7 +238,7 @@ func (m *Merge[T]) compare(a, b T) int { return cmp.Compare(m.id(a), m.id(b)) }
 
 func (m *Merge[T]) same(a, b T) bool { return m.id(a) == m.id(b) }
 
-// sortUnique sorts by id and keeps the first item of each id.
+// sortUnique sorts by ID and keeps the first item of each ID.
 func (m *Merge[T]) sortUnique(items []T) []T {
 	if !slices.IsSortedFunc(items, m.compare) {
 		slices.SortStableFunc(items, m.compare)

@@ -28,7 +28,7 @@ func someItems(ids ...int64) []item {
 	return list
 }
 
-// ascendingOnce is the model: each id above since, once, in order.
+// ascendingOnce is the model: each ID above since, once, in order.
 func ascendingOnce(pages [][]int64, since int64) []int64 {
 	all := []int64{}
 	for _, page := range pages {
@@ -105,8 +105,8 @@ func TestMerge_ByHand(t *testing.T) {
 	}
 }
 
-// conversation cuts ascending ids into pages, in one of the orders, with empty pages
-// and with ids that come again.
+// conversation cuts ascending IDs into pages, in one of the orders, with empty pages
+// and with IDs that come again.
 func conversation(r *rand.Rand) (pages [][]int64) {
 	var ids []int64
 	for id := int64(r.IntN(5)); len(ids) < r.IntN(60); {
@@ -252,7 +252,7 @@ func TestMerge_PagesInAnyOrderReachFurther(t *testing.T) {
 	}
 }
 
-// FuzzMerge makes pages of bytes: 0 ends a page, anything else is an id. Whatever the
+// FuzzMerge makes pages of bytes: 0 ends a page, anything else is an ID. Whatever the
 // pages, nothing comes twice, out of order or from nowhere; and nothing is missing,
 // unless an error says so.
 func FuzzMerge(f *testing.F) {
