@@ -9,7 +9,7 @@ const (
 	maxAbsentBackoff  = 24 * time.Hour // of a chat that is not found or forbidden
 )
 
-// goneAfter is how long a chat has to be not found or forbidden before it is no longer
+// goneAfter is how long a chat has to be missing or forbidden before it is no longer
 // polled.
 const goneAfter = 3 * 24 * time.Hour
 

@@ -41,7 +41,7 @@ type directory struct {
 	market      *chatstest.Market
 	next        http.RoundTripper
 	quotas      map[chats.Operation]int
-	recentFirst bool    // else by id
+	recentFirst bool    // else by ID
 	others      float64 // the part of each quota that other programs use at the beginning of an hour
 
 	mu       sync.Mutex
@@ -269,7 +269,7 @@ type trade struct {
 	messages    int // an hour
 	pushes      bool
 	others      float64 // the part of each quota that other programs use at the beginning of an hour
-	recentFirst bool    // the list's order; else by id
+	recentFirst bool    // the list's order; else by ID
 	scale       int     // the quota of getChats is divided by it
 }
 

@@ -247,7 +247,7 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	})
 }
 
-// landed frees a worker. A push for a chat in flight can now be followed.
+// landed frees a worker. A push for a chat in flight can now be acted on.
 func (d *dispatcher) landed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -28,7 +28,7 @@ type Inbox struct {
 	running atomic.Bool
 	listing listing
 	unknown sync.Map  // senders that were logged
-	began   time.Time // the first attempt to follow the business, until its StartTime is known
+	began   time.Time // the first attempt to serve the business, until its StartTime is known
 }
 
 // listing has the chats that the incremental sweep under way has listed, if this process

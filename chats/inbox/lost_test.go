@@ -81,7 +81,7 @@ func TestPoll_DeliversWhatIsShownAfterYoungerMessages(t *testing.T) {
 	}
 }
 
-// The same where the business was followed for the first time while the message was held,
+// The same where the business was served for the first time while the message was held,
 // where another process takes over meanwhile, and where the next message brings it along.
 func TestPoll_DeliversWhatIsShownLateAfterAStart(t *testing.T) {
 	t.Parallel()
@@ -239,7 +239,7 @@ func TestPoll_FindsWhatTheListDoesNotShow(t *testing.T) {
 	})
 }
 
-// The checkpoint's message is gone, and the server refuses an id that it does not know.
+// The checkpoint's message is gone, and the server refuses an ID that it does not know.
 func TestPoll_ACheckpointThatIsRefusedIsReadAround(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 404} {

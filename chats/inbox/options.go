@@ -76,10 +76,10 @@ func WithSenders(senders ...chats.Sender) Option {
 		func(c *config) { c.senders = slices.Clone(senders) })
 }
 
-// WithStartTime begins with the messages created in that second or later, by Market's
-// clock; the zero time is the beginning of every chat. It applies when a business is
-// followed for the first time and has no effect on later starts. By default only messages
-// that arrive after the first start are delivered.
+// WithStartTime makes the inbox begin with the messages created at since or later, to the
+// second and by Market's clock; the zero time is the beginning of every chat. It applies
+// when an inbox serves a business for the first time, and has no effect on later starts. By
+// default only messages that arrive after the first start are delivered.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -135,7 +135,7 @@ func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) O
 }
 
 // WithLogger sets the logger for failures and what is done about them. Log lines contain
-// the business, ids of chats and messages, and errors, including those of the handler. They
+// the business, IDs of chats and messages, and errors, including those of the handler. They
 // never contain the text of a message or the name of a customer.
 func WithLogger(logger *slog.Logger) Option {
 	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })

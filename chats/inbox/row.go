@@ -147,9 +147,9 @@ func (s *ChatState) trim(kept int) {
 	}
 }
 
-// isOld reports whether a message was there before the business was followed. One that is
-// newer than its chat was when first listed has become visible since, if the list or a push
-// says that something has.
+// isOld reports whether a message was there before an inbox first served the business. One
+// that is newer than its chat was when first listed has become visible since, if the list
+// or a push says that something has.
 func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
 	hasMoved := s.isWoken() || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)

@@ -24,7 +24,7 @@ import (
 // Run returns nil when ctx has ended, after the last handler has returned and its result
 // has been saved (which may take up to 5 s). It returns an error if the server refuses the
 // credential for a minute, the lease cannot be acquired at all, an argument is invalid
-// ([chats.ErrInvalidArgument]), or the inbox is running already ([ErrRunning]). Everything
+// ([chats.ErrInvalidArgument]), or the inbox is already running ([ErrRunning]). Everything
 // else is logged and retried.
 func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
 	if handle == nil {

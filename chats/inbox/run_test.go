@@ -534,7 +534,7 @@ func TestRun_AStandbyWaitsAndTakesOver(t *testing.T) {
 	})
 }
 
-// A process that dies without a word is followed when its lease has expired.
+// A process that dies without a word is succeeded when its lease has expired.
 func TestRun_AStandbyFollowsAProcessThatDied(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -554,7 +554,7 @@ func TestRun_AStandbyFollowsAProcessThatDied(t *testing.T) {
 	})
 }
 
-// Two parts of a program that follow one business need a store each: on one the second
+// Two parts of a program that serve one business need a store each: on one the second
 // stands by, and says so.
 func TestRun_TwoConsumersOfOneBusiness(t *testing.T) {
 	t.Parallel()

@@ -41,8 +41,8 @@ type session struct {
 	start  atomic.Pointer[time.Time]
 }
 
-// load loads the business's row. The first attempt to follow the business counts as its start,
-// even if loading fails.
+// load loads the business's row. The first attempt to serve the business counts as its
+// start, even if loading fails.
 func (in *Inbox) load(ctx context.Context) (BusinessState, error) {
 	now := time.Now()
 	if in.began.IsZero() {

@@ -277,7 +277,7 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 	})
 }
 
-// Market, or the quota, is not available when the business is followed for the first time.
+// Market, or the quota, is not available when the business is served for the first time.
 func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 	t.Parallel()
 	for name, push := range map[string]bool{"no push": false, "with a push": true} {
@@ -406,8 +406,8 @@ func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 	})
 }
 
-// Market can be reached when the business is followed for the first time, but the store cannot
-// save, or read, for ten minutes.
+// Market can be reached when the business is served for the first time, but the store
+// cannot save, or read, for ten minutes.
 func TestFirstStart_CountsFromTheFirstAttemptToSave(t *testing.T) {
 	t.Parallel()
 	for _, call := range []string{"Business", "Save"} {

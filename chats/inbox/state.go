@@ -14,21 +14,21 @@ type ChatState struct {
 	Wakes   int64 // kept by the store: how often Wake has named the chat
 
 	Snapshot    chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
-	SeenWakes   int64             // the value of Wakes that the last poll has covered; if it differs from Wakes, a push is pending
+	SeenWakes   int64             // the value of Wakes that the last poll covered; if it differs from Wakes, a push is pending
 	Open        bool              // the incremental sweep is expected to list the chat
 	Read        bool              // the history has been read to its end once; from then on no message is old
 	Checkpoint  chats.MessageID   // every message up to it is handled
 	Handled     []chats.MessageID // the handled messages above it, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
-	UpdatedAt   time.Time         // the newest UpdatedAt of the chat that has been polled for or is scheduled; the first one listed until Read
+	UpdatedAt   time.Time         // the newest UpdatedAt for which the chat has been, or will be, polled; until Read, the first one listed
 	SeenAt      time.Time         // when that activity, or the last push, was first seen, by the local clock
-	Explained   bool              // a message has been read that explains UpdatedAt
-	Unexplained int               // changes of UpdatedAt in a row that no message explained
+	Explained   bool              // a message has been found that accounts for that activity: see Rechecks in the package documentation
+	Unexplained int               // changes of UpdatedAt in a row for which no message was found
 	DueAt       time.Time         // when to poll next; zero if there is nothing to do
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
 	FailingSince time.Time       // when handling or reading the chat began to fail; zero if it is not failing
-	RefusedSince time.Time       // when reading the chat began to be refused without another result; zero if it is not
+	RefusedSince time.Time       // since when every read of the chat has been refused, or its response not understood; zero if the last one was not
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
@@ -38,7 +38,7 @@ type BusinessState struct {
 	Version int64     `json:"-"` // kept by the store, like that of a chat
 	DueAt   time.Time `json:"-"` // when the row was loaded, the earliest DueAt of the business's chats; zero if none was set
 
-	// StartTime is when the business was first followed, by the local clock or Market's,
+	// StartTime is when an inbox first served the business, by the local clock or Market's,
 	// whichever is earlier: in a chat that has not been read yet, a message created before
 	// it is old. Zero until a page was listed.
 	StartTime   time.Time
@@ -57,7 +57,7 @@ type SweepState struct {
 	StartedAt  time.Time // of the sweep under way; zero between two sweeps
 	Token      string    // its next page
 	Pages      int       // read so far
-	Restarts   int       // in a row, because a page could not be read; such a sweep does not pause
+	Restarts   int       // in a row, after refused page tokens; a restarted sweep lists its pages without delays in between
 	Failures   int       // of its next page, in a row
 	Plain      bool      // it lists all chats, because the server refused the statuses
 	NextAt     time.Time // when its next page, or the next sweep, is due

@@ -45,7 +45,7 @@ type Lease struct {
 	Business chats.BusinessID
 	Purpose  string // what the lease is for; the leases of one business for two purposes are independent
 	Holder   string // unique among all processes and sessions
-	Token    int64  // grows with every acquisition of the business and purpose
+	Token    int64  // increases with every acquisition for the business and purpose
 	Duration time.Duration
 }
 
@@ -70,15 +70,15 @@ type Store interface {
 	// Business returns the row of a business with its DueAt, the zero value if there is no row.
 	Business(ctx context.Context, business chats.BusinessID) (BusinessState, error)
 
-	// Chats returns the rows that exist for the given ids, in any order. There are at most
-	// 100 ids.
+	// Chats returns the rows that exist for the given IDs, in any order. There are at most
+	// 100 IDs.
 	Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error)
 
-	// Due returns at most limit rows whose DueAt is set and not after at: first those whose
-	// Wakes differs from SeenWakes, then by DueAt.
+	// Due returns at most limit rows whose DueAt is set and not after at, in the order of
+	// DueAt, but those whose Wakes differs from SeenWakes first.
 	Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]ChatState, error)
 
-	// Open returns the ids of the rows with Open set, in any order.
+	// Open returns the IDs of the rows with Open set, in any order.
 	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
 
 	// Save writes the rows, each of a different chat, and the business's row unless it is
@@ -93,9 +93,9 @@ type Store interface {
 	// stored one and the argument's, whichever is set, so that no push is lost.
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
-	// Wake adds one to a chat's Wakes and sets its DueAt to at, unless it is earlier already.
-	// If a chat has Attempts and a DueAt, that DueAt stays as it is. A chat without a
-	// row gets one with Version 0. No lease is needed, and no Version changes.
+	// Wake increments a chat's Wakes and sets its DueAt to at, unless the DueAt is already
+	// earlier. If a chat has Attempts and a DueAt, that DueAt stays as it is. A chat
+	// without a row gets one with Version 0. No lease is needed, and no Version changes.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 
 	// Summary returns what Status reports; rows are due if DueAt is set and not after at.

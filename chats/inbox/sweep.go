@@ -207,11 +207,11 @@ func (w *sweeper) filter(kind sweepKind) chats.Filter {
 	return filter
 }
 
-// newStartTime returns a time just before the business was followed, which may be long before
-// its first page was listed: the first attempt is stored as the beginning of its sweep. Of
-// the local clock and the server's the earlier counts, because one of them may be wrong, and
-// what is called old is never delivered. Message times may be truncated to whole seconds, as
-// the server's clock is.
+// newStartTime returns a time just before an inbox first served the business, which may be
+// long before its first page was listed: the first attempt is stored as the beginning of
+// its sweep. Of the local clock and the server's the earlier counts, because one of them
+// may be wrong, and what is called old is never delivered. Message times may be truncated
+// to whole seconds, as the server's clock is.
 func (w *sweeper) newStartTime(ctx context.Context) time.Time {
 	if w.config.startTime != nil {
 		return second(wait.Later(*w.config.startTime, beginning))

@@ -221,7 +221,7 @@ func TestWake_OfAChatThatMatchesNoMore(t *testing.T) {
 	})
 }
 
-// A push that comes while its chat is at work is followed next, before what sweeps have
+// A push that comes while its chat is at work is acted on next, before what sweeps have
 // found.
 func TestWake_DuringTheHandlingIsNotForgotten(t *testing.T) {
 	t.Parallel()

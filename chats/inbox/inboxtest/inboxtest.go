@@ -16,9 +16,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/check"
 )
 
-// TestStore runs the conformance tests on stores that open returns: two handles on one new,
-// empty store, as two processes would have. Some tests wait for a lease to expire, so open
-// should return stores with short leases, of 1 or 2 s for example.
+// TestStore runs the conformance tests. open returns two handles on one new, empty store,
+// as two processes would have. Some tests wait for a lease to expire, so open should return
+// stores with short leases, of 1 or 2 s for example.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
