@@ -46,14 +46,14 @@
 // ended. A new message from the shop with the same content is matched to the item, unless it
 // belongs to another item: each message belongs to at most one. If there is no new message
 // from the shop, the item is posted again. If there is one with different content, there is
-// no way to know whether it is this item, altered by the server. Then the item is Uncertain,
-// and is not posted again unless [Outbox.Resolve] requests it. It is also Uncertain if the
-// server accepted it and the history does not show it.
+// no way to know whether it is this item, altered by the server. In that case the item is
+// Uncertain, and is not posted again unless [Outbox.Resolve] requests it. An item is also
+// Uncertain if the server accepted it and the history does not show it.
 //
-// So an item is posted twice only if a server shows a message later than the search time
-// after it was posted, and a response was lost or a process killed at that moment. An item
-// is wrongly considered posted only if another program posts the same text to the same chat
-// at the same moment.
+// Apart from the window that is described under Leases, an item is posted twice only if the
+// response to its send was lost, or the process was killed at that moment, and the server
+// shows the message only after the search time has passed. An item is wrongly considered
+// posted only if another program posts the same text to the same chat at the same moment.
 //
 // # Leases
 //
@@ -62,14 +62,15 @@
 // transaction, so a process that was frozen and has lost its lease changes nothing.
 //
 // The lease is also checked right before each request, after the last write and while the
-// request's slot is held. The remaining window lasts until the request has been written: the
-// dial, the TLS handshake and the write, about 100 ms to the real Market. A process that is
-// frozen within that time, and resumes after another one has taken over, posts an item that
-// the other one is working on. That does no harm as long as it happens within the search
-// time of the other process, which then finds the message. So an item is posted twice only
-// if a freeze begins within these 100 ms and lasts longer than about 20 s (the lease plus
-// the search time). No client can close that window, because the API has no idempotency key
-// by which the server could recognise the second request.
+// request's slot is held. The remaining window lasts until the request has been written:
+// the dial, the TLS handshake and the write. It is assumed to last about 100 ms; that has
+// not been measured against the real Market. A process that is frozen within that time, and
+// resumes after another one has taken over, posts an item that the other one is working on.
+// That does no harm as long as it happens within the search time of the other process,
+// which then finds the message. So an item is posted twice in this way only if a freeze
+// begins within this window and lasts longer than about 20 s (the lease plus the search
+// time). No client can close that window, because the API has no idempotency key by which
+// the server could recognise the second request.
 //
 // # Failures
 //
@@ -79,14 +80,14 @@
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step at once
-//	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely, or after 17 min
-//	                                           Uncertain if it may have been posted; other chats go on
+//	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; Uncertain after 17 min
+//	                                           if it may have been posted; other chats are not affected
 //	history refused, or a 4xx without a code   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
 //	database down                              retried; nothing is sent meanwhile
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then
 // requested, at most once a minute, which uses one more request of that operation's quota.
 // [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
-// fairly: the chat that has waited longest since its last post is next, and one whose post
-// was refused because of the quota keeps its turn.
+// fairly: the chat that has waited longest since its last post is next, and a chat whose
+// post was refused because of the quota keeps its turn.
 package outbox

@@ -34,9 +34,9 @@ type Item struct {
 	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8
 	Chat chats.ChatID
 
-	Text     string // 1 to 4,096 characters, not only whitespace, control and zero-width ones; or
-	FileName string // as for [chats.Client.SendFile], with
-	File     []byte // 1 byte to 5 MiB
+	Text     string // 1 to 4,096 characters, not only whitespace, control and zero-width ones; empty for a file
+	FileName string // as for [chats.Client.SendFile]; empty for a text
+	File     []byte // 1 byte to 5 MiB; nil for a text
 
 	// NotAfter is when the item expires instead of being posted; zero means never. An item
 	// queued behind another one in its chat expires when its turn comes.

@@ -106,8 +106,8 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 // Resolve carries out a person's decision about an [Uncertain] item: [Resend], [ResendAfter],
 // [Discard] or [MarkSent]. Discard also takes a [Queued] item out of the queue. It may be
 // called in any process, and may be repeated: a resolution that was already carried out is
-// not an error. The exception is Resend: once the item has been posted again, it returns
-// [ErrState], or posts the item once more if it is Uncertain again.
+// not an error. Resend is the exception: after the item has been posted again, a repeated
+// call returns [ErrState], or posts the item once more if it is Uncertain again.
 //
 // The error is [ErrUnknownKey], [ErrState] if the item's state does not allow it, a
 // [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or the

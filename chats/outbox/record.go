@@ -19,7 +19,7 @@ type Record struct {
 	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
 	Failures int       // in a row
 	Refusals int       // in a row, with the same status, that are treated as possibly temporary
-	Failure  *Failure  // the last one, except that a limit does not replace a counted refusal
+	Failure  *Failure  // the last one; a reached limit does not replace a refusal that is counted in Refusals
 
 	Attempts     int       // requests that may have posted it
 	FirstAttempt time.Time // by the worker's clock
@@ -99,7 +99,7 @@ func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {
 }
 
 // maxBaseline is how many of the shop's messages before the first attempt are stored. IDs
-// appear to grow within a chat; a baseline of several messages tolerates exceptions.
+// appear to increase within a chat; a baseline of several messages tolerates exceptions.
 const maxBaseline = 32
 
 // firstFloor returns the ID above which the history has been read before a first attempt.

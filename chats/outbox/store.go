@@ -32,7 +32,8 @@ type Head struct {
 type Backlog struct {
 	Heads      []Head   // of all chats with unsettled items
 	Unreported []string // keys of settled items that are due to be reported, 100 at most
-	// NextReport is when the next of the others is due; zero if there are none.
+	// NextReport is when the next settled item that is not in Unreported becomes due to be
+	// reported; zero if there is none.
 	NextReport time.Time
 }
 
