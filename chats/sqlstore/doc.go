@@ -17,19 +17,19 @@
 // Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
 //	ymchats_inbox_chats        one row per chat; primary key (business, chat)
-//	  business, chat           the ids
+//	  business, chat           the IDs
 //	  version                  incremented by every Save; 0 if only a push has named the chat
-//	  wakes, seen_wakes        pushes so far, and those that a poll has followed
+//	  wakes, seen_wakes        number of pushes so far, and how many of them the last poll covered
 //	  open                     the chat is expected in the list of unfinished chats
-//	  checkpoint               every message up to this id is handled
-//	  updated_at               the newest UpdatedAt that has been polled for or is scheduled
+//	  checkpoint               every message up to this ID is handled
+//	  updated_at               the newest UpdatedAt for which the chat has been, or will be, polled
 //	  due_at                   when the chat is polled next
 //	  head, attempts           the message whose handling failed last, and how often it did
 //	  failing_since, failure   since when the chat has been failing, and the last error
 //	  state                    JSON, internal: the rest
 //	ymchats_inbox_businesses   one row per business; primary key (business)
 //	  version                  incremented by every Save
-//	  start_time               when the business was first followed
+//	  start_time               when an inbox first served the business
 //	  last_error, last_error_at
 //	  state                    JSON, internal: sweeps, quota
 //	ymchats_leases             one row per business and purpose; primary key (business, purpose)
@@ -41,7 +41,7 @@
 //	  chat, position           the items of a chat are posted in the order of position
 //	  state                    queued, sending, sent, failed, uncertain, expired or discarded
 //	  attempts, error          requests that may have been processed, and the last failure
-//	  message                  the id of the message that was posted
+//	  message                  the ID of the message that was posted
 //	  queued_at, settled_at
 //	ymchats_outbox_files       the file of an item that has not been settled yet
 //	ymchats_schema             the version of the tables, in one row

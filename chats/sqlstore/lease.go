@@ -78,8 +78,8 @@ func (s *Store) holder(ctx context.Context, business chats.BusinessID, purpose s
 	return held.Holder, held.Since, err
 }
 
-// takeLease inserts no row while the lease is held. A token is at least the time, so that it
-// grows even if the row was deleted by Forget.
+// takeLease inserts no row while the lease is held. A token is at least the time, so that
+// it increases even if the row was deleted by Forget.
 const takeLease = `INSERT INTO {p}leases AS l (business, purpose, holder, token, acquired_at, renewed_at, expires_at)
 	SELECT CAST(?1 AS BIGINT), CAST(?2 AS TEXT), CAST(?3 AS TEXT), {now}, {now}, {now}, {now} + CAST(?4 AS BIGINT)
 	WHERE NOT EXISTS (SELECT 1 FROM held)

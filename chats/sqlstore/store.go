@@ -77,7 +77,7 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 	}
 	parameter, err := json.Marshal(rows)
 	if err != nil {
-		return nil, s.errorf(err, "encoding ids of business %d", business)
+		return nil, s.errorf(err, "encoding IDs of business %d", business)
 	}
 	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND chat IN (SELECT i.chat FROM `+
 		s.db.dialect.records("?2", columnsOf("chat BIGINT"))+`)`, int64(business), string(parameter))
