@@ -19,13 +19,13 @@
 //
 // Market appends /notification to the address entered in the seller's cabinet. The
 // address must be HTTPS, with a certificate from a public certificate authority.
-// [Handler.Mount] registers the handler for whatever Market then posts to:
+// [Handler.Mount] registers the handler for every path that Market then posts to:
 //
 //	mux := http.NewServeMux()
 //	server := &http.Server{Addr: ":8080", Handler: handler.Mount(mux, "/market")}
 //
 // The handler itself ignores the path. If there is a proxy in front of it, name the proxy
-// with [WithTrustedProxies]; otherwise every push is refused.
+// with [WithTrustedProxies]; otherwise WithAllowedNetworks refuses every push.
 //
 // # What Market expects
 //
@@ -42,6 +42,6 @@
 // announced (stickers are not), so a correct program also reads the histories from
 // time to time.
 //
-// The facts are taken from the page "push-notifications" of the Partner API's
-// documentation and from api/notifications.openapi.yaml.
+// This section is based on the page "push-notifications" of the Partner API's documentation
+// and on api/notifications.openapi.yaml.
 package notify

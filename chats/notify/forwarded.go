@@ -13,8 +13,8 @@ var (
 )
 
 // forwardedAddr returns the address that the outermost of the trusted proxies was
-// called from. Each proxy appends the address of its peer, so the entries are read
-// from the last one on, and only as long as a trusted proxy wrote them.
+// called from. Each proxy appends the address of its peer, so the entries are read from
+// right to left, and only as far as trusted proxies wrote them.
 func forwardedAddr(peer netip.Addr, header http.Header, proxies []netip.Prefix) (netip.Addr, error) {
 	entries := strings.Join(header.Values("X-Forwarded-For"), ",")
 	addr := peer

@@ -19,7 +19,7 @@ const (
 	responseTimeout = 9 * time.Second // the response is sent; the last second is the network's
 )
 
-// maxNameLength is the contract's limit of name and version, in characters.
+// maxNameLength is the contract's limit for name and version, in characters.
 const maxNameLength = 100
 
 // Handler receives notifications. It is safe for concurrent use.
@@ -47,8 +47,9 @@ type Handler struct {
 // logged. Shutting down the [http.Server] waits for the responses, but not for a
 // handle call that missed its deadline.
 //
-// A sender that is let in (see [WithAllowedNetworks]) gets one of three responses. Any
-// other would make Market repeat the notification and send nothing else meanwhile:
+// After any response other than 200 and 400, Market retries the notification and sends
+// nothing else meanwhile. A sender that is let in (see [WithAllowedNetworks]) gets one of
+// three responses:
 //
 //   - 200 if the event was handled, or is a [Ping];
 //   - 400, after which Market drops the notification, if [Parse] rejects it, if it

@@ -26,8 +26,8 @@ type Option func(*config) error
 // [MarketNetworks]. Others get 403 and are logged. Without this option all senders are let
 // in. The option may be given more than once; the networks are combined.
 //
-// The sender is the peer of the connection. Behind a proxy that is the proxy: add
-// [WithTrustedProxies].
+// The sender is the peer of the connection. If the server is behind a proxy, the peer is
+// the proxy: add [WithTrustedProxies].
 func WithAllowedNetworks(networks ...netip.Prefix) Option {
 	return func(c *config) error {
 		if err := checkNetworks("networks", networks); err != nil {
@@ -130,18 +130,18 @@ func WithDedupe(window time.Duration, size int) Option {
 }
 
 // WithLogger sets the logger; the default is [slog.Default]. Every request is logged
-// once, at debug level if it got 200, at warning level for 400 and 403, and at error
-// level for 500. As far as they are known, a line has the event's type, business, chat and
-// message, the status, the duration, the sender's address ("remote") and the error, which is
-// what the handle function returned, or its panic with the stack. It never contains a body.
-// The messages are:
+// once, at debug level if it got 200, at warn level for 400 and 403, and at error level for
+// 500. As far as they are known, a line has the event's type, business, chat and message,
+// the status, the duration, the sender's address ("remote") and the error, which is what
+// the handle function returned, or its panic with the stack. It never contains a body. The
+// messages are:
 //
 //   - "notify: notification handled"
 //   - "notify: notification rejected", with the reason as error
 //   - "notify: sender refused"
 //   - "notify: reading body failed"
 //   - "notify: handler failed", including when it did not return in time
-//   - "notify: handler returned late", additionally, once it does; at warning level if it
+//   - "notify: handler returned late", additionally, once it does; at warn level if it
 //     succeeded after all
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
