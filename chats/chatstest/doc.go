@@ -3,8 +3,9 @@
 //
 // A [Market] holds chats and messages and implements all seven operations over
 // HTTP. It is strict: a request with a wrong path, parameter, bound, content type,
-// form or credential gets the status and the text of the real Market. A test sets
-// up chats, runs its program against [Market.Client], and then checks what the chats contain:
+// form or credential gets the same status and error text as from the real Market. A test
+// sets up chats, runs its program against [Market.Client], and then checks what the chats
+// contain:
 //
 //	func TestGreeting(t *testing.T) {
 //		market := chatstest.NewMarket()
@@ -17,7 +18,7 @@
 //
 //		messages := market.Messages(chat)
 //		if last := messages[len(messages)-1]; last.Sender != chats.SenderPartner {
-//			t.Errorf("the customer got no answer: %+v", last)
+//			t.Errorf("the customer got no reply: %+v", last)
 //		}
 //	}
 //
@@ -41,24 +42,24 @@
 //	when a message becomes visible            WithVisibility, WithHistoryLag
 //	how texts and files are stored            WithStoredText, WithTrimmedTexts, WithStoredFile
 //	what chats and messages look like         WithOddItems, WithPreciseTimes
-//	whether order ids still exist             WithLegacyOrderIDs
+//	whether order IDs still exist             WithLegacyOrderIDs
 //
 // By default times are truncated to whole seconds, as in the vendor's examples, so
-// that several messages may share one. Message ids are microseconds since 1970 and
+// that several messages may share one. Message IDs are microseconds since 1970 and
 // increase within a chat; messages of two chats may share one. The list of chats
 // starts with the newest message and is paged by position, so that it shifts when a
-// message arrives between two pages; a function given to [Market.FailFunc] can make
-// any number of them arrive there. A page token is valid only with the limit and body
-// that it was issued for. Names of JSON fields are case-sensitive, and unknown fields
-// are ignored.
+// message arrives between two pages; a function passed to [Market.FailFunc] can add any
+// number of messages between two pages. A page token is valid only with the limit and body
+// that it was issued for. Names of JSON fields are case-sensitive, and unknown fields are
+// ignored.
 //
 // # Limits
 //
 // More than four API requests at once fail with 420 (see [WithParallelLimit]). The
 // headers of every response report the documented hourly quotas and count down to
-// zero, but no request is refused because of them unless [WithHourlyLimit] says so:
-// a test may make any number of calls. A 420, and the response of a fault that
-// replaces the Market's, does not count against the quota.
+// zero, but no request is refused because of them unless [WithHourlyLimit] is used: a test
+// may make any number of calls. Neither a 420 nor the response of a fault that replaces the
+// Market's counts against the quota.
 //
 // # Faults
 //

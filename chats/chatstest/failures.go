@@ -15,9 +15,9 @@ func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 }
 
 // FailFunc makes choose select the fault of every call for which [Market.Fail] has
-// none; n counts the calls of the operation from 1. It is called for one request
-// at a time, so that a random choice needs no lock, and may use the Market except
-// for FailFunc itself. Nil removes it.
+// none; n counts the calls of the operation from 1. choose is called for one request at a
+// time, so that a random choice needs no lock, and may use the Market except for FailFunc
+// itself. A nil choose removes the function.
 func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 	m.failMu.Lock()
 	defer m.failMu.Unlock()

@@ -86,8 +86,8 @@ func Rewrite(change func(*Response)) Fault {
 	})
 }
 
-// Replay responds with the previous response of the operation, as a broken cache does, if
-// there is one. In that case the request is not processed.
+// Replay responds with the previous response of the operation, like a broken cache, and
+// does not process the request. If there is no previous response, it is [OK].
 func Replay() Fault { return Fault{replay: true} }
 
 // StatusAfter processes the request and then responds with another status and
@@ -131,9 +131,9 @@ func RateLimitedParallel() Fault {
 	}}
 }
 
-// Refused makes the dial fail: nothing of the request is written. Only
-// [Market.Transport] can do that; on a listener, where the connection exists
-// before the request, it is [DropBefore].
+// Refused makes the dial fail: no part of the request is written. Only [Market.Transport]
+// can do that; on a listener, where the connection exists before the request, it is
+// [DropBefore].
 func Refused() Fault { return Fault{dialError: true} }
 
 // DropBefore closes the connection when the request has arrived, before it is

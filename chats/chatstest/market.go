@@ -13,7 +13,7 @@ import (
 // Create one with [NewMarket] or [NewServer]; the zero Market is not usable. It is
 // safe for concurrent use.
 //
-// Methods that take a chat's id panic if there is no such chat.
+// Methods that take a chat's ID panic if there is no such chat.
 type Market struct {
 	mu sync.Mutex // guards everything down to traces
 	store
@@ -82,9 +82,9 @@ func (m *Market) SetKey(key string) {
 // Token returns the OAuth token that the Market accepts.
 func (m *Market) Token() string { return fakeToken }
 
-// AddChat adds a chat and returns its id. Zero fields are filled in: the id, a
+// AddChat adds a chat and returns its ID. Zero fields are filled in: the ID, a
 // Subject (a new order), ChatTypeChat, StatusNew, and both times (now). It panics
-// if the id is taken.
+// if the ID is taken.
 func (m *Market) AddChat(c chats.Chat) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -109,13 +109,13 @@ func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.
 	return m.addConversation(c, messages, time.Now()).ID
 }
 
-// CustomerSays adds a message from the customer and returns its id. The chat then waits for
+// CustomerSays adds a message from the customer and returns its ID. The chat then waits for
 // the shop. A message without text and files is a sticker.
 func (m *Market) CustomerSays(id chats.ChatID, text string, files ...chats.File) chats.MessageID {
 	return m.AddMessage(id, chats.SenderCustomer, text, files...)
 }
 
-// AddMessage adds a message from any sender and returns its id. After a message from the
+// AddMessage adds a message from any sender and returns its ID. After a message from the
 // customer the chat waits for the shop, after one from the shop for the customer; other
 // senders do not change its status. A message without text and files is a sticker. Unlike a
 // request, AddMessage also writes to a finished chat.
@@ -135,8 +135,8 @@ func (m *Market) SetStatus(id chats.ChatID, status chats.Status) {
 	m.changed(c)
 }
 
-// SetType changes a chat's type and nothing else: [chats.ChatTypeArbitrage] if a dispute
-// has begun.
+// SetType changes a chat's type and nothing else, for example to [chats.ChatTypeArbitrage]
+// when a dispute begins.
 func (m *Market) SetType(id chats.ChatID, kind chats.ChatType) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -176,8 +176,8 @@ func (m *Market) Messages(id chats.ChatID) []chats.Message {
 	return m.rendered(m.mustChat(id).messages)
 }
 
-// LastMessages returns the last n messages of a chat that are older than before, or the
-// last of all if before is 0, in the form and order of [Market.Messages].
+// LastMessages returns the newest n messages of a chat with IDs below before, or the newest
+// n of all if before is 0, in the form and order of [Market.Messages].
 func (m *Market) LastMessages(id chats.ChatID, before chats.MessageID, n int) []chats.Message {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -200,7 +200,7 @@ func TestNotify_SendsAMalformedEventOnce(t *testing.T) {
 	t.Parallel()
 	handler, err := notify.NewHandler("shop", "1", func(context.Context, notify.Event) error { return nil })
 	require.NoError(t, err)
-	resp := chatstest.NewMarket().Notify(t.Context(), handler, notify.ChatCreated{}) // no ids
+	resp := chatstest.NewMarket().Notify(t.Context(), handler, notify.ChatCreated{}) // no IDs
 	assert.Equal(t, 400, delivered(t, resp))
 }
 

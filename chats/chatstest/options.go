@@ -132,8 +132,8 @@ func WithExclusiveSince() Option {
 }
 
 // WithStrictSince makes the history fail with 404 if messageIdFrom names a message
-// that the chat does not have or that is not visible yet. By default any id selects
-// the messages above it.
+// that the chat does not have or that is not visible yet. By default any ID selects the
+// messages above it.
 func WithStrictSince() Option {
 	return func(s *settings) { s.strictSince = true }
 }
@@ -157,8 +157,8 @@ func WithRepeatingToken() Option {
 }
 
 // WithConstantToken makes every page return the same token for the next one: the
-// Market remembers the position of each list, as a server with cursors does. A
-// request that is repeated because its response was lost gets the page after it.
+// Market remembers the position of each list, as a server with cursors does. A request that
+// is retried because its response was lost gets the page after the lost one.
 func WithConstantToken() Option {
 	return func(s *settings) { s.constantToken = true }
 }
@@ -188,7 +188,7 @@ func WithPreciseTimes() Option {
 	return func(s *settings) { s.preciseTimes = true }
 }
 
-// WithLegacyOrderIDs enables the order ids that the vendor has switched off: orderIds
+// WithLegacyOrderIDs enables the order IDs that the vendor has switched off: orderIds
 // of getChats and orderId of createChat, of chats and of histories. By default they are
 // ignored in requests, like unknown fields, and absent from responses.
 func WithLegacyOrderIDs() Option {
@@ -220,7 +220,7 @@ func WithStoredFile(change func(chats.File) chats.File) Option {
 }
 
 // WithVisibility delays the visibility of each message by what delay returns: a
-// message that is held for review, or a file that is scanned, becomes visible with an id
+// message that is held for review, or a file that is scanned, becomes visible with an ID
 // below those of newer messages. Until then neither the history nor the chat's status and
 // time show it. Afterwards the chat's UpdatedAt is still the time of the newest message that
 // was visible. delay must not use the Market; [Market.Messages] returns every message at

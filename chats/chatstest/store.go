@@ -121,7 +121,7 @@ func (s *store) freeChatID() chats.ChatID {
 	}
 }
 
-// fillSubject derives the kind from the ids that are set, and sets the order of
+// fillSubject derives the kind from the IDs that are set, and sets the order of
 // orders and returns, as Market does.
 func (s *store) fillSubject(subject chats.Subject) chats.Subject {
 	switch {
@@ -194,8 +194,8 @@ func (s *store) catchUp() {
 	}
 }
 
-// post appends a message. Its id is the microseconds since 1970, or the next free
-// number if several messages share one. It becomes visible as the settings say.
+// post appends a message. Its ID is the microseconds since 1970, or the next free number if
+// several messages share one. It becomes visible as the settings say.
 func (s *store) post(c *chat, message chats.Message, now time.Time) chats.MessageID {
 	message.ID, message.CreatedAt = c.nextMessageID(chats.MessageID(now.UnixMicro())), now
 	c.messages = append(c.messages, message)
@@ -217,7 +217,7 @@ func (s *store) post(c *chat, message chats.Message, now time.Time) chats.Messag
 	return message.ID
 }
 
-// nextMessageID returns wanted, or the next id if that is not above the last one.
+// nextMessageID returns wanted, or the next ID if that is not above the last one.
 func (c *chat) nextMessageID(wanted chats.MessageID) chats.MessageID {
 	if n := len(c.messages); n > 0 {
 		return max(wanted, c.messages[n-1].ID+1)

@@ -74,7 +74,7 @@ func (s settings) wireChat(c chats.Chat) wireChat {
 	}
 }
 
-// legacyOrder is the order id outside of the context, which the vendor has switched
+// legacyOrder is the order ID outside of the context, which the vendor has switched
 // off.
 func (s settings) legacyOrder(c chats.Chat) chats.OrderID {
 	if !s.legacyOrderIDs {
