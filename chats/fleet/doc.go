@@ -1,6 +1,6 @@
 // Package fleet runs the inboxes and outboxes of thousands of businesses on several machines.
-// It is built on River (https://riverqueue.com), a job queue in the database that the shop
-// already has.
+// It is built on River (https://riverqueue.com), a job queue in the database that the
+// program already uses.
 //
 //	f, err := fleet.New(store, func(ctx context.Context, id chats.BusinessID) (fleet.Shop, error) {
 //		key, err := keys.Of(ctx, id)
@@ -28,8 +28,8 @@
 // once, and one that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which makes a
-// step at once, before all sweeps, in any process. What it finds is not in the job but in the
-// store: nothing is lost with a job, and a step that finds nothing does no harm.
+// step at once, before all sweeps, in any process. The work is recorded in the store, not
+// in the job, so losing a job loses no work, and a step that finds no work is harmless.
 //
 // Every step holds a lease in the store. If River considers a process dead and gives its job
 // to another, the other one waits for the lease. A process that was frozen or cut off has
@@ -37,16 +37,17 @@
 //
 // # Failures
 //
-//	failure                        its business                    the others
-//	process killed                 within 75 s; see Config         nothing, or up to 15 s; see Config
-//	process stopped                its step is finished            nothing
-//	credential refused             asked for again every 15 s,     nothing
-//	                               tried after 15 s, doubling to
-//	                               30 min, at once if it changes
-//	shop fails or panics           the same                        nothing
-//	handler hangs                  its step ends after 15 s more   one worker fewer, most of the time
-//	quota exhausted                waits for the window            nothing
-//	a million messages             20 s at a time                  one worker fewer
+//	failure                     its business                                 the others
+//	process killed              within 75 s; see Config                      nothing, or up to 15 s; see Config
+//	process stopped             its step is finished                         nothing
+//	credential refused          shop is called every 15 s; a changed         nothing
+//	                            credential is tried at once, the same one
+//	                            after 15 s, doubling to 30 min
+//	shop fails or panics        the same                                     nothing
+//	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
+//	quota exhausted             waits for the next window                    nothing
+//	backlog of a million        handled 20 s at a time                       one worker fewer
+//	messages
 //
 // Configure a few more workers than the number of businesses that may hang at the same time
 // ([WithWorkers]).
@@ -55,10 +56,10 @@
 //
 // The first steps of businesses that are started together are spread out, 100 a second, and
 // their sweeps are spread over the poll interval. An idle business costs its rows in the
-// database, about 120 bytes in each process, and its steps: for fifty chats, one per poll
-// interval, of seven statements and three requests, and one an hour for its outbox. If pushes
-// announce most messages, [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of
-// ten connections per process suffices.
+// database, about 120 bytes in each process, and its steps: one per poll interval for its
+// inbox, which takes seven statements and three requests if there are fifty chats, and one
+// an hour for its outbox. If pushes announce most messages, [inbox.WithPollInterval] can be
+// long: see docs/scaling.md. A pool of ten connections per process suffices.
 //
 // # What River does not do
 //
@@ -71,6 +72,7 @@
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
 //     [Fleet.PutTx] create a second client, on riverdatabasesql, that works no jobs.
-//   - A session that is frozen within a transaction keeps its row locks. The fleet takes none
-//     outside of River's own statements; set idle_in_transaction_session_timeout for the rest.
+//   - A session that is frozen within a transaction keeps its row locks. The fleet takes
+//     none outside of River's own statements; set idle_in_transaction_session_timeout to
+//     bound those of other sessions.
 package fleet

@@ -34,9 +34,9 @@ type Store interface {
 // Shop is one business: its client, and the options of its inbox and outbox.
 //
 // The clients of all shops should share one http.Client ([chats.WithHTTPClient]), or none
-// should have one of its own. An inbox has [inbox.WithHandlerTimeout] of 15 s unless Inbox
-// sets another one, of which a step allows at most 36 s. Inbox and outbox use the fleet's
-// logger.
+// should have one of its own. The handler timeout of an inbox is 15 s unless Inbox contains
+// [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. Inbox and
+// outbox use the fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option
@@ -127,10 +127,10 @@ type Stats struct {
 	Refused                 atomic.Int64 // steps that ended because the credential was refused, and shops that could not be obtained
 	Failed                  atomic.Int64 // steps that failed otherwise
 	Pushes                  atomic.Int64 // events of chats passed to Notify
-	Unknown                 atomic.Int64 // pushes and replies for a business that is not followed
+	Unknown                 atomic.Int64 // pushes and replies for a business that is not served
 }
 
-// Stats returns the counters of this process, which keep counting.
+// Stats returns the counters of this process; they continue to be updated.
 func (f *Fleet) Stats() *Stats { return &f.stats }
 
 const (
@@ -183,13 +183,13 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 	return &c
 }
 
-// Start follows businesses, on whichever machines work the fleet's jobs, until [Fleet.Stop].
-// Every process calls it before it starts its River client, even if only with jobs and no
-// businesses: the fleet inserts its jobs through jobs from then on.
+// Start begins to serve businesses, on whichever machines work the fleet's jobs, until
+// [Fleet.Stop]. Every process calls it before it starts its River client, possibly without
+// businesses: from then on the fleet inserts its River jobs through the given Inserter.
 //
-// It may be repeated. The first steps of new businesses are spread out, 100 a second. A
-// business that is already followed is left alone, unless its credential was refused: then
-// shop is called again at once.
+// Start may be repeated. The first steps of new businesses are spread out, 100 a second. A
+// business that is already served is left alone, unless its credential was refused, in
+// which case shop is called again at once.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if jobs == nil || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
@@ -198,10 +198,10 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 	return cmp.Or(f.inbox.start(ctx, jobs, businesses), f.outbox.start(ctx, jobs, businesses))
 }
 
-// Stop stops following businesses. The context of a step that is under way ends, and the step
-// saves what it has done within 5 s. The rows stay in the store: a later Start goes on from
-// them, and sqlstore's Forget deletes them. Stop may be repeated. Start must have been called
-// in this process, possibly without businesses.
+// Stop stops serving businesses. The context of a step that is under way ends, and the step
+// saves what it has done within 5 s. The rows stay in the store: a later Start continues
+// from them, and sqlstore's Forget deletes them. Stop may be repeated. Start must have been
+// called in this process, possibly without businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	return cmp.Or(f.inbox.stop(ctx, jobs, businesses), f.outbox.stop(ctx, jobs, businesses))
 }
@@ -224,10 +224,11 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 	return nil, ErrNotStarted
 }
 
-// Notify is the handle function of [notify.NewHandler], on every machine. Once it has
-// returned nil the chat is due, and a worker of any process takes it up at once.
+// Notify handles a push. Pass it to [notify.NewHandler] as the handle function, on every
+// machine. Once it has returned nil, the chat is due, and a worker of any process takes it
+// up at once.
 //
-// Events that concern no chat, or a business that is not followed, are ignored, so that
+// Events that concern no chat, or a business that is not served, are ignored, so that
 // Market does not send them again; the latter are counted in [Stats] and logged. The error
 // is the database's, or [ErrNotStarted].
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
@@ -248,7 +249,7 @@ func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 
 func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
 	f.stats.Unknown.Add(1)
-	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: business is not followed", slog.Int64("business", int64(business)))
+	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: business is not served", slog.Int64("business", int64(business)))
 }
 
 func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
@@ -269,7 +270,7 @@ func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
 // Items that are put or resolved are worked on at once, by any process. Do not call its Run
 // or Step, and do not keep it: a later call returns one with the current credential. The
-// error is shop's.
+// error is the one that shop returned.
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {
@@ -325,9 +326,9 @@ type ShopStatus struct {
 	Outbox   outbox.Summary
 }
 
-// Status returns the state of every business that is followed, in the order in which they
-// were started, from River's rows and the store: six statements per business. An error
-// ends the sequence.
+// Status returns the state of every business that is served, in the order in which they
+// were started, from River's rows and the store: six statements per business. An error ends
+// the sequence.
 func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 	return func(yield func(ShopStatus, error) bool) {
 		for job, err := range f.inbox.turns(ctx) {

@@ -249,7 +249,7 @@ func (d *desk) status() (found fleet.ShopStatus) {
 			found = status
 		}
 	}
-	require.NotNil(d, found.Job, "it is not followed")
+	require.NotNil(d, found.Job, "it is not served")
 	return found
 }
 

@@ -137,7 +137,7 @@ func (d *desk) follow(businesses ...chats.BusinessID) {
 		d.await(func() bool {
 			state, err := d.store.Business(d.Context(), id)
 			return err == nil && !state.StartTime.IsZero()
-		}, "business %d is not followed", id)
+		}, "business %d is not served", id)
 	}
 }
 

@@ -81,8 +81,8 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 }
 
 // Trouble describes why a business is not being worked on; the zero value means that it is.
-// It is stored in the metadata of the turn, so that the delays grow whichever process works it.
-// Inbox and outbox have one each, because each has a turn.
+// It is stored in the metadata of the ymchats_turn job, so that the delays grow whichever
+// process works the job. Inbox and outbox have one each, because each has such a job.
 type Trouble struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again

@@ -99,7 +99,7 @@ func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) 
 	require.NoError(t, s.workers[0].Post("/start", s.shops, nil))
 	s.await(func() bool {
 		return s.number(`SELECT count(*) FROM ymchats_inbox_businesses WHERE start_time IS NOT NULL`) >= shops-1
-	}, "not all shops are followed")
+	}, "not all shops are served")
 	return s
 }
 

@@ -135,7 +135,7 @@ func (p *purpose) wake(ctx context.Context, business chats.BusinessID, err error
 	return err
 }
 
-// turn returns the turn of a business, nil if the business is not followed.
+// turn returns the turn of a business, nil if the business is not served.
 func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*rivertype.JobRow, error) {
 	for stale := int64(0); ; {
 		id, err := p.turnID(ctx, business, stale)
@@ -150,7 +150,7 @@ func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*riverty
 	}
 }
 
-// turnID returns the ID of a business's turn, 0 if the business is not followed. If all that
+// turnID returns the ID of a business's turn, 0 if the business is not served. If all that
 // is known is a stale one, the turns are listed, unless that was done a moment ago.
 func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale int64) (int64, error) {
 	if known := p.listed.Load(); known != nil && known.ids[business] != stale {
@@ -172,7 +172,7 @@ func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale i
 		}
 		all.ids[businessOf(job)] = job.ID
 	}
-	p.listed.CompareAndSwap(before, all) // unless start was called meanwhile: then it may lack a turn
+	p.listed.CompareAndSwap(before, all) // unless start was called meanwhile, in which case it may lack a turn
 	return all.ids[business], nil
 }
 
@@ -299,10 +299,10 @@ func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 // lease began after the push, or its job is rescued and makes another one.
 //
 // What comes of a step may be due before the turn is, if a handler has failed or an item could
-// not be posted. Then the turn is made available, to find that out. While the turn is running,
-// it is not known when it is due: its step may have ended before this one began, and the end
-// not be recorded yet, or its process may be dead. Then the wake makes another step when
-// something is due.
+// not be posted. In that case the turn is made available, to find that out. While the turn
+// is running, it is not known when it is due: its step may have ended before this one
+// began, and the end not be recorded yet, or its process may be dead. In that case the wake
+// makes another step when something is due.
 func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
 	turn, err := p.turn(ctx, business)
 	switch {

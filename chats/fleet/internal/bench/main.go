@@ -156,7 +156,7 @@ func (s *site) follow(n int) (took time.Duration, err error) {
 			return time.Since(began), nil
 		}
 		if time.Since(began) > 10*time.Minute {
-			return 0, fmt.Errorf("only %d of %d shops are followed", done, n)
+			return 0, fmt.Errorf("only %d of %d shops are served", done, n)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -222,7 +222,7 @@ func idle(server string) error {
 	if err != nil {
 		return err
 	}
-	row("all followed after a first start", "%.1f s", took.Seconds())
+	row("all served after a first start", "%.1f s", took.Seconds())
 	time.Sleep(2**poll + 10*time.Second) // the first sweeps are spread over two intervals
 	from, err := s.usage()
 	if err != nil {
