@@ -195,7 +195,7 @@ func program(t *testing.T, s *sandbox) {
 	})
 	// On its first start an inbox delivers what is written after it has begun.
 	began := s.current().market.Calls(chats.OpGetChats)
-	eventually(t, "the program follows the business", func() bool { return s.current().market.Calls(chats.OpGetChats) > began+2 })
+	eventually(t, "the program serves the business", func() bool { return s.current().market.Calls(chats.OpGetChats) > began+2 })
 }
 
 func TestBrowser_ReplyAppearsWithoutReload(t *testing.T) {

@@ -101,7 +101,7 @@ func (s *sandbox) listChats(r *http.Request) (any, error) {
 	return map[string]any{"chats": found, "total": total}, nil
 }
 
-// mentions reports whether a chat's customer, order or id has the text.
+// mentions reports whether a chat's customer, order or ID has the text.
 func (w *world) mentions(c chats.Chat, text string) bool {
 	o := w.order(c.Subject.Order)
 	return strings.Contains(strings.ToLower(cmp.Or(c.Customer.Name, o.Customer)+" "+o.Title), text) ||
@@ -126,7 +126,7 @@ func (s *sandbox) getChat(r *http.Request) (any, error) {
 	return w.describe(c), nil
 }
 
-// listMessages returns the last messages before an id, oldest first.
+// listMessages returns the last messages before an ID, oldest first.
 func (s *sandbox) listMessages(r *http.Request) (any, error) {
 	w, c, err := s.chatOf(r)
 	if err != nil {

@@ -178,7 +178,7 @@ func (w *world) check(err error) {
 	}
 }
 
-// above returns the messages of a chat above an id, oldest first.
+// above returns the messages of a chat above an ID, oldest first.
 func (w *world) above(id chats.ChatID, last chats.MessageID) []chats.Message {
 	for n := 16; ; n *= 4 {
 		messages := w.market.LastMessages(id, 0, n)

@@ -67,7 +67,8 @@ func (o *operator) confirms(ctx context.Context, question string) (bool, error) 
 	return false, err
 }
 
-// number asks until the line is a number from 1 to limit, or empty: then it returns 0.
+// number asks until the line is a number from 1 to limit, or empty, in which case it
+// returns 0.
 func (o *operator) number(ctx context.Context, question string, limit int64) (int64, error) {
 	for {
 		line, err := o.ask(ctx, question)

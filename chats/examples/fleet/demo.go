@@ -140,7 +140,7 @@ func (d *demonstration) awaitFollowed(ctx context.Context) error {
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(d.out, "%d shops are followed after %.1f s\n", demoShops, time.Since(began).Seconds())
+	_, _ = fmt.Fprintf(d.out, "%d shops are served after %.1f s\n", demoShops, time.Since(began).Seconds())
 	return nil
 }
 

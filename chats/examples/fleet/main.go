@@ -1,5 +1,5 @@
-// Command fleet serves many shops on several machines: their chats are followed, their
-// replies posted, whichever process happens to be there. Start as many as you like on one
+// Command fleet serves many shops on several machines: their chats are read, their replies
+// posted, whichever process happens to be there. Start as many as you like on one
 // PostgreSQL database:
 //
 //	DATABASE_URL=postgres://... fleet
@@ -48,8 +48,8 @@ func main() {
 // stopTime is longer than a step may take. Kubernetes waits longer, see kubernetes.yaml.
 const stopTime = 40 * time.Second
 
-// run works until ctx ends: then it takes no more requests and jobs, and finishes those that
-// are under way.
+// run works until ctx ends, after which it takes no more requests and jobs, and finishes
+// those that are under way.
 func run(ctx context.Context, listen, admin string, interval time.Duration) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := newService(ctx, settings{

@@ -144,7 +144,7 @@ func (s *service) migrate(ctx context.Context) error {
 	})
 }
 
-// start follows the shops of the table and works.
+// start begins to serve the shops of the table, and works.
 func (s *service) start(ctx context.Context) error {
 	ids, err := s.shops(ctx)
 	if err != nil {

@@ -74,7 +74,7 @@ func follow(
 }
 
 // write is the customer. On its first start the inbox delivers only what is written
-// after it has begun to follow the business, so the customer waits for a sweep.
+// after the inbox has started, so the customer waits for a sweep.
 func write(
 	ctx context.Context, market *chatstest.Market, handler http.Handler, chat chats.ChatID, texts []string, last *lastMessage,
 ) {

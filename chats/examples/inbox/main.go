@@ -2,12 +2,12 @@
 // after a kill, it continues where it stopped. Push notifications and sweeps work
 // together.
 //
-// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it follows the real
-// Market (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted. It keeps its
-// checkpoints in the SQLite file -db, or in the PostgreSQL database at DATABASE_URL,
-// and receives push notifications at -listen. With PostgreSQL, several processes may
-// run: one works and the others are standbys. Without the variables it runs a scripted
-// demo on an in-memory Market and exits.
+// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it uses the real Market
+// (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted. It keeps its checkpoints
+// in the SQLite file -db, or in the PostgreSQL database at DATABASE_URL, and receives push
+// notifications at -listen. With PostgreSQL, several processes may run: one works and the
+// others are standbys. Without the variables it runs a scripted demo on an in-memory Market
+// and exits.
 package main
 
 import (

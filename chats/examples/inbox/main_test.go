@@ -108,7 +108,7 @@ func testKills(t *testing.T, copies int, database string, args ...string) {
 		}
 	}
 	begin()
-	// The first start delivers only what is written after it has begun to follow.
+	// The first start delivers only what is written after it.
 	require.Eventually(t, func() bool { return server.Calls(chats.OpGetChats) >= 3 }, 20*time.Second, 10*time.Millisecond)
 	for round := range 4 {
 		for i := range 3 {

@@ -17,7 +17,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// The demo runs this binary as the program: then it has the credentials of its Market.
+// The demo runs this binary as the program, in which case it has the credentials of its
+// Market.
 func TestMain(m *testing.M) {
 	if os.Getenv("YANDEX_MARKET_BASE_URL") != "" {
 		main()

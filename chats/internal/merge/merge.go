@@ -121,7 +121,7 @@ func (m *Merge[T]) Add(page []T, last bool) (ready []T, further bool, err error)
 
 // hasNew reports whether a page has an item that no previous page had. Almost always the
 // range of IDs shows it. All IDs are remembered only if a page was within the range, and not
-// if the order is oldest first: then such a page has nothing new.
+// if the order is oldest first, in which case such a page has nothing new.
 func (m *Merge[T]) hasNew(page []T) bool {
 	extended := m.extendRange(page)
 	if m.order == oldestFirst || extended && m.known == nil {
