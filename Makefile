@@ -162,7 +162,7 @@ drift: ## compare the contracts with the vendor's: UPSTREAM=path UPSTREAM_NOTIFI
 	@[ -n "$(UPSTREAM_NOTIFICATIONS)" ] || echo "the notifications were not compared: pass the vendor's file as UPSTREAM_NOTIFICATIONS=path"
 
 .PHONY: deps
-deps: ## list what a program that imports chats links
+deps: ## list the modules that importing chats adds to a program
 	@api/deps.sh
 
 .PHONY: nested
