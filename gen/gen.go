@@ -352,7 +352,7 @@ type EmptyResponse = Envelope
 
 // GetChatHistoryRequest Where to start.
 type GetChatHistoryRequest struct {
-	// MessageIDFrom The message from which to start. The response may or may not contain it, and it need not exist.
+	// MessageIDFrom The message from which to start; it need not exist, and the response may or may not contain it.
 	MessageIDFrom int64 `json:"messageIdFrom,omitempty"`
 }
 
