@@ -57,7 +57,7 @@ func parse(args []string, out io.Writer) (config, error) {
 		c.hosts = append(c.hosts, name)
 		return nil
 	})
-	flags.Int64Var(&c.business, "business", 1234567, "id of the business")
+	flags.Int64Var(&c.business, "business", 1234567, "ID of the business")
 	flags.StringVar(&c.state, "state", "", "file that keeps the conversations across restarts")
 	flags.BoolVar(&c.empty, "empty", false, "start without conversations")
 	flags.StringVar(&c.push, "push", "", "URL for push notifications, as entered in the seller's cabinet")

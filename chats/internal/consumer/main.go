@@ -27,7 +27,7 @@ func main() {
 func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	business, err := strconv.ParseInt(getenv("YANDEX_MARKET_BUSINESS_ID"), 10, 64)
 	if err != nil {
-		return errors.New("set YANDEX_MARKET_BUSINESS_ID to the id of your business, and YANDEX_MARKET_API_KEY")
+		return errors.New("set YANDEX_MARKET_BUSINESS_ID to the ID of your business, and YANDEX_MARKET_API_KEY")
 	}
 	client, err := chats.New(chats.BusinessID(business), chats.APIKey(getenv("YANDEX_MARKET_API_KEY")))
 	if err != nil {

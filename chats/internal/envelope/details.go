@@ -14,7 +14,7 @@ const (
 	maxDetails = 10
 )
 
-// Detail is one reason of a failure. Code is empty for plain text.
+// Detail is one reason for a failure. Code is empty for plain text.
 type Detail struct{ Code, Message string }
 
 // IsAPI reports whether the body is one of the API's, successful or not. A gateway in

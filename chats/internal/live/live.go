@@ -2,8 +2,8 @@
 // not say, and checks every response against the contract. The tests run the same
 // code against the in-memory Market.
 //
-// It only reads unless it gets a test order. It prints no name, text, link or id of
-// the shop's chats, only their form.
+// It only reads unless it gets a test order. It prints no name, text, link or ID of the
+// shop's chats, only their structure.
 package live
 
 import (
