@@ -67,7 +67,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 // content is skipped, whatever its state. The items of a chat are posted in the order of
 // Put.
 //
-// The error is [ErrKeyReused], a [chats.ArgumentError], or the store's.
+// The error is [ErrKeyReused], a [chats.ArgumentError], or an error of the store.
 func (o *Outbox) Put(ctx context.Context, items ...Item) error {
 	items, err := CheckItems(items)
 	if err != nil || len(items) == 0 {
@@ -86,7 +86,7 @@ func (o *Outbox) Put(ctx context.Context, items ...Item) error {
 }
 
 // Get returns an item and its outcome. It may be called in any process. The error is
-// [ErrUnknownKey], or the store's.
+// [ErrUnknownKey], or an error of the store.
 func (o *Outbox) Get(ctx context.Context, key string) (Result, error) {
 	record, err := o.record(ctx, key)
 	if err != nil {
@@ -110,8 +110,8 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 // call returns [ErrState], or posts the item once more if it is Uncertain again.
 //
 // The error is [ErrUnknownKey], [ErrState] if the item's state does not allow it, a
-// [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or the
-// store's.
+// [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or an
+// error of the store.
 func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 	if as.to == "" || as.to == Sent && as.message < 1 {
 		return badArgument("resolution", "must be Resend, Discard, or MarkSent with a message")

@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// stepTime is how long a step goes on with what is due.
+// stepTime is how long a step continues with what is due.
 const stepTime = 60 * time.Second
 
 // Run posts queued items until ctx ends. If another process serves the business, Run stands
@@ -39,14 +39,14 @@ func (o *Outbox) Run(ctx context.Context) error {
 // businesses from a job queue; [Outbox.Run] loops by itself. After 60 s Step waits for posts
 // in progress, and for a few seconds for a WithSettled function.
 //
-// If another process may have posted an item, Step goes on for [chats.SearchTime], 15.5 s,
-// and searches for it. If ctx ends sooner, the same [Outbox] continues the search in its next
-// Step; a new one begins it again.
+// If another process may have posted an item, Step continues for [chats.SearchTime], 15.5
+// s, and searches for it. If ctx ends sooner, the same [Outbox] continues the search in its
+// next Step; a new Outbox starts it over.
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
-// credential ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), the
-// store's error, or [ErrRunning]. In each case, next is the time to try again. Failures of a
+// credential ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), an error
+// of the store, or [ErrRunning]. In each case, next is the time to try again. Failures of a
 // single item are not returned: they are stored and retried when due.
 func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	if !o.running.CompareAndSwap(false, true) {
