@@ -74,10 +74,10 @@ type Fleet struct {
 	entries map[chats.BusinessID]*entry
 }
 
-// New returns a fleet on a store. shop is called when a business is worked on, again after 10
-// min, and again after its credential is refused. It must be safe for concurrent use and
-// return within 5 s. handle is the handler of every inbox. The error is a
-// [chats.ArgumentError].
+// New returns a fleet on a store. shop is called when a business is worked on; what it
+// returns is kept for at most 10 min, and not after the credential is refused. It must be
+// safe for concurrent use and return within 5 s. handle is the handler of every inbox. The
+// error is a [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
@@ -164,11 +164,11 @@ func (f *Fleet) Register(workers *river.Workers) {
 //
 // If a process is killed, the businesses that it was working on wait for at most 75 s: their
 // jobs count as stuck 40 s after they began, River looks for such jobs every 30 s, and makes
-// those that are to be retried available every 5 s. The leases of 5 s under the steps have
-// expired by then. A push or a Put does not wait for that: it makes a step of its own as soon
-// as the lease has expired. Other businesses are not delayed, unless the process was River's
-// leader, which makes scheduled jobs available: another one takes over within 15 s, and until
-// then only pushes and Puts are worked.
+// those that are to be retried available every 5 s. The leases of the steps, of 5 s each,
+// have expired by then. A push or a Put does not wait for that: it makes a step of its own
+// as soon as the lease has expired. Other businesses are not delayed, unless the process
+// was River's leader, which makes scheduled jobs available: another one takes over within
+// 15 s, and until then only pushes and Puts are worked.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -230,7 +230,7 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 //
 // Events that concern no chat, or a business that is not served, are ignored, so that
 // Market does not send them again; the latter are counted in [Stats] and logged. The error
-// is the database's, or [ErrNotStarted].
+// is [ErrNotStarted], or an error of the database.
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 	business, chat := chatOf(event)
 	if business < 1 || chat < 1 {

@@ -219,7 +219,7 @@ type worker[T river.JobArgs] struct {
 // Timeout implements [river.Worker].
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return jobTimeout }
 
-// NextRetry implements [river.Worker]: a job that was rescued goes on at once.
+// NextRetry implements [river.Worker]: a job that was rescued continues at once.
 func (w *worker[T]) NextRetry(*river.Job[T]) time.Time { return time.Now().Add(time.Second) }
 
 // Work implements [river.Worker].
