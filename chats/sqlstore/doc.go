@@ -24,7 +24,7 @@
 //	  checkpoint               every message up to this ID is handled
 //	  updated_at               the newest UpdatedAt for which the chat has been, or will be, polled
 //	  due_at                   when the chat is polled next
-//	  head, attempts           the message whose handling failed last, and how often it did
+//	  head, attempts           the message whose handling failed last, and how often it failed
 //	  failing_since, failure   since when the chat has been failing, and the last error
 //	  state                    JSON, internal: the rest
 //	ymchats_inbox_businesses   one row per business; primary key (business)
@@ -105,10 +105,10 @@
 //	 |
 //	 +-- no row; or the database's clock was set back by more than the duration
 //
-// It is held while expires_at is ahead of the database's clock; the clocks of the processes
-// do not matter. A released lease can be acquired at once; the lease of a killed, frozen or
-// disconnected process can be acquired after its duration, 5 s by default. A lease
-// guarantees the following:
+// The lease is held while expires_at is ahead of the database's clock; the clocks of the
+// processes do not matter. A released lease can be acquired at once; the lease of a killed,
+// frozen or disconnected process can be acquired after its duration, 5 s by default. A
+// lease guarantees the following:
 //
 //   - At any moment at most one holder can Save. The statement that saves checks holder,
 //     token and expiry, and holds up the next acquisition until it has ended: the next holder
@@ -132,9 +132,9 @@
 // second after its timeout, in a goroutine that keeps its connection until the driver
 // returns.
 //
-// SQLite is for one machine. Several processes may use one file; the store tries again while
-// another one has it locked, with or without a busy timeout in the data source name. A
-// process that is frozen within a transaction keeps the file locked; SQLite offers no way
-// around that. An in-memory database needs a pool of one connection
+// SQLite is for one machine. Several processes may use one file; the store tries again
+// while another process has it locked, with or without a busy timeout in the data source
+// name. A process that is frozen within a transaction keeps the file locked; SQLite offers
+// no way around that. An in-memory database needs a pool of one connection
 // ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
 package sqlstore
