@@ -23,7 +23,8 @@ type call struct {
 	upload      *upload.Form  // of sendFileToChat, otherwise nil
 	maxAttempts int
 	invalid     error // why the call cannot be made
-	// decode reads the result of a 2xx response. An attempt succeeds only once decode has.
+	// decode reads the result of a 2xx response. An attempt has not succeeded until decode
+	// has.
 	decode func(*response) error
 	// prepare, if not nil, runs before each attempt, after all waiting. Its requests use
 	// the attempt's slot; its error ends the call.

@@ -41,15 +41,16 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 }
 
 // ConfirmResume states that all earlier attempts to send this content had ended, or had been
-// cut short, by the given time: [Error.SentAt] of the call that failed. The content is sent
-// only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
-// then, and only if the history still does not show the message. Until the history has been
-// read to its end, every error matches [ErrOutcomeUnknown]. The call also waits for any
-// later send of this content by the same Client.
+// cut short, by the given time, which is [Error.SentAt] of the call that failed. The
+// content is sent only after [SearchTime], or the search time of a longer [RetryPolicy],
+// has passed since then, and only if the history still does not show the message. Until the
+// history has been read to its end, every error matches [ErrOutcomeUnknown]. The call also
+// waits for any later send of this content by the same Client.
 //
-// After a crash there is no such error. The call may have waited a long time before it sent,
-// so the time at which it began is too early: pass a time at which its process was certainly
-// no longer running, such as the start of this one. The time is by this machine's clock.
+// After a crash there is no error that has this time. The call may have waited a long time
+// before it sent, so the time at which it began is too early: pass a time at which its
+// process was certainly no longer running, such as the start of this one. The time is by
+// this machine's clock.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one with
 // a lower ID counts as well if it was created later than the message named in ConfirmAfter,

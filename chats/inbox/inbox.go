@@ -74,7 +74,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 // new yet, it is read again; see Rechecks in the package documentation. Wake does not
 // shorten the backoff of a chat whose handler has failed.
 //
-// The error is the store's, or a [chats.ArgumentError].
+// The error is a [chats.ArgumentError], or an error of the store.
 func (in *Inbox) Wake(ctx context.Context, id chats.ChatID) error {
 	if id < 1 {
 		return badArgument("chat", "must be greater than 0")

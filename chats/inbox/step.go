@@ -38,7 +38,7 @@ func (in *Inbox) Step(
 	})
 }
 
-// stepTime is how long a step goes on with what is due.
+// stepTime is how long a step continues with what is due.
 const stepTime = 20 * time.Second
 
 // work serves the business under a lease until ctx ends, and returns nil then, or until

@@ -1,5 +1,5 @@
 // Command outbox is a small HTTP service that posts an operator's replies, each once:
-// killed and started again it goes on where it was.
+// killed and started again, it continues where it stopped.
 //
 //	curl -X POST localhost:8080/reply -H 'Idempotency-Key: order 17, 1' -d '{"chat": 70000001, "text": "On its way!"}'
 //	curl 'localhost:8080/reply/order%2017,%201'

@@ -177,8 +177,8 @@ type tokenGuard struct {
 	replays     int
 }
 
-// check reports whether the listing can go on with token. A token may stay the same while
-// pages bring something new.
+// check reports whether the listing can continue with token. A token may stay the same
+// while pages bring something new.
 func (g *tokenGuard) check(token string, progress bool) error {
 	if token == "" {
 		return nil
