@@ -49,7 +49,5 @@ var outboxTables = []string{
 	)`,
 }
 
-// putColumns are the columns of the records that a Put inserts, with the types that they
-// have above, because values read from JSON have to be cast; n is a record's position in the
-// batch.
+// putColumns are what a Put takes from JSON, which has no types; n is the item's position.
 var putColumns = columnsOf(`n BIGINT, key TEXT, chat BIGINT, digest TEXT, text TEXT, file_name TEXT, file_size BIGINT, not_after BIGINT`)

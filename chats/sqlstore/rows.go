@@ -31,8 +31,7 @@ func list(columns []column, prefix string) string {
 	return strings.Join(names, ", ")
 }
 
-// What a Save writes of a chat and of a business, chatValues and businessValues in order,
-// with the types that the columns have in the tables.
+// What a Save writes, with the types of the tables: chatValues and businessValues in order.
 var (
 	chatColumns = columnsOf(`version BIGINT, chat BIGINT, wakes BIGINT, seen_wakes BIGINT, open BOOLEAN, checkpoint BIGINT,
 		updated_at BIGINT, due_at BIGINT, head BIGINT, attempts BIGINT, failing_since BIGINT, failure TEXT, state TEXT`)

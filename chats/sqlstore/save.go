@@ -16,9 +16,8 @@ import (
 // [inbox.ErrLeaseLost] the rows may or may not have been saved; a second attempt is safe:
 // it returns ErrConflict if they have been.
 //
-// On PostgreSQL, Save is one statement: if the process is killed or frozen meanwhile, it
-// stays atomic and holds up no other process, and it works through a pooler in transaction
-// mode.
+// On PostgreSQL, Save is one statement: if the process is killed or frozen meanwhile, it stays
+// atomic and holds up no other process, and it works through a pooler in transaction mode.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
 	args, err := saveArgs(lease, business, rows)
 	if err != nil {
