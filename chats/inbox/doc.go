@@ -26,22 +26,21 @@
 // The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every
 // message is handled, the IDs handled above it, the time of the next poll, and the error of the
 // message whose handling failed last. The state of a business is also one row, [BusinessState].
-// It holds the time when an inbox first served the business, the progress of its sweeps,
-// and its use of the quota. An inbox does whatever the rows say is due, one step at a time.
-// It may be killed at any point; its successor continues from the rows, even on another
-// machine. The inbox never loads all rows at once: a quiet chat costs only its row.
+// It holds the time when an inbox first served the business, the progress of its sweeps, and
+// its use of the quota. An inbox does whatever the rows say is due, one step at a time. It may
+// be killed at any point; its successor continues from the rows, even on another machine. The
+// inbox never loads all rows at once: a quiet chat costs only its row.
 //
 // # The first start
 //
-// When an inbox serves a business for the first time, the messages that the business's
-// chats already contain count as old and are not delivered, unless [WithStartTime] sets
-// another start. Messages that arrive from then on are delivered. The start is the time of
-// the first attempt to list the chats, whether or not it succeeds. It is kept as
-// BusinessState.StartTime, by the local clock or Market's (the Date of its responses),
-// whichever is earlier, minus 1 s, because times may be truncated to whole seconds. It is
-// saved before the first request. So messages from the last seconds before the start are
-// delivered as well; if the local clock is behind Market's, the start is earlier by the
-// difference.
+// When an inbox serves a business for the first time, the messages that the business's chats
+// already contain count as old and are not delivered, unless [WithStartTime] sets another
+// start. Messages that arrive from then on are delivered. The start is the time of the first
+// attempt to list the chats, whether or not it succeeds. It is kept as BusinessState.StartTime,
+// by the local clock or Market's (the Date of its responses), whichever is earlier, minus 1 s,
+// because times may be truncated to whole seconds. It is saved before the first request. So
+// messages from the last seconds before the start are delivered as well; if the local clock is
+// behind Market's, the start is earlier by the difference.
 //
 // In a chat that has not been read to its end before, a message is old if it was created
 // before the StartTime, and not after the UpdatedAt with which the chat was first listed. One
@@ -68,35 +67,33 @@
 // A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
 // polled again after 2 s, because times are in whole seconds and another message within the
 // same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages
-// that become visible late. If no message is as recent as UpdatedAt, or as one second
-// before the push, the history is behind, and the delays are 1, 5 and 30 s, 2, 10 and 30
-// min, 2, 6, 12 and 24 h. New activity restarts the schedule. So a message in an otherwise
-// quiet chat costs six history requests within a day, and a message in a busy chat two or
-// three; up to eleven if UpdatedAt is later than the message, or the push arrives more than
-// a second after it. A chat whose UpdatedAt has changed four times in a row without a
-// message is polled for such changes at most every 5 min, until a message is found. While
-// less than a quarter of the inbox's quota is left, rechecks after the first minute wait
-// for the next hour. A message that becomes visible late without any change in the list is
-// found by the next recheck or, more than a day after the last activity, when the chat is
-// next active. A chat that is listed without a time is polled every 10 min, or every 2 h if
-// it is finished.
+// that become visible late. If no message is as recent as UpdatedAt, or as one second before
+// the push, the history is behind, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12
+// and 24 h. New activity restarts the schedule. So a message in an otherwise quiet chat costs
+// six history requests within a day, and a message in a busy chat two or three; up to eleven if
+// UpdatedAt is later than the message, or the push arrives more than a second after it. A chat
+// whose UpdatedAt has changed four times in a row without a message is polled for such changes
+// at most every 5 min, until a message is found. While less than a quarter of the inbox's quota
+// is left, rechecks after the first minute wait for the next hour. A message that becomes
+// visible late without any change in the list is found by the next recheck or, more than a day
+// after the last activity, when the chat is next active. A chat that is listed without a time
+// is polled every 10 min, or every 2 h if it is finished.
 //
 // # Sweeps
 //
 // A sweep lists the chats, 20 per request, and costs nothing else while nothing happens.
 // Incremental sweeps list the chats that are not FINISHED, by filtering on the other five
-// statuses known today; full ones list everything. Both proceed page by page, in turn, so
-// that neither delays the other. Each starts once per [WithPollInterval] if its share of the
-// quota allows it, and less often otherwise; incremental sweeps get 78% of the quota and full
-// sweeps 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
-// incremental sweep every 93 s and a full one every hour. As long as a full sweep fits into
-// the poll interval (with the default settings, up to 160 chats), only full sweeps are
-// made. Only a full sweep or a push finds a message in a chat that stays FINISHED or has a
-// status that is unknown to this library. A chat that has left the incremental list is
-// polled once more. While sweeps take longer than the poll interval, the first page of the
-// list is also fetched on its own from time to time. If Market lists the most recent chats
-// first, that finds most messages at once. Correctness does not depend on it, because the
-// order is not documented.
+// statuses known today; full ones list everything. Both proceed page by page, in turn, so that
+// neither delays the other. Each starts once per [WithPollInterval] if its share of the quota
+// allows it, and less often otherwise; incremental sweeps get 78% of the quota and full sweeps
+// 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
+// incremental sweep every 93 s and a full one every hour. As long as a full sweep fits into the
+// poll interval (with the default settings, up to 160 chats), only full sweeps are made. Only a
+// full sweep or a push finds a message in a chat that stays FINISHED or has a status that is
+// unknown to this library. A chat that has left the incremental list is polled once more. While
+// sweeps take longer than the poll interval, the first page of the list is also fetched on its
+// own from time to time. If Market lists the most recent chats first, that finds most messages
+// at once. Correctness does not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again.
