@@ -9,8 +9,7 @@ const (
 	maxAbsentBackoff  = 24 * time.Hour // of a chat that is not found or forbidden
 )
 
-// goneAfter is how long a chat has to be missing or forbidden before it is no longer
-// polled.
+// goneAfter is how long a chat is still polled while it is missing or forbidden.
 const goneAfter = 3 * 24 * time.Hour
 
 // backoffSince returns the delay for something that has been failing since a given time. It
