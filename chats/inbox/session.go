@@ -93,14 +93,16 @@ func (s *session) collect() {
 	s.state.Usage, s.state.Handlers, s.state.Reads = s.quota.state(), s.handlers.snapshot(), s.reads.snapshot()
 }
 
-// save saves the business's row and chats' rows.
+// save saves the business's row and chats' rows. If that fails, the former is as it was
+// stored again, so that it does not claim what the latter lack.
 func (s *session) save(ctx context.Context, rows ...*ChatState) error {
 	s.collect()
-	err := s.saver.save(ctx, s.state, rows...)
-	if err == nil {
-		s.stored, s.storedAt = *s.state, time.Now()
+	if err := s.saver.save(ctx, s.state, rows...); err != nil {
+		*s.state = s.stored
+		return err
 	}
-	return err
+	s.stored, s.storedAt = *s.state, time.Now()
+	return nil
 }
 
 // saveUsage saves what has changed in the business's row since it was saved last.

@@ -64,6 +64,10 @@ type SweepState struct {
 	FinishedAt time.Time // when the last complete sweep ended
 	Cost       int       // requests made by the last complete sweep
 	CutShort   bool      // it ended early, because the list repeated a page token
+
+	// Digests identify what the first pages of a full sweep listed, if the rows of their chats
+	// are as listed, and are 0 otherwise.
+	Digests [10]uint64 `json:",omitzero"`
 }
 
 // adjust undoes what the clock of the last process was ahead of this one's.

@@ -3,7 +3,9 @@ package inbox
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"net/http"
@@ -236,7 +238,7 @@ func (w *sweeper) newStartTime(ctx context.Context) time.Time {
 func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[chats.Chat]) error {
 	now := time.Now()
 	done := w.flights.load()
-	changed, err := w.observe(ctx, page.Items, now)
+	changed, err := w.observe(ctx, kind, page.Items, now)
 	if err != nil {
 		done()
 		if ctx.Err() != nil {
@@ -272,12 +274,22 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	return nil
 }
 
-// observe returns the rows that the chats of a page change. Those in flight change later.
-func (w *sweeper) observe(ctx context.Context, listed []chats.Chat, now time.Time) (changed []*ChatState, err error) {
+// observe returns the rows that the chats of a page change. Those in flight change later. No
+// rows are loaded for a page that the last full sweep has listed in the same words.
+func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Chat, now time.Time) (changed []*ChatState, err error) {
+	sw := w.sweep(kind)
+	digest := w.digest(kind, listed)
+	if digest != 0 && sw.Pages < len(sw.Digests) && sw.Digests[sw.Pages] == digest {
+		return nil, nil
+	}
 	var ids []chats.ChatID
 	free := map[chats.ChatID]chats.Chat{}
 	for _, chat := range listed {
-		if chat.ID == 0 || w.flights.list(chat, now) {
+		if chat.ID == 0 {
+			continue
+		}
+		if w.flights.list(chat, now) {
+			digest = 0
 			continue
 		}
 		first, twice := free[chat.ID]
@@ -288,12 +300,11 @@ func (w *sweeper) observe(ctx context.Context, listed []chats.Chat, now time.Tim
 			free[chat.ID] = chat
 		}
 	}
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	loaded, err := w.store.Chats(ctx, w.client.Business(), ids)
-	if err != nil {
-		return nil, err
+	var loaded []ChatState
+	if len(ids) > 0 {
+		if loaded, err = w.store.Chats(ctx, w.client.Business(), ids); err != nil {
+			return nil, err
+		}
 	}
 	rows := make(map[chats.ChatID]*ChatState, len(loaded))
 	for i := range loaded {
@@ -305,7 +316,24 @@ func (w *sweeper) observe(ctx context.Context, listed []chats.Chat, now time.Tim
 			changed = append(changed, row)
 		}
 	}
+	if sw.Pages < len(sw.Digests) {
+		sw.Digests[sw.Pages] = digest
+	}
 	return changed, nil
+}
+
+// digest identifies what a page of a full sweep lists, unless it has to be applied each time: 0.
+func (w *sweeper) digest(kind sweepKind, listed []chats.Chat) uint64 {
+	isUntimed := func(chat chats.Chat) bool { return known(chat.UpdatedAt).IsZero() } // see ChatState.observe
+	if kind != full || slices.ContainsFunc(listed, isUntimed) {
+		return 0
+	}
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, w.config.isTiered())
+	if err := json.NewEncoder(h).Encode(listed); err != nil { // a year has five digits
+		return 0
+	}
+	return h.Sum64()
 }
 
 // advance moves a sweep on by a page.
@@ -343,7 +371,10 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 	if kind == newest {
 		next = wait.Later(now.Add(w.config.interval), now.Add(w.gap(kind)))
 	}
-	*sw = SweepState{Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, CutShort: w.stuck, NextAt: next}
+	*sw = SweepState{
+		Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, CutShort: w.stuck, NextAt: next,
+		Digests: sw.Digests,
+	}
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
 		if other.NextAt.After(now) { // the first one, which is spread
 			sw.NextAt = other.NextAt

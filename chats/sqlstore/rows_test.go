@@ -53,6 +53,10 @@ func fillFields(v reflect.Value) {
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fillFields(v.Index(0))
 		fillFields(v.Index(1))
+	case reflect.Array:
+		fillFields(v.Index(0))
+	case reflect.Uint64:
+		v.SetUint(1<<64 - 1)
 	case reflect.Map:
 		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		fillFields(key)

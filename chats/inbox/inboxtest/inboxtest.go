@@ -218,7 +218,7 @@ func (s *suite) businessRoundTrip() {
 	want := inbox.BusinessState{
 		StartTime:   base,
 		Incremental: inbox.SweepState{StartedAt: base, Token: "tök\"en", Pages: 3, NextAt: base.Add(time.Second), Cost: 9},
-		Full:        inbox.SweepState{FinishedAt: base, Restarts: 2, Failures: 1, Plain: true},
+		Full:        inbox.SweepState{FinishedAt: base, Restarts: 2, Failures: 1, Plain: true, Digests: [10]uint64{1<<64 - 1}},
 		Newest:      inbox.SweepState{NextAt: base},
 		Reads:       inbox.BreakerState{Failures: 3, Probes: 1, RetryAt: base},
 		Usage:       map[chats.Operation]inbox.Usage{chats.OpGetChats: {Window: base, Requests: 5}},

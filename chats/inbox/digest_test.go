@@ -1,0 +1,123 @@
+package inbox_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+)
+
+// loads counts the statements that load the rows of a page.
+func loads(store *shaky) (count func() int) {
+	n := 0
+	store.set(nil, func(call string) error {
+		if call == "Chats" {
+			n++
+		}
+		return nil
+	})
+	return func() int { defer func() { n = 0 }(); return n }
+}
+
+func TestSweep_LoadsTheRowsOfPagesThatHaveChanged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(50, chats.StatusNew)
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		loaded := loads(store)
+		market.CustomerSays(ids[25], "message")
+		stepper(t, client, store, time.Minute, seen.handle)
+		assert.Equal(t, []string{"message"}, seen.texts())
+		assert.Positive(t, loaded())
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		loaded()
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		assert.Zero(t, loaded())
+	})
+}
+
+// A chat without a time may have changed although it is listed as before.
+func TestSweep_LoadsTheRowsOfChatsWithoutATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+			for _, chat := range items(result, "chats") {
+				delete(chat, "updatedAt")
+			}
+		}))
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		loaded := loads(store)
+		market.CustomerSays(id, "message")
+		stepper(t, client, store, 12*time.Minute, seen.handle)
+		assert.Positive(t, loaded())
+		assert.Equal(t, []string{"message"}, seen.texts())
+	})
+}
+
+// The rows of a page are not saved, and what the list shows does not change afterwards.
+func TestSweep_APageThatWasNotSavedIsAppliedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		market.CustomerSays(id, "message")
+		failed := false
+		store.set(func(call string) error {
+			if call == "Save" && !failed {
+				failed = true
+				return inbox.ErrConflict
+			}
+			return nil
+		}, nil)
+		pass(time.Minute)
+		_, err := newInbox(t, client, store).Step(t.Context(), seen.handle)
+		require.ErrorIs(t, err, inbox.ErrConflict)
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		assert.Equal(t, []string{"message"}, seen.texts())
+	})
+}
+
+// What the list shows of a chat is saved when its poll ends, and the process is killed before.
+func TestSweep_AChatListedWhileItsPollIsLostIsAppliedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		other := market.AddChat(longAgo())
+		market.CustomerSays(id, "first")
+		run := start(t, newInbox(t, client, store), func(ctx context.Context, d inbox.Delivery) error {
+			if d.Chat.ID == other {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		pass(90 * time.Second)
+		market.CustomerSays(id, "second")
+		market.CustomerSays(other, "message") // so that the page is saved
+		pass(90 * time.Second)
+		store.fails("all") // until the lease is lost
+		pass(time.Minute)
+		store.fails()
+		require.NoError(t, run.stop())
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		assert.Equal(t, []string{"first", "second"}, seen.texts())
+		listed, err := client.Chat(t.Context(), id)
+		require.NoError(t, err)
+		assert.Equal(t, listed, row(t, store, market, id).Snapshot)
+	})
+}
