@@ -67,7 +67,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 // land saves a row, and again if its chat was listed meanwhile.
 func (s *session) land(ctx context.Context, f *flight) error {
 	for {
-		if err := s.saver.save(ctx, nil, &f.row); err != nil {
+		if err := s.saveChat(ctx, &f.row); err != nil {
 			s.flights.drop(f)
 			return err
 		}

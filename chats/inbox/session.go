@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,8 +28,10 @@ type session struct {
 	workers  int
 	once     bool // it is a step
 	stepEnd  time.Time
-	state    *BusinessState // the sweeper's
-	stored   BusinessState  // as it was loaded or saved last
+	swept    atomic.Bool    // the sweeper has ended and left its state
+	state    *BusinessState // the sweeper's, then that of who holds last
+	last     sync.Mutex
+	stored   BusinessState // as it was loaded or saved last
 	storedAt time.Time
 	saver    *saver
 	flights  *flights
@@ -103,6 +106,16 @@ func (s *session) save(ctx context.Context, rows ...*ChatState) error {
 	}
 	s.stored, s.storedAt = *s.state, time.Now()
 	return nil
+}
+
+// saveChat saves a chat's row. In a step it saves the business's row with the last one, which
+// spares the statement of saveUsage.
+func (s *session) saveChat(ctx context.Context, row *ChatState) error {
+	if s.swept.Load() && s.flights.len() == 1 && s.last.TryLock() {
+		defer s.last.Unlock()
+		return s.save(ctx, row)
+	}
+	return s.saver.save(ctx, nil, row)
 }
 
 // saveUsage saves what has changed in the business's row since it was saved last.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
@@ -66,15 +65,15 @@ func (in *Inbox) work(
 	d.note(state.DueAt)
 	renewing.Go(func() { t.Keep(d.note) })
 	var sweeping sync.WaitGroup
-	var swept atomic.Bool
 	sweeping.Go(func() {
 		if err := w.run(working); err != nil {
 			s.end(err)
+			return
 		}
-		swept.Store(true)
+		s.swept.Store(true)
 		d.signal()
 	})
-	d.run(working, swept.Load)
+	d.run(working, s.swept.Load)
 	var ended *endError
 	if errors.As(context.Cause(working), &ended) {
 		err = ended.error

@@ -382,6 +382,39 @@ func TestStep_OfAnIdleShopCostsLittle(t *testing.T) {
 	})
 }
 
+// What a push costs: a save after the message, and one when the poll ends, with the usage.
+func TestStep_OfAPushCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(50, chats.StatusNew, chatstest.WithLatency(time.Millisecond))
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 330*time.Second, seen.handle)
+		market.CustomerSays(ids[0], "message")
+		wake(t, newInbox(t, client, store), ids[0])
+		before := usage(t, store, market)
+		var calls []string
+		store.set(nil, func(done string) error {
+			calls = append(calls, done)
+			return nil
+		})
+		_, err := newInbox(t, client, store).Step(t.Context(), seen.handle)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"message"}, seen.texts())
+		assert.Equal(t, []string{"Acquire", "Business", "Due", "Save", "Save", "Renew", "Release"}, calls)
+		store.set(nil, nil)
+		assert.Equal(t, before+1, usage(t, store, market))
+	})
+}
+
+// usage returns the stored number of requests for histories.
+func usage(t *testing.T, store inbox.Store, market *chatstest.Market) int {
+	t.Helper()
+	state, err := store.Business(t.Context(), market.Business())
+	require.NoError(t, err)
+	return state.Usage[chats.OpGetChatHistory].Requests
+}
+
 // The last step was made on a machine whose clock was ahead, and nothing is polled meanwhile.
 func TestStep_AClockThatWasAhead(t *testing.T) {
 	t.Parallel()
