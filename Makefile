@@ -141,6 +141,10 @@ vet:
 	go vet ./...
 	go vet -tags live ./chats
 
+.PHONY: files
+files: ## fail if too many files of a package depend on each other
+	go run ./chats/internal/filegraph chats=2 chats/notify=1 chats/chatstest=1 chats/inbox=3 chats/sqlstore=3 chats/outbox=1
+
 .PHONY: cross
 cross: ## vet for a 32-bit platform and for WebAssembly
 	GOOS=linux GOARCH=386 go vet ./...
@@ -203,7 +207,7 @@ vulns: ## find known vulnerabilities; queries the Go vulnerability database
 	@for dir in . $(NESTED); do echo "== $$dir"; (cd $$dir && go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...); done
 
 .PHONY: static
-static: fmt vet cross generate-check deps api-check workflows lint ## run the checks that run no tests
+static: fmt vet cross files generate-check deps api-check workflows lint ## run the checks that run no tests
 
 .PHONY: check
 check: static cover nested browser demo ## run every offline check
