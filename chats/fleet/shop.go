@@ -20,7 +20,7 @@ const (
 	handlerTimeout = 15 * time.Second
 	shopTimeout    = 5 * time.Second
 	shopLifetime   = 10 * time.Minute
-	maxEntries     = 1000
+	maxEntries     = 500
 	askInterval    = 15 * time.Second // for another credential, and before the same one is tried again
 	maxTrouble     = 30 * time.Minute
 	maxError       = 300 // runes
