@@ -252,17 +252,36 @@ func TestInbox_AfterAKill(t *testing.T) {
 }
 
 func TestInbox_AfterAFreeze(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, postgres(t))
-	s.talk(100)
-	leader, standby := s.leader()
-	leader.signal(t, syscall.SIGSTOP)
-	s.talk(100)
-	s.await("the standby works", 10*time.Second, func() bool { return strings.Contains(strings.Join(standby.lines(), "\n"), "taking over") })
-	leader.signal(t, syscall.SIGCONT)
-	s.talk(100)
-	_, again := s.awaitAll(20 * time.Second)
-	assert.LessOrEqual(t, again, inboxWorkers)
+	onBoth(t, func(t *testing.T, d database) {
+		s := newShop(t, d)
+		s.talk(100)
+		leader, standby := s.leader()
+		freeze(t, leader, d)
+		s.talk(100)
+		s.await("the standby works", 10*time.Second, func() bool { return strings.Contains(strings.Join(standby.lines(), "\n"), "taking over") })
+		leader.signal(t, syscall.SIGCONT)
+		s.talk(100)
+		_, again := s.awaitAll(20 * time.Second)
+		assert.LessOrEqual(t, again, inboxWorkers)
+	})
+}
+
+// freeze stops a process, on SQLite at a moment at which it has no lock on the file: no
+// other process could work until it wakes up, see the package's documentation.
+func freeze(t *testing.T, c *child, d database) {
+	t.Helper()
+	for {
+		c.signal(t, syscall.SIGSTOP)
+		if d.dialect == sqlstore.PostgreSQL {
+			return
+		}
+		db := d.open(t)
+		if _, err := db.ExecContext(t.Context(), `BEGIN EXCLUSIVE; ROLLBACK`); err == nil {
+			return
+		}
+		c.signal(t, syscall.SIGCONT)
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 func TestInbox_WhileConnectionsAreCut(t *testing.T) {
