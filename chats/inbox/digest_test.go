@@ -2,6 +2,8 @@ package inbox_test
 
 import (
 	"context"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,14 +17,14 @@ import (
 
 // loads counts the statements that load the rows of a page.
 func loads(store *shaky) (count func() int) {
-	n := 0
+	var n atomic.Int64
 	store.set(nil, func(call string) error {
 		if call == "Chats" {
-			n++
+			n.Add(1)
 		}
 		return nil
 	})
-	return func() int { defer func() { n = 0 }(); return n }
+	return func() int { return int(n.Swap(0)) }
 }
 
 func TestSweep_LoadsTheRowsOfPagesThatHaveChanged(t *testing.T) {
@@ -41,6 +43,24 @@ func TestSweep_LoadsTheRowsOfPagesThatHaveChanged(t *testing.T) {
 		loaded()
 		stepper(t, client, store, 5*time.Minute, seen.handle)
 		assert.Zero(t, loaded())
+		stepper(t, client, store, time.Hour, seen.handle)
+		assert.Equal(t, 3, loaded(), "each page once an hour")
+	})
+}
+
+// A chat that did not match the filter when it was read is considered again when it is listed.
+func TestSweep_LoadsTheRowsOfChatsThatMayHaveStoppedMatching(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop()
+		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		filter := inbox.WithFilter(chats.Filter{Types: []chats.ChatType{chats.ChatTypeChat, chats.ChatTypeArbitrage}})
+		run := startSteps(t, newInbox(t, connect(t, market), store, filter), (&notebook{}).handle)
+		pass(5 * time.Minute)
+		loaded := loads(store)
+		pass(5 * time.Minute)
+		assert.Positive(t, loaded())
+		require.NoError(t, run.stop())
 	})
 }
 
@@ -119,5 +139,37 @@ func TestSweep_AChatListedWhileItsPollIsLostIsAppliedAgain(t *testing.T) {
 		listed, err := client.Chat(t.Context(), id)
 		require.NoError(t, err)
 		assert.Equal(t, listed, row(t, store, market, id).Snapshot)
+	})
+}
+
+// A chat that is gone is polled when it is listed, even if it is listed as before.
+func TestSweep_AChatThatIsGoneIsPolledWhenItIsListed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var absent atomic.Bool
+		client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if !absent.Load() || !asksFor(req, "/chats/history", 0) {
+				return nil
+			}
+			return respond(req, 404, `{"status":"ERROR","errors":[{"code":"NOT_FOUND","message":"Can't find chat by id"}]}`)
+		}))
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		stepper(t, client, store, 5*time.Minute, seen.handle)
+		absent.Store(true)
+		market.CustomerSays(id, "message")
+		stepper(t, client, store, 2*time.Hour, seen.handle)
+		require.Len(t, failBefore(t, store, market, 3*24*time.Hour), 1)
+		isGone := func() bool {
+			since := row(t, store, market, id).FailingSince
+			return since.IsZero() || time.Since(since) < time.Hour
+		}
+		for n := 0; n < 25*60 && !isGone(); n++ {
+			stepper(t, client, store, time.Minute, seen.handle)
+		}
+		require.True(t, isGone())
+		absent.Store(false)
+		stepper(t, client, store, 2*time.Minute, seen.handle)
+		assert.Equal(t, []string{"message"}, seen.texts())
 	})
 }

@@ -25,12 +25,13 @@ const (
 )
 
 const (
-	spreadTime    = 3 * time.Second // in which the first sweeps of inboxes that start together begin
-	maxNewest     = 10              // pages of a listing of the newest chats
-	maxSamePages  = 3               // before a listing is taken to be endless
-	restartAfter  = 3               // failures of a page before a sweep begins anew
-	maxRefusedGap = 15 * time.Second
-	maxUnsaved    = 5 * time.Second // of the pages that change no row; those after a kill are listed again
+	spreadTime     = 3 * time.Second // in which the first sweeps of inboxes that start together begin
+	maxNewest      = 10              // pages of a listing of the newest chats
+	maxSamePages   = 3               // before a listing is taken to be endless
+	restartAfter   = 3               // failures of a page before a sweep begins anew
+	maxRefusedGap  = 15 * time.Second
+	digestLifetime = time.Hour
+	maxUnsaved     = 5 * time.Second // of the pages that change no row; those after a kill are listed again
 )
 
 // sweepKind is one of the listings of chats.
@@ -278,7 +279,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 // rows are loaded for a page that the last full sweep has listed in the same words.
 func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Chat, now time.Time) (changed []*ChatState, err error) {
 	sw := w.sweep(kind)
-	digest := w.digest(kind, listed)
+	digest := w.digest(kind, listed, now)
 	if digest != 0 && sw.Pages < len(sw.Digests) && sw.Digests[sw.Pages] == digest {
 		return nil, nil
 	}
@@ -312,6 +313,9 @@ func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Ch
 	}
 	for _, id := range ids {
 		row := cmp.Or(rows[id], &ChatState{Chat: id})
+		if !row.FailingSince.IsZero() { // once it is gone, it is polled when it is listed, see poll.forget
+			digest = 0
+		}
 		if row.observe(free[id], w.state.StartTime, w.config.isTiered(), now) {
 			changed = append(changed, row)
 		}
@@ -322,14 +326,15 @@ func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Ch
 	return changed, nil
 }
 
-// digest identifies what a page of a full sweep lists, unless it has to be applied each time: 0.
-func (w *sweeper) digest(kind sweepKind, listed []chats.Chat) uint64 {
+// digest identifies what a page of a full sweep lists. It is 0 if that has to be applied each
+// time, and another one every hour, so that no row is left alone for longer.
+func (w *sweeper) digest(kind sweepKind, listed []chats.Chat, now time.Time) uint64 {
 	isUntimed := func(chat chats.Chat) bool { return known(chat.UpdatedAt).IsZero() } // see ChatState.observe
-	if kind != full || slices.ContainsFunc(listed, isUntimed) {
+	if kind != full || w.config.dependsOnState() || slices.ContainsFunc(listed, isUntimed) {
 		return 0
 	}
 	h := fnv.New64a()
-	_, _ = fmt.Fprint(h, w.config.isTiered())
+	_, _ = fmt.Fprint(h, now.Add(w.spread(digestLifetime)).Truncate(digestLifetime).Unix())
 	if err := json.NewEncoder(h).Encode(listed); err != nil { // a year has five digits
 		return 0
 	}
