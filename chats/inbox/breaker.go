@@ -30,7 +30,6 @@ type breaker struct {
 	state   BreakerState
 	failing []chats.ChatID // the last ones, breakAt at most
 	probing bool
-	turn    int // counts the chats that were tried while it was open
 }
 
 func newBreaker(what string, state BreakerState, log *slog.Logger) *breaker {
@@ -50,27 +49,17 @@ func (b *breaker) failed(chat chats.ChatID, first bool) {
 		}
 		b.probing = false
 		b.state.RetryAt = time.Now().Add(wait.Backoff(b.state.Probes+1, maxProbeDelay))
-		b.remember(chat)
 		return
 	}
-	if !first || !b.remember(chat) {
+	if !first || slices.Contains(b.failing, chat) {
 		return
 	}
+	b.failing = append(b.failing, chat)
 	if b.state.Failures++; b.state.Failures >= breakAt {
 		b.state.RetryAt = time.Now().Add(time.Second)
 		b.log.Warn("inbox: "+b.what+" failing for several chats; trying one at a time",
 			slog.Duration("retry_in", time.Second))
 	}
-}
-
-// remember reports whether the chat is a new one among those that fail.
-func (b *breaker) remember(chat chats.ChatID) bool {
-	if slices.Contains(b.failing, chat) {
-		return false
-	}
-	b.failing = append(b.failing, chat)
-	b.failing = b.failing[max(0, len(b.failing)-2*breakAt):]
-	return true
 }
 
 // succeeded closes the breaker.
@@ -94,33 +83,27 @@ func (b *breaker) isOpen() bool {
 func (b *breaker) next() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state.Failures < breakAt {
-		return time.Time{}
-	}
 	return b.state.RetryAt
 }
 
-// probe records that a chat is tried, if the breaker is open. An inconclusive probe delays
-// the next one like a failure, but does not increase the delay.
+// probe records that a chat is tried, if the breaker is open. The next one may be tried after
+// a delay, or once the probe was inconclusive.
 func (b *breaker) probe() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.state.Failures >= breakAt {
 		b.probing = true
-		b.turn++
 		b.state.RetryAt = time.Now().Add(wait.Backoff(b.state.Probes+1, maxProbeDelay))
 	}
 }
 
-// suspects returns chats that are known to fail, every other time: a chat that has not
-// failed yet is tried in between.
-func (b *breaker) suspects() []chats.ChatID {
+// inconclusive ends a probe that has neither failed nor succeeded.
+func (b *breaker) inconclusive() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state.Failures < breakAt || b.turn%2 == 0 {
-		return nil
+	if b.probing {
+		b.probing, b.state.RetryAt = false, time.Time{}
 	}
-	return append([]chats.ChatID(nil), b.failing...)
 }
 
 // snapshot returns the state as the business's row keeps it.

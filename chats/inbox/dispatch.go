@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,8 +91,10 @@ func (d *dispatcher) next() time.Time {
 	return wait.Later(due, d.gate())
 }
 
-// maxIdle bounds the wait for nothing in particular.
-const maxIdle = 20 * time.Second
+const (
+	maxIdle  = 20 * time.Second // bounds the wait for nothing in particular
+	maxQueue = 100              // chats from which the next is chosen while many fail
+)
 
 // fill begins as many polls as possible. It returns how long to wait for the next, and
 // whether the quota or a breaker holds up what is due. Rows are loaded only when one of them
@@ -104,9 +107,6 @@ func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bo
 		}
 		if gate := d.gate(); gate.After(now) {
 			return min(gate.Sub(now), maxIdle), true
-		}
-		if d.beginSuspect(ctx, now) {
-			continue
 		}
 		if wait = d.untilDue(now); wait > 0 {
 			return wait, false
@@ -131,13 +131,16 @@ func (d *dispatcher) untilDue(now time.Time) time.Duration {
 // freeWorkers returns how many more chats may be polled: one at a time while many fail.
 func (d *dispatcher) freeWorkers() int {
 	workers := d.workers
-	if d.handlers.isOpen() || d.reads.isOpen() {
+	if d.isOneByOne() {
 		workers = 1
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return workers - d.busy
 }
+
+// isOneByOne reports whether many chats fail.
+func (d *dispatcher) isOneByOne() bool { return d.handlers.isOpen() || d.reads.isOpen() }
 
 // isDone reports whether nothing is in progress and nothing is due yet.
 func (d *dispatcher) isDone(isBlocked bool) bool {
@@ -163,9 +166,16 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	d.due, d.loaded = time.Time{}, true
 	d.mu.Unlock()
 	limit := d.flights.len() + max(1, d.freeWorkers()) // one at least, as a breaker may have opened
+	isOneByOne := d.isOneByOne()
+	if isOneByOne {
+		limit += maxQueue
+	}
 	rows, err := d.store.Due(ctx, d.client.Business(), now, limit)
 	if err != nil {
 		return err
+	}
+	if isOneByOne {
+		slices.SortFunc(rows, byTurn)
 	}
 	isLow := d.quota.isLow(chats.OpGetChatHistory)
 	isMore := len(rows) == limit
@@ -192,35 +202,23 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	return d.saver.save(ctx, nil, postponed...)
 }
 
+// byTurn is the order in which chats are tried one at a time: those that may well work first.
+func byTurn(a, b ChatState) int {
+	switch isFailing := !a.FailingSince.IsZero(); {
+	case isFailing != b.FailingSince.IsZero():
+		return a.DueAt.Compare(b.DueAt)
+	case isFailing:
+		return 1
+	default:
+		return -1
+	}
+}
+
 // skip notes a push for a chat that is being polled.
 func (d *dispatcher) skip(row *ChatState) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.skipped = d.skipped || row.isWoken()
-}
-
-// beginSuspect begins the poll of one of the chats that are known to fail, if one is due:
-// while many fail, every other one is.
-func (d *dispatcher) beginSuspect(ctx context.Context, now time.Time) bool {
-	ids := append(d.handlers.suspects(), d.reads.suspects()...)
-	if len(ids) == 0 {
-		return false
-	}
-	defer d.flights.load()()
-	rows, err := d.store.Chats(ctx, d.client.Business(), ids)
-	if err != nil {
-		return false
-	}
-	for i := range rows {
-		if rows[i].DueAt.IsZero() || rows[i].DueAt.After(now) {
-			continue
-		}
-		if f := d.flights.take(rows[i]); f != nil {
-			d.begin(ctx, f)
-			return true
-		}
-	}
-	return false
 }
 
 // begin polls a chat in a separate goroutine.
@@ -233,6 +231,8 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	d.mu.Unlock()
 	d.polls.Go(func() {
 		err := d.poll(ctx, f)
+		d.handlers.inconclusive()
+		d.reads.inconclusive()
 		d.landed()
 		switch err {
 		case nil:

@@ -110,16 +110,18 @@
 // 5 min. Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat
 // wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler
 // fails for three chats in a row, only one chat at a time is tried, at most every 30 s, until
-// it works again: an outage costs about 120 requests an hour, however many chats wait. The same
+// it works again: an outage costs about 120 requests an hour, however many chats wait. Polls
+// that find no message for the handler do not count. Chats that have not failed yet are tried
+// first, then those that have been due for longest, whether or not a push names them. The same
 // holds for histories that cannot be read, for whatever reason, except that each attempt may
 // take up to twelve requests, as the client retries it. Once histories can be read again, all
 // are read within minutes.
 //
 // A single chat whose history cannot be read is tried again with growing delays: up to 5 min,
-// 1 h if the server refuses it or the response is not understood, and a day if the chat is not
-// found or forbidden. A push, or a change in the list, brings the next attempt forward. A
-// chat that has been missing or forbidden for three days is not polled again until a push
-// names it or a sweep lists it.
+// or, unless a handler failed before, 1 h if the server refuses it or the response is not
+// understood, and a day if the chat is not found or forbidden. A push or a change in the list
+// then brings the next attempt forward. A chat that has been missing or forbidden for three
+// days is not polled again until a push names it or a sweep lists it.
 //
 // # Leases
 //

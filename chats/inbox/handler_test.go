@@ -545,3 +545,61 @@ func TestHandler_AttemptsOutlastLateMessages(t *testing.T) {
 		assert.Equal(t, []int{1, 2, 3, 4, 5, 6}, attempts)
 	})
 }
+
+// The handler fails for several chats, and pushes name others in which there is nothing new:
+// they say nothing about the handler, and do not take the turns of those that wait for it.
+func TestHandler_PollsWithoutAMessageAreNoTries(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(*testing.T, *inbox.Inbox, handler) *running{"Run": start, "Step": startSteps} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market, ids := bigShop(20, chats.StatusNew)
+			var down atomic.Bool
+			seen := &notebook{}
+			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+			run := begin(t, in, func(ctx context.Context, d inbox.Delivery) error {
+				if down.Load() {
+					return errors.New("the CRM is down")
+				}
+				return seen.handle(ctx, d)
+			})
+			pass(10 * time.Minute)
+			down.Store(true)
+			for n := range 40 {
+				for _, id := range ids[:5] {
+					if n == 0 {
+						market.CustomerSays(id, "hello")
+					}
+					wake(t, in, ids[5+n%10])
+					pass(10 * time.Second)
+				}
+				down.Store(n < 33)
+			}
+			require.NoError(t, run.stop())
+			assert.Len(t, seen.all(), 5, "5 min after the outage")
+		})
+	}
+}
+
+// The run ends while the dead-letter function is at work: the failure is stored.
+func TestWithMaxAttempts_AFailureIsStoredBeforeItIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store := inbox.NewMemoryStore()
+		in := newInbox(t, connect(t, market), store, inbox.WithMaxAttempts(1, func(ctx context.Context, _ inbox.Delivery, _ error) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		run := start(t, in, func(context.Context, inbox.Delivery) error { return errors.New("no") })
+		pass(time.Minute)
+		market.CustomerSays(id, "poison")
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		status, err := in.Status(t.Context())
+		require.NoError(t, err)
+		require.Len(t, status.Failing, 1)
+		assert.Equal(t, 1, status.Failing[0].Attempts)
+		assert.Equal(t, "no", status.Failing[0].Failure)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type Inbox struct {
 // has listed them all: an Inbox keeps it from one step to the next.
 type listing struct {
 	sweep time.Time // its StartedAt
+	pages int
 	ids   []chats.ChatID
 }
 
@@ -44,7 +46,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 	if client == nil {
 		return nil, badArgument("client", "is nil")
 	}
-	if store == nil {
+	if v := reflect.ValueOf(store); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, badArgument("store", "is nil")
 	}
 	cfg := defaultConfig()

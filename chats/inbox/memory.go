@@ -32,10 +32,8 @@ type memoryBusiness struct {
 
 const maxFailing = 100
 
-// NewMemoryStore returns an empty store, with leases of 5 s.
-func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{businesses: map[chats.BusinessID]*memoryBusiness{}}
-}
+// NewMemoryStore returns an empty store, with leases of 5 s. The zero value is one, too.
+func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
 
 // lock locks the store and returns what it has of a business.
 func (s *MemoryStore) lock(ctx context.Context, business chats.BusinessID) (*memoryBusiness, error) {
@@ -45,6 +43,9 @@ func (s *MemoryStore) lock(ctx context.Context, business chats.BusinessID) (*mem
 	s.mu.Lock()
 	b := s.businesses[business]
 	if b == nil {
+		if s.businesses == nil {
+			s.businesses = map[chats.BusinessID]*memoryBusiness{}
+		}
 		b = &memoryBusiness{rows: map[chats.ChatID]*ChatState{}}
 		s.businesses[business] = b
 	}

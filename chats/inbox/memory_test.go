@@ -10,7 +10,7 @@ import (
 func TestMemoryStore(t *testing.T) {
 	t.Parallel()
 	inboxtest.TestStoreInBubble(t, func(*testing.T) (a, b inbox.Store) {
-		store := inbox.NewMemoryStore()
+		store := new(inbox.MemoryStore) // the zero value is ready
 		return store, store
 	})
 }

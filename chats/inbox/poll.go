@@ -242,6 +242,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	}
 	l.handlers.failed(l.row.Chat, d.Attempt == 1)
 	l.row.Head, l.row.Attempts = message.ID, d.Attempt
+	l.row.fail(failed.Text, time.Now())
 	return l.giveUp(ctx, d, failed)
 }
 
@@ -368,10 +369,12 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	}
 	row.fail(err.Error(), now)
+	row.SeenWakes = row.Wakes // its pushes come first no more
 	since, longest := row.FailingSince, maxHandlerBackoff
 	switch {
 	case l.reads.isOpen():
 		longest = wait.Max // the breaker bounds the requests, and its end concerns all chats
+	case row.Attempts > 0: // neither a push nor a change in the list brings it forward
 	case isAbsent:
 		since, longest = row.RefusedSince, maxAbsentBackoff
 	case isRefused: // it is this chat's alone

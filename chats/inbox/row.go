@@ -154,7 +154,8 @@ func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
 	hasMoved := s.isWoken() || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)
 	wasHidden := hasMoved && !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
-	return !s.Read && !created.IsZero() && created.Before(start) && !wasHidden && !s.isNew(start)
+	isFirst := !s.Read && !wasHidden && !s.isNew(start)
+	return !created.IsZero() && created.Before(start) && (isFirst || time.Until(start) > 0)
 }
 
 // fail records a failure.

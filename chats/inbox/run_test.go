@@ -689,3 +689,21 @@ func TestRun_AClockThatWasAhead(t *testing.T) {
 		assert.Equal(t, []string{"hello"}, seen.texts())
 	})
 }
+
+func TestRun_AFilterThatIsInvalidEndsIt(t *testing.T) {
+	t.Parallel()
+	for name, filter := range map[string]chats.Filter{
+		"an order without a number": {Subjects: []chats.Subject{chats.AboutOrder(0)}},
+		"an empty status":           {Statuses: []chats.Status{""}},
+		"an empty type":             {Types: []chats.ChatType{""}},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market, _ := shop()
+			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(filter))
+			require.ErrorIs(t, start(t, in, (&notebook{}).handle).end(t), chats.ErrInvalidArgument)
+			_, err := in.Step(t.Context(), (&notebook{}).handle)
+			require.ErrorIs(t, err, chats.ErrInvalidArgument)
+		})
+	}
+}

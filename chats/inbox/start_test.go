@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -449,5 +450,28 @@ func TestFirstStart_AKillDuringTheFirstPage(t *testing.T) {
 		pass(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"hello"}, seen.texts())
+	})
+}
+
+// Nothing from before a start that is still to come is delivered, in whatever chat.
+func TestWithStartTime_MayBeStillToCome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		recent := market.AddChat(chats.Chat{})
+		market.CustomerSays(recent, "old")
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(time.Now().Add(time.Hour)))
+		run := start(t, in, seen.handle)
+		for n := range 5 {
+			pass(20 * time.Minute)
+			for _, id := range []chats.ChatID{id, recent} {
+				market.CustomerSays(id, strconv.Itoa(n))
+			}
+			market.CustomerSays(market.AddChat(chats.Chat{}), strconv.Itoa(n))
+		}
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.ElementsMatch(t, []string{"2", "2", "2", "3", "3", "3", "4", "4", "4"}, seen.texts())
 	})
 }

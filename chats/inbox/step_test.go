@@ -263,6 +263,7 @@ func TestNew_Arguments(t *testing.T) {
 	for field, refused := range map[string]func() error{
 		"client":          func() error { _, err := inbox.New(nil, store); return err },
 		"store":           func() error { _, err := inbox.New(client, nil); return err },
+		"store ":          func() error { _, err := inbox.New(client, (*inbox.MemoryStore)(nil)); return err },
 		"option":          of(nil),
 		"interval":        of(inbox.WithPollInterval(0)),
 		"workers":         of(inbox.WithWorkers(0)),
@@ -459,5 +460,22 @@ func TestStep_EndedWhileItLoadsIsNoFailure(t *testing.T) {
 		state, err := store.MemoryStore.Business(t.Context(), market.Business())
 		require.NoError(t, err)
 		assert.Zero(t, state.Full.Failures+state.Incremental.Failures)
+	})
+}
+
+// Two machines make the steps of a sweep in turn: neither has listed all chats, and no chat
+// has left the list.
+func TestStep_MachinesTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(100, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 250))
+		client, store := connect(t, market), inbox.NewMemoryStore()
+		machines := []*inbox.Inbox{newInbox(t, client, store), newInbox(t, client, store)}
+		for n, end := 0, time.Now().Add(time.Hour); time.Now().Before(end); n++ {
+			next, err := machines[n%2].Step(t.Context(), (&notebook{}).handle)
+			require.NoError(t, err)
+			pass(time.Until(next))
+		}
+		assert.Zero(t, market.Calls(chats.OpGetChatHistory))
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -193,6 +194,77 @@ func TestReads_AStormOfGetChatDelaysNoHistory(t *testing.T) {
 			pass(3 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChat), most)
+		})
+	}
+}
+
+// The histories of several chats can never be read, and pushes name them again and again.
+func TestReads_ChatsThatCannotBeReadDelayNoOther(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 403, 404, 500} {
+		bubble(t, strconv.Itoa(status), func(t *testing.T) {
+			t.Helper()
+			market, ids := bigShop(20, chats.StatusNew)
+			bad := ids[:12]
+			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if slices.ContainsFunc(bad, func(id chats.ChatID) bool { return asksFor(req, "/chats/history", id) }) {
+					return respond(req, status, `{"status":"ERROR","errors":[{"code":"X","message":"x"}]}`)
+				}
+				return nil
+			}))
+			seen := &notebook{}
+			in := newInbox(t, client, inbox.NewMemoryStore())
+			run := start(t, in, seen.handle)
+			pass(5 * time.Minute)
+			for n := range 10 * 60 {
+				if n%20 == 0 {
+					wake(t, in, bad[n/20%len(bad)])
+				}
+				if n == 5*60 {
+					market.CustomerSays(ids[15], "hello")
+				}
+				pass(time.Second)
+			}
+			require.NoError(t, run.stop())
+			require.Len(t, seen.all(), 1)
+			assert.Less(t, time.Since(seen.all()[0].at), 5*time.Minute)
+			assert.Less(t, seen.all()[0].at.Sub(seen.all()[0].Message.CreatedAt), 2*time.Minute, "a sweep, and the next turn")
+		})
+	}
+}
+
+// While the handler was failing for a chat, its history could not be read for a day.
+func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 403, 404} {
+		bubble(t, strconv.Itoa(status), func(t *testing.T) {
+			t.Helper()
+			market, id := shop()
+			var absent, works atomic.Bool
+			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if absent.Load() && asksFor(req, "/chats/history", id) {
+					return respond(req, status, `{"status":"ERROR","errors":[{"code":"X","message":"x"}]}`)
+				}
+				return nil
+			}))
+			seen := &notebook{}
+			in := newInbox(t, client, inbox.NewMemoryStore(), seldom)
+			run := startSteps(t, in, func(ctx context.Context, d inbox.Delivery) error {
+				if !works.Load() {
+					return errors.New("no")
+				}
+				return seen.handle(ctx, d)
+			})
+			pass(time.Minute)
+			market.CustomerSays(id, "hello")
+			pass(20 * time.Minute)
+			works.Store(true)
+			absent.Store(true)
+			pass(20 * time.Hour)
+			absent.Store(false)
+			pass(6 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -348,6 +349,9 @@ func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bo
 	sw.Failures = 0
 	sw.Token = page.Next
 	if kind == incremental && w.listing.sweep.Equal(sw.StartedAt) {
+		if w.listing.pages++; w.listing.pages != sw.Pages {
+			w.listing = listing{} // another process has listed a page
+		}
 		for _, chat := range page.Items {
 			w.listing.ids = append(w.listing.ids, chat.ID)
 		}
@@ -460,6 +464,8 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	isBad := errors.As(err, &refused) &&
 		(refused.StatusCode == http.StatusBadRequest || refused.StatusCode == http.StatusNotFound)
 	switch {
+	case errors.Is(err, chats.ErrInvalidArgument): // the filter
+		return tenure.Final(fmt.Errorf("inbox: list chats: %w", err))
 	case errors.Is(err, chats.ErrRateLimited):
 		sw.NextAt = w.quota.refuse(chats.OpGetChats, err)
 	case w.refusals.refused(err, true):
