@@ -217,6 +217,13 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	if l.isStopping() && time.Now().After(l.until) || ctx.Err() != nil {
 		return errStopped
 	}
+	if l.asked != nil { // a slow loop is no handler that takes too long
+		select {
+		case <-l.asked:
+		case <-ctx.Done():
+			return errStopped
+		}
+	}
 	if !l.tenure.IsValid() {
 		return ErrLeaseLost
 	}

@@ -30,7 +30,7 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 	if handle == nil {
 		return badArgument("handle", "is nil")
 	}
-	return in.run(ctx, in.config.workers, handle)
+	return in.run(ctx, in.config.workers, nil, handle)
 }
 
 // Messages returns the messages of the inbox as a sequence, for a loop that handles one
@@ -54,14 +54,15 @@ func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }
 
-// run works under one lease after another until ctx ends.
-func (in *Inbox) run(ctx context.Context, workers int, handle handleFunc) error {
+// run works under one lease after another until ctx ends. If asked is not nil, handle is called
+// only once something was received from it.
+func (in *Inbox) run(ctx context.Context, workers int, asked <-chan struct{}, handle handleFunc) error {
 	if !in.running.CompareAndSwap(false, true) {
 		return ErrRunning
 	}
 	defer in.running.Store(false)
 	return in.keeper.Run(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) error {
-		_, err := in.work(ctx, t, workers, false, handle)
+		_, err := in.work(ctx, t, workers, false, asked, handle)
 		return err
 	})
 }
@@ -75,9 +76,9 @@ func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) 
 
 		result chan error
 	}
-	deliveries, done := make(chan handover), make(chan error, 1)
+	asked, deliveries, done := make(chan struct{}), make(chan handover), make(chan error, 1)
 	go func() {
-		done <- in.run(ctx, 1, func(ctx context.Context, d Delivery) error {
+		done <- in.run(ctx, 1, asked, func(ctx context.Context, d Delivery) error {
 			h := handover{d, make(chan error, 1)}
 			select {
 			case deliveries <- h:
@@ -95,6 +96,7 @@ func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) 
 	}()
 	for {
 		select {
+		case asked <- struct{}{}:
 		case h := <-deliveries:
 			open = h.result
 			if !yield(h.Delivery, nil) {

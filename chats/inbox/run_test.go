@@ -663,6 +663,30 @@ func TestMessages_ALoopThatIsSlowerThanTheTimeout(t *testing.T) {
 	})
 }
 
+// The loop takes long for one message. No other counts as failed before the loop has had it.
+func TestMessages_OneThatIsSlowFailsNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		dead := func(context.Context, inbox.Delivery, error) error { return nil }
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(time.Now()),
+			inbox.WithHandlerTimeout(time.Second), inbox.WithMaxAttempts(2, dead))
+		for _, text := range []string{"1", "slow", "3", "4"} {
+			market.CustomerSays(id, text)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var texts []string
+		for d, err := range in.Messages(ctx) {
+			require.NoError(t, err)
+			if texts = append(texts, d.Message.Text); d.Message.Text == "slow" {
+				pass(time.Minute)
+			}
+		}
+		assert.Equal(t, []string{"1", "slow", "slow", "3", "4"}, texts)
+	})
+}
+
 // The clock of the last process was ten hours ahead.
 func TestRun_AClockThatWasAhead(t *testing.T) {
 	t.Parallel()

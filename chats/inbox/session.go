@@ -25,6 +25,7 @@ type session struct {
 
 	tenure   *tenure.Tenure[Lease]
 	handle   handleFunc
+	asked    <-chan struct{} // by the loop over Messages, before each call; nil if there is none
 	workers  int
 	once     bool // it is a step
 	stepEnd  time.Time

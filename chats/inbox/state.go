@@ -54,16 +54,18 @@ type BusinessState struct {
 
 // SweepState is the progress of a sweep.
 type SweepState struct {
-	StartedAt  time.Time // of the sweep under way; zero between two sweeps
-	Token      string    // its next page
-	Pages      int       // read so far
-	Restarts   int       // in a row, after refused page tokens; a restarted sweep lists its pages without delays in between
-	Failures   int       // of its next page, in a row
-	Plain      bool      // it lists all chats, because the server refused the statuses
-	NextAt     time.Time // when its next page, or the next sweep, is due
-	FinishedAt time.Time // when the last complete sweep ended
-	Cost       int       // requests made by the last complete sweep
-	CutShort   bool      // it ended early, because the list repeated a page token
+	StartedAt  time.Time    // of the sweep under way; zero between two sweeps
+	Token      string       // its next page
+	Pages      int          // read so far
+	Head       chats.ChatID // the first chat of the last page
+	Same       int          // pages in a row that named their own token and brought nothing new
+	Restarts   int          // in a row, after refused page tokens; a restarted sweep lists its pages without delays in between
+	Failures   int          // of its next page, in a row
+	Plain      bool         // it lists all chats, because the server refused the statuses
+	NextAt     time.Time    // when its next page, or the next sweep, is due
+	FinishedAt time.Time    // when the last complete sweep ended
+	Cost       int          // requests made by the last complete sweep
+	CutShort   bool         // it ended early, because the list repeated a page token
 
 	// Digests identify what the first pages of a full sweep listed, if the rows of their chats
 	// are as listed, and are 0 otherwise.

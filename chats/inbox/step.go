@@ -33,7 +33,7 @@ func (in *Inbox) Step(
 	}
 	defer in.running.Store(false)
 	return in.keeper.Once(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) (time.Time, error) {
-		return in.work(ctx, t, in.config.workers, true, handle)
+		return in.work(ctx, t, in.config.workers, true, nil, handle)
 	})
 }
 
@@ -45,7 +45,7 @@ const stepTime = 20 * time.Second
 // [tenure.FinalError], or an error of the store. With once, it works until nothing is due, or
 // for stepTime; next is when something is due again.
 func (in *Inbox) work(
-	ctx context.Context, t *tenure.Tenure[Lease], workers int, once bool, handle handleFunc,
+	ctx context.Context, t *tenure.Tenure[Lease], workers int, once bool, asked <-chan struct{}, handle handleFunc,
 ) (next time.Time, err error) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
@@ -55,7 +55,7 @@ func (in *Inbox) work(
 		return time.Now().Add(wait.Max), err
 	}
 	s := newSession(in, t, &state)
-	s.workers, s.once, s.stepEnd, s.handle = workers, once, time.Now().Add(stepTime), handle
+	s.workers, s.once, s.stepEnd, s.asked, s.handle = workers, once, time.Now().Add(stepTime), asked, handle
 	d := newDispatcher(s)
 	w := newSweeper(s, d.note)
 	working, cancel := context.WithCancelCause(ctx)

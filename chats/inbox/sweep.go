@@ -53,11 +53,9 @@ type sweeper struct {
 
 	onDue   func(time.Time)
 	last    sweepKind
-	first   bool                     // no sweep has ended yet in this run
-	head    [sweepKinds]chats.ChatID // the first chat of a kind's last page
-	same    [sweepKinds]int          // pages in a row that brought nothing new
-	stuck   bool                     // the last page repeated its token once too often
-	refused error                    // the last page's, if it was the credential that was refused
+	first   bool  // no sweep has ended yet in this run
+	stuck   bool  // the last page repeated its token once too often
+	refused error // the last page's, if it was the credential that was refused
 }
 
 func newSweeper(s *session, onDue func(time.Time)) *sweeper {
@@ -194,13 +192,13 @@ func (w *sweeper) isStuck(kind sweepKind, page chats.Page[chats.Chat]) bool {
 	if len(page.Items) > 0 {
 		first = page.Items[0].ID
 	}
-	isSame := page.Next != "" && page.Next == w.sweep(kind).Token && (first == w.head[kind] || first == 0)
-	if w.head[kind] = first; !isSame {
-		w.same[kind] = 0
-		return false
+	sw := w.sweep(kind)
+	isSame := page.Next != "" && page.Next == sw.Token && (first == sw.Head || first == 0)
+	sw.Head, sw.Same = first, sw.Same+1
+	if !isSame {
+		sw.Same = 0
 	}
-	w.same[kind]++
-	return w.same[kind] >= maxSamePages
+	return sw.Same >= maxSamePages
 }
 
 func (w *sweeper) filter(kind sweepKind) chats.Filter {

@@ -430,22 +430,26 @@ func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
 }
 
 // A listing that names the same page again and again does not go on for ever.
+// endless is a list that names the token of its second page for ever.
+func endless(market *chatstest.Market) http.RoundTripper {
+	var asked atomic.Value
+	repeating := edited(market, "/chats", func(result map[string]any) {
+		if token := asked.Load(); token != "" {
+			result["paging"] = map[string]any{"nextPageToken": token}
+		}
+	})
+	return roundTrip(func(req *http.Request) (*http.Response, error) {
+		asked.Store(req.URL.Query().Get("pageToken"))
+		return repeating.RoundTrip(req)
+	})
+}
+
 func TestSweep_AnEndlessListing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(60, chats.StatusNew)
-		var asked atomic.Value
-		repeating := edited(market, "/chats", func(result map[string]any) {
-			if token := asked.Load(); token != "" {
-				result["paging"] = map[string]any{"nextPageToken": token}
-			}
-		})
-		transport := roundTrip(func(req *http.Request) (*http.Response, error) {
-			asked.Store(req.URL.Query().Get("pageToken"))
-			return repeating.RoundTrip(req)
-		})
 		seen, log := &notebook{}, &journal{}
-		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), log.option()), seen.handle)
+		run := start(t, newInbox(t, through(t, market, endless(market)), inbox.NewMemoryStore(), log.option()), seen.handle)
 		pass(10 * time.Minute)
 		market.CustomerSays(ids[0], "new")
 		pass(5 * time.Minute)
@@ -453,6 +457,22 @@ func TestSweep_AnEndlessListing(t *testing.T) {
 		assert.Equal(t, []string{"new"}, seen.texts())
 		assert.Less(t, market.Calls(chats.OpGetChats), 200)
 		require.NoError(t, run.stop())
+	})
+}
+
+// The quota allows for one page in each step.
+func TestSweep_AnEndlessListingInSteps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(60, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 90))
+		client, store := through(t, market, endless(market)), inbox.NewMemoryStore()
+		stepper(t, client, store, 5*time.Hour, (&notebook{}).handle)
+		state, err := store.Business(t.Context(), market.Business())
+		require.NoError(t, err)
+		for _, sweep := range []inbox.SweepState{state.Incremental, state.Full} {
+			assert.Less(t, time.Since(sweep.FinishedAt), 3*time.Hour)
+			assert.True(t, sweep.CutShort)
+		}
 	})
 }
 
