@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -15,14 +16,14 @@ import (
 type dispatcher struct {
 	*session
 
-	kick  chan struct{}
-	polls sync.WaitGroup
+	kick    chan struct{}
+	polls   sync.WaitGroup
+	skipped atomic.Bool // a push was for a chat in flight
 
-	mu      sync.Mutex
-	busy    int
-	due     time.Time // when rows are due next, as far as known; zero: none known
-	loaded  bool      // rows were loaded, so those that are due later are not known
-	skipped bool      // a push was for a chat in flight
+	mu     sync.Mutex
+	busy   int
+	due    time.Time // when rows are due next, as far as known; zero: none known
+	loaded bool      // rows were loaded, so those that are due later are not known
 }
 
 func newDispatcher(s *session) *dispatcher {
@@ -183,7 +184,9 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	for i := range rows {
 		switch row := &rows[i]; {
 		case d.flights.isHeld(row.Chat):
-			d.skip(row)
+			if row.isWoken() {
+				d.skipped.Store(true)
+			}
 		case isLow && isPatient(row):
 			row.DueAt = d.quota.end(chats.OpGetChatHistory).Add(time.Duration(row.Chat%3600) * time.Second)
 			postponed = append(postponed, row)
@@ -204,21 +207,10 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 
 // byTurn is the order in which chats are tried one at a time: those that may well work first.
 func byTurn(a, b ChatState) int {
-	switch isFailing := !a.FailingSince.IsZero(); {
-	case isFailing != b.FailingSince.IsZero():
+	if a.FailingSince.IsZero() == b.FailingSince.IsZero() {
 		return a.DueAt.Compare(b.DueAt)
-	case isFailing:
-		return 1
-	default:
-		return -1
 	}
-}
-
-// skip notes a push for a chat that is being polled.
-func (d *dispatcher) skip(row *ChatState) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.skipped = d.skipped || row.isWoken()
+	return a.FailingSince.Compare(b.FailingSince) // one of them is zero
 }
 
 // begin polls a chat in a separate goroutine.
@@ -252,7 +244,7 @@ func (d *dispatcher) landed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.busy--
-	if d.skipped {
-		d.skipped, d.due = false, wait.Earliest(d.due, time.Now())
+	if d.skipped.Swap(false) {
+		d.due = wait.Earliest(d.due, time.Now())
 	}
 }

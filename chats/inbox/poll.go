@@ -55,13 +55,10 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 		return err
 	}
 	l.conclude(ctx, err)
-	if saveErr := s.land(ctx, f); saveErr != nil {
+	if saveErr := s.land(ctx, f); saveErr != nil || err != errLeft { //nolint:errorlint // our own, unwrapped
 		return saveErr
 	}
-	if err == errLeft { //nolint:errorlint // our own, unwrapped
-		return err
-	}
-	return nil
+	return errLeft
 }
 
 // land saves a row, and again if its chat was listed meanwhile.

@@ -50,7 +50,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	before := s.Snapshot
 	isOpen := tracked && slices.Contains(unfinished, chat.Status)
 	left := s.Open && !isOpen // perhaps with a last message
-	changed = s.Open != isOpen || !sameChat(before, chat)
+	changed = s.adjust(now) || s.Open != isOpen || !sameChat(before, chat)
 	s.Open, s.Snapshot = isOpen, chat
 	switch {
 	case before.ID == 0:

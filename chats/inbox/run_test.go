@@ -731,3 +731,49 @@ func TestRun_AFilterThatIsInvalidEndsIt(t *testing.T) {
 		})
 	}
 }
+
+// So are the times of its chats: of one whose handler fails, and of one that it had just listed.
+func TestRun_ChatsOfAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	for name, ofFailing := range map[string]func(*inbox.ChatState) []*time.Time{
+		"every time":        func(r *inbox.ChatState) []*time.Time { return []*time.Time{&r.DueAt, &r.FailingSince, &r.SeenAt} },
+		"the next try only": func(r *inbox.ChatState) []*time.Time { return []*time.Time{&r.DueAt} },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market, failing := shop()
+			listed := market.AddChat(longAgo())
+			var works atomic.Bool
+			store, seen := inbox.NewMemoryStore(), &notebook{}
+			handle := func(ctx context.Context, d inbox.Delivery) error {
+				if !works.Load() {
+					return errors.New("no")
+				}
+				return seen.handle(ctx, d)
+			}
+			run := start(t, newInbox(t, connect(t, market), store), handle)
+			pass(time.Minute)
+			market.CustomerSays(failing, "failing")
+			pass(2 * time.Minute)
+			require.NoError(t, run.stop())
+			market.CustomerSays(listed, "listed")
+			rows := []inbox.ChatState{row(t, store, market, failing), row(t, store, market, listed)}
+			for _, at := range ofFailing(&rows[0]) {
+				*at = at.Add(10 * time.Hour)
+			}
+			rows[1].Snapshot = market.Chat(listed)
+			rows[1].UpdatedAt, rows[1].Explained = rows[1].Snapshot.UpdatedAt, false
+			rows[1].SeenAt = time.Now().Add(10 * time.Hour)
+			rows[1].DueAt = rows[1].SeenAt
+			lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "ahead")
+			require.NoError(t, err)
+			require.NoError(t, store.Save(t.Context(), lease, nil, rows))
+			require.NoError(t, store.Release(t.Context(), lease))
+			works.Store(true)
+			run = start(t, newInbox(t, connect(t, market), store), handle)
+			pass(7 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.ElementsMatch(t, []string{"failing", "listed"}, seen.texts())
+		})
+	}
+}

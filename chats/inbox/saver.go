@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -24,8 +24,7 @@ type saver struct {
 	tenure *tenure.Tenure[Lease]
 	log    *slog.Logger
 
-	mu      sync.Mutex
-	savedAt time.Time // when rows were last written
+	savedAt atomic.Pointer[time.Time] // when rows were last written
 }
 
 // save writes rows. It fails with ErrLeaseLost if the lease is lost or was given up, with
@@ -37,7 +36,8 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 		err := s.attempt(ctx, business, rows)
 		switch {
 		case err == nil:
-			s.saved()
+			now := time.Now()
+			s.savedAt.Store(&now)
 			return nil
 		case errors.Is(err, ErrLeaseLost):
 			s.tenure.Lose(err)
@@ -51,7 +51,7 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 			return ErrLeaseLost
 		case ctx.Err() != nil && time.Since(began) > graceTime, time.Since(began) > maxSaving:
 			return err
-		case s.unsavedFor(began) > s.tenure.Duration:
+		case time.Since(wait.Later(began, *s.savedAt.Load())) > s.tenure.Duration:
 			s.tenure.Lose(tenure.ErrUnsaved)
 			return ErrLeaseLost
 		}
@@ -60,20 +60,6 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: save failed", slog.Any("error", err), slog.Duration("retry_in", pause))
 		wait.Sleep(s.tenure.Ctx, pause)
 	}
-}
-
-func (s *saver) saved() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.savedAt = time.Now()
-}
-
-// unsavedFor returns for how long nothing could be written, as seen by a save that began
-// at a time.
-func (s *saver) unsavedFor(began time.Time) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Since(wait.Later(began, s.savedAt))
 }
 
 func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*ChatState) error {

@@ -78,6 +78,7 @@ func newSession(in *Inbox, t *tenure.Tenure[Lease], state *BusinessState) *sessi
 	s.refusals = &refusals{end: s.end}
 	start := state.StartTime
 	s.start.Store(&start)
+	s.saver.savedAt.Store(new(time.Time))
 	return s
 }
 

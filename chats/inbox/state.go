@@ -82,6 +82,19 @@ func (s *SweepState) adjust(now time.Time) {
 	}
 }
 
+// adjust makes a chat due whose times are those of a clock that was ahead, and reports whether
+// they are.
+func (s *ChatState) adjust(now time.Time) bool {
+	isLate := s.Attempts > 0 && s.DueAt.After(now.Add(window+maxHandlerBackoff))
+	isAhead := wait.Later(s.SeenAt, s.FailingSince).After(now.Add(time.Minute))
+	for _, at := range []*time.Time{&s.DueAt, &s.SeenAt, &s.FailingSince, &s.RefusedSince} {
+		if (isLate || isAhead) && at.After(now) {
+			*at = now
+		}
+	}
+	return isLate || isAhead
+}
+
 // BreakerState is the state of a circuit breaker.
 type BreakerState struct {
 	Failures int       // consecutive failures, each for a different chat; from 3 on only one chat at a time is tried

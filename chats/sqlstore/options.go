@@ -27,15 +27,12 @@ type config struct {
 }
 
 // WithTablePrefix sets the prefix of all table names: at most 32 lower-case letters, digits
-// and underscores, not starting with a digit. The default is "ymchats_". Each independent
+// and underscores, not starting with a digit or sqlite_. The default is "ymchats_". Each independent
 // consumer of a business needs its own prefix.
 func WithTablePrefix(prefix string) Option {
 	return func(c *config) error {
-		if !prefixPattern.MatchString(prefix) {
-			return badArgument("prefix", "must be 1 to 32 characters of a-z, 0-9 and _, not beginning with a digit")
-		}
-		if strings.HasPrefix(prefix, "sqlite_") {
-			return badArgument("prefix", "must not begin with sqlite_, which SQLite reserves")
+		if !prefixPattern.MatchString(prefix) || strings.HasPrefix(prefix, "sqlite_") {
+			return badArgument("prefix", "must be 1 to 32 characters of a-z, 0-9 and _, not beginning with a digit or sqlite_")
 		}
 		c.prefix = prefix
 		return nil

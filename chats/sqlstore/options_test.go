@@ -15,14 +15,14 @@ import (
 func TestNew_RefusesBadArguments(t *testing.T) {
 	t.Parallel()
 	db := (&fakeServer{}).open(t)
-	prefix := "prefix: must be 1 to 32 characters of a-z, 0-9 and _, not beginning with a digit"
+	prefix := "prefix: must be 1 to 32 characters of a-z, 0-9 and _, not beginning with a digit or sqlite_"
 	duration := "lease duration: must be from 1s to 1h0m0s"
 	for want, options := range map[string][]Option{
 		prefix: {
 			WithTablePrefix(""), WithTablePrefix("1_"), WithTablePrefix("Crm_"), WithTablePrefix("a-b"), WithTablePrefix(`a"; DROP TABLE x; --`),
 			WithTablePrefix("a_\n"), WithTablePrefix("ж_"), WithTablePrefix(strings.Repeat("a", 33)),
+			WithTablePrefix("sqlite_"),
 		},
-		"prefix: must not begin with sqlite_, which SQLite reserves": {WithTablePrefix("sqlite_")},
 		duration:                        {WithLeaseDuration(0), WithLeaseDuration(time.Second - 1), WithLeaseDuration(time.Hour + 1), WithLeaseDuration(-time.Second)},
 		"options: must not contain nil": {nil},
 	} {
