@@ -351,6 +351,8 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		next := l.quota.refuse(failed.Operation, err)
 		if failed.Operation != chats.OpGetChatHistory {
 			row.DueAt = next
+		} else if failed.Limit != nil && failed.Limit.Kind == chats.LimitParallel {
+			l.reads.failed(row.Chat, true)
 		}
 		l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: reading a chat refused", slog.Int64("chat", int64(row.Chat)),
 			slog.Any("error", err), slog.Duration("retry_in", next.Sub(now)))

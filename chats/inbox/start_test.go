@@ -278,6 +278,28 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 	})
 }
 
+func TestQuota_AServerThatRefusesListsIsNotHammered(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(*testing.T, *inbox.Inbox, handler) *running{"Run": start, "Step": startSteps} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market, _ := bigShop(40, chats.StatusNew)
+			run := begin(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&notebook{}).handle)
+			pass(90 * time.Second)
+			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+				if op == chats.OpGetChats {
+					return chatstest.RateLimitedParallel()
+				}
+				return chatstest.OK()
+			})
+			before := market.Calls(chats.OpGetChats)
+			pass(time.Hour)
+			require.NoError(t, run.stop())
+			assert.LessOrEqual(t, market.Calls(chats.OpGetChats)-before, 1_100, "two kinds of sweeps, eight attempts, once a minute")
+		})
+	}
+}
+
 // Market, or the quota, is not available when the business is served for the first time.
 func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 	t.Parallel()

@@ -40,6 +40,7 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 	}{
 		"503":      {503, `{"status":"ERROR"}`},
 		"400":      {400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST","message":"x"}]}`},
+		"420":      {420, `{"status":"ERROR","errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests"}]}`},
 		"html 403": {403, `<html>ddos guard</html>`},
 		"html 404": {404, `<html>nginx</html>`},
 		"html 200": {200, `<html>nginx</html>`},

@@ -465,7 +465,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	case errors.Is(err, chats.ErrInvalidArgument): // the filter
 		return tenure.Final(fmt.Errorf("inbox: list chats: %w", err))
 	case errors.Is(err, chats.ErrRateLimited):
-		sw.NextAt = w.quota.refuse(chats.OpGetChats, err)
+		sw.NextAt = wait.Later(w.quota.refuse(chats.OpGetChats, err), now.Add(wait.Backoff(sw.Failures, wait.Max)))
 	case w.refusals.refused(err, true):
 		w.refused = err
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
