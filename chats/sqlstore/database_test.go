@@ -172,7 +172,7 @@ func TestConnect_ClosesAConnectionThatComesLate(t *testing.T) {
 // failover. One call replaces them all.
 func TestRun_ReplacesStaleConnections(t *testing.T) {
 	t.Parallel()
-	for _, stale := range []error{driver.ErrBadConn, sqlError("25006"), sqlError("57P01")} {
+	for _, stale := range []error{driver.ErrBadConn, sqlError("25006"), sqlError("57P01"), sqlError("57P05")} {
 		t.Run(stale.Error(), func(t *testing.T) {
 			t.Parallel()
 			server := &fakeServer{exec: func(_ context.Context, conn int, _ string) error {

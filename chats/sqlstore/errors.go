@@ -22,11 +22,11 @@ func isLockConflict(err error) bool {
 }
 
 // isStaleConnection reports whether another connection may succeed at once: this one
-// was closed before the statement had an effect (57P01), or its session is read-only
+// was closed before the statement had an effect (57P01, 57P05), or its session is read-only
 // (25006), which a pooled session remains after the database has become writable.
 func isStaleConnection(err error) bool {
 	state := sqlState(err)
-	return errors.Is(err, driver.ErrBadConn) || state == "57P01" || state == "25006"
+	return errors.Is(err, driver.ErrBadConn) || state == "57P01" || state == "57P05" || state == "25006"
 }
 
 // isForcedError reports whether a statement has undone itself, see postgresSave.
