@@ -261,7 +261,7 @@ func (e *sanitizedError) Error() string { return e.text }
 func (e *sanitizedError) Unwrap() error { return e.err }
 
 // OfRequest returns the secrets of the request for a link: the Api-Key, what has been added
-// to the headers and to the query of the link, and its password. Redacting short values would
+// to the headers and to the query of the link, and its user and password. Redacting short values would
 // make texts unreadable.
 func OfRequest(req *http.Request, link string) (all Secrets) {
 	for name, values := range req.Header {
@@ -280,5 +280,9 @@ func OfRequest(req *http.Request, link string) (all Secrets) {
 	}
 	_, header, _ := req.BasicAuth()
 	ofURL, _ := req.URL.User.Password()
-	return append(all, cmp.Or(header, ofURL)) // net/http sends that of the URL only without the header
+	all = append(all, cmp.Or(header, ofURL)) // net/http sends that of the URL only without the header
+	if name := req.URL.User.Username(); len(name) >= minPart && !strings.Contains(link, name) {
+		all = append(all, name) // a token
+	}
+	return all
 }

@@ -203,6 +203,10 @@ func TestOfRequest_AreWhatTheCallerAdded(t *testing.T) {
 	req.Header = http.Header{}
 	req.SetBasicAuth("user", "password-1")
 	assert.Contains(t, OfRequest(req, link), "password-1")
+
+	req.Header, req.URL.User = http.Header{}, url.User("a-token-as-the-name")
+	assert.Contains(t, OfRequest(req, link), "a-token-as-the-name")
+	assert.NotContains(t, OfRequest(req, "https://a-token-as-the-name@files.example/f"), "a-token-as-the-name")
 }
 
 func TestSanitize_MakesAnyTextFitForAnError(t *testing.T) {
