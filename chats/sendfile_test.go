@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -291,6 +292,7 @@ func TestSendFile_ReaderThatViolatesTheInterfaceIsError(t *testing.T) {
 		"more than fits":   readerFunc(func(p []byte) (int, error) { return len(p) + 1, nil }),
 		"a negative count": readerFunc(func([]byte) (int, error) { return -1, nil }),
 		"a panic":          readerFunc(func([]byte) (int, error) { panic("no disk") }),
+		"a Goexit":         readerFunc(func([]byte) (int, error) { runtime.Goexit(); return 0, nil }),
 	}
 	for name, reader := range readers {
 		for kind, content := range map[string]io.Reader{"streamed": sized(reader, 1000), "buffered": reader} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -114,6 +115,8 @@ func argumentTests() []argumentTest {
 		{"file name of 10 MiB", callSendFile(1, strings.Repeat("a", 10<<20), file()), "file name", "10485760 bytes, at most 255"},
 		{"file name of 256 bytes", callSendFile(1, strings.Repeat("ж", 128), file()), "file name", "256 bytes, at most 255"},
 		{"nil content", callSendFile(1, "a.jpg", nil), "file content", "is nil"},
+		{"a nil file", callSendFile(1, "a.jpg", (*os.File)(nil)), "file content", "is nil"},
+		{"a nil reader", callSendFile(1, "a.jpg", (*bytes.Reader)(nil)), "file content", "is nil"},
 		{"empty content", callSendFile(1, "a.jpg", strings.NewReader("")), "file content", "is empty"},
 		{"empty content of unknown size", callSendFile(1, "a.jpg", io.MultiReader()), "file content", "is empty"},
 		{"too large", callSendFile(1, "a.jpg", bytes.NewReader(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},

@@ -3,7 +3,6 @@ package chats
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -68,7 +67,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace) *transportError {
 	if readErr := c.upload.Stop(ctx); readErr != nil {
 		// The request was aborted before its end.
-		return &transportError{err: fmt.Errorf("reading the file: %w", readErr), unsent: true, permanent: true}
+		return &transportError{err: readErr, unsent: true, permanent: true}
 	}
 	return &transportError{err: err, unsent: sent.provablyUnsent() || c.upload.Unsent()}
 }

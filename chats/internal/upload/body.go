@@ -71,6 +71,16 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) write(w *io.PipeWriter) {
 	defer close(b.done)
+	b.readErr = errReaderExited // unless writeForm returns
+	defer func() { _ = w.CloseWithError(b.readErr) }()
+	err := b.writeForm(w)
+	if b.readErr == errReaderExited { //nolint:errorlint // our own, unwrapped
+		b.readErr = nil
+	}
+	_ = w.CloseWithError(err)
+}
+
+func (b *body) writeForm(w *io.PipeWriter) error {
 	err := b.rewind()
 	if err == nil {
 		_, err = w.Write(b.form.head)
@@ -83,7 +93,7 @@ func (b *body) write(w *io.PipeWriter) {
 		_, err = w.Write(b.form.tail)
 		b.whole = err == nil
 	}
-	_ = w.CloseWithError(err)
+	return err
 }
 
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
@@ -137,12 +147,14 @@ func (b *body) readContent(p []byte) (n int, err error) {
 	return n, err
 }
 
-// readFailed records the caller's reader's error, and returns it.
+// readFailed records the caller's reader's error, and returns it wrapped: its Error method may
+// panic, and fmt calls it safely.
 func (b *body) readFailed(err error) error {
-	if err != nil && err != errAttemptOver { //nolint:errorlint // our own, unwrapped
-		b.readErr = err
+	if err == nil || err == errAttemptOver { //nolint:errorlint // our own, unwrapped
+		return err
 	}
-	return err
+	b.readErr = fmt.Errorf("reading the file: %w", err)
+	return b.readErr
 }
 
 // rewind seeks to the start of the content, unless nothing has been read. A Seek may block,

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"mime/multipart"
 	"net/textproto"
+	"reflect"
 	"strings"
 )
 
@@ -37,7 +38,7 @@ func (e *InvalidError) Error() string { return e.Reason }
 // into memory first, up to maxSize. If ctx ends first, a blocked reader is abandoned, and no
 // further Read of it begins. The error is an [InvalidError], or why the content could not be read.
 func New(ctx context.Context, name string, content io.Reader, maxSize int64) (*Form, error) {
-	if content == nil {
+	if v := reflect.ValueOf(content); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, &InvalidError{"is nil"}
 	}
 	f := &Form{content: &checkedReader{content: content}}

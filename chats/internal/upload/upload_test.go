@@ -206,6 +206,16 @@ func TestNew_AbandonsAReaderThatBlocks(t *testing.T) {
 	})
 }
 
+// brokenError is an error that cannot be printed.
+type brokenError struct{ text string }
+
+func (e *brokenError) Error() string {
+	if e.text == "" {
+		panic("torn")
+	}
+	return e.text
+}
+
 func TestForm_ReaderThatFailsCompletesNoForm(t *testing.T) {
 	t.Parallel()
 	for want, content := range map[string]io.Reader{
@@ -216,15 +226,22 @@ func TestForm_ReaderThatFailsCompletesNoForm(t *testing.T) {
 		io.ErrNoProgress.Error():    reading(func([]byte) (int, error) { return 0, nil }),
 		errFileGrew.Error():         strings.NewReader("more content"),
 		"the file ended 5 bytes short of its size: unexpected EOF": strings.NewReader("cont"[:2]),
+		"<nil>":                         iotest.ErrReader((*brokenError)(nil)),
+		"%!v(PANIC=Error method: torn)": iotest.ErrReader(&brokenError{}),
+		errReaderExited.Error():         reading(func([]byte) (int, error) { runtime.Goexit(); return 0, nil }),
 	} {
+		if want = strings.TrimSpace(want); want != errReaderExited.Error() {
+			want = "reading the file: " + want
+		}
+
 		form, err := New(t.Context(), "a.txt", sized{struct{ io.Reader }{content}, 7}, maxSize)
 		require.NoError(t, err)
 		body, err := form.Open(t.Context())
 		require.NoError(t, err)
 		all, err := io.ReadAll(body)
-		require.EqualError(t, err, strings.TrimSpace(want))
+		require.EqualError(t, err, want)
 		assert.NotContains(t, string(all), "\r\n--"+strings.TrimPrefix(form.ContentType(), "multipart/form-data; boundary="))
-		require.EqualError(t, form.Stop(t.Context()), strings.TrimSpace(want))
+		require.EqualError(t, form.Stop(t.Context()), want)
 		assert.True(t, form.Unsent())
 		assert.False(t, form.Whole())
 		assert.False(t, form.Rewindable())
