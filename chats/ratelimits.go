@@ -42,7 +42,7 @@ const quotaWindow = time.Hour
 // The texts of a 420, in which a quota has a period.
 var (
 	parallelText = regexp.MustCompile(`(?i)parallel|concurren|simultaneous|at once|at the same time|параллел|одновремен`)
-	hourlyText   = regexp.MustCompile(`(?i)hour|points per|per ([a-z0-9]+ )?(second|minute|day)|\PL(в|за) (час|минуту|секунду|день|сутки)(\PL|$)`)
+	hourlyText   = regexp.MustCompile(`(?i)hour|dai?ly|points per|per ([a-z0-9]+ )?(second|minute|day)|per [0-9]+ ?[smhd]|\PL(в|за) ([0-9]+ )?(час|часа|часов|минут|минуту|минуты|секунд|секунду|секунды|день|дня|дней|сутки|суток)(\PL|$)`)
 )
 
 // reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by

@@ -8,12 +8,15 @@ import (
 	"time"
 )
 
+// maxRetryAfter is the longest Retry-After in seconds. It is longer than any wait.
+const maxRetryAfter = 1 << 32
+
 // RetryAfter returns the time until the Retry-After of a response, or 0. If it is a date, it
 // is as in [Until].
 func RetryAfter(h http.Header, now time.Time, longest time.Duration) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(seconds) * time.Second
+	text := strings.Trim(h.Get("Retry-After"), "\t \"';s")
+	if seconds, err := strconv.ParseFloat(text, 64); seconds >= 0 && (err == nil || errors.Is(err, strconv.ErrRange)) {
+		return time.Duration(min(seconds, maxRetryAfter) * float64(time.Second))
 	}
 	if at, ok := Parse(text); ok {
 		return max(Until(at, h, now, longest), 0)

@@ -71,7 +71,8 @@ func TestUntil_GoesByTheServersClock(t *testing.T) {
 func TestRetryAfter_SecondsCountFromNow(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{
-		"": 0, "soon": 0, "0": 0, "-5": 0, "120": 2 * time.Minute, "\t120": 2 * time.Minute, "7200": 2 * time.Hour, "99999999999999999999": (1<<32 - 1) * time.Second,
+		"": 0, "soon": 0, "0": 0, "-5": 0, "120": 2 * time.Minute, "\t120": 2 * time.Minute, "7.5": 7500 * time.Millisecond, "+7": 7 * time.Second, `"7"`: 7 * time.Second, "7s": 7 * time.Second,
+		"-1e999": 0, "NaN": 0, "Inf": 1 << 32 * time.Second, "7200": 2 * time.Hour, "99999999999999999999": 1 << 32 * time.Second,
 	} {
 		assert.Equal(t, want, RetryAfter(http.Header{"Retry-After": {text}}, time.Now(), time.Hour), text)
 	}
