@@ -134,6 +134,7 @@ func TestChats_OddChatCostsThatChatOnly(t *testing.T) {
 		{"offset of a day", `{"chatId":7,"createdAt":"2026-03-02T08:40:00-24:00","updatedAt":"2026-03-02T08:40:00Z"}`, &chats.Chat{ID: 7, UpdatedAt: testTime}},
 		{"status a number", `{"chatId":7,"status":1,"type":"CHAT"}`, &chats.Chat{ID: 7, Type: chats.ChatTypeChat}},
 		{"context a string", `{"chatId":7,"context":"ORDER"}`, &chats.Chat{ID: 7}},
+		{"context a list", `{"chatId":7,"context":[]}`, &chats.Chat{ID: 7}},
 		{"customer a list", `{"chatId":7,"context":{"customer":[],"type":"DIRECT"}}`, &chats.Chat{ID: 7, Subject: chats.Subject{Kind: chats.SubjectDirect}}},
 		{
 			"ids of the context as strings", `{"chatId":7,"context":{"type":"RETURN","orderId":"1","returnId":2.0,"campaignId":"3"}}`,
@@ -194,6 +195,17 @@ func TestPages_PageTokenMayBeANumber(t *testing.T) {
 
 // What decides about the next page fails if it cannot be read: the listing must not look
 // complete.
+func TestPages_EmptyPagingIsThatOfTheLastPage(t *testing.T) {
+	t.Parallel()
+	for _, paging := range []string{`[]`, `{}`, `false`, `""`, `null`, `{"nextPageToken":[]}`, `{"nextPageToken":{}}`, `{"nextPageToken":false}`, `{"nextPageToken":""}`} {
+		f := newFixture(t, noRetry)
+		f.market.Fail(chats.OpGetChatHistory, chatstest.Malformed(`{"status":"OK","result":{"context":[],"messages":[{"messageId":1}],"paging":`+paging+`}}`))
+		f.market.Fail(chats.OpGetChats, chatstest.Malformed(`{"status":"OK","result":{"chats":[{"chatId":1}],"paging":`+paging+`}}`))
+		assert.Len(t, mustCollect(t, f.client.History(t.Context(), f.chat, 0)), 1, paging)
+		assert.Len(t, mustCollect(t, f.client.Chats(t.Context(), chats.Filter{})), 1, paging)
+	}
+}
+
 func TestPages_UnreadablePagingIsError(t *testing.T) {
 	t.Parallel()
 	for _, paging := range []string{`"none"`, `5`, `["a"]`, `{"nextPageToken":{"token":"a"}}`, `{"nextPageToken":["a"]}`, `{"nextPageToken":true}`} {
@@ -245,6 +257,8 @@ func TestResponse_ItemsAreBounded(t *testing.T) {
 		"odd files":                {200, repeatJSON(messages+`{"messageId":"1","payload":[`, `[]`, 2_790_000, `]}]}}`)},
 		"errors":                   {200, repeatJSON(`{"status":"ERROR","errors":[`, `{}`, 2_790_000, `]}`)},
 		"errors of a 500":          {500, repeatJSON(`{"status":"ERROR","errors":[`, `{}`, 2_790_000, `]}`)},
+		"errors of a 404":          {404, repeatJSON(`{"status":"ERROR","errors":[`, `{}`, 2_790_000, `]}`)},
+		"control characters":       {200, repeatJSON(messages+`{"messageId":1,"message":"`, strings.Repeat("\x01", 8<<10), 1000, `"}]}}`)},
 		"unknown lists of a chat":  {200, repeatJSON(chat+`"createdAt":"odd","x":[`, `[]`, 2_790_000, `]}}`)},
 		"unknown fields of a chat": {200, repeatJSON(chat+`"createdAt":"odd",`, `"x":0`, 1_390_000, `}}`)},
 		"nested lists of a chat":   {200, repeatJSON(chat+`"createdAt":"odd","x":[`, strings.Repeat("[", 900)+strings.Repeat("]", 900), 4_600, `]}}`)},

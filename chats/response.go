@@ -38,8 +38,12 @@ func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 // truncated reports whether the connection broke before the end of the body. If the body has
 // no declared length, only its JSON shows that.
 func (r *response) truncated() bool {
-	tooLarge := errors.Is(r.bodyErr, httpbody.ErrTooLarge) || errors.Is(r.bodyErr, httpbody.ErrTooManyItems)
-	return r.bodyErr != nil && !tooLarge || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
+	return r.bodyErr != nil && !r.isTooLarge() || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
+}
+
+// isTooLarge reports whether the body must not be decoded.
+func (r *response) isTooLarge() bool {
+	return errors.Is(r.bodyErr, httpbody.ErrTooLarge) || errors.Is(r.bodyErr, httpbody.ErrTooManyItems)
 }
 
 // maxClockError is how much the local clock may be ahead. A Date that says more is implausible.
@@ -79,7 +83,7 @@ func (r *response) envelope() envelope.Body {
 // isGatewayNotFound reports whether a 404 is not about a chat, message or order: a gateway
 // sends it while the API is being deployed.
 func (r *response) isGatewayNotFound() bool {
-	return r.status == http.StatusNotFound && r.op != OpDownload && !r.envelope().IsAPI()
+	return r.status == http.StatusNotFound && r.op != OpDownload && (r.isTooLarge() || !r.envelope().IsAPI())
 }
 
 // details returns what the body says about an error.

@@ -120,7 +120,7 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 		}
 	}
 	// The structure of a page is not repaired.
-	for _, field := range []string{`"messages":{}`, `"messages":5`, `"paging":[]`, `"paging":{"nextPageToken":{}}`} {
+	for _, field := range []string{`"messages":{}`, `"messages":5`, `"paging":["a"]`, `"paging":{"nextPageToken":{"a":1}}`} {
 		_, err := Decode[struct {
 			Messages []item
 			Paging   struct{ NextPageToken string }

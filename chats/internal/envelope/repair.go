@@ -16,6 +16,10 @@ import (
 // a body. The contract's types have a depth of eight.
 const maxDepth = 100
 
+// maxGrowth is how much longer than the body a repaired one may be: what is longer is refused
+// as it is.
+const maxGrowth = 1 << 20
+
 func isSyntaxError(err error) bool {
 	var syntax *json.SyntaxError
 	return errors.As(err, &syntax)
@@ -37,6 +41,7 @@ func repairSyntax(text []byte) []byte {
 		return text
 	}
 	out, rest := make([]byte, 0, len(text)), text
+	limit := len(text) + maxGrowth
 	var open []byte // the brackets that are not closed
 	isValue := false
 	for len(rest) > 0 {
@@ -55,7 +60,7 @@ func repairSyntax(text []byte) []byte {
 			}
 			open = open[:len(open)-1]
 		case '"':
-			token = repairString(token)
+			token = repairString(token, limit-len(out))
 		case ',', ':', ' ', '\t', '\r', '\n':
 		default:
 			if isValue && !json.Valid(token) {
@@ -67,6 +72,9 @@ func repairSyntax(text []byte) []byte {
 		}
 		if !isDeep {
 			out = append(out, token...)
+		}
+		if len(out) > limit {
+			return text
 		}
 	}
 	return out
@@ -95,10 +103,10 @@ func tokenLen(text []byte) int {
 }
 
 // repairString returns a string of JSON with its control characters escaped, and without the
-// backslashes that begin no escape.
-func repairString(text []byte) []byte {
+// backslashes that begin no escape. It stops once the result is longer than limit.
+func repairString(text []byte, limit int) []byte {
 	out := make([]byte, 0, len(text))
-	for i := 0; i < len(text); i++ {
+	for i := 0; i < len(text) && len(out) <= limit; i++ {
 		c := text[i]
 		switch n := escapeLen(text[i:]); {
 		case n > 0:
@@ -157,7 +165,7 @@ var repairs = map[string]func(any) any{
 	"context": only[map[string]any], "customer": only[map[string]any],
 	"payload": func(value any) any { return onlyObjects(only[[]any](value)) },
 	"chats":   onlyObjects, "messages": onlyObjects,
-	"nextpagetoken": numberToText,
+	"paging": dropEmpty, "nextpagetoken": func(value any) any { return numberToText(dropEmpty(value)) },
 }
 
 // repair applies repairs to the fields of all objects in value.
@@ -192,6 +200,15 @@ func onlyObjects(value any) any {
 		for i := range list {
 			list[i] = only[map[string]any](list[i])
 		}
+	}
+	return value
+}
+
+// dropEmpty replaces what is written for an empty object or text in place of it by null.
+func dropEmpty(value any) any {
+	switch text, _ := json.Marshal(value); string(text) { //nolint:errchkjson // decoded JSON can be encoded
+	case "[]", "{}", "false", `""`:
+		return nil
 	}
 	return value
 }
