@@ -88,9 +88,9 @@
 // nothing about the chat or about the outcome of a send. A redirect in response to a send is
 // equally inconclusive, because a server may redirect after it has processed the request.
 // An untrusted certificate, or a server without TLS, fails the call without a retry. A
-// response without a declared length counts as cut off if its JSON ends early. A 400 for
-// the first page of a list may be caused by the page size, so up to three smaller sizes are
-// tried before the error is returned.
+// response without a declared length counts as cut off if its JSON ends early. A 400, 413
+// or 422 for the first page of a list may be caused by the page size, so up to three smaller
+// sizes are tried before the error is returned.
 //
 // Between attempts the client waits with full jitter; the upper bound doubles after each
 // failure ([RetryPolicy]), and the client honours Retry-After. If the context's deadline

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"net/http"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/merge"
@@ -82,7 +81,7 @@ func (h *history) fetch(ctx context.Context, token string) (paging.Page[Message]
 	}
 	h.from = MessageID(h.merge.Since())
 	page, err := h.client.historyPage(ctx, h.chat, h.from, MaxHistoryPage, "")
-	if h.from > 0 && hasStatus(err, http.StatusBadRequest, http.StatusNotFound) {
+	if h.from > 0 && isRefused(err) {
 		h.from = 0
 		page, err = h.client.historyPage(ctx, h.chat, 0, MaxHistoryPage, "")
 	}

@@ -12,7 +12,7 @@ import (
 
 // items yields the items of a listing.
 func items[T any](ctx context.Context, c *Client, op Operation, l paging.Listing[T], yield func(T, error) bool) {
-	l.Refused = func(err error) bool { return hasStatus(err, http.StatusBadRequest, http.StatusNotFound) }
+	l.Refused = isRefused
 	for item, err := range paging.Items(ctx, l) {
 		if errors.Is(err, paging.ErrRepeatedToken) || errors.Is(err, paging.ErrNoProgress) {
 			err = &Error{Business: c.business, Operation: op, kinds: []error{ErrProtocol}, cause: err}
@@ -78,16 +78,21 @@ func fitPage[T any](
 	return page, err
 }
 
-// isRefusedByAPI reports whether err is a 400 from the API, whose errors have codes. A
-// gateway's 400 says nothing about the size.
+// sizeRefusals are the statuses that may be caused by the page size.
+var sizeRefusals = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
+
+// isRefusedByAPI reports whether err is a 400 or the like from the API, whose errors have
+// codes. A gateway's says nothing about the size.
 func isRefusedByAPI(err error) bool {
 	var e *Error
-	return hasStatus(err, http.StatusBadRequest) && errors.As(err, &e) &&
+	return errors.As(err, &e) && slices.Contains(sizeRefusals, e.StatusCode) &&
 		slices.ContainsFunc(e.Details, func(d Detail) bool { return d.Code != "" })
 }
 
-// hasStatus reports whether the server responded with one of the statuses.
-func hasStatus(err error, statuses ...int) bool {
+// isRefused reports whether the server has refused what was asked for, and not the caller
+// or the moment.
+func isRefused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && slices.Contains(statuses, e.StatusCode)
+	return errors.As(err, &e) && e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&
+		e.StatusCode != http.StatusForbidden && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }

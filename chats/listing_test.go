@@ -241,7 +241,7 @@ func TestChatsAndHistory_TokensThatNeverWorkAreAnError(t *testing.T) {
 func TestHistory_RefusedSinceReadsFromTheBeginning(t *testing.T) {
 	t.Parallel()
 	for name, order := range pageOrders {
-		for _, status := range []int{http.StatusNotFound, http.StatusBadRequest} {
+		for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusGone, http.StatusUnprocessableEntity} {
 			t.Run(fmt.Sprintf("%s, %d", name, status), func(t *testing.T) {
 				t.Parallel()
 				market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithStrictSince())
@@ -257,6 +257,27 @@ func TestHistory_RefusedSinceReadsFromTheBeginning(t *testing.T) {
 				since := all[120] + 1 // not in the chat
 				assert.Equal(t, idsAbove(market, chat, since), messageIDs(mustCollect(t, client.History(t.Context(), chat, since))))
 			})
+		}
+	}
+}
+
+// Which status the server refuses a token with is not documented.
+func TestChatsAndHistory_RefusedTokenStartsOverWhateverTheStatus(t *testing.T) {
+	t.Parallel()
+	for status, startsOver := range map[int]bool{400: true, 404: true, 409: true, 410: true, 412: true, 422: true, 401: false, 403: false, 408: false} {
+		market := chatstest.NewMarket()
+		client, chat := market.Client(noRetry), addChatWithMessages(market, 250)
+		for range 45 {
+			market.AddChat(chats.Chat{})
+		}
+		for _, body := range []string{envelope, "<html></html>"} {
+			fault := chatstest.Status(status, body)
+			market.Fail(chats.OpGetChatHistory, chatstest.OK(), fault)
+			market.Fail(chats.OpGetChats, chatstest.OK(), fault)
+			messages, err := collect(t, client.History(t.Context(), chat, 0))
+			assert.Equal(t, startsOver, err == nil && len(messages) == 250, "%d: %v", status, err)
+			list, err := collect(t, client.Chats(t.Context(), chats.Filter{}))
+			assert.Equal(t, startsOver, err == nil && len(list) == 46, "%d: %v", status, err)
 		}
 	}
 }
@@ -337,7 +358,7 @@ func TestPages_SmallSizeStays(t *testing.T) {
 // A 400 for another reason is returned as it was, after a few more requests.
 func TestPages_OtherBadRequestIsReturnedAsItWas(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden} {
+	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity} {
 		n := 0
 		client := chatstest.NewMarket().Client(noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 			n++
@@ -345,11 +366,11 @@ func TestPages_OtherBadRequestIsReturnedAsItWas(t *testing.T) {
 		})}))
 		_, err := client.HistoryPage(t.Context(), 1, 0, chats.PageRequest{})
 		require.ErrorContains(t, err, "request 1")
-		assert.Equal(t, map[int]int{400: 4, 403: 1}[status], n)
+		assert.Equal(t, map[int]int{400: 4, 403: 1, 422: 4}[status], n)
 		n = 0
 		_, err = client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
 		require.ErrorContains(t, err, "request 1")
-		assert.Equal(t, map[int]int{400: 3, 403: 1}[status], n)
+		assert.Equal(t, map[int]int{400: 3, 403: 1, 422: 3}[status], n)
 		n = 0
 		_, err = client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{Size: 5, Token: "a"})
 		require.ErrorContains(t, err, "request 1")
