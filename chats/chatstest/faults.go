@@ -183,7 +183,7 @@ func Truncate(n int) Fault {
 // missing.
 func TruncateSilently(n int) Fault {
 	return rewrite("truncate silently", func(resp response) response {
-		resp.body, resp.undelimited = resp.body[:min(n, len(resp.body))], true
+		resp.body, resp.undelimited = resp.body[:min(max(n, 0), len(resp.body))], true
 		resp.header.Del("Content-Length")
 		return resp
 	})
