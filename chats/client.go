@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -70,6 +71,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	if err != nil {
 		return nil, err
 	}
+	api.ClientInterface = closingAPI{api.ClientInterface}
 	c.api = api
 	return c, nil
 }
@@ -120,6 +122,41 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return resp.httpResponse(req), nil
+}
+
+// closingAPI is the generated client, with methods that close the caller's body even if a
+// request editor fails: the goroutine that writes it into a pipe would otherwise wait forever.
+type closingAPI struct{ gen.ClientInterface }
+
+func closeReader(body io.Reader) {
+	if closer, ok := body.(io.Closer); ok {
+		_ = closer.Close()
+	}
+}
+
+func (a closingAPI) GetChatsWithBody(ctx context.Context, business int64, params *gen.GetChatsParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
+	defer closeReader(body)
+	return a.ClientInterface.GetChatsWithBody(ctx, business, params, contentType, body, editors...)
+}
+
+func (a closingAPI) GetChatHistoryWithBody(ctx context.Context, business int64, params *gen.GetChatHistoryParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
+	defer closeReader(body)
+	return a.ClientInterface.GetChatHistoryWithBody(ctx, business, params, contentType, body, editors...)
+}
+
+func (a closingAPI) CreateChatWithBody(ctx context.Context, business int64, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
+	defer closeReader(body)
+	return a.ClientInterface.CreateChatWithBody(ctx, business, contentType, body, editors...)
+}
+
+func (a closingAPI) SendMessageToChatWithBody(ctx context.Context, business int64, params *gen.SendMessageToChatParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
+	defer closeReader(body)
+	return a.ClientInterface.SendMessageToChatWithBody(ctx, business, params, contentType, body, editors...)
+}
+
+func (a closingAPI) SendFileToChatWithBody(ctx context.Context, business int64, params *gen.SendFileToChatParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
+	defer closeReader(body)
+	return a.ClientInterface.SendFileToChatWithBody(ctx, business, params, contentType, body, editors...)
 }
 
 // do makes a call. It returns a response of any status, or an *Error if the server did

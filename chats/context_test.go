@@ -13,10 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/gen"
 )
 
 // timeouts are HTTP clients that give up by themselves, each in another way.
@@ -191,6 +193,45 @@ func TestAPI_ClosesTheBodyWhateverHappens(t *testing.T) {
 	}
 }
 
+func TestAPI_ClosesTheBodyIfAnEditorFails(t *testing.T) {
+	t.Parallel()
+	client := chatstest.NewMarket().Client(chats.WithHTTPClient(forbidRequests(t)))
+	ctx, api, form := t.Context(), client.API(), "multipart/form-data; boundary=x"
+	for _, fail := range []func() error{func() error { return errDisk }, func() error { panic(errDisk) }} {
+		editor := func(context.Context, *http.Request) error { return fail() }
+		for op, call := range map[chats.Operation]func(io.Reader) error{
+			chats.OpGetChats: func(body io.Reader) error {
+				_, err := api.GetChatsWithBodyWithResponse(ctx, 1, nil, "application/json", body, editor)
+				return err
+			},
+			chats.OpGetChatHistory: func(body io.Reader) error {
+				_, err := api.GetChatHistoryWithBodyWithResponse(ctx, 1, &gen.GetChatHistoryParams{ChatID: 1}, "application/json", body, editor)
+				return err
+			},
+			chats.OpCreateChat: func(body io.Reader) error {
+				_, err := api.CreateChatWithBodyWithResponse(ctx, 1, "application/json", body, editor)
+				return err
+			},
+			chats.OpSendMessageToChat: func(body io.Reader) error {
+				_, err := api.SendMessageToChatWithBodyWithResponse(ctx, 1, &gen.SendMessageToChatParams{ChatID: 1}, "application/json", body, editor)
+				return err
+			},
+			chats.OpSendFileToChat: func(body io.Reader) error {
+				_, err := api.SendFileToChatWithBodyWithResponse(ctx, 1, sendFileParams(1), form, body, editor)
+				return err
+			},
+		} {
+			body, done := pipedBody()
+			var err error
+			if value := recovered(func() { err = call(body) }); value != nil {
+				err, _ = value.(error)
+			}
+			require.ErrorIs(t, err, errDisk, op)
+			<-done // the test binary's timeout otherwise
+		}
+	}
+}
+
 func TestAPI_ClosesTheBodyOfARefusedRequest(t *testing.T) {
 	t.Parallel()
 	client := chatstest.NewMarket().Client(chats.WithHTTPClient(forbidRequests(t)))
@@ -225,6 +266,35 @@ func TestDownload_OnlyTheCallersContextErrorsMatch(t *testing.T) {
 			require.NotErrorIs(t, err, context.Canceled, name)
 		})
 	}
+}
+
+// net/http returns the cause of a context that has ended.
+func TestDownload_EndOfTheCallersContextMatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		client, file := market.Client(), market.AddFile("a.txt", []byte("content"))
+		var e *chats.Error
+		for name, fault := range map[string]chatstest.Fault{"before": chatstest.OK(), "headers": chatstest.SlowHeaders(time.Minute), "body": chatstest.SlowBody(time.Minute)} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if name == "before" {
+				cancel(errDisk)
+			} else {
+				market.Fail(chats.OpDownload, fault)
+				time.AfterFunc(time.Second, func() { cancel(errDisk) })
+			}
+			before := market.Calls(chats.OpDownload)
+			attachment, err := client.Download(ctx, file)
+			if err == nil {
+				_, err = io.Copy(io.Discard, attachment)
+				require.NoError(t, attachment.Close())
+			}
+			require.ErrorIs(t, err, context.Canceled, name)
+			require.ErrorAs(t, err, &e, name)
+			assert.Equal(t, market.Calls(chats.OpDownload)-before, e.Attempts, name)
+			assert.Equal(t, name != "before", errors.Is(err, errDisk))
+		}
+	})
 }
 
 // The context may end while the body of a request is opened.

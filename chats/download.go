@@ -47,9 +47,9 @@ type Attachment struct {
 // How long a link is valid is not documented: read the message again for a new one.
 //
 // Errors: [ArgumentError], [Error].
-func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	attachment, err := c.download(ctx, cancel, file)
+func (c *Client) Download(caller context.Context, file File) (*Attachment, error) {
+	ctx, cancel := context.WithCancelCause(caller)
+	attachment, err := c.download(caller, ctx, cancel, file)
 	if err != nil {
 		cancel(err)
 		return nil, err
@@ -57,8 +57,11 @@ func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
 	return attachment, nil
 }
 
-func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, file File) (*Attachment, error) {
+func (c *Client) download(caller, ctx context.Context, cancel context.CancelCauseFunc, file File) (*Attachment, error) {
 	req, err := c.newDownloadRequest(ctx, file)
+	if err == nil && callerctx.Err(caller) != nil {
+		err = &Error{Business: c.business, Operation: OpDownload, cause: callerctx.Err(caller)}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -67,18 +70,22 @@ func (c *Client) download(ctx context.Context, cancel context.CancelCauseFunc, f
 	defer timer.Stop()
 	client := withRedirectPolicy(c.config.client, stripOnRedirect(c.config.client.CheckRedirect))
 	resp, err := client.Do(req) //nolint:bodyclose // the caller closes it, or downloadError
-	clean := func(err error) error { return callerctx.HideOthers(ctx, hidden.SanitizeError(withoutURL(err))) }
+	failure := func(status int, err error) error {
+		e := &Error{Business: c.business, Operation: OpDownload, StatusCode: status, Attempts: 1}
+		e.cause = callerctx.HideOthers(caller, hidden.SanitizeError(withoutURL(err)))
+		e.addEnded(caller)
+		return e
+	}
 	if err != nil {
-		e := &Error{Business: c.business, Operation: OpDownload, Attempts: 1, cause: clean(err)}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-			e.cause = cause
+			err = cause
 		}
-		return nil, e
+		return nil, failure(0, err)
 	}
 	if !isWholeFile(req, resp) {
 		return nil, c.downloadError(resp, hidden)
 	}
-	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, business: c.business, clean: clean, status: resp.StatusCode}
+	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, failure: failure, status: resp.StatusCode}
 	if body.missing = resp.ContentLength; resp.StatusCode != http.StatusPartialContent {
 		body.missing = max(resp.ContentLength, file.Size)
 	}
@@ -183,11 +190,10 @@ func (c *Client) downloadError(resp *http.Response, hidden redact.Secrets) error
 // downloadBody is the body of an attachment. Close also ends its context.
 type downloadBody struct {
 	io.ReadCloser
-	cancel   context.CancelCauseFunc
-	business BusinessID
-	clean    func(error) error
-	status   int
-	missing  int64 // bytes that are still to come
+	cancel  context.CancelCauseFunc
+	failure func(status int, err error) error
+	status  int
+	missing int64 // bytes that are still to come
 }
 
 func (d *downloadBody) Read(p []byte) (int, error) {
@@ -199,7 +205,7 @@ func (d *downloadBody) Read(p []byte) (int, error) {
 	case err == nil || err == io.EOF: //nolint:errorlint // as above
 		return n, err
 	}
-	return n, &Error{Business: d.business, Operation: OpDownload, StatusCode: d.status, Attempts: 1, cause: d.clean(err)}
+	return n, d.failure(d.status, err)
 }
 
 func (d *downloadBody) Close() error {

@@ -89,11 +89,16 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent {
 		e.setOutcomeUnknown()
 	}
-	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(err, ended) {
-		// net/http returns the context's cause instead.
+	e.addEnded(ctx)
+	return e
+}
+
+// addEnded makes the error match that of the caller's context, if it has ended: net/http
+// returns the context's cause instead.
+func (e *Error) addEnded(ctx context.Context) {
+	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(e, ended) {
 		e.kinds = append(e.kinds, ended)
 	}
-	return e
 }
 
 // transportError is the error of an attempt without a response.
