@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/keyedmutex"
+	"github.com/ymchats/ymchats-go/chats/internal/recent"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -24,11 +25,12 @@ type Client struct {
 	config     config
 	limits     *limits
 	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes another's message for its own
-	confirmed  *recentMessages
-	doubts     *doubts
-	pageSizes  *sync.Map    // of Operation: the acceptedSize
-	unordered  *sync.Map    // of ChatID: the chats whose order has broken while they were read
-	http       *http.Client // for API calls: does not follow redirects
+	confirmed  *recent.Set[messageKey]
+	doubts     *recent.Times[doubtKey] // the sends whose outcome is unknown, with when their last attempts ended
+	plain      *recent.Times[doubtKey] // those that were accepted and not confirmed, with when they began
+	pageSizes  *sync.Map               // of Operation: the acceptedSize
+	unordered  *sync.Map               // of ChatID: the chats whose order has broken while they were read
+	http       *http.Client            // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
 }
@@ -62,7 +64,8 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	c := &Client{
 		business: business, credential: credential, config: cfg,
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedmutex.Mutex[ChatID]{},
-		confirmed: &recentMessages{}, doubts: &doubts{}, pageSizes: &sync.Map{}, unordered: &sync.Map{},
+		confirmed: &recent.Set[messageKey]{}, doubts: &recent.Times[doubtKey]{MaxAge: maxSearchTime},
+		plain: &recent.Times[doubtKey]{MaxAge: maxSearchTime}, pageSizes: &sync.Map{}, unordered: &sync.Map{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}

@@ -131,7 +131,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // up to RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
 // cannot be read because Market is down, it keeps trying for several minutes; if it can be
 // read only with retries, the call reads it up to six times before it gives up. A Client
-// sends messages to the same chat one at a time.
+// sends messages to the same chat one at a time. If its SendText has just posted the same
+// text, the call waits until the history shows that message, for the search time at most.
 //
 // SendTextConfirmed has two limitations: it cannot distinguish two programs, or two
 // clients, that post the same text to the same chat at the same moment; and it may post
@@ -183,6 +184,7 @@ type confirmation struct {
 	hasAfter bool
 	afterAt  time.Time // when that message was created, if the history shows it
 
+	plainAt      time.Time // when the last send of the content that was not confirmed began, if it may not be visible yet
 	began, ended time.Time // of the earlier attempts, as far as they are known; if resumes
 	resumes      bool
 
@@ -245,7 +247,7 @@ func (c *confirmation) resume(attempted time.Time) {
 // resumeOwn resumes what this client has sent itself. A caller with ConfirmBefore decides by
 // itself whether to wait.
 func (c *confirmation) resumeOwn() {
-	at := c.client.doubts.get(c.out.doubtKey)
+	at := c.client.doubts.Get(c.out.doubtKey)
 	isRecent := time.Since(at) < c.client.config.retry.searchTime()
 	if isRecent && (c.resumes || c.hasAfter && c.before == nil) {
 		c.resume(at)
@@ -259,16 +261,19 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	}
 	defer unlock()
 	c.resumeOwn()
+	if c.before == nil {
+		c.plainAt = c.client.plain.Get(c.out.doubtKey)
+	}
 	var done *result
-	if c.resumes {
+	if c.resumes || !c.plainAt.IsZero() {
 		done = c.look(ctx)
 	}
 	for done == nil {
 		done = c.attempt(ctx)
 	}
 	if done.err == nil {
-		c.client.confirmed.add(c.out.chat, done.message.ID)
-		c.client.doubts.remove(c.out.doubtKey)
+		c.client.confirmed.Add(messageKey{c.out.chat, done.message.ID})
+		c.client.doubts.Remove(c.out.doubtKey)
 	} else if e := (*Error)(nil); errors.As(done.err, &e) && e.Operation == c.out.op {
 		e.Attempts = c.attempts
 	}
@@ -289,7 +294,7 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 		return c.refused(ctx, err)
 	}
 	c.sent, c.ended, c.sendErr = true, time.Now(), err
-	c.client.doubts.add(c.out.doubtKey) // an accepted send, too: a panic may end the search for it
+	c.client.doubts.Set(c.out.doubtKey, c.ended) // an accepted send, too: a panic may end the search for it
 	return c.look(ctx)
 }
 
@@ -345,7 +350,10 @@ func (c *confirmation) lookAgain(ctx context.Context) *result {
 // look searches the history for the message of this call, or of an earlier attempt. It
 // returns nil if the message has to be sent.
 func (c *confirmation) look(ctx context.Context) *result {
-	tries, until := 1, time.Time{}
+	tries, until := 1, c.plainAt
+	if !until.IsZero() {
+		until = until.Add(c.client.config.retry.searchTime())
+	}
 	if c.resumes || c.sent {
 		tries, until = maxFinalReads, c.ended.Add(c.client.config.retry.searchTime())
 	}

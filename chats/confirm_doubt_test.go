@@ -416,3 +416,32 @@ func TestSendTextConfirmed_UnreadableMessageThatCameTwiceHidesNoOther(t *testing
 		})
 	}
 }
+
+// The history does not show the message of the SendText before the confirmed send is made.
+func TestSendTextConfirmed_AfterASendTextOfTheSameText(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]chatstest.Fault{"accepted": chatstest.OK(), "lost": chatstest.DropBefore(), "response lost": chatstest.DropAfter()} {
+		for _, lag := range []time.Duration{0, 3 * time.Second, 15 * time.Second} {
+			for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
+				synctest.Test(t, func(t *testing.T) {
+					market := chatstest.NewMarket(chatstest.WithHistoryLag(lag))
+					f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: headerRewriter{market.Transport(), func(h http.Header) {
+						h.Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
+					}}}))
+					f.market.AddMessage(f.chat, chats.SenderPartner, "ok")
+					time.Sleep(time.Minute)
+					require.NoError(t, f.client.SendText(t.Context(), f.chat, "ok"))
+					f.market.Fail(chats.OpSendMessageToChat, fault)
+					began := time.Now()
+					message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "ok")
+					require.NoError(t, err, name)
+					assert.Equal(t, 3, f.posted(), "%s, %s, %s", name, lag, skew)
+					assert.Equal(t, f.market.Messages(f.chat)[3].ID, message.ID)
+					if name == "accepted" && lag == 0 && skew == 0 {
+						assert.Zero(t, time.Since(began), "nothing to wait for")
+					}
+				})
+			}
+		}
+	}
+}

@@ -22,6 +22,7 @@ type view struct {
 	own    map[MessageID]bool // every message that may be the shop's
 	newest MessageID          // of those that are certainly the shop's
 	match  *Message           // one that may be new and has the same content
+	equal  time.Time          // when the last one with the same content was created
 	others []Message          // those that may be new and could be it, stored differently
 
 	unreadable map[content]int // how often items without a readable ID that may be the shop's came
@@ -46,7 +47,7 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 		}
 		seen, err := c.read(ctx)
 		switch {
-		case err == nil && (seen.match != nil || final > 0):
+		case err == nil && (seen.match != nil || final > 0 || !c.resumes && !c.sent && !seen.equal.Before(c.plainSince())):
 			return seen, nil
 		case err != nil && (final >= tries || ctx.Err() != nil || isFinal(err)):
 			return nil, err
@@ -115,6 +116,9 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 		seen.own[message.ID] = true
 		if message.Sender == SenderPartner {
 			seen.newest = message.ID
+			if c.out.equals(message) {
+				seen.equal = message.CreatedAt
+			}
 		}
 		switch {
 		case c.except[message.ID]:
@@ -162,7 +166,7 @@ func (c *confirmation) compare(seen *view, m Message) (same bool) {
 	case m.Sender == SenderPartner && c.out.equals(m):
 		seen.match = &m
 		return true
-	case c.out.resembles(m) && !c.client.confirmed.has(c.out.chat, m.ID):
+	case c.out.resembles(m) && !c.client.confirmed.Has(messageKey{c.out.chat, m.ID}):
 		seen.others = append(seen.others, m)
 	}
 	return false
@@ -180,6 +184,15 @@ func (c *confirmation) mayBeNew(m Message) bool {
 		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.earliest())
 	}
 	return false
+}
+
+// plainSince returns plainAt by the clock that is ahead, ours or the server's.
+func (c *confirmation) plainSince() time.Time {
+	ahead := time.Duration(0)
+	if now, ok := c.client.ServerTime(); ok {
+		ahead = max(time.Until(now), 0)
+	}
+	return c.plainAt.Add(ahead).Truncate(time.Second)
 }
 
 // earliest returns when a message of the earlier attempts was created at the earliest, by the

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/envelope"
@@ -82,7 +83,10 @@ func (c *Client) sendOnce(ctx context.Context, out *outgoing) error {
 		return err
 	}
 	defer unlock()
-	_, err = c.send(ctx, out, c.config.retry.MaxAttempts, nil)
+	began := time.Now()
+	if _, err = c.send(ctx, out, c.config.retry.MaxAttempts, nil); err == nil {
+		c.plain.Set(out.doubtKey, began)
+	}
 	return err
 }
 
@@ -108,7 +112,7 @@ func (c *Client) send(
 	settled := false
 	defer func() { // also after a panic in a hook or transport
 		if !settled {
-			c.doubts.add(out.doubtKey)
+			c.doubts.Set(out.doubtKey, time.Now())
 		}
 	}()
 	err = c.perform(ctx, call)
