@@ -45,7 +45,7 @@ func (r *Record) resolve(as Resolution, now time.Time) (changed bool, err error)
 	switch {
 	case as.to == r.State && as.message == r.Message.ID, as.to == Queued && as.attempts >= 0 && r.Attempts > as.attempts:
 		return false, nil // it was carried out before
-	case !slices.Contains(resolutions[r.State], as.to):
+	case r.Attempts < as.attempts, !slices.Contains(resolutions[r.State], as.to):
 		return false, ErrState
 	}
 	if r.State = as.to; as.to == Queued {

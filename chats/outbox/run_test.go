@@ -140,6 +140,9 @@ func TestResolve_RepeatedResend(t *testing.T) {
 		resend := map[string]outbox.Resolution{}
 		for _, key := range []string{"a", "b"} {
 			resend[key] = outbox.ResendAfter(awaitState(t, o, key, outbox.Uncertain).Attempts)
+			require.ErrorIs(t, o.Resolve(t.Context(), key, outbox.ResendAfter(2)), outbox.ErrState, "an item of the same key, long ago")
+			require.NoError(t, o.Resolve(t.Context(), key, outbox.ResendAfter(-1)), "it has been attempted since")
+			assert.Equal(t, outbox.Uncertain, get(t, o, key).State)
 			require.NoError(t, o.Resolve(t.Context(), key, resend[key]))
 			require.NoError(t, o.Resolve(t.Context(), key, resend[key]), "it is queued, or being sent")
 			pass(time.Minute)

@@ -51,7 +51,7 @@ func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
 // ResendAfter is a [Resend] that may be repeated: it is carried out only if the item has been
 // attempted as often as [Result].Attempts said when the decision was made.
-func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: attempts} }
+func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: max(attempts, 0)} }
 
 // Discard settles an [Uncertain] item without knowing whether it was posted, or takes a
 // [Queued] one out of the queue.
