@@ -12,16 +12,22 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// work posts the head of a chat, if it is due.
-func (s *session) work(chat chats.ChatID) outcome {
-	out, err := s.workHead(chat)
-	if err != nil && !errors.Is(err, inbox.ErrLeaseLost) && !errors.Is(err, ErrConflict) {
+// work posts the head of a chat, if it is due. A hook or a limiter of the client that panics
+// or ends its goroutine is a failure like any other.
+func (s *session) work(chat chats.ChatID) (out outcome) {
+	call := callback.Call{Name: "a function of the client", Slow: func(time.Duration) {}}
+	failed := call.Do(func() (err error) {
+		out, err = s.workHead(chat)
+		return err
+	})
+	if failed != nil && !errors.Is(failed.Err, inbox.ErrLeaseLost) && !errors.Is(failed.Err, ErrConflict) {
 		s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, "outbox: working on a chat failed",
-			slog.Int64("chat", int64(chat)), slog.Any("error", err))
+			slog.Int64("chat", int64(chat)), slog.Any("error", failed))
 		out.dueAt = time.Now().Add(time.Second)
 	}
 	out.chat = chat
@@ -94,14 +100,16 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 		}
 	}
 	message, err := p.send(ctx, options)
-	if p.record.Attempts > p.attempts {
-		p.attempted.add(p.record, time.Now())
-	}
 	p.conclude(message, err)
 	return p.finish()
 }
 
 func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.Message, error) {
+	defer func() {
+		if p.record.Attempts > p.attempts {
+			p.attempted.add(p.record, time.Now())
+		}
+	}()
 	item := &p.record.Item
 	if item.IsFile() {
 		return p.client.SendFileConfirmed(ctx, item.Chat, item.FileName, bytes.NewReader(item.File), options...)

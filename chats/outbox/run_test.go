@@ -825,3 +825,40 @@ func TestRun_ExpiresInTheQueue(t *testing.T) {
 		assert.Equal(t, []string{"b"}, posted(market, chat))
 	})
 }
+
+type limiterFunc func()
+
+func (f limiterFunc) Wait(context.Context) error { f(); return nil }
+
+// A function of the program that the client calls fails in the worst way before, during or
+// after the send.
+func TestRun_ClientFunctionThatPanics(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(){"panic": func() { panic("a bug") }, "Goexit": runtime.Goexit} {
+		for at := 1; at <= 4; at++ {
+			for kind, option := range map[string]func(func()) chats.Option{
+				"limiter": func(f func()) chats.Option { return chats.WithLimiter(limiterFunc(f)) },
+				"hook":    func(f func()) chats.Option { return chats.WithHook(func(context.Context, chats.Attempt) { f() }) },
+			} {
+				t.Run(fmt.Sprint(name, " in call ", at, " of the ", kind), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						market, n := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return time.Second })), 0
+						chat := market.AddChat(chats.Chat{})
+						o := newOutbox(t, market.Client(option(func() {
+							if n++; n == at {
+								end()
+							}
+						})), outbox.NewMemoryStore())
+						put(t, o, text("a", chat), text("b", chat))
+						run := start(t, o)
+						pass(time.Minute)
+						require.NoError(t, run.stop())
+						assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+						assert.Equal(t, outbox.Sent, get(t, o, "a").State)
+					})
+				})
+			}
+		}
+	}
+}
