@@ -35,6 +35,7 @@ type dispatcher struct {
 	reporting  bool
 	reported   chan reported
 	nextReport time.Time
+	reportAt   time.Time // if that is by a wrong clock, so that it is read now
 }
 
 // chatState is a chat with unsettled items.
@@ -144,14 +145,14 @@ func (d *dispatcher) poll(ctx context.Context) {
 	}
 	limited, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	backlog, err := d.store.Backlog(limited, d.client.Business(), began)
+	backlog, err := d.store.Backlog(limited, d.client.Business(), wait.Later(began, d.reportAt))
 	if err != nil {
 		d.pollFailed(ctx, err)
 		return
 	}
 	d.pollErr = 0
 	d.pollAt = time.Now().Add(max(pollInterval, pollShare*time.Since(began)))
-	d.merge(&backlog)
+	d.merge(&backlog, began)
 }
 
 func (d *dispatcher) pollFailed(ctx context.Context, err error) {
@@ -167,7 +168,7 @@ func (d *dispatcher) pollFailed(ctx context.Context, err error) {
 }
 
 // merge applies the heads, except for chats in progress, whose workers have newer state.
-func (d *dispatcher) merge(backlog *Backlog) {
+func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 	d.turn++
 	listed := make(map[chats.ChatID]bool, len(backlog.Heads))
 	for _, head := range backlog.Heads {
@@ -176,7 +177,7 @@ func (d *dispatcher) merge(backlog *Backlog) {
 		case c.busy:
 			c.woken = true
 		default:
-			c.position, c.dueAt = head.Position, wait.Later(head.DueAt, c.searchAt)
+			c.position, c.dueAt = head.Position, wait.Later(dueAt(head.DueAt, now, maxForbiddenDelay), c.searchAt)
 			c.notAfter, c.isFile, c.isKnown = head.NotAfter, head.IsFile, true
 		}
 	}
@@ -189,7 +190,11 @@ func (d *dispatcher) merge(backlog *Backlog) {
 		d.nextReport = time.Time{}
 		return
 	}
-	d.polled = len(backlog.Unreported) == 0
+	d.reportAt = time.Time{}
+	if dueAt(d.nextReport, now, maxReportDelay).IsZero() {
+		d.reportAt = d.nextReport
+	}
+	d.polled = len(backlog.Unreported) == 0 && d.reportAt.IsZero()
 	for _, key := range backlog.Unreported {
 		d.addReport(report{key: key})
 	}

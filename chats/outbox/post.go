@@ -38,7 +38,9 @@ func (s *session) workHead(chat chats.ChatID) (outcome, error) {
 	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()
 	r, err := s.store.Head(ctx, s.client.Business(), chat)
-	switch now := time.Now(); {
+	now := time.Now()
+	r.DueAt = dueAt(r.DueAt, now, maxForbiddenDelay)
+	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return outcome{isEmpty: true}, nil
 	case err != nil:

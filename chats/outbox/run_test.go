@@ -862,3 +862,48 @@ func TestRun_ClientFunctionThatPanics(t *testing.T) {
 		}
 	}
 }
+
+// Times are stored by the clock of another machine, or of this one before it was set back.
+// No item and no report waits for a clock that was ahead.
+func TestRun_TimesOfAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(t *testing.T, o *outbox.Outbox){
+		"Run": func(t *testing.T, o *outbox.Outbox) {
+			t.Helper()
+			run := start(t, o)
+			pass(time.Minute)
+			require.NoError(t, run.stop())
+		},
+		"Step": func(t *testing.T, o *outbox.Outbox) {
+			t.Helper()
+			next, err := o.Step(t.Context())
+			require.NoError(t, err)
+			assert.Zero(t, next)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, store, seen := chatstest.NewMarket(), outbox.NewMemoryStore(), &settled{}
+				o := newOutbox(t, connect(t, market), store, seen.option())
+				put(t, o, text("queued", market.AddChat(chats.Chat{})), text("failed", market.AddChat(chats.Chat{})))
+				lease, err := store.Acquire(t.Context(), market.Business(), outbox.Purpose, "ahead")
+				require.NoError(t, err)
+				ahead := time.Now().Add(24 * time.Hour)
+				for key, state := range map[string]outbox.State{"queued": outbox.Queued, "failed": outbox.Failed} {
+					r, err := store.Item(t.Context(), market.Business(), key)
+					require.NoError(t, err)
+					r.State, r.DueAt, r.Failures, r.Reports = state, ahead.Add(time.Minute), 3, 3
+					if state.IsSettled() {
+						r.SettledAt = ahead
+					}
+					require.NoError(t, store.SaveItem(t.Context(), lease, &r))
+				}
+				require.NoError(t, store.Release(t.Context(), lease))
+				run(t, o)
+				assert.Equal(t, outbox.Sent, get(t, o, "queued").State)
+				assert.ElementsMatch(t, []string{"queued sent", "failed failed"}, seen.keys())
+			})
+		})
+	}
+}

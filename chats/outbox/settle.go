@@ -91,7 +91,7 @@ func (s *session) reportKey(ctx context.Context, key string) (again time.Time) {
 	case err != nil && !errors.Is(err, ErrUnknownKey):
 		s.log.LogAttrs(ctx, slog.LevelWarn, "outbox: reading an item to report failed", slog.String("key", key), slog.Any("error", err))
 		return time.Now().Add(time.Second)
-	case err != nil || !r.State.IsSettled() || r.Reported || r.DueAt.After(time.Now()):
+	case err != nil || !r.State.IsSettled() || r.Reported || dueAt(r.DueAt, time.Now(), maxReportDelay).After(time.Now()):
 		return r.DueAt
 	}
 	return s.report(ctx, &r)
