@@ -18,7 +18,7 @@
 // # States
 //
 //	                  +---------------------------------+  certainly not posted:
-//	                  v                                 |  quota, no connection, 503 ...
+//	                  v                                 |  quota, no connection, 429 ...
 //	Put ---------> Queued ---------> Sending -----------+
 //	                |  |  |          |  |  |
 //	   NotAfter     |  |  | refused  |  |  +--> Sent       the history shows the message

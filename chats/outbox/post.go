@@ -69,7 +69,7 @@ type post struct {
 	record   *Record
 	attempts int   // before
 	early    bool  // an earlier attempt may still become visible, so nothing is sent
-	waits    bool  // nothing was sent because of a limit or a refused credential
+	waits    bool  // nothing was sent because of a limit or a refused credential: the chat keeps its turn
 	halt     error // why before stopped the send
 }
 
@@ -154,7 +154,11 @@ func (p *post) prepare(shop []chats.MessageID) error {
 	case !p.tenure.IsValid():
 		return inbox.ErrLeaseLost
 	default:
-		p.record.begin(p.tenure.Lease.Token, shop, now)
+		// The client retries without a search only what certainly posted nothing.
+		isRetry := p.record.Attempts > p.attempts && now.Sub(p.record.LastAttempt) < chats.SearchTime
+		if p.record.begin(p.tenure.Lease.Token, shop, now); isRetry {
+			p.record.Attempts--
+		}
 	}
 	if err := p.save(p.record); err != nil {
 		return err
@@ -233,7 +237,7 @@ const maxForbiddenDelay = 15 * time.Minute
 
 // refused handles a 401 or 403.
 func (p *post) refused(e *chats.Error, err error, now time.Time) {
-	p.uncounted(err)
+	p.waits = true
 	if errors.Is(err, chats.ErrForbidden) && p.refusals.isAccepted(p.list) {
 		p.forbidden(e, err, now)
 		return
@@ -270,7 +274,7 @@ func (p *post) list() error {
 
 // limited handles a limit that was reached: the quota of the send or of the history.
 func (p *post) limited(e *chats.Error, err error, now time.Time) {
-	p.uncounted(err)
+	p.waits = true
 	r, failures, failure := p.record, p.record.Failures, p.record.Failure
 	p.retry(p.unsettled(err), err, now)
 	if r.Failures = failures; r.Refusals > 0 {
@@ -279,15 +283,6 @@ func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	if e != nil && e.Limit != nil && e.Limit.Kind == chats.LimitHourly {
 		r.DueAt = time.Time{}
 		p.blocks.block(e.Operation, now.Add(p.untilReset(e.Limit, now)))
-	}
-}
-
-// uncounted restores the number of attempts, and the item's turn: those that were refused do
-// not count.
-func (p *post) uncounted(err error) {
-	p.waits = true
-	if !errors.Is(err, chats.ErrOutcomeUnknown) {
-		p.record.Attempts = p.attempts
 	}
 }
 
@@ -367,6 +362,9 @@ func (p *post) finish() (outcome, error) {
 	}
 	if errors.Is(p.halt, inbox.ErrLeaseLost) || errors.Is(p.halt, ErrConflict) {
 		return outcome{}, p.halt // the record is another's
+	}
+	if r.State == Queued {
+		r.Attempts = p.attempts // those of this call certainly posted nothing
 	}
 	if !r.State.IsSettled() {
 		return unsettled(r, p.waits), p.save(r)

@@ -907,3 +907,35 @@ func TestRun_TimesOfAClockThatWasAhead(t *testing.T) {
 		})
 	}
 }
+
+// Attempts counts requests that may have posted the item: none that a limit refused or that
+// had no connection, whether the client or the outbox made the next one.
+func TestRun_AttemptsThatCertainlyPostedNothing(t *testing.T) {
+	t.Parallel()
+	for name, faults := range map[string][]chatstest.Fault{
+		"the hour ends soon": {chatstest.RateLimitedHourly(time.Date(2000, 1, 1, 0, 0, 2, 0, time.UTC))},
+		"parallel":           slices.Repeat([]chatstest.Fault{chatstest.RateLimitedParallel()}, 3),
+		"429":                {chatstest.Respond(429, nil, ""), chatstest.Respond(429, nil, "")},
+		"no connection":      slices.Repeat([]chatstest.Fault{chatstest.Refused()}, 30),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				chat := market.AddChat(chats.Chat{})
+				market.Fail(chats.OpSendMessageToChat, faults...)
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				put(t, o, text("a", chat))
+				run := start(t, o)
+				awaitState(t, o, "a", outbox.Sent)
+				market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+				put(t, o, text("b", chat))
+				awaitState(t, o, "b", outbox.Sent)
+				require.NoError(t, run.stop())
+				assert.Equal(t, 1, get(t, o, "a").Attempts)
+				assert.Equal(t, 2, get(t, o, "b").Attempts)
+				assert.Equal(t, []string{"a", "b"}, posted(market, chat))
+			})
+		})
+	}
+}
