@@ -46,13 +46,22 @@ type Item struct {
 // IsFile reports whether the item is a file.
 func (i *Item) IsFile() bool { return i.FileName != "" }
 
+func checkKey(key string) error {
+	switch {
+	case key == "" || len(key) > MaxKeyLength:
+		return badArgument("key", "must have 1 to 200 bytes")
+	case !utf8.ValidString(key) || strings.ContainsRune(key, 0):
+		return badArgument("key", "must be valid UTF-8 without a zero byte")
+	default:
+		return nil
+	}
+}
+
 // Check returns a [chats.ArgumentError] if the item cannot be posted as it is.
 func (i *Item) Check() error {
-	switch {
-	case i.Key == "" || len(i.Key) > MaxKeyLength:
-		return badArgument("key", "must have 1 to 200 bytes")
-	case !utf8.ValidString(i.Key) || strings.ContainsRune(i.Key, 0):
-		return badArgument("key", "must be valid UTF-8 without a zero byte")
+	switch err := checkKey(i.Key); {
+	case err != nil:
+		return err
 	case i.Chat < 1:
 		return badArgument("chat", "must be greater than 0")
 	case i.IsFile() && i.Text != "":

@@ -96,6 +96,9 @@ func (o *Outbox) Get(ctx context.Context, key string) (Result, error) {
 }
 
 func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
+	if checkKey(key) != nil {
+		return Record{}, ErrUnknownKey // a database may refuse to look for it
+	}
 	record, err := o.store.Item(ctx, o.client.Business(), key)
 	if err != nil && !errors.Is(err, ErrUnknownKey) {
 		err = fmt.Errorf("outbox: read item: %w", err)

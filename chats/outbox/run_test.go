@@ -72,6 +72,12 @@ func TestPut_ChecksItems(t *testing.T) {
 	}
 	_, err := o.Get(t.Context(), "good")
 	require.ErrorIs(t, err, outbox.ErrUnknownKey, "nothing is stored")
+	unread := newOutbox(t, chatstest.NewMarket().Client(), &hooked{item: func() error { return errors.New("invalid byte sequence") }})
+	for _, key := range []string{"", "\xff", "a\x00", string(make([]byte, 201))} {
+		_, err := unread.Get(t.Context(), key)
+		require.ErrorIs(t, err, outbox.ErrUnknownKey)
+		require.ErrorIs(t, unread.Resolve(t.Context(), key, outbox.Discard()), outbox.ErrUnknownKey)
+	}
 	require.NoError(t, o.Put(t.Context(),
 		outbox.Item{Key: fmt.Sprintf("%0200d", 1), Chat: 1, Text: fmt.Sprintf("%04096d", 1)},
 		outbox.Item{Key: "f", Chat: 1, FileName: fmt.Sprintf("%0255d", 1), File: make([]byte, chats.MaxFileSize)}))
