@@ -15,6 +15,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
 // The demo runs this binary as the program, in which case it has the credentials of its
@@ -37,12 +38,25 @@ func TestDemo_PostsEveryReplyOnce(t *testing.T) {
 
 func TestService_RespondsToOperators(t *testing.T) {
 	t.Parallel()
+	for name, address := range map[string]string{"SQLite": "", "PostgreSQL": os.Getenv("DATABASE_URL")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if name == "PostgreSQL" && address == "" {
+				t.Skip("left out: set DATABASE_URL to an empty database, as postgres.sh does")
+			}
+			respond(t, address)
+		})
+	}
+}
+
+func respond(t *testing.T, address string) {
+	t.Helper()
 	market := chatstest.NewMarket()
 	chat := market.AddChat(chats.Chat{ID: 5})
-	db, dialect, err := openDatabase(filepath.Join(t.TempDir(), "outbox.db"), "")
+	db, dialect, err := openDatabase(filepath.Join(t.TempDir(), "outbox.db"), address)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	s, err := newService(t.Context(), market.Client(), db, dialect)
+	s, err := newService(t.Context(), market.Client(), db, dialect, sqlstore.WithTablePrefix("test_"))
 	require.NoError(t, err)
 	do := func(method, path, key, body string) (int, string) {
 		req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
@@ -60,6 +74,8 @@ func TestService_RespondsToOperators(t *testing.T) {
 		{"a", `{"chat":5,"text":"other"}`, http.StatusConflict},
 		{"b", `{"chat":5}`, http.StatusBadRequest},
 		{"", `{"chat":5,"text":"hello"}`, http.StatusBadRequest},
+		{"d", `{"chat":5,"text":"a\u0000b"}`, http.StatusBadRequest},
+		{"\xff", `{"chat":5,"text":"hello"}`, http.StatusBadRequest},
 		{"c", `{`, http.StatusBadRequest},
 	} {
 		code, body := do(http.MethodPost, "/reply", c.key, c.body)
@@ -73,8 +89,10 @@ func TestService_RespondsToOperators(t *testing.T) {
 	assert.Equal(t, http.StatusOK, code)
 	assert.Contains(t, body, `"state":"sent"`)
 	assert.Equal(t, "sent", rowState(t, db, "a"))
-	code, _ = do(http.MethodGet, "/reply/b", "", "")
-	assert.Equal(t, http.StatusNotFound, code)
+	for _, key := range []string{"b", "%00", "%FF"} {
+		code, _ = do(http.MethodGet, "/reply/"+key, "", "")
+		assert.Equal(t, http.StatusNotFound, code, key)
+	}
 	assert.Len(t, market.Messages(chat), 1)
 }
 

@@ -75,6 +75,10 @@ func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
 // queue writes the shop's own row and the item of the outbox in one transaction: both or
 // neither.
 func (s *service) queue(ctx context.Context, key string, body reply) error {
+	item := outbox.Item{Key: key, Chat: body.Chat, Text: body.Text}
+	if err := item.Check(); err != nil { // before the database refuses a text in its own words
+		return err
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -83,7 +87,6 @@ func (s *service) queue(ctx context.Context, key string, body reply) error {
 	if err := addReply(ctx, tx, key, body); err != nil {
 		return err
 	}
-	item := outbox.Item{Key: key, Chat: body.Chat, Text: body.Text}
 	if err := s.store.PutTx(ctx, tx, s.business, item); err != nil {
 		return err
 	}
