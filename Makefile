@@ -119,7 +119,7 @@ live: ## check the real Market against the contract; needs YANDEX_MARKET_API_KEY
 fuzz: ## run every fuzz target for FUZZTIME each
 	@for dir in . $(NESTED); do cd $(CURDIR)/$$dir; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 		done; \
 	done; done
 
