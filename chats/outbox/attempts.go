@@ -16,13 +16,14 @@ type attempts struct {
 type attempt struct {
 	token, at int64 // its identity: the lease, and the time by the clock that made it
 	ended     time.Time
+	accepted  bool // by the server
 }
 
 // maxAttempts bounds the memory for items that other processes have settled.
 const maxAttempts = 10_000
 
 func attemptOf(r *Record, ended time.Time) attempt {
-	return attempt{token: r.Token, at: r.LastAttempt.UnixMicro(), ended: ended}
+	return attempt{token: r.Token, at: r.LastAttempt.UnixMicro(), ended: ended, accepted: r.Accepted}
 }
 
 // ended returns a time by which the record's last attempt had certainly ended. If this
@@ -36,6 +37,15 @@ func (a *attempts) ended(r *Record, latest time.Time) time.Time {
 	}
 	a.put(r.Item.Key, found)
 	return latest
+}
+
+// isAccepted reports whether the server has accepted the record's last attempt, which the
+// store may not know.
+func (a *attempts) isAccepted(r *Record) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	known := a.known[r.Item.Key]
+	return known.accepted && known.token == r.Token && known.at == r.LastAttempt.UnixMicro()
 }
 
 // add records an attempt of this process that has ended.

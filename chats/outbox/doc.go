@@ -51,8 +51,8 @@
 // Uncertain if the server accepted it and the history does not show it.
 //
 // Apart from the window that is described under Leases, an item is posted twice only if the
-// response to its send was lost, or the process was killed at that moment, and the server
-// shows the message only after the search time has passed. An item is wrongly considered
+// server shows its message later than the search time, and the response to its send was lost,
+// or the process was killed or lost its lease at that moment. An item is wrongly considered
 // posted only if another program posts the same text to the same chat at the same moment.
 //
 // # Leases

@@ -88,6 +88,7 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 		chats.ConfirmBefore(p.before), chats.ConfirmFirstAttempt(p.record.LastMessage),
 	}
 	if r := p.record; r.State == Sending {
+		r.Accepted = r.Accepted || p.attempted.isAccepted(r)
 		limited, cancel := context.WithTimeout(ctx, storeTime)
 		defer cancel()
 		others, err := p.store.PostedAs(limited, r.Business, r.Item.Chat, r.Floor)
@@ -188,6 +189,7 @@ func (p *post) conclude(message chats.Message, err error) {
 		r.move(Uncertain, newFailure(err), now)
 	case errors.Is(err, chats.ErrUnconfirmed):
 		r.Accepted = true
+		p.attempted.add(r, now)
 		p.retry(Sending, err, now)
 	case p.posting.Err() != nil: // the cancellation was our own
 		r.move(p.unsettled(err), r.Failure, now)

@@ -307,6 +307,33 @@ func TestResume_AfterASlowSend(t *testing.T) {
 	})
 }
 
+// The server has accepted an item, which cannot be stored for longer than the search lasts.
+func TestResume_AcceptedWhileTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return time.Hour }))
+		chat, store := market.AddChat(chats.Chat{}), &hooked{Store: outbox.NewMemoryStore()}
+		var down atomic.Bool
+		store.save = func(*outbox.Record) error {
+			if down.Load() {
+				return errors.New("read-only")
+			}
+			return nil
+		}
+		o := newOutbox(t, connect(t, market), store)
+		put(t, o, text("reply", chat))
+		run := start(t, o)
+		pass(5 * time.Second)
+		down.Store(true)
+		pass(2 * time.Minute)
+		down.Store(false)
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"reply"}, posted(market, chat))
+		assert.Equal(t, outbox.Uncertain, get(t, o, "reply").State)
+	})
+}
+
 // A process that was frozen right before its request must not post what another one has
 // taken over: the lease is checked as the last thing.
 func TestPost_ChecksTheLeaseRightBefore(t *testing.T) {
