@@ -157,6 +157,8 @@ func TestPost_FailedHasDetails(t *testing.T) {
 		require.ErrorAs(t, result.Err, &failure)
 		assert.Equal(t, 400, failure.StatusCode)
 		assert.NotEmpty(t, failure.Details)
+		failure.Reason = "changed"
+		assert.NotEqual(t, failure, get(t, o, "reply").Err, "the caller's own")
 	})
 }
 

@@ -146,7 +146,8 @@ func (r *Record) result() Result {
 	}
 	result.Item.File = nil
 	if r.Failure != nil {
-		result.Err = r.Failure
+		failure := *r.Failure
+		result.Err = &failure
 	}
 	return result
 }
