@@ -29,8 +29,10 @@ type hooked struct {
 	save    func(r *outbox.Record) error
 	saved   func(r *outbox.Record)
 	backlog func() error
-	acquire func() error
-	renew   func() error
+
+	afterSave func(r *outbox.Record) error
+	acquire   func() error
+	renew     func() error
 }
 
 func (s *hooked) Item(ctx context.Context, b chats.BusinessID, key string) (outbox.Record, error) {
@@ -51,6 +53,9 @@ func (s *hooked) SaveItem(ctx context.Context, lease inbox.Lease, r *outbox.Reco
 	err := s.Store.SaveItem(ctx, lease, r)
 	if err == nil && s.saved != nil {
 		s.saved(r)
+	}
+	if err == nil && s.afterSave != nil {
+		err = s.afterSave(r)
 	}
 	return err
 }

@@ -205,6 +205,49 @@ func TestResolve_DiscardsBeforeTheSend(t *testing.T) {
 	})
 }
 
+// The database loses the response to every other save, whether it has saved or not. Neither
+// delays an item, nor is what an operator did meanwhile taken for the save.
+func TestRun_SavesWithoutAResponse(t *testing.T) {
+	t.Parallel()
+	for _, resolved := range []bool{false, true} {
+		t.Run(fmt.Sprint("resolved meanwhile: ", resolved), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, seen, n := chatstest.NewMarket(), &settled{}, 0
+				chat := market.AddChat(chats.Chat{})
+				store := &hooked{Store: outbox.NewMemoryStore()}
+				o := newOutbox(t, connect(t, market), store, seen.option())
+				put(t, o, text("a", chat), text("b", chat))
+				lost := errors.New("connection reset")
+				if resolved {
+					store.save = func(r *outbox.Record) error {
+						if n++; n > 1 {
+							return nil
+						}
+						assert.NoError(t, o.Resolve(t.Context(), r.Item.Key, outbox.Discard()))
+						return lost
+					}
+				} else {
+					store.afterSave = func(r *outbox.Record) error {
+						if n++; n%2 == 0 {
+							return nil
+						}
+						r.Version--
+						return lost
+					}
+				}
+				run := start(t, o)
+				pass(3 * time.Second)
+				require.NoError(t, run.stop())
+				want := map[bool]outbox.State{false: outbox.Sent, true: outbox.Discarded}[resolved]
+				assert.Equal(t, want, get(t, o, "a").State)
+				assert.ElementsMatch(t, []string{"a " + string(want), "b sent"}, seen.keys())
+				assert.Contains(t, posted(market, chat), "b")
+			})
+		})
+	}
+}
+
 func TestRun_SettledIsCalledUntilItReturnsNil(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
