@@ -200,11 +200,12 @@ func (s *MemoryStore) save(record *Record) error {
 		return ErrMessageTaken
 	}
 	record.Version++
-	wasOpen, item := !stored.State.IsSettled(), stored.Item
+	wasOpen, was := !stored.State.IsSettled(), stored.Record
 	delete(b.taken[chat], stored.Message.ID)
 	next := memoryRecord{Record: *record}
 	stored.Record = next.copy()
-	stored.Item = item
+	stored.Item, stored.FileSize, stored.Position, stored.QueuedAt = was.Item, was.FileSize, was.Position, was.QueuedAt
+	stored.LastMessage = 0 // only Head fills it in
 	if record.State.isFinal() {
 		stored.Item.File = nil
 	}

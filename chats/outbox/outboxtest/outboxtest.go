@@ -200,10 +200,18 @@ func (s *suite) saveRoundTrip() {
 	want.Token, want.Baseline, want.Accepted = 1<<60, []chats.MessageID{1, 1700000000000000}, true
 	want.Floor = 1600000000000000
 	want.Message, want.SettledAt, want.Reports = message, base.Add(3*time.Second), 4
-	version := want.Version
+	version, stored := want.Version, want
+	want.Position, want.FileSize, want.LastMessage, want.QueuedAt = want.Position+1, 9, 8, base
+	want.Item.Text, want.Item.Chat = "another", 6
 	s.NoError(s.a.SaveItem(s.Context(), lease, &want))
 	check.Equal(s, "version after the save", want.Version, version+1)
 	got := s.item("k")
+	check.Equal(s, "position", got.Position, stored.Position)
+	s.SameTime("queued at", got.QueuedAt, stored.QueuedAt)
+	check.Equal(s, "text, which no save changes", got.Item.Text, "text of k")
+	check.Equal(s, "chat, which no save changes", got.Item.Chat, 5)
+	check.Equal(s, "file size", got.FileSize, 0)
+	check.Equal(s, "last message, which only Head fills in", got.LastMessage, 0)
 	check.Equal(s, "version", got.Version, version+1)
 	check.Equal(s, "state", got.State, outbox.Sent)
 	s.SameTime("due at", got.DueAt, want.DueAt)
