@@ -279,6 +279,26 @@ func TestRun_SettledIsCalledUntilItReturnsNil(t *testing.T) {
 	})
 }
 
+func TestRun_SettledBacksOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		var calls []time.Time
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithSettled(func(context.Context, outbox.Result) error {
+			calls = append(calls, time.Now())
+			return errors.New("down")
+		}))
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		run := start(t, o)
+		pass(20 * time.Minute)
+		require.NoError(t, run.stop())
+		for n, seconds := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+			gap := calls[n+1].Sub(calls[n])
+			assert.InDelta(t, float64(seconds), gap.Seconds(), 1.1, "after failure %d", n+1)
+		}
+	})
+}
+
 type nilError struct{ text string }
 
 func (e *nilError) Error() string { return e.text }
@@ -521,6 +541,31 @@ func TestRun_ForbiddenChat(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The list of chats, which shows that the credential is accepted, is requested once a minute
+// however many chats are forbidden.
+func TestRun_ForbiddenChats(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithWorkers(1))
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			if op == chats.OpGetChats {
+				return chatstest.OK()
+			}
+			return chatstest.Status(403, forbidden)
+		})
+		for n := range 10 {
+			put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+		}
+		run := start(t, o)
+		pass(59 * time.Second)
+		assert.Equal(t, 1, market.Calls(chats.OpGetChats))
+		pass(4 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChats), 5)
+	})
 }
 
 // If the list of chats is forbidden, too, the credential is refused.
