@@ -718,6 +718,24 @@ func TestRun_TheLongestWaitIsNext(t *testing.T) {
 	})
 }
 
+// Chats that have waited equally long are served in the order of Put.
+func TestRun_ServesChatsInTheOrderOfPut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, seen := chatstest.NewMarket(), &settled{}
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), seen.option(), outbox.WithWorkers(1))
+		var want []string
+		for n := range 20 {
+			put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+			want = append(want, strconv.Itoa(n)+" sent")
+		}
+		run := start(t, o)
+		pass(time.Second)
+		require.NoError(t, run.stop())
+		assert.Equal(t, want, seen.keys())
+	})
+}
+
 // requestsPerCall is at most how many requests a client makes while none succeeds.
 const requestsPerCall = 8
 
