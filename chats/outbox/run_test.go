@@ -814,6 +814,50 @@ func TestRun_DeletesAfterTheRetention(t *testing.T) {
 	})
 }
 
+// pruned is a store that deletes so many records per call.
+type pruned struct {
+	outbox.Store
+
+	deletes func() (int, error)
+}
+
+func (s pruned) DeleteSettled(context.Context, chats.BusinessID, time.Time, int) (int, error) {
+	return s.deletes()
+}
+
+func TestRun_DeletesOnceAnHour(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var calls []time.Duration
+		store := pruned{outbox.NewMemoryStore(), func() (int, error) {
+			switch calls = append(calls, time.Since(began).Round(time.Minute)); len(calls) {
+			case 1:
+				return 0, errors.New("no connection")
+			case 2, 3:
+				return 1000, nil // as many as were asked for
+			}
+			return 999, nil
+		}}
+		run := start(t, newOutbox(t, connect(t, chatstest.NewMarket()), store))
+		pass(150 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []time.Duration{0, time.Minute, time.Minute, time.Minute, 61 * time.Minute, 121 * time.Minute}, calls)
+	})
+}
+
+func TestRun_BacksOffWhileTheBacklogIsUnreadable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		store := &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { calls++; return errors.New("no connection") }}
+		run := start(t, newOutbox(t, connect(t, chatstest.NewMarket()), store))
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.InDelta(t, 10*4, calls, 5, "every 15 s")
+	})
+}
+
 func TestRun_OutlivesAFailingStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
