@@ -500,6 +500,40 @@ func TestRun_RefusalsHoursApart(t *testing.T) {
 	})
 }
 
+// Refusals are only then in a row if the server does nothing but refuse.
+func TestRun_RefusalsBetweenOtherResponses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		other chatstest.Fault
+		ends  bool
+	}{
+		"another response": {chatstest.Status(400, ""), false},
+		"no response":      {chatstest.Refused(), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, began := chatstest.NewMarket(), time.Now()
+				market.FailFunc(func(chats.Operation, int) chatstest.Fault {
+					if int(time.Since(began)/(30*time.Second))%2 == 1 {
+						return c.other
+					}
+					return chatstest.Status(401, "")
+				})
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithWorkers(1))
+				for k := range 3 {
+					put(t, o, text(strconv.Itoa(k), market.AddChat(chats.Chat{})))
+				}
+				run := start(t, o)
+				pass(110 * time.Second)
+				assert.Equal(t, c.ends, len(run.done) == 1)
+				err := run.stop()
+				assert.Equal(t, c.ends, errors.Is(err, chats.ErrUnauthorized), "%v", err)
+			})
+		})
+	}
+}
+
 const forbidden = `{"status":"ERROR","errors":[{"code":"FORBIDDEN","message":"no access"}]}`
 
 // A 403 of one chat says nothing about the credential, however long nothing else is sent.
