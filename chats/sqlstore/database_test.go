@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
 // runStatement runs one statement by run.
@@ -304,4 +306,17 @@ func TestInTx_RollsBack(t *testing.T) {
 			assert.Equal(t, c.closed, closed)
 		})
 	}
+}
+
+// The items were there when they were to be inserted, and the retention has deleted them since.
+func TestCompareDigests_ItemsThatWereDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	server := &fakeServer{exec: func(context.Context, int, string) error { return nil }}
+	store := newStore(server.open(t), PostgreSQL, config{})
+	batch, err := newPutBatch(7, []outbox.Item{{Key: "key", Chat: 1, Text: "text"}})
+	require.NoError(t, err)
+	conn, err := store.db.pool.Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close() //nolint:errcheck // a test
+	assert.ErrorIs(t, store.compareDigests(t.Context(), conn, batch), errDeleted)
 }

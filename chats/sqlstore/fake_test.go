@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"sync"
 	"testing"
 
@@ -75,3 +76,14 @@ func (c *fakeConn) Close() error {
 func (c *fakeConn) ExecContext(ctx context.Context, statement string, _ []driver.NamedValue) (driver.Result, error) {
 	return driver.ResultNoRows, c.server.exec(ctx, c.number, statement)
 }
+
+// QueryContext returns no rows.
+func (c *fakeConn) QueryContext(ctx context.Context, statement string, _ []driver.NamedValue) (driver.Rows, error) {
+	return noRows{}, c.server.exec(ctx, c.number, statement)
+}
+
+type noRows struct{}
+
+func (noRows) Columns() []string         { return []string{"a", "b"} }
+func (noRows) Close() error              { return nil }
+func (noRows) Next([]driver.Value) error { return io.EOF }

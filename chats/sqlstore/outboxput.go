@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/outbox"
@@ -102,6 +103,8 @@ func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error 
 	return s.putFiles(ctx, q, batch, inserted)
 }
 
+var errDeleted = errors.New("an item with the same key was being deleted; put it again")
+
 // compareDigests reports whether the items that are there already have the same content.
 func (s *Store) compareDigests(ctx context.Context, q querier, batch *putBatch) error {
 	stored, err := queryOn(ctx, q, func(from scanner) (row [2]string, err error) {
@@ -111,6 +114,9 @@ func (s *Store) compareDigests(ctx context.Context, q querier, batch *putBatch) 
 		s.db.dialect.records("?2", putColumns)+`)`), int64(batch.business), batch.rows)
 	if err != nil {
 		return err
+	}
+	if len(stored) < len(batch.items) {
+		return errDeleted
 	}
 	for _, row := range stored {
 		if batch.digests[row[0]] != row[1] {
