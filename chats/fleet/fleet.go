@@ -35,8 +35,9 @@ type Store interface {
 //
 // The clients of all shops should share one http.Client ([chats.WithHTTPClient]), or none
 // should have one of its own. The handler timeout of an inbox is 15 s unless Inbox contains
-// [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. Inbox and
-// outbox use the fleet's logger.
+// [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. An inbox
+// handles two chats at once unless Inbox contains [inbox.WithWorkers], so that the backlog of
+// one shop leaves something to the others. Inbox and outbox use the fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option

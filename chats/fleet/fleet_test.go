@@ -76,6 +76,22 @@ func TestNotify_DuringAStepIsNotLost(t *testing.T) {
 	d.awaitNoWakes()
 }
 
+// The backlog of a shop does not occupy all that others need.
+func TestTurn_HandlesTwoChatsAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.follow(first)
+	for _, chat := range d.town.Chats(first) {
+		d.town.Market(first).CustomerSays(chat, "slow")
+	}
+	for _, chat := range d.town.Chats(first) {
+		require.NoError(t, d.store.Wake(t.Context(), first, chat, time.Now()))
+	}
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: d.town.Chats(first)[0]}))
+	d.await(func() bool { return d.count(first, "slow") == 3 })
+	assert.LessOrEqual(t, d.most.Load(), int64(2))
+}
+
 func TestStart_NeedsNoPush(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)

@@ -54,6 +54,8 @@ type desk struct {
 	keys  sync.Map // of BusinessID: the key, if it is not the town's
 
 	interval atomic.Int64
+	slow     atomic.Int64 // handlers of "slow" messages that are running
+	most     atomic.Int64 // the most at once
 
 	mu      sync.Mutex
 	handled map[string]int // by business and text
@@ -121,6 +123,13 @@ func (d *desk) shop(_ context.Context, id chats.BusinessID) (fleet.Shop, error) 
 }
 
 func (d *desk) handle(_ context.Context, delivery inbox.Delivery) error {
+	if delivery.Message.Text == "slow" {
+		if n := d.slow.Add(1); n > d.most.Load() {
+			d.most.Store(n)
+		}
+		<-time.After(200 * time.Millisecond)
+		d.slow.Add(-1)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := fmt.Sprint(int64(delivery.Business), " ", delivery.Message.Text)

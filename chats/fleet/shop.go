@@ -21,6 +21,7 @@ const (
 	shopTimeout    = 5 * time.Second
 	shopLifetime   = 10 * time.Minute
 	maxEntries     = 500
+	inboxWorkers   = 2
 	askInterval    = 15 * time.Second // for another credential, and before the same one is tried again
 	maxTrouble     = 30 * time.Minute
 	maxError       = 300 // runes
@@ -72,7 +73,7 @@ func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *ent
 	if e.fingerprint, err = shop.Client.CredentialFingerprint(ctx); err != nil {
 		return nil, err
 	}
-	inboxOptions := []inbox.Option{inbox.WithHandlerTimeout(handlerTimeout), inbox.WithLogger(f.log)}
+	inboxOptions := []inbox.Option{inbox.WithHandlerTimeout(handlerTimeout), inbox.WithWorkers(inboxWorkers), inbox.WithLogger(f.log)}
 	if e.inbox, err = inbox.New(shop.Client, f.store, append(inboxOptions, shop.Inbox...)...); err != nil {
 		return nil, err
 	}
