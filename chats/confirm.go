@@ -19,7 +19,7 @@ type ConfirmOption func(*confirmation)
 
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
 // error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0
-// if the chat was empty; to post the same content once more, pass that of a newer one. The
+// if the chat was empty; to post the same content again, pass the ID of a newer message. The
 // same Client waits until the message of an earlier call can no longer become visible;
 // another Client does so only with [ConfirmResume], which is therefore also needed after a
 // crash.
@@ -31,11 +31,13 @@ type ConfirmOption func(*confirmation)
 // with [ErrOutcomeUnknown] and the ID of that message. To send anyway, pass that ID to
 // ConfirmAfter. A message that a confirmed send of this Client has already returned is
 // never mistaken for the one being sent, nor is a file for a text or a text for a file. A
-// message without a readable ID counts as above last unless it was created before last; if
-// it may be the one being sent, the call fails in the same way.
+// message without a readable ID is treated as newer than the message with ID last unless it
+// was created before that message; if it may be the one being sent, the call fails in the
+// same way.
 //
-// ConfirmAfter also bounds how much of the history is read: reading starts one day before
-// the message that last names, unless the server refuses an ID that the chat does not have.
+// ConfirmAfter also bounds how much of the history is read: reading starts at an ID one day
+// below last, or at the beginning if the server refuses that ID because the chat has no such
+// message.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
@@ -52,11 +54,11 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // process was certainly no longer running, such as the start of this one. The time is by
 // this machine's clock.
 //
-// The message of the earlier attempt is recognised as described for [ConfirmAfter]; one with
-// a lower ID counts as well if it was created later than the message named in ConfirmAfter,
+// The message of the earlier attempt is recognised as described for [ConfirmAfter]; a
+// message whose ID is below last also counts if it was created later than that message,
 // and at most five minutes before the given time, because the clocks of the senders may
-// differ. Without ConfirmAfter, any message from the shop counts that was created after the
-// given time, or up to five minutes before it. If this machine's clock is ahead of the
+// differ. Without ConfirmAfter, any message from the shop that was created after the
+// given time, or up to five minutes before it, counts. If this machine's clock is ahead of the
 // server's ([Client.ServerTime]), the message may be older by that much, up to a day. If
 // the first attempt may have begun even earlier, pass the option twice: with the time at
 // which the first attempt began, and with the time at which the last one ended.
@@ -68,8 +70,8 @@ func ConfirmResume(attempted time.Time) ConfirmOption {
 
 // ConfirmFirstAttempt states that this content has not been sent before, and names a message
 // of the chat, such as the one that the last confirmed send has returned. The history is
-// then read only from a day before that message, unless the server refuses an ID that the
-// chat does not have. It has no effect together with [ConfirmAfter].
+// then read only from an ID one day below that message's, or from the beginning if the server
+// refuses that ID because the chat has no such message. It has no effect together with [ConfirmAfter].
 func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }
@@ -93,8 +95,8 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 // error, nothing more is sent, and the call fails with an [Error] that wraps it; it also
 // matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
 //
-// With ConfirmBefore, the call waits for earlier calls only with [ConfirmResume]; otherwise
-// the function has to decide whether to send. While the function runs, it occupies one of
+// With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
+// otherwise the function has to decide whether to send. While the function runs, it occupies one of
 // the client's slots for concurrent requests, so it should be quick and must not call the
 // same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {

@@ -47,9 +47,9 @@ type Attachment struct {
 // How long a link is valid is not documented: read the message again for a new one.
 //
 // Errors: [ArgumentError], [Error].
-func (c *Client) Download(caller context.Context, file File) (*Attachment, error) {
-	ctx, cancel := context.WithCancelCause(caller)
-	attachment, err := c.download(caller, ctx, cancel, file)
+func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
+	cancelable, cancel := context.WithCancelCause(ctx)
+	attachment, err := c.download(ctx, cancelable, cancel, file)
 	if err != nil {
 		cancel(err)
 		return nil, err

@@ -38,9 +38,9 @@ var (
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// settle it without posting twice, make the confirmed call below, where last is the ID
 	// of the newest message that you had seen before the failed call, and failed is that
-	// call's [*Error]. Another process may make it as well. If it fails in the same way,
-	// make it again with the SentAt of the new error. [ConfirmResume] describes what to do
-	// after a crash, which leaves no error.
+	// call's [*Error]. The call may also be made by another process. If it fails in the same
+	// way, make it again with the SentAt of the new error. [ConfirmResume] describes what to
+	// do after a crash, which leaves no error.
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//

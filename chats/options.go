@@ -93,8 +93,8 @@ func isLoopback(host string) bool {
 // and never modified. API calls never follow redirects, whatever its CheckRedirect says,
 // because the key would be forwarded; downloads use its CheckRedirect.
 //
-// The transport must not retry by itself: a send would be posted once per retry, and the
-// library would not know. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow only
+// The transport must not retry by itself: the message could be posted several times without
+// the library knowing. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow only
 // HTTP/1.1, with Protocols: over HTTP/2 all attempts share one connection, and if that is
 // dead they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {

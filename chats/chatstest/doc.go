@@ -58,8 +58,8 @@
 // More than four API requests at once fail with 420 (see [WithParallelLimit]). The
 // headers of every response report the documented hourly quotas and count down to
 // zero, but no request is refused because of them unless [WithHourlyLimit] is used: a test
-// may make any number of calls. Neither a 420 nor the response of a fault that replaces the
-// Market's counts against the quota.
+// may make any number of calls. A 420 does not count against the quota, nor does a
+// response that a fault returns instead of the Market's.
 //
 // # Faults
 //

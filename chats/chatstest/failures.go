@@ -7,7 +7,7 @@ import (
 )
 
 // Fail makes the next calls of an operation fail, one per fault, in order. Faults
-// of later calls of Fail follow those that are still queued.
+// passed to later calls to Fail are queued after those still pending.
 func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

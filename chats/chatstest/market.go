@@ -116,8 +116,8 @@ func (m *Market) CustomerSays(id chats.ChatID, text string, files ...chats.File)
 }
 
 // AddMessage adds a message from any sender and returns its ID. After a message from the
-// customer the chat waits for the shop, after one from the shop for the customer; other
-// senders do not change its status. A message without text and files is a sticker. Unlike a
+// customer, the chat waits for the shop; after one from the shop, it waits for the customer.
+// Other senders do not change its status. A message without text and files is a sticker. Unlike a
 // request, AddMessage also writes to a finished chat.
 func (m *Market) AddMessage(id chats.ChatID, sender chats.Sender, text string, files ...chats.File) chats.MessageID {
 	m.lockAndCatchUp()
@@ -226,7 +226,7 @@ func (m *Market) Calls(op chats.Operation) int {
 
 // PeakParallel returns the highest number of API requests that were in flight at
 // once. A request is in flight from its arrival until the last byte of its
-// response was written or, in process, until the response was read or closed.
+// response has been written or, in process, the response has been read or closed.
 func (m *Market) PeakParallel() int {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -21,13 +21,13 @@
 // # Jobs
 //
 // There is one unique job, ymchats_turn, per business in the queue of the inboxes,
-// ymchats_inbox, and one in that of the outboxes, ymchats_outbox. The job makes one step
+// ymchats_inbox, and one in that of the outboxes, ymchats_outbox. The job runs one step
 // ([inbox.Inbox.Step], [outbox.Outbox.Step]), of 20 and 25 s at most, and snoozes until
 // something is due again. A business with more to do goes to the back of the queue. River
 // gives the jobs to whichever process has a free worker, so a process that joins has work at
 // once, and one that stops leaves nothing behind.
 //
-// Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which makes a
+// Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which runs a
 // step at once, before all sweeps, in any process. The work is recorded in the store, not
 // in the job, so losing a job loses no work, and a step that finds no work is harmless.
 //
@@ -37,7 +37,7 @@
 //
 // # Failures
 //
-//	failure                     its business                                 the others
+//	failure                     the business concerned                       other businesses
 //	process killed              within 75 s; see Config                      nothing, or up to 15 s; see Config
 //	process stopped             its step is finished                         nothing
 //	credential refused          shop is called every 15 s; a changed         nothing

@@ -33,11 +33,11 @@ type Store interface {
 
 // Shop is one business: its client, and the options of its inbox and outbox.
 //
-// The clients of all shops should share one http.Client ([chats.WithHTTPClient]), or none
-// should have one of its own. The handler timeout of an inbox is 15 s unless Inbox contains
+// Pass the same http.Client ([chats.WithHTTPClient]) to the clients of all shops, or to none
+// of them. The handler timeout of an inbox is 15 s unless Inbox contains
 // [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. An inbox
-// handles two chats at once unless Inbox contains [inbox.WithWorkers], so that the backlog of
-// one shop leaves something to the others. Inbox and outbox use the fleet's logger.
+// handles two chats at once unless Inbox contains [inbox.WithWorkers], so that one shop's
+// backlog does not starve the others. Inbox and outbox use the fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option
@@ -166,7 +166,7 @@ func (f *Fleet) Register(workers *river.Workers) {
 // If a process is killed, the businesses that it was working on wait for at most 75 s: their
 // jobs count as stuck 40 s after they began, River looks for such jobs every 30 s, and makes
 // those that are to be retried available every 5 s. The leases of the steps, of 5 s each,
-// have expired by then. A push or a Put does not wait for that: it makes a step of its own
+// have expired by then. A push or a Put does not wait for that: it runs a step of its own
 // as soon as the lease has expired. Other businesses are not delayed, unless the process
 // was River's leader, which makes scheduled jobs available: another one takes over within
 // 15 s, and until then only pushes and Puts are worked.

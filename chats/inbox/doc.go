@@ -59,16 +59,17 @@
 // beginning.
 //
 // Until a history is read to its end, up to 1,000 handled messages stay above the checkpoint,
-// so that a message in the wrong order is found even if the reading is interrupted. If one
-// belongs below them all, the checkpoint goes back, and the messages above are delivered again.
+// so that a message in the wrong order is found even if the reading is interrupted. If a
+// message turns up with an ID below all of theirs, the checkpoint moves back, and the messages
+// above are delivered again.
 //
 // # Rechecks
 //
 // A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
 // polled again after 2 s, because times are in whole seconds and another message within the
 // same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages
-// that become visible late. If no message is as recent as UpdatedAt, or as one second before
-// the push, the history is behind, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12
+// that become visible late. If the newest message is older than UpdatedAt or, after a push,
+// was created more than a second before it, the history is lagging, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12
 // and 24 h. New activity restarts the schedule. So a message in an otherwise quiet chat costs
 // six history requests within a day, and a message in a busy chat two or three; up to eleven if
 // UpdatedAt is later than the message, or the push arrives more than a second after it. A chat
@@ -110,8 +111,8 @@
 // 5 min. Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat
 // wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler
 // fails for three chats in a row, only one chat at a time is tried, at most every 30 s, until
-// it works again: an outage costs about 120 requests an hour, however many chats wait. Polls
-// that find no message for the handler do not count. Chats that have not failed yet are tried
+// it works again: an outage costs about 120 requests an hour, however many chats wait. A poll
+// that finds no message for the handler counts neither as a failure nor as a success. Chats that have not failed yet are tried
 // first, then those that have been due for longest, whether or not a push names them. The same
 // holds for histories that cannot be read, for whatever reason, except that each attempt may
 // take up to twelve requests, as the client retries it. Once histories can be read again, all

@@ -32,7 +32,7 @@ type memoryBusiness struct {
 
 const maxFailing = 100
 
-// NewMemoryStore returns an empty store, with leases of 5 s. The zero value is one, too.
+// NewMemoryStore returns an empty store, with leases of 5 s. The zero value is ready to use as well.
 func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
 
 // lock locks the store and returns what it has of a business.

@@ -59,8 +59,8 @@ type Summary struct {
 	HeldSince time.Time
 }
 
-// Store keeps the state of the inboxes of any number of businesses. It is safe for
-// concurrent use, by several processes if it is to be shared. Once a method has returned
+// Store keeps the state of the inboxes of any number of businesses. It must be
+// safe for concurrent use and, if several processes share it, for use by all of them. Once a method has returned
 // nil, its effect survives a crash of the process. Package inboxtest tests a Store against
 // this contract.
 //
@@ -90,7 +90,7 @@ type Store interface {
 	//
 	// Wakes is not written. If the stored Wakes is not the one in the argument, a push
 	// came after the row was loaded: the stored DueAt then becomes the earlier of the
-	// stored one and the argument's, whichever is set, so that no push is lost.
+	// stored and the given DueAt, ignoring a zero one, so that no push is lost.
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
 	// Wake increments a chat's Wakes and sets its DueAt to at, unless the DueAt is already

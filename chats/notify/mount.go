@@ -12,8 +12,8 @@ import (
 // Mount registers the handler on mux for every path that Market posts to if the address
 // in the seller's cabinet has the given path: with and without the /notification that
 // Market appends, even if the address already ends with /notification, and with and
-// without a trailing slash. Only POST requests are registered; those paths stay free for
-// other methods.
+// without a trailing slash. It registers POST patterns only, so mux can serve other methods
+// on those paths.
 //
 // Serve the returned handler instead of mux. It is mux with one difference: an address
 // that was entered with a trailing slash makes Market post to a path with a double slash,

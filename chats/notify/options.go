@@ -141,8 +141,8 @@ func WithDedupe(window time.Duration, size int) Option {
 //   - "notify: sender refused"
 //   - "notify: reading body failed"
 //   - "notify: handler failed", including when it did not return in time
-//   - "notify: handler returned late", additionally, once it does; at warn level if it
-//     succeeded after all
+//   - "notify: handler returned late", in addition, when a handler that missed its deadline
+//     returns; at warn level if it succeeded
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {

@@ -22,7 +22,7 @@ var fieldNames = map[string]bool{
 // Parse parses the body of a notification. A type that this package does not define
 // is returned as [Other].
 //
-// A notification is rejected only if there is nothing to act on, with a [ParseError]:
+// Parse returns a [ParseError] only if there is nothing to act on:
 //
 //   - the body is not a JSON object,
 //   - notificationType is not a string, or is empty,

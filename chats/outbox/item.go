@@ -34,7 +34,7 @@ type Item struct {
 	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8
 	Chat chats.ChatID
 
-	Text     string // 1 to 4,096 characters, not only whitespace, control and zero-width ones; empty for a file
+	Text     string // 1 to 4,096 characters, at least one of them not whitespace, a control or a zero-width character; empty for a file
 	FileName string // as for [chats.Client.SendFile]; empty for a text
 	File     []byte // 1 byte to 5 MiB; nil for a text
 

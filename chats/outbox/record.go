@@ -19,7 +19,7 @@ type Record struct {
 	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
 	Failures int       // in a row
 	Refusals int       // in a row, with the same status, that are treated as possibly temporary
-	Failure  *Failure  // the last one; a reached limit does not replace a refusal that is counted in Refusals
+	Failure  *Failure  // the last one; reaching a rate limit does not overwrite a refusal counted in Refusals
 
 	Attempts     int       // requests that may have posted it
 	FirstAttempt time.Time // by the worker's clock

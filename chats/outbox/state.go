@@ -20,7 +20,8 @@ const (
 	Discarded State = "discarded" // Resolve discarded it
 )
 
-// IsSettled reports whether the items behind this one in its chat may be posted.
+// IsSettled reports whether s is a settled state, one that lets the next item of the chat be
+// posted.
 func (s State) IsSettled() bool { return s != Queued && s != Sending }
 
 // isFinal reports whether the state can no longer change.

@@ -46,8 +46,8 @@ type Summary struct {
 	HeldSince                                      time.Time
 }
 
-// Store keeps the items of any number of businesses. It is safe for concurrent use, by
-// several processes if it is to be shared. Once a method has returned nil, its effect
+// Store keeps the items of any number of businesses. It must be safe for
+// concurrent use and, if several processes share it, for use by all of them. Once a method has returned nil, its effect
 // survives a crash of the process. Package outboxtest tests a Store against this contract.
 //
 // Every method may also return errors other than those named; the outbox then tries again.
@@ -87,8 +87,8 @@ type Store interface {
 	// are above the given ID, in any order.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
-	// DeleteSettled deletes at most limit records that were settled before a time, are
-	// reported, and are not Uncertain. It returns how many.
+	// DeleteSettled deletes at most limit records that were settled before the given
+	// time, have been reported, and are not Uncertain. It returns how many.
 	DeleteSettled(ctx context.Context, business chats.BusinessID, before time.Time, limit int) (int, error)
 
 	// Counts returns what Status reports.
