@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"strconv"
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -82,7 +82,7 @@ func (i *Item) checkText() error {
 	case !utf8.ValidString(i.Text) || strings.ContainsRune(i.Text, 0):
 		return badArgument("text", "must be valid UTF-8 without a zero byte")
 	case n > chats.MaxTextLength:
-		return badArgument("text", strconv.Itoa(n)+" characters, at most 4096 allowed: chats.SplitText splits it")
+		return badArgument("text", fmt.Sprintf("%d characters, at most %d allowed: chats.SplitText splits it", n, chats.MaxTextLength))
 	default:
 		return nil
 	}

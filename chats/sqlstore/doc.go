@@ -43,7 +43,7 @@
 //	  attempts, error          requests that may have been processed, and the last failure
 //	  message                  the ID of the message that was posted
 //	  queued_at, settled_at
-//	ymchats_outbox_files       the file of an item that has not been settled yet
+//	ymchats_outbox_files       the file of an item that may still be posted
 //	ymchats_schema             the version of the tables, in one row
 //
 // [WithTablePrefix] replaces "ymchats_". Columns whose names are given here keep their
@@ -75,7 +75,7 @@
 // [Store.Forget] only). To run the program without the privilege to create tables, run
 // [Migrate] at deployment and use [WithoutMigration].
 //
-// The table ymchats_inbox_marks of releases before 2026-12 is imported when the tables
+// The table ymchats_inbox_marks of builds before 2026-12 is imported when the tables
 // with the default prefix are created: stop the processes of the old release first. It
 // stays as it is, except that its version is raised, so that an old release refuses to
 // start. Drop it when no such release is needed any more.
