@@ -15,6 +15,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
 var pageOrders = map[string]chatstest.Order{
@@ -245,13 +246,14 @@ func TestHistory_RefusedSinceReadsFromTheBeginning(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d", name, status), func(t *testing.T) {
 				t.Parallel()
 				market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithStrictSince())
-				client := market.Client(withContract(t, roundTrip(func(req *http.Request) (*http.Response, error) {
-					resp, err := market.Transport().RoundTrip(req)
+				checked := contract.Transport(t, market.Transport())
+				client := market.Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+					resp, err := checked.RoundTrip(req)
 					if err == nil && resp.StatusCode == http.StatusNotFound {
 						resp = respond(req, status, readBody(resp))
 					}
 					return resp, err
-				})))
+				})}))
 				chat := addChatWithMessages(market, 250)
 				all := idsAbove(market, chat, 0)
 				since := all[120] + 1 // not in the chat

@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,20 +160,28 @@ func TestStep_FailuresAreStored(t *testing.T) {
 	})
 }
 
-// The last thing that a step saves is not worth an error.
+// The last thing that a step saves is not worth an error. It is not saved with a chat if two are
+// saved at once.
 func TestStep_UsageThatCannotBeSavedIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		market, id := shop()
+		market, ids := bigShop(2, chats.StatusNew, chatstest.WithLatency(time.Millisecond))
 		store, log, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}, &notebook{}
 		in := newInbox(t, connect(t, market), store, log.option())
 		_, err := in.Step(t.Context(), seen.handle)
 		require.NoError(t, err)
 		_, err = in.Step(t.Context(), seen.handle) // nothing is due
 		require.NoError(t, err)
-		wake(t, in, id)
-		store.set(nil, func(done string) error {
-			if done == "Save" { // the chat's
+		wake(t, in, ids[0])
+		wake(t, in, ids[1])
+		var saves atomic.Int64
+		store.set(func(call string) error {
+			if call == "Save" {
+				pass(time.Millisecond)
+			}
+			return nil
+		}, func(done string) error {
+			if done == "Save" && saves.Add(1) == 2 { // the chats'
 				store.fails("Save")
 			}
 			return nil
@@ -181,7 +190,7 @@ func TestStep_UsageThatCannotBeSavedIsLogged(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, log.lines("usage failed"), 1)
 		store.fails()
-		market.CustomerSays(id, "message")
+		market.CustomerSays(ids[0], "message")
 		stepper(t, connect(t, market), store, 5*time.Minute, seen.handle)
 		assert.Equal(t, []string{"message"}, seen.texts())
 	})
