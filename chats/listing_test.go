@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,18 +247,25 @@ func TestHistory_RefusedSinceReadsFromTheBeginning(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d", name, status), func(t *testing.T) {
 				t.Parallel()
 				market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithStrictSince())
+				var refused atomic.Bool
 				checked := contract.Transport(t, market.Transport())
 				client := market.Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 					resp, err := checked.RoundTrip(req)
 					if err == nil && resp.StatusCode == http.StatusNotFound {
+						refused.Store(true)
 						resp = respond(req, status, readBody(resp))
 					}
 					return resp, err
 				})}))
-				chat := addChatWithMessages(market, 250)
+				chat := addChatWithMessages(market, 121)
+				time.Sleep(time.Millisecond) // IDs are times, so that one is free
+				for range 129 {
+					market.CustomerSays(chat, "Ещё вопрос")
+				}
 				all := idsAbove(market, chat, 0)
 				since := all[120] + 1 // not in the chat
 				assert.Equal(t, idsAbove(market, chat, since), messageIDs(mustCollect(t, client.History(t.Context(), chat, since))))
+				assert.True(t, refused.Load())
 			})
 		}
 	}
