@@ -58,8 +58,8 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // message whose ID is below last also counts if it was created later than that message,
 // and at most five minutes before the given time, because the clocks of the senders may
 // differ. Without ConfirmAfter, any message from the shop that was created after the
-// given time, or up to five minutes before it, counts. If this machine's clock is ahead of the
-// server's ([Client.ServerTime]), the message may be older by that much, up to a day. If
+// given time, or up to five minutes before it, counts. If this machine's clock is ahead of
+// the server's ([Client.ServerTime]), the message may be older by that much, up to a day. If
 // the first attempt may have begun even earlier, pass the option twice: with the time at
 // which the first attempt began, and with the time at which the last one ended.
 //
@@ -71,7 +71,8 @@ func ConfirmResume(attempted time.Time) ConfirmOption {
 // ConfirmFirstAttempt states that this content has not been sent before, and names a message
 // of the chat, such as the one that the last confirmed send has returned. The history is
 // then read only from an ID one day below that message's, or from the beginning if the server
-// refuses that ID because the chat has no such message. It has no effect together with [ConfirmAfter].
+// refuses that ID because the chat has no such message. It has no effect together with
+// [ConfirmAfter].
 func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }
@@ -96,9 +97,9 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 // matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
 //
 // With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
-// otherwise the function has to decide whether to send. While the function runs, it occupies one of
-// the client's slots for concurrent requests, so it should be quick and must not call the
-// same Client.
+// otherwise the function has to decide whether to send. While the function runs, it occupies
+// one of the client's slots for concurrent requests, so it should be quick and must not call
+// the same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
 	return func(c *confirmation) {
 		if c.before = before; before == nil {

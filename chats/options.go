@@ -6,8 +6,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"reflect"
 	"strings"
+
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
 const defaultBaseURL = "https://api.partner.market.yandex.ru"
@@ -27,12 +28,6 @@ type config struct {
 
 // Option configures a [Client].
 type Option func(*config) error
-
-// isNil reports whether value is nil or a nil pointer.
-func isNil(value any) bool {
-	v := reflect.ValueOf(value)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
-}
 
 // notNil returns an option that fails if its argument is nil.
 func notNil(name string, isNil bool, set func(*config)) Option {
@@ -98,7 +93,7 @@ func isLoopback(host string) bool {
 // HTTP/1.1, with Protocols: over HTTP/2 all attempts share one connection, and if that is
 // dead they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {
-	isInvalid := client == nil || client.Transport != nil && isNil(client.Transport)
+	isInvalid := client == nil || client.Transport != nil && typednil.Is(client.Transport)
 	return notNil("HTTP client", isInvalid, func(c *config) {
 		own := *client
 		c.client = &own
@@ -162,7 +157,7 @@ func WithMaxParallel(n int) Option {
 
 // WithLimiter sets a [Limiter] that paces requests in addition to Market's limits.
 func WithLimiter(limiter Limiter) Option {
-	return notNil("limiter", isNil(limiter), func(c *config) { c.limiter = limiter })
+	return notNil("limiter", typednil.Is(limiter), func(c *config) { c.limiter = limiter })
 }
 
 // WithAttachmentAuth sets a function that authenticates attachment downloads. It is called

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
 // ErrRunning is returned if the inbox is already running: one [Inbox] cannot run twice at
@@ -46,7 +46,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 	if client == nil {
 		return nil, badArgument("client", "is nil")
 	}
-	if v := reflect.ValueOf(store); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if typednil.Is(store) {
 		return nil, badArgument("store", "is nil")
 	}
 	cfg := defaultConfig()

@@ -348,14 +348,7 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	if failed != nil && errors.Is(err, chats.ErrRateLimited) {
-		next := l.quota.refuse(failed.Operation, err)
-		if failed.Operation != chats.OpGetChatHistory {
-			row.DueAt = next
-		} else if failed.Limit != nil && failed.Limit.Kind == chats.LimitParallel {
-			l.reads.failed(row.Chat, true)
-		}
-		l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: reading a chat refused", slog.Int64("chat", int64(row.Chat)),
-			slog.Any("error", err), slog.Duration("retry_in", next.Sub(now)))
+		l.limited(ctx, failed, err, now)
 		return
 	}
 	l.refusals.refused(err, false)
@@ -375,7 +368,7 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	}
 	row.fail(err.Error(), now)
-	row.SeenWakes = row.Wakes // its pushes come first no more
+	row.SeenWakes = row.Wakes // its pushes no longer come first
 	since, longest := row.FailingSince, maxHandlerBackoff
 	switch {
 	case l.reads.isOpen():
@@ -387,6 +380,19 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		since, longest = row.RefusedSince, maxRefusedBackoff
 	}
 	l.retry(ctx, "inbox: reading a chat failed", err, now, backoffSince(since, now, longest))
+}
+
+// limited handles a limit that was reached: the quota of the operation, or that of parallel
+// requests.
+func (l *poll) limited(ctx context.Context, failed *chats.Error, err error, now time.Time) {
+	next := l.quota.refuse(failed.Operation, err)
+	if failed.Operation != chats.OpGetChatHistory {
+		l.row.DueAt = next
+	} else if failed.Limit != nil && failed.Limit.Kind == chats.LimitParallel {
+		l.reads.failed(l.row.Chat, true)
+	}
+	l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: reading a chat refused", slog.Int64("chat", int64(l.row.Chat)),
+		slog.Any("error", err), slog.Duration("retry_in", next.Sub(now)))
 }
 
 func (l *poll) retry(ctx context.Context, text string, err error, now time.Time, delay time.Duration) {

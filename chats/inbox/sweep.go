@@ -275,7 +275,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 }
 
 // observe returns the rows that the chats of a page change. Those in flight change later. No
-// rows are loaded for a page that the last full sweep has listed in the same words.
+// rows are loaded for a page that the last full sweep has listed with the same content.
 func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Chat, now time.Time) (changed []*ChatState, err error) {
 	sw := w.sweep(kind)
 	digest := w.digest(kind, listed, now)

@@ -12,6 +12,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
 // ErrRunning is returned if the outbox is already running: one [Outbox] cannot run twice at
@@ -38,7 +39,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 	if client == nil {
 		return nil, badArgument("client", "is nil")
 	}
-	if store == nil {
+	if typednil.Is(store) {
 		return nil, badArgument("store", "is nil")
 	}
 	cfg := defaultConfig()

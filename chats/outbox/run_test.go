@@ -28,7 +28,7 @@ func TestNew_ChecksArguments(t *testing.T) {
 	client, store := chatstest.NewMarket().Client(), outbox.NewMemoryStore()
 	for name, create := range map[string]func() (*outbox.Outbox, error){
 		"client":    func() (*outbox.Outbox, error) { return outbox.New(nil, store) },
-		"store":     func() (*outbox.Outbox, error) { return outbox.New(client, nil) },
+		"store":     func() (*outbox.Outbox, error) { return outbox.New(client, (*outbox.MemoryStore)(nil)) },
 		"option":    func() (*outbox.Outbox, error) { return outbox.New(client, store, nil) },
 		"workers":   func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithWorkers(0)) },
 		"settled":   func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithSettled(nil)) },

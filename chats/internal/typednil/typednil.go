@@ -1,0 +1,10 @@
+// Package typednil recognises arguments that are nil although they do not compare equal to nil.
+package typednil
+
+import "reflect"
+
+// Is reports whether value is nil or a nil pointer.
+func Is(value any) bool {
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}

@@ -1,0 +1,20 @@
+package typednil_test
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
+)
+
+func TestIs(t *testing.T) {
+	t.Parallel()
+	var file *bytes.Buffer
+	var reader io.Reader = file
+	for value, want := range map[any]bool{nil: true, file: true, reader: true, new(bytes.Buffer): false, 0: false, struct{}{}: false} {
+		assert.Equal(t, want, typednil.Is(value), "%T", value)
+	}
+}
