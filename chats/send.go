@@ -121,14 +121,15 @@ func (c *Client) send(
 }
 
 func (c *Client) textMessage(id ChatID, text string) *outgoing {
+	content := msgtext.Normalize(text)
 	return &outgoing{
-		doubtKey: doubtKey{id, OpSendMessageToChat, msgtext.Normalize(text)},
+		doubtKey: doubtKey{id, OpSendMessageToChat, content},
 		newCall: func() *call {
 			req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
 				&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
 			return newCall(c.business, OpSendMessageToChat, req, err)
 		},
-		equals:    func(m Message) bool { return msgtext.Normalize(m.Text) == msgtext.Normalize(text) },
+		equals:    func(m Message) bool { return msgtext.Normalize(m.Text) == content },
 		resembles: func(m Message) bool { return m.Text != "" || len(m.Files) == 0 },
 	}
 }
