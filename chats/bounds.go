@@ -10,6 +10,3 @@ const (
 
 // maxRequestBody is the documented maximum of a request without a file, in bytes.
 const maxRequestBody = 512 << 10
-
-// maxFileName is in bytes of UTF-8, as in file systems; Market documents no maximum.
-const maxFileName = 255

@@ -3,11 +3,10 @@ package chats
 import (
 	"cmp"
 	"slices"
-	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats/internal/msgtext"
+	"github.com/ymchats/ymchats-go/chats/internal/upload"
 )
 
 // These checks run before anything is sent. They return an [ArgumentError].
@@ -91,17 +90,8 @@ func checkEnums[T ~string](field string, values []T) error {
 }
 
 func checkFileName(name string) error {
-	switch {
-	case name == "":
-		return badArgument("file name", "is empty")
-	case !utf8.ValidString(name):
-		return badArgument("file name", "is not valid UTF-8")
-	case strings.ContainsAny(name, `/\`):
-		return badArgument("file name", "must be a name without a path")
-	case len(name) > maxFileName:
-		return badArgument("file name", "%d bytes, at most %d allowed", len(name), maxFileName)
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return badArgument("file name", "contains a control character")
+	if reason := upload.CheckFileName(name); reason != "" {
+		return badArgument("file name", "%s", reason)
 	}
 	return nil
 }

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/msgtext"
+	"github.com/ymchats/ymchats-go/chats/internal/upload"
 )
 
 var (
@@ -26,15 +26,12 @@ var (
 // MaxKeyLength is the maximum length of a key, in bytes.
 const MaxKeyLength = 200
 
-// maxFileName is that of [chats.Client.SendFile], in bytes.
-const maxFileName = 255
-
 // Item is a text or a file to be posted to a chat.
 type Item struct {
 	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8
 	Chat chats.ChatID
 
-	Text     string // 1 to 4,096 characters, at least one of them not whitespace, a control or a zero-width character; empty for a file
+	Text     string // 1 to 4,096 characters, not all of them whitespace, control or zero-width characters; empty for a file
 	FileName string // as for [chats.Client.SendFile]; empty for a text
 	File     []byte // 1 byte to 5 MiB; nil for a text
 
@@ -89,13 +86,9 @@ func (i *Item) checkText() error {
 }
 
 func (i *Item) checkFile() error {
-	switch {
-	case !utf8.ValidString(i.FileName) || len(i.FileName) > maxFileName:
-		return badArgument("file name", "must be valid UTF-8 of 255 bytes at most")
-	case strings.ContainsAny(i.FileName, `/\`):
-		return badArgument("file name", "must be a name without a path")
-	case strings.ContainsFunc(i.FileName, unicode.IsControl):
-		return badArgument("file name", "contains a control character")
+	switch reason := upload.CheckFileName(i.FileName); {
+	case reason != "":
+		return badArgument("file name", reason)
 	case len(i.File) == 0:
 		return badArgument("file", "is empty")
 	case len(i.File) > chats.MaxFileSize:
