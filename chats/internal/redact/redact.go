@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"html"
 	"net/http"
 	"net/url"
@@ -15,18 +14,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // Placeholder replaces a secret in a text.
 const Placeholder = "[redacted]"
-
-// maxText is the maximum length of a sanitized text, in characters, and maxInput the number
-// of bytes of which it is made.
-const (
-	maxText  = 512
-	maxInput = 64 << 10
-)
 
 // minPart is the length of the shortest part of a secret that is redacted. Shorter ones say
 // little, and redacting them would make texts unreadable.
@@ -220,45 +211,6 @@ func unescape(escape string) (char byte, ok bool) {
 	hexadecimal, _ := strconv.ParseUint(strings.Trim(code, "%=uUxX{}"), 16, 64)
 	return byte(min(hexadecimal, other)), true
 }
-
-// Sanitize makes a text fit for an error: one printable line of at most 512 characters,
-// without secrets.
-func (s Secrets) Sanitize(text string) string {
-	text = text[:min(len(text), maxInput)]
-	words := strings.FieldsFunc(strings.ToValidUTF8(s.Redact(text), "?"), func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r)
-	})
-	runes := []rune(strings.Join(words, " "))
-	return string(runes[:min(len(runes), maxText)])
-}
-
-// SanitizeError returns an error with a sanitized text: net/http quotes a malformed line
-// of a response, whatever it contains. An error whose text held a secret is not wrapped,
-// because its text could be printed.
-func (s Secrets) SanitizeError(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	clean := s.Sanitize(text)
-	switch {
-	case clean == text:
-		return err
-	case s.Redact(text) != text:
-		return errors.New(clean)
-	default:
-		return &sanitizedError{clean, err}
-	}
-}
-
-type sanitizedError struct {
-	text string
-	err  error
-}
-
-func (e *sanitizedError) Error() string { return e.text }
-
-func (e *sanitizedError) Unwrap() error { return e.err }
 
 // OfRequest returns the secrets of the request for a link: the Api-Key, what has been added
 // to the headers and to the query of the link, and its user and password. Redacting short values would
