@@ -35,9 +35,9 @@ type ConfirmOption func(*confirmation)
 // was created before that message; if it may be the one being sent, the call fails in the
 // same way.
 //
-// ConfirmAfter also bounds how much of the history is read: reading starts at an ID one day
-// below last, or at the beginning if the server refuses that ID because the chat has no such
-// message.
+// ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
+// microseconds, so reading starts at the ID of one day before last, or at the beginning if
+// the server refuses that ID because the chat has no such message.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
@@ -51,7 +51,7 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 //
 // After a crash there is no error that has this time. The call may have waited a long time
 // before it sent, so the time at which it began is too early: pass a time at which its
-// process was certainly no longer running, such as the start of this one. The time is by
+// process was certainly no longer running, such as the start of this one. Use
 // this machine's clock.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; a
@@ -70,9 +70,8 @@ func ConfirmResume(attempted time.Time) ConfirmOption {
 
 // ConfirmFirstAttempt states that this content has not been sent before, and names a message
 // of the chat, such as the one that the last confirmed send has returned. The history is
-// then read only from an ID one day below that message's, or from the beginning if the server
-// refuses that ID because the chat has no such message. It has no effect together with
-// [ConfirmAfter].
+// then read only from a day before that message, as for [ConfirmAfter], with which this
+// option has no effect.
 func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }

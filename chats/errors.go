@@ -58,7 +58,7 @@ var (
 	// history shows a new message from the shop with different content, or without a readable
 	// ID, which may be the one that was sent. A person has to look at it: another attempt
 	// returns the same error.
-	ErrAmbiguous = errors.New("another message may be this one")
+	ErrAmbiguous = errors.New("the history has a possible match")
 )
 
 // ArgumentError reports an invalid argument. It is returned before any request is sent and

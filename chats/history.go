@@ -25,9 +25,9 @@ import (
 // Market does not document the order of messages. History works with every stable order,
 // even if a message is listed up to one page late, and regardless of what arrives while it
 // reads. If the oldest messages come first, it holds up to three pages in memory: it yields
-// a page when the next one has been read. That order is recognised by a message on the
-// second page that is more than five minutes older than the first request, or a day and
-// five minutes if its time has no seconds or the server sends no Date. In any other order,
+// a page when the next one has been read. History detects that order if the second
+// page has a message over five minutes older than the first request, or a day more than that
+// if its time lacks seconds or the server sends no Date. In any other order,
 // and while the messages are too recent or have no exact time, History has to hold all
 // messages above since until the last page. If a message is listed so late that later ones
 // have already been yielded, History yields an error that matches [ErrProtocol]. The

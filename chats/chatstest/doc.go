@@ -3,7 +3,7 @@
 //
 // A [Market] holds chats and messages and implements all seven operations over
 // HTTP. It is strict: a request with a wrong path, parameter, bound, content type,
-// form or credential gets the status and error text that are known of the real Market. A test
+// form or credential gets the real Market's status and error text, if known. A test
 // sets up chats, runs its program against [Market.Client], and then checks what the chats
 // contain:
 //

@@ -147,8 +147,8 @@ func DropAfter() Fault {
 	return Fault{rewrite: func(response) response { return response{dropped: true} }}
 }
 
-// ProcessLate closes the connection at once but processes the request d later: a
-// message that is stored some time after its call has failed.
+// ProcessLate closes the connection at once but processes the request d later, so
+// a message is stored after its call has failed.
 func ProcessLate(d time.Duration) Fault { return Fault{late: d} }
 
 // SlowHeaders processes the request and delays the response by d.

@@ -212,9 +212,9 @@ func WithStoredText(change func(string) string) Option {
 	return func(s *settings) { s.storedText = change }
 }
 
-// WithStoredFile makes the messages of uploaded files show them as change returns
-// them: under another name or without a size. [Market.Uploads] returns them as they
-// were sent, and [Market.AddFile] does not use it.
+// WithStoredFile makes messages show an uploaded file as change returns it: renamed, or
+// without a size. [Market.Uploads] returns files as they were sent, and [Market.AddFile] is
+// not affected.
 func WithStoredFile(change func(chats.File) chats.File) Option {
 	return func(s *settings) { s.storedFile = change }
 }
@@ -222,14 +222,14 @@ func WithStoredFile(change func(chats.File) chats.File) Option {
 // WithVisibility delays the visibility of each message by what delay returns: a
 // message that is held for review, or a file that is scanned, becomes visible with an ID
 // below those of newer messages. Until then neither the history nor the chat's status and
-// time show it. Afterwards the chat's UpdatedAt is still the time of the newest message that
-// was visible. delay must not use the Market; [Market.Messages] returns every message at
+// time show it. Afterwards the chat's UpdatedAt is the time of its newest visible message.
+// delay must not use the Market; [Market.Messages] returns every message at
 // once.
 func WithVisibility(delay func(chats.Message) time.Duration) Option {
 	return func(s *settings) { s.visibility = delay }
 }
 
-// WithHistoryLag makes the list of chats ahead of the history: a new message changes
+// WithHistoryLag makes the history lag behind the list of chats: a new message changes
 // its chat's status and time at once but is not in the history until d later.
 func WithHistoryLag(d time.Duration) Option {
 	return func(s *settings) { s.historyLag = d }

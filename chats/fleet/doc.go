@@ -20,8 +20,8 @@
 //
 // # Jobs
 //
-// There is one unique job, ymchats_turn, per business in the queue of the inboxes,
-// ymchats_inbox, and one in that of the outboxes, ymchats_outbox. The job runs one step
+// Each business has one unique job, ymchats_turn, in the inboxes' queue, ymchats_inbox, and
+// one in the outboxes' queue, ymchats_outbox. The job runs one step
 // ([inbox.Inbox.Step], [outbox.Outbox.Step]), of 20 and 25 s at most, and snoozes until
 // something is due again. A business with more to do goes to the back of the queue. River
 // gives the jobs to whichever process has a free worker, so a process that joins has work at

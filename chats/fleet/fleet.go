@@ -127,7 +127,7 @@ type Stats struct {
 	Held                    atomic.Int64 // steps that found the lease held by another job, and were postponed
 	Refused                 atomic.Int64 // steps that ended because the credential was refused, and shops that could not be obtained
 	Failed                  atomic.Int64 // steps that failed otherwise
-	Pushes                  atomic.Int64 // events of chats passed to Notify
+	Pushes                  atomic.Int64 // chat events passed to Notify
 	Unknown                 atomic.Int64 // pushes and replies for a business that is not served
 }
 

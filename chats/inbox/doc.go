@@ -68,9 +68,9 @@
 // A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
 // polled again after 2 s, because times are in whole seconds and another message within the
 // same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages
-// that become visible late. If the newest message is older than UpdatedAt or, after a push,
-// was created more than a second before it, the history is lagging, and the delays are 1, 5 and 30 s, 2, 10 and 30 min, 2, 6, 12
-// and 24 h. New activity restarts the schedule. So a message in an otherwise quiet chat costs
+// that become visible late. If the newest message predates UpdatedAt or, by more than a
+// second, the push, the history is lagging, and the delays are 1, 5 and 30 s, 2, 10 and
+// 30 min, 2, 6, 12 and 24 h. New activity restarts the schedule. So a message in an otherwise quiet chat costs
 // six history requests within a day, and a message in a busy chat two or three; up to eleven if
 // UpdatedAt is later than the message, or the push arrives more than a second after it. A chat
 // whose UpdatedAt has changed four times in a row without a message is polled for such changes
@@ -118,10 +118,10 @@
 // take up to twelve requests, as the client retries it. Once histories can be read again, all
 // are read within minutes.
 //
-// A single chat whose history cannot be read is tried again with growing delays: up to 5 min,
-// or, unless a handler failed before, 1 h if the server refuses it or the response is not
-// understood, and a day if the chat is not found or forbidden. A push or a change in the list
-// then brings the next attempt forward. A chat that has been missing or forbidden for three
+// A single chat whose history cannot be read is retried with growing delays, up to 5 min.
+// Unless its handler had failed, the bound is 1 h if the server refuses the history or the
+// response is not understood, and a day if the chat is missing or forbidden; a push or a
+// change in the list then brings the next attempt forward. A chat that has been missing or forbidden for three
 // days is not polled again until a push names it or a sweep lists it.
 //
 // # Leases

@@ -28,7 +28,7 @@ type ChatState struct {
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
 	FailingSince time.Time       // when handling or reading the chat began to fail; zero if it is not failing
-	RefusedSince time.Time       // since when every read of the chat has been refused, or its response not understood; zero if the last one was not
+	RefusedSince time.Time       // when reads began to be refused or not understood; zero if the last read was neither
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
@@ -67,8 +67,8 @@ type SweepState struct {
 	Cost       int          // requests made by the last complete sweep
 	CutShort   bool         // it ended early, because the list repeated a page token
 
-	// Digests identify what the first pages of a full sweep listed, if the rows of their chats
-	// are as listed, and are 0 otherwise.
+	// Digests are hashes of a full sweep's first pages, 0 where the page has to be applied
+	// again.
 	Digests [10]uint64 `json:",omitzero"`
 }
 

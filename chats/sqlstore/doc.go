@@ -25,7 +25,7 @@
 //	  updated_at               the newest UpdatedAt for which the chat has been, or will be, polled
 //	  due_at                   when the chat is polled next
 //	  head, attempts           the message whose handling failed last, and how often it failed
-//	  failing_since, failure   since when the chat has been failing, and the last error
+//	  failing_since, failure   when the chat began to fail, and the last error
 //	  state                    JSON, internal: the rest
 //	ymchats_inbox_businesses   one row per business; primary key (business)
 //	  version                  incremented by every Save

@@ -55,7 +55,7 @@ func WithLeaseDuration(d time.Duration) Option {
 	}
 }
 
-// WithoutMigration makes [New] neither create nor migrate tables. New then fails unless
+// WithoutMigration stops [New] from creating or migrating tables. New then fails unless
 // [Migrate] of the same release has been run.
 func WithoutMigration() Option {
 	return func(c *config) error {
