@@ -58,7 +58,7 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // message whose ID is below last also counts if it was created later than that message,
 // and at most five minutes before the given time, because the clocks of the senders may
 // differ. Without ConfirmAfter, any message from the shop that was created after the
-// given time, or up to five minutes before it, counts. If this machine's clock is ahead of
+// given time, or up to five minutes before it, counts, and so does one without a time. If this machine's clock is ahead of
 // the server's ([Client.ServerTime]), the message may be older by that much, up to a day. If
 // the first attempt may have begun even earlier, pass the option twice: with the time at
 // which the first attempt began, and with the time at which the last one ended.
@@ -370,6 +370,7 @@ func (c *confirmation) look(ctx context.Context) *result {
 // judge returns what the history shows of the message, or nil if it has to be sent.
 func (c *confirmation) judge(seen *view) *result {
 	others, accepted := len(seen.others), c.sent && c.sendErr == nil
+	files := slices.DeleteFunc(slices.Clone(seen.others), func(m Message) bool { return len(m.Files) == 0 })
 	switch {
 	case seen.match != nil:
 		return &result{message: *seen.match}
@@ -384,8 +385,8 @@ func (c *confirmation) judge(seen *view) *result {
 			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, seen.others[others-1].ID))
 	case seen.hasNewUnreadable(c.odd):
 		return c.doubt(c.sendErr, fmt.Errorf("%w: one that may be new has no readable ID", ErrAmbiguous))
-	case accepted && others == 1 && c.out.op == OpSendFileToChat:
-		return &result{message: seen.others[0]}
+	case accepted && c.out.op == OpSendFileToChat && len(files) == 1 && files[0].Sender == SenderPartner:
+		return &result{message: files[0]}
 	case others > 0:
 		return c.doubt(c.sendErr, fmt.Errorf("%w: new message %d may be this one", ErrAmbiguous, seen.others[others-1].ID))
 	case accepted || c.attempts >= c.client.config.retry.MaxAttempts:
@@ -465,6 +466,9 @@ func (c *confirmation) doubt(sendErr, cause error) *result {
 	e := &Error{Business: c.client.business, Operation: c.out.op}
 	if failed := (*Error)(nil); errors.As(sendErr, &failed) {
 		e = failed
+	}
+	if limited := (*Error)(nil); e.Limit == nil && errors.As(cause, &limited) {
+		e.Limit = limited.Limit
 	}
 	e.cause = joinCause(e.cause, cause)
 	if !errors.Is(e, kind) {

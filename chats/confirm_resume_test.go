@@ -114,6 +114,29 @@ func TestConfirmResume_WithoutConfirmAfterGoesByTime(t *testing.T) {
 	}
 }
 
+// Servers write 1970, or a date alone, where they have no time. The message may be the one that
+// was sent.
+func TestConfirmResume_AMessageWithoutARealTimeCounts(t *testing.T) {
+	t.Parallel()
+	for _, createdAt := range []any{
+		nil, 0, "2000-01-01", "1970-01-01T00:00:00Z", "1970-01-01T03:00:00+03:00", "1969-12-31T23:59:59Z",
+		"0001-01-01T00:00:00+03:00", "0000-01-01T00:00:00Z", "1980-01-01T00:00:00Z",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) { item["createdAt"] = createdAt })))
+			time.Sleep(time.Hour)
+			f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+			var failed *chats.Error
+			require.ErrorAs(t, f.client.SendText(t.Context(), f.chat, "Завтра"), &failed)
+			time.Sleep(time.Minute)
+			message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmResume(failed.SentAt))
+			require.NoError(t, err, createdAt)
+			assert.Equal(t, 1, f.posted(), createdAt)
+			assert.Equal(t, f.market.Messages(f.chat)[1].ID, message.ID)
+		})
+	}
+}
+
 func TestConfirmResume_InvalidTimeIsArgumentError(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -575,6 +598,59 @@ func TestSendFileConfirmed_BesideAnotherFile(t *testing.T) {
 					assert.Equal(t, f.market.Messages(f.chat)[2].ID, message.ID)
 				}
 			})
+		})
+	}
+}
+
+// A file that was accepted is not shown. A new message counts as it only if it is certainly the
+// shop's and the only one with a file.
+func TestSendFileConfirmed_OnlyAFileOfTheShopIsTakenForIt(t *testing.T) {
+	t.Parallel()
+	type added struct {
+		sender chats.Sender
+		file   bool
+	}
+	shop, unknown := chats.SenderPartner, chats.Sender("SHOP_ROBOT")
+	tests := []struct {
+		name string
+		new  []added
+		want string
+	}{
+		{"a file", []added{{shop, true}}, "Message"},
+		{"a sticker", []added{{shop, false}}, "ErrUnconfirmed"},
+		{"a sticker and a file", []added{{shop, false}, {shop, true}}, "Message"},
+		{"two files", []added{{shop, true}, {shop, true}}, "ErrUnconfirmed"},
+		{"a file of an unknown sender", []added{{unknown, true}}, "ErrUnconfirmed"},
+		{"two files, one of an unknown sender", []added{{shop, true}, {unknown, true}}, "ErrUnconfirmed"},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+				if slices.ContainsFunc(m.Files, func(f chats.File) bool { return f.Name == "a.txt" }) {
+					return time.Hour
+				}
+				return 0
+			}))
+			f := newFixtureOn(t, market, withContract(t, headerRewriter{market.Transport(), func(h http.Header) {
+				h.Set(chatstest.FaultHeader, "unknown sender")
+			}}))
+			f.market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+				if op == chats.OpSendFileToChat {
+					for _, m := range tt.new {
+						if m.file {
+							f.market.AddMessage(f.chat, m.sender, "", f.market.AddFile("other.txt", []byte("b")))
+						} else {
+							f.market.AddMessage(f.chat, m.sender, "")
+						}
+					}
+				}
+				return chatstest.OK()
+			})
+			message, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("content"))
+			assert.Equal(t, tt.want, outcomeOf(t, err), tt.name)
+			if err == nil {
+				assert.Len(t, message.Files, 1, tt.name)
+			}
 		})
 	}
 }

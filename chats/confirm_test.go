@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -350,6 +351,10 @@ func TestSendTextConfirmed_SearchStopsOnRefusal(t *testing.T) {
 				require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
 				assert.LessOrEqual(t, f.market.Calls(chats.OpGetChatHistory), 3, "a since that is not found is tried without it")
 				assert.Less(t, time.Since(began), time.Second)
+				var e *chats.Error
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, errors.Is(err, chats.ErrRateLimited), e.Limit != nil, "the limit of the search is that of the call")
+				assert.LessOrEqual(t, strings.Count(err.Error(), "reached, open again"), 1)
 			})
 		})
 	}

@@ -163,7 +163,7 @@ var advice = map[error]string{
 
 func (e *Error) reason() string {
 	var parts []string
-	if e.Limit != nil {
+	if e.Limit != nil && (e.cause == nil || !strings.Contains(e.cause.Error(), e.Limit.describe())) {
 		parts = append(parts, e.Limit.describe())
 	} else if text, ok := advice[sentinelOf(e.StatusCode)]; ok {
 		parts = append(parts, text)

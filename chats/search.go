@@ -181,7 +181,7 @@ func (c *confirmation) mayBeNew(m Message) bool {
 	case c.hasAfter:
 		return m.ID > c.after
 	case c.resumes:
-		return m.CreatedAt.IsZero() || !m.CreatedAt.Before(c.earliest())
+		return !c.isOlder(m.CreatedAt)
 	}
 	return false
 }
@@ -205,17 +205,26 @@ func (c *confirmation) earliest() time.Time {
 	return at
 }
 
+// isReal reports whether a time can be that of a message: servers write 1970 and the like where
+// they have none.
+func isReal(t time.Time) bool { return t.Year() >= 1990 }
+
+// isOlder reports whether a message was certainly created before the earlier attempts.
+func (c *confirmation) isOlder(createdAt time.Time) bool {
+	return isReal(createdAt) && createdAt.Before(c.earliest())
+}
+
 // mayBeLater reports whether a message may be from an earlier attempt by its time, although
 // its ID does not say so: the ID cannot be read, or comes from a clock that is behind that
 // of the sender of the message that the caller named.
 func (c *confirmation) mayBeLater(m Message) bool {
 	noID := m.ID < 1
 	switch {
-	case m.CreatedAt.IsZero():
+	case !isReal(m.CreatedAt):
 		return noID && (m.Sender == SenderPartner || c.out.equals(m))
-	case c.resumes && m.CreatedAt.Before(c.earliest()):
+	case c.resumes && c.isOlder(m.CreatedAt):
 		return false
-	case !c.hasAfter || c.afterAt.IsZero():
+	case !c.hasAfter || !isReal(c.afterAt):
 		return noID
 	case m.CreatedAt.Equal(c.afterAt): // times may have whole seconds
 		return noID || c.after-m.ID >= second

@@ -100,6 +100,7 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 		`"createdAt":"2026-03-02 11:40:00 +0300"`: {At: at},
 		`"createdAt":"2026-03-02t08:40"`:          {At: at},
 		`"createdAt":"yesterday"`:                 {},
+		`"createdAt":"2026-03-02"`:                {},
 		`"createdAt":"0"`:                         {},
 		`"createdAt":"9999-12-31 23:59:59-10:00"`: {},
 		`"createdAt":1772440800`:                  {At: at},
