@@ -169,7 +169,7 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 		return nil, call.invalid
 	}
 	switch {
-	case usesSlotOfAnother(ctx):
+	case c.limits.usesSlotOfAnother(ctx):
 		call.maxAttempts = 1
 	case call.maxAttempts == 0:
 		call.maxAttempts = c.config.retry.MaxAttempts

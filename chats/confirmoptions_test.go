@@ -59,6 +59,22 @@ func TestConfirmBefore_ErrorEndsTheSend(t *testing.T) {
 	})
 }
 
+// The slot that the function occupies is that of its own client.
+func TestConfirmBefore_AnotherClientsCallsAreAsUsual(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, other := newFixture(t), newFixture(t)
+		other.market.Fail(chats.OpGetChat, chatstest.DropBefore())
+		before := func(ctx context.Context, _ []chats.MessageID) error {
+			_, err := other.client.Chat(ctx, other.chat)
+			return err
+		}
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "text", chats.ConfirmBefore(before))
+		require.NoError(t, err)
+		assert.Equal(t, 2, other.market.Calls(chats.OpGetChat), "retried")
+	})
+}
+
 func TestConfirmExcept_MessagesOfOtherSends(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -137,7 +137,7 @@ func (l *limits) quotaMiddleware(next doFunc) doFunc {
 // slotKey marks the context of the requests that prepare a call: they use its slot.
 type slotKey struct{}
 
-func usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(slotKey{}) != nil }
+func (l *limits) usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(slotKey{}) == l }
 
 // slotMiddleware holds a slot while next runs, but not while the call waits.
 func (l *limits) slotMiddleware(next doFunc) doFunc {
@@ -150,7 +150,7 @@ func (l *limits) slotMiddleware(next doFunc) doFunc {
 		defer release()
 		c.waited += time.Since(began)
 		if c.prepare != nil {
-			if err := c.prepare(context.WithValue(ctx, slotKey{}, true)); err != nil {
+			if err := c.prepare(context.WithValue(ctx, slotKey{}, l)); err != nil {
 				return nil, err
 			}
 		}
@@ -169,7 +169,7 @@ var errBlocked = errors.New("the hourly quota was exhausted while the attempt wa
 // admit returns once it holds a slot, or errBlocked if earlier requests have exhausted a
 // quota.
 func (l *limits) admit(ctx context.Context, c *call) (release func(), err error) {
-	if usesSlotOfAnother(ctx) {
+	if l.usesSlotOfAnother(ctx) {
 		return func() {}, nil
 	}
 	select {
@@ -214,7 +214,7 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 			return ctx.Err()
 		}
 		remaining := time.Until(b.until)
-		if remaining > l.maxWait || usesSlotOfAnother(ctx) {
+		if remaining > l.maxWait || l.usesSlotOfAnother(ctx) {
 			return &quotaError{limit: b.limit}
 		}
 		if err := callerctx.Wait(ctx, remaining); err != nil {
