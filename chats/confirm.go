@@ -159,8 +159,8 @@ func (c *Client) SendTextConfirmed(
 //
 // Two files count as the same if they have the same name and, where the history shows it,
 // the same size. If the server accepted the file but renamed it, the call returns, at the
-// end of the search time, the shop's new message that has a file, provided that there is
-// only one.
+// end of the search time, the shop's new message that has a file, provided that no other new
+// message may be it.
 //
 // Errors: [Error], [ArgumentError].
 func (c *Client) SendFileConfirmed(
@@ -370,7 +370,6 @@ func (c *confirmation) look(ctx context.Context) *result {
 // judge returns what the history shows of the message, or nil if it has to be sent.
 func (c *confirmation) judge(seen *view) *result {
 	others, accepted := len(seen.others), c.sent && c.sendErr == nil
-	files := slices.DeleteFunc(slices.Clone(seen.others), func(m Message) bool { return len(m.Files) == 0 })
 	switch {
 	case seen.match != nil:
 		return &result{message: *seen.match}
@@ -385,8 +384,8 @@ func (c *confirmation) judge(seen *view) *result {
 			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, seen.others[others-1].ID))
 	case seen.hasNewUnreadable(c.odd):
 		return c.doubt(c.sendErr, fmt.Errorf("%w: one that may be new has no readable ID", ErrAmbiguous))
-	case accepted && c.out.op == OpSendFileToChat && len(files) == 1 && files[0].Sender == SenderPartner:
-		return &result{message: files[0]}
+	case accepted && others == 1 && c.out.op == OpSendFileToChat && seen.others[0].hasFileOfShop():
+		return &result{message: seen.others[0]}
 	case others > 0:
 		return c.doubt(c.sendErr, fmt.Errorf("%w: new message %d may be this one", ErrAmbiguous, seen.others[others-1].ID))
 	case accepted || c.attempts >= c.client.config.retry.MaxAttempts:

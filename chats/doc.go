@@ -45,7 +45,8 @@
 //	outcome unknown | nothing new       | sent again         | sent again
 //
 // Another new message may be the one that was sent, altered by the server. If a file was
-// accepted and exactly one new message has a file, the call returns that message.
+// accepted, the call returns the shop's new message that has a file, provided that no other
+// new message may be it.
 //
 // A confirmed send has two limitations: it cannot distinguish two programs or clients that
 // post the same content to the same chat at the same moment, and it may post twice if the

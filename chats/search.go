@@ -156,6 +156,8 @@ func (v *view) hasNewUnreadable(odd map[content]int) bool {
 	return false
 }
 
+func (m *Message) hasFileOfShop() bool { return m.Sender == SenderPartner && len(m.Files) > 0 }
+
 // mayBeShops reports whether the shop may be the sender.
 func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == SenderPartner }
 
