@@ -64,7 +64,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	c := &Client{
 		business: business, credential: credential, config: cfg,
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedmutex.Mutex[ChatID]{},
-		confirmed: &recent.Set[messageKey]{}, doubts: &recent.Times[doubtKey]{MaxAge: maxSearchTime},
+		confirmed: &recent.Set[messageKey]{}, doubts: &recent.Times[doubtKey]{MaxAge: time.Hour},
 		plain: &recent.Times[doubtKey]{MaxAge: maxSearchTime}, pageSizes: &sync.Map{}, unordered: &sync.Map{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })

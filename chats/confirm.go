@@ -20,9 +20,9 @@ type ConfirmOption func(*confirmation)
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
 // error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0
 // if the chat was empty; to post the same content again, pass the ID of a newer message. The
-// same Client waits until the message of an earlier call can no longer become visible;
-// another Client does so only with [ConfirmResume], which is therefore also needed after a
-// crash.
+// same Client waits until the message of an earlier call can no longer become visible, and
+// for an hour recognises it even if its ID is below last; another Client does so only with
+// [ConfirmResume], which is therefore also needed after a crash.
 //
 // The history above last is searched first. If a message from the shop has the same content,
 // it is returned and nothing is sent. If there is none, but there is a message from the
@@ -246,12 +246,13 @@ func (c *confirmation) resume(attempted time.Time) {
 	c.resumes, c.pending = true, true
 }
 
-// resumeOwn resumes what this client has sent itself. A caller with ConfirmBefore decides by
-// itself whether to wait.
+// resumeOwn resumes what this client has sent itself: even after the search time, because the
+// ID of that message may be below the one that the caller names. A caller with ConfirmBefore
+// decides by itself whether to wait.
 func (c *confirmation) resumeOwn() {
 	at := c.client.doubts.Get(c.out.doubtKey)
 	isRecent := time.Since(at) < c.client.config.retry.searchTime()
-	if isRecent && (c.resumes || c.hasAfter && c.before == nil) {
+	if isRecent && c.resumes || !at.IsZero() && c.hasAfter && c.before == nil {
 		c.resume(at)
 	}
 }
