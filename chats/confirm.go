@@ -57,11 +57,13 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; a
 // message whose ID is below last also counts if it was created later than that message,
 // and at most five minutes before the given time, because the clocks of the senders may
-// differ. Without ConfirmAfter, any message from the shop that was created after the
-// given time, or up to five minutes before it, counts, and so does one without a time. If this machine's clock is ahead of
-// the server's ([Client.ServerTime]), the message may be older by that much, up to a day. If
-// the first attempt may have begun even earlier, pass the option twice: with the time at
-// which the first attempt began, and with the time at which the last one ended.
+// differ. If the history does not show the message with ID last, and that ID is ahead of
+// the clock, the time alone counts. Without ConfirmAfter, any message from the shop that
+// was created after the given time, or up to five minutes before it, counts, and so does
+// one without a time. If this machine's clock is ahead of the server's
+// ([Client.ServerTime]), the message may be older by that much, up to a day. If the first
+// attempt may have begun even earlier, pass the option twice: with the time at which the
+// first attempt began, and with the time at which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {

@@ -930,18 +930,20 @@ func TestConfirmResume_OtherSendersClockIsAhead(t *testing.T) {
 func TestConfirmAfter_OtherSendersClockIsAhead(t *testing.T) {
 	t.Parallel()
 	for _, later := range []time.Duration{0, 20 * time.Second, 50 * time.Minute} {
-		synctest.Test(t, func(t *testing.T) {
-			market := chatstest.NewMarket()
-			f := newFixtureOn(t, market, withContract(t, shiftedIDs{sender: "SUPPORT", by: 3 * time.Hour, next: market.Transport()}))
-			time.Sleep(time.Second)
-			last := f.market.AddMessage(f.chat, chats.SenderSupport, "Здравствуйте") + chats.MessageID((3 * time.Hour).Microseconds())
-			time.Sleep(time.Second)
-			f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
-			require.ErrorIs(t, f.client.SendText(t.Context(), f.chat, "Завтра"), chats.ErrOutcomeUnknown)
-			time.Sleep(later)
-			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(last))
-			require.NoError(t, err)
-			assert.Equal(t, 1, f.posted(), later)
-		})
+		for name, sender := range map[string]string{"that message is shown": "SUPPORT", "it is not": ""} {
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				f := newFixtureOn(t, market, withContract(t, shiftedIDs{sender: sender, by: 3 * time.Hour, next: market.Transport()}))
+				time.Sleep(time.Second)
+				last := f.market.AddMessage(f.chat, chats.SenderSupport, "Здравствуйте") + chats.MessageID((3 * time.Hour).Microseconds())
+				time.Sleep(time.Second)
+				f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+				require.ErrorIs(t, f.client.SendText(t.Context(), f.chat, "Завтра"), chats.ErrOutcomeUnknown)
+				time.Sleep(later)
+				_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(last))
+				require.NoError(t, err)
+				assert.Equal(t, 1, f.posted(), "%s later, %s", later, name)
+			})
+		}
 	}
 }

@@ -226,8 +226,8 @@ func (c *confirmation) mayBeLater(m Message) bool {
 		return noID && (m.Sender == SenderPartner || c.out.equals(m))
 	case c.resumes && c.isOlder(m.CreatedAt):
 		return false
-	case !c.hasAfter || !isReal(c.afterAt):
-		return noID
+	case !c.hasAfter || !isReal(c.afterAt): // no ID can be above one that is ahead of the attempts
+		return noID || c.after > MessageID(c.ended.Add(clockTolerance).UnixMicro())
 	case m.CreatedAt.Equal(c.afterAt): // times may have whole seconds
 		return noID || c.after-m.ID >= second
 	}
