@@ -140,6 +140,8 @@ func TestDownload_DescribesAttachment(t *testing.T) {
 		{`attachment; filename="=?UTF-8?B?0YTQvtGC0L4uanBn?="`, "", "фото.jpg"},
 		{`attachment; filename="../../etc/passwd"`, "", "passwd"},
 		{`attachment; filename="C:\\Users\\a.jpg"`, "", "a.jpg"},
+		{`attachment; filename="C:a.jpg"`, "", "a.jpg"},
+		{`attachment; filename="C:.."`, "12:30.jpg", "12:30.jpg"},
 		{`attachment; filename=".."`, "b.jpg", "b.jpg"},
 		{`attachment; filename=""`, "../b.jpg", "b.jpg"},
 		{`attachment; filename*=UTF-8''a%0D%0Ab.jpg`, "b.jpg", "b.jpg"},

@@ -113,6 +113,9 @@ func attachmentName(header http.Header, file File) string {
 	}
 	for _, name := range []string{name, file.Name} {
 		name = name[strings.LastIndexAny(name, `/\`)+1:]
+		if strings.IndexByte(name, ':') == 1 { // a drive of Windows
+			name = name[2:]
+		}
 		if strings.Trim(name, ". ") != "" && checkFileName(name) == nil {
 			return name
 		}

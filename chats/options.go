@@ -45,7 +45,7 @@ func notNil(name string, isNil bool, set func(*config)) Option {
 // addresses, and for every address with [WithPlainHTTP].
 func WithBaseURL(address string) Option {
 	return func(c *config) error {
-		base, err := url.Parse(strings.TrimSuffix(address, "/"))
+		base, err := url.Parse(strings.TrimRight(address, "/#"))
 		switch {
 		case err != nil:
 			return badArgument("base URL", "is not a URL") // the parser's error would quote it

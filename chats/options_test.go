@@ -104,7 +104,9 @@ func TestOptions_PlainHTTPAllowsAnyHostInEitherOrder(t *testing.T) {
 
 func TestOptions_BaseURLPathIsKept(t *testing.T) {
 	t.Parallel()
-	for _, base := range []string{"https://proxy.example/market", "https://proxy.example/market/"} {
+	for _, base := range []string{
+		"https://proxy.example/market", "https://proxy.example/market/", "https://proxy.example/market//", "https://proxy.example/market/#",
+	} {
 		market := chatstest.NewMarket()
 		log := &requestLog{next: roundTrip(func(req *http.Request) (*http.Response, error) {
 			return respond(req, http.StatusOK, okBody(map[string]any{"chatId": 5})), nil
