@@ -26,7 +26,7 @@ const (
 type database struct {
 	pool    *sql.DB
 	dialect Dialect
-	slots   chan struct{}
+	queues  []chan struct{} // a statement runs once it is in each of them
 }
 
 // newDatabase chooses the concurrency. One statement at a time is enough for SQLite,
@@ -39,7 +39,31 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	if dialect == SQLite {
 		n = 1
 	}
-	return &database{pool: pool, dialect: dialect, slots: make(chan struct{}, n)}
+	return &database{pool, dialect, []chan struct{}{make(chan struct{}, n), make(chan struct{}, n)}}
+}
+
+// urgent returns the database for statements that do not wait behind those that wait already:
+// of the latter, only those in the first queue can be in the last.
+func (d *database) urgent() *database { return &database{d.pool, d.dialect, d.queues[1:]} }
+
+// enter waits until a statement may run.
+func (d *database) enter(ctx context.Context) error {
+	for n, queue := range d.queues {
+		select {
+		case queue <- struct{}{}:
+		case <-ctx.Done():
+			d.leave(n)
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// leave leaves the first n queues.
+func (d *database) leave(n int) {
+	for _, queue := range d.queues[:n] {
+		<-queue
+	}
 }
 
 // run calls do with a connection. The timeout, if it is not 0, starts once the connection
@@ -50,12 +74,10 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 // stale.
 func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
 	var none T
-	select {
-	case d.slots <- struct{}{}:
-	case <-ctx.Done():
-		return none, ctx.Err()
+	if err := d.enter(ctx); err != nil {
+		return none, err
 	}
-	defer func() { <-d.slots }()
+	defer d.leave(len(d.queues))
 	began := time.Now()
 	// Each stale connection leaves the pool, so the last attempt has a new one.
 	stale := d.pool.Stats().Idle

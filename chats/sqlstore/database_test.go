@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -78,6 +80,44 @@ func TestRun_BoundsConcurrency(t *testing.T) {
 				all.Wait()
 				assert.Equal(t, 12*time.Second, time.Since(began), "waiting costs no statement its time")
 				assert.LessOrEqual(t, pool.Stats().OpenConnections, c.want)
+			})
+		})
+	}
+}
+
+// While the database is slow, a lease is renewed before the saves that wait. It does not stop them.
+func TestRun_LeasesDoNotWaitInLine(t *testing.T) {
+	t.Parallel()
+	for dialect, n := range map[Dialect]int{PostgreSQL: 4, SQLite: 1} {
+		t.Run(dialect.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := &fakeServer{exec: func(ctx context.Context, _ int, _ string) error { return busy(ctx, time.Second) }}
+				d := newDatabase(server.open(t), dialect)
+				s := &Store{db: d}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+time.Millisecond)
+				defer cancel()
+				var all sync.WaitGroup
+				var saves, renewals atomic.Int64
+				for range 20 * n {
+					all.Go(func() {
+						if runStatement(ctx, d, statementTimeout) == nil {
+							saves.Add(1)
+						}
+					})
+				}
+				synctest.Wait()
+				for ctx.Err() == nil {
+					began := time.Now()
+					if _, err := s.Renew(ctx, inbox.Lease{Business: 1, Purpose: "inbox", Holder: "a", Duration: 5 * time.Second}); ctx.Err() == nil {
+						require.ErrorIs(t, err, inbox.ErrLeaseLost, "the fake has no rows")
+						assert.LessOrEqual(t, time.Since(began), 2*time.Second)
+						renewals.Add(1)
+					}
+				}
+				all.Wait()
+				assert.GreaterOrEqual(t, renewals.Load(), int64(5))
+				assert.EqualValues(t, 10*n, saves.Load()+renewals.Load())
 			})
 		})
 	}

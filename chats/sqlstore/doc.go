@@ -88,10 +88,10 @@
 // messages are delivered again. With synchronous replication no commit is lost.
 //
 // A store uses at most 4 connections, 1 on SQLite; a pool of one is enough. A statement may
-// take 10 s once it has a connection, and lease statements half the lease's duration. Waiting
-// for a connection is limited to 10 s, as is waiting for locks. A connection whose session is
-// read-only is not returned to the pool, so that saves succeed as soon as the database
-// accepts writes again.
+// take 10 s once it has a connection, and lease statements, which do not wait in line with the
+// others, half the lease's duration. Waiting for a connection is limited to 10 s, as is waiting
+// for locks. A connection whose session is read-only is not returned to the pool, so that saves
+// succeed as soon as the database accepts writes again.
 //
 // # Leases
 //

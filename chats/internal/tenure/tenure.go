@@ -64,9 +64,9 @@ func (t *Tenure[L]) Keep(onRenewal func(time.Time)) {
 	pause := min(MaxRenewal, t.Duration/5)
 	expiry := time.AfterFunc(time.Until(t.validity()), t.expire)
 	defer expiry.Stop()
-	for t.Ctx.Err() == nil {
-		wait.Sleep(t.Ctx, pause)
-		sent := time.Now()
+	for sent := t.validity().Add(-t.Duration); t.Ctx.Err() == nil; {
+		wait.Sleep(t.Ctx, time.Until(sent.Add(pause))) // a slow renewal is followed at once
+		sent = time.Now()
 		next, err := t.Renew()
 		switch {
 		case err == nil:

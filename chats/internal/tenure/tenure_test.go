@@ -28,6 +28,7 @@ type store struct {
 	leases   tenure.Memory
 	held     *tenure.Held
 	down     bool
+	slow     time.Duration // what a Renew takes
 	acquired int
 }
 
@@ -51,6 +52,7 @@ func (s *store) Acquire(_ context.Context, business chats.BusinessID, purpose, h
 }
 
 func (s *store) Renew(_ context.Context, token int64) (time.Time, error) {
+	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
@@ -123,6 +125,16 @@ func TestTenure_SurvivesAStoreThatIsDownForLessThanItsDuration(t *testing.T) {
 			s.setDown(true)
 			time.Sleep(tenure.MemoryDuration - 2*tenure.MaxRenewal)
 			s.setDown(false)
+			time.Sleep(time.Minute)
+			assert.True(t, kept.IsValid())
+		})
+	})
+}
+
+func TestTenure_SurvivesAStoreThatIsSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		once(t, &store{slow: 2400 * time.Millisecond}, func(kept *tenure.Tenure[int64]) {
 			time.Sleep(time.Minute)
 			assert.True(t, kept.IsValid())
 		})
