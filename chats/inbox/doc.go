@@ -97,7 +97,8 @@
 // at once. Correctness does not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
-// combination with the filter, one sweep lists everything and the next one tries again.
+// combination with the filter, one sweep lists everything and the next one tries again. A list
+// that repeats its pages or has 250 empty ones in a row is cut short there.
 //
 // # Quota
 //

@@ -57,15 +57,16 @@ type SweepState struct {
 	StartedAt  time.Time    // of the sweep under way; zero between two sweeps
 	Token      string       // its next page
 	Pages      int          // read so far
-	Head       chats.ChatID // the first chat of the last page
-	Same       int          // pages in a row that named their own token and brought nothing new
+	Head       chats.ChatID // the first chat of the page that later ones are compared with
+	Same       int          // how many of them began with the same chat
+	Empty      int          // pages without chats in a row
 	Restarts   int          // in a row, after refused page tokens; a restarted sweep lists its pages without delays in between
 	Failures   int          // of its next page, in a row
 	Plain      bool         // it lists all chats, because the server refused the statuses
 	NextAt     time.Time    // when its next page, or the next sweep, is due
 	FinishedAt time.Time    // when the last complete sweep ended
 	Cost       int          // requests made by the last complete sweep
-	CutShort   bool         // it ended early, because the list repeated a page token
+	CutShort   bool         // it ended early, because the list did not end
 
 	// Digests are hashes of a full sweep's first pages, 0 where the page has to be applied
 	// again.

@@ -28,7 +28,8 @@ const (
 const (
 	spreadTime     = 3 * time.Second // in which the first sweeps of inboxes that start together begin
 	maxNewest      = 10              // pages of a listing of the newest chats
-	maxSamePages   = 3               // before a listing is taken to be endless
+	maxSamePages   = 3               // times that a page is listed again before the listing is taken to be endless
+	maxEmptyPages  = 250             // in a row, likewise
 	restartAfter   = 3               // failures of a page before a sweep begins anew
 	maxRefusedGap  = 15 * time.Second
 	digestLifetime = time.Hour
@@ -54,7 +55,7 @@ type sweeper struct {
 	onDue   func(time.Time)
 	last    sweepKind
 	first   bool  // no sweep has ended yet in this run
-	stuck   bool  // the last page repeated its token once too often
+	stuck   bool  // the last page was of a listing that does not end
 	refused error // the last page's, if it was the credential that was refused
 }
 
@@ -104,12 +105,23 @@ func (w *sweeper) next() (kind sweepKind, at time.Time) {
 		if !w.isNeeded(candidate, now) {
 			continue
 		}
-		due := w.sweep(candidate).NextAt
+		due := w.due(candidate)
 		if at.IsZero() || due.Before(at) && at.After(now) {
 			kind, at = candidate, wait.Later(due, time.Unix(0, 1))
 		}
 	}
 	return kind, wait.Later(at, w.quota.next(chats.OpGetChats))
+}
+
+// due returns when the next page of a kind is due: at NextAt, or sooner if that was stored when
+// the quota was smaller, or the poll interval longer. After a failure NextAt is a backoff.
+func (w *sweeper) due(kind sweepKind) time.Time {
+	sw := w.sweep(kind)
+	gap := max(w.config.interval, time.Duration(max(sw.Cost, sw.Pages))*w.gap(kind))
+	if at := wait.Later(sw.StartedAt, sw.FinishedAt).Add(gap); sw.Failures == 0 && sw.NextAt.After(at) {
+		return at
+	}
+	return sw.NextAt
 }
 
 // isNeeded reports whether sweeps of a kind are made. The newest chats are listed by
@@ -172,11 +184,6 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if err != nil {
 		return w.failed(ctx, kind, err)
 	}
-	if w.stuck = w.isStuck(kind, page); w.stuck {
-		w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the list repeats a page token; sweep cut short",
-			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages))
-		w.listing, page.Next = listing{}, "" // what was not listed may be behind it
-	}
 	w.refusals.accepted()
 	w.refused = nil
 	if w.state.StartTime.IsZero() {
@@ -185,20 +192,21 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	return w.record(ctx, kind, page)
 }
 
-// isStuck reports whether a listing goes round in circles. A page that names its own token
-// as the next one is not enough: the server may keep the position itself.
-func (w *sweeper) isStuck(kind sweepKind, page chats.Page[chats.Chat]) bool {
-	var first chats.ChatID
-	if len(page.Items) > 0 {
-		first = page.Items[0].ID
+// isStuck reports whether a listing does not end: one of its pages comes again and again, or
+// empty ones follow each other. The page that others are compared with is the 1st, 2nd, 4th,
+// 8th ..., so that it is part of the circle at last. Page tokens do not tell: the server may keep
+// the position itself, or make a new one each time.
+func (sw *SweepState) isStuck(page chats.Page[chats.Chat]) bool {
+	if sw.Empty++; len(page.Items) > 0 {
+		sw.Empty = 0
+		switch first := page.Items[0].ID; {
+		case sw.Pages > 0 && first == sw.Head:
+			sw.Same++
+		case sw.Pages&(sw.Pages-1) == 0:
+			sw.Head, sw.Same = first, 0
+		}
 	}
-	sw := w.sweep(kind)
-	isSame := page.Next != "" && page.Next == sw.Token && (first == sw.Head || first == 0)
-	sw.Head, sw.Same = first, sw.Same+1
-	if !isSame {
-		sw.Same = 0
-	}
-	return sw.Same >= maxSamePages
+	return page.Next != "" && (sw.Same >= maxSamePages || sw.Empty >= maxEmptyPages)
 }
 
 func (w *sweeper) filter(kind sweepKind) chats.Filter {
@@ -343,6 +351,11 @@ func (w *sweeper) digest(kind sweepKind, listed []chats.Chat, now time.Time) uin
 // advance moves a sweep on by a page.
 func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bool, now time.Time) {
 	sw := w.sweep(kind)
+	if w.stuck = sw.isStuck(page); w.stuck {
+		w.log.Warn("inbox: the list does not end; sweep cut short",
+			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages+1))
+		w.listing, page.Next = listing{}, "" // what was not listed may be behind it
+	}
 	sw.Pages++
 	sw.Failures = 0
 	sw.Token = page.Next

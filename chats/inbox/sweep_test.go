@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -429,35 +430,74 @@ func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
 	})
 }
 
-// A listing that names the same page again and again does not go on for ever.
-// endless is a list that names the token of its second page for ever.
-func endless(market *chatstest.Market) http.RoundTripper {
-	var asked atomic.Value
-	repeating := edited(market, "/chats", func(result map[string]any) {
-		if token := asked.Load(); token != "" {
-			result["paging"] = map[string]any{"nextPageToken": token}
-		}
-	})
+// endless is a list that never ends: after its last page comes another one, by a token that next
+// returns for the last one. Page tokens are new each time if isFresh is set.
+func endless(t *testing.T, market *chatstest.Market, isFresh bool, next func(second, last string) string) http.RoundTripper {
+	t.Helper()
+	var mu sync.Mutex
+	seconds, tokens := map[bool]string{}, map[string]string{}
 	return roundTrip(func(req *http.Request) (*http.Response, error) {
-		asked.Store(req.URL.Query().Get("pageToken"))
-		return repeating.RoundTrip(req)
+		if !strings.HasSuffix(req.URL.Path, "/chats") {
+			return market.Transport().RoundTrip(req)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		isIncremental, query := hasStatuses(t, req), req.URL.Query()
+		asked := query.Get("pageToken")
+		if token, isOurs := tokens[asked]; isOurs {
+			query.Set("pageToken", token)
+			asked, req.URL.RawQuery = token, query.Encode()
+		}
+		if asked == "none" {
+			return respond(req, 200, `{"status":"OK","result":{"chats":[],"paging":{"nextPageToken":"none"}}}`), nil
+		}
+		return edited(market, "/chats", func(result map[string]any) {
+			paging, _ := result["paging"].(map[string]any)
+			token, _ := paging["nextPageToken"].(string)
+			if asked == "" {
+				seconds[isIncremental] = token
+			}
+			if token == "" {
+				token = next(seconds[isIncremental], asked)
+			}
+			if isFresh {
+				fresh := fmt.Sprint("fresh", len(tokens))
+				tokens[fresh], token = token, fresh
+			}
+			result["paging"] = map[string]any{"nextPageToken": token}
+		}).RoundTrip(req)
 	})
 }
 
+// A listing that does not end does not go on for ever. The chat whose message comes last is
+// behind the first page.
 func TestSweep_AnEndlessListing(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market, ids := bigShop(60, chats.StatusNew)
-		seen, log := &notebook{}, &journal{}
-		run := start(t, newInbox(t, through(t, market, endless(market)), inbox.NewMemoryStore(), log.option()), seen.handle)
-		pass(10 * time.Minute)
-		market.CustomerSays(ids[0], "new")
-		pass(5 * time.Minute)
-		assert.NotEmpty(t, log.lines("repeats a page token"))
-		assert.Equal(t, []string{"new"}, seen.texts())
-		assert.Less(t, market.Calls(chats.OpGetChats), 200)
-		require.NoError(t, run.stop())
-	})
+	for name, next := range map[string]func(second, last string) string{
+		"the last page again":  func(_, last string) string { return last },
+		"all pages again":      func(second, _ string) string { return second },
+		"pages that are empty": func(_, _ string) string { return "none" },
+	} {
+		for _, isFresh := range []bool{false, true} {
+			bubble(t, fmt.Sprintf("%s, fresh tokens %v", name, isFresh), func(t *testing.T) {
+				t.Helper()
+				market, _ := bigShop(60, chats.StatusNew)
+				seen, log, store := &notebook{}, &journal{}, inbox.NewMemoryStore()
+				run := startSteps(t, newInbox(t, through(t, market, endless(t, market, isFresh, next)), store, log.option()), seen.handle)
+				pass(10 * time.Minute)
+				for _, text := range numbers(40) { // more than a page
+					market.CustomerSays(market.AddChat(longAgo()), text)
+				}
+				pass(12 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.ElementsMatch(t, numbers(40), seen.texts())
+				assert.NotEmpty(t, log.lines("list does not end"))
+				state, err := store.Business(t.Context(), market.Business())
+				require.NoError(t, err)
+				assert.Less(t, time.Since(state.Incremental.FinishedAt), 10*time.Minute)
+			})
+		}
+	}
 }
 
 // The quota allows for one page in each step.
@@ -465,7 +505,8 @@ func TestSweep_AnEndlessListingInSteps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(60, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 90))
-		client, store := through(t, market, endless(market)), inbox.NewMemoryStore()
+		last := func(_, last string) string { return last }
+		client, store := through(t, market, endless(t, market, false, last)), inbox.NewMemoryStore()
 		stepper(t, client, store, 5*time.Hour, (&notebook{}).handle)
 		state, err := store.Business(t.Context(), market.Business())
 		require.NoError(t, err)
@@ -473,6 +514,46 @@ func TestSweep_AnEndlessListingInSteps(t *testing.T) {
 			assert.Less(t, time.Since(sweep.FinishedAt), 3*time.Hour)
 			assert.True(t, sweep.CutShort)
 		}
+	})
+}
+
+// Half a minute in which the server reports a far smaller quota delays no sweep for longer than
+// to the end of the hour, and an interval that was longer before the restart delays none.
+func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(130, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 500))
+		toFullHour()
+		var isWrong atomic.Bool
+		client := through(t, market, roundTrip(func(req *http.Request) (*http.Response, error) {
+			resp, err := market.Transport().RoundTrip(req)
+			if err == nil && isWrong.Load() {
+				resp.Header.Set("X-Ratelimit-Resource-Limit", "1")
+			}
+			return resp, err
+		}))
+		store := inbox.NewMemoryStore()
+		assertSwept := func() {
+			state, err := store.Business(t.Context(), market.Business())
+			require.NoError(t, err)
+			assert.Less(t, time.Since(state.Incremental.FinishedAt), 5*time.Minute)
+			assert.Less(t, time.Since(state.Full.FinishedAt), 15*time.Minute)
+		}
+		run := startSteps(t, newInbox(t, client, store), (&notebook{}).handle)
+		pass(10 * time.Minute)
+		isWrong.Store(true)
+		pass(30 * time.Second)
+		isWrong.Store(false)
+		pass(time.Hour)
+		assertSwept()
+		require.NoError(t, run.stop())
+		run = startSteps(t, newInbox(t, client, store, inbox.WithPollInterval(24*time.Hour)), (&notebook{}).handle)
+		pass(26 * time.Hour)
+		require.NoError(t, run.stop())
+		run = startSteps(t, newInbox(t, client, store), (&notebook{}).handle)
+		pass(20 * time.Minute)
+		assertSwept()
+		require.NoError(t, run.stop())
 	})
 }
 
