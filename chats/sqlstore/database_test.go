@@ -214,7 +214,10 @@ func TestConnect_ClosesAConnectionThatComesLate(t *testing.T) {
 // failover. One call replaces them all.
 func TestRun_ReplacesStaleConnections(t *testing.T) {
 	t.Parallel()
-	for _, stale := range []error{driver.ErrBadConn, sqlError("25006"), sqlError("57P01"), sqlError("57P05")} {
+	for _, stale := range []error{
+		driver.ErrBadConn, sqlError("25006"), sqlError("57P01"), sqlError("57P05"),
+		errors.New("attempt to write a readonly database (1032)"), errors.New("SQL logic error: no such table: t (1)"),
+	} {
 		t.Run(stale.Error(), func(t *testing.T) {
 			t.Parallel()
 			server := &fakeServer{exec: func(_ context.Context, conn int, _ string) error {

@@ -23,10 +23,18 @@ func isLockConflict(err error) bool {
 
 // isStaleConnection reports whether another connection may succeed at once: this one
 // was closed before the statement had an effect (57P01, 57P05), or its session is read-only
-// (25006), which a pooled session remains after the database has become writable.
+// (25006), which a pooled session remains after the database has become writable. Likewise
+// SQLite's after its file was replaced, or was missing for a while.
 func isStaleConnection(err error) bool {
-	state := sqlState(err)
-	return errors.Is(err, driver.ErrBadConn) || state == "57P01" || state == "57P05" || state == "25006"
+	switch sqlState(err) {
+	case "57P01", "57P05", "25006":
+		return true
+	case "":
+		text := err.Error()
+		return errors.Is(err, driver.ErrBadConn) || strings.Contains(text, "readonly database") || strings.Contains(text, "no such table")
+	default:
+		return false
+	}
 }
 
 // isForcedError reports whether a statement has undone itself, see postgresSave.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -248,6 +250,31 @@ func TestSave_AfterTheDatabaseWasReadOnly(t *testing.T) {
 	fillPool(t, pool, 8)
 	setReadOnly(t, admin, false)
 	require.NoError(t, store.Save(t.Context(), lease, nil, row), "at once")
+	_, err = store.Renew(t.Context(), lease)
+	require.NoError(t, err)
+}
+
+// The file of SQLite is away for a while, or replaced by a backup. The pool has a connection
+// that has the old one open, or an empty one that SQLite has made.
+func TestSave_AfterTheFileWasAway(t *testing.T) {
+	t.Parallel()
+	d := sqliteFile(t)
+	store, path := d.store(t), strings.TrimPrefix(d.dsn, "file:")
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	row := []inbox.ChatState{{Chat: 1}}
+	require.NoError(t, store.Save(t.Context(), lease, nil, row))
+	backup, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	require.NoError(t, os.Rename(path, path+".away"))
+	require.Error(t, store.Save(t.Context(), lease, nil, row))
+	require.NoError(t, os.Rename(path+".away", path))
+	require.NoError(t, store.Save(t.Context(), lease, nil, row), "at once")
+
+	require.NoError(t, os.WriteFile(path+".backup", backup, 0o600))
+	require.NoError(t, os.Rename(path+".backup", path))
+	require.ErrorIs(t, store.Save(t.Context(), lease, nil, row), inbox.ErrConflict, "the row is as it was")
 	_, err = store.Renew(t.Context(), lease)
 	require.NoError(t, err)
 }
