@@ -43,7 +43,7 @@
 //	credential refused          shop is called every 15 s; a changed         nothing
 //	                            credential is tried at once, the same one
 //	                            after 15 s, doubling to 30 min
-//	shop fails or panics        the same                                     nothing
+//	shop fails, panics, hangs   the same                                     nothing
 //	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
 //	quota exhausted             waits for the next window                    nothing
 //	backlog of a million        handled 20 s at a time                       one worker fewer

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -21,7 +23,6 @@ const (
 	shopTimeout    = 5 * time.Second
 	shopLifetime   = 10 * time.Minute
 	maxEntries     = 500
-	inboxWorkers   = 2
 	askInterval    = 15 * time.Second // for another credential, and before the same one is tried again
 	maxTrouble     = 30 * time.Minute
 	maxError       = 300 // runes
@@ -43,9 +44,12 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 	if cached != nil && !anew && time.Now().Before(cached.until) {
 		return cached, nil
 	}
-	e, err := f.newEntry(ctx, business)
-	if err != nil {
-		return nil, fmt.Errorf("fleet: shop %d: %w", business, err)
+	// What shop and the credential's source do concerns one shop, even if they panic or hang.
+	e, call := &entry{until: time.Now().Add(shopLifetime)}, callback.Call{Name: "shop", Timeout: shopTimeout + time.Second}
+	limited, cancel := context.WithTimeout(ctx, shopTimeout)
+	defer cancel()
+	if failed := call.Do(func() error { return f.fill(limited, business, e) }); failed != nil {
+		return nil, fmt.Errorf("fleet: shop %d: %w", business, failed.Err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,31 +58,21 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 	return e, nil
 }
 
-func (f *Fleet) newEntry(ctx context.Context, business chats.BusinessID) (e *entry, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p) // it concerns one shop
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, shopTimeout)
-	defer cancel()
+// fill fills in what shop returns.
+func (f *Fleet) fill(ctx context.Context, business chats.BusinessID, e *entry) error {
 	shop, err := f.ask(ctx, business)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if shop.Client == nil || shop.Client.Business() != business {
-		return nil, errors.New("no Client for this business")
+		return errors.New("no Client for this business")
 	}
-	e = &entry{until: time.Now().Add(shopLifetime)}
-	if e.fingerprint, err = shop.Client.CredentialFingerprint(ctx); err != nil {
-		return nil, err
-	}
-	inboxOptions := []inbox.Option{inbox.WithHandlerTimeout(handlerTimeout), inbox.WithWorkers(inboxWorkers), inbox.WithLogger(f.log)}
-	if e.inbox, err = inbox.New(shop.Client, f.store, append(inboxOptions, shop.Inbox...)...); err != nil {
-		return nil, err
-	}
-	e.outbox, err = outbox.New(shop.Client, wakingStore{f.store, f.outbox}, append([]outbox.Option{outbox.WithLogger(f.log)}, shop.Outbox...)...)
-	return e, err
+	options := append([]inbox.Option{inbox.WithHandlerTimeout(handlerTimeout), inbox.WithWorkers(2), inbox.WithLogger(f.log)}, shop.Inbox...)
+	var errs [3]error
+	e.fingerprint, errs[0] = shop.Client.CredentialFingerprint(ctx)
+	e.inbox, errs[1] = inbox.New(shop.Client, f.store, options...)
+	e.outbox, errs[2] = outbox.New(shop.Client, wakingStore{f.store, f.outbox}, append([]outbox.Option{outbox.WithLogger(f.log)}, shop.Outbox...)...)
+	return cmp.Or(errs[:]...)
 }
 
 // Trouble describes why a business is not being worked on; the zero value means that it is.
@@ -115,6 +109,6 @@ func (t Trouble) again(e *entry, err error) Trouble {
 	if t.Fingerprint != fingerprint {
 		t.Failures = 0
 	}
-	until := time.Now().Add(min(askInterval<<min(t.Failures, 10), maxTrouble)).UTC().Truncate(time.Microsecond)
-	return Trouble{t.Failures + 1, until, fingerprint, fmt.Sprintf("%.*s", maxError, err.Error())}
+	until := time.Now().Add(min(askInterval<<min(uint(t.Failures), 10), maxTrouble)).UTC().Truncate(time.Microsecond)
+	return Trouble{t.Failures + 1, until, fingerprint, fmt.Sprintf("%.*s", maxError, strings.ReplaceAll(err.Error(), "\x00", ""))}
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,44 @@ func TestEntry_IsAskedForAgainAfterItsLifetime(t *testing.T) {
 		}
 		assert.Len(t, f.entries, maxEntries)
 	})
+}
+
+func TestEntry_ShopThatDoesNotReturnConcernsNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shop := func(ctx context.Context, id chats.BusinessID) (Shop, error) {
+			switch id {
+			case 1:
+				panic("no key")
+			case 2:
+				runtime.Goexit()
+			case 3:
+				time.Sleep(time.Hour)
+			}
+			client, err := chats.New(id, chats.APIKeySource(func(context.Context) (string, error) {
+				time.Sleep(time.Hour)
+				return "key", nil
+			}))
+			return Shop{Client: client}, err
+		}
+		f, err := New(struct{ Store }{}, shop, func(context.Context, inbox.Delivery) error { return nil })
+		require.NoError(t, err)
+		for id, want := range map[chats.BusinessID]string{
+			1: "panic: no key", 2: "ended its goroutine", 3: "no return within", 4: "no return within",
+		} {
+			began := time.Now()
+			_, err := f.entry(t.Context(), id, false)
+			require.ErrorContains(t, err, want)
+			assert.LessOrEqual(t, time.Since(began), shopTimeout+time.Second)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// PostgreSQL stores no zero byte. River would then record the end of no job.
+func TestTrouble_HasNoZeroByte(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, "bad key", Trouble{Failures: -1}.again(nil, errors.New("bad\x00 key")).Error)
 }
 
 func TestTrouble_DelaysGrowUntilAnotherCredential(t *testing.T) {
