@@ -317,7 +317,7 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 	age := job.AttemptedAt.Sub(job.CreatedAt)
 	next, after, err := p.makeStep(ctx, business, Trouble{}, heldPause+age/10)
 	switch {
-	case after.Failures > 0, errors.Is(err, errHeld) && age > wakeLifetime, err == nil && p.hasten(ctx, turn, next) == nil:
+	case errors.Is(err, errHeld) && age > wakeLifetime, (err == nil || after.Failures > 0) && p.hasten(ctx, turn, next) == nil:
 		return time.Time{} // the turn finds out, too
 	case err != nil:
 		return next

@@ -28,6 +28,7 @@ type fakeJobs struct {
 	insert   func(context.Context) error
 	err      error
 	canceled []int64
+	retried  []int64
 }
 
 func (j *fakeJobs) JobList(context.Context, *river.JobListParams) (*river.JobListResult, error) {
@@ -50,6 +51,7 @@ func (j *fakeJobs) JobGet(_ context.Context, id int64) (*rivertype.JobRow, error
 }
 
 func (j *fakeJobs) JobRetry(_ context.Context, id int64) (*rivertype.JobRow, error) {
+	j.retried = append(j.retried, id)
 	return j.turns[id], nil
 }
 
@@ -203,6 +205,30 @@ func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
 		assert.LessOrEqual(t, times, 25)
 		assert.Greater(t, took, jobTimeout+5*time.Second, "the step that has the lease may be older than the push")
 		assert.Less(t, took, 75*time.Second)
+	})
+}
+
+// The turn of an outbox may be an hour away. It is the turn that asks for another credential.
+func TestWake_OfARefusedCredentialMakesTheTurnAvailable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs, _ := newFake(t)
+		jobs.add(7, rivertype.JobStateScheduled)
+		refuse := func(context.Context, *entry) (time.Time, error) { return time.Time{}, chats.ErrUnauthorized }
+		f.inbox.step, f.outbox.step = refuse, refuse
+		wake := func() time.Time {
+			now := time.Now()
+			return f.outbox.workWake(t.Context(), 7, &rivertype.JobRow{CreatedAt: now, AttemptedAt: &now})
+		}
+		assert.Zero(t, wake())
+		assert.Equal(t, []int64{7}, jobs.retried)
+		jobs.turns[7].ScheduledAt = time.Now().Add(askInterval)
+		assert.Zero(t, wake())
+		assert.Len(t, jobs.retried, 1, "it is due soon enough")
+		jobs.turns[7].State = rivertype.JobStateRunning
+		assert.Equal(t, askInterval, time.Until(wake()), "its step may have ended before the refusal")
+		jobs.turns[7].Metadata = []byte(`{"ymchats_trouble":{"failures":1}}`)
+		assert.Zero(t, wake(), "the turn knows")
 	})
 }
 
