@@ -19,6 +19,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 	"github.com/ymchats/ymchats-go/chats/notify"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
@@ -77,13 +78,13 @@ type Fleet struct {
 
 // New returns a fleet on a store. shop is called when a business is worked on; what it
 // returns is kept for at most 10 min, and not after the credential is refused. It must be
-// safe for concurrent use and return within 5 s. handle is the handler of every inbox. The
-// error is a [chats.ArgumentError].
+// safe for concurrent use and return within 5 s; a call that takes longer has failed. handle
+// is the handler of every inbox. The error is a [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
 ) (*Fleet, error) {
-	if store == nil || shop == nil || handle == nil || slices.ContainsFunc(options, func(o Option) bool { return o == nil }) {
+	if typednil.Is(store) || shop == nil || handle == nil || slices.ContainsFunc(options, func(o Option) bool { return o == nil }) {
 		return nil, badArgument("store, shop, handle and options", "must not be nil")
 	}
 	f := &Fleet{
@@ -96,11 +97,8 @@ func New(
 	for _, option := range options {
 		option(f)
 	}
-	switch {
-	case f.workers < 1 || f.workers > river.QueueNumWorkersMax:
-		return nil, badArgument("workers", "must be 1 to 10000")
-	case f.log == nil:
-		return nil, badArgument("logger", "must not be nil")
+	if f.workers < 1 || f.workers > river.QueueNumWorkersMax || f.log == nil {
+		return nil, badArgument("workers and logger", "must be 1 to 10000, and must not be nil")
 	}
 	return f, nil
 }
@@ -190,9 +188,10 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 //
 // Start may be repeated. The first steps of new businesses are spread out, 100 a second. A
 // business that is already served is left alone, unless its credential was refused, in
-// which case shop is called again at once.
+// which case shop is called again at once. If Stop has interrupted a step of a business, Start
+// waits until that has ended.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
-	if jobs == nil || len(businesses) > 0 && slices.Min(businesses) < 1 {
+	if typednil.Is(jobs) || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
 	}
 	f.jobs.Store(&jobs)
@@ -200,10 +199,14 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 }
 
 // Stop stops serving businesses. The context of a step that is under way ends, and the step
-// saves what it has done within 5 s. The rows stay in the store: a later Start continues
-// from them, and sqlstore's Forget deletes them. Stop may be repeated. Start must have been
-// called in this process, possibly without businesses.
+// saves what it has done within 5 s; a step that a push or a Put has begun is finished. The
+// rows stay in the store: a later Start continues from them, and sqlstore's Forget deletes
+// them. Stop may be repeated. Start must have been called in this process, possibly without
+// businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
+	if typednil.Is(jobs) {
+		return badArgument("jobs", "must not be nil")
+	}
 	return cmp.Or(f.inbox.stop(ctx, jobs, businesses), f.outbox.stop(ctx, jobs, businesses))
 }
 
@@ -310,6 +313,9 @@ type TxInserter interface {
 // It inserts a job of its own and touches no other, so a transaction that stays open does not
 // hold up other businesses.
 func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
+	if typednil.Is(jobs) {
+		return badArgument("jobs", "must not be nil")
+	}
 	err := f.store.PutTx(ctx, tx, business, items...)
 	if err == nil {
 		_, err = jobs.InsertTx(ctx, tx, wakeArgs{business}, f.outbox.options(1))

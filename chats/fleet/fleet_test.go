@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"database/sql"
 	"net/http"
 	"testing"
 	"time"
@@ -228,7 +229,7 @@ func TestNew_RefusesWrongArguments(t *testing.T) {
 	shop := func(context.Context, chats.BusinessID) (fleet.Shop, error) { return fleet.Shop{}, nil }
 	handle := func(context.Context, inbox.Delivery) error { return nil }
 	for _, err := range []error{
-		second(fleet.New(nil, shop, handle)), second(fleet.New(inboxAndOutbox{}, nil, handle)),
+		second(fleet.New(nil, shop, handle)), second(fleet.New((*inboxAndOutbox)(nil), shop, handle)), second(fleet.New(inboxAndOutbox{}, nil, handle)),
 		second(fleet.New(inboxAndOutbox{}, shop, nil)), second(fleet.New(inboxAndOutbox{}, shop, handle, nil)),
 		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithWorkers(0))),
 		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithWorkers(10_001))),
@@ -238,6 +239,10 @@ func TestNew_RefusesWrongArguments(t *testing.T) {
 	}
 	f, err := fleet.New(inboxAndOutbox{}, shop, handle)
 	require.NoError(t, err)
+	var none *river.Client[*sql.Tx]
+	assert.ErrorIs(t, f.Start(t.Context(), none), chats.ErrInvalidArgument)
+	assert.ErrorIs(t, f.Stop(t.Context(), nil, 1), chats.ErrInvalidArgument)
+	assert.ErrorIs(t, f.PutTx(t.Context(), none, nil, 1), chats.ErrInvalidArgument)
 	assert.ErrorIs(t, f.Notify(t.Context(), notify.ChatCreated{Business: 1, Chat: 1}), fleet.ErrNotStarted)
 	for _, err := range f.Status(t.Context()) {
 		assert.ErrorIs(t, err, fleet.ErrNotStarted)

@@ -84,13 +84,18 @@ func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.B
 	defer p.listed.Store(&listing{}) // so that this process knows them at once
 	followed := map[chats.BusinessID]bool{}
 	for job, err := range p.turns(ctx) {
+		// A turn that Stop has found running can be neither continued nor, until it has ended, inserted again.
+		for err == nil && job.FinalizedAt == nil && bytes.Contains(job.Metadata, []byte(`"cancel_attempted_at"`)) && slices.Contains(businesses, businessOf(job)) {
+			<-time.After(heldPause / 2)
+			job, err = jobs.JobGet(ctx, job.ID)
+		}
 		if err == nil && troubleOf(job).Failures > 0 && slices.Contains(businesses, businessOf(job)) {
 			_, err = jobs.JobRetry(ctx, job.ID)
 		}
 		if err != nil {
 			return err
 		}
-		followed[businessOf(job)] = true
+		followed[businessOf(job)] = job.FinalizedAt == nil
 	}
 	var params []river.InsertManyParams
 	missing := slices.DeleteFunc(slices.Sorted(slices.Values(businesses)), func(id chats.BusinessID) bool { return followed[id] })

@@ -134,6 +134,24 @@ func TestStart_ReturnsTheErrorOfTheDatabase(t *testing.T) {
 	assert.ErrorIs(t, f.Start(t.Context(), jobs, 7), jobs.err)
 }
 
+// A turn that is running when it is stopped ends only with its step.
+func TestStart_WaitsUntilAStoppedTurnHasEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs, _ := newFake(t)
+		jobs.add(7, rivertype.JobStateRunning)
+		stopped := jobs.turns[7]
+		stopped.Metadata = []byte(`{"cancel_attempted_at": "2026-11-26T12:00:00Z"}`)
+		ended := time.Now().Add(4 * time.Second)
+		time.AfterFunc(time.Until(ended), func() { stopped.State, stopped.FinalizedAt = rivertype.JobStateCancelled, &ended })
+		require.NoError(t, f.Start(t.Context(), jobs, 8), "another business")
+		assert.Zero(t, stopped.FinalizedAt)
+		require.NoError(t, f.Start(t.Context(), jobs, 7))
+		assert.NotSame(t, stopped, jobs.turns[7], "it is inserted again")
+		assert.Equal(t, rivertype.JobStateScheduled, jobs.turns[7].State)
+	})
+}
+
 func TestTurnID_ConcurrentPushesListTheTurnsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
