@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -44,12 +46,15 @@ func runTests(
 		{"an empty store", (*suite).empty},
 		{"an item comes back as it was put", (*suite).putRoundTrip},
 		{"a record comes back as it was saved", (*suite).saveRoundTrip},
+		{"nothing is cut off or converted", (*suite).extremes},
+		{"keys are compared by their bytes", (*suite).keys},
 		{"Put again is no error", (*suite).putAgain},
 		{"Put is all or nothing", (*suite).putAllOrNothing},
 		{"Put checks the items", (*suite).putChecks},
 		{"Put by many at once", (*suite).concurrentPuts},
 		{"many items in one Put", (*suite).largePut},
 		{"items are in the order of Put", (*suite).order},
+		{"items are in the order of Put after others were deleted", (*suite).orderAfterDeletion},
 		{"Backlog lists the heads of the chats", (*suite).heads},
 		{"Backlog lists what is to be reported", (*suite).unreported},
 		{"a settled item makes room for the next", (*suite).settle},
@@ -58,6 +63,7 @@ func runTests(
 		{"SaveItem needs the lease", (*suite).saveNeedsLease},
 		{"SaveItem compares the version", (*suite).compareAndSet},
 		{"ResolveItem compares the version, without a lease", (*suite).resolve},
+		{"one of many saves at once succeeds", (*suite).concurrentSaves},
 		{"a message belongs to one item", (*suite).messages},
 		{"DeleteSettled", (*suite).deleteSettled},
 		{"Counts", (*suite).counts},
@@ -184,6 +190,48 @@ func (s *suite) putRoundTrip() {
 	check.Equal(s, "length of the file in Item", len(r.Item.File), 0)
 	s.SameTime("NotAfter", r.Item.NotAfter, time.Time{})
 	check.Equal(s, "file", string(s.head(6).Item.File), "\x00\xff content")
+}
+
+func (s *suite) extremes() {
+	item := text(strings.Repeat("я", outbox.MaxKeyLength/2), math.MaxInt64)
+	item.Text = "\n" + strings.Repeat("🎁", chats.MaxTextLength-2) + " "
+	name, content := strings.Repeat("я", 125)+".jpeg", make([]byte, chats.MaxFileSize)
+	content[len(content)-1] = 1
+	s.put(item, outbox.Item{Key: "f", Chat: math.MaxInt64 - 1, FileName: name, File: content})
+	content[0] = 1 // it is the caller's again
+	r := s.head(math.MaxInt64)
+	check.Equal(s, "key", r.Item.Key, item.Key)
+	check.Equal(s, "text is kept", r.Item.Text == item.Text, true)
+	r = s.head(math.MaxInt64 - 1)
+	check.Equal(s, "file name", r.Item.FileName, name)
+	check.Equal(s, "file size", r.FileSize, chats.MaxFileSize)
+	if file := r.Item.File; len(file) != len(content) || file[0] != 0 || file[len(file)-1] != 1 {
+		s.Error("the file is another one")
+	}
+	reason := strings.Repeat("r", 2000)
+	s.save(s.lease(), item.Key, func(r *outbox.Record) { r.Failure = &outbox.Failure{Reason: reason} })
+	check.Equal(s, "reason", s.item(item.Key).Failure.Reason, reason)
+}
+
+// keys differ only in case, in white space, in their Unicode normalization or in their last
+// byte.
+func (s *suite) keys() {
+	long := strings.Repeat("x", outbox.MaxKeyLength-1)
+	keys := []string{
+		"k", "K", " k", "k ", "k\t", "ß", "ss", "\u00e9", "e\u0301", "e", "и", "й", "\u0438\u0306", "ё", "е", "ı", "i", "I", "İ",
+		"1", "01", "1.0", "null", "\u200bk", "%", "_", long + "a", long + "b",
+	}
+	items := make([]outbox.Item, len(keys))
+	for n, key := range keys {
+		items[n] = outbox.Item{Key: key, Chat: chats.ChatID(1 + n), Text: fmt.Sprint("text ", n)}
+	}
+	s.put(items[:len(items)/2]...)
+	s.put(items[len(items)/2:]...)
+	for n, item := range items {
+		r := s.item(item.Key)
+		check.Equal(s, "key", r.Item.Key, item.Key)
+		check.Equal(s, "text of "+item.Key, r.Item.Text, fmt.Sprint("text ", n))
+	}
 }
 
 func (s *suite) saveRoundTrip() {
@@ -314,6 +362,21 @@ func (s *suite) order() {
 	}
 }
 
+func (s *suite) orderAfterDeletion() {
+	lease := s.lease()
+	s.put(text("a", 5), text("b", 5), text("c", 5))
+	for _, key := range []string{"a", "b"} {
+		s.save(lease, key, func(r *outbox.Record) { r.State, r.SettledAt, r.Reported = outbox.Sent, base, true })
+	}
+	n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Second), 10)
+	s.NoError(err)
+	check.Equal(s, "deleted", n, 2)
+	s.put(text("d", 5))
+	check.Equal(s, "head", s.head(5).Item.Key, "c")
+	s.save(lease, "c", sent(1))
+	check.Equal(s, "head", s.head(5).Item.Key, "d")
+}
+
 func (s *suite) heads() {
 	lease := s.lease()
 	a, c := text("a", 5), file("c", 6, "x")
@@ -351,6 +414,11 @@ func (s *suite) unreported() {
 	s.SameTime("next report", backlog.NextReport, base.Add(time.Hour))
 	s.save(lease, "a", func(r *outbox.Record) { r.Reported = true })
 	check.Slices(s, "unreported", s.backlog(base.Add(time.Second)).Unreported, []string{"b"})
+	for _, state := range []outbox.State{outbox.Failed, outbox.Uncertain, outbox.Expired, outbox.Discarded} {
+		s.put(text(string(state), 7))
+		s.save(lease, string(state), func(r *outbox.Record) { r.State, r.SettledAt, r.DueAt = state, base, base })
+	}
+	check.Equal(s, "unreported of all states", len(s.backlog(base).Unreported), 5)
 	many := make([]outbox.Item, 120)
 	for n := range many {
 		many[n] = text(fmt.Sprint("many ", n), 6)
@@ -398,6 +466,13 @@ func (s *suite) files() {
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Queued, time.Time{} })
 	check.Equal(s, "length of a deleted file", len(s.head(5).Item.File), 0)
 	check.Equal(s, "size of a deleted file", s.head(5).FileSize, 7)
+	s.put(file("b", 6, "content"))
+	for _, state := range []outbox.State{outbox.Discarded, outbox.Queued} {
+		r := s.item("b")
+		r.State = state
+		s.NoError(s.b.ResolveItem(s.Context(), &r))
+	}
+	check.Equal(s, "length of a file that ResolveItem has deleted", len(s.head(6).Item.File), 0)
 }
 
 func (s *suite) saveNeedsLease() {
@@ -416,8 +491,10 @@ func (s *suite) saveNeedsLease() {
 		}
 	}
 	s.NoError(s.a.Release(s.Context(), lease))
+	version := r.Version
 	s.ErrorIs(s.a.SaveItem(s.Context(), lease, &r), inbox.ErrLeaseLost)
-	check.Equal(s, "version", s.item("k").Version, r.Version)
+	check.Equal(s, "version after an error", r.Version, version)
+	check.Equal(s, "version", s.item("k").Version, version)
 }
 
 func (s *suite) compareAndSet() {
@@ -440,8 +517,46 @@ func (s *suite) resolve() {
 	old := r
 	r.State, r.SettledAt = outbox.Discarded, base
 	s.NoError(s.a.ResolveItem(s.Context(), &r))
+	version := old.Version
 	s.ErrorIs(s.b.ResolveItem(s.Context(), &old), outbox.ErrConflict)
+	check.Equal(s, "version after an error", old.Version, version)
 	check.Equal(s, "state", s.item("k").State, outbox.Discarded)
+}
+
+func (s *suite) concurrentSaves() {
+	s.put(text("same", 6))
+	same, others := s.item("same"), make([]outbox.Record, 8)
+	for n := range others {
+		key := fmt.Sprint("k", n)
+		s.put(text(key, 5))
+		others[n] = s.item(key)
+	}
+	var wg sync.WaitGroup
+	saves, messages := make([]error, len(others)), make([]error, len(others))
+	for n := range others {
+		store := []outbox.Store{s.a, s.b}[n%2]
+		wg.Go(func() {
+			r := same
+			r.State, r.SettledAt = outbox.Discarded, base
+			saves[n] = store.ResolveItem(s.Context(), &r)
+		})
+		wg.Go(func() {
+			sent(100)(&others[n])
+			messages[n] = store.ResolveItem(s.Context(), &others[n])
+		})
+	}
+	wg.Wait()
+	for want, errs := range map[error][]error{outbox.ErrConflict: saves, outbox.ErrMessageTaken: messages} {
+		saved := 0
+		for _, err := range errs {
+			if err == nil {
+				saved++
+			} else {
+				s.ErrorIs(err, want)
+			}
+		}
+		check.Equal(s, "saves without "+want.Error(), saved, 1)
+	}
 }
 
 func (s *suite) messages() {
@@ -460,6 +575,8 @@ func (s *suite) messages() {
 	s.save(lease, "c", sent(99))
 	s.save(lease, "a", sent(100)) // again
 	s.save(lease, "e", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
+	s.save(lease, "c", sent(98))
+	s.save(lease, "e", sent(99)) // which is free again
 	ids, err := s.b.PostedAs(s.Context(), business, 5, 99)
 	s.NoError(err)
 	slices.Sort(ids)
@@ -480,14 +597,18 @@ func (s *suite) deleteSettled() {
 	settle("young", outbox.Sent, base.Add(time.Hour), true)
 	settle("old", outbox.Sent, base, true)
 	settle("file", outbox.Discarded, base, true)
+	for n, state := range []outbox.State{outbox.Failed, outbox.Expired} {
+		s.put(text(string(state), chats.ChatID(7+n)))
+		settle(string(state), state, base, true)
+	}
 	total := 0
-	for range 3 {
+	for range 5 {
 		n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Minute), 1)
 		s.NoError(err)
 		total += n
 	}
-	check.Equal(s, "deleted", total, 2)
-	for _, key := range []string{"old", "file"} {
+	check.Equal(s, "deleted", total, 4)
+	for _, key := range []string{"old", "file", "failed", "expired"} {
 		_, err := s.b.Item(s.Context(), business, key)
 		s.ErrorIs(err, outbox.ErrUnknownKey)
 	}
@@ -535,8 +656,11 @@ func (s *suite) leases() {
 	}
 	_, err = s.b.Renew(s.Context(), lease)
 	s.NoError(err)
+	s.put(text("k", 5))
+	r := s.item("k")
 	timer := time.NewTimer(lease.Duration + 100*time.Millisecond)
 	<-timer.C
+	s.ErrorIs(s.a.SaveItem(s.Context(), lease, &r), inbox.ErrLeaseLost)
 	_, err = s.a.Renew(s.Context(), lease)
 	s.ErrorIs(err, inbox.ErrLeaseLost)
 	next, err := s.b.Acquire(s.Context(), business, outbox.Purpose, "other")
