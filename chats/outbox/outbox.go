@@ -28,6 +28,8 @@ type Outbox struct {
 	keeper    *tenure.Keeper[inbox.Lease]
 	woken     wakes
 	attempted attempts
+	refusals  refusals
+	blocks    blocks
 	settling  chan struct{} // a mutex around WithSettled
 	running   atomic.Bool
 	pruneAt   time.Time // when settled items are deleted next

@@ -27,9 +27,9 @@ func (o *Outbox) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	defer o.running.Store(false)
-	refusals := &refusals{}
+	o.refusals.reset() // those of an earlier run do not end this one
 	return o.keeper.Run(ctx, func(ctx context.Context, t *tenure.Tenure[inbox.Lease]) error {
-		_, err := o.newSession(t, refusals).run(ctx, false)
+		_, err := (&session{Outbox: o, tenure: t}).run(ctx, false)
 		return err
 	})
 }
@@ -54,7 +54,7 @@ func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	}
 	defer o.running.Store(false)
 	return o.keeper.Once(ctx, func(ctx context.Context, t *tenure.Tenure[inbox.Lease]) (time.Time, error) {
-		return o.newSession(t, &refusals{}).run(ctx, true)
+		return (&session{Outbox: o, tenure: t}).run(ctx, true)
 	})
 }
 

@@ -22,18 +22,12 @@ import (
 type session struct {
 	*Outbox
 
-	tenure   *tenure.Tenure[inbox.Lease]
-	refusals *refusals
-	blocks   *blocks
-	once     bool
-	until    time.Time       // of a step
-	posting  context.Context //nolint:containedctx // lasts for a grace time after the run's
-	ending   context.Context //nolint:containedctx // the run's
-	cancel   context.CancelCauseFunc
-}
-
-func (o *Outbox) newSession(t *tenure.Tenure[inbox.Lease], refusals *refusals) *session {
-	return &session{Outbox: o, tenure: t, refusals: refusals, blocks: &blocks{at: map[chats.Operation]time.Time{}}}
+	tenure  *tenure.Tenure[inbox.Lease]
+	once    bool
+	until   time.Time       // of a step
+	posting context.Context //nolint:containedctx // lasts for a grace time after the run's
+	ending  context.Context //nolint:containedctx // the run's
+	cancel  context.CancelCauseFunc
 }
 
 // endError is why a session ended itself.
@@ -46,7 +40,8 @@ func (s *session) end(err error) { s.cancel(&endError{err}) }
 
 func (s *session) isStopping() bool { return s.ending.Err() != nil }
 
-// blocks are the operations whose hourly quota is exhausted.
+// blocks are the operations whose hourly quota is exhausted. They outlive the lease, as every
+// step has another one.
 type blocks struct {
 	mu     sync.Mutex
 	at     map[chats.Operation]time.Time
@@ -56,6 +51,9 @@ type blocks struct {
 func (b *blocks) block(op chats.Operation, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.at == nil {
+		b.at = map[chats.Operation]time.Time{}
+	}
 	b.at[op] = until
 }
 

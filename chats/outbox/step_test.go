@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -192,6 +193,36 @@ func TestStep_EndsBeforeTheReport(t *testing.T) {
 				require.NoError(t, err)
 				assert.False(t, next.IsZero())
 				pass(time.Hour)
+			})
+		})
+	}
+}
+
+// What the server refuses is remembered from one step to the next.
+func TestStep_RemembersRefusals(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, response string
+		op             chats.Operation
+		fault          chatstest.Fault
+	}{
+		{"403 for many chats", "the list of chats", chats.OpGetChats, chatstest.Status(403, forbidden)},
+		{"exhausted quota", "the send", chats.OpSendMessageToChat, chatstest.RateLimitedHourly(time.Time{})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				o := newOutbox(t, market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1})), outbox.NewMemoryStore())
+				market.Fail(chats.OpSendMessageToChat, slices.Repeat([]chatstest.Fault{test.fault}, 1000)...)
+				began := time.Now()
+				for n := 0; time.Since(began) < 2*time.Minute; n++ {
+					put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+					_, err := o.Step(t.Context())
+					require.NoError(t, err)
+					pass(5 * time.Second)
+				}
+				assert.LessOrEqual(t, market.Calls(test.op), 3*4, "%s is requested once a minute, by each worker", test.response)
 			})
 		})
 	}
