@@ -98,7 +98,7 @@ func New(
 		option(f)
 	}
 	if f.workers < 1 || f.workers > river.QueueNumWorkersMax || f.log == nil {
-		return nil, badArgument("workers and logger", "must be 1 to 10000, and must not be nil")
+		return nil, badArgument("options", "WithWorkers must be given 1 to 10000, and WithLogger a logger that is not nil")
 	}
 	return f, nil
 }
