@@ -325,7 +325,8 @@ const maxNoteAge = time.Second
 // prepare reads the history while it holds the slot of the send, so that this client posts
 // nothing in between.
 func (c *confirmation) prepare(ctx context.Context) error {
-	noted := time.Since(c.notedAt) < maxNoteAge
+	age := time.Since(c.notedAt)
+	noted := age >= 0 && age < maxNoteAge
 	c.notedAt = time.Time{}
 	if noted {
 		return nil

@@ -93,7 +93,7 @@ type limits struct {
 // block is the time during which an operation is refused without a request.
 type block struct {
 	limit Limit
-	until time.Time // by the local clock
+	until time.Time // by the local wall clock: the other one stops while the machine sleeps
 }
 
 func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits {
@@ -223,12 +223,14 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	}
 }
 
-// blocked returns the last block of an operation, and whether it has not ended.
+// blocked returns the last block of an operation, and whether it has not ended. The local clock
+// may have been set back since it began.
 func (l *limits) blocked(op Operation) (b block, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b = l.blocks[op]
-	return b, time.Now().Before(b.until)
+	remaining := time.Until(b.until)
+	return b, remaining > 0 && remaining <= quotaWindow
 }
 
 // observe records the limit that a response reports, and blocks the operation if its hourly
@@ -261,7 +263,7 @@ func (l *limits) observe(resp *response) {
 	if limit.Until.Equal(retryAt) { // by our clock
 		in = retryAt.Sub(now)
 	}
-	l.block(resp.op, block{limit: limit, until: now.Add(in)})
+	l.block(resp.op, block{limit: limit, until: now.Add(in).Round(0)})
 }
 
 // block blocks an operation. Responses may overtake each other: the later end counts.

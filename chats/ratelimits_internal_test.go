@@ -82,3 +82,14 @@ func TestLimits_TheLaterEndOfABlockCounts(t *testing.T) {
 		assert.Equal(t, later, b.until)
 	}
 }
+
+// The local clock is set back after an operation was blocked. No block lasts longer than an hour.
+func TestLimits_ABlockIsBoundedByAnyClock(t *testing.T) {
+	t.Parallel()
+	l := newLimits(1, nil, 0)
+	for by, want := range map[time.Duration]bool{0: true, -time.Minute: true, time.Minute: false} {
+		l.blocks[OpGetChat] = block{until: time.Now().Add(quotaWindow + by)}
+		_, blocked := l.blocked(OpGetChat)
+		assert.Equal(t, want, blocked, by)
+	}
+}

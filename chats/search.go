@@ -99,7 +99,7 @@ func (c *confirmation) read(ctx context.Context) (*view, error) {
 }
 
 func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
-	c.readAt = time.Now()
+	c.readAt = time.Now().Round(0) // by the wall clock: the machine may sleep before the send
 	seen := &view{empty: true, own: map[MessageID]bool{}, unreadable: map[content]int{}}
 	var below, skipped []Message
 	for message, err := range c.client.history(ctx, c.out.chat, floor, &skipped) {
