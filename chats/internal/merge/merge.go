@@ -27,7 +27,7 @@ type Merge[T any] struct {
 	first     int64             // since of the first listing
 	createdAt func(T) time.Time // zero if unknown
 	listing[T]
-	longest int // the largest number of items buffered when a listing was given up
+	longest int // the largest number of items that a listing had added to the buffer when it was given up
 }
 
 // listing is the state of a Merge that ends with a listing.
@@ -37,6 +37,7 @@ type listing[T any] struct {
 	order       order
 	buffered    []T   // not emitted yet; sorted if the order is oldestFirst
 	pageSize    int   // the limit that was requested, or the length of a longer page
+	kept        int   // the number of items at the beginning of buffered from earlier listings
 	previous    int   // the number of items at the end of buffered from the last page
 	low, high   int64 // the lowest and the highest ID received
 	highBefore  int64 // high without the current page
@@ -82,11 +83,13 @@ func (m *Merge[T]) Begin(asOf time.Time, pageSize int) { m.asOf, m.pageSize = as
 
 // Restart prepares for a new listing of the same items, after the last item up to which the
 // sequence is certainly complete. It reports whether the listing got further than those
-// before it.
+// before it. The items that were buffered are kept: a proxy may send an old page in place of
+// the first one.
 func (m *Merge[T]) Restart() (further bool) {
-	further = m.lastEmitted > 0 || len(m.buffered) > m.longest
-	m.longest = max(m.longest, len(m.buffered))
-	m.listing = listing[T]{since: max(m.since, m.lastEmitted), order: m.order}
+	added, kept := len(m.buffered)-m.kept, m.sortUnique(m.buffered)
+	further = m.lastEmitted > 0 || added > m.longest
+	m.longest = max(m.longest, added)
+	m.listing = listing[T]{since: max(m.since, m.lastEmitted), order: m.order, buffered: kept, kept: len(kept)}
 	return further
 }
 
@@ -129,7 +132,7 @@ func (m *Merge[T]) hasNew(page []T) bool {
 	}
 	if m.known == nil {
 		m.known = make(map[int64]bool, len(m.buffered))
-		m.learn(m.buffered)
+		m.learn(m.buffered[m.kept:])
 	}
 	before := len(m.known)
 	m.learn(page)

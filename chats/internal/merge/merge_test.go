@@ -358,3 +358,25 @@ func TestMerge_RestartGoesOnAfterWhatWasEmitted(t *testing.T) {
 	assert.EqualValues(t, 3, m.Since())
 	assert.Equal(t, someItems(4, 5), add(3, 4, 5, 6, 7)[:2])
 }
+
+// A proxy sends an old page in place of the first one of a new listing.
+func TestMerge_RestartKeepsWhatWasBuffered(t *testing.T) {
+	t.Parallel()
+	m := newItems(0)
+	for _, pages := range [][][]int64{{{7, 8}, {5, 6}, {3, 4}}, {{5, 6}, {3, 4}}, {{5, 6}, {3, 4}}} {
+		m.Begin(time.Unix(1000, 0), 2)
+		for _, page := range pages {
+			ready, further, err := m.Add(someItems(page...), false)
+			require.NoError(t, err)
+			assert.Empty(t, ready)
+			assert.True(t, further, "within its listing")
+		}
+		assert.Equal(t, len(pages) == 3, m.Restart())
+	}
+	m.Begin(time.Unix(1000, 0), 2)
+	_, _, err := m.Add(someItems(3, 4), false)
+	require.NoError(t, err)
+	ready, _, err := m.Add(someItems(1, 2), true)
+	require.NoError(t, err)
+	assert.Equal(t, someItems(1, 2, 3, 4, 5, 6, 7, 8), ready)
+}
