@@ -26,9 +26,7 @@ type dispatcher struct {
 	loaded bool      // rows were loaded, so those that are due later are not known
 }
 
-func newDispatcher(s *session) *dispatcher {
-	return &dispatcher{session: s, kick: make(chan struct{}, 1)}
-}
+func newDispatcher() *dispatcher { return &dispatcher{kick: make(chan struct{}, 1)} }
 
 // note records that rows are due at a time.
 func (d *dispatcher) note(at time.Time) {

@@ -291,6 +291,23 @@ func TestRun_HealsWithTheStore(t *testing.T) {
 	}
 }
 
+// Every call of the store takes 2 s, which is less than half of what the lease lasts.
+func TestRun_AStoreThatIsSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store, seen, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}, &journal{}
+		store.set(func(string) error { pass(2 * time.Second); return nil }, nil)
+		run := start(t, newInbox(t, connect(t, market), store, log.option()), seen.handle)
+		pass(2 * time.Minute)
+		market.CustomerSays(id, "message")
+		pass(3 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"message"}, seen.texts())
+		assert.Empty(t, log.lines("interrupted"))
+	})
+}
+
 // A process that can renew its lease but write nothing else yields to one whose database
 // works.
 func TestRun_GivesWayIfItCannotSave(t *testing.T) {

@@ -50,20 +50,21 @@ func (in *Inbox) work(
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	defer t.End(ctx)
+	d := newDispatcher()
+	renewing.Go(func() { t.Keep(d.note) }) // before the state is loaded, which may take long
 	state, err := in.load(ctx)
 	if err != nil {
 		return time.Now().Add(wait.Max), err
 	}
 	s := newSession(in, t, &state)
 	s.workers, s.once, s.stepEnd, s.asked, s.handle = workers, once, time.Now().Add(stepTime), asked, handle
-	d := newDispatcher(s)
+	d.session = s
 	w := newSweeper(s, d.note)
 	working, cancel := context.WithCancelCause(ctx)
 	s.cancel = cancel
 	defer cancel(nil)
 	defer context.AfterFunc(t.Ctx, func() { s.end(ErrLeaseLost) })()
 	d.note(state.DueAt)
-	renewing.Go(func() { t.Keep(d.note) })
 	var sweeping sync.WaitGroup
 	sweeping.Go(func() {
 		if err := w.run(working); err != nil {
