@@ -91,10 +91,11 @@
 // incremental sweep every 93 s and a full one every hour. As long as a full sweep fits into the
 // poll interval (with the default settings, up to 160 chats), only full sweeps are made. Only a
 // full sweep or a push finds a message in a chat that stays FINISHED or has a status that is
-// unknown to this library. A chat that has left the incremental list is polled once more. While
-// sweeps take longer than the poll interval, the first page of the list is also fetched on its
-// own from time to time. If Market lists the most recent chats first, that finds most messages
-// at once. Correctness does not depend on it, because the order is not documented.
+// unknown to this library. A chat that has left the incremental list is polled once more; of many
+// at once, 100 or a quarter of those listed per sweep. While sweeps take longer than the poll
+// interval, the first page of the list is also fetched on its own from time to time. If Market
+// lists the most recent chats first, that finds most messages at once. Correctness does not
+// depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again. A list

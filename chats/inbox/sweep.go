@@ -413,7 +413,8 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 }
 
 // missed makes the chats due that an incremental sweep no longer lists: they were finished,
-// perhaps with a last message, or missed because a new message shifted the list.
+// perhaps with a last message, or missed because a new message shifted the list. Many at once
+// are rather those of a list that ended early: of these, the rest wait for the next sweep.
 func (w *sweeper) missed(ctx context.Context) error {
 	listed := w.listing.ids
 	w.listing = listing{}
@@ -427,6 +428,7 @@ func (w *sweeper) missed(ctx context.Context) error {
 		_, found := slices.BinarySearch(listed, id)
 		return found || w.flights.isHeld(id)
 	})
+	open = open[:min(len(open), max(100, len(listed)/4))]
 	for chunk := range slices.Chunk(open, 100) {
 		if err := w.close(ctx, chunk); err != nil {
 			return err

@@ -517,6 +517,45 @@ func TestSweep_AnEndlessListingInSteps(t *testing.T) {
 	})
 }
 
+// For two minutes the list is empty, or ends after its first page. That does not have every
+// chat polled that it lacks.
+func TestSweep_AListThatEndsEarlyCostsLittle(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(map[string]any){
+		"no chat":  func(result map[string]any) { result["chats"], result["paging"] = []any{}, map[string]any{} },
+		"one page": func(result map[string]any) { result["paging"] = map[string]any{} },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market, ids := bigShop(500, chats.StatusNew)
+			var isShort atomic.Bool
+			client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+				if isShort.Load() {
+					edit(result)
+				}
+			}))
+			seen := &notebook{}
+			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
+			pass(10 * time.Minute)
+			isShort.Store(true)
+			pass(2 * time.Minute)
+			isShort.Store(false)
+			pass(2 * time.Minute)
+			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 320)
+			market.CustomerSays(ids[250], "new")
+			pass(3 * time.Minute)
+			assert.Equal(t, []string{"new"}, seen.texts())
+			for _, id := range ids {
+				market.FinishChat(id)
+			}
+			calls := market.Calls(chats.OpGetChatHistory)
+			pass(10 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.GreaterOrEqual(t, market.Calls(chats.OpGetChatHistory)-calls, 500, "each that has left is polled in the end")
+		})
+	}
+}
+
 // Half a minute in which the server reports a far smaller quota delays no sweep for longer than
 // to the end of the hour, and an interval that was longer before the restart delays none.
 func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
