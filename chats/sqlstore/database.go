@@ -26,7 +26,8 @@ const (
 type database struct {
 	pool    *sql.DB
 	dialect Dialect
-	queues  []chan struct{} // a statement runs once it is in each of them
+	line    chan struct{} // for all statements but those of leases, so that these do not wait behind many
+	slots   chan struct{}
 }
 
 // newDatabase chooses the concurrency. One statement at a time is enough for SQLite,
@@ -39,45 +40,35 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	if dialect == SQLite {
 		n = 1
 	}
-	return &database{pool, dialect, []chan struct{}{make(chan struct{}, n), make(chan struct{}, n)}}
+	return &database{pool, dialect, make(chan struct{}, n), make(chan struct{}, n)}
 }
 
-// urgent returns the database for statements that do not wait behind those that wait already:
-// of the latter, only those in the first queue can be in the last.
-func (d *database) urgent() *database { return &database{d.pool, d.dialect, d.queues[1:]} }
-
-// enter waits until a statement may run.
-func (d *database) enter(ctx context.Context) error {
-	for n, queue := range d.queues {
-		select {
-		case queue <- struct{}{}:
-		case <-ctx.Done():
-			d.leave(n)
-			return ctx.Err()
-		}
+// run calls do like runNext, but in line: it waits behind all others that called it before.
+func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
+	select {
+	case d.line <- struct{}{}:
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
 	}
-	return nil
+	defer func() { <-d.line }()
+	return runNext(ctx, d, limit, do)
 }
 
-// leave leaves the first n queues.
-func (d *database) leave(n int) {
-	for _, queue := range d.queues[:n] {
-		<-queue
-	}
-}
-
-// run calls do with a connection. The timeout, if it is not 0, starts once the connection
-// is available. When it expires, run returns even if the driver does not. The result of do
+// runNext calls do with a connection. The timeout, if it is not 0, starts once the connection
+// is available. When it expires, runNext returns even if the driver does not. The result of do
 // is then dropped, so do must share nothing with the caller.
 //
 // do is called again while it fails with a lock conflict or on a connection that is
 // stale.
-func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
+func runNext[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
 	var none T
-	if err := d.enter(ctx); err != nil {
-		return none, err
+	select {
+	case d.slots <- struct{}{}:
+	case <-ctx.Done():
+		return none, ctx.Err()
 	}
-	defer d.leave(len(d.queues))
+	defer func() { <-d.slots }()
 	began := time.Now()
 	// Each stale connection leaves the pool, so the last attempt has a new one.
 	stale := d.pool.Stats().Idle

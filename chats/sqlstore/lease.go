@@ -30,7 +30,7 @@ func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose,
 	if err := checkLease(lease); err != nil {
 		return inbox.Lease{}, err
 	}
-	token, err := run(ctx, s.db.urgent(), s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int64, error) {
+	token, err := runNext(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int64, error) {
 		for {
 			token, err := s.take(ctx, conn, lease)
 			if !errors.Is(err, sql.ErrNoRows) {
@@ -117,7 +117,7 @@ func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease) (to
 
 // Renew implements [inbox.Store] in one statement.
 func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
-	due, err := run(ctx, s.db.urgent(), s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (due storedTime, err error) {
+	due, err := runNext(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (due storedTime, err error) {
 		err = conn.QueryRowContext(ctx, s.sql(`UPDATE {p}leases AS l SET renewed_at = {now}, expires_at = {now} + CAST(?5 AS BIGINT)
 			WHERE `+isLease+`
 			RETURNING (SELECT min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL)`),
