@@ -73,18 +73,10 @@ func (b *breaker) succeeded() {
 }
 
 // isOpen reports whether only one chat at a time is to be tried.
-func (b *breaker) isOpen() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.state.Failures >= breakAt
-}
+func (b *breaker) isOpen() bool { return b.snapshot().Failures >= breakAt }
 
 // next returns when the next chat may be tried, the zero time if at once.
-func (b *breaker) next() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.state.RetryAt
-}
+func (b *breaker) next() time.Time { return b.snapshot().RetryAt }
 
 // probe records that a chat is tried, if the breaker is open. The next one may be tried after
 // a delay, or once the probe was inconclusive.

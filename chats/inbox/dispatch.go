@@ -39,13 +39,6 @@ func (d *dispatcher) note(at time.Time) {
 	d.signal()
 }
 
-// known returns when rows are due next, and whether that holds for all of them.
-func (d *dispatcher) known() (due time.Time, isAll bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.due, !d.loaded
-}
-
 func (d *dispatcher) signal() {
 	select {
 	case d.kick <- struct{}{}:
@@ -77,8 +70,10 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 
 // next returns when a poll may begin again, the zero time if none is due.
 func (d *dispatcher) next() time.Time {
-	due, isAll := d.known()
-	if !isAll {
+	d.mu.Lock()
+	due, loaded := d.due, d.loaded
+	d.mu.Unlock()
+	if loaded {
 		var err error
 		if due, err = d.tenure.Renew(); err != nil {
 			due = time.Now().Add(time.Second) // it is not known what is due

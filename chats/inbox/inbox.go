@@ -28,7 +28,7 @@ type Inbox struct {
 	woken   chan struct{} // holds one element after a Wake in this process
 	running atomic.Bool
 	listing listing
-	unknown sync.Map  // senders that were logged
+	leftOut sync.Map  // senders
 	began   time.Time // the first attempt to serve the business, until its StartTime is known
 }
 

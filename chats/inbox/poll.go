@@ -190,11 +190,9 @@ func (l *poll) wants(ctx context.Context, sender chats.Sender) bool {
 	if l.config.wants(sender) {
 		return true
 	}
-	if !sender.Known() {
-		if _, logged := l.unknown.LoadOrStore(sender, true); !logged {
-			l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: unknown sender left out",
-				slog.Int64("chat", int64(l.row.Chat)), slog.String("sender", string(sender)))
-		}
+	if _, again := l.leftOut.LoadOrStore(sender, true); !again && !sender.Known() {
+		l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: unknown sender left out",
+			slog.Int64("chat", int64(l.row.Chat)), slog.String("sender", string(sender)))
 	}
 	return false
 }
