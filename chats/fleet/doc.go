@@ -16,7 +16,9 @@
 //	err = jobs.Start(ctx)
 //
 // Every process does this, with the same store and the same database. The River client is the
-// caller's: it works the caller's own jobs alongside the fleet's.
+// caller's: it works the caller's own jobs alongside the fleet's. A second fleet in the same
+// database, whose store has another table prefix, needs a schema of its own for River's tables
+// (river.Config.Schema), because the jobs do not say to which store they belong.
 //
 // # Jobs
 //

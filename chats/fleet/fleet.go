@@ -233,7 +233,8 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 // up at once.
 //
 // Events that concern no chat, or a business that is not served, are ignored, so that
-// Market does not send them again; the latter are counted in [Stats] and logged. The error
+// Market does not send them again; the latter are counted in [Stats] and logged. A process
+// may take up to 10 s to notice that another one has started to serve a business. The error
 // is [ErrNotStarted], or an error of the database.
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 	business, chat := chatOf(event)

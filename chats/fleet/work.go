@@ -156,7 +156,8 @@ func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*riverty
 }
 
 // turnID returns the ID of a business's turn, 0 if the business is not served. If all that
-// is known is a stale one, the turns are listed, unless that was done a moment ago.
+// is known is a stale one, the turns are listed. If none is known, they are listed unless that
+// was done a moment ago.
 func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale int64) (int64, error) {
 	if known := p.listed.Load(); known != nil && known.ids[business] != stale {
 		return known.ids[business], nil
@@ -167,7 +168,7 @@ func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale i
 	defer p.listing.Release(1)
 	before := p.listed.Load()
 	last := cmp.Or(before, &listing{})
-	if id := last.ids[business]; id != stale || time.Since(last.at) < listInterval {
+	if id := last.ids[business]; id != stale || stale == 0 && time.Since(last.at) < listInterval {
 		return id, nil
 	}
 	all := &listing{time.Now(), map[chats.BusinessID]int64{}}

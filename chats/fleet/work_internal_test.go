@@ -38,7 +38,9 @@ func (j *fakeJobs) JobList(context.Context, *river.JobListParams) (*river.JobLis
 	}
 	page := &river.JobListResult{}
 	for _, turn := range j.turns {
-		page.Jobs = append(page.Jobs, turn)
+		if turn.FinalizedAt == nil {
+			page.Jobs = append(page.Jobs, turn)
+		}
 	}
 	if j.listed != nil {
 		j.listed()
@@ -47,6 +49,9 @@ func (j *fakeJobs) JobList(context.Context, *river.JobListParams) (*river.JobLis
 }
 
 func (j *fakeJobs) JobGet(_ context.Context, id int64) (*rivertype.JobRow, error) {
+	if j.turns[id] == nil {
+		return nil, rivertype.ErrNotFound
+	}
 	return j.turns[id], nil
 }
 
@@ -132,6 +137,31 @@ func TestStart_ReturnsTheErrorOfTheDatabase(t *testing.T) {
 	f, jobs, _ := newFake(t)
 	jobs.err = errors.New("no database")
 	assert.ErrorIs(t, f.Start(t.Context(), jobs, 7), jobs.err)
+}
+
+func TestTurn_FindsTheOneOfABusinessThatAnotherProcessHasStartedAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs, _ := newFake(t)
+		jobs.add(7, rivertype.JobStateScheduled)
+		turn, err := f.inbox.turn(t.Context(), 7)
+		require.NoError(t, err)
+		require.EqualValues(t, 7, turn.ID)
+		now := time.Now()
+		turn.FinalizedAt = &now // Stop, and then Start
+		jobs.turns[8] = &rivertype.JobRow{ID: 8, EncodedArgs: []byte(`{"business":7}`), State: rivertype.JobStateScheduled}
+		turn, err = f.inbox.turn(t.Context(), 7)
+		require.NoError(t, err)
+		require.NotNil(t, turn)
+		assert.EqualValues(t, 8, turn.ID)
+		turn.FinalizedAt = &now
+		for range 3 {
+			turn, err = f.inbox.turn(t.Context(), 7)
+			require.NoError(t, err)
+			assert.Nil(t, turn)
+		}
+		assert.EqualValues(t, 3, jobs.lists.Load(), "one per change")
+	})
 }
 
 // A turn that is running when it is stopped ends only with its step.
