@@ -303,3 +303,31 @@ func TestOutbox_PostsAgainBeforeTheNextTurn(t *testing.T) {
 	require.NoError(t, box.Put(t.Context(), outbox.Item{Key: "1", Chat: d.town.Chats(first)[0], Text: "put"}))
 	d.await(func() bool { return d.posts(first)["put"] == 1 })
 }
+
+// deaf inserts nothing.
+type deaf struct{ fleet.Inserter }
+
+func (deaf) Insert(context.Context, river.JobArgs, *river.InsertOpts) (*rivertype.JobInsertResult, error) {
+	return nil, assert.AnError
+}
+
+// A call that is repeated because no job could be inserted inserts one, although the store has
+// the item already.
+func TestOutbox_RepeatedCallsInsertTheJob(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	box, err := d.fleet.Outbox(t.Context(), first)
+	require.NoError(t, err)
+	for name, call := range map[string]func() error{
+		"Put":     func() error { return box.Put(t.Context(), outbox.Item{Key: "1", Chat: 1, Text: "put"}) },
+		"Resolve": func() error { return box.Resolve(t.Context(), "2", outbox.Discard()) },
+	} {
+		require.NoError(t, d.store.Put(t.Context(), first, outbox.Item{Key: "2", Chat: 1, Text: "discarded"}))
+		require.NoError(t, d.fleet.Start(t.Context(), deaf{d.river}))
+		require.ErrorIs(t, call(), assert.AnError, name)
+		require.NoError(t, d.fleet.Start(t.Context(), d.river))
+		before := d.fleet.Stats().Unknown.Load()
+		require.NoError(t, call(), name)
+		d.await(func() bool { return d.fleet.Stats().Unknown.Load() == before+1 }, name)
+	}
+}

@@ -128,10 +128,14 @@ func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 			return err
 		}
 		changed, err := record.resolve(as, time.Now())
-		if err != nil || !changed {
+		if err != nil {
 			return err
 		}
-		switch err := o.store.ResolveItem(ctx, &record); {
+		resolve := func() error { return o.store.ResolveItem(ctx, &record) }
+		if !changed { // a store that wakes other processes may have failed to
+			resolve = func() error { return o.store.Put(ctx, record.Business) }
+		}
+		switch err := resolve(); {
 		case err == nil:
 			o.woken.add(record.Item.Chat)
 			return nil
