@@ -69,7 +69,9 @@
 //     a push has a job of its own.
 //   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
 //     another one takes over within 15 s; pushes do not depend on it.
-//   - The interval at which River looks for stuck jobs, 30 s, is fixed.
+//   - The interval at which River looks for stuck jobs, 30 s, is fixed. The leader discards
+//     those whose kind it does not know, and a business without its turn is not served: call
+//     [Fleet.Register] and [Fleet.Config] for every client that works jobs of this schema.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for

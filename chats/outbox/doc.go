@@ -52,8 +52,11 @@
 //
 // Apart from the window that is described under Leases, an item is posted twice only if the
 // server shows its message later than the search time, and the response to its send was lost,
-// or the process was killed or lost its lease at that moment. An item is wrongly considered
-// posted only if another program posts the same text to the same chat at the same moment.
+// or the process was killed or lost its lease at that moment; or if the store loses what it
+// has saved, as after a restore from a backup or a failover to a replica that lags behind. An
+// item is wrongly considered posted only if it may have been posted, was not, and before that
+// is found out someone else posts the same text, or a file of the same name and size, to the
+// same chat. That takes the search time, or as long as the history cannot be read.
 //
 // # Leases
 //

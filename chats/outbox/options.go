@@ -41,7 +41,8 @@ func WithSettled(settled func(context.Context, Result) error) Option {
 
 // WithRetention sets how long items are kept after they are settled. The default is 30
 // days. Put is idempotent for that long: with the key of a deleted item it posts again.
-// Items that are Uncertain or not reported yet are kept.
+// Items that are Uncertain or not reported yet are kept, including those that Resolve has
+// settled, until a process with WithSettled has reported them.
 func WithRetention(d time.Duration) Option {
 	return option(d > 0, "retention", "must be greater than 0", func(c *config) { c.retention = d })
 }
