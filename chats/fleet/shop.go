@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
@@ -25,7 +26,6 @@ const (
 	maxEntries     = 500
 	askInterval    = 15 * time.Second // for another credential, and before the same one is tried again
 	maxTrouble     = 30 * time.Minute
-	maxError       = 300 // runes
 )
 
 // entry is a shop in the cache.
@@ -34,6 +34,7 @@ type entry struct {
 	outbox      *outbox.Outbox
 	fingerprint string
 	until       time.Time
+	refused     atomic.Bool // another process may serve the business meanwhile
 }
 
 // entry returns a shop, from the cache unless it has to be requested again.
@@ -41,7 +42,7 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 	f.mu.Lock()
 	cached := f.entries[business]
 	f.mu.Unlock()
-	if cached != nil && !anew && time.Now().Before(cached.until) {
+	if cached != nil && !anew && !cached.refused.Load() && time.Now().Before(cached.until) {
 		return cached, nil
 	}
 	// What shop and the credential's source do concerns one shop, even if they panic or hang.
@@ -110,5 +111,5 @@ func (t Trouble) again(e *entry, err error) Trouble {
 		t.Failures = 0
 	}
 	until := time.Now().Add(min(askInterval<<min(uint(t.Failures), 10), maxTrouble)).UTC().Truncate(time.Microsecond)
-	return Trouble{t.Failures + 1, until, fingerprint, fmt.Sprintf("%.*s", maxError, strings.ReplaceAll(err.Error(), "\x00", ""))}
+	return Trouble{t.Failures + 1, until, fingerprint, fmt.Sprintf("%.300s", strings.ReplaceAll(err.Error(), "\x00", ""))}
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/riverqueue/river/rivertype"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -44,6 +45,21 @@ func TestEntry_IsAskedForAgainAfterItsLifetime(t *testing.T) {
 		}
 		assert.Len(t, f.entries, maxEntries)
 	})
+}
+
+// Another process may serve the business with the new credential before this one does again.
+func TestEntry_IsNotKeptAfterARefusal(t *testing.T) {
+	t.Parallel()
+	f, jobs, _ := newFake(t)
+	jobs.add(7, rivertype.JobStateScheduled)
+	before, err := f.entry(t.Context(), 7, false)
+	require.NoError(t, err)
+	f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Time{}, chats.ErrForbidden }
+	_, after, _ := f.inbox.makeStep(t.Context(), 7, Trouble{}, 0)
+	assert.Equal(t, 1, after.Failures)
+	again, err := f.entry(t.Context(), 7, false)
+	require.NoError(t, err)
+	assert.NotSame(t, before, again)
 }
 
 func TestEntry_ShopThatDoesNotReturnConcernsNoOther(t *testing.T) {

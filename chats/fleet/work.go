@@ -247,9 +247,7 @@ func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *
 	if before != after {
 		_ = river.MetadataSet(ctx, "ymchats_trouble", after) // it fails only outside of a worker
 	}
-	if next.IsZero() {
-		next = time.Now().Add(idlePause)
-	}
+	next = cmp.Or(next, time.Now().Add(idlePause))
 	isFirst := job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
 	return spread(business, next, isFirst)
 }
@@ -276,6 +274,7 @@ func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Tro
 		return time.Now(), t, err
 	case e == nil, errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
 		p.stats.Refused.Add(1)
+		cmp.Or(e, &entry{}).refused.Store(true)
 		t = t.again(e, err)
 		next = t.nextAsk()
 	default:
