@@ -1,0 +1,39 @@
+package outbox
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
+)
+
+// blocks are the operations whose hourly quota is exhausted. They outlive the lease, as every
+// step has another one.
+type blocks struct {
+	mu     sync.Mutex
+	at     map[chats.Operation]time.Time
+	paused time.Time // all of them
+}
+
+func (b *blocks) block(op chats.Operation, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.at == nil {
+		b.at = map[chats.Operation]time.Time{}
+	}
+	b.at[op] = until
+}
+
+func (b *blocks) pause(until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.paused = until
+}
+
+// until returns when sends of an operation may begin. They need the history, too.
+func (b *blocks) until(op chats.Operation) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return wait.Later(wait.Later(b.at[op], b.at[chats.OpGetChatHistory]), b.paused)
+}
