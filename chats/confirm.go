@@ -19,10 +19,10 @@ type ConfirmOption func(*confirmation)
 
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
 // error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0
-// if the chat was empty; to post the same content again, pass the ID of a newer message. The
-// same Client waits until the message of an earlier call can no longer become visible, and
-// for an hour recognises it even if its ID is below last; another Client does so only with
-// [ConfirmResume], which is therefore also needed after a crash.
+// if the chat was empty; to post the same content again, pass the ID of a newer message.
+// The same Client waits for as long as an earlier call's message may still appear, and for
+// an hour recognises it even if its ID is below last; another Client does both only with
+// [ConfirmResume], so pass that after a crash, too.
 //
 // The history above last is searched first. If a message from the shop has the same content,
 // it is returned and nothing is sent. If there is none, but there is a message from the
@@ -54,26 +54,26 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // process was certainly no longer running, such as the start of this one. Use
 // this machine's clock.
 //
-// The message of the earlier attempt is recognised as described for [ConfirmAfter]; a
-// message whose ID is below last also counts if it was created later than that message,
-// and at most five minutes before the given time, because the clocks of the senders may
-// differ. If the history does not show the message with ID last, and that ID is ahead of
-// the clock, the time alone counts. Without ConfirmAfter, any message from the shop that
-// was created after the given time, or up to five minutes before it, counts, and so does
-// one without a time. If this machine's clock is ahead of the server's
-// ([Client.ServerTime]), the message may be older by that much, up to a day. If the first
-// attempt may have begun even earlier, pass the option twice: with the time at which the
-// first attempt began, and with the time at which the last one ended.
+// The message of the earlier attempt is recognised as described for [ConfirmAfter]; one
+// with an ID below last also counts if it is newer than message last and at most five
+// minutes older than the given time, because the senders' clocks may differ. If the history
+// does not show the message with ID last, and that ID is ahead of the clock, the time alone
+// counts. Without ConfirmAfter, any message from the shop that was created after the given
+// time, or up to five minutes before it, counts, and so does one without a time. If this
+// machine's clock is ahead of the server's ([Client.ServerTime]), the message may be older
+// by that much, up to a day. If the first attempt may have begun even earlier, pass the
+// option twice: with the time at which the first attempt began, and with the time at which
+// the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.resume(attempted) }
 }
 
-// ConfirmFirstAttempt states that this content has not been sent before, and names a message
-// of the chat, such as the one that the last confirmed send has returned. The history is
-// then read only from a day before that message, as for [ConfirmAfter], with which this
-// option has no effect.
+// ConfirmFirstAttempt states that this content has not been sent before, and names a
+// message of the chat, such as the one that the last confirmed send has returned. The
+// history is then read only from a day before that message, as for [ConfirmAfter], which
+// overrides this option.
 func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }
@@ -161,8 +161,8 @@ func (c *Client) SendTextConfirmed(
 //
 // Two files count as the same if they have the same name and, where the history shows it,
 // the same size. If the server accepted the file but renamed it, the call returns, at the
-// end of the search time, the shop's new message that has a file, provided that no other new
-// message may be it.
+// end of the search time, the shop's new message that has a file, if no other new message
+// could be the file.
 //
 // Errors: [Error], [ArgumentError].
 func (c *Client) SendFileConfirmed(

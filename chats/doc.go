@@ -17,15 +17,15 @@
 //
 // # Reading
 //
-// [Client.Chats] lists chats. [Client.History] reads the messages of a chat with IDs above a
-// given one. Both return sequences that are lazy, can be ranged over again, and yield each
-// item of all pages once. History is in ascending order whatever the server's order is, so a
-// program only has to keep the last ID received. [Client.ChatsPage] and [Client.HistoryPage]
-// return single pages. Unknown fields and enum values never cause an error; unknown values
-// are passed through, and Known reports whether a value is defined here. A field that cannot
-// be read, even one whose value is not JSON, is zero, and an item without a readable ID is
-// skipped and reported ([Attempt.Skipped]), and the listing continues. Every response is
-// bounded, in bytes and in items.
+// [Client.Chats] lists chats. [Client.History] reads the messages of a chat with IDs above
+// a given one. Both return sequences that are lazy, can be ranged over again, and yield
+// each item of each page once. History is in ascending order whatever the server's order
+// is, so a program only has to keep the last ID received. [Client.ChatsPage] and
+// [Client.HistoryPage] return single pages. Unknown fields and enum values never cause an
+// error; unknown values are passed through, and Known reports whether a value is defined
+// here. A field that cannot be read, even one whose value is not JSON, is zero, and an item
+// without a readable ID is skipped and reported ([Attempt.Skipped]), and the listing
+// continues. Every response is bounded, in bytes and in items.
 //
 // # Sending
 //
@@ -45,8 +45,8 @@
 //	outcome unknown | nothing new       | sent again         | sent again
 //
 // Another new message may be the one that was sent, altered by the server. If a file was
-// accepted, the call returns the shop's new message that has a file, provided that no other
-// new message may be it.
+// accepted, the call returns the shop's new message that has a file, if no other new
+// message could be the file.
 //
 // A confirmed send has two limitations: it cannot distinguish two programs or clients that
 // post the same content to the same chat at the same moment, and it may post twice if the

@@ -44,14 +44,13 @@
 //	what chats and messages look like         WithOddItems, WithPreciseTimes
 //	whether order IDs still exist             WithLegacyOrderIDs
 //
-// By default times are truncated to whole seconds, as in the vendor's examples, so
-// that several messages may share one. Message IDs are microseconds since 1970 and
-// increase within a chat; messages of two chats may share one. The list of chats
-// starts with the newest message and is paged by position, so that it shifts when a
-// message arrives between two pages; a function passed to [Market.FailFunc] can add any
-// number of messages between two pages. A page token is valid only with the limit and body
-// that it was issued for. Names of JSON fields are case-sensitive, and unknown fields are
-// ignored.
+// By default times are truncated to whole seconds, as in the vendor's examples, so that
+// several messages may share one. Message IDs are microseconds since 1970 and increase
+// within a chat; messages of two chats may share one. Chats are listed newest message first
+// and paged by position, so the list shifts when a message arrives between two pages; a
+// function passed to [Market.FailFunc] can add any number of messages between two pages. A
+// page token is valid only with the limit and body that it was issued for. Names of JSON
+// fields are case-sensitive, and unknown fields are ignored.
 //
 // # Limits
 //

@@ -23,11 +23,11 @@
 // # Jobs
 //
 // Each business has one unique job, ymchats_turn, in the inboxes' queue, ymchats_inbox, and
-// one in the outboxes' queue, ymchats_outbox. The job runs one step
-// ([inbox.Inbox.Step], [outbox.Outbox.Step]), of 20 and 25 s at most, and snoozes until
-// something is due again. A business with more to do goes to the back of the queue. River
-// gives the jobs to whichever process has a free worker, so a process that joins has work at
-// once, and one that stops leaves nothing behind.
+// one in the outboxes' queue, ymchats_outbox. The job runs one step (up to 20 s of
+// [inbox.Inbox.Step], 25 s of [outbox.Outbox.Step]), and snoozes until something is due
+// again. A business with more to do goes to the back of the queue. River gives the jobs to
+// whichever process has a free worker, so a process that joins has work at once, and one
+// that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which runs a
 // step at once, before all sweeps, in any process. The work is recorded in the store, not
@@ -70,7 +70,7 @@
 //   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
 //     another one takes over within 15 s; pushes do not depend on it.
 //   - The interval at which River looks for stuck jobs, 30 s, is fixed. The leader discards
-//     those whose kind it does not know, and a business without its turn is not served: call
+//     jobs of unknown kinds, and without its ymchats_turn a business is not served: call
 //     [Fleet.Register] and [Fleet.Config] for every client that works jobs of this schema.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.

@@ -229,7 +229,7 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 }
 
 // Notify handles a push. Pass it to [notify.NewHandler] as the handle function, on every
-// machine. Once it has returned nil, the chat is due, and a worker of any process takes it
+// machine. Once it has returned nil, the chat is due, and a worker of any process picks it
 // up at once.
 //
 // Events that concern no chat, or a business that is not served, are ignored, so that

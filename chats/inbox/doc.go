@@ -1,5 +1,5 @@
-// Package inbox delivers every message of a business's chats to a handler, at least once
-// until it is handled and never afterwards, across restarts and machines.
+// Package inbox delivers every message of a business's chats to a handler, at least once,
+// and never again once handled, across restarts and machines.
 //
 //	in, err := inbox.New(client, store)
 //	...
@@ -65,37 +65,39 @@
 //
 // # Rechecks
 //
-// A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
-// polled again after 2 s, because times are in whole seconds and another message within the
-// same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find messages
-// that become visible late. If the newest message predates UpdatedAt or, by more than a
-// second, the push, the history is lagging, and the delays are 1, 5 and 30 s, 2, 10 and
-// 30 min, 2, 6, 12 and 24 h. New activity restarts the schedule. So a message in an otherwise quiet chat costs
-// six history requests within a day, and a message in a busy chat two or three; up to eleven if
-// UpdatedAt is later than the message, or the push arrives more than a second after it. A chat
-// whose UpdatedAt has changed four times in a row without a message is polled for such changes
-// at most every 5 min, until a message is found. While less than a quarter of the inbox's quota
-// is left, rechecks after the first minute wait for the next hour. A message that becomes
-// visible late without any change in the list is found by the next recheck or, more than a day
-// after the last activity, when the chat is next active. A chat that is listed without a time
-// is polled every 10 min, or every 2 h if it is finished.
+// A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It
+// is polled again after 2 s, because times are in whole seconds and another message within
+// the same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find
+// messages that become visible late. If the newest message predates UpdatedAt, or the push
+// by over a second, the history is lagging, and the delays are 1, 5 and 30 s, 2, 10 and 30
+// min, 2, 6, 12 and 24 h. New activity restarts the schedule. So a message in an otherwise
+// quiet chat costs six history requests within a day, and a message in a busy chat two or
+// three; up to eleven if UpdatedAt is later than the message, or the push arrives more than
+// a second after it. A chat whose UpdatedAt has changed four times in a row without a
+// message is polled for such changes at most every 5 min, until a message is found. While
+// less than a quarter of the inbox's quota is left, rechecks after the first minute move to
+// the next hour. A message that becomes visible late without any change in the list is
+// found by the next recheck or, more than a day after the last activity, when the chat is
+// next active. A chat that is listed without a time is polled every 10 min, or every 2 h if
+// it is finished.
 //
 // # Sweeps
 //
 // A sweep lists the chats, 20 per request, and costs nothing else while nothing happens.
 // Incremental sweeps list the chats that are not FINISHED, by filtering on the other five
-// statuses known today; full ones list everything. Both proceed page by page, in turn, so that
-// neither delays the other. Each starts once per [WithPollInterval] if its share of the quota
-// allows it, and less often otherwise; incremental sweeps get 78% of the quota and full sweeps
-// 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
-// incremental sweep every 93 s and a full one every hour. As long as a full sweep fits into the
-// poll interval (with the default settings, up to 160 chats), only full sweeps are made. Only a
-// full sweep or a push finds a message in a chat that stays FINISHED or has a status that is
-// unknown to this library. A chat that has left the incremental list is polled once more; of many
-// at once, 100 or a quarter of those listed per sweep. While sweeps take longer than the poll
-// interval, the first page of the list is also fetched on its own from time to time. If Market
-// lists the most recent chats first, that finds most messages at once. Correctness does not
-// depend on it, because the order is not documented.
+// statuses known today; full ones list everything. Both proceed page by page, in turn, so
+// that neither delays the other. Each starts once per [WithPollInterval] if its share of
+// the quota allows it, and less often otherwise; incremental sweeps get 78% of the quota
+// and full sweeps 20%. With the default quota and 10,000 chats, 1,000 of them not finished,
+// that is an incremental sweep every 93 s and a full one every hour. As long as a full
+// sweep fits into the poll interval (with the default settings, up to 160 chats), only full
+// sweeps are made. Only a full sweep or a push finds a message in a chat that stays
+// FINISHED or has a status that is unknown to this library. A chat that has left the
+// incremental list is polled once more, up to 100 or a quarter of the list (the larger) per
+// sweep. While sweeps take longer than the poll interval, the first page of the list is
+// also fetched on its own from time to time. If Market lists the most recent chats first,
+// that finds most messages at once. Correctness does not depend on it, because the order is
+// not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again. A list
@@ -121,10 +123,10 @@
 // are read within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min.
-// Unless its handler had failed, the bound is 1 h if the server refuses the history or the
-// response is not understood, and a day if the chat is missing or forbidden; a push or a
-// change in the list then brings the next attempt forward. A chat that has been missing or forbidden for three
-// days is not polled again until a push names it or a sweep lists it.
+// Unless the handler has failed for it, the bound is 1 h if the history is refused or the
+// response not understood, and a day if the chat is missing or forbidden; a push or a
+// change in the list then brings the next attempt forward. A chat that has been missing or
+// forbidden for three days is not polled again until a push names it or a sweep lists it.
 //
 // # Leases
 //

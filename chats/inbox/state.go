@@ -36,7 +36,7 @@ type ChatState struct {
 // document next to Version.
 type BusinessState struct {
 	Version int64     `json:"-"` // kept by the store, like that of a chat
-	DueAt   time.Time `json:"-"` // when the row was loaded, the earliest DueAt of the business's chats; zero if none was set
+	DueAt   time.Time `json:"-"` // earliest DueAt of the business's chats when the row was loaded; zero if none was set
 
 	// StartTime is when an inbox first served the business, by the local clock or Market's,
 	// whichever is earlier: in a chat that has not been read yet, a message created before
@@ -57,8 +57,8 @@ type SweepState struct {
 	StartedAt  time.Time    // of the sweep under way; zero between two sweeps
 	Token      string       // its next page
 	Pages      int          // read so far
-	Head       chats.ChatID // the first chat of the page that later ones are compared with
-	Same       int          // how many of them began with the same chat
+	Head       chats.ChatID // first chat of the page that later pages are compared with
+	Same       int          // later pages that began with the same chat
 	Empty      int          // pages without chats in a row
 	Restarts   int          // in a row, after refused page tokens; a restarted sweep lists its pages without delays in between
 	Failures   int          // of its next page, in a row

@@ -51,12 +51,12 @@
 // Uncertain if the server accepted it and the history does not show it.
 //
 // Apart from the window that is described under Leases, an item is posted twice only if the
-// server shows its message later than the search time, and the response to its send was lost,
-// or the process was killed or lost its lease at that moment; or if the store loses what it
-// has saved, as after a restore from a backup or a failover to a replica that lags behind. An
-// item is wrongly considered posted only if it may have been posted, was not, and before that
-// is found out someone else posts the same text, or a file of the same name and size, to the
-// same chat. That takes the search time, or as long as the history cannot be read.
+// server shows its message later than the search time and the response, the process or the
+// lease was lost at that moment, or if the store loses what it has saved, as after a
+// restore from a backup or a failover to a replica that lags behind. An item is wrongly
+// considered Sent only if its outcome is unknown, it was not posted, and before the search
+// ends someone else posts the same text, or a file of the same name and size, to the chat.
+// The search lasts [chats.SearchTime], or until the history can be read.
 //
 // # Leases
 //

@@ -10,7 +10,7 @@ import (
 // Record is a stored item.
 type Record struct {
 	Business chats.BusinessID
-	Item     Item // with its File only where a method returns it
+	Item     Item // File is set only if the method says so
 	FileSize int
 	Position int64 // determines the order of the items of a chat; ascending in the order of Put
 	Version  int64 // incremented with every write

@@ -135,7 +135,7 @@
 // SQLite is for one machine. Several processes may use one file; the store tries again
 // while another process has it locked, with or without a busy timeout in the data source
 // name. A process that is frozen within a transaction keeps the file locked; SQLite offers
-// no way around that. Stop the processes before you replace the file by a backup: with a
-// write-ahead log they would go on with the old one. An in-memory database needs a pool of one
+// no way around that. Stop the processes before replacing the file with a backup: with a
+// write-ahead log they would keep using the old one. An in-memory database needs a pool of one
 // connection ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
 package sqlstore
