@@ -61,19 +61,6 @@ type Other struct {
 	Raw  json.RawMessage // copy of the whole notification
 }
 
-// identity is equal for two copies of one event. It is also what the log says about it.
-type identity struct {
-	kind     string
-	business chats.BusinessID // of an Other, too
-	chat     chats.ChatID
-	message  chats.MessageID
-	at       time.Time         // in UTC, so that == compares instants; zero for a message
-	body     [sha256.Size]byte // set if the rest is not unique
-}
-
-// isUnique reports whether the fields of the chat identify the event uniquely.
-func (id identity) isUnique() bool { return id.message != 0 || !id.at.IsZero() }
-
 // identityOf returns the identity of an event of a business that was parsed from body.
 func identityOf(event Event, business chats.BusinessID, body []byte) identity {
 	id := event.identity()
@@ -82,10 +69,6 @@ func identityOf(event Event, business chats.BusinessID, body []byte) identity {
 		id.body = sha256.Sum256(body)
 	}
 	return id
-}
-
-func chatIdentity(kind notification.Type, business chats.BusinessID, chat chats.ChatID, at time.Time) identity {
-	return identity{kind: string(kind), business: business, chat: chat, at: at.UTC()}
 }
 
 func (e Ping) identity() identity  { return identity{kind: string(notification.TypePing)} }

@@ -233,10 +233,6 @@ func (p *post) unsettled(err error) State {
 	return Queued
 }
 
-// maxForbiddenDelay bounds the delay between two attempts in a chat for which the server
-// responds 403.
-const maxForbiddenDelay = 15 * time.Minute
-
 // refused handles a 401 or 403.
 func (p *post) refused(e *chats.Error, err error, now time.Time) {
 	p.waits = true

@@ -80,15 +80,6 @@ func (r *Record) countRefusal(refusal *chats.Error) {
 	r.Refusals++
 }
 
-// dueAt returns when something is due that a process has put off. A time that is further
-// ahead than any delay is by a wrong clock: it is due at once.
-func dueAt(at, now time.Time, maxDelay time.Duration) time.Time {
-	if at.Sub(now) > maxDelay {
-		return time.Time{}
-	}
-	return at
-}
-
 // begin notes an attempt that is about to be made. shop are the shop's messages before the
 // first one.
 func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {

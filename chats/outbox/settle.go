@@ -11,10 +11,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// maxReportDelay bounds the delay between two calls of WithSettled for an item, which may
-// need human attention.
-const maxReportDelay = 5 * time.Minute
-
 // outcome is the result of a worker's turn at a chat.
 type outcome struct {
 	chat     chats.ChatID

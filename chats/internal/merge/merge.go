@@ -12,10 +12,6 @@ import (
 // repeated item from one that arrived too late.
 const rememberedIDs = 1024
 
-// clockTolerance is how much an item must be older than the first request to prove that it
-// was there before: the clocks that the two times come from may differ.
-const clockTolerance = 5 * time.Minute
-
 // Merge turns the pages of one list into one ascending sequence. The list may be read from
 // its beginning several times ([Merge.Restart]).
 //
@@ -45,14 +41,6 @@ type listing[T any] struct {
 	recentIDs   []int64        // the last IDs emitted, ascending
 	known       map[int64]bool // the IDs received, in an order in which the range does not show what is new
 }
-
-type order int
-
-const (
-	orderUnknown order = iota
-	oldestFirst
-	otherOrder
-)
 
 // OrderError reports an item that came after later ones were emitted.
 type OrderError struct {
@@ -158,41 +146,6 @@ func (m *Merge[T]) extendRange(page []T) (extended bool) {
 		}
 	}
 	return extended
-}
-
-// detectOrder looks for proof that the order is oldest first: a page whose IDs are above
-// all earlier ones and which has a message from before the first request. Higher IDs alone
-// are not enough, because any number of messages may have arrived between two requests.
-func (m *Merge[T]) detectOrder(page []T) {
-	if !slices.IsSortedFunc(page, m.compare) {
-		m.order = otherOrder
-		return
-	}
-	previous := m.buffered[len(m.buffered)-m.previous:]
-	proven := false
-	for _, item := range page {
-		isSame := func(p T) bool { return m.same(p, item) }
-		switch {
-		case m.id(item) > m.highBefore:
-			proven = proven || m.existedBefore(item)
-		case !slices.ContainsFunc(previous, isSame): // a page may begin with the end of the one before
-			return
-		}
-	}
-	if proven && m.highBefore > 0 {
-		m.order = oldestFirst
-		m.buffered = m.sortUnique(m.buffered)
-	}
-}
-
-// existedBefore reports whether an item is certainly older than the first request. A time
-// without seconds may be rounded down, even to the day.
-func (m *Merge[T]) existedBefore(item T) bool {
-	createdAt, margin := m.createdAt(item), clockTolerance
-	if createdAt.Second() == 0 && createdAt.Nanosecond() == 0 {
-		margin += 24 * time.Hour
-	}
-	return !createdAt.IsZero() && createdAt.Before(m.asOf.Add(-margin))
 }
 
 func (m *Merge[T]) isAboveBuffered(page []T) bool {
