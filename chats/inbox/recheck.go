@@ -48,13 +48,17 @@ func nextRecheck(row *ChatState, began time.Time, explained bool) time.Time {
 		after = explainedAfter
 	}
 	at := firstAfter(row.SeenAt, after, began)
-	if !row.UpdatedAt.IsZero() || row.Snapshot.ID == 0 {
+	if !row.Snapshot.UpdatedAt.IsZero() || row.Snapshot.ID == 0 {
 		return at
 	}
-	if row.Open {
-		return wait.Earliest(at, began.Add(untimedOpen))
+	return wait.Earliest(at, began.Add(row.untimedDelay()))
+}
+
+func (s *ChatState) untimedDelay() time.Duration {
+	if s.Open {
+		return untimedOpen
 	}
-	return wait.Earliest(at, began.Add(untimedFinished))
+	return untimedFinished
 }
 
 // firstAfter returns the first moment, counted from from, that is after began.
