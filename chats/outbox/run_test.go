@@ -1016,6 +1016,37 @@ func TestRun_ExpiresInTheQueue(t *testing.T) {
 	})
 }
 
+// errorHandler renders errors, as many handlers of package log/slog do.
+type errorHandler struct{ slog.Handler }
+
+func (h errorHandler) Handle(_ context.Context, record slog.Record) error {
+	record.Attrs(func(attr slog.Attr) bool {
+		if err, ok := attr.Value.Any().(error); ok {
+			_ = err.Error()
+		}
+		return true
+	})
+	return nil
+}
+
+func (h errorHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func TestRun_LogsNoErrorThatIsNil(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(),
+			outbox.WithLogger(slog.New(errorHandler{slog.NewTextHandler(t.Output(), nil)})))
+		item := text("a", market.AddChat(chats.Chat{}))
+		item.NotAfter = time.Now()
+		put(t, o, item)
+		pass(time.Second)
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, outbox.Expired, get(t, o, "a").State)
+	})
+}
+
 type limiterFunc func()
 
 func (f limiterFunc) Wait(context.Context) error { f(); return nil }

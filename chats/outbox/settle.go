@@ -32,7 +32,7 @@ func unsettled(r *Record, waits bool) outcome {
 // settle saves a record that has been settled, and returns it if it is to be reported.
 func (s *session) settle(r *Record) (outcome, error) {
 	if r.Reported = s.config.settled == nil; r.State != Sent {
-		s.warnItem("outbox: item is "+string(r.State), r, r.Failure)
+		s.warnItem("outbox: item is "+string(r.State), r, r.result().Err)
 	}
 	if err := s.save(r); err != nil {
 		return outcome{}, err
