@@ -72,6 +72,8 @@
 //   - The interval at which River looks for stuck jobs, 30 s, is fixed. The leader discards
 //     jobs of unknown kinds, and without its ymchats_turn a business is not served: call
 //     [Fleet.Register] and [Fleet.Config] for every client that works jobs of this schema.
+//   - Due times of jobs are by the clock of the process that worked them last, and are compared
+//     with that of the leader: keep the clocks synchronised.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
