@@ -361,7 +361,7 @@ func (p *post) finish() (outcome, error) {
 	if errors.Is(p.halt, inbox.ErrLeaseLost) || errors.Is(p.halt, ErrConflict) {
 		return outcome{}, p.halt // the record is another's
 	}
-	if r.State == Queued {
+	if slices.Contains([]State{Queued, Failed, Expired}, r.State) {
 		r.Attempts = p.attempts // those of this call certainly posted nothing
 	}
 	if !r.State.IsSettled() {

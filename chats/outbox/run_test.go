@@ -1129,8 +1129,8 @@ func TestRun_TimesOfAClockThatWasAhead(t *testing.T) {
 	}
 }
 
-// Attempts counts requests that may have posted the item: none that a limit refused or that
-// had no connection, whether the client or the outbox made the next one.
+// Attempts counts requests that may have posted the item: none that the server or a limit
+// refused or that had no connection, whether the client or the outbox made the next one.
 func TestRun_AttemptsThatCertainlyPostedNothing(t *testing.T) {
 	t.Parallel()
 	for name, faults := range map[string][]chatstest.Fault{
@@ -1152,9 +1152,13 @@ func TestRun_AttemptsThatCertainlyPostedNothing(t *testing.T) {
 				market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
 				put(t, o, text("b", chat))
 				awaitState(t, o, "b", outbox.Sent)
+				market.Fail(chats.OpSendMessageToChat, chatstest.Status(400, badRequest))
+				put(t, o, text("c", chat))
+				awaitState(t, o, "c", outbox.Failed)
 				require.NoError(t, run.stop())
 				assert.Equal(t, 1, get(t, o, "a").Attempts)
 				assert.Equal(t, 2, get(t, o, "b").Attempts)
+				assert.Equal(t, 0, get(t, o, "c").Attempts)
 				assert.Equal(t, []string{"a", "b"}, posted(market, chat))
 			})
 		})
