@@ -80,6 +80,7 @@ func newDispatcher(s *session) *dispatcher {
 
 // run works until ctx ends, a step until nothing is due, and finishes what is under way.
 func (d *dispatcher) run(ctx context.Context) {
+	defer d.woken.reset(nil)
 	for ctx.Err() == nil {
 		d.prune(ctx)
 		d.takeWoken()
@@ -211,7 +212,7 @@ func (d *dispatcher) chat(id chats.ChatID) *chatState {
 
 func (d *dispatcher) takeWoken() {
 	d.turn++
-	for id := range d.woken.drain() {
+	for id := range d.woken.reset(map[chats.ChatID]bool{}) {
 		_, known := d.chats[id]
 		if c := d.chat(id); c.busy {
 			c.woken = true

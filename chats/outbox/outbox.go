@@ -54,7 +54,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 		}
 	}
 	o := &Outbox{
-		client: client, store: store, config: cfg, woken: newWakes(), settling: make(chan struct{}, 1),
+		client: client, store: store, config: cfg, woken: wakes{signal: make(chan struct{}, 1)}, settling: make(chan struct{}, 1),
 		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
 	}
 	o.keeper = newKeeper(o.store, client.Business(), o.log)
@@ -181,32 +181,32 @@ func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	return status, nil
 }
 
-// wakes are the chats in which something was put or resolved in this process.
+// wakes are the chats in which something was put or resolved in this process during a
+// session. What was put before is read at its start.
 type wakes struct {
 	signal chan struct{} // holds one element while there are some
-	mu     *sync.Mutex
-	chats  map[chats.ChatID]bool
-}
-
-func newWakes() wakes {
-	return wakes{signal: make(chan struct{}, 1), mu: &sync.Mutex{}, chats: map[chats.ChatID]bool{}}
+	mu     sync.Mutex
+	chats  map[chats.ChatID]bool // nil without a session
 }
 
 func (w *wakes) add(chat chats.ChatID) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chats == nil {
+		return
+	}
 	w.chats[chat] = true
-	w.mu.Unlock()
 	select {
 	case w.signal <- struct{}{}:
 	default:
 	}
 }
 
-// drain returns the chats since the last call.
-func (w *wakes) drain() map[chats.ChatID]bool {
+// reset returns the chats since the last call. With next nil, further ones are not recorded.
+func (w *wakes) reset(next map[chats.ChatID]bool) map[chats.ChatID]bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	drained := w.chats
-	w.chats = map[chats.ChatID]bool{}
-	return drained
+	last := w.chats
+	w.chats = next
+	return last
 }

@@ -1,12 +1,16 @@
 package outbox
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
 func TestRecord_BaselineIsBounded(t *testing.T) {
@@ -46,4 +50,40 @@ func TestRecord_FloorIsWhereTheReadingBegan(t *testing.T) {
 		r.begin(1, append(c.shop, before(0)), now)
 		assert.Equal(t, c.want, r.Floor, "%s: of the first attempt", name)
 	}
+}
+
+// A process that only puts, or stands by, puts into any number of chats.
+func TestWakes_AreRecordedDuringASessionOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, store := chatstest.NewMarket(), NewMemoryStore()
+		o, err := New(market.Client(), store)
+		require.NoError(t, err)
+		chat := market.AddChat(chats.Chat{})
+		putOne := func(key string) { require.NoError(t, o.Put(t.Context(), Item{Key: key, Chat: chat, Text: key})) }
+		putOne("before")
+		assert.Empty(t, o.woken.chats)
+		lease, err := store.Acquire(t.Context(), market.Business(), Purpose, "another process")
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- o.Run(ctx) }()
+		synctest.Wait()
+		putOne("standing by")
+		assert.Empty(t, o.woken.chats)
+		require.NoError(t, store.Release(t.Context(), lease))
+		<-time.After(10 * time.Second)
+		putOne("at once")
+		<-time.After(time.Millisecond)
+		for _, key := range []string{"before", "standing by", "at once"} {
+			r, err := o.Get(t.Context(), key)
+			require.NoError(t, err)
+			assert.Equal(t, Sent, r.State, key)
+		}
+		cancel()
+		require.NoError(t, <-ended)
+		putOne("after")
+		assert.Empty(t, o.woken.chats)
+	})
 }
