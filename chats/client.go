@@ -27,7 +27,7 @@ type Client struct {
 	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes another's message for its own
 	confirmed  *recent.Set[messageKey]
 	doubts     *recent.Times[doubtKey] // the sends whose outcome is unknown, with when their last attempts ended
-	plain      *recent.Times[doubtKey] // those that were accepted and not confirmed, with when they began
+	plain      *recent.Times[doubtKey] // those that were accepted and not confirmed, with when they began and ended
 	pageSizes  *sync.Map               // of Operation: the acceptedSize
 	unordered  *sync.Map               // of ChatID: the chats whose order has broken while they were read
 	http       *http.Client            // for API calls: does not follow redirects

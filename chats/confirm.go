@@ -135,8 +135,9 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // up to RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
 // cannot be read because Market is down, it keeps trying for several minutes; if it can be
 // read only with retries, the call reads it up to six times before it gives up. A Client
-// sends messages to the same chat one at a time. If its SendText has just posted the same
-// text, the call waits until the history shows that message, for the search time at most.
+// sends messages to the same chat one at a time. If it has just posted the same text without
+// confirming it, the call waits until the history shows that message, for the search time at
+// most.
 //
 // SendTextConfirmed has two limitations: it cannot distinguish two programs, or two
 // clients, that post the same text to the same chat at the same moment; and it may post
@@ -188,7 +189,8 @@ type confirmation struct {
 	hasAfter bool
 	afterAt  time.Time // when that message was created, if the history shows it
 
-	plainAt      time.Time // when the last send of the content that was not confirmed began, if it may not be visible yet
+	plainAt      time.Time // when the last send of the content that was not confirmed ended, if it may not be visible yet
+	plainFrom    time.Time // a message that was created since then shows that it is visible
 	began, ended time.Time // of the earlier attempts, as far as they are known; if resumes
 	resumes      bool
 
@@ -268,6 +270,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	c.resumeOwn()
 	if c.before == nil {
 		c.plainAt = c.client.plain.Get(c.out.doubtKey)
+		c.plainFrom = c.client.plain.Get(doubtKey{c.out.chat, sinceOf(c.out.op), c.out.content})
 	}
 	var done *result
 	if c.resumes || !c.plainAt.IsZero() {
@@ -279,7 +282,12 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	if done.err == nil {
 		c.client.confirmed.Add(messageKey{c.out.chat, done.message.ID})
 		c.client.doubts.Remove(c.out.doubtKey)
-	} else if e := (*Error)(nil); errors.As(done.err, &e) && e.Operation == c.out.op {
+		return done.message, nil
+	}
+	if c.sent && c.sendErr == nil { // and its search may have ended early
+		c.client.notePlain(c.out)
+	}
+	if e := (*Error)(nil); errors.As(done.err, &e) && e.Operation == c.out.op {
 		e.Attempts = c.attempts
 	}
 	return done.message, done.err

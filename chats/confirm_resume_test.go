@@ -947,3 +947,63 @@ func TestConfirmAfter_OtherSendersClockIsAhead(t *testing.T) {
 		}
 	}
 }
+
+// What SendText has posted is not visible yet. It is not mistaken for the message of a confirmed
+// send, even if there are several within the precision of the times, or after a wait.
+func TestSendTextConfirmed_SeveralSendsOfTheSameTextBefore(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(*testing.T, *fixture) int{
+		"three SendTexts": func(t *testing.T, f *fixture) int {
+			for range 3 {
+				require.NoError(t, f.client.SendText(t.Context(), f.chat, "Да"))
+				time.Sleep(100 * time.Millisecond)
+			}
+			return 3
+		},
+		"a SendText that waited": func(t *testing.T, f *fixture) int {
+			f.market.Fail(chats.OpSendMessageToChat, chatstest.RateLimitedHourly(time.Now().Add(25*time.Second)))
+			require.NoError(t, f.client.SendText(t.Context(), f.chat, "Да"))
+			return 1
+		},
+		"a SendText after a confirmed send": func(t *testing.T, f *fixture) int {
+			f.market.SetOptions(chatstest.WithLatency(20 * time.Millisecond))
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Да")
+			require.NoError(t, err)
+			f.market.SetOptions(chatstest.WithLatency(20*time.Millisecond), visibleAfter(870*time.Millisecond))
+			require.NoError(t, f.client.SendText(t.Context(), f.chat, "Да"))
+			return 2
+		},
+		"a confirmed send that ended early": func(t *testing.T, f *fixture) int {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			_, err := f.client.SendTextConfirmed(ctx, f.chat, "Да")
+			require.ErrorIs(t, err, chats.ErrUnconfirmed)
+			return 1
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithLatency(20*time.Millisecond), visibleAfter(870*time.Millisecond)))
+				posted := before(t, f)
+				f.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+				message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Да")
+				require.NoError(t, err)
+				time.Sleep(time.Minute)
+				assert.Equal(t, posted+1, f.posted())
+				all := f.market.Messages(f.chat)
+				assert.Equal(t, all[len(all)-1].ID, message.ID)
+			})
+		})
+	}
+}
+
+// visibleAfter shows the shop's messages d after they were posted.
+func visibleAfter(d time.Duration) chatstest.Option {
+	return chatstest.WithVisibility(func(m chats.Message) time.Duration {
+		if m.Sender == chats.SenderPartner {
+			return d
+		}
+		return 0
+	})
+}

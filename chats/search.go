@@ -116,7 +116,7 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 		seen.own[message.ID] = true
 		if message.Sender == SenderPartner {
 			seen.newest = message.ID
-			if c.out.equals(message) {
+			if c.out.equals(message) && !c.client.confirmed.Has(messageKey{c.out.chat, message.ID}) {
 				seen.equal = message.CreatedAt
 			}
 		}
@@ -188,13 +188,13 @@ func (c *confirmation) mayBeNew(m Message) bool {
 	return false
 }
 
-// plainSince returns plainAt by the clock that is ahead, ours or the server's.
+// plainSince returns plainFrom by the clock that is ahead, ours or the server's.
 func (c *confirmation) plainSince() time.Time {
 	ahead := time.Duration(0)
 	if now, ok := c.client.ServerTime(); ok {
 		ahead = max(time.Until(now), 0)
 	}
-	return c.plainAt.Add(ahead).Truncate(time.Second)
+	return c.plainFrom.Add(ahead).Truncate(time.Second)
 }
 
 // earliest returns when a message of the earlier attempts was created at the earliest, by the

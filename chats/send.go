@@ -67,6 +67,7 @@ func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content i
 // outgoing is a message on its way to a chat.
 type outgoing struct {
 	doubtKey
+	began, ended time.Time // of the last request
 	// newCall returns a call that sends the message.
 	newCall func() *call
 	// equals reports whether a message has the same content.
@@ -83,11 +84,21 @@ func (c *Client) sendOnce(ctx context.Context, out *outgoing) error {
 		return err
 	}
 	defer unlock()
-	began := time.Now()
 	if _, err = c.send(ctx, out, c.config.retry.MaxAttempts, nil); err == nil {
-		c.plain.Set(out.doubtKey, began)
+		c.notePlain(out)
 	}
 	return err
+}
+
+// notePlain notes a send that was accepted and is not confirmed. If it is not the only one that
+// may not be visible yet, no message shows that all of them are.
+func (c *Client) notePlain(out *outgoing) {
+	since := out.began
+	if out.ended.Sub(c.plain.Get(out.doubtKey)) < c.config.retry.searchTime() {
+		since = out.ended.Add(time.Hour)
+	}
+	c.plain.Set(out.doubtKey, out.ended)
+	c.plain.Set(doubtKey{out.chat, sinceOf(out.op), out.content}, since)
 }
 
 // lockChat waits for the other sends to the chat.
@@ -116,6 +127,8 @@ func (c *Client) send(
 		}
 	}()
 	err = c.perform(ctx, call)
+	out.ended = time.Now()
+	out.began = out.ended.Add(-call.duration)
 	settled = !errors.Is(err, ErrOutcomeUnknown)
 	return call.attempts, err
 }
