@@ -270,7 +270,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	c.resumeOwn()
 	if c.before == nil {
 		c.plainAt = c.client.plain.Get(c.out.doubtKey)
-		c.plainFrom = c.client.plain.Get(doubtKey{c.out.chat, sinceOf(c.out.op), c.out.content})
+		c.plainFrom = c.client.plainFrom.Get(c.out.doubtKey)
 	}
 	var done *result
 	if c.resumes || !c.plainAt.IsZero() {

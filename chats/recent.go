@@ -7,9 +7,6 @@ type messageKey struct {
 	message MessageID
 }
 
-// sinceOf returns the operation of the key under which the time is kept at which a send began.
-func sinceOf(op Operation) Operation { return op + " since" }
-
 // doubtKey names a send whose message may not be visible yet.
 type doubtKey struct {
 	chat    ChatID

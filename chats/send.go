@@ -98,7 +98,7 @@ func (c *Client) notePlain(out *outgoing) {
 		since = out.ended.Add(time.Hour)
 	}
 	c.plain.Set(out.doubtKey, out.ended)
-	c.plain.Set(doubtKey{out.chat, sinceOf(out.op), out.content}, since)
+	c.plainFrom.Set(out.doubtKey, since)
 }
 
 // lockChat waits for the other sends to the chat.
