@@ -29,6 +29,7 @@ type fakeJobs struct {
 	err      error
 	canceled []int64
 	retried  []int64
+	ends     time.Time // of the turns that are stopped
 }
 
 func (j *fakeJobs) JobList(context.Context, *river.JobListParams) (*river.JobListResult, error) {
@@ -51,6 +52,9 @@ func (j *fakeJobs) JobList(context.Context, *river.JobListParams) (*river.JobLis
 func (j *fakeJobs) JobGet(_ context.Context, id int64) (*rivertype.JobRow, error) {
 	if j.turns[id] == nil {
 		return nil, rivertype.ErrNotFound
+	}
+	if turn := j.turns[id]; !j.ends.IsZero() && !time.Now().Before(j.ends) {
+		turn.State, turn.FinalizedAt = rivertype.JobStateCancelled, &j.ends
 	}
 	return j.turns[id], nil
 }
@@ -172,8 +176,7 @@ func TestStart_WaitsUntilAStoppedTurnHasEnded(t *testing.T) {
 		jobs.add(7, rivertype.JobStateRunning)
 		stopped := jobs.turns[7]
 		stopped.Metadata = []byte(`{"cancel_attempted_at": "2026-11-26T12:00:00Z"}`)
-		ended := time.Now().Add(4 * time.Second)
-		time.AfterFunc(time.Until(ended), func() { stopped.State, stopped.FinalizedAt = rivertype.JobStateCancelled, &ended })
+		jobs.ends = time.Now().Add(4 * time.Second)
 		require.NoError(t, f.Start(t.Context(), jobs, 8), "another business")
 		assert.Zero(t, stopped.FinalizedAt)
 		require.NoError(t, f.Start(t.Context(), jobs, 7))
@@ -292,7 +295,13 @@ func TestWake_OfATurnThatIsRunningMakesAnotherStepOnlyIfItIsUrgent(t *testing.T)
 		assert.Equal(t, 1, times, "a recheck can wait")
 
 		store.due = append(store.due, inbox.ChatState{Chat: 2, FailingSince: time.Now()})
-		time.AfterFunc(12*time.Second, func() { store.due = nil })
+		began := time.Now()
+		f.inbox.step = func(context.Context, *entry) (time.Time, error) {
+			if time.Since(began) > 12*time.Second {
+				store.due = nil
+			}
+			return time.Now().Add(5 * time.Second), nil
+		}
 		times, took := work(t, f)
 		assert.Equal(t, 4, times)
 		assert.Equal(t, 15*time.Second, took)
