@@ -187,37 +187,6 @@ func TestSweep_ChatsWithoutTimesArePolledNowAndThen(t *testing.T) {
 	})
 }
 
-// For five minutes the list has no times. Each chat is polled for that, and once more as it was
-// first seen less than a day ago.
-func TestSweep_TimesThatAreMissingForAWhileCostLittle(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market, ids := bigShop(100, chats.StatusNew)
-		var isMissing atomic.Bool
-		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
-			for _, chat := range items(result, "chats") {
-				if isMissing.Load() {
-					delete(chat, "updatedAt")
-				}
-			}
-		}))
-		seen := &notebook{}
-		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-		pass(10 * time.Minute)
-		isMissing.Store(true)
-		pass(2 * time.Minute)
-		market.CustomerSays(ids[50], "meanwhile")
-		pass(3 * time.Minute)
-		isMissing.Store(false)
-		market.CustomerSays(ids[60], "after")
-		pass(90 * time.Second)
-		assert.ElementsMatch(t, []string{"meanwhile", "after"}, seen.texts())
-		pass(time.Hour)
-		require.NoError(t, run.stop())
-		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 2*100+2*3)
-	})
-}
-
 // The list knows of a message long before the history shows it.
 func TestPoll_TheListMayBeAheadOfTheHistory(t *testing.T) {
 	t.Parallel()

@@ -48,17 +48,13 @@ func nextRecheck(row *ChatState, began time.Time, explained bool) time.Time {
 		after = explainedAfter
 	}
 	at := firstAfter(row.SeenAt, after, began)
-	if !row.Snapshot.UpdatedAt.IsZero() || row.Snapshot.ID == 0 {
+	if !row.UpdatedAt.IsZero() || row.Snapshot.ID == 0 {
 		return at
 	}
-	return wait.Earliest(at, began.Add(row.untimedDelay()))
-}
-
-func (s *ChatState) untimedDelay() time.Duration {
-	if s.Open {
-		return untimedOpen
+	if row.Open {
+		return wait.Earliest(at, began.Add(untimedOpen))
 	}
-	return untimedFinished
+	return wait.Earliest(at, began.Add(untimedFinished))
 }
 
 // firstAfter returns the first moment, counted from from, that is after began.

@@ -47,7 +47,7 @@ const recentFor = 24 * time.Hour
 // this one.
 func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now time.Time) (changed bool) {
 	chat.UpdatedAt = known(chat.UpdatedAt)
-	before, due := s.Snapshot, s.DueAt
+	before := s.Snapshot
 	isOpen := tracked && slices.Contains(unfinished, chat.Status)
 	left := s.Open && !isOpen // perhaps with a last message
 	changed = s.adjust(now) || s.Open != isOpen || !sameChat(before, chat)
@@ -55,17 +55,16 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	switch {
 	case before.ID == 0:
 		s.begin(start, now)
-	case !chat.UpdatedAt.IsZero() && !sameSecond(chat.UpdatedAt, before.UpdatedAt) && !sameSecond(chat.UpdatedAt, s.UpdatedAt):
+	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && !sameSecond(chat.UpdatedAt, s.UpdatedAt):
 		if s.Read { // otherwise it remains the time with which the chat was first listed, see isOld
 			s.UpdatedAt = chat.UpdatedAt
 		}
 		s.move(now)
-	case left:
+	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero():
 		s.hasten(now)
-	case chat.UpdatedAt.IsZero(): // it does not show whether it has changed
-		s.hasten(now.Add(s.untimedDelay()))
+		changed = true
 	}
-	return changed || !s.DueAt.Equal(due)
+	return changed
 }
 
 // move makes a chat due whose UpdatedAt has changed.
