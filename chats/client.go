@@ -28,7 +28,7 @@ type Client struct {
 	confirmed  *recent.Set[messageKey]
 	doubts     *recent.Times[doubtKey] // the sends whose outcome is unknown, with when their last attempts ended
 	plain      *recent.Times[doubtKey] // those that were accepted and not confirmed, with when they ended
-	plainFrom  *recent.Times[doubtKey] // of those: a message that was created since then shows that all are visible
+	plainFrom  *recent.Times[doubtKey] // of those: a message that was created since then shows that all are visible; kept for longer
 	pageSizes  *sync.Map               // of Operation: the acceptedSize
 	unordered  *sync.Map               // of ChatID: the chats whose order has broken while they were read
 	http       *http.Client            // for API calls: does not follow redirects
@@ -66,7 +66,8 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 		business: business, credential: credential, config: cfg,
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedmutex.Mutex[ChatID]{},
 		confirmed: &recent.Set[messageKey]{}, doubts: &recent.Times[doubtKey]{MaxAge: time.Hour},
-		plain: &recent.Times[doubtKey]{MaxAge: maxSearchTime}, plainFrom: &recent.Times[doubtKey]{MaxAge: maxSearchTime}, pageSizes: &sync.Map{}, unordered: &sync.Map{},
+		plain: &recent.Times[doubtKey]{MaxAge: maxSearchTime}, plainFrom: &recent.Times[doubtKey]{MaxAge: time.Hour},
+		pageSizes: &sync.Map{}, unordered: &sync.Map{},
 	}
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}

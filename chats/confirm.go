@@ -51,8 +51,8 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 //
 // After a crash there is no error that has this time. The call may have waited a long time
 // before it sent, so the time at which it began is too early: pass a time at which its
-// process was certainly no longer running, such as the start of this one. Use
-// this machine's clock.
+// process was certainly no longer running, such as the start of this one. Use this machine's
+// clock.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one
 // with an ID below last also counts if it is newer than message last and at most five

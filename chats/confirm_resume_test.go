@@ -1000,6 +1000,28 @@ func TestSendTextConfirmed_SeveralSendsOfTheSameTextBefore(t *testing.T) {
 	}
 }
 
+// A send lasted for 20 s under a policy with the longest search time, at the end of which another
+// text is sent. When it began is remembered for as long as when it ended.
+func TestSendTextConfirmed_ALongSendOfTheSameTextBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithLatency(20*time.Second), visibleAfter(10*time.Minute)))
+		client := f.market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1000, BaseDelay: time.Second, MaxDelay: time.Minute}))
+		began := time.Now()
+		require.NoError(t, client.SendText(t.Context(), f.chat, "Да"))
+		f.market.SetOptions(visibleAfter(0))
+		time.Sleep(time.Until(began.Add(10*time.Minute - time.Second)))
+		f.market.SetOptions(chatstest.WithLatency(0))
+		time.Sleep(2 * time.Second)
+		require.NoError(t, client.SendText(t.Context(), f.chat, "Нет"))
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.DropBefore())
+		_, err := client.SendTextConfirmed(t.Context(), f.chat, "Да")
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		assert.Equal(t, 3, f.posted())
+	})
+}
+
 // visibleAfter shows the shop's messages d after they were posted.
 func visibleAfter(d time.Duration) chatstest.Option {
 	return chatstest.WithVisibility(func(m chats.Message) time.Duration {

@@ -246,26 +246,28 @@ func TestHistory_RefusedSinceReadsFromTheBeginning(t *testing.T) {
 		for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusGone, http.StatusUnprocessableEntity} {
 			t.Run(fmt.Sprintf("%s, %d", name, status), func(t *testing.T) {
 				t.Parallel()
-				market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithStrictSince())
-				var refused atomic.Bool
-				checked := contract.Transport(t, market.Transport())
-				client := market.Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
-					resp, err := checked.RoundTrip(req)
-					if err == nil && resp.StatusCode == http.StatusNotFound {
-						refused.Store(true)
-						resp = respond(req, status, readBody(resp))
+				synctest.Test(t, func(t *testing.T) {
+					market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithStrictSince())
+					var refused atomic.Bool
+					checked := contract.Transport(t, market.Transport())
+					client := market.Client(chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+						resp, err := checked.RoundTrip(req)
+						if err == nil && resp.StatusCode == http.StatusNotFound {
+							refused.Store(true)
+							resp = respond(req, status, readBody(resp))
+						}
+						return resp, err
+					})}))
+					chat := addChatWithMessages(market, 121)
+					time.Sleep(time.Millisecond) // IDs are times, so that one is free
+					for range 129 {
+						market.CustomerSays(chat, "Ещё вопрос")
 					}
-					return resp, err
-				})}))
-				chat := addChatWithMessages(market, 121)
-				time.Sleep(time.Millisecond) // IDs are times, so that one is free
-				for range 129 {
-					market.CustomerSays(chat, "Ещё вопрос")
-				}
-				all := idsAbove(market, chat, 0)
-				since := all[120] + 1 // not in the chat
-				assert.Equal(t, idsAbove(market, chat, since), messageIDs(mustCollect(t, client.History(t.Context(), chat, since))))
-				assert.True(t, refused.Load())
+					all := idsAbove(market, chat, 0)
+					since := all[120] + 1 // not in the chat
+					assert.Equal(t, idsAbove(market, chat, since), messageIDs(mustCollect(t, client.History(t.Context(), chat, since))))
+					assert.True(t, refused.Load())
+				})
 			})
 		}
 	}

@@ -82,7 +82,10 @@ func WithSenders(senders ...chats.Sender) Option {
 // may be in the future: until then, every message counts as old. By default only messages
 // that arrive after the first start are delivered.
 func WithStartTime(since time.Time) Option {
-	return option(true, "", "", func(c *config) { c.startTime = &since })
+	return func(c *config) error {
+		c.startTime = &since
+		return nil
+	}
 }
 
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused,
