@@ -28,6 +28,9 @@ const digits = "0123456789"
 // Parse parses an HTTP date, an ISO 8601 date with a time, or the seconds or milliseconds
 // since 1970. The time is zero if ok is false.
 func Parse(text string) (at time.Time, ok bool) {
+	if !strings.ContainsAny(text, digits) { // most responses lack some of the headers, and trying every layout is slow
+		return time.Time{}, false
+	}
 	if t, err := time.Parse(http.TimeFormat, text); err == nil { // almost always
 		return t, true
 	}

@@ -36,6 +36,11 @@ func TestParse_ReadsEveryForm(t *testing.T) {
 	}
 }
 
+// A response without the header is the usual case.
+func TestParse_AMissingHeaderCostsNothing(t *testing.T) {
+	assert.Zero(t, testing.AllocsPerRun(100, func() { Parse("") }))
+}
+
 func TestUntil_GoesByTheServersClock(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 2, 11, 40, 0, 0, time.UTC)
