@@ -93,8 +93,8 @@ func TestRun_LeasesDoNotWaitInLine(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				server := &fakeServer{exec: func(ctx context.Context, _ int, _ string) error { return busy(ctx, time.Second) }}
-				d := newDatabase(server.open(t), dialect)
-				s := &Store{db: d}
+				s := newStore(server.open(t), dialect, config{})
+				d := s.db
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+time.Millisecond)
 				defer cancel()
 				var all sync.WaitGroup

@@ -70,6 +70,17 @@ func (d Dialect) records(parameter string, columns []column) string {
 	return `(SELECT ` + strings.Join(fields, ", ") + ` FROM ` + elements + `) AS i`
 }
 
+// among is the condition that a column is one of the chats in a parameter, which is as in
+// records. PostgreSQL's planner is kept from reading all chats of the business instead: its
+// plan for any business is one for a business of average size.
+func (d Dialect) among(name, parameter string, columns []column) string {
+	chats := `(SELECT i.chat FROM ` + d.records(parameter, columns) + `)`
+	if d == PostgreSQL {
+		return name + ` = ANY (ARRAY` + chats + `)`
+	}
+	return name + ` IN ` + chats
+}
+
 // bind returns a statement with the parameters ?1, ?2 ... as the database writes them.
 // No statement has a question mark elsewhere.
 func (d Dialect) bind(statement string) string {

@@ -54,7 +54,7 @@ type chatDocument struct {
 	Refused     time.Time         `json:"refused_since,omitzero"`
 }
 
-func chatValues(s *inbox.ChatState) ([]any, error) {
+func chatValues(s inbox.ChatState) ([]any, error) {
 	document, err := json.Marshal(chatDocument{s.Snapshot, s.Read, s.Handled, utc(s.SeenAt), s.Explained, s.Unexplained, utc(s.RefusedSince)})
 	return []any{
 		s.Version, s.Chat, s.Wakes, s.SeenWakes, s.Open, s.Checkpoint, micros(s.UpdatedAt), micros(s.DueAt),

@@ -78,7 +78,7 @@ func TestChatValues_KeepEveryField(t *testing.T) {
 	var want inbox.ChatState
 	fillFields(reflect.ValueOf(&want).Elem())
 	for _, want := range []inbox.ChatState{want, {}} {
-		values, err := chatValues(&want)
+		values, err := chatValues(want)
 		require.NoError(t, err)
 		got, err := scanChat(fakeRow(values))
 		require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestChatValues_KeepEveryField(t *testing.T) {
 func TestChatValues_TimesAreInUTC(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 25, 15, 0, 0, 123456789, time.FixedZone("MSK", 3*60*60))
-	values, err := chatValues(&inbox.ChatState{SeenAt: at, RefusedSince: at})
+	values, err := chatValues(inbox.ChatState{SeenAt: at, RefusedSince: at})
 	require.NoError(t, err)
 	got, err := scanChat(fakeRow(values))
 	require.NoError(t, err)
@@ -115,7 +115,7 @@ func TestBusinessValues_KeepEveryField(t *testing.T) {
 func TestValues_AreInTheOrderOfTheColumns(t *testing.T) {
 	t.Parallel()
 	at := func(n int64) time.Time { return time.UnixMicro(n).UTC() }
-	values, err := chatValues(&inbox.ChatState{
+	values, err := chatValues(inbox.ChatState{
 		Version: 1, Chat: 2, Wakes: 3, SeenWakes: 4, Open: true, Checkpoint: 5, UpdatedAt: at(6), DueAt: at(7),
 		Head: 8, Attempts: 9, FailingSince: at(10), Failure: "failure",
 	})
@@ -146,7 +146,7 @@ func checkValues(t *testing.T, columns []column, values []any, want string) {
 
 func TestScan_DamagedState(t *testing.T) {
 	t.Parallel()
-	values, err := chatValues(&inbox.ChatState{})
+	values, err := chatValues(inbox.ChatState{})
 	require.NoError(t, err)
 	_, err = scanChat(fakeRow(append(values[:12:12], "{")))
 	require.Error(t, err)
@@ -163,7 +163,7 @@ func TestScan_DamagedState(t *testing.T) {
 
 func TestStorable_RemovesWhatPostgreSQLRefuses(t *testing.T) {
 	t.Parallel()
-	values, err := chatValues(&inbox.ChatState{Failure: "a\x00b\xffc", Snapshot: chats.Chat{Customer: chats.Customer{Name: "\x00"}}})
+	values, err := chatValues(inbox.ChatState{Failure: "a\x00b\xffc", Snapshot: chats.Chat{Customer: chats.Customer{Name: "\x00"}}})
 	require.NoError(t, err)
 	assert.Equal(t, "ab\uFFFDc", values[11])
 	assert.NotContains(t, values[12], "\x00")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
@@ -19,23 +20,19 @@ import (
 // On PostgreSQL, Save is one statement: if the process is killed or frozen meanwhile, it stays
 // atomic and holds up no other process, and it works through a pooler in transaction mode.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
-	args, err := saveArgs(lease, business, rows)
+	d, err := newSaved(business, rows)
 	if err != nil {
 		return s.errorf(err, "encoding rows of business %d", lease.Business)
 	}
-	want := len(rows)
-	if business != nil {
-		want++
-	}
 	if s.db.dialect == PostgreSQL {
 		_, err = run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (struct{}, error) {
-			return struct{}{}, s.saveStatement(ctx, conn, args, want)
+			return struct{}{}, s.saveStatement(ctx, conn, lease, d)
 		})
 	} else {
-		err = s.inTx(ctx, statementTimeout, func(ctx context.Context, conn *sql.Conn) error { return s.saveTx(ctx, conn, args, want) })
+		err = s.inTx(ctx, statementTimeout, func(ctx context.Context, conn *sql.Conn) error { return s.saveTx(ctx, conn, lease, d) })
 	}
 	if err != nil {
-		return s.errorf(err, "saving %d rows of business %d", want, lease.Business)
+		return s.errorf(err, "saving %d rows of business %d", d.rows, lease.Business)
 	}
 	if business != nil {
 		business.Version++
@@ -46,39 +43,57 @@ func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.Bus
 	return nil
 }
 
-// saveArgs returns the parameters ?1 to ?6 of the statements. The rows are in order,
-// which spares most deadlocks.
-func saveArgs(lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) ([]any, error) {
-	chatRows, businessRows := make([][]any, len(rows)), make([][]any, 0, 1)
+// saved is what a Save writes: two parameters, which are empty if there are no such rows.
+type saved struct {
+	chats, business string
+	rows            int
+}
+
+// newSaved puts the rows in order, which spares most deadlocks.
+func newSaved(business *inbox.BusinessState, rows []inbox.ChatState) (d saved, err error) {
 	ordered := slices.SortedFunc(slices.Values(rows), func(a, b inbox.ChatState) int { return cmp.Compare(a.Chat, b.Chat) })
+	if d.chats, err = parameter(ordered, chatValues); err == nil && business != nil {
+		d.business, err = parameter([]inbox.BusinessState{*business}, businessValues)
+		d.rows = 1
+	}
+	d.rows += len(rows)
+	return d, err
+}
+
+// parameter returns rows as the parameter of [Dialect.records], or "".
+func parameter[T any](rows []T, values func(T) ([]any, error)) (string, error) {
+	if len(rows) == 0 {
+		return "", nil
+	}
 	var err error
-	for n := range ordered {
-		if chatRows[n], err = chatValues(&ordered[n]); err != nil {
-			return nil, err
+	all := make([][]any, len(rows))
+	for n := range rows {
+		if all[n], err = values(rows[n]); err != nil {
+			return "", err
 		}
 	}
-	if business != nil {
-		row, err := businessValues(*business)
-		if err != nil {
-			return nil, err
-		}
-		businessRows = append(businessRows, row)
-	}
-	args := leaseArgs(lease)
-	for _, rows := range [][][]any{chatRows, businessRows} {
-		document, err := json.Marshal(rows)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, string(document))
-	}
-	return args, nil
+	document, err := json.Marshal(all)
+	return string(document), err
 }
 
 // saveStatement saves on PostgreSQL.
-func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, args []any, want int) error {
+func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) error {
+	args := append(leaseArgs(lease), d.rows)
+	add := func(document string) (parameter string) {
+		if document == "" {
+			return ""
+		}
+		args = append(args, document)
+		return "?" + strconv.Itoa(len(args))
+	}
+	parameters := [2]string{add(d.chats), add(d.business)}
+	query, ok := s.saves.Load(parameters)
+	if !ok { // it takes long to write
+		query = s.sql(s.postgresSave(parameters[0], parameters[1]))
+		s.saves.Store(parameters, query)
+	}
 	var held bool
-	err := conn.QueryRowContext(ctx, s.sql(s.postgresSave()), append(slices.Clone(args), want)...).Scan(&held)
+	err := conn.QueryRowContext(ctx, query.(string), args...).Scan(&held) //nolint:forcetypeassert // by the line above
 	switch {
 	case isForcedError(err):
 		return inbox.ErrConflict
@@ -95,40 +110,55 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, args []any, w
 //
 // If it has not saved every row, it rolls itself back by casting a text that is not a
 // number. The server's log shows that text.
-func (s *Store) postgresSave() string {
-	return `WITH chat_rows AS (SELECT 1 FROM {p}inbox_chats AS t WHERE t.business = CAST(?1 AS BIGINT)
-			AND t.chat IN (SELECT i.chat FROM ` + s.db.dialect.records("?5", chatColumns) + `) ORDER BY t.chat FOR UPDATE),
-		business_row AS (SELECT 1 FROM {p}inbox_businesses AS t WHERE t.business = ?1 AND CAST(?6 AS TEXT) <> '[]' FOR UPDATE),
-		lease AS (SELECT 1 FROM {p}leases AS l, (SELECT count(*) FROM chat_rows) AS c, (SELECT count(*) FROM business_row) AS b
-			WHERE ` + isLease + ` FOR SHARE OF l),
-		chats AS (` + s.upsert("{p}inbox_chats", "business, chat", " AND e.chat = i.chat", "?5", chatColumns) + ` RETURNING 1),
-		business AS (` + s.upsert("{p}inbox_businesses", "business", "", "?6", businessColumns) + ` RETURNING 1),
-		saved AS (SELECT (SELECT count(*) FROM chats) + (SELECT count(*) FROM business) AS n)
-		SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM lease) THEN FALSE WHEN n = CAST(?7 AS BIGINT) THEN TRUE
+func (s *Store) postgresSave(chats, business string) string {
+	var locks, writes, locked, written string
+	add := func(kind, table, key, match, which, parameter string, columns []column) {
+		locks += kind + `_rows AS (SELECT 1 FROM ` + table + ` AS t WHERE t.business = CAST(?1 AS BIGINT)` + which + ` FOR UPDATE), `
+		locked += `, (SELECT count(*) FROM ` + kind + `_rows) AS ` + kind
+		writes += `, ` + kind + ` AS (` + s.upsert(table, key, match, parameter, columns) + ` RETURNING 1)`
+		written += ` + (SELECT count(*) FROM ` + kind + `)`
+	}
+	if chats != "" {
+		add("chats", "{p}inbox_chats", "business, chat", " AND e.chat = i.chat",
+			" AND "+s.db.dialect.among("t.chat", chats, chatColumns)+" ORDER BY t.chat", chats, chatColumns)
+	}
+	if business != "" {
+		add("business", "{p}inbox_businesses", "business", "", "", business, businessColumns)
+	}
+	return `WITH ` + locks + `lease AS (SELECT 1 FROM {p}leases AS l` + locked + ` WHERE ` + isLease + ` FOR SHARE OF l)` + writes + `,
+		saved AS (SELECT 0` + written + ` AS n)
+		SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM lease) THEN FALSE WHEN n = CAST(?5 AS BIGINT) THEN TRUE
 			ELSE CAST('ymchats: rolled back, rows have changed, unchanged were ' || n AS INTEGER) = 0 END FROM saved`
 }
 
 // saveTx saves on SQLite, whose transactions have the file to themselves.
-func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, args []any, want int) error {
+func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) error {
 	var held bool
 	query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `)`)
-	if err := conn.QueryRowContext(ctx, query, args[:4]...).Scan(&held); err != nil {
+	if err := conn.QueryRowContext(ctx, query, leaseArgs(lease)...).Scan(&held); err != nil {
 		return err
 	}
 	if !held {
 		return inbox.ErrLeaseLost
 	}
-	chatRows, err := affected(conn.ExecContext(ctx,
-		s.sql(s.upsert("{p}inbox_chats", "business, chat", " AND e.chat = i.chat", "?2", chatColumns)), args[0], args[4]))
-	if err != nil {
-		return err
+	written := 0
+	for _, part := range []struct{ document, statement string }{
+		{d.chats, s.upsert("{p}inbox_chats", "business, chat", " AND e.chat = i.chat", "?2", chatColumns)},
+		{d.business, s.upsert("{p}inbox_businesses", "business", "", "?2", businessColumns)},
+	} {
+		if part.document == "" {
+			continue
+		}
+		n, err := affected(conn.ExecContext(ctx, s.sql(part.statement), int64(lease.Business), part.document))
+		if err != nil {
+			return err
+		}
+		written += int(n)
 	}
-	businessRows, err := affected(conn.ExecContext(ctx,
-		s.sql(s.upsert("{p}inbox_businesses", "business", "", "?2", businessColumns)), args[0], args[5]))
-	if err == nil && chatRows+businessRows != int64(want) {
+	if written != d.rows {
 		return inbox.ErrConflict
 	}
-	return err
+	return nil
 }
 
 // upserts are what columns become in a row that exists, if not what is saved: t is the row.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // migrations[n] brings the tables from version n to version n+1, on both databases;
@@ -186,5 +185,5 @@ func (s *Store) check(ctx context.Context) error {
 // sql returns a statement with the names of the tables, {p} being the prefix, and the
 // database's clock for {now}.
 func (s *Store) sql(statement string) string {
-	return s.db.dialect.bind(strings.NewReplacer("{p}", s.prefix, "{now}", s.db.dialect.now()).Replace(statement))
+	return s.db.dialect.bind(s.names.Replace(statement))
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -18,7 +20,9 @@ import (
 type Store struct {
 	db     *database
 	prefix string
+	names  *strings.Replacer
 	lease  time.Duration
+	saves  sync.Map // the texts of PostgreSQL's statements, by their parameters
 }
 
 var _ inbox.Store = (*Store)(nil)
@@ -45,7 +49,10 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*
 }
 
 func newStore(db *sql.DB, dialect Dialect, c config) *Store {
-	return &Store{db: newDatabase(db, dialect), prefix: c.prefix, lease: c.lease}
+	return &Store{
+		db: newDatabase(db, dialect), prefix: c.prefix, lease: c.lease,
+		names: strings.NewReplacer("{p}", c.prefix, "{now}", dialect.now()),
+	}
 }
 
 // errorf adds what failed to an error, except to the sentinels of the interfaces.
@@ -79,19 +86,22 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 	if err != nil {
 		return nil, s.errorf(err, "encoding IDs of business %d", business)
 	}
-	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND chat IN (SELECT i.chat FROM `+
-		s.db.dialect.records("?2", columnsOf("chat BIGINT"))+`)`, int64(business), string(parameter))
+	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND `+
+		s.db.dialect.among("chat", "?2", columnsOf("chat BIGINT")), int64(business), string(parameter))
 }
 
 // Due implements [inbox.Store]. It reads no more than limit rows from each of two indexes,
 // so a backlog does not make it slow.
 func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
-	due := selectChats + `WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ?2`
-	const inOrder = ` ORDER BY due_at, chat LIMIT ?3`
+	// PostgreSQL does not look at the values of queries when it plans. At those of parameters it
+	// would, and so plan the statement anew each time.
+	const instant, most = `(SELECT CAST(?2 AS BIGINT))`, `(SELECT CAST(?3 AS BIGINT))`
+	due := selectChats + `WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ` + instant
+	const inOrder = ` ORDER BY due_at, chat LIMIT ` + most
 	return query(ctx, s, scanChat, `SELECT * FROM (
 		SELECT * FROM (`+due+` AND wakes <> seen_wakes`+inOrder+`) AS woken UNION ALL
 		SELECT * FROM (`+due+` AND wakes = seen_wakes`+inOrder+`) AS others) AS due
-		ORDER BY CASE WHEN wakes = seen_wakes THEN 1 ELSE 0 END, due_at, chat LIMIT ?3`, int64(business), at.UnixMicro(), limit)
+		ORDER BY CASE WHEN wakes = seen_wakes THEN 1 ELSE 0 END, due_at, chat LIMIT `+most, int64(business), at.UnixMicro(), limit)
 }
 
 // Open implements [inbox.Store].
