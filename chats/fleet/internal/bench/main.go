@@ -169,6 +169,10 @@ func (s *site) analyze() error {
 	return err
 }
 
+// settling is how long the fleet is busier than later: the first sweeps are spread over two
+// intervals.
+func settling() time.Duration { return 2**poll + 10*time.Second }
+
 type usage struct {
 	at                       time.Time
 	workers, town, database  time.Duration
@@ -223,7 +227,7 @@ func idle(server string) error {
 		return err
 	}
 	row("all served after a first start", "%.1f s", took.Seconds())
-	time.Sleep(2**poll + 10*time.Second) // the first sweeps are spread over two intervals
+	time.Sleep(settling())
 	from, err := s.usage()
 	if err != nil {
 		return err
@@ -336,7 +340,7 @@ func push(server string) error {
 	if _, err := s.follow(*shops); err != nil {
 		return err
 	}
-	time.Sleep(20 * time.Second)
+	time.Sleep(settling())
 	from, err := s.usage()
 	if err != nil {
 		return err
