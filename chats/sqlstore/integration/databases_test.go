@@ -34,7 +34,7 @@ func postgres(t *testing.T) database {
 	t.Helper()
 	server := os.Getenv("DATABASE_URL")
 	if server == "" {
-		t.Skip("left out: marks and leases on PostgreSQL. Run ./postgres.sh go test ./... or set DATABASE_URL")
+		t.Skip("left out: PostgreSQL. Run ./postgres.sh go test ./... or set DATABASE_URL")
 	}
 	admin, err := sql.Open("pgx", server)
 	require.NoError(t, err)
