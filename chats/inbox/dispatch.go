@@ -159,8 +159,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	d.mu.Lock()
 	d.due, d.loaded = time.Time{}, true
 	d.mu.Unlock()
-	// There may be none free, as a breaker may have opened. One row more tells whether there are more.
-	limit := d.flights.len() + max(1, d.freeWorkers()) + 1
+	limit := d.flights.len() + max(1, d.freeWorkers()) // one at least, as a breaker may have opened
 	isOneByOne := d.isOneByOne()
 	if isOneByOne {
 		limit += maxQueue
