@@ -1,10 +1,26 @@
 package notify
 
 import (
+	"crypto/sha256"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats"
 )
+
+// identity is equal for two copies of one event. It is also what the log says about it.
+type identity struct {
+	kind     string
+	business chats.BusinessID // of an Other, too
+	chat     chats.ChatID
+	message  chats.MessageID
+	at       time.Time         // in UTC, so that == compares instants; zero for a message
+	body     [sha256.Size]byte // set if the rest is not unique
+}
+
+// isUnique reports whether the fields of the chat identify the event uniquely.
+func (id identity) isUnique() bool { return id.message != 0 || !id.at.IsZero() }
 
 // invocation is one call of the handle function.
 type invocation struct {

@@ -1,12 +1,10 @@
 package notify
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
 // Event is one of [Ping], [ChatCreated], [MessageSent], [ArbitrageStarted],
@@ -29,8 +27,8 @@ type ChatCreated struct {
 	At       time.Time // when the chat was created
 }
 
-// MessageSent reports a new message in a chat of any type. Stickers are not
-// announced; whether the shop's own messages are is not documented.
+// MessageSent reports a new message in a chat of any type. Stickers are not announced; it
+// is not documented whether the shop's own messages are.
 type MessageSent struct {
 	Business chats.BusinessID
 	Chat     chats.ChatID
@@ -59,35 +57,4 @@ type ArbitrageFinished struct {
 type Other struct {
 	Type string          // notificationType
 	Raw  json.RawMessage // copy of the whole notification
-}
-
-// identityOf returns the identity of an event of a business that was parsed from body.
-func identityOf(event Event, business chats.BusinessID, body []byte) identity {
-	id := event.identity()
-	id.business = business
-	if !id.isUnique() {
-		id.body = sha256.Sum256(body)
-	}
-	return id
-}
-
-func (e Ping) identity() identity  { return identity{kind: string(notification.TypePing)} }
-func (e Other) identity() identity { return identity{kind: e.Type} }
-
-func (e ChatCreated) identity() identity {
-	return chatIdentity(notification.TypeChatCreated, e.Business, e.Chat, e.At)
-}
-
-func (e MessageSent) identity() identity {
-	id := chatIdentity(notification.TypeChatMessageSent, e.Business, e.Chat, time.Time{}) // two may have the same time
-	id.message = e.Message
-	return id
-}
-
-func (e ArbitrageStarted) identity() identity {
-	return chatIdentity(notification.TypeChatArbitrageStarted, e.Business, e.Chat, e.At)
-}
-
-func (e ArbitrageFinished) identity() identity {
-	return chatIdentity(notification.TypeChatArbitrageFinished, e.Business, e.Chat, e.At)
 }

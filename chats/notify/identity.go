@@ -8,18 +8,36 @@ import (
 	"github.com/ymchats/ymchats-go/gen/notification"
 )
 
-// identity is equal for two copies of one event. It is also what the log says about it.
-type identity struct {
-	kind     string
-	business chats.BusinessID // of an Other, too
-	chat     chats.ChatID
-	message  chats.MessageID
-	at       time.Time         // in UTC, so that == compares instants; zero for a message
-	body     [sha256.Size]byte // set if the rest is not unique
+// identityOf returns the identity of an event of a business that was parsed from body.
+func identityOf(event Event, business chats.BusinessID, body []byte) identity {
+	id := event.identity()
+	id.business = business
+	if !id.isUnique() {
+		id.body = sha256.Sum256(body)
+	}
+	return id
 }
 
-// isUnique reports whether the fields of the chat identify the event uniquely.
-func (id identity) isUnique() bool { return id.message != 0 || !id.at.IsZero() }
+func (e Ping) identity() identity  { return identity{kind: string(notification.TypePing)} }
+func (e Other) identity() identity { return identity{kind: e.Type} }
+
+func (e ChatCreated) identity() identity {
+	return chatIdentity(notification.TypeChatCreated, e.Business, e.Chat, e.At)
+}
+
+func (e MessageSent) identity() identity {
+	id := chatIdentity(notification.TypeChatMessageSent, e.Business, e.Chat, time.Time{}) // two may have the same time
+	id.message = e.Message
+	return id
+}
+
+func (e ArbitrageStarted) identity() identity {
+	return chatIdentity(notification.TypeChatArbitrageStarted, e.Business, e.Chat, e.At)
+}
+
+func (e ArbitrageFinished) identity() identity {
+	return chatIdentity(notification.TypeChatArbitrageFinished, e.Business, e.Chat, e.At)
+}
 
 func chatIdentity(kind notification.Type, business chats.BusinessID, chat chats.ChatID, at time.Time) identity {
 	return identity{kind: string(kind), business: business, chat: chat, at: at.UTC()}
