@@ -86,9 +86,9 @@ func (c *Client) Business() BusinessID { return c.business }
 
 func (c *Client) businessID() string { return strconv.FormatInt(int64(c.business), 10) }
 
-// Limit returns the hourly quota of op as last reported by the server to this client. ok
-// is false until a response has reported it. Other programs that use the business share
-// the quota.
+// Limit returns the hourly quota of op as last reported by the server to this client. ok is
+// false until a response has reported it. Other programs that call the API for the same
+// business share the quota.
 func (c *Client) Limit(op Operation) (limit Limit, ok bool) { return c.limits.reported(op) }
 
 // API returns the underlying generated client. Its requests use the same authentication,

@@ -20,24 +20,26 @@ type ConfirmOption func(*confirmation)
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
 // error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0
 // if the chat was empty; to post the same content again, pass the ID of a newer message.
-// The same Client waits for as long as an earlier call's message may still appear, and for
-// an hour recognises it even if its ID is below last; another Client does both only with
-// [ConfirmResume], so pass that after a crash, too.
+// If the earlier call was made with this Client, the new call waits for as long as the
+// earlier one's message may still appear, and for an hour the Client recognises that message
+// even if its ID is below last. Another Client does both only with [ConfirmResume], so pass
+// that as well after a crash.
 //
 // The history above last is searched first. If a message from the shop has the same content,
 // it is returned and nothing is sent. If there is none, but there is a message from the
 // shop with different content, that message may be from an earlier attempt to send this
 // content, altered by the server. In that case nothing is sent either, and the call fails
-// with [ErrOutcomeUnknown] and the ID of that message. To send anyway, pass that ID to
-// ConfirmAfter. A message that a confirmed send of this Client has already returned is
-// never mistaken for the one being sent, nor is a file for a text or a text for a file. A
-// message without a readable ID is treated as newer than the message with ID last unless it
-// was created before that message; if it may be the one being sent, the call fails in the
-// same way.
+// with an error that matches [ErrOutcomeUnknown] and [ErrAmbiguous] and whose text names the
+// ID of that message. To send anyway, pass that ID to ConfirmAfter. A message that a
+// confirmed send of this Client has already returned is never mistaken for the one being
+// sent, nor is a file for a text or a text for a file. A message without a readable ID is
+// treated as newer than the message with ID last unless it was created before that message;
+// if it may be the one being sent, the call fails in the same way, without naming an ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
-// microseconds, so reading starts at the ID of one day before last, or at the beginning if
-// the server refuses that ID because the chat has no such message.
+// microseconds, so reading starts at the ID that corresponds to one day before the message
+// last, or at the beginning if the server refuses that ID because the chat has no such
+// message.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
@@ -57,13 +59,14 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one
 // with an ID below last also counts if it is newer than message last and at most five
 // minutes older than the given time, because the senders' clocks may differ. If the history
-// does not show the message with ID last, and that ID is ahead of the clock, the time alone
-// counts. Without ConfirmAfter, any message from the shop that was created after the given
-// time, or up to five minutes before it, counts, and so does one without a time. If this
-// machine's clock is ahead of the server's ([Client.ServerTime]), the message may be older
-// by that much, up to a day. If the first attempt may have begun even earlier, pass the
-// option twice: with the time at which the first attempt began, and with the time at which
-// the last one ended.
+// does not show when the message with ID last was created, and that ID, read as a time in
+// microseconds, is more than five minutes after the given time, only the times are
+// compared. Without ConfirmAfter, any message from the shop that was created after the
+// given time, or up to five minutes before it, counts, and so does one without a time. If
+// this machine's clock is ahead of the server's ([Client.ServerTime]), the message may be
+// older by that much, up to a day. If the first attempt may have begun even earlier, pass
+// the option twice: with the time at which the first attempt began, and with the time at
+// which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
@@ -91,11 +94,12 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	}
 }
 
-// ConfirmBefore calls a function immediately before each request that sends, including
-// retries. shop holds the IDs of the shop's messages that existed before the first send,
-// which [ConfirmAfter] and [ConfirmExcept] need after a crash. If the function returns an
-// error, nothing more is sent, and the call fails with an [Error] that wraps it; it also
-// matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
+// ConfirmBefore calls a function immediately before each request that sends the message,
+// including retries. shop holds the IDs of the shop's messages that existed before the
+// first send, which [ConfirmAfter] and [ConfirmExcept] need after a crash. If the function
+// returns an error, nothing more is sent, and the call fails with an [Error] that wraps it;
+// it also matches [ErrOutcomeUnknown] if an earlier send of the call may have been
+// processed.
 //
 // With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
 // otherwise the function has to decide whether to send. While the function runs, it occupies
@@ -130,14 +134,14 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // shows no new message from the shop that could be this text, altered by the server. So a
 // server that alters texts causes an error rather than a second post.
 //
-// It reads the history from the message named in [ConfirmAfter] on, or from the beginning,
-// sends once, and usually reads one more page of history. With an unknown outcome it costs
-// up to RetryPolicy.MaxAttempts sends, each followed by six searches or more. If the history
-// cannot be read because Market is down, it keeps trying for several minutes; if it can be
-// read only with retries, the call reads it up to six times before it gives up. A Client
-// sends messages to the same chat one at a time. If it has just posted the same text without
-// confirming it, the call waits until the history shows that message, for the search time at
-// most.
+// It reads the history from one day before the message named in [ConfirmAfter], or from the
+// beginning, sends once, and usually reads one more page of history. With an unknown
+// outcome it costs up to RetryPolicy.MaxAttempts sends, each followed by six searches or
+// more. If the history cannot be read because Market is down, it keeps trying for several
+// minutes; if it can be read only with retries, the call reads it up to six times before it
+// gives up. A Client sends messages to the same chat one at a time. If it has just posted
+// the same text without confirming it, the call waits until the history shows that message,
+// for the search time at most.
 //
 // SendTextConfirmed has two limitations: it cannot distinguish two programs, or two
 // clients, that post the same text to the same chat at the same moment; and it may post
@@ -162,8 +166,8 @@ func (c *Client) SendTextConfirmed(
 //
 // Two files count as the same if they have the same name and, where the history shows it,
 // the same size. If the server accepted the file but renamed it, the call returns, at the
-// end of the search time, the shop's new message that has a file, if no other new message
-// could be the file.
+// end of the search time, the shop's new message with a file, provided that it is the only
+// new message that could be the one sent.
 //
 // Errors: [Error], [ArgumentError].
 func (c *Client) SendFileConfirmed(

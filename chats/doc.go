@@ -19,13 +19,13 @@
 //
 // [Client.Chats] lists chats. [Client.History] reads the messages of a chat with IDs above
 // a given one. Both return sequences that are lazy, can be ranged over again, and yield
-// each item of each page once. History is in ascending order whatever the server's order
-// is, so a program only has to keep the last ID received. [Client.ChatsPage] and
-// [Client.HistoryPage] return single pages. Unknown fields and enum values never cause an
-// error; unknown values are passed through, and Known reports whether a value is defined
-// here. A field that cannot be read, even one whose value is not JSON, is zero, and an item
-// without a readable ID is skipped and reported ([Attempt.Skipped]), and the listing
-// continues. Every response is bounded, in bytes and in items.
+// each listed item once, even if it is on several pages. History is in ascending order
+// whatever the server's order is, so a program only has to keep the last ID received.
+// [Client.ChatsPage] and [Client.HistoryPage] return single pages. Unknown fields and enum
+// values never cause an error; unknown values are passed through, and Known reports whether
+// a value is defined here. A field that cannot be read, even one whose value is not JSON,
+// is zero, and an item without a readable ID is skipped and reported ([Attempt.Skipped]),
+// and the listing continues. Every response is bounded, in bytes and in items.
 //
 // # Sending
 //
@@ -45,8 +45,8 @@
 //	outcome unknown | nothing new       | sent again         | sent again
 //
 // Another new message may be the one that was sent, altered by the server. If a file was
-// accepted, the call returns the shop's new message that has a file, if no other new
-// message could be the file.
+// accepted, the call returns the shop's new message with a file, provided that it is the
+// only new message that could be the one sent.
 //
 // A confirmed send has two limitations: it cannot distinguish two programs or clients that
 // post the same content to the same chat at the same moment, and it may post twice if the
@@ -67,11 +67,11 @@
 //	dropped, timed out       | retried         | ErrOutcomeUnknown
 //	not HTTP                 | retried         | ErrOutcomeUnknown
 //	420, parallel            | retried         | retried
-//	420, hour ends soon      | retried         | retried
-//	420, hour ends late      | ErrRateLimited  | ErrRateLimited
+//	420, quota resets soon   | retried         | retried
+//	420, quota resets later  | ErrRateLimited  | ErrRateLimited
 //	429, Retry-After soon    | retried         | retried
-//	429, Retry-After late    | ErrRateLimited  | ErrRateLimited
-//	503, Retry-After late    | ErrServer       | ErrServer, ErrOutcomeUnknown
+//	429, Retry-After later   | ErrRateLimited  | ErrRateLimited
+//	503, Retry-After later   | ErrServer       | ErrServer, ErrOutcomeUnknown
 //	5xx                      | retried         | ErrServer, ErrOutcomeUnknown
 //	401                      | ErrUnauthorized | ErrUnauthorized
 //	403                      | ErrForbidden    | ErrForbidden
@@ -85,6 +85,8 @@
 //	2xx, not JSON or too big | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, status ERROR        | Error           | Error
 //
+// In the table, "soon" means within RetryPolicy.MaxDelay, and "later" means after it.
+//
 // A 404 whose body is not the API's envelope, or is empty, comes from a gateway: it says
 // nothing about the chat or about the outcome of a send. A redirect in response to a send is
 // equally inconclusive, because a server may redirect after it has processed the request.
@@ -95,33 +97,34 @@
 //
 // Between attempts the client waits with full jitter; the upper bound doubles after each
 // failure ([RetryPolicy]), and the client honours Retry-After. If the context's deadline
-// comes before the next attempt, the call fails at once and the error says so. "soon" means
-// within RetryPolicy.MaxDelay. An attempt that exceeds RetryPolicy.AttemptTimeout, or a
-// timeout of the http.Client, counts as dropped. A file is retried only if its reader can be
-// rewound.
+// comes before the next attempt, the call fails at once and the error says so. An attempt
+// that exceeds RetryPolicy.AttemptTimeout, or a timeout of the http.Client, counts as
+// dropped. A file is retried only if its reader can be rewound.
 //
 // # Rate limits
 //
 // Market allows four concurrent requests per business and sets an hourly quota per
-// operation. All programs that use the business share both limits; exceeding either one
-// results in a 420. A client makes at most four concurrent requests ([WithMaxParallel]); a
-// request holds its slot only while it is in flight. If the quota is exhausted and the next
-// window begins within RetryPolicy.MaxDelay, a call waits for it. Otherwise the call fails
-// with [ErrRateLimited] and Error.Limit, and until the window ends the client refuses that
-// operation, and no other, without making a request. It does the same after a response that
-// reports a remaining quota of 0. A window is an hour, so no header blocks an operation for
-// longer. [Client.Limit] returns the quota last reported by the server. [WithLimiter] adds a
-// rate limiter of your own.
+// operation. All programs that call the API for the same business share both limits;
+// exceeding either one results in a 420. A client makes at most four concurrent requests
+// ([WithMaxParallel]); a request holds its slot only while it is in flight. If the quota is
+// exhausted and the next window begins within RetryPolicy.MaxDelay, a call waits for it.
+// Otherwise the call fails with [ErrRateLimited] and Error.Limit, and until the window ends
+// the client refuses that operation, and no other, without making a request. It does the
+// same after a response that reports a remaining quota of 0. A window is an hour, so no
+// header blocks an operation for longer. [Client.Limit] returns the quota last reported by
+// the server. [WithLimiter] adds a rate limiter of your own.
 //
 // # Errors
 //
 // A failed call returns an [*Error]. Match it against the sentinels with errors.Is; its
-// StatusCode, Details and TraceParent carry the rest. The error is determined by the HTTP
-// status, not by the status in the body. A 400 comes from the server and matches no sentinel;
-// an [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent. An error
+// StatusCode, Details and TraceParent carry the rest. Outside 2xx, the error is determined
+// by the HTTP status (for a 404, together with whether the body is the API's), not by the
+// status in the body. A 400 comes from the server and matches no sentinel; an
+// [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent. An error
 // matches context.Canceled or context.DeadlineExceeded only if the caller's context has
-// ended, or its deadline does not leave time for the next attempt. A timeout of a transport,
-// [Limiter] or credential source matches neither; its text and its other causes are kept.
+// ended, or its deadline does not leave time for the next attempt. A timeout of a
+// transport, [Limiter] or credential source matches neither; its text and its other causes
+// are kept.
 //
 // A panic in a hook, [Limiter], credential source or transport reaches the caller's
 // goroutine. A sequence fetches pages in a separate goroutine, so its panics carry the

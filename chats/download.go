@@ -20,8 +20,8 @@ import (
 //
 // The content is passed on as stored: a .gz file stays compressed. A read error is an
 // [*Error]. If the content is shorter than its announced length or than File.Size, the last
-// read fails with an error that matches [io.ErrUnexpectedEOF]. It may be longer than
-// File.Size, which is not verified: limit the read if size matters.
+// read fails with an error that matches [io.ErrUnexpectedEOF]. Content that is longer than
+// File.Size is not an error: limit the read if size matters.
 type Attachment struct {
 	io.ReadCloser
 	Name        string // without a path: from the response, otherwise File.Name; may be empty

@@ -54,10 +54,10 @@ var (
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
-	// ErrAmbiguous is returned in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
-	// history shows a new message from the shop with different content, or without a readable
-	// ID, which may be the one that was sent. A person has to look at it: another attempt
-	// returns the same error.
+	// ErrAmbiguous is matched by an error that also matches [ErrOutcomeUnknown] or
+	// [ErrUnconfirmed], if the history shows a new message from the shop with different
+	// content, or without a readable ID, which may be the one that was sent. A person has to
+	// look at it: another attempt returns the same error.
 	ErrAmbiguous = errors.New("the history has a possible match")
 )
 

@@ -25,21 +25,24 @@ import (
 // Market does not document the order of messages. History works with every stable order,
 // even if a message is listed up to one page late, and regardless of what arrives while it
 // reads. If the oldest messages come first, it holds up to three pages in memory: it yields
-// a page when the next one has been read. History detects that order if a message on the
-// second page predates the first request by over five minutes (by a day more if its time
-// lacks seconds or the server sends no Date). In any other order, and while the messages
-// are too recent or have no exact time, History has to hold all messages above since until
-// the last page. If a message is listed so late that later ones have already been yielded,
-// History yields an error that matches [ErrProtocol]. The messages yielded until then may
-// have gaps: to get all of them, read again with the same Client from [Error.ResumeAfter],
-// which equals since.
+// a page when the next one has been read. History recognises that order by a later page
+// whose new messages all have IDs above those of the earlier pages, if one of them was
+// created more than five minutes before the first request (plus a day if its time lacks
+// seconds, and another day if the server sends no Date). In any other order, and while the
+// messages are too recent or have no exact time, History has to hold all messages above
+// since until the last page. If a message is listed so late that later ones have already
+// been yielded, History yields an error that matches [ErrProtocol]. The messages yielded
+// until then may have gaps: to get all of them, read again with the same Client from
+// [Error.ResumeAfter], which equals since.
 //
 // It costs one getChatHistory request for every 100 messages (POST
-// /v2/businesses/{id}/chats/history). It makes more if the server refuses the page size
-// (50, 20 and 10 are tried, and the client keeps the accepted size for an hour), since
-// (there is no such message: the history is read from its beginning), or a page token (it
-// may have expired: the listing starts over after the last message yielded, up to three
-// times without progress).
+// /v2/businesses/{id}/chats/history), and more if the server refuses one of these:
+//
+//   - the page size: 50, 20 and 10 are tried, and the client keeps the accepted size for an
+//     hour;
+//   - the ID since, because there is no such message: the history is read from its beginning;
+//   - a page token, which may have expired: the listing starts over after the last message
+//     yielded, up to three times without progress.
 //
 // An item without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {

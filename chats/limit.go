@@ -17,8 +17,8 @@ const (
 	LimitParallel LimitKind = "parallel" // concurrent requests per business
 )
 
-// Limit is a limit as the server reported it. All programs that use the business share
-// it.
+// Limit is a limit as the server reported it. All programs that call the API for the same
+// business share it.
 type Limit struct {
 	Kind      LimitKind
 	Max       int       // requests per quota window, or concurrent ones; 0 if not reported

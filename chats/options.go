@@ -88,10 +88,10 @@ func isLoopback(host string) bool {
 // and never modified. API calls never follow redirects, whatever its CheckRedirect says,
 // because the key would be forwarded; downloads use its CheckRedirect.
 //
-// The transport must not retry by itself: the message could be posted several times without
-// the library knowing. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow only
-// HTTP/1.1, with Protocols: over HTTP/2 all attempts share one connection, and if that is
-// dead they keep using it for many minutes.
+// The transport must not retry by itself: a message could then be posted several times
+// without the library knowing. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow
+// only HTTP/1.1, with Protocols: over HTTP/2 all attempts share one connection, and if that
+// is dead they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {
 	isInvalid := client == nil || client.Transport != nil && typednil.Is(client.Transport)
 	return notNil("HTTP client", isInvalid, func(c *config) {
@@ -144,7 +144,8 @@ func WithRetry(policy RetryPolicy) Option {
 }
 
 // WithMaxParallel sets the maximum number of concurrent requests of the client. The default
-// is 4, Market's limit for a business: lower it if other programs use the business, too.
+// is 4, Market's limit for a business: lower it if other programs call the API for the same
+// business.
 func WithMaxParallel(n int) Option {
 	return func(c *config) error {
 		if n < 1 {

@@ -18,8 +18,8 @@ type RetryPolicy struct {
 	// default is 6; 1 disables retries.
 	MaxAttempts int
 	// BaseDelay is the upper bound of the delay before the first retry. The bound doubles
-	// with each further retry. The delay is a random part of its bound (full jitter), so
-	// that many clients do not retry at the same moment. The default is 500 ms.
+	// with each further retry. The delay is random, between zero and the bound (full
+	// jitter), so that many clients do not retry at the same moment. The default is 500 ms.
 	BaseDelay time.Duration
 	// MaxDelay is the upper bound of every delay. It also bounds how long a call waits for
 	// the next hourly quota window, or for the Retry-After of a response; if that is further

@@ -17,10 +17,10 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// SendText posts a text of 1 to 4,096 characters at most once
-// (POST /v2/businesses/{id}/chats/message). It is retried only if it is certain that
-// nothing was processed: after a 420, or if no connection could be made. [SplitText] splits
-// a longer text.
+// SendText posts a text of 1 to 4,096 characters at most once (POST
+// /v2/businesses/{id}/chats/message). It is retried only if it is certain that nothing was
+// processed: after a 420 or 429, or if no connection could be made. [SplitText] splits a
+// longer text.
 //
 // A nil error means that the message was posted. [ErrOutcomeUnknown] means that it may have
 // been posted; its documentation says what to do then. Any other error means that it

@@ -1,11 +1,11 @@
 // Package chatstest implements Yandex Market's chats API in memory, for tests of programs
 // that use package chats.
 //
-// A [Market] holds chats and messages and implements all seven operations over
-// HTTP. It is strict: a request with a wrong path, parameter, bound, content type,
-// form or credential gets the real Market's status and error text, if known. A test
-// sets up chats, runs its program against [Market.Client], and then checks what the chats
-// contain:
+// A [Market] holds chats and messages and implements all seven operations over HTTP. It
+// is strict: a request with a wrong path, parameter, content type, form or credential, or
+// with a value out of bounds, gets the real Market's status and error text, if known. A
+// test sets up chats, runs its program against [Market.Client], and then checks what the
+// chats contain:
 //
 //	func TestGreeting(t *testing.T) {
 //		market := chatstest.NewMarket()
@@ -42,7 +42,7 @@
 //	when a message becomes visible            WithVisibility, WithHistoryLag
 //	how texts and files are stored            WithStoredText, WithTrimmedTexts, WithStoredFile
 //	what chats and messages look like         WithOddItems, WithPreciseTimes
-//	whether order IDs still exist             WithLegacyOrderIDs
+//	whether the legacy order ID fields work   WithLegacyOrderIDs
 //
 // By default times are truncated to whole seconds, as in the vendor's examples, so that
 // several messages may share one. Message IDs are microseconds since 1970 and increase

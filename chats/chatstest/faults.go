@@ -31,8 +31,8 @@ func (f Fault) bodyLimit() int64 {
 	return maxFormBody + 1
 }
 
-// Response is what [Rewrite] changes. The header Content-Length follows the body; if
-// it is deleted, the response declares no length.
+// Response is what [Rewrite] changes. The Content-Length header is updated to match Body;
+// if it is deleted, the response declares no length.
 type Response struct {
 	Status int
 	Header http.Header

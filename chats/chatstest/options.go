@@ -236,7 +236,7 @@ func WithHistoryLag(d time.Duration) Option {
 }
 
 // WithParallelLimit sets how many API requests may be in flight at once. The
-// default is 4; the next one fails with 420. Zero or less disables the limit.
+// default is 4; a request beyond the limit fails with 420. Zero or less disables the limit.
 func WithParallelLimit(n int) Option {
 	return func(s *settings) { s.parallel = n }
 }

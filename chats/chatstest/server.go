@@ -125,7 +125,7 @@ func newServer(tb testing.TB, start func(*httptest.Server), options []Option) *S
 // Transport returns a transport that trusts the server's certificate.
 func (s *Server) Transport() http.RoundTripper { return s.http.Client().Transport }
 
-// Client returns a client of the server. The options follow the server's own.
+// Client returns a client of the server. The options are applied after the server's own.
 func (s *Server) Client(options ...chats.Option) *chats.Client {
 	options = append([]chats.Option{chats.WithBaseURL(s.URL)}, options...)
 	return s.client(&http.Client{Transport: s.Transport()}, options)

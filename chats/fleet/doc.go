@@ -22,16 +22,17 @@
 //
 // # Jobs
 //
-// Each business has one unique job, ymchats_turn, in the inboxes' queue, ymchats_inbox, and
-// one in the outboxes' queue, ymchats_outbox. The job runs one step (up to 20 s of
-// [inbox.Inbox.Step], 25 s of [outbox.Outbox.Step]), and snoozes until something is due
-// again. A business with more to do goes to the back of the queue. River gives the jobs to
-// whichever process has a free worker, so a process that joins has work at once, and one
-// that stops leaves nothing behind.
+// Each business has two unique jobs of the kind ymchats_turn: one in the inboxes' queue,
+// ymchats_inbox, and one in the outboxes' queue, ymchats_outbox. Each runs one step (up to
+// 20 s of [inbox.Inbox.Step], or up to 25 s of [outbox.Outbox.Step]), and snoozes until
+// something is due again. A business with more to do goes to the back of the queue. River
+// gives the jobs to whichever process has a free worker, so a process that joins has work
+// at once, and one that stops leaves nothing behind.
 //
-// Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which runs a
-// step at once, before all sweeps, in any process. The work is recorded in the store, not
-// in the job, so losing a job loses no work, and a step that finds no work is harmless.
+// Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which has
+// priority over all turns and runs a step at once, in any process. The work is recorded in
+// the store, not in the job, so losing a job loses no work, and a step that finds no work
+// is harmless.
 //
 // Every step holds a lease in the store. If River considers a process dead and gives its job
 // to another, the other one waits for the lease. A process that was frozen or cut off has
@@ -40,14 +41,14 @@
 // # Failures
 //
 //	failure                     the business concerned                       other businesses
-//	process killed              within 75 s; see Config                      nothing, or up to 15 s; see Config
-//	process stopped             its step is finished                         nothing
-//	credential refused          shop is called every 15 s; a changed         nothing
+//	process killed              served again within 75 s; see Config         no effect, or delayed by up to 15 s; see Config
+//	process stopped             its step is allowed to finish                no effect
+//	credential refused          shop is called every 15 s; a changed         no effect
 //	                            credential is tried at once, the same one
 //	                            after 15 s, doubling to 30 min
-//	shop fails, panics, hangs   the same                                     nothing
+//	shop fails, panics, hangs   the same                                     no effect
 //	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
-//	quota exhausted             waits for the next window                    nothing
+//	quota exhausted             waits for the next window                    no effect
 //	backlog of a million        handled 20 s at a time                       one worker fewer
 //	messages
 //
@@ -63,7 +64,7 @@
 // an hour for its outbox. If pushes announce most messages, [inbox.WithPollInterval] can be
 // long: see docs/scaling.md. A pool of ten connections per process suffices.
 //
-// # What River does not do
+// # What to know about River
 //
 //   - A running job can neither be made available again nor be inserted once more, which is why
 //     a push has a job of its own.
@@ -72,8 +73,8 @@
 //   - The interval at which River looks for stuck jobs, 30 s, is fixed. The leader discards
 //     jobs of unknown kinds, and without its ymchats_turn a business is not served: call
 //     [Fleet.Register] and [Fleet.Config] for every client that works jobs of this schema.
-//   - Due times of jobs are by the clock of the process that worked them last, and are compared
-//     with that of the leader: keep the clocks synchronised.
+//   - A job's due time is set by the clock of the process that worked it last, and compared with
+//     the leader's clock: keep the clocks synchronised.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for

@@ -78,8 +78,8 @@ type Fleet struct {
 
 // New returns a fleet on a store. shop is called when a business is worked on; what it
 // returns is kept for at most 10 min, and not after the credential is refused. It must be
-// safe for concurrent use and return within 5 s; a call that takes longer has failed. handle
-// is the handler of every inbox. The error is a [chats.ArgumentError].
+// safe for concurrent use and return within 5 s; a call that takes longer counts as failed.
+// handle is the handler of every inbox. The error is a [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
@@ -199,10 +199,10 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 }
 
 // Stop stops serving businesses. The context of a step that is under way ends, and the step
-// saves what it has done within 5 s; a step that a push or a Put has begun is finished. The
-// rows stay in the store: a later Start continues from them, and sqlstore's Forget deletes
-// them. Stop may be repeated. Start must have been called in this process, possibly without
-// businesses.
+// then has 5 s to save what it has done; a step that a push or a Put has begun is allowed
+// to finish. The rows stay in the store: a later Start continues from them, and sqlstore's
+// Forget deletes them. Stop may be repeated. Start must have been called in this process,
+// possibly without businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) {
 		return badArgument("jobs", "must not be nil")

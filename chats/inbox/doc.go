@@ -1,5 +1,5 @@
-// Package inbox delivers every message of a business's chats to a handler, at least once,
-// and never again once handled, across restarts and machines.
+// Package inbox delivers every message of a business's chats to a handler, at least once
+// and, with one exception (see Polls), not again once handled, across restarts and machines.
 //
 //	in, err := inbox.New(client, store)
 //	...
@@ -14,9 +14,10 @@
 // visible late, with an ID below those of messages already handled, is delivered once it is
 // visible. A message is handled once the handler has returned nil, or once the loop over
 // [Inbox.Messages] has asked for the next message. This is saved in the [Store] before the
-// next message of the chat is delivered, and from then on the message is never delivered
-// again, on any machine that shares the store. Until then it may be delivered again: after an
-// error, a panic, a crash, or the loss of the lease. Handlers must be idempotent.
+// next message of the chat is delivered, and from then on the message is not delivered again,
+// on any machine that shares the store, unless the server's order breaks (see Polls). Until
+// then it may be delivered again: after an error, a panic, a crash, or the loss of the lease.
+// Handlers must be idempotent.
 //
 // Failures of Market, the store, the network and the handler are retried. A credential that
 // is refused for a minute ends [Inbox.Run].
@@ -36,11 +37,12 @@
 // When an inbox serves a business for the first time, the messages that the business's chats
 // already contain count as old and are not delivered, unless [WithStartTime] sets another
 // start. Messages that arrive from then on are delivered. The start is the time of the first
-// attempt to list the chats, whether or not it succeeds. It is kept as BusinessState.StartTime,
-// by the local clock or Market's (the Date of its responses), whichever is earlier, minus 1 s,
-// because times may be truncated to whole seconds. It is saved before the first request. So
-// messages from the last seconds before the start are delivered as well; if the local clock is
-// behind Market's, the start is earlier by the difference.
+// attempt to list the chats, whether or not it succeeds, and is saved before the first
+// request. Once a page has been listed, it is kept as BusinessState.StartTime: by the local
+// clock or Market's (the Date of its responses), whichever is earlier, minus 1 s, because
+// times may be truncated to whole seconds. So messages from the last seconds before the start
+// are delivered as well; if the local clock is behind Market's, the start is earlier by the
+// difference.
 //
 // In a chat that has not been read to its end before, a message is old if it was created
 // before the StartTime, and not after the UpdatedAt with which the chat was first listed. One
@@ -60,44 +62,44 @@
 //
 // Until a history is read to its end, up to 1,000 handled messages stay above the checkpoint,
 // so that a message in the wrong order is found even if the reading is interrupted. If a
-// message turns up with an ID below all of theirs, the checkpoint moves back, and the messages
-// above are delivered again.
+// message is listed so late that [chats.Client.History] has already yielded later ones, the
+// checkpoint moves back to where it was when the poll began, and the handled messages above
+// it, except the last 1,000, are delivered again.
 //
 // # Rechecks
 //
-// A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It
-// is polled again after 2 s, because times are in whole seconds and another message within
-// the same second does not change UpdatedAt, and after 10 min, 2, 12 and 24 h, to find
-// messages that become visible late. If the newest message predates UpdatedAt, or the push
-// by over a second, the history is lagging, and the delays are 1, 5 and 30 s, 2, 10 and 30
-// min, 2, 6, 12 and 24 h. New activity restarts the schedule. So a message in an otherwise
-// quiet chat costs six history requests within a day, and a message in a busy chat two or
-// three; up to eleven if UpdatedAt is later than the message, or the push arrives more than
-// a second after it. A chat whose UpdatedAt has changed four times in a row without a
-// message is polled for such changes at most every 5 min, until a message is found. While
-// less than a quarter of the inbox's quota is left, rechecks after the first minute move to
-// the next hour. A message that becomes visible late without any change in the list is
-// found by the next recheck or, more than a day after the last activity, when the chat is
-// next active. A chat that is listed without a time is polled every 10 min, or every 2 h if
-// it is finished.
+// A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
+// polled again after 2 s, because times are in whole seconds and another message within the
+// same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h, to find
+// messages that become visible late. If the newest message is older than UpdatedAt, or more
+// than a second older than the push, the history is lagging, and the delays are 1, 5 and 30 s,
+// then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. So a
+// message in an otherwise quiet chat costs six history requests within a day, and a message in
+// a busy chat two or three; up to eleven if UpdatedAt is later than the message, or the push
+// arrives more than a second after it. A chat whose UpdatedAt has changed four times in a row
+// without a message is polled for such changes at most every 5 min, until a message is found.
+// While less than a quarter of the inbox's quota is left, rechecks that are due a minute or
+// more after the activity was first seen move to the next hour. A message that becomes visible
+// late without any change in the list is found by the next recheck or, more than a day after
+// the last activity, when the chat is next active. A chat that is listed without a time is
+// polled every 10 min, or every 2 h if it is finished.
 //
 // # Sweeps
 //
 // A sweep lists the chats, 20 per request, and costs nothing else while nothing happens.
 // Incremental sweeps list the chats that are not FINISHED, by filtering on the other five
-// statuses known today; full ones list everything. Both proceed page by page, in turn, so
-// that neither delays the other. Each starts once per [WithPollInterval] if its share of
-// the quota allows it, and less often otherwise; incremental sweeps get 78% of the quota
-// and full sweeps 20%. With the default quota and 10,000 chats, 1,000 of them not finished,
-// that is an incremental sweep every 93 s and a full one every hour. As long as a full
-// sweep fits into the poll interval (with the default settings, up to 160 chats), only full
-// sweeps are made. Only a full sweep or a push finds a message in a chat that stays
-// FINISHED or has a status that is unknown to this library. A chat that has left the
-// incremental list is polled once more, up to 100 or a quarter of the list (the larger) per
-// sweep. While sweeps take longer than the poll interval, the first page of the list is
-// also fetched on its own from time to time. If Market lists the most recent chats first,
-// that finds most messages at once. Correctness does not depend on it, because the order is
-// not documented.
+// statuses known today; full ones list everything. Both proceed page by page, in turn, so that
+// neither delays the other. Each starts once per [WithPollInterval] if its share of the quota
+// allows it, and less often otherwise; incremental sweeps get 78% of the quota and full sweeps
+// 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
+// incremental sweep every 93 s and a full one every hour. As long as a full sweep fits into
+// the poll interval (with the default settings, up to 160 chats), only full sweeps are made.
+// Only a full sweep or a push finds a message in a chat that stays FINISHED or has a status
+// that is unknown to this library. Chats that have left the incremental list are polled once
+// more; per sweep at most 100 of them, or a quarter of the list, whichever is larger. While
+// sweeps take longer than the poll interval, the first page of the list is also fetched on its
+// own from time to time. If Market lists the most recent chats first, that finds most messages
+// at once. Correctness does not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again. A list

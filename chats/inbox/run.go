@@ -22,10 +22,11 @@ import (
 // If another process has the lease, Run stands by and takes over when that lease ends.
 //
 // Run returns nil when ctx has ended, after the last handler has returned and its result
-// has been saved (which may take up to 5 s). It returns an error if the server refuses the
-// credential for a minute, the lease cannot be acquired at all, an argument is invalid
-// ([chats.ErrInvalidArgument]), or the inbox is already running ([ErrRunning]). Everything
-// else is logged and retried.
+// has been saved (which may take up to 5 s). It returns an error if the server refuses
+// the credential for a minute, the store fails for about half a minute (six attempts)
+// when Run first tries to acquire the lease, an argument is invalid
+// ([chats.ErrInvalidArgument]), or the inbox is already running ([ErrRunning]).
+// Everything else is logged and retried.
 func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
 	if handle == nil {
 		return badArgument("handle", "is nil")

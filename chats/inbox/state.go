@@ -59,7 +59,7 @@ type SweepState struct {
 	Pages      int          // read so far
 	Head       chats.ChatID // first chat of the page that later pages are compared with
 	Same       int          // later pages that began with the same chat
-	Empty      int          // pages without chats in a row
+	Empty      int          // consecutive pages without chats
 	Restarts   int          // in a row, after refused page tokens; a restarted sweep lists its pages without delays in between
 	Failures   int          // of its next page, in a row
 	Plain      bool         // it lists all chats, because the server refused the statuses

@@ -32,7 +32,7 @@ type Status struct {
 	LastFullSweep time.Time
 	NextSweep     time.Time // when the next page is listed
 
-	Failing     []ChatState                     // chats whose handler or history fails, the longest-failing first; 100 at most
+	Failing     []ChatState                     // chats in which handling a message, or reading the history, fails, the longest-failing first; 100 at most
 	Quota       map[chats.Operation]chats.Limit // what the inbox may use of the current window, and what remains of it
 	LastError   string                          // the last failure of a sweep
 	LastErrorAt time.Time

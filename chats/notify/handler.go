@@ -40,12 +40,12 @@ type Handler struct {
 // help. The error is logged and never sent to Market. A panic counts as an error. The
 // context carries the values of the request's context and ends 8 seconds after the
 // request arrived, or when handle returns. It does not end when Market disconnects:
-// Market sends the event again anyway, and the work would be left half done. After 9
-// seconds Market gets 500, whether or not handle has returned. Work that takes longer
-// belongs in a queue, or needs its own context ([context.WithoutCancel]): if it
-// succeeds after all, the next retry gets 200 (see [WithDedupe]). A late return is
-// logged. Shutting down the [http.Server] waits for the responses, but not for a
-// handle call that missed its deadline.
+// Market sends the event again anyway, and the work would be left half done. If handle
+// has not returned 9 seconds after the request arrived, Market gets 500, and handle keeps
+// running. Work that takes longer belongs in a queue, or needs its own context
+// ([context.WithoutCancel]): if it succeeds after all, the next retry gets 200 (see
+// [WithDedupe]). A late return is logged. Shutting down the [http.Server] waits for the
+// responses, but not for a handle call that missed its deadline.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else meanwhile. A sender that is let in (see [WithAllowedNetworks]) gets one of

@@ -40,23 +40,25 @@
 // the baseline. After the request, the history is searched for a new message with the same
 // content ([chats.Client.SendTextConfirmed]); if it is found, the item is Sent.
 //
-// A process that finds an item in the state Sending resumes it: the history is searched
-// until an earlier attempt can no longer become visible, for at least [chats.SearchTime]
-// from the moment at which the process acquired the lease, or at which its own attempt
-// ended. A new message from the shop with the same content is matched to the item, unless it
-// belongs to another item: each message belongs to at most one. If there is no new message
-// from the shop, the item is posted again. If there is one with different content, there is
-// no way to know whether it is this item, altered by the server. In that case the item is
-// Uncertain, and is not posted again unless [Outbox.Resolve] requests it. An item is also
-// Uncertain if the server accepted it and the history does not show it.
+// A process that finds an item in the state Sending resumes it. The history is searched
+// until the message of an earlier attempt can no longer become visible: for at least
+// [chats.SearchTime] from the moment at which the process acquired the lease, or at which
+// its own attempt ended. A new message from the shop with the same content is matched to
+// the item, unless it belongs to another item: each message belongs to at most one. If
+// there is no new message from the shop, the item is posted again. If there is one with
+// different content, there is no way to know whether it is this item, altered by the
+// server. In that case the item is Uncertain, and is not posted again unless
+// [Outbox.Resolve] requests it. An item is also Uncertain if the server accepted it and
+// the history does not show it.
 //
-// Apart from the window that is described under Leases, an item is posted twice only if the
-// server shows its message later than the search time and the response, the process or the
-// lease was lost at that moment, or if the store loses what it has saved, as after a
-// restore from a backup or a failover to a replica that lags behind. An item is wrongly
-// considered Sent only if its outcome is unknown, it was not posted, and before the search
-// ends someone else posts the same text, or a file of the same name and size, to the chat.
-// The search lasts [chats.SearchTime], or until the history can be read.
+// Apart from the window that is described under Leases, an item is posted twice only if
+// the response, the process or the lease was lost while the item was being posted and, in
+// addition, the server shows its message later than the search time, or if the store
+// loses what it has saved, as after a restore from a backup or a failover to a replica
+// that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it
+// was not posted, and before the search ends someone else posts the same text, or a file
+// of the same name and size, to the chat. The search lasts [chats.SearchTime], or until
+// the history can be read.
 //
 // # Leases
 //

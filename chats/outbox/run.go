@@ -20,8 +20,9 @@ const stepTime = 60 * time.Second
 // Run returns nil when ctx has ended. Posts in progress have 5 s to finish; the next run
 // resumes any that do not. It returns an error if the server refuses the credential for a
 // minute ([chats.ErrUnauthorized], or [chats.ErrForbidden] if not even the list of chats is
-// allowed; nothing is lost), the lease cannot be acquired at all, or the outbox is already
-// running ([ErrRunning]). Everything else is logged and retried.
+// allowed; nothing is lost), the store fails for about half a minute (six attempts) when
+// Run first tries to acquire the lease, or the outbox is already running ([ErrRunning]).
+// Everything else is logged and retried.
 func (o *Outbox) Run(ctx context.Context) error {
 	if !o.running.CompareAndSwap(false, true) {
 		return ErrRunning

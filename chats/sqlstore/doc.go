@@ -87,11 +87,11 @@
 // checks the lease. A failover to a replica that lacks the last commits undoes them: their
 // messages are delivered again. With synchronous replication no commit is lost.
 //
-// A store uses at most 4 connections, 1 on SQLite; a pool of one is enough. A statement may
-// take 10 s once it has a connection, and lease statements, which do not wait in line with the
-// others, half the lease's duration. Waiting for a connection is limited to 10 s, as is waiting
-// for locks. A connection whose session is read-only is not returned to the pool, so that saves
-// succeed as soon as the database accepts writes again.
+// A store uses at most 4 connections, 1 on SQLite; a pool of one is enough. Once it has a
+// connection, a statement times out after 10 s, and a lease statement after half the lease's
+// duration. Lease statements do not queue behind the others. Waiting for a connection is
+// limited to 10 s, as is waiting for locks. A connection whose session is read-only is not
+// returned to the pool, so that saves succeed as soon as the database accepts writes again.
 //
 // # Leases
 //

@@ -64,8 +64,8 @@ func NewHolder() string {
 }
 
 // Run runs work under one lease after another until ctx ends, and then returns nil. It ends
-// sooner if work returns nil or a [FinalError], or if the lease cannot be acquired at all.
-// work ends the tenure that it is passed.
+// sooner if work returns nil or a [FinalError], or if the store fails maxAcquireFailures
+// times when Run first tries to acquire the lease. work ends the tenure that it is passed.
 func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Tenure[L]) error) error {
 	isFirst := true
 	for failures := 1; ; failures++ {
