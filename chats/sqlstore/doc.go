@@ -12,7 +12,8 @@
 // migrates them if a later release needs it, in one transaction and under a lock: any number
 // of processes may start at once, and one that is killed leaves nothing half done. A release
 // refuses tables that a newer one has migrated: once one machine has been upgraded, upgrade
-// each of the others before restarting it.
+// each of the others before restarting it. The encoding of a PostgreSQL database must be
+// UTF8, because texts and names may contain any character.
 //
 // Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
