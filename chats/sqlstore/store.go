@@ -22,7 +22,7 @@ type Store struct {
 	prefix string
 	names  *strings.Replacer
 	lease  time.Duration
-	saves  sync.Map // the texts of PostgreSQL's statements, by their parameters
+	saves  *sync.Map // the texts of PostgreSQL's statements, by their parameters
 }
 
 var _ inbox.Store = (*Store)(nil)
@@ -51,7 +51,7 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*
 func newStore(db *sql.DB, dialect Dialect, c config) *Store {
 	return &Store{
 		db: newDatabase(db, dialect), prefix: c.prefix, lease: c.lease,
-		names: strings.NewReplacer("{p}", c.prefix, "{now}", dialect.now()),
+		names: strings.NewReplacer("{p}", c.prefix, "{now}", dialect.now()), saves: &sync.Map{},
 	}
 }
 
