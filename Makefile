@@ -75,6 +75,10 @@ inbox-table: ## measure the tables of chats/docs/inbox.md (half an hour)
 kills: ## kill and freeze outbox processes, 200 times on each database (a quarter of an hour)
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^TestOutbox_PostsOnce' -v -timeout 60m -kills
 
+.PHONY: times
+times: ## measure pushes and takeovers of processes with an inbox; needs a quiet machine (two minutes)
+	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^Test(Lease|Inbox)_' -v -parallel 1 -times
+
 .PHONY: kills-fleet
 kills-fleet: ## kill fleet processes 200 times, and wait for River's rescue (ten minutes)
 	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_(PostsOnce|KilledProcess)' -v -timeout 60m -kills

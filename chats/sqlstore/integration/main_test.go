@@ -4,9 +4,22 @@ import (
 	"flag"
 	"os"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
 )
+
+var checkTimes = flag.Bool("times", false, "fail if a push or a takeover takes longer than it does on a machine that is not busy")
+
+// assertTook fails if something takes longer than it does on a machine that is not busy, if
+// that is what is tested.
+func assertTook(t *testing.T, took, limit time.Duration) {
+	t.Helper()
+	if *checkTimes {
+		assert.Less(t, took, limit)
+	}
+}
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(envRole); role != "" {
