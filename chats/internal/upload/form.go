@@ -84,7 +84,7 @@ func (f *Form) measure(ctx context.Context, content io.Reader, maxSize int64) er
 	}
 	if seeker, ok := content.(io.Seeker); ok {
 		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil { // a pipe is an *os.File too, and fails here
-			return f.measureSeeker(seeker, start)
+			return f.measureSeeker(ctx, seeker, start)
 		}
 	}
 	if sized, ok := content.(interface{ Len() int }); ok {
@@ -100,10 +100,11 @@ func (f *Form) measure(ctx context.Context, content io.Reader, maxSize int64) er
 	return nil
 }
 
-func (f *Form) measureSeeker(seeker io.Seeker, start int64) error {
-	end, err := seeker.Seek(0, io.SeekEnd)
+func (f *Form) measureSeeker(ctx context.Context, seeker io.Seeker, start int64) error {
+	guarded := contextSeeker{ctx, seeker}
+	end, err := guarded.Seek(0, io.SeekEnd)
 	if err == nil {
-		_, err = seeker.Seek(start, io.SeekStart)
+		_, err = guarded.Seek(start, io.SeekStart)
 	}
 	if err != nil {
 		return fmt.Errorf("measuring the file: %w", err)

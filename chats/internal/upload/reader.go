@@ -46,3 +46,16 @@ func (r contextReader) Read(p []byte) (int, error) {
 	}
 	return r.content.Read(p)
 }
+
+// contextSeeker begins no Seek after ctx has ended: the one before may have been abandoned.
+type contextSeeker struct {
+	ctx    context.Context //nolint:containedctx // the seeker's interface has none
+	seeker io.Seeker
+}
+
+func (s contextSeeker) Seek(offset int64, whence int) (int64, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.seeker.Seek(offset, whence)
+}

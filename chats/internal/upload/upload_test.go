@@ -295,7 +295,7 @@ func TestForm_StopAbandonsASeekThatBlocks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		form, err := New(t.Context(), "a.txt", &stuckTape{tape{Reader: strings.NewReader("content")}, release}, maxSize)
+		form, err := New(t.Context(), "a.txt", &stuckTape{tape{Reader: strings.NewReader("content")}, 3, release}, maxSize)
 		require.NoError(t, err)
 		readBodyOf(t, form)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -313,17 +313,35 @@ func TestForm_StopAbandonsASeekThatBlocks(t *testing.T) {
 	})
 }
 
-// stuckTape blocks in its fourth Seek.
+// stuckTape blocks in one of its Seeks.
 type stuckTape struct {
 	tape
+	stuck   int // the number of Seeks before
 	release chan struct{}
 }
 
 func (s *stuckTape) Seek(offset int64, whence int) (int64, error) {
-	if s.seeks == 3 {
+	if s.seeks == s.stuck {
 		<-s.release
 	}
 	return s.tape.Seek(offset, whence)
+}
+
+// An abandoned Seek that returns after all is the last one.
+func TestNew_SeeksNoFurtherAfterItsContextEnded(t *testing.T) {
+	t.Parallel()
+	for before := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			content := &stuckTape{tape: tape{Reader: strings.NewReader("content")}, stuck: before, release: make(chan struct{})}
+			_, err := New(ctx, "a.txt", content, maxSize)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			close(content.release)
+			synctest.Wait()
+			assert.Equal(t, before+1, content.seeks)
+		})
+	}
 }
 
 // An abandoned reader without a size is not read any further.
