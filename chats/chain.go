@@ -15,7 +15,8 @@ import (
 //	wire        sends one request and reads the whole response
 //
 // A slot is held only while wire runs, so neither backoff nor decoding nor a slow
-// credential source blocks other calls. observer is outside of the limits, because an
+// credential source blocks other calls; but a confirmed send has the history read with its
+// slot immediately before wire. observer is outside of the limits, because an
 // attempt has succeeded only when its response is decoded.
 func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
 	do := wire(client, cfg.retry.AttemptTimeout)

@@ -118,7 +118,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //
 // It records which messages from the shop are already in the chat, sends the text, then
 // searches the history for a new message from the shop with the same text: equal except for
-// whitespace, control and zero-width characters and HTML escapes. It ends in one of four
+// the kind and amount of whitespace between words and at the ends, control and zero-width
+// characters and HTML escapes. It ends in one of four
 // ways:
 //
 //   - The message. It was posted once.
@@ -134,11 +135,12 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // shows no new message from the shop that could be this text, altered by the server. So a
 // server that alters texts causes an error rather than a second post.
 //
-// It reads the history from one day before the message named in [ConfirmAfter], or from the
-// beginning, sends once, and usually reads one more page of history. With an unknown
-// outcome it costs up to RetryPolicy.MaxAttempts sends, each followed by six searches or
-// more. If the history cannot be read because Market is down, it keeps trying for several
-// minutes; if it can be read only with retries, the call reads it up to six times before it
+// It reads the history from one day before the message named in [ConfirmAfter] or
+// [ConfirmFirstAttempt], or from the beginning, sends once, and usually reads one more page of history. With an unknown
+// outcome it costs up to RetryPolicy.MaxAttempts sends, each followed by about six
+// searches with the default policy. If Market is down before anything was sent, the call
+// fails after the retries of one read; after a send, and with [ConfirmResume], it keeps
+// trying to read the history for several minutes. If it can be read only with retries, the call reads it up to six times before it
 // gives up. A Client sends messages to the same chat one at a time. If it has just posted
 // the same text without confirming it, the call waits until the history shows that message,
 // for the search time at most.

@@ -99,32 +99,34 @@
 // failure ([RetryPolicy]), and the client honours Retry-After. If the context's deadline
 // comes before the next attempt, the call fails at once and the error says so. An attempt
 // that exceeds RetryPolicy.AttemptTimeout, or a timeout of the http.Client, counts as
-// dropped. A file is retried only if its reader can be rewound.
+// dropped. A file is retried only if its reader can be rewound, or has not been read from.
 //
 // # Rate limits
 //
 // Market allows four concurrent requests per business and sets an hourly quota per
 // operation. All programs that call the API for the same business share both limits;
 // exceeding either one results in a 420. A client makes at most four concurrent requests
-// ([WithMaxParallel]); a request holds its slot only while it is in flight. If the quota is
+// ([WithMaxParallel]); a request holds its slot only while it is in flight, or, for a
+// confirmed send, while the history is read immediately before it. If the quota is
 // exhausted and the next window begins within RetryPolicy.MaxDelay, a call waits for it.
 // Otherwise the call fails with [ErrRateLimited] and Error.Limit, and until the window ends
-// the client refuses that operation, and no other, without making a request. It does the
-// same after a response that reports a remaining quota of 0. A window is an hour, so no
-// header blocks an operation for longer. [Client.Limit] returns the quota last reported by
-// the server. [WithLimiter] adds a rate limiter of your own.
+// the client refuses that operation, and no other, without making a request; confirmed
+// sends need the quota of the history, too. It does the same after a response that reports
+// a remaining quota of 0. A window is an hour, so no header blocks an operation for longer.
+// [Client.Limit] returns the quota last reported by the server. [WithLimiter] adds a rate
+// limiter of your own.
 //
 // # Errors
 //
-// A failed call returns an [*Error]. Match it against the sentinels with errors.Is; its
-// StatusCode, Details and TraceParent carry the rest. Outside 2xx, the error is determined
-// by the HTTP status (for a 404, together with whether the body is the API's), not by the
-// status in the body. A 400 comes from the server and matches no sentinel; an
-// [ArgumentError] matches [ErrInvalidArgument] and means that nothing was sent. An error
-// matches context.Canceled or context.DeadlineExceeded only if the caller's context has
-// ended, or its deadline does not leave time for the next attempt. A timeout of a
-// transport, [Limiter] or credential source matches neither; its text and its other causes
-// are kept.
+// A sequence whose context has ended yields ctx.Err(). Any other failure is an [*Error].
+// Match it against the sentinels with errors.Is; its StatusCode, Details and TraceParent
+// carry the rest. Outside 2xx, the error is determined by the HTTP status (for a 404,
+// together with whether the body is the API's), not by the status in the body. A 400 comes
+// from the server and matches no sentinel; an [ArgumentError] matches [ErrInvalidArgument]
+// and means that nothing was sent. An error matches context.Canceled or
+// context.DeadlineExceeded only if the caller's context has ended, or its deadline does not
+// leave time for the next attempt. A timeout of a transport, [Limiter] or credential source
+// matches neither; its text and its other causes are kept.
 //
 // A panic in a hook, [Limiter], credential source or transport reaches the caller's
 // goroutine. A sequence fetches pages in a separate goroutine, so its panics carry the

@@ -55,8 +55,8 @@
 // # Limits
 //
 // More than four API requests at once fail with 420 (see [WithParallelLimit]). The
-// headers of every response report the documented hourly quotas and count down to
-// zero, but no request is refused because of them unless [WithHourlyLimit] is used: a test
+// headers of every response of an operation, except a gateway's page, report the documented
+// hourly quotas and count down to zero, but no request is refused because of them unless [WithHourlyLimit] is used: a test
 // may make any number of calls. A 420 does not count against the quota, nor does a
 // response that a fault returns instead of the Market's.
 //

@@ -53,7 +53,7 @@ type savedFile struct {
 }
 
 // journal appends every change to the state's file, so that a sandbox that is killed
-// loses at most the change that it was writing. The zero journal writes nothing.
+// loses at most its last changes. The zero journal writes nothing.
 type journal struct {
 	file   *os.File
 	out    *bufio.Writer
