@@ -23,11 +23,12 @@
 // # Jobs
 //
 // Each business has two unique jobs of the kind ymchats_turn: one in the inboxes' queue,
-// ymchats_inbox, and one in the outboxes' queue, ymchats_outbox. Each runs one step (up to
-// 20 s of [inbox.Inbox.Step], or up to 25 s of [outbox.Outbox.Step]), and snoozes until
-// something is due again. A business with more to do goes to the back of the queue. River
-// gives the jobs to whichever process has a free worker, so a process that joins has work
-// at once, and one that stops leaves nothing behind.
+// ymchats_inbox, and one in the outboxes' queue, ymchats_outbox. Each runs one step
+// ([inbox.Inbox.Step], which begins no poll after 20 s, or up to 25 s of
+// [outbox.Outbox.Step]), and snoozes until something is due again. A business with more to
+// do goes to the back of the queue. River gives the jobs to whichever process has a free
+// worker, so a process that joins has work at once, and one that stops leaves nothing
+// behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which has
 // priority over all turns and runs a step at once, in any process. The work is recorded in
@@ -41,7 +42,7 @@
 // # Failures
 //
 //	failure                     the business concerned                       other businesses
-//	process killed              served again within 75 s; see Config         no effect, or delayed by up to 15 s; see Config
+//	process killed              served again within 75 s; see Config         no effect, or delayed by up to 22 s; see Config
 //	process stopped             its step is allowed to finish                no effect
 //	credential refused          shop is called every 15 s; a changed         no effect
 //	                            credential is tried at once, the same one
@@ -69,7 +70,7 @@
 //   - A running job can neither be made available again nor be inserted once more, which is why
 //     a push has a job of its own.
 //   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
-//     another one takes over within 15 s; pushes do not depend on it.
+//     another one takes over within 22 s; pushes do not depend on it.
 //   - The interval at which River looks for stuck jobs, 30 s, is fixed. The leader discards
 //     jobs of unknown kinds, and without its ymchats_turn a business is not served: call
 //     [Fleet.Register] and [Fleet.Config] for every client that works jobs of this schema.

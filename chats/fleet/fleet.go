@@ -167,7 +167,7 @@ func (f *Fleet) Register(workers *river.Workers) {
 // have expired by then. A push or a Put does not wait for that: it runs a step of its own
 // as soon as the lease has expired. Other businesses are not delayed, unless the process
 // was River's leader, which makes scheduled jobs available: another one takes over within
-// 15 s, and until then only pushes and Puts are worked.
+// 22 s, and until then only pushes and Puts are worked.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -274,8 +274,8 @@ func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
 // Items that are put or resolved are worked on at once, by any process. Do not call its Run
-// or Step, and do not keep it: a later call returns one with the current credential. The
-// error is the one that shop returned.
+// or Step, and do not keep it: a later call returns one with a credential that shop
+// returned at most 10 min ago. The error is the one that shop returned.
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {

@@ -19,18 +19,19 @@
 // then it may be delivered again: after an error, a panic, a crash, or the loss of the lease.
 // Handlers must be idempotent.
 //
-// Failures of Market, the store, the network and the handler are retried. A credential that
-// is refused for a minute ends [Inbox.Run].
+// Failures of Market, the store, the network and the handler are retried. [Inbox.Run] ends if
+// the credential is refused for a minute, or if the store fails for about half a minute when
+// Run starts.
 //
 // # State
 //
 // The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every
 // message is handled, the IDs handled above it, the time of the next poll, and the error of the
 // message whose handling failed last. The state of a business is also one row, [BusinessState].
-// It holds the time when an inbox first served the business, the progress of its sweeps, and
-// its use of the quota. An inbox does whatever the rows say is due, one step at a time. It may
-// be killed at any point; its successor continues from the rows, even on another machine. The
-// inbox never loads all rows at once: a quiet chat costs only its row.
+// It holds the StartTime (see The first start), the progress of its sweeps, and its use of the
+// quota. An inbox does whatever the rows say is due, one step at a time. It may be killed at
+// any point; its successor continues from the rows, even on another machine. The inbox never
+// loads all rows at once: a quiet chat costs only its row.
 //
 // # The first start
 //
@@ -44,12 +45,13 @@
 // are delivered as well; if the local clock is behind Market's, the start is earlier by the
 // difference.
 //
-// In a chat that has not been read to its end before, a message is old if it was created
-// before the StartTime, and not after the UpdatedAt with which the chat was first listed. One
-// without a time is never old, nor is one in a chat that was created after the StartTime. A
-// time before 1990 or more than a year ahead counts as none. Chats that were active in the 24
-// hours before the start are polled once, a few minutes after it, so that messages that
-// become visible later can be distinguished from those that were there already.
+// In a chat that has not been read to its end before, a message is old if it was created before
+// the StartTime, unless it was created after the UpdatedAt with which the chat was first listed
+// and the list or a push has announced something since. A message without a time is never old,
+// nor is one in a chat that was created after the StartTime. A time before 1990 or more than a
+// year ahead counts as none. Chats that were active in the 24 hours before the start are polled
+// once, a few minutes after it, so that messages that become visible later can be distinguished
+// from those that were there already.
 //
 // # Polls
 //
@@ -70,19 +72,20 @@
 //
 // A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
 // polled again after 2 s, because times are in whole seconds and another message within the
-// same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h, to find
-// messages that become visible late. If the newest message is older than UpdatedAt, or more
-// than a second older than the push, the history is lagging, and the delays are 1, 5 and 30 s,
-// then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. So a
-// message in an otherwise quiet chat costs six history requests within a day, and a message in
-// a busy chat two or three; up to eleven if UpdatedAt is later than the message, or the push
-// arrives more than a second after it. A chat whose UpdatedAt has changed four times in a row
-// without a message is polled for such changes at most every 5 min, until a message is found.
-// While less than a quarter of the inbox's quota is left, rechecks that are due a minute or
-// more after the activity was first seen move to the next hour. A message that becomes visible
-// late without any change in the list is found by the next recheck or, more than a day after
-// the last activity, when the chat is next active. A chat that is listed without a time is
-// polled every 10 min, or every 2 h if it is finished.
+// same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h, to find messages
+// that become visible late. If the newest message is older than UpdatedAt, or more than a
+// second older than the push, the history is lagging, and the delays are 1, 5 and 30 s, then 2,
+// 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. So a message in an
+// otherwise quiet chat costs six history requests within a day, and a message in a busy chat
+// two or three; up to eleven if UpdatedAt is later than the message, or the push arrives more
+// than a second after it. A chat whose UpdatedAt has changed four times in a row without a
+// message is polled for such changes at most every 5 min, until a message is found. While less
+// than a quarter of the inbox's quota is left, rechecks that are due a minute or more after the
+// activity was first seen move to the next hour. A message that becomes visible late without
+// any change in the list is found by the next recheck or, more than a day after the last
+// activity, when the chat is next active. A chat that is listed without a time is polled every
+// 10 min if it is expected in the incremental list (see Sweeps), and every 2 h otherwise: if it
+// is finished, has an unknown status, or the filter has Statuses.
 //
 // # Sweeps
 //
@@ -92,14 +95,15 @@
 // neither delays the other. Each starts once per [WithPollInterval] if its share of the quota
 // allows it, and less often otherwise; incremental sweeps get 78% of the quota and full sweeps
 // 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
-// incremental sweep every 93 s and a full one every hour. As long as a full sweep fits into
-// the poll interval (with the default settings, up to 160 chats), only full sweeps are made.
-// Only a full sweep or a push finds a message in a chat that stays FINISHED or has a status
-// that is unknown to this library. Chats that have left the incremental list are polled once
-// more; per sweep at most 100 of them, or a quarter of the list, whichever is larger. While
-// sweeps take longer than the poll interval, the first page of the list is also fetched on its
-// own from time to time. If Market lists the most recent chats first, that finds most messages
-// at once. Correctness does not depend on it, because the order is not documented.
+// incremental sweep every 92 s and a full one every hour. As long as a full sweep fits into the
+// poll interval (with the default settings, up to 160 chats), only full sweeps are made. Only a
+// full sweep or a push finds a message in a chat that stays FINISHED or has a status that is
+// unknown to this library. Chats that have left the incremental list are polled once more; per
+// sweep at most 100 of them, or a quarter of the list, whichever is larger. While sweeps take
+// longer than the poll interval, the first page of the list, and up to nine more while every
+// chat on a page has changed, is also fetched on its own from time to time. If Market lists the
+// most recent chats first, that finds most messages at once. Correctness does not depend on it,
+// because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again. A list
@@ -108,21 +112,22 @@
 // # Quota
 //
 // The inbox counts its own requests, including retries, and uses at most half of Market's
-// hourly quota of each operation ([WithQuotaReserve]); requests of other programs are ignored
-// until the quota is exhausted. Work left over at the end of an hour is done in the next one.
+// hourly quota of each operation ([WithQuotaReserve]), except for the retries and further pages
+// of polls that have begun. Requests of other programs are ignored until the quota is
+// exhausted. Work left over at the end of an hour is done in the next one.
 //
 // # Failures
 //
 // A message whose handler fails is delivered again after 1 s, with the delay doubling up to
 // 5 min. Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat
 // wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler
-// fails for three chats in a row, only one chat at a time is tried, at most every 30 s, until
-// it works again: an outage costs about 120 requests an hour, however many chats wait. A poll
-// that finds no message for the handler counts neither as a failure nor as a success. Chats that have not failed yet are tried
-// first, then those that have been due for longest, whether or not a push names them. The same
-// holds for histories that cannot be read, for whatever reason, except that each attempt may
-// take up to twelve requests, as the client retries it. Once histories can be read again, all
-// are read within minutes.
+// fails for three chats in a row, only one chat at a time is tried, after 1 s, with the delay
+// doubling to 30 s, until it works again: an outage costs about 120 requests an hour, however
+// many chats wait. A poll that finds no message for the handler counts neither as a failure nor
+// as a success. Chats that have not failed yet are tried first, then those that have been due
+// for longest, whether or not a push names them. The same holds for histories that cannot be
+// read, for whatever reason, except that each attempt may take up to twelve requests, as the
+// client retries it. Once histories can be read again, all are read within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min.
 // Unless the handler has failed for it, the bound is 1 h if the history is refused or the

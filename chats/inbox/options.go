@@ -79,8 +79,8 @@ func WithSenders(senders ...chats.Sender) Option {
 // WithStartTime makes the inbox begin with the messages created at since or later, to the
 // second and by Market's clock; the zero time is the beginning of every chat. It applies
 // when an inbox serves a business for the first time, and has no effect on later starts. It
-// may be in the future: until then, every message counts as old. By default only messages
-// that arrive after the first start are delivered.
+// may be in the future: until then, every message that has a time counts as old. By default
+// only messages that arrive after the first start are delivered.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since

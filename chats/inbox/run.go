@@ -14,10 +14,10 @@ import (
 // A message is handled if handle has returned nil. If it returns an error or panics, or
 // ends its goroutine, the message is delivered again after 1 s, then 2 s, doubling up to 5
 // min. Later messages of the chat wait meanwhile; other chats do not. If the handler fails
-// for one chat after another, only one chat at a time is tried, at most every 30 s, until
-// it works again. The context passed to handle ends when ctx ends or when the lease is
-// lost. If handle still finishes and returns nil, the message counts as handled in the
-// first case but not in the second.
+// for one chat after another, only one chat at a time is tried, after 1 s, with the delay
+// doubling to 30 s, until it works again. The context passed to handle ends when ctx ends
+// or when the lease is lost. If handle still finishes and returns nil, the message counts
+// as handled in the first case but not in the second.
 //
 // If another process has the lease, Run stands by and takes over when that lease ends.
 //

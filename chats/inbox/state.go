@@ -16,10 +16,10 @@ type ChatState struct {
 	Snapshot    chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
 	SeenWakes   int64             // the value of Wakes that the last poll covered; if it differs from Wakes, a push is pending
 	Open        bool              // the incremental sweep is expected to list the chat
-	Read        bool              // the history has been read to its end once; from then on no message is old
+	Read        bool              // the history has been read to its end once; from then on no message is old, unless the StartTime is in the future
 	Checkpoint  chats.MessageID   // every message up to it is handled
 	Handled     []chats.MessageID // the handled messages above it, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
-	UpdatedAt   time.Time         // the newest UpdatedAt for which the chat has been, or will be, polled; until Read, the first one listed
+	UpdatedAt   time.Time         // the time up to which polls account, or will account, for the chat's activity; it may be ahead of the list's UpdatedAt; until Read, the first one listed
 	SeenAt      time.Time         // when that activity, or the last push, was first seen, by the local clock
 	Explained   bool              // a message has been found that accounts for that activity: see Rechecks in the package documentation
 	Unexplained int               // changes of UpdatedAt in a row for which no message was found
@@ -38,13 +38,14 @@ type BusinessState struct {
 	Version int64     `json:"-"` // kept by the store, like that of a chat
 	DueAt   time.Time `json:"-"` // earliest DueAt of the business's chats when the row was loaded; zero if none was set
 
-	// StartTime is when an inbox first served the business, by the local clock or Market's,
-	// whichever is earlier: in a chat that has not been read yet, a message created before
-	// it is old. Zero until a page was listed.
+	// StartTime is the time of WithStartTime or, without that option, when an inbox first
+	// served the business, by the local clock or Market's, whichever is earlier: in a chat
+	// that has not been read yet, a message created before it is old. Zero until a page was
+	// listed.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
-	Newest      SweepState                // of the first page alone, while a sweep takes longer than the poll interval
+	Newest      SweepState                // of the first pages alone, while a sweep takes longer than the poll interval
 	Usage       map[chats.Operation]Usage // requests of the inbox itself in the current quota window
 	Handlers    BreakerState              // breaker for failures of the handler
 	Reads       BreakerState              // breaker for failures to read histories

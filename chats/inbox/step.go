@@ -10,11 +10,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// Step does what is due, for at most 20 s, and returns the time at which something (a page
-// of a sweep, a poll, a retry) is due next. It is meant for programs that serve many
-// businesses from a job queue; [Inbox.Run] loops by itself. After 20 s, Step begins no more
-// polls; from each chat that it is already reading, it delivers messages until 20 s after the
-// first of them was read. It waits for running handlers.
+// Step does what is due, and returns the time at which something (a page of a sweep, a
+// poll, a retry) is due next. It is meant for programs that serve many businesses from a
+// job queue; [Inbox.Run] loops by itself. After 20 s, Step begins no more polls; from each
+// chat that it is already reading, it delivers messages until 20 s after the first of them
+// was read. It waits for running handlers.
 //
 // The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if
 // the lease was lost meanwhile, the server's refusal of the credential

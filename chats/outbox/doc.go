@@ -81,17 +81,20 @@
 //
 //	failure                                    what happens
 //	hourly quota exhausted                     waits for the next window, a minute at least; does not count as an attempt
-//	no connection, 5xx, parallel limit         retried after 1 s, doubling to 1 min, indefinitely
+//	no connection, 5xx                         retried after 1 s, doubling to 1 min, indefinitely
+//	parallel limit, or another 420 or 429      retried after 1 s, without doubling, indefinitely
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step at once
 //	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
 //	history refused, or a 4xx without a code   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
-//	database down                              retried; nothing is sent meanwhile
+//	database down                              retried; nothing is sent meanwhile; Run returns the error if that lasts
+//	                                           about half a minute when it starts
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then
-// requested, at most once a minute, which uses one more request of that operation's quota.
+// requested, which uses one more request of that operation's quota: at most once a minute
+// by each worker while the list is accepted, and with every such 403 otherwise.
 // [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
 // fairly: the chat that has waited longest since its last post is next, and a chat whose
 // post was refused because of the quota keeps its turn.

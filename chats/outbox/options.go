@@ -32,9 +32,10 @@ func WithWorkers(n int) Option {
 // a time. If it returns an error or panics, it is called again after 1 s, then 2 s,
 // doubling to 5 min. Until it returns, no other item is reported, which is logged after a
 // minute; items are still posted. Its context ends 5 s after the run, or with the lease; a
-// call that has still not returned a second later is abandoned. The item is reported again,
-// but not before that call has returned. An item that was settled while no process had this
-// option is not reported.
+// call that has still not returned a second later is abandoned, as is one that is running
+// when [Outbox.Step] ends after its 60 s. The item is reported again, but not before that
+// call has returned. An item that was settled while no process had this option is not
+// reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
 	return option(settled != nil, "settled", "is nil", func(c *config) { c.settled = settled })
 }

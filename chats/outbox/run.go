@@ -38,7 +38,8 @@ func (o *Outbox) Run(ctx context.Context) error {
 // Step posts what is due, for at most 60 s, and returns the time at which something is due
 // next, or the zero time if nothing is queued. It is meant for programs that serve many
 // businesses from a job queue; [Outbox.Run] loops by itself. After 60 s Step waits for posts
-// in progress, and for a few seconds for a WithSettled function.
+// in progress, but not for a WithSettled function, whose item is then reported again. If ctx
+// ends, posts have 5 s to finish, and Step waits at most 6 s for a WithSettled function.
 //
 // If another process may have posted an item, Step continues for [chats.SearchTime], 15.5
 // s, and searches for it. If ctx ends sooner, the same [Outbox] continues the search in its

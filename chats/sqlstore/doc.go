@@ -23,14 +23,15 @@
 //	  wakes, seen_wakes        number of pushes so far, and how many of them the last poll covered
 //	  open                     the chat is expected in the list of unfinished chats
 //	  checkpoint               every message up to this ID is handled
-//	  updated_at               the newest UpdatedAt for which the chat has been, or will be, polled
+//	  updated_at               the time up to which polls account, or will account, for the chat's
+//	                           activity; it may be ahead of the list's UpdatedAt
 //	  due_at                   when the chat is polled next
 //	  head, attempts           the message whose handling failed last, and how often it failed
 //	  failing_since, failure   when the chat began to fail, and the last error
 //	  state                    JSON, internal: the rest
 //	ymchats_inbox_businesses   one row per business; primary key (business)
 //	  version                  incremented by every Save
-//	  start_time               when an inbox first served the business
+//	  start_time               when an inbox first served the business, or the time of WithStartTime
 //	  last_error, last_error_at
 //	  state                    JSON, internal: sweeps, quota
 //	ymchats_leases             one row per business and purpose; primary key (business, purpose)
@@ -90,9 +91,11 @@
 //
 // A store uses at most 4 connections, 1 on SQLite; a pool of one is enough. Once it has a
 // connection, a statement times out after 10 s, and a lease statement after half the lease's
-// duration. Lease statements do not queue behind the others. Waiting for a connection is
-// limited to 10 s, as is waiting for locks. A connection whose session is read-only is not
-// returned to the pool, so that saves succeed as soon as the database accepts writes again.
+// duration, 10 s at most; Put, Forget and migrations end only with their context. Acquire and
+// Renew do not queue behind other statements. Waiting for a connection is limited to 10 s, and
+// so, except on PostgreSQL in those three, is waiting for locks. A connection whose session is
+// read-only is not returned to the pool, so that saves succeed as soon as the database accepts
+// writes again.
 //
 // # Leases
 //

@@ -38,7 +38,8 @@ func (s *service) handler() (http.Handler, error) {
 	return market.Mount(mux, "/market"), nil
 }
 
-// putShop adds a shop, or replaces its key, which is then tried at once.
+// putShop adds a shop, or replaces its key. The new key is tried at once if the old one has
+// been refused, and used within 10 min otherwise.
 func (s *service) putShop(w http.ResponseWriter, r *http.Request) {
 	var body struct{ Key string }
 	id, err := businessOf(r)

@@ -45,7 +45,8 @@ func main() {
 	}
 }
 
-// stopTime is longer than a step may take. Kubernetes waits longer, see kubernetes.yaml.
+// stopTime is longer than the 36 s after which the context of a step ends. Kubernetes waits
+// longer, see kubernetes.yaml.
 const stopTime = 40 * time.Second
 
 // run works until ctx ends, after which it takes no more requests and jobs, and finishes

@@ -21,8 +21,8 @@ import (
 
 // TestStore runs the conformance tests. open returns two handles on one new, empty store,
 // as two processes would have. Some tests wait for a lease to expire, so open should return
-// stores with short leases, of 1 or 2 s for example. Leases are tested by package
-// inboxtest.
+// stores with short leases, of 1 or 2 s for example. Package inboxtest tests leases
+// in more detail.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
