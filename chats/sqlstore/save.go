@@ -60,7 +60,7 @@ func newSaved(business *inbox.BusinessState, rows []inbox.ChatState) (d saved, e
 	return d, err
 }
 
-// parameter returns rows as the parameter of [Dialect.records], or "".
+// parameter returns rows as the parameter of records, or "" if there are none.
 func parameter[T any](rows []T, values func(T) ([]any, error)) (string, error) {
 	if len(rows) == 0 {
 		return "", nil
@@ -93,7 +93,7 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.L
 		s.saves.Store(parameters, query)
 	}
 	var held bool
-	err := conn.QueryRowContext(ctx, query.(string), args...).Scan(&held) //nolint:forcetypeassert // by the line above
+	err := conn.QueryRowContext(ctx, query.(string), args...).Scan(&held) //nolint:forcetypeassert // saves has only texts
 	switch {
 	case isForcedError(err):
 		return inbox.ErrConflict

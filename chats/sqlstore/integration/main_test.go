@@ -12,13 +12,14 @@ import (
 
 var checkTimes = flag.Bool("times", false, "fail if a push or a takeover takes longer than it does on a machine that is not busy")
 
-// assertTook fails if something takes longer than it does on a machine that is not busy, if
-// that is what is tested.
+// assertTook fails if something takes ten times as long as it may on a machine that is not
+// busy, or longer than it may with -times.
 func assertTook(t *testing.T, took, limit time.Duration) {
 	t.Helper()
-	if *checkTimes {
-		assert.Less(t, took, limit)
+	if !*checkTimes {
+		limit *= 10
 	}
+	assert.Less(t, took, limit)
 }
 
 func TestMain(m *testing.M) {

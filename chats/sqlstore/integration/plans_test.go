@@ -2,6 +2,7 @@ package integration
 
 import (
 	"database/sql"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,33 @@ func TestStore_StatementsAreNotPlannedAnew(t *testing.T) {
 	for statement, n := range plans {
 		assert.LessOrEqual(t, n, 60, statement) // until PostgreSQL has forgotten how cheap the empty tables were
 	}
+
+	// The plan for any business finds the chats by their IDs. It would not do to read all chats of a
+	// business that has many.
+	execSQL(t, db, `SET plan_cache_mode = force_generic_plan`)
+	for statement, parameters := range map[string]string{
+		"SELECT version, chat, % jsonb_array_elements%": `(7, '[[1]]')`,
+		"WITH chats_rows % AS n%":                       `(7, 'inbox', '', 1, 1, '[]')`,
+	} {
+		var name string
+		require.NoError(t, db.QueryRowContext(t.Context(),
+			`SELECT name FROM pg_prepared_statements WHERE statement LIKE $1 AND statement NOT LIKE '%business_rows%'`, statement).Scan(&name))
+		rows, err := db.QueryContext(t.Context(), `EXPLAIN EXECUTE `+name+parameters)
+		require.NoError(t, err)
+		assert.Regexp(t, `Index Cond: \(\(business = \$1\) AND \(chat = ANY`, strings.Join(scanLines(t, rows), "\n"))
+	}
+}
+
+func scanLines(t *testing.T, rows *sql.Rows) (lines []string) {
+	t.Helper()
+	defer rows.Close() //nolint:errcheck // Err has what matters
+	for rows.Next() {
+		var line string
+		require.NoError(t, rows.Scan(&line))
+		lines = append(lines, line)
+	}
+	require.NoError(t, rows.Err())
+	return lines
 }
 
 func scanPlans(t *testing.T, rows *sql.Rows) map[string]int {
