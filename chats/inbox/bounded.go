@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -32,4 +33,20 @@ func (s boundedStore) Due(ctx context.Context, id chats.BusinessID, at time.Time
 
 func (s boundedStore) Open(ctx context.Context, id chats.BusinessID) ([]chats.ChatID, error) {
 	return bounded(ctx, func(ctx context.Context) ([]chats.ChatID, error) { return s.Store.Open(ctx, id) })
+}
+
+// release saves the business's row, unless it is nil, and releases the lease. If that is asked,
+// it returns the earliest time at which a row is due.
+func (s boundedStore) release(ctx context.Context, lease Lease, business *BusinessState, asked bool) (due time.Time, err error) {
+	if steps, ok := s.Store.(StepStore); ok {
+		return steps.ReleaseBusiness(ctx, lease, business)
+	}
+	var failed error
+	if business != nil {
+		failed = s.Save(ctx, lease, business, nil)
+	}
+	if asked {
+		due, err = s.Renew(ctx, lease)
+	}
+	return due, cmp.Or(failed, err, s.Release(ctx, lease))
 }

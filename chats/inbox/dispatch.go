@@ -68,16 +68,15 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	}
 }
 
-// next returns when a poll may begin again, the zero time if none is due.
-func (d *dispatcher) next() time.Time {
+// finish finishes the session, and returns when a poll may begin again, the zero time if none
+// is due.
+func (d *dispatcher) finish(ctx context.Context) time.Time {
+	stored := d.session.finish(ctx, d.loaded)
 	d.mu.Lock()
-	due, loaded := d.due, d.loaded
+	due := d.due
 	d.mu.Unlock()
-	if loaded {
-		var err error
-		if due, err = d.tenure.Renew(); err != nil {
-			due = time.Now().Add(time.Second) // it is not known what is due
-		}
+	if d.loaded {
+		due = stored
 	}
 	if due.IsZero() {
 		return due

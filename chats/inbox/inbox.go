@@ -21,7 +21,8 @@ var ErrRunning = errors.New("inbox: already running")
 // Inbox delivers every message of a business's chats. Make one with [New].
 type Inbox struct {
 	client  *chats.Client
-	store   Store
+	store   boundedStore
+	leases  *leases
 	config  config
 	log     *slog.Logger
 	keeper  *tenure.Keeper[Lease]
@@ -59,10 +60,10 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 		}
 	}
 	in := &Inbox{
-		client: client, store: boundedStore{store}, config: cfg, woken: make(chan struct{}, 1),
+		client: client, store: boundedStore{store}, leases: &leases{boundedStore: boundedStore{store}}, config: cfg, woken: make(chan struct{}, 1),
 		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
 	}
-	in.keeper = newKeeper(in.store, client.Business(), in.log)
+	in.keeper = newKeeper(in.leases, client.Business(), in.log)
 	return in, nil
 }
 

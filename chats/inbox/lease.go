@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -9,8 +10,26 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
+// leases are a store's. If it is a StepStore, it reads the business's row with the lease.
+type leases struct {
+	boundedStore
+
+	acquired *BusinessState // nil if it was not read
+}
+
+// Acquire implements [tenure.Store].
+func (l *leases) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error) {
+	steps, ok := l.Store.(StepStore)
+	if !ok {
+		return l.Store.Acquire(ctx, business, purpose, holder)
+	}
+	lease, state, err := steps.AcquireBusiness(ctx, business, purpose, holder)
+	l.acquired = &state
+	return lease, err
+}
+
 // newKeeper returns the keeper of an inbox's lease.
-func newKeeper(store Store, business chats.BusinessID, log *slog.Logger) *tenure.Keeper[Lease] {
+func newKeeper(store *leases, business chats.BusinessID, log *slog.Logger) *tenure.Keeper[Lease] {
 	return &tenure.Keeper[Lease]{
 		Store: store, Business: business, Purpose: Purpose, Holder: tenure.NewHolder(), Log: log,
 		Lost:     ErrLeaseLost,

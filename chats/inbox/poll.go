@@ -10,6 +10,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
+	"github.com/ymchats/ymchats-go/chats/internal/paging"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
@@ -21,7 +22,8 @@ var (
 )
 
 // poll is one reading of a chat: its history from the checkpoint on, each new message
-// delivered and saved before the next.
+// delivered and saved before the next one, or before the next request. The last message is
+// saved with what the poll has found out about the chat.
 type poll struct {
 	*session
 
@@ -33,6 +35,8 @@ type poll struct {
 	floor   chats.MessageID // the checkpoint when the poll began
 	until   time.Time       // messages are delivered until then even though the run is ending
 	newest  time.Time       // CreatedAt of the newest message read
+	last    bool            // the messages that follow need no request
+	unsaved bool            // the row has changed since it was saved
 	found   bool            // there was a new message
 	known   bool            // there was one that is already handled
 }
@@ -64,7 +68,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 // land saves a row, and again if its chat was listed meanwhile.
 func (s *session) land(ctx context.Context, f *flight) error {
 	for {
-		if err := s.saveChat(ctx, &f.row); err != nil {
+		if err := s.saver.save(ctx, nil, &f.row); err != nil {
 			s.flights.drop(f)
 			return err
 		}
@@ -120,7 +124,9 @@ func (l *poll) read(ctx context.Context) error {
 	showsKnown := len(l.row.Handled) > 0 // unless they were deleted
 	err := l.history(ctx, l.row.Checkpoint)
 	if err == nil && l.row.Checkpoint > 0 && !l.known && (showsKnown || !l.found) {
-		err = l.history(ctx, 0)
+		if err = l.flush(ctx); err == nil {
+			err = l.history(ctx, 0)
+		}
 	}
 	if err == nil {
 		l.reads.succeeded()
@@ -140,7 +146,7 @@ func isRefusal(err error) bool {
 // history reads what is above since. If the order of the messages breaks, the checkpoint
 // goes back: the next poll reads again from there.
 func (l *poll) history(ctx context.Context, since chats.MessageID) error {
-	for message, err := range l.client.History(ctx, l.row.Chat, since) {
+	for message, err := range l.client.History(paging.WithLast(ctx, &l.last), l.row.Chat, since) {
 		var broken *chats.Error
 		if errors.As(err, &broken) && broken.ResumeAfter != nil {
 			l.row.Checkpoint = min(l.row.Checkpoint, max(l.floor, *broken.ResumeAfter))
@@ -171,6 +177,9 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 		l.row.setHandled(message.ID, maxLookback)
 		return nil
 	}
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
 	if err := l.match(ctx); err != nil {
 		return err
 	}
@@ -181,6 +190,19 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	if message.ID >= l.row.Head {
 		l.row.recovered()
 	}
+	l.unsaved = true
+	if l.last { // what follows at once, the next delivery or the end of the poll, saves it
+		return nil
+	}
+	return l.flush(ctx)
+}
+
+// flush saves the message that was handled last.
+func (l *poll) flush(ctx context.Context) error {
+	if !l.unsaved {
+		return nil
+	}
+	l.unsaved = false
 	return l.saver.save(ctx, nil, l.row)
 }
 

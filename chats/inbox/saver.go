@@ -15,7 +15,7 @@ import (
 const (
 	graceTime = 5 * time.Second  // for what is to be saved when a run ends
 	callTime  = 30 * time.Second // for one call of the store, if the lease lasts so long
-	maxSaving = time.Minute      // for rows that cannot be saved while others can
+	maxSaving = 2 * time.Minute  // for rows that cannot be saved while others can
 )
 
 // saver saves rows under a lease, and tries again while the store fails.

@@ -3,9 +3,7 @@ package inbox
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"reflect"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,9 +28,8 @@ type session struct {
 	once     bool // it is a step
 	stepEnd  time.Time
 	swept    atomic.Bool    // the sweeper has ended and left its state
-	state    *BusinessState // the sweeper's, then that of who holds last
-	last     sync.Mutex
-	stored   BusinessState // as it was loaded or saved last
+	state    *BusinessState // the sweeper's
+	stored   BusinessState  // as it was loaded or saved last
 	storedAt time.Time
 	saver    *saver
 	flights  *flights
@@ -47,13 +44,14 @@ type session struct {
 
 // load loads the business's row. The first attempt to serve the business counts as its
 // start, even if loading fails.
-func (in *Inbox) load(ctx context.Context) (BusinessState, error) {
+func (in *Inbox) load(ctx context.Context) (state BusinessState, err error) {
 	now := time.Now()
 	if in.began.IsZero() {
 		in.began = now
 	}
-	state, err := in.store.Business(ctx, in.client.Business())
-	if err != nil {
+	if in.leases.acquired != nil {
+		state = *in.leases.acquired
+	} else if state, err = in.store.Business(ctx, in.client.Business()); err != nil {
 		return state, fmt.Errorf("inbox: load the state: %w", err)
 	}
 	if !state.StartTime.IsZero() {
@@ -110,23 +108,26 @@ func (s *session) save(ctx context.Context, rows ...*ChatState) error {
 	return nil
 }
 
-// saveChat saves a chat's row. In a step it saves the business's row with the last one, which
-// spares the statement of saveUsage.
-func (s *session) saveChat(ctx context.Context, row *ChatState) error {
-	if s.swept.Load() && s.flights.len() == 1 && s.last.TryLock() {
-		defer s.last.Unlock()
-		return s.save(ctx, row)
-	}
-	return s.saver.save(ctx, nil, row)
+// finish saves what has changed in the business's row, releases the lease, and returns the
+// earliest time at which a row is due, if that is asked.
+func (s *session) finish(ctx context.Context, asked bool) (due time.Time) {
+	due = time.Now().Add(time.Second) // if it is not known
+	changes := s.changes()
+	s.tenure.End(ctx, func(ctx context.Context, lease Lease) (err error) {
+		next, err := s.store.release(ctx, lease, changes, asked)
+		if err == nil {
+			due = next
+		}
+		return err
+	})
+	return due
 }
 
-// saveUsage saves what has changed in the business's row since it was saved last.
-func (s *session) saveUsage(ctx context.Context) {
+// changes returns the business's row if it has changed since it was saved last, and else nil.
+func (s *session) changes() *BusinessState {
 	s.collect()
 	if s.state.StartTime.IsZero() || !s.tenure.IsValid() || reflect.DeepEqual(*s.state, s.stored) {
-		return
+		return nil
 	}
-	if err := s.save(ctx); err != nil && err != ErrLeaseLost { //nolint:errorlint // our own, unwrapped
-		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: saving the quota's usage failed", slog.Any("error", err))
-	}
+	return s.state
 }

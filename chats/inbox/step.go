@@ -49,11 +49,12 @@ func (in *Inbox) work(
 ) (next time.Time, err error) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
-	defer t.End(ctx)
+	defer t.Lose(nil) // if a panic passes
 	d := newDispatcher()
 	renewing.Go(func() { t.Keep(d.note) }) // before the state is loaded, which may take long
 	state, err := in.load(ctx)
 	if err != nil {
+		t.End(ctx, in.store.Release)
 		return time.Now().Add(wait.Max), err
 	}
 	s := newSession(in, t, &state)
@@ -81,7 +82,7 @@ func (in *Inbox) work(
 	}
 	cancel(nil)
 	sweeping.Wait()
-	s.saveUsage(working)
+	due := d.finish(ctx)
 	if !once {
 		return time.Time{}, err
 	}
@@ -89,5 +90,5 @@ func (in *Inbox) work(
 		err = w.refused
 	}
 	_, next = w.next()
-	return wait.Earliest(next, d.next()), err
+	return wait.Earliest(next, due), err
 }

@@ -115,3 +115,15 @@ type Store interface {
 	// lost is not an error.
 	Release(ctx context.Context, lease Lease) error
 }
+
+// StepStore is what a [Store] may implement as well, so that a step begins and ends with one
+// statement each. An inbox uses it instead of the methods that it combines.
+type StepStore interface {
+	// AcquireBusiness is Acquire and then Business: it returns the row as all earlier holders
+	// of the lease have left it.
+	AcquireBusiness(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, BusinessState, error)
+
+	// ReleaseBusiness is Save of the business's row, unless that is nil, and then Release, all
+	// or nothing. It returns the earliest DueAt of the business's chats, as Renew does.
+	ReleaseBusiness(ctx context.Context, lease Lease, business *BusinessState) (next time.Time, err error)
+}

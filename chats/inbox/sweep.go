@@ -259,7 +259,8 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 		return nil
 	}
 	w.advance(kind, page, len(changed) >= len(page.Items) && len(changed) > 0, now)
-	if len(changed) > 0 || w.sweep(kind).StartedAt.IsZero() || w.state.Version == 0 || now.Sub(w.storedAt) > maxUnsaved {
+	isEnd := w.sweep(kind).StartedAt.IsZero() && !w.once // a step's end saves it
+	if len(changed) > 0 || isEnd || w.startTime().IsZero() || now.Sub(w.storedAt) > maxUnsaved {
 		err = w.save(ctx, changed...)
 	}
 	done()

@@ -84,7 +84,7 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 		err = ended.error
 	}
 	next = d.next()
-	s.tenure.End(ctx)
+	s.tenure.End(ctx, s.store.Release)
 	renewing.Wait()
 	return next, err
 }

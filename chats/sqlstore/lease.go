@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -26,23 +27,37 @@ const isHeld = `l.expires_at > {now} AND l.renewed_at <= {now} + (l.expires_at -
 // Acquire implements [inbox.Store]. An attempt that fails, other than with
 // [inbox.ErrLeaseHeld], may have taken the lease: it is free again after its duration.
 func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (inbox.Lease, error) {
+	lease, _, err := s.acquire(ctx, business, purpose, holder, false)
+	return lease, err
+}
+
+// AcquireBusiness implements [inbox.StepStore], in one statement on PostgreSQL.
+func (s *Store) AcquireBusiness(
+	ctx context.Context, business chats.BusinessID, purpose, holder string,
+) (inbox.Lease, inbox.BusinessState, error) {
+	return s.acquire(ctx, business, purpose, holder, true)
+}
+
+func (s *Store) acquire(
+	ctx context.Context, business chats.BusinessID, purpose, holder string, withRow bool,
+) (inbox.Lease, inbox.BusinessState, error) {
 	lease := inbox.Lease{Business: business, Purpose: purpose, Holder: holder, Duration: s.lease}
 	if err := checkLease(lease); err != nil {
-		return inbox.Lease{}, err
+		return inbox.Lease{}, inbox.BusinessState{}, err
 	}
-	token, err := runNext(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (int64, error) {
+	got, err := runNext(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (taken, error) {
 		for {
-			token, err := s.take(ctx, conn, lease)
+			got, err := s.take(ctx, conn, lease, withRow)
 			if !errors.Is(err, sql.ErrNoRows) {
-				return token, err
+				return got, err
 			}
 		}
 	})
 	if err != nil {
-		return inbox.Lease{}, s.errorf(err, "acquiring the lease of business %d", business)
+		return inbox.Lease{}, got.state, s.errorf(err, "acquiring the lease of business %d", business)
 	}
-	lease.Token = token
-	return lease, nil
+	lease.Token = got.token
+	return lease, got.state, nil
 }
 
 func checkLease(lease inbox.Lease) error {
@@ -82,45 +97,88 @@ func (s *Store) holder(ctx context.Context, business chats.BusinessID, purpose s
 // it increases even if the row was deleted by Forget.
 const takeLease = `INSERT INTO {p}leases AS l (business, purpose, holder, token, acquired_at, renewed_at, expires_at)
 	SELECT CAST(?1 AS BIGINT), CAST(?2 AS TEXT), CAST(?3 AS TEXT), {now}, {now}, {now}, {now} + CAST(?4 AS BIGINT)
-	WHERE NOT EXISTS (SELECT 1 FROM held)
+	WHERE NOT EXISTS (SELECT 1 FROM held)%s
 	ON CONFLICT (business, purpose) DO UPDATE SET holder = excluded.holder,
 		token = CASE WHEN excluded.token > l.token THEN excluded.token ELSE l.token + 1 END,
 		acquired_at = {now}, renewed_at = {now}, expires_at = {now} + CAST(?4 AS BIGINT)
 	WHERE NOT (` + isHeld + `) RETURNING token`
 
+// taken is a lease's token and, if it was asked for, the business's row.
+type taken struct {
+	token int64
+	state inbox.BusinessState
+}
+
+// The statements that take a lease; PostgreSQL's also return who holds it. The last one locks the
+// business's row before it takes the lease, in the order of a Save: so it reads what earlier
+// holders have left. A standby, which takes nothing, locks nothing.
+var (
+	takeSQLite = `WITH held AS (` + selectHeld + `) ` + fmt.Sprintf(takeLease, "")
+	takeHeld   = `WITH held AS (` + selectHeld + `), taken AS (` + fmt.Sprintf(takeLease, "") + `)
+		SELECT token, '', 0, 0 FROM taken UNION ALL SELECT 0, holder, acquired_at, remaining FROM held`
+	takeWithBusiness = `WITH held AS (` + selectHeld + `),
+		b AS (SELECT ` + list(businessColumns, "") + ` FROM {p}inbox_businesses
+			WHERE business = ?1 AND NOT EXISTS (SELECT 1 FROM held) FOR SHARE),
+		taken AS (` + fmt.Sprintf(takeLease, ` AND (SELECT count(*) FROM b) < 2`) + `)
+		SELECT token, '', 0, 0, COALESCE(version, 0), start_time, COALESCE(last_error, ''), last_error_at, COALESCE(state, '{}'), ` + nextDue + `
+			FROM taken LEFT JOIN b ON TRUE
+		UNION ALL SELECT 0, holder, acquired_at, remaining, 0, NULL, '', NULL, '{}', NULL FROM held`
+)
+
 // take returns a LeaseHeldError, or sql.ErrNoRows if another holder came first. A standby's
 // attempts do not write to the database. On PostgreSQL it is one statement.
-func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease) (token int64, err error) {
+func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease, withRow bool) (got taken, err error) {
 	args := []any{int64(lease.Business), lease.Purpose, lease.Holder, lease.Duration.Microseconds()}
 	if s.db.dialect == SQLite {
 		held, err := queryOn(ctx, conn, scanHeld, s.sql(selectHeld), args[:2]...)
 		switch {
 		case err != nil:
-			return 0, err
+			return got, err
 		case len(held) > 0:
-			return 0, held[0]
+			return got, held[0]
 		}
-		err = conn.QueryRowContext(ctx, s.sql(`WITH held AS (`+selectHeld+`) `+takeLease), args...).Scan(&token)
-		return token, err
+		err = conn.QueryRowContext(ctx, s.sql(takeSQLite), args...).Scan(&got.token)
+		if err != nil || !withRow {
+			return got, err
+		}
+		rows, err := queryOn(ctx, conn, scanBusiness, s.sql(selectBusiness), args[0])
+		if len(rows) > 0 {
+			got.state = rows[0]
+		}
+		return got, err
 	}
 	var held inbox.LeaseHeldError
 	var left int64
-	err = conn.QueryRowContext(ctx, s.sql(`WITH held AS (`+selectHeld+`), taken AS (`+takeLease+`)
-		SELECT token, '', 0, 0 FROM taken UNION ALL SELECT 0, holder, acquired_at, remaining FROM held`), args...).
-		Scan(&token, &held.Holder, (*storedTime)(&held.Since), &left)
+	query := takeHeld
+	scan := func(from scanner) (inbox.BusinessState, error) { return got.state, from.Scan() }
+	if withRow {
+		query, scan = takeWithBusiness, scanBusiness
+	}
+	row := conn.QueryRowContext(ctx, s.sql(query), args...)
+	got.state, err = scan(after{row, []any{&got.token, &held.Holder, (*storedTime)(&held.Since), &left}})
 	if err != nil || held.Holder == "" {
-		return token, err
+		return got, err
 	}
 	held.ExpiresIn = time.Duration(left) * time.Microsecond
-	return 0, &held
+	return got, &held
 }
+
+// after scans what is before the columns that are asked for.
+type after struct {
+	scanner
+
+	before []any
+}
+
+// Scan implements [scanner].
+func (a after) Scan(dest ...any) error { return a.scanner.Scan(append(a.before, dest...)...) }
 
 // Renew implements [inbox.Store] in one statement.
 func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
 	due, err := runNext(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (due storedTime, err error) {
 		err = conn.QueryRowContext(ctx, s.sql(`UPDATE {p}leases AS l SET renewed_at = {now}, expires_at = {now} + CAST(?5 AS BIGINT)
 			WHERE `+isLease+`
-			RETURNING (SELECT min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL)`),
+			RETURNING `+nextDue),
 			append(leaseArgs(lease), lease.Duration.Microseconds())...).Scan(&due)
 		if errors.Is(err, sql.ErrNoRows) {
 			err = inbox.ErrLeaseLost
@@ -130,10 +188,12 @@ func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, e
 	return time.Time(due), s.errorf(err, "renewing the lease of business %d", lease.Business)
 }
 
+const release = `UPDATE {p}leases AS l SET expires_at = 0 WHERE ` + isLease
+
 // Release implements [inbox.Store]. If it fails, the lease ends by itself after its
 // duration.
 func (s *Store) Release(ctx context.Context, lease inbox.Lease) error {
-	_, err := s.exec(ctx, s.leaseTimeout(lease), `UPDATE {p}leases AS l SET expires_at = 0 WHERE `+isLease, leaseArgs(lease)...)
+	_, err := s.exec(ctx, s.leaseTimeout(lease), release, leaseArgs(lease)...)
 	return s.errorf(err, "releasing the lease of business %d", lease.Business)
 }
 

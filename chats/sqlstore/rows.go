@@ -38,10 +38,11 @@ var (
 	businessColumns = columnsOf(`version BIGINT, start_time BIGINT, last_error TEXT, last_error_at BIGINT, state TEXT`)
 
 	selectChats    = `SELECT ` + list(chatColumns, "") + ` FROM {p}inbox_chats `
-	selectBusiness = `SELECT ` + list(businessColumns, "") + `,
-		(SELECT min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL)
-		FROM {p}inbox_businesses WHERE business = ?1`
+	selectBusiness = `SELECT ` + list(businessColumns, "") + `, ` + nextDue + ` FROM {p}inbox_businesses WHERE business = ?1`
 )
+
+// nextDue is the earliest time at which a chat of the business is due.
+const nextDue = `(SELECT min(due_at) FROM {p}inbox_chats WHERE business = ?1 AND due_at IS NOT NULL)`
 
 // chatDocument is the content of the column state: fields that no statement queries.
 type chatDocument struct {

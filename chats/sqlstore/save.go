@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
@@ -20,19 +21,34 @@ import (
 // On PostgreSQL, Save is one statement: if the process is killed or frozen meanwhile, it stays
 // atomic and holds up no other process, and it works through a pooler in transaction mode.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
+	_, err := s.save(ctx, lease, business, rows, false)
+	return err
+}
+
+// ReleaseBusiness implements [inbox.StepStore], in one statement on PostgreSQL.
+func (s *Store) ReleaseBusiness(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState) (next time.Time, err error) {
+	return s.save(ctx, lease, business, nil, true)
+}
+
+// save saves rows. With last, it releases the lease as well, and returns the time at which a
+// row is due next.
+func (s *Store) save(
+	ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState, last bool,
+) (next time.Time, err error) {
 	d, err := newSaved(business, rows)
 	if err != nil {
-		return s.errorf(err, "encoding rows of business %d", lease.Business)
+		return next, s.errorf(err, "encoding rows of business %d", lease.Business)
 	}
-	if s.db.dialect == PostgreSQL {
-		_, err = run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (struct{}, error) {
-			return struct{}{}, s.saveStatement(ctx, conn, lease, d)
-		})
-	} else {
-		err = s.inTx(ctx, statementTimeout, func(ctx context.Context, conn *sql.Conn) error { return s.saveTx(ctx, conn, lease, d) })
-	}
+	d.last = last
+	due, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (due storedTime, err error) {
+		if s.db.dialect == PostgreSQL {
+			return s.saveStatement(ctx, conn, lease, d)
+		}
+		err = s.db.inTx(ctx, conn, func() error { due, err = s.saveTx(ctx, conn, lease, d); return err })
+		return due, err
+	})
 	if err != nil {
-		return s.errorf(err, "saving %d rows of business %d", d.rows, lease.Business)
+		return next, s.errorf(err, "saving %d rows of business %d", d.rows, lease.Business)
 	}
 	if business != nil {
 		business.Version++
@@ -40,13 +56,14 @@ func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.Bus
 	for n := range rows {
 		rows[n].Version++
 	}
-	return nil
+	return time.Time(due), nil
 }
 
 // saved is what a Save writes: two parameters, which are empty if there are no such rows.
 type saved struct {
 	chats, business string
 	rows            int
+	last            bool // the lease is released
 }
 
 // newSaved puts the rows in order, which spares most deadlocks.
@@ -77,7 +94,7 @@ func parameter[T any](rows []T, values func(T) ([]any, error)) (string, error) {
 }
 
 // saveStatement saves on PostgreSQL.
-func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) error {
+func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) (due storedTime, err error) {
 	args := append(leaseArgs(lease), d.rows)
 	add := func(document string) (parameter string) {
 		if document == "" {
@@ -86,21 +103,21 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.L
 		args = append(args, document)
 		return "?" + strconv.Itoa(len(args))
 	}
-	parameters := [2]string{add(d.chats), add(d.business)}
-	query, ok := s.saves.Load(parameters)
+	key := saved{chats: add(d.chats), business: add(d.business), last: d.last}
+	query, ok := s.saves.Load(key)
 	if !ok { // it takes long to write
-		query = s.sql(s.postgresSave(parameters[0], parameters[1]))
-		s.saves.Store(parameters, query)
+		query = s.sql(s.postgresSave(key))
+		s.saves.Store(key, query)
 	}
 	var held bool
-	err := conn.QueryRowContext(ctx, query.(string), args...).Scan(&held) //nolint:forcetypeassert // saves has only texts
+	err = conn.QueryRowContext(ctx, query.(string), args...).Scan(&held, &due) //nolint:forcetypeassert // saves has only texts
 	switch {
 	case isForcedError(err):
-		return inbox.ErrConflict
+		return due, inbox.ErrConflict
 	case err == nil && !held:
-		return inbox.ErrLeaseLost
+		return due, inbox.ErrLeaseLost
 	default:
-		return err
+		return due, err
 	}
 }
 
@@ -109,8 +126,8 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.L
 // lease blocks the next acquisition until it ends, so the next holder reads what was saved.
 //
 // If it has not saved every row, it rolls itself back by casting a text that is not a
-// number. The server's log shows that text.
-func (s *Store) postgresSave(chats, business string) string {
+// number. The server's log shows that text. The parameters are those of the documents.
+func (s *Store) postgresSave(parameters saved) string {
 	var locks, writes, locked, written string
 	add := func(kind, table, key, match, which, parameter string, columns []column) {
 		locks += kind + `_rows AS (SELECT 1 FROM ` + table + ` AS t WHERE t.business = CAST(?1 AS BIGINT)` + which + ` FOR UPDATE), `
@@ -118,28 +135,33 @@ func (s *Store) postgresSave(chats, business string) string {
 		writes += `, ` + kind + ` AS (` + s.upsert(table, key, match, parameter, columns) + ` RETURNING 1)`
 		written += ` + (SELECT count(*) FROM ` + kind + `)`
 	}
-	if chats != "" {
+	if chats := parameters.chats; chats != "" {
 		add("chats", "{p}inbox_chats", "business, chat", " AND e.chat = i.chat",
 			" AND "+s.db.dialect.among("t.chat", chats, chatColumns)+" ORDER BY t.chat", chats, chatColumns)
 	}
-	if business != "" {
-		add("business", "{p}inbox_businesses", "business", "", "", business, businessColumns)
+	if parameters.business != "" {
+		add("business", "{p}inbox_businesses", "business", "", "", parameters.business, businessColumns)
 	}
-	return `WITH ` + locks + `lease AS (SELECT 1 FROM {p}leases AS l` + locked + ` WHERE ` + isLease + ` FOR SHARE OF l)` + writes + `,
+	lock, due := "SHARE", "NULL"
+	if parameters.last {
+		lock, due = "UPDATE", nextDue // which the statement does not change
+		writes += `, released AS (` + release + ` AND EXISTS (SELECT 1 FROM lease))`
+	}
+	return `WITH ` + locks + `lease AS (SELECT 1 FROM {p}leases AS l` + locked + ` WHERE ` + isLease + ` FOR ` + lock + ` OF l)` + writes + `,
 		saved AS (SELECT 0` + written + ` AS n)
 		SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM lease) THEN FALSE WHEN n = CAST(?5 AS BIGINT) THEN TRUE
-			ELSE CAST('ymchats: rolled back, rows have changed, unchanged were ' || n AS INTEGER) = 0 END FROM saved`
+			ELSE CAST('ymchats: rolled back, rows have changed, unchanged were ' || n AS INTEGER) = 0 END, ` + due + ` FROM saved`
 }
 
 // saveTx saves on SQLite, whose transactions have the file to themselves.
-func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) error {
+func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) (due storedTime, err error) {
 	var held bool
-	query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `)`)
-	if err := conn.QueryRowContext(ctx, query, leaseArgs(lease)...).Scan(&held); err != nil {
-		return err
+	query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `), ` + nextDue)
+	if err := conn.QueryRowContext(ctx, query, leaseArgs(lease)...).Scan(&held, &due); err != nil {
+		return due, err
 	}
 	if !held {
-		return inbox.ErrLeaseLost
+		return due, inbox.ErrLeaseLost
 	}
 	written := 0
 	for _, part := range []struct{ document, statement string }{
@@ -151,14 +173,17 @@ func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d
 		}
 		n, err := affected(conn.ExecContext(ctx, s.sql(part.statement), int64(lease.Business), part.document))
 		if err != nil {
-			return err
+			return due, err
 		}
 		written += int(n)
 	}
 	if written != d.rows {
-		return inbox.ErrConflict
+		return due, inbox.ErrConflict
 	}
-	return nil
+	if d.last {
+		_, err = conn.ExecContext(ctx, s.sql(release), leaseArgs(lease)...)
+	}
+	return due, err
 }
 
 // upserts are what columns become in a row that exists, if not what is saved: t is the row.

@@ -25,7 +25,10 @@ type Store struct {
 	saves  *sync.Map // the texts of PostgreSQL's statements, by their parameters
 }
 
-var _ inbox.Store = (*Store)(nil)
+var (
+	_ inbox.Store     = (*Store)(nil)
+	_ inbox.StepStore = (*Store)(nil)
+)
 
 // New returns a store. Unless [WithoutMigration] is given, it creates or migrates the tables
 // (see [Migrate]). It refuses tables that a newer release has migrated, and a SQLite file

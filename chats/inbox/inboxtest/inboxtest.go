@@ -17,8 +17,9 @@ import (
 )
 
 // TestStore runs the conformance tests. open returns two handles on one new, empty store,
-// as two processes would have. Some tests wait for a lease to expire, so open should return
-// stores with short leases, of 1 or 2 s for example.
+// as two processes would have. If it is an [inbox.StepStore], it is tested as one. Some
+// tests wait for a lease to expire, so open should return stores with short leases, of 1 or
+// 2 s for example.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
@@ -61,6 +62,9 @@ func runTests(
 		{"a lease expires", (*suite).leaseExpires},
 		{"a lease lasts while it is renewed", (*suite).leaseRenewed},
 		{"Renew returns the earliest due time", (*suite).renewReturnsNext},
+		{"AcquireBusiness takes the lease and reads the row", (*suite).acquireBusiness},
+		{"ReleaseBusiness saves, releases and returns the earliest due time", (*suite).releaseBusiness},
+		{"ReleaseBusiness does all or nothing", (*suite).releaseNothing},
 		{"businesses are separate", (*suite).businessesAreSeparate},
 		{"an ended context is an error", (*suite).endedContext},
 	} {
@@ -620,6 +624,91 @@ func (s *suite) renewReturnsNext() {
 	next, err = s.a.Renew(s.Context(), lease)
 	s.NoError(err)
 	s.SameTime("another process's push", next, base.Add(-time.Hour))
+}
+
+// steps returns the handles of a store that is an inbox.StepStore.
+func (s *suite) steps() (a, b inbox.StepStore) {
+	s.Helper()
+	a, isA := s.a.(inbox.StepStore)
+	b, isB := s.b.(inbox.StepStore)
+	if !isA || !isB {
+		s.Skip("it is no StepStore")
+	}
+	return a, b
+}
+
+func (s *suite) acquireBusiness() {
+	a, b := s.steps()
+	lease, state, err := a.AcquireBusiness(s.Context(), business, inbox.Purpose, "a")
+	s.NoError(err)
+	check.Equal(s, "Version without a row", state.Version, 0)
+	check.Equal(s, "StartTime without a row", state.StartTime.IsZero(), true)
+	check.Equal(s, "DueAt without a row", state.DueAt.IsZero(), true)
+	s.NoError(s.a.Save(s.Context(), lease, &inbox.BusinessState{StartTime: base, LastError: "broken"},
+		[]inbox.ChatState{{Chat: 1, DueAt: base.Add(time.Hour)}}))
+	_, _, err = b.AcquireBusiness(s.Context(), business, inbox.Purpose, "b")
+	var held *inbox.LeaseHeldError
+	if !errors.As(err, &held) {
+		s.Fatalf("%v is no LeaseHeldError", err)
+	}
+	check.Equal(s, "held by", held.Holder, "a")
+	check.Equal(s, "expires in time", held.ExpiresIn > 0 && held.ExpiresIn <= lease.Duration, true)
+	s.NoError(s.a.Release(s.Context(), lease))
+	again, state, err := b.AcquireBusiness(s.Context(), business, inbox.Purpose, "b")
+	s.NoError(err)
+	check.Equal(s, "the lease is complete", again, inbox.Lease{
+		Business: business, Purpose: inbox.Purpose, Holder: "b", Token: again.Token, Duration: lease.Duration,
+	})
+	check.Equal(s, "the token grows", again.Token > lease.Token, true)
+	check.Equal(s, "Version", state.Version, 1)
+	check.Equal(s, "LastError", state.LastError, "broken")
+	s.SameTime("StartTime", state.StartTime, base)
+	s.SameTime("DueAt", state.DueAt, base.Add(time.Hour))
+	s.NoError(s.b.Save(s.Context(), again, &state, nil))
+}
+
+func (s *suite) releaseBusiness() {
+	a, b := s.steps()
+	lease := s.acquire(s.a, business, "a")
+	s.save(lease, inbox.ChatState{Chat: 1, DueAt: base}, inbox.ChatState{Chat: 2, DueAt: base.Add(-time.Minute)}, inbox.ChatState{Chat: 3})
+	state := inbox.BusinessState{StartTime: base, LastError: "broken"}
+	next, err := a.ReleaseBusiness(s.Context(), lease, &state)
+	s.NoError(err)
+	s.SameTime("the earliest", next, base.Add(-time.Minute))
+	check.Equal(s, "Version after it", state.Version, 1)
+	lease, state, err = b.AcquireBusiness(s.Context(), business, inbox.Purpose, "b")
+	s.NoError(err)
+	check.Equal(s, "LastError", state.LastError, "broken")
+	next, err = b.ReleaseBusiness(s.Context(), lease, nil)
+	s.NoError(err)
+	s.SameTime("the earliest, without a row to save", next, base.Add(-time.Minute))
+	lease = s.acquire(s.a, other, "a")
+	next, err = a.ReleaseBusiness(s.Context(), lease, nil)
+	s.NoError(err)
+	check.Equal(s, "nothing is due", next.IsZero(), true)
+	s.acquire(s.b, other, "b")
+}
+
+func (s *suite) releaseNothing() {
+	a, _ := s.steps()
+	lease := s.acquire(s.a, business, "a")
+	_, err := a.ReleaseBusiness(s.Context(), lease, &inbox.BusinessState{Version: 1, LastError: "conflicting"})
+	s.ErrorIs(err, inbox.ErrConflict)
+	_, err = s.b.Acquire(s.Context(), business, inbox.Purpose, "b")
+	s.ErrorIs(err, inbox.ErrLeaseHeld)
+	s.NoError(s.a.Release(s.Context(), lease))
+	for _, state := range []*inbox.BusinessState{nil, {LastError: "late"}} {
+		_, err = a.ReleaseBusiness(s.Context(), lease, state)
+		s.ErrorIs(err, inbox.ErrLeaseLost)
+	}
+	second := s.acquire(s.b, business, "b")
+	_, err = a.ReleaseBusiness(s.Context(), lease, &inbox.BusinessState{LastError: "late"})
+	s.ErrorIs(err, inbox.ErrLeaseLost)
+	stored, err := s.a.Business(s.Context(), business)
+	s.NoError(err)
+	check.Equal(s, "LastError", stored.LastError, "")
+	_, err = s.b.Renew(s.Context(), second)
+	s.NoError(err)
 }
 
 func (s *suite) businessesAreSeparate() {

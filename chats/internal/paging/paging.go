@@ -49,6 +49,14 @@ type Listing[T any] struct {
 	Restart func() (further bool)
 }
 
+type lastKey struct{}
+
+// WithLast returns a context under which [Items] sets last before it yields the items of the
+// last page: no request follows then.
+func WithLast(ctx context.Context, last *bool) context.Context {
+	return context.WithValue(ctx, lastKey{}, last)
+}
+
 // Items returns a sequence of the items of a listing. The next page is fetched while the
 // caller works on the current one. If the caller stops, that fetch is cancelled and waited
 // for. If the server refuses a page token, the listing starts over. An error is yielded once
@@ -112,6 +120,9 @@ func (l Listing[T]) pages(ctx context.Context) iter.Seq2[[]T, error] {
 			endless := guard.check(page.Next, progress)
 			if token = page.Next; token != "" && endless == nil {
 				ahead.start(ctx, token)
+			}
+			if last, ok := ctx.Value(lastKey{}).(*bool); ok {
+				*last = token == ""
 			}
 			if !yield(ready, nil) || token == "" {
 				return

@@ -114,12 +114,13 @@ func (t *Tenure[L]) Lose(cause error) { t.cancel(cause) }
 // which a process that was frozen may see late.
 func (t *Tenure[L]) IsValid() bool { return t.Ctx.Err() == nil && time.Now().Before(t.validity()) }
 
-// End releases the lease. If that fails, the lease expires.
-func (t *Tenure[L]) End(ctx context.Context) {
+// End ends the tenure and calls release, the store's Release or a method that does more. If
+// that fails, the lease expires.
+func (t *Tenure[L]) End(ctx context.Context, release func(context.Context, L) error) {
 	t.cancel(errEnded)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	if err := t.keeper.Store.Release(ctx, t.Lease); err != nil {
+	if err := release(ctx, t.Lease); err != nil && !errors.Is(err, t.keeper.Lost) {
 		t.keeper.warn(ctx, "releasing the lease failed", err)
 	}
 }

@@ -97,7 +97,7 @@ func once(t *testing.T, s *store, during func(*tenure.Tenure[int64])) {
 		var renewing sync.WaitGroup
 		renewing.Go(func() { kept.Keep(func(next time.Time) { assert.Equal(t, time.Unix(7, 0), next) }) })
 		during(kept)
-		kept.End(ctx)
+		kept.End(ctx, s.Release)
 		renewing.Wait()
 		return time.Time{}, nil
 	})
@@ -181,7 +181,7 @@ func TestKeeper_RunStandsByAndTakesOver(t *testing.T) {
 		began := time.Now()
 		ended := errors.New("ended")
 		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) error {
-			defer kept.End(ctx)
+			defer kept.End(ctx, s.Release)
 			return tenure.Final(ended)
 		})
 		require.ErrorIs(t, err, ended)
@@ -212,7 +212,7 @@ func TestKeeper_RunStandsByWhileTheStoreIsDown(t *testing.T) {
 		time.AfterFunc(10*time.Minute, func() { s.setDown(false) })
 		ended := errors.New("ended")
 		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) error {
-			defer kept.End(ctx)
+			defer kept.End(ctx, s.Release)
 			return tenure.Final(ended)
 		})
 		require.ErrorIs(t, err, ended)
@@ -238,8 +238,9 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				began, runs := time.Now(), 0
-				err := newKeeper(&store{}).Run(ctx, func(ctx context.Context, kept *tenure.Tenure[int64]) error {
-					defer kept.End(ctx)
+				s := &store{}
+				err := newKeeper(s).Run(ctx, func(ctx context.Context, kept *tenure.Tenure[int64]) error {
+					defer kept.End(ctx, s.Release)
 					if runs++; runs == 1 {
 						return test.fail(kept)
 					}
@@ -255,9 +256,9 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 
 func TestKeeper_OnceReturnsWhenToTryAgain(t *testing.T) {
 	t.Parallel()
-	work := func(err error) func(context.Context, *tenure.Tenure[int64]) (time.Time, error) {
+	work := func(s *store, err error) func(context.Context, *tenure.Tenure[int64]) (time.Time, error) {
 		return func(ctx context.Context, kept *tenure.Tenure[int64]) (time.Time, error) {
-			kept.End(ctx)
+			kept.End(ctx, s.Release)
 			return time.Now().Add(time.Millisecond), err
 		}
 	}
@@ -279,7 +280,7 @@ func TestKeeper_OnceReturnsWhenToTryAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &store{}
 				test.store(s)
-				next, err := newKeeper(s).Once(t.Context(), work(test.err))
+				next, err := newKeeper(s).Once(t.Context(), work(s, test.err))
 				require.ErrorIs(t, err, test.want)
 				assert.Equal(t, test.after, time.Until(next))
 			})

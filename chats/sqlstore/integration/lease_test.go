@@ -147,6 +147,46 @@ func waiting(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
+// The statement of an earlier holder may still be running when its lease has expired. What it
+// saves is read with the lease.
+func TestLease_AfterAnUnfinishedSave(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	db, store := d.open(t), d.store(t)
+	old, err := store.Acquire(t.Context(), business, inbox.Purpose, "old")
+	require.NoError(t, err)
+	require.NoError(t, store.Save(t.Context(), old, &inbox.BusinessState{LastError: "first"}, nil))
+	save, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer save.Rollback() //nolint:errcheck // if the test ends early
+	_, err = save.ExecContext(t.Context(), `UPDATE ymchats_inbox_businesses SET version = 2, last_error = 'second'`)
+	require.NoError(t, err)
+	execSQL(t, db, `UPDATE ymchats_leases SET expires_at = 0`)
+	type acquired struct {
+		lease inbox.Lease
+		state inbox.BusinessState
+		err   error
+	}
+	done := make(chan acquired)
+	go func() {
+		var a acquired
+		a.lease, a.state, a.err = store.AcquireBusiness(t.Context(), business, inbox.Purpose, "new")
+		done <- a
+	}()
+	require.Eventually(t, func() bool {
+		var n int
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'WITH held %'`).Scan(&n))
+		return n == 1
+	}, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, save.Commit())
+	a := <-done
+	require.NoError(t, a.err)
+	assert.EqualValues(t, 2, a.state.Version)
+	assert.Equal(t, "second", a.state.LastError)
+	require.NoError(t, store.Save(t.Context(), a.lease, &a.state, nil))
+}
+
 // Within a transaction it would keep the file locked: see the package's documentation.
 func TestLease_OfAFrozenProcessOnOneFile(t *testing.T) {
 	t.Parallel()
