@@ -9,8 +9,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// export writes a conversation as a Go test on chatstest, with the Market's behaviour. The
-// files of its messages have their names and sizes, but not their contents.
+// export writes a conversation as a Go test that uses chatstest, with the Market's
+// behaviour. The files of its messages have their names and sizes, but not their
+// contents.
 func export(c chats.Chat, messages []chats.Message, behaviour []choice) ([]byte, error) {
 	var body strings.Builder
 	p := func(form string, values ...any) { _, _ = fmt.Fprintf(&body, form+"\n", values...) }

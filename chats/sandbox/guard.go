@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// guarded lets in requests to a name of this server, and those of a browser only from its
-// own page. Whatever is served, a browser neither executes nor embeds it elsewhere.
+// guarded allows requests to a name of this server, and those of a browser only from
+// its own page. Whatever is served, a browser neither executes nor embeds it elsewhere.
 func (s *sandbox) guarded(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

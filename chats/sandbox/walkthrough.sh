@@ -1,6 +1,6 @@
 #!/bin/sh
 # Walks through the seven operations of the API against the sandbox, as a program in any
-# language does, and shows what wrong requests get:
+# language does, and shows the responses to invalid requests:
 #
 #	walkthrough.sh http://127.0.0.1:8070
 #
@@ -49,7 +49,7 @@ message=$(field messageId)
 request 200 GET "/chats/message?chatId=$chat&messageId=$message"
 contains '"sender":"PARTNER"'
 
-echo '--- wrong requests'
+echo '--- invalid requests'
 json 400 '/chats?limit=21' '{}'
 contains "Parameter 'limit' must be between 1 and 20"
 json 400 /chats '{"statuses":[]}'

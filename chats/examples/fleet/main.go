@@ -28,7 +28,7 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address for Market and the shop's own programs")
 	admin := flag.String("admin", "127.0.0.1:8081", "address for operators")
-	interval := flag.Duration("poll", time.Minute, "how often a shop's chats are listed; 10m if all shops send notifications")
+	interval := flag.Duration("poll", time.Minute, "how often a shop's chats are listed; 10m if Market sends notifications for all shops")
 	isDemo := flag.Bool("demo", false, "run a demonstration")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
