@@ -9,7 +9,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// identity is equal for two copies of one event. It is also what the log says about it.
+// identity is equal for two copies of one event: identity.go says which fields count.
+// It is also what the log says about the event.
 type identity struct {
 	kind     string
 	business chats.BusinessID // of an Other, too

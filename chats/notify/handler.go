@@ -48,7 +48,7 @@ type Handler struct {
 // responses, but not for a handle call that missed its deadline.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
-// nothing else meanwhile. A sender that is let in (see [WithAllowedNetworks]) gets one of
+// nothing else meanwhile. An allowed sender (see [WithAllowedNetworks]) gets one of
 // three responses:
 //
 //   - 200 if the event was handled, or is a [Ping];
@@ -126,8 +126,8 @@ type received struct {
 	id    identity
 }
 
-// receive reads the notification of a request that was let in. The content type does
-// not matter: rejecting a notification for its label would lose it.
+// receive reads the notification of an allowed sender. The content type does not
+// matter: rejecting a notification for its label would lose it.
 func receive(r *http.Request, deadline time.Time) (received, *rejection) {
 	if r.Method != http.MethodPost {
 		return received{}, protocolViolation("notifications are sent by POST")
@@ -172,8 +172,8 @@ func (h *Handler) deliver(ctx context.Context, n received, began time.Time) *rej
 	}
 }
 
-// invoke calls the handle function and reports the outcome, even if the function
-// panics or ends its goroutine.
+// invoke calls the handle function and reports the outcome, even if the function panics
+// or calls runtime.Goexit.
 func (h *Handler) invoke(ctx context.Context, n received, began time.Time, complete func(error)) {
 	ctx, cancel := context.WithDeadline(ctx, began.Add(handleTimeout))
 	defer cancel()

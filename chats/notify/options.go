@@ -22,9 +22,9 @@ type config struct {
 // Option configures a [Handler].
 type Option func(*config) error
 
-// WithAllowedNetworks lets in only senders in these networks, usually
-// [MarketNetworks]. Others get 403 and are logged. Without this option all senders are let
-// in. The option may be given more than once; the networks are combined.
+// WithAllowedNetworks allows only senders in these networks, usually [MarketNetworks].
+// Others get 403 and are logged. Without this option all senders are allowed. The
+// option may be given more than once; the networks are combined.
 //
 // The sender is the peer of the connection. If the server is behind a proxy, the peer is
 // the proxy: add [WithTrustedProxies].

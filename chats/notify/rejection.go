@@ -24,8 +24,8 @@ func forbidden(err error) *rejection {
 	}
 }
 
-// protocolViolation rejects a request that cannot be a notification. To a sender that
-// is let in, every status but 400 would mean that it has to send it again.
+// protocolViolation rejects a request that cannot be a notification. To an allowed
+// sender, every status but 400 would mean that it has to send it again.
 func protocolViolation(message string) *rejection {
 	return &rejection{
 		status: http.StatusBadRequest, kind: notification.ErrorTypeWrongEventFormat, message: message,

@@ -19,14 +19,14 @@ func MarketNetworks() []netip.Prefix {
 
 var errNotAllowed = errors.New("sender is not in an allowed network")
 
-// senders decides which requests are let in.
+// senders decides which senders are allowed.
 type senders struct {
 	networks   []netip.Prefix // empty: all senders
 	proxies    []netip.Prefix
 	clientAddr func(*http.Request) (netip.Addr, error)
 }
 
-// admit returns the address of the sender, and an error if it is not let in.
+// admit returns the address of the sender, and an error if it is not allowed.
 func (s *senders) admit(r *http.Request) (netip.Addr, error) {
 	addr, err := s.addr(r)
 	switch {

@@ -83,7 +83,7 @@ func newClient(env func(string) string) (*chats.Client, error) {
 
 // receive serves push notifications. Each only wakes its chat: the inbox reads the
 // messages itself, so a forged, repeated or lost notification does no harm. The example
-// notify shows how to let in Market only.
+// notify shows how to allow only Market's networks.
 func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
 	handler, err := wake(in)
 	if err != nil {
