@@ -37,9 +37,9 @@ type ConfirmOption func(*confirmation)
 // if it may be the one being sent, the call fails in the same way, without naming an ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
-// microseconds, so reading starts at the ID that corresponds to one day before the message
-// last, or at the beginning if the server refuses that ID because the chat has no such
-// message.
+// microseconds, so reading starts at the ID that corresponds to one day before the
+// message with ID last, or at the beginning if the server refuses that ID because the
+// chat has no such message.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
@@ -57,16 +57,16 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // clock.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]; one
-// with an ID below last also counts if it is newer than message last and at most five
-// minutes older than the given time, because the senders' clocks may differ. If the history
-// does not show when the message with ID last was created, and that ID, read as a time in
-// microseconds, is more than five minutes after the given time, only the times are
-// compared. Without ConfirmAfter, any message from the shop that was created after the
-// given time, or up to five minutes before it, counts, and so does one without a time. If
-// this machine's clock is ahead of the server's ([Client.ServerTime]), the message may be
-// older by that much, up to a day. If the first attempt may have begun even earlier, pass
-// the option twice: with the time at which the first attempt began, and with the time at
-// which the last one ended.
+// with an ID below last also counts if it was created after the message with ID last and
+// not more than five minutes before the given time, because the senders' clocks may
+// differ. If the history does not show when the message with ID last was created, and
+// that ID, read as a time in microseconds, is more than five minutes after the given
+// time, only the times are compared. Without ConfirmAfter, any message from the shop that
+// was created after the given time, or up to five minutes before it, counts, and so does
+// one without a time. If this machine's clock is ahead of the server's
+// ([Client.ServerTime]), the message may be older by that much, up to a day. If the first
+// attempt may have begun even earlier, pass the option twice: with the time at which the
+// first attempt began, and with the time at which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
@@ -136,14 +136,16 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // server that alters texts causes an error rather than a second post.
 //
 // It reads the history from one day before the message named in [ConfirmAfter] or
-// [ConfirmFirstAttempt], or from the beginning, sends once, and usually reads one more page of history. With an unknown
-// outcome it costs up to RetryPolicy.MaxAttempts sends, each followed by about six
-// searches with the default policy. If Market is down before anything was sent, the call
-// fails after the retries of one read; after a send, and with [ConfirmResume], it keeps
-// trying to read the history for several minutes. If it can be read only with retries, the call reads it up to six times before it
-// gives up. A Client sends messages to the same chat one at a time. If it has just posted
-// the same text without confirming it, the call waits until the history shows that message,
-// for the search time at most.
+// [ConfirmFirstAttempt], or from the beginning, sends once, and usually reads one more
+// page of history. With an unknown outcome it costs up to RetryPolicy.MaxAttempts sends,
+// each followed by about six searches with the default policy. If Market is down before
+// anything was sent, the call fails after the retries of one read; after a send, and with
+// [ConfirmResume], it keeps trying to read the history for several minutes. The reading
+// immediately before a send is not retried; if it fails, the call reads the history with
+// retries and then tries again to send, up to six times before it gives up. A Client
+// sends messages to the same chat one at a time. If it has just posted the same text
+// without confirming it, the call waits until the history shows that message, for the
+// search time at most.
 //
 // SendTextConfirmed has two limitations: it cannot distinguish two programs, or two
 // clients, that post the same text to the same chat at the same moment; and it may post

@@ -410,7 +410,7 @@ func TestSendTextConfirmed_BaselineIsNotedAfterTheWait(t *testing.T) {
 	})
 }
 
-// After a send that certainly was not processed, the baseline is noted anew.
+// After a send that was certainly not processed, the baseline is noted anew.
 func TestSendTextConfirmed_BaselineIsNotedAnewForARetry(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]chatstest.Fault{"420": chatstest.RateLimitedParallel(), "refused": chatstest.Refused()} {

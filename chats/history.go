@@ -103,8 +103,8 @@ func (h *history) skip(items []Message) {
 	}
 }
 
-// accept returns the messages that are certainly next. If the order breaks, the next pass
-// buffers the whole chat.
+// accept returns the messages that are certainly next. If a message comes too late, the
+// next pass buffers the whole chat.
 func (h *history) accept(page paging.Page[Message]) (ready []Message, progress bool, err error) {
 	ready, progress, err = h.merge.Add(page.Items, page.Next == "")
 	var broken *merge.OrderError

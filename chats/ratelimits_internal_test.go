@@ -39,7 +39,7 @@ func TestWhatTheHeadersOfALimitTell(t *testing.T) {
 }
 
 // A quota with requests remaining was reached only if the text names a period: closing an
-// operation for the rest of the hour costs more than a retry.
+// operation for the rest of the window costs more than a retry.
 func TestLimits_KindOfA420(t *testing.T) {
 	t.Parallel()
 	for text, tt := range map[string]struct{ remaining, exhausted LimitKind }{

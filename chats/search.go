@@ -197,8 +197,8 @@ func (c *confirmation) plainSince() time.Time {
 	return c.plainFrom.Add(ahead).Truncate(time.Second)
 }
 
-// earliest returns when a message of the earlier attempts was created at the earliest, by the
-// server's clock, if the local one is ahead of it.
+// earliest returns the earliest time at which a message of the earlier attempts may
+// have been created, by the server's clock if the local one is ahead of it.
 func (c *confirmation) earliest() time.Time {
 	at := c.began.Add(-clockTolerance)
 	if now, ok := c.client.ServerTime(); ok {

@@ -23,8 +23,8 @@ import (
 // longer text.
 //
 // A nil error means that the message was posted. [ErrOutcomeUnknown] means that it may have
-// been posted; its documentation says what to do then. Any other error means that it
-// certainly was not posted. A Client sends messages to the same chat one at a time.
+// been posted; its documentation says what to do then. Any other error means that it was
+// certainly not posted. A Client sends messages to the same chat one at a time.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {

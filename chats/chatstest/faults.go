@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Fault is what goes wrong with one request. The zero Fault is [OK].
+// Fault is what goes wrong with one request. The zero Fault is the one that [OK] returns.
 type Fault struct {
 	dialError bool
 	early     bool // respond after bodyBytes of the request's body
@@ -87,7 +87,7 @@ func Rewrite(change func(*Response)) Fault {
 }
 
 // Replay responds with the previous response of the operation, like a broken cache, and
-// does not process the request. If there is no previous response, it is [OK].
+// does not process the request. If there is no previous response, it acts like [OK].
 func Replay() Fault { return Fault{replay: true} }
 
 // StatusAfter processes the request and then responds with another status and
@@ -132,8 +132,8 @@ func RateLimitedParallel() Fault {
 }
 
 // Refused makes the dial fail: no part of the request is written. Only [Market.Transport]
-// can do that; on a listener, where the connection exists before the request, it is
-// [DropBefore].
+// can do that; on a listener, where the connection exists before the request, it acts
+// like [DropBefore].
 func Refused() Fault { return Fault{dialError: true} }
 
 // DropBefore closes the connection when the request has arrived, before it is

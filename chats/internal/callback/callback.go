@@ -1,5 +1,5 @@
-// Package callback calls functions of the program that uses the library, which may panic,
-// end their goroutine, never return, or return errors whose Error method panics.
+// Package callback calls functions of the program that uses the library, which may
+// panic, call runtime.Goexit, never return, or return errors whose Error method panics.
 package callback
 
 import (

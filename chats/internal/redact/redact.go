@@ -27,9 +27,9 @@ const minPart = 8
 type Secrets []string
 
 // Redact replaces every secret, and every part of one of minPart characters or more,
-// however it is written: in another case, in base64 or hexadecimal, with anything between its
-// letters and digits, or escaped for a URL, HTML, JSON or another language, also several
-// times.
+// however it is written: in upper or lower case, in base64 or hexadecimal, with anything
+// between its letters and digits, or escaped for a URL, HTML, JSON or another language,
+// also several times.
 func (s Secrets) Redact(text string) string {
 	known := s.windows()
 	long := windows{minPart: known[minPart]}

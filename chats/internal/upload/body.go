@@ -218,8 +218,8 @@ func (f *Form) leftBehind() bool {
 	}
 }
 
-// Unsent reports whether the server certainly did not get the end of the form, because that
-// was never read, and so cannot have posted the file.
+// Unsent reports whether it is certain that the server did not get the end of the form,
+// because that was never read, and so cannot have posted the file.
 func (f *Form) Unsent() bool { return f != nil && !f.body.tailBegun.Load() }
 
 // Whole reports whether the transport has read the whole form.
