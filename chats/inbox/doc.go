@@ -1,5 +1,6 @@
-// Package inbox delivers every message of a business's chats to a handler, at least once
-// and, with one exception (see Polls), not again once handled, across restarts and machines.
+// Package inbox delivers every message of a business's chats to a handler, at least
+// once, across restarts and machines. A message that has been handled is not delivered
+// again, with one exception (see Polls).
 //
 //	in, err := inbox.New(client, store)
 //	...
@@ -15,9 +16,9 @@
 // visible. A message is handled once the handler has returned nil, or once the loop over
 // [Inbox.Messages] has asked for the next message. This is saved in the [Store] before the
 // next message of the chat is delivered, and from then on the message is not delivered again,
-// on any machine that shares the store, unless the server's order breaks (see Polls). Until
-// then it may be delivered again: after an error, a panic, a crash, or the loss of the lease.
-// Handlers must be idempotent.
+// on any machine that shares the store, unless the server lists messages too far out of order
+// (see Polls). Until then it may be delivered again: after an error, a panic, a crash, or the
+// loss of the lease. Handlers must be idempotent.
 //
 // Failures of Market, the store, the network and the handler are retried. [Inbox.Run] ends if
 // the credential is refused for a minute, or if the store fails for about half a minute when
@@ -39,11 +40,11 @@
 // already contain count as old and are not delivered, unless [WithStartTime] sets another
 // start. Messages that arrive from then on are delivered. The start is the time of the first
 // attempt to list the chats, whether or not it succeeds, and is saved before the first
-// request. Once a page has been listed, it is kept as BusinessState.StartTime: by the local
-// clock or Market's (the Date of its responses), whichever is earlier, minus 1 s, because
-// times may be truncated to whole seconds. So messages from the last seconds before the start
-// are delivered as well; if the local clock is behind Market's, the start is earlier by the
-// difference.
+// request. Once a page has been listed, the start is kept as BusinessState.StartTime: by the
+// local clock or Market's (the Date of its responses), whichever is earlier, minus 1 s,
+// because times may be truncated to whole seconds. So messages from the last seconds before
+// the start are delivered as well; if the local clock is behind Market's, the start is
+// earlier by the difference.
 //
 // In a chat that has not been read to its end before, a message is old if it was created before
 // the StartTime, unless it was created after the UpdatedAt with which the chat was first listed
@@ -81,11 +82,11 @@
 // than a second after it. A chat whose UpdatedAt has changed four times in a row without a
 // message is polled for such changes at most every 5 min, until a message is found. While less
 // than a quarter of the inbox's quota is left, rechecks that are due a minute or more after the
-// activity was first seen move to the next hour. A message that becomes visible late without
-// any change in the list is found by the next recheck or, more than a day after the last
-// activity, when the chat is next active. A chat that is listed without a time is polled every
-// 10 min if it is expected in the incremental list (see Sweeps), and every 2 h otherwise: if it
-// is finished, has an unknown status, or the filter has Statuses.
+// activity was first seen move to the next quota window. A message that becomes visible late
+// without any change in the list is found by the next recheck or, more than a day after the
+// last activity, when the chat is next active. A chat that is listed without a time is polled
+// every 10 min if it is expected in the incremental list (see Sweeps), and every 2 h otherwise,
+// that is, if it is finished or has an unknown status, or if the filter has Statuses.
 //
 // # Sweeps
 //
@@ -98,12 +99,12 @@
 // incremental sweep every 92 s and a full one every hour. As long as a full sweep fits into the
 // poll interval (with the default settings, up to 160 chats), only full sweeps are made. Only a
 // full sweep or a push finds a message in a chat that stays FINISHED or has a status that is
-// unknown to this library. Chats that have left the incremental list are polled once more; per
-// sweep at most 100 of them, or a quarter of the list, whichever is larger. While sweeps take
-// longer than the poll interval, the first page of the list, and up to nine more while every
-// chat on a page has changed, is also fetched on its own from time to time. If Market lists the
-// most recent chats first, that finds most messages at once. Correctness does not depend on it,
-// because the order is not documented.
+// unknown to this library. Chats that have left the incremental list are polled once more, at
+// most 100 of them per sweep, or a quarter of the list, whichever is larger. While sweeps take
+// longer than the poll interval, the first page of the list is also fetched on its own from
+// time to time, with up to nine more for as long as every chat on a page has changed. If Market
+// lists the most recent chats first, that finds most messages at once. Correctness does not
+// depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists everything and the next one tries again. A list
@@ -114,7 +115,7 @@
 // The inbox counts its own requests, including retries, and uses at most half of Market's
 // hourly quota of each operation ([WithQuotaReserve]), except for the retries and further pages
 // of polls that have begun. Requests of other programs are ignored until the quota is
-// exhausted. Work left over at the end of an hour is done in the next one.
+// exhausted. Work left over at the end of a quota window is done in the next one.
 //
 // # Failures
 //

@@ -91,8 +91,8 @@ func WithStartTime(since time.Time) Option {
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused,
 // at least 0 and less than 1. The default is one half: for each operation, the inbox makes
 // at most half of the allowed requests, except for the retries and further pages of polls
-// that have begun. Requests of other programs are not counted. Sweeps are spread over the hour
-// accordingly.
+// that have begun. Requests of other programs are not counted. Sweeps are spread over the
+// quota window accordingly.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither
 	return option(isValid, "reserve", "must be at least 0 and less than 1", func(c *config) { c.reserve = fraction })

@@ -11,8 +11,8 @@ import (
 // a time, in ascending order; messages of different chats are handled concurrently, up to
 // [WithWorkers] at once.
 //
-// A message is handled if handle has returned nil. If it returns an error or panics, or
-// ends its goroutine, the message is delivered again after 1 s, then 2 s, doubling up to 5
+// A message is handled if handle has returned nil. If it returns an error, panics or calls
+// [runtime.Goexit], the message is delivered again after 1 s, then 2 s, doubling up to 5
 // min. Later messages of the chat wait meanwhile; other chats do not. If the handler fails
 // for one chat after another, only one chat at a time is tried, after 1 s, with the delay
 // doubling to 30 s, until it works again. The context passed to handle ends when ctx ends

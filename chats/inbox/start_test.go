@@ -250,7 +250,7 @@ func TestQuota_AHistoryQuotaThatIsUsedUpIsWaitedFor(t *testing.T) {
 	})
 }
 
-// The server may refuse without a word of until when.
+// The server may refuse without saying when the window ends.
 func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -83,7 +83,8 @@ func TestSweep_IdleChatsCostTheListAlone(t *testing.T) {
 	}
 }
 
-// What other programs use does not count: they have half of the hour at its start.
+// What other programs use does not count: they use half of each quota at the start of
+// its window.
 func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -556,8 +557,9 @@ func TestSweep_AListThatEndsEarlyCostsLittle(t *testing.T) {
 	}
 }
 
-// Half a minute in which the server reports a far smaller quota delays no sweep for longer than
-// to the end of the hour, and an interval that was longer before the restart delays none.
+// Half a minute in which the server reports a far smaller quota delays no sweep beyond
+// the end of the quota window, and an interval that was longer before the restart
+// delays none.
 func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

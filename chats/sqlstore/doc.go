@@ -92,10 +92,10 @@
 // A store uses at most 4 connections, 1 on SQLite; a pool of one is enough. Once it has a
 // connection, a statement times out after 10 s, and a lease statement after half the lease's
 // duration, 10 s at most; Put, Forget and migrations end only with their context. Acquire and
-// Renew do not queue behind other statements. Waiting for a connection is limited to 10 s, and
-// so, except on PostgreSQL in those three, is waiting for locks. A connection whose session is
-// read-only is not returned to the pool, so that saves succeed as soon as the database accepts
-// writes again.
+// Renew do not queue behind other statements. Waiting for a connection is limited to 10 s. So
+// is waiting for locks, except in Put, Forget and migrations on PostgreSQL. A connection whose
+// session is read-only is not returned to the pool, so that saves succeed as soon as the
+// database accepts writes again.
 //
 // # Leases
 //
@@ -119,8 +119,8 @@
 //     reads everything that was saved.
 //   - A process that was frozen, at any point, saves nothing once another has acquired the
 //     lease: it gets [inbox.ErrLeaseLost].
-//   - No session is needed: statements may go through a pooler in transaction mode, such as
-//     PgBouncer. pgx then needs default_query_exec_mode=exec.
+//   - It needs no session state: statements may go through a pooler in transaction
+//     mode, such as PgBouncer. pgx then needs default_query_exec_mode=exec.
 //
 // A lease cannot stop a running handler. A handler that is running when the process freezes
 // continues when the process resumes, perhaps while the next holder passes the same message

@@ -77,7 +77,7 @@ func newSiege(t *testing.T, d database, workers int) *siege {
 	s := &siege{T: t, d: d, store: d.store(t, outboxOptions...), random: rand.New(rand.NewPCG(1, 2))}
 	s.market = chatstest.NewServer(t, chatstest.WithBusiness(business), chatstest.WithLatency(10*time.Millisecond),
 		chatstest.WithHourlyLimit(chats.OpSendMessageToChat, 1_000_000), chatstest.WithHourlyLimit(chats.OpSendFileToChat, 1_000_000),
-		chatstest.WithHourlyLimit(chats.OpGetChatHistory, 1_000_000)) // so that it does not wait for the next hour
+		chatstest.WithHourlyLimit(chats.OpGetChatHistory, 1_000_000)) // so that it does not wait for the next quota window
 	for range 40 {
 		s.chats = append(s.chats, s.market.AddChat(chats.Chat{}))
 	}
