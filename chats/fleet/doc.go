@@ -82,5 +82,5 @@
 //     [Fleet.PutTx] create a second client, on riverdatabasesql, that works no jobs.
 //   - A session that is frozen within a transaction keeps its row locks. The fleet takes
 //     none outside of River's own statements; set idle_in_transaction_session_timeout to
-//     bound those of other sessions.
+//     limit how long other sessions can keep theirs.
 package fleet

@@ -291,7 +291,7 @@ type wakingStore struct {
 	outbox *purpose
 }
 
-// Put implements [outbox.Store]. If the wake fails, so does Put, which may be repeated.
+// Put implements [outbox.Store]. If the wake fails, so does Put, which may then be retried.
 func (s wakingStore) Put(ctx context.Context, business chats.BusinessID, items ...outbox.Item) error {
 	return s.outbox.wake(ctx, business, s.Store.Put(ctx, business, items...))
 }

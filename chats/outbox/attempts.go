@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// attempts are the last attempts of items that may have been posted, and since when each
-// certainly had ended, by the clock of this process. They outlive the lease: every step has
-// another one.
+// attempts are the last attempts of items that may have been posted, each with a time
+// by which it had certainly ended, by the clock of this process. They outlive the
+// lease: every step has another one.
 type attempts struct {
 	mu    sync.Mutex
 	known map[string]attempt

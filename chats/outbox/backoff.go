@@ -6,8 +6,8 @@ import "time"
 // responds 403.
 const maxForbiddenDelay = 15 * time.Minute
 
-// maxReportDelay bounds the delay between two calls of WithSettled for an item, which may
-// need human attention.
+// maxReportDelay bounds the delay between two calls of the WithSettled function for an
+// item, which may need human attention.
 const maxReportDelay = 5 * time.Minute
 
 // dueAt returns when something is due that a process has put off. A time that is further

@@ -28,9 +28,9 @@
 //	                                            |  +-----> Discarded  Resolve: Discard
 //	                                            +--------> Sent       Resolve: MarkSent
 //
-// Sending means that a request may have posted the item. From there it becomes Queued,
-// Failed or Expired only if that is ruled out. All states but Queued and Sending are settled:
-// the next item of the chat is posted, and WithSettled is called.
+// Sending means that a request may have posted the item. From there it becomes Queued, Failed
+// or Expired only if that is ruled out. All states but Queued and Sending are settled: the
+// next item of the chat is posted, and the function passed to [WithSettled] is called.
 //
 // # How an item is posted once
 //
@@ -89,8 +89,8 @@
 //	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
 //	history refused, or a 4xx without a code   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
-//	database down                              retried; nothing is sent meanwhile; Run returns the error if that lasts
-//	                                           about half a minute when it starts
+//	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
+//	                                           fails for about half a minute when Run starts
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then
 // requested, which uses one more request of that operation's quota: at most once a minute

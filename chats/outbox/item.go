@@ -99,7 +99,7 @@ func (i *Item) checkFile() error {
 }
 
 // Digest returns a hash of the chat and the content. Two items with the same key must have
-// the same digest. NotAfter is not included, because a repeated Put may compute a later
+// the same digest. NotAfter is not included, because a retried Put may compute a later
 // one.
 func (i *Item) Digest() [sha256.Size]byte {
 	h := sha256.New()

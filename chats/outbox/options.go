@@ -26,16 +26,16 @@ func WithWorkers(n int) Option {
 	return option(n >= 1, "workers", "must be at least 1", func(c *config) { c.workers = n })
 }
 
-// WithSettled calls a function for every item that is settled: Sent, Failed, Uncertain,
-// Expired or Discarded, and again if Resolve changes the result. The function is called at
-// least once per item, even after a crash, by the process that holds the lease, one call at
-// a time. If it returns an error or panics, it is called again after 1 s, then 2 s,
-// doubling to 5 min. Until it returns, no other item is reported, which is logged after a
-// minute; items are still posted. Its context ends 5 s after the run, or with the lease; a
-// call that has still not returned a second later is abandoned, as is one that is running
-// when [Outbox.Step] ends after its 60 s. The item is reported again, but not before that
-// call has returned. An item that was settled while no process had this option is not
-// reported.
+// WithSettled sets the function to call for every item that is settled: Sent, Failed,
+// Uncertain, Expired or Discarded, and again if Resolve changes the result. The function is
+// called at least once per item, even after a crash, by the process that holds the lease,
+// one call at a time. If it returns an error or panics, it is called again after 1 s, then
+// 2 s, doubling to 5 min. Until it returns, no other item is reported, which is logged
+// after a minute; items are still posted. Its context ends 5 s after the run, or with the
+// lease; a call that has still not returned a second later is abandoned, as is one that is
+// running when [Outbox.Step] ends after its 60 s. The item is reported again, but not
+// before that call has returned. An item that was settled while no process had this option
+// is not reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
 	return option(settled != nil, "settled", "is nil", func(c *config) { c.settled = settled })
 }

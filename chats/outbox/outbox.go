@@ -30,7 +30,7 @@ type Outbox struct {
 	attempted attempts
 	refusals  refusals
 	blocks    blocks
-	settling  chan struct{} // a mutex around WithSettled
+	settling  chan struct{} // a mutex around the WithSettled function
 	running   atomic.Bool
 	pruneAt   time.Time // when settled items are deleted next
 }
@@ -66,7 +66,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 // not the outbox runs there. The process that holds the lease notices the items at once if
 // it is this process, and otherwise within about a second.
 //
-// Put may be repeated after any error: an item that already exists with the same key and
+// Put may be retried after any error: an item that already exists with the same key and
 // content is skipped, whatever its state. The items of a chat are posted in the order of
 // Put.
 //
@@ -110,8 +110,8 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 }
 
 // Resolve carries out a person's decision about an [Uncertain] item: [Resend], [ResendAfter],
-// [Discard] or [MarkSent]. Discard also takes a [Queued] item out of the queue. It may be
-// called in any process, and may be repeated: a resolution that was already carried out is
+// [Discard] or [MarkSent]. Discard also takes a [Queued] item out of the queue. Resolve may
+// be called in any process, and may be repeated: a resolution that was already carried out is
 // not an error. Resend is the exception: after the item has been posted again, a repeated
 // call returns [ErrState], or posts the item once more if it is Uncertain again.
 //
@@ -155,7 +155,7 @@ type Status struct {
 	Sending    int
 	Uncertain  int // waiting for [Outbox.Resolve]
 	Failed     int // within the retention
-	Unreported int // settled, but WithSettled has not returned nil yet
+	Unreported int // settled, but the WithSettled function has not returned nil yet
 	Oldest     time.Time
 	LastError  string                          // why an item is not posted yet
 	Quota      map[chats.Operation]chats.Limit // of this process's last responses

@@ -17,8 +17,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// work posts the head of a chat, if it is due. A hook or a limiter of the client that panics
-// or ends its goroutine is a failure like any other.
+// work posts the head of a chat, if it is due. A hook or a limiter of the client that
+// panics or calls runtime.Goexit is a failure like any other.
 func (s *session) work(chat chats.ChatID) (out outcome) {
 	call := callback.Call{Name: "a function of the client", Slow: func(time.Duration) {}}
 	failed := call.Do(func() (err error) {

@@ -32,8 +32,8 @@ type Record struct {
 	Message   chats.Message // of a Sent item
 	QueuedAt  time.Time     // by the store's clock
 	SettledAt time.Time
-	Reports   int  // calls of WithSettled that failed
-	Reported  bool // WithSettled has returned nil
+	Reports   int  // calls of the WithSettled function that failed
+	Reported  bool // the WithSettled function has returned nil, or there was none when the outbox settled it
 
 	// LastMessage is the newest message that resulted from posting another item of the chat.
 	// Only Head fills it in.

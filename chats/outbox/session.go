@@ -12,7 +12,7 @@ import (
 //
 //	dispatcher  has the heads of the chats posted, the longest-waiting chat first
 //	worker      posts one item
-//	reporter    calls WithSettled
+//	reporter    calls the WithSettled function
 //	tenure      renews the lease
 //
 // Everything continues from the store: the session holds no state of its own that matters.

@@ -45,8 +45,8 @@ func (s *session) settle(r *Record) (outcome, error) {
 	return outcome{settled: r}, nil
 }
 
-// report calls WithSettled for a record and saves what it returned. It returns when to call
-// it again, zero if never.
+// report calls the WithSettled function for a record and saves what it returned. It
+// returns when to call it again, zero if never.
 func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 	select {
 	case s.settling <- struct{}{}:

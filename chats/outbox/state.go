@@ -11,7 +11,7 @@ type State string
 
 // The states of an item. All but the first two are settled.
 const (
-	Queued    State = "queued"    // it certainly has not been posted
+	Queued    State = "queued"    // it has not been posted; after Resend, this is assumed
 	Sending   State = "sending"   // it may have been posted: the history is searched
 	Sent      State = "sent"      // it was posted once
 	Failed    State = "failed"    // the server refused it; it has not been posted
@@ -47,11 +47,11 @@ type Resolution struct {
 // Resend puts an [Uncertain] item back into the queue, at its place in its chat, on the
 // assumption that it has not been posted. It is posted no matter how long ago its last
 // attempt was, unless its NotAfter has passed. If the item becomes Uncertain again, each
-// further Resend posts it once more: use [ResendAfter] where a call may be repeated.
+// further Resend posts it once more: use [ResendAfter] where a call may be retried.
 func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
-// ResendAfter is a [Resend] that may be repeated: it is carried out only if the item has been
-// attempted as often as [Result].Attempts said when the decision was made.
+// ResendAfter is a [Resend] that may be retried: it is carried out only if the item has
+// been attempted as often as [Result].Attempts said when the decision was made.
 func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: max(attempts, 0)} }
 
 // Discard settles an [Uncertain] item without knowing whether it was posted, or takes a
