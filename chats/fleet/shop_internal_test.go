@@ -50,7 +50,7 @@ func TestEntry_IsAskedForAgainAfterItsLifetime(t *testing.T) {
 // Another process may serve the business with the new credential before this one does again.
 func TestEntry_IsNotKeptAfterARefusal(t *testing.T) {
 	t.Parallel()
-	f, jobs, _ := newFake(t)
+	f, jobs := newFake(t)
 	jobs.add(7, rivertype.JobStateScheduled)
 	before, err := f.entry(t.Context(), 7, false)
 	require.NoError(t, err)

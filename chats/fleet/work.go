@@ -18,6 +18,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -320,7 +321,11 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 		return time.Time{} // the turn asks for another credential
 	}
 	age := job.AttemptedAt.Sub(job.CreatedAt)
-	next, after, err := p.makeStep(ctx, business, Trouble{}, heldPause+age/10)
+	var soon urgent.Time
+	next, after, err := p.makeStep(urgent.WithTime(ctx, &soon), business, Trouble{}, heldPause+age/10)
+	if p == p.inbox && err == nil {
+		next = soon.Get() // sweeps and rechecks wait for the turn
+	}
 	switch {
 	case errors.Is(err, errHeld) && age > wakeLifetime, (err == nil || after.Failures > 0) && p.hasten(ctx, turn, next) == nil:
 		return time.Time{} // the turn finds out, too
@@ -330,9 +335,8 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 	return time.Now().Add(max(heldPause, time.Until(next)))
 }
 
-// hasten makes a turn available if what is due next cannot wait for it: an item, or a chat that
-// a push has named or whose handler has failed. Rechecks can wait. The error is errHeld if the
-// turn is running, and so cannot be made available.
+// hasten makes a turn available if what is due next cannot wait for it. The error is errHeld if
+// the turn is running, and so cannot be made available.
 func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.Time) error {
 	due := turn.ScheduledAt
 	if turn.State == rivertype.JobStateRunning {
@@ -340,15 +344,6 @@ func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.
 	}
 	if next.IsZero() || !next.Before(due) {
 		return nil
-	}
-	if p == p.inbox {
-		rows, err := p.store.Due(ctx, businessOf(turn), due, 16) // pushes first
-		isUrgent := slices.ContainsFunc(rows, func(row inbox.ChatState) bool {
-			return row.Wakes != row.SeenWakes || !row.FailingSince.IsZero()
-		})
-		if err != nil || !isUrgent {
-			return err
-		}
 	}
 	turn, err := p.client().JobRetry(ctx, turn.ID)
 	if err == nil && turn.State == rivertype.JobStateRunning {

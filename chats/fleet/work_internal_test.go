@@ -16,6 +16,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 )
 
 // fakeJobs has the turns of one queue.
@@ -86,34 +87,23 @@ func (j *fakeJobs) add(id int64, state rivertype.JobState) {
 	}
 }
 
-// dueStore has these rows.
-type dueStore struct {
-	Store
-
-	due []inbox.ChatState
-}
-
-func (s *dueStore) Due(context.Context, chats.BusinessID, time.Time, int) ([]inbox.ChatState, error) {
-	return s.due, nil
-}
-
-func newFake(t *testing.T) (*Fleet, *fakeJobs, *dueStore) {
+func newFake(t *testing.T) (*Fleet, *fakeJobs) {
 	t.Helper()
-	jobs, store := &fakeJobs{turns: map[int64]*rivertype.JobRow{}}, &dueStore{}
+	jobs := &fakeJobs{turns: map[int64]*rivertype.JobRow{}}
 	shop := func(_ context.Context, id chats.BusinessID) (Shop, error) {
 		client, err := chats.New(id, chats.APIKey("key"))
 		return Shop{Client: client}, err
 	}
-	f, err := New(store, shop, func(context.Context, inbox.Delivery) error { return nil })
+	f, err := New(struct{ Store }{}, shop, func(context.Context, inbox.Delivery) error { return nil })
 	require.NoError(t, err)
 	require.NoError(t, f.Start(t.Context(), jobs))
 	jobs.lists.Store(0)
-	return f, jobs, store
+	return f, jobs
 }
 
 func TestStop_KnowsWhatAnotherProcessHasJustStarted(t *testing.T) {
 	t.Parallel()
-	f, jobs, _ := newFake(t)
+	f, jobs := newFake(t)
 	id, err := f.inbox.turnID(t.Context(), 7, 0)
 	require.NoError(t, err)
 	require.Zero(t, id)
@@ -124,7 +114,7 @@ func TestStop_KnowsWhatAnotherProcessHasJustStarted(t *testing.T) {
 
 func TestStart_IsKnownThoughAPushHasBegunToListTheTurns(t *testing.T) {
 	t.Parallel()
-	f, jobs, _ := newFake(t)
+	f, jobs := newFake(t)
 	jobs.listed = func() {
 		jobs.listed = nil
 		require.NoError(t, f.Start(t.Context(), jobs, 7))
@@ -138,7 +128,7 @@ func TestStart_IsKnownThoughAPushHasBegunToListTheTurns(t *testing.T) {
 
 func TestStart_ReturnsTheErrorOfTheDatabase(t *testing.T) {
 	t.Parallel()
-	f, jobs, _ := newFake(t)
+	f, jobs := newFake(t)
 	jobs.err = errors.New("no database")
 	assert.ErrorIs(t, f.Start(t.Context(), jobs, 7), jobs.err)
 }
@@ -146,7 +136,7 @@ func TestStart_ReturnsTheErrorOfTheDatabase(t *testing.T) {
 func TestTurn_FindsTheOneOfABusinessThatAnotherProcessHasStartedAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, jobs, _ := newFake(t)
+		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateScheduled)
 		turn, err := f.inbox.turn(t.Context(), 7)
 		require.NoError(t, err)
@@ -172,7 +162,7 @@ func TestTurn_FindsTheOneOfABusinessThatAnotherProcessHasStartedAnew(t *testing.
 func TestStart_WaitsUntilAStoppedTurnHasEnded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, jobs, _ := newFake(t)
+		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateRunning)
 		stopped := jobs.turns[7]
 		stopped.Metadata = []byte(`{"cancel_attempted_at": "2026-11-26T12:00:00Z"}`)
@@ -188,7 +178,7 @@ func TestStart_WaitsUntilAStoppedTurnHasEnded(t *testing.T) {
 func TestTurnID_ConcurrentPushesListTheTurnsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, jobs, _ := newFake(t)
+		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateScheduled)
 		jobs.listed = func() { time.Sleep(time.Second) }
 		for range 10 {
@@ -211,7 +201,7 @@ func TestTurnID_ConcurrentPushesListTheTurnsOnce(t *testing.T) {
 func TestWake_WaitsNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, jobs, _ := newFake(t)
+		f, jobs := newFake(t)
 		jobs.insert = func(context.Context) error { time.Sleep(time.Hour); return nil } // a dead connection
 		for range maxInserts {
 			go func() { _ = f.inbox.wake(t.Context(), 7, nil) }()
@@ -249,7 +239,7 @@ func work(t *testing.T, f *Fleet) (times int, took time.Duration) {
 func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, jobs, _ := newFake(t)
+		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateRunning)
 		f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Time{}, inbox.ErrLeaseHeld }
 		times, took := work(t, f)
@@ -263,7 +253,7 @@ func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
 func TestWake_OfARefusedCredentialMakesTheTurnAvailable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, jobs, _ := newFake(t)
+		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateScheduled)
 		refuse := func(context.Context, *entry) (time.Time, error) { return time.Time{}, chats.ErrUnauthorized }
 		f.inbox.step, f.outbox.step = refuse, refuse
@@ -286,21 +276,19 @@ func TestWake_OfARefusedCredentialMakesTheTurnAvailable(t *testing.T) {
 func TestWake_OfATurnThatIsRunningMakesAnotherStepOnlyIfItIsUrgent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, jobs, store := newFake(t)
+		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateRunning)
 		jobs.turns[7].ScheduledAt = time.Now()
-		store.due = []inbox.ChatState{{Chat: 1}}
 		f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Now().Add(5 * time.Second), nil }
 		times, _ := work(t, f)
 		assert.Equal(t, 1, times, "a recheck can wait")
 
-		store.due = append(store.due, inbox.ChatState{Chat: 2, FailingSince: time.Now()})
 		began := time.Now()
-		f.inbox.step = func(context.Context, *entry) (time.Time, error) {
-			if time.Since(began) > 12*time.Second {
-				store.due = nil
+		f.inbox.step = func(ctx context.Context, _ *entry) (time.Time, error) {
+			if time.Since(began) < 12*time.Second {
+				urgent.Note(ctx, time.Now().Add(5*time.Second))
 			}
-			return time.Now().Add(5 * time.Second), nil
+			return time.Now().Add(time.Second), nil
 		}
 		times, took := work(t, f)
 		assert.Equal(t, 4, times)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -69,7 +70,7 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 }
 
 // finish finishes the session, and returns when a poll may begin again, the zero time if none
-// is due.
+// is due. What is left although it is due is urgent.
 func (d *dispatcher) finish(ctx context.Context) time.Time {
 	stored := d.session.finish(ctx, d.loaded)
 	d.mu.Lock()
@@ -81,7 +82,11 @@ func (d *dispatcher) finish(ctx context.Context) time.Time {
 	if due.IsZero() {
 		return due
 	}
-	return wait.Later(due, d.gate())
+	next := wait.Later(due, d.gate())
+	if time.Until(due) <= unknownDue {
+		urgent.Note(ctx, next)
+	}
+	return next
 }
 
 const (

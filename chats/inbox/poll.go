@@ -12,6 +12,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/internal/paging"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -59,7 +60,11 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 		return err
 	}
 	l.conclude(ctx, err)
-	if saveErr := s.land(ctx, f); saveErr != nil || err != errLeft { //nolint:errorlint // our own, unwrapped
+	saveErr := s.land(ctx, f)
+	if f.row.isWoken() || !f.row.FailingSince.IsZero() {
+		urgent.Note(ctx, f.row.DueAt)
+	}
+	if saveErr != nil || err != errLeft { //nolint:errorlint // our own, unwrapped
 		return saveErr
 	}
 	return errLeft

@@ -108,10 +108,13 @@ func (s *session) save(ctx context.Context, rows ...*ChatState) error {
 	return nil
 }
 
+// unknownDue is when rows are taken to be due if the store does not say it.
+const unknownDue = time.Second
+
 // finish saves what has changed in the business's row, releases the lease, and returns the
 // earliest time at which a row is due, if that is asked.
 func (s *session) finish(ctx context.Context, asked bool) (due time.Time) {
-	due = time.Now().Add(time.Second) // if it is not known
+	due = time.Now().Add(unknownDue)
 	changes := s.changes()
 	s.tenure.End(ctx, func(ctx context.Context, lease Lease) (err error) {
 		next, err := s.store.release(ctx, lease, changes, asked)

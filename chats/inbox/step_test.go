@@ -14,6 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 )
 
 // stepper is a job queue with one business: it makes the steps that are due, each with a
@@ -476,6 +477,49 @@ func (s stepping) ReleaseBusiness(ctx context.Context, lease inbox.Lease, state 
 	return next, err
 }
 
+// What cannot wait for the next sweep: a chat that fails, one that a push has named and that was
+// not polled, and what a step had no time for.
+func TestStep_NotesWhatIsUrgent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(50, chats.StatusNew)
+		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 330*time.Second, seen.handle)
+		step := func(handle handler) time.Time {
+			var soon urgent.Time
+			_, err := newInbox(t, client, store, inbox.WithWorkers(2)).Step(urgent.WithTime(t.Context(), &soon), handle)
+			require.NoError(t, err)
+			return soon.Get()
+		}
+		say := func(id chats.ChatID) {
+			market.CustomerSays(id, "message")
+			wake(t, newInbox(t, client, store), id)
+		}
+		say(ids[0])
+		assert.Zero(t, step(seen.handle), "the recheck can wait")
+
+		say(ids[0])
+		failing := func(context.Context, inbox.Delivery) error { return errAway }
+		assert.WithinDuration(t, time.Now().Add(time.Second), step(failing), time.Second/2)
+		pass(time.Second)
+		assert.WithinDuration(t, time.Now().Add(2*time.Second), step(failing), time.Second/2)
+		pass(3 * time.Second)
+		assert.Zero(t, step(seen.handle))
+
+		for _, id := range ids[:4] {
+			say(id)
+		}
+		slow := func(context.Context, inbox.Delivery) error { pass(21 * time.Second); return nil }
+		assert.WithinDuration(t, time.Now(), step(slow), time.Minute, "two of them, and not the other two")
+		assert.Zero(t, step(seen.handle))
+
+		say(ids[0])
+		store.fails("Renew") // it is not known what is due
+		assert.NotZero(t, step(seen.handle))
+	})
+}
+
 // What a step costs with a store that begins and ends it in one statement each.
 func TestStep_OfAStepStore(t *testing.T) {
 	t.Parallel()
@@ -506,8 +550,8 @@ func TestStep_OfAStepStore(t *testing.T) {
 
 		pass(time.Until(idle))
 		assert.WithinDuration(t, time.Now().Add(time.Minute), step(), 11*time.Second)
-		assert.Equal(t, []string{"AcquireBusiness", "Due", "Save", "Chats", "Save", "ReleaseBusiness"}, calls,
-			"the recheck, and a sweep that lists the chat with another time")
+		assert.ElementsMatch(t, []string{"AcquireBusiness", "Due", "Save", "Chats", "Save", "ReleaseBusiness"}, calls,
+			"the recheck, and beside it a sweep that lists the chat with another time")
 
 		pass(time.Minute)
 		store.fails("ReleaseBusiness") // what was listed is not saved, and the lease expires
