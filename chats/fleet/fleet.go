@@ -15,7 +15,6 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
@@ -48,7 +47,6 @@ type Shop struct {
 // Inserter is the part of a [river.Client] that the fleet needs. Clients with any driver
 // implement it.
 type Inserter interface {
-	Insert(ctx context.Context, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 	InsertMany(ctx context.Context, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error)
 	JobCancel(ctx context.Context, id int64) (*rivertype.JobRow, error)
 	JobGet(ctx context.Context, id int64) (*rivertype.JobRow, error)
@@ -67,7 +65,6 @@ type Fleet struct {
 	workers int
 	log     *slog.Logger
 	stats   Stats
-	inserts *semaphore.Weighted // bounds the connections that pushes use, so that River has some
 	inbox   *purpose
 	outbox  *purpose
 	jobs    atomic.Pointer[Inserter]
@@ -89,11 +86,11 @@ func New(
 	}
 	f := &Fleet{
 		store: store, ask: shop, workers: 50, log: slog.New(slog.DiscardHandler),
-		inserts: semaphore.NewWeighted(maxInserts), entries: map[chats.BusinessID]*entry{},
+		entries: map[chats.BusinessID]*entry{},
 	}
-	f.inbox = &purpose{Fleet: f, queue: inboxQueue, steps: &f.stats.InboxSteps, listing: semaphore.NewWeighted(1)}
-	f.inbox.step = func(ctx context.Context, e *entry) (time.Time, error) { return e.inbox.Step(ctx, handle) }
-	f.outbox = &purpose{Fleet: f, queue: outboxQueue, steps: &f.stats.OutboxSteps, listing: semaphore.NewWeighted(1), step: stepOutbox}
+	stepInbox := func(ctx context.Context, e *entry) (time.Time, error) { return e.inbox.Step(ctx, handle) }
+	f.inbox = newPurpose(f, inboxQueue, &f.stats.InboxSteps, stepInbox)
+	f.outbox = newPurpose(f, outboxQueue, &f.stats.OutboxSteps, stepOutbox)
 	for _, option := range options {
 		option(f)
 	}
@@ -138,8 +135,6 @@ const (
 	rescueAfter = 40 * time.Second
 	// startGap is the time between the first steps of businesses that start together.
 	startGap = 10 * time.Millisecond
-	// maxInserts leaves River four of ten connections, and the store its four.
-	maxInserts = 2
 )
 
 // Register adds the fleet's workers to those of a River client, next to the caller's own.
@@ -218,8 +213,8 @@ var beforeStart Inserter = notStarted{}
 
 type notStarted struct{ Inserter }
 
-// Insert implements [Inserter].
-func (notStarted) Insert(context.Context, river.JobArgs, *river.InsertOpts) (*rivertype.JobInsertResult, error) {
+// InsertMany implements [Inserter].
+func (notStarted) InsertMany(context.Context, []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
 	return nil, ErrNotStarted
 }
 

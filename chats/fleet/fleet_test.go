@@ -307,7 +307,7 @@ func TestOutbox_PostsAgainBeforeTheNextTurn(t *testing.T) {
 // deaf inserts nothing.
 type deaf struct{ fleet.Inserter }
 
-func (deaf) Insert(context.Context, river.JobArgs, *river.InsertOpts) (*rivertype.JobInsertResult, error) {
+func (deaf) InsertMany(context.Context, []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
 	return nil, assert.AnError
 }
 

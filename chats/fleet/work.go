@@ -18,6 +18,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/batch"
 	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
@@ -48,6 +49,8 @@ const (
 	heldPause = time.Second
 	// wakeLifetime is more than a step lasts, 36 s and 5 s to save.
 	wakeLifetime = time.Minute
+	// insertTimeout bounds the insertion of wakes.
+	insertTimeout = 10 * time.Second
 	// outboxStepTime bounds a step of an outbox to the time of an inbox's. Its posts then
 	// have 5 s to finish.
 	outboxStepTime = 25 * time.Second
@@ -66,12 +69,17 @@ type purpose struct {
 	step    func(context.Context, *entry) (time.Time, error)
 	listed  atomic.Pointer[listing]
 	listing *semaphore.Weighted // held while the turns are listed, so that pushes do it once
+	wakes   *batch.Batcher[river.InsertManyParams]
 }
 
 // listing has the IDs of all turns, some 60 bytes each, so that a push needs no search.
 type listing struct {
 	at  time.Time
 	ids map[chats.BusinessID]int64
+}
+
+func newPurpose(f *Fleet, queue string, steps *atomic.Int64, step func(context.Context, *entry) (time.Time, error)) *purpose {
+	return &purpose{Fleet: f, queue: queue, steps: steps, step: step, listing: semaphore.NewWeighted(1), wakes: batch.New(insertTimeout, f.insert)}
 }
 
 // options returns those of a job. Wakes, of priority 1, come before turns.
@@ -131,13 +139,17 @@ func (p *purpose) stop(ctx context.Context, jobs Inserter, businesses []chats.Bu
 
 // wake inserts a wake, which notifies the workers of all processes, unless what it is for
 // has failed. It locks no row that exists, so a process that is frozen in the middle of the
-// transaction holds up nothing.
+// transaction holds up nothing. Wakes are inserted one batch at a time, so that River has some
+// connections.
 func (p *purpose) wake(ctx context.Context, business chats.BusinessID, err error) error {
-	if err != nil || p.inserts.Acquire(ctx, 1) != nil {
-		return cmp.Or(err, ctx.Err())
+	if err != nil {
+		return err
 	}
-	defer p.inserts.Release(1)
-	_, err = p.client().Insert(ctx, wakeArgs{business}, p.options(1))
+	return p.wakes.Do(ctx, river.InsertManyParams{Args: wakeArgs{business}, InsertOpts: p.options(1)})
+}
+
+func (f *Fleet) insert(ctx context.Context, wakes []river.InsertManyParams) error {
+	_, err := f.client().InsertMany(ctx, wakes)
 	return err
 }
 

@@ -26,7 +26,7 @@ type fakeJobs struct {
 	turns    map[int64]*rivertype.JobRow // by the business, which is the ID, too
 	lists    atomic.Int64
 	listed   func() // runs after the turns have been read
-	insert   func(context.Context) error
+	insert   func(context.Context, int) error
 	err      error
 	canceled []int64
 	retried  []int64
@@ -70,13 +70,14 @@ func (j *fakeJobs) JobCancel(_ context.Context, id int64) (*rivertype.JobRow, er
 	return j.turns[id], nil
 }
 
-func (j *fakeJobs) Insert(ctx context.Context, _ river.JobArgs, _ *river.InsertOpts) (*rivertype.JobInsertResult, error) {
-	return nil, j.insert(ctx)
-}
-
-func (j *fakeJobs) InsertMany(_ context.Context, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
+func (j *fakeJobs) InsertMany(ctx context.Context, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
 	for _, one := range params {
-		j.add(int64(one.Args.(turnArgs).Business), rivertype.JobStateScheduled) //nolint:forcetypeassert // a test
+		switch args := one.Args.(type) {
+		case turnArgs:
+			j.add(int64(args.Business), rivertype.JobStateScheduled)
+		case wakeArgs:
+			return nil, j.insert(ctx, len(params))
+		}
 	}
 	return nil, nil
 }
@@ -202,10 +203,8 @@ func TestWake_WaitsNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, jobs := newFake(t)
-		jobs.insert = func(context.Context) error { time.Sleep(time.Hour); return nil } // a dead connection
-		for range maxInserts {
-			go func() { _ = f.inbox.wake(t.Context(), 7, nil) }()
-		}
+		jobs.insert = func(context.Context, int) error { time.Sleep(time.Hour); return nil } // a dead connection
+		go func() { _ = f.inbox.wake(t.Context(), 7, nil) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -213,11 +212,28 @@ func TestWake_WaitsNoLongerThanItsContext(t *testing.T) {
 		assert.ErrorIs(t, f.inbox.wake(ctx, 7, nil), context.DeadlineExceeded)
 		assert.Equal(t, time.Second, time.Since(began))
 		time.Sleep(2 * time.Hour)
-		jobs.insert = func(context.Context) error { return nil }
-		for range 2 * maxInserts { // what has failed before takes no slot
-			assert.ErrorIs(t, f.inbox.wake(t.Context(), 7, assert.AnError), assert.AnError)
-		}
+		jobs.insert = func(context.Context, int) error { return nil }
+		assert.ErrorIs(t, f.inbox.wake(t.Context(), 7, assert.AnError), assert.AnError)
 		assert.NoError(t, f.inbox.wake(t.Context(), 7, nil))
+	})
+}
+
+func TestWake_ManyAreInsertedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs := newFake(t)
+		var sizes []int
+		jobs.insert = func(_ context.Context, n int) error {
+			sizes = append(sizes, n)
+			time.Sleep(time.Second)
+			return assert.AnError
+		}
+		for n := range 8 {
+			go func() { assert.ErrorIs(t, f.inbox.wake(t.Context(), chats.BusinessID(n+1), nil), assert.AnError) }()
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		assert.Equal(t, []int{1, 7}, sizes)
 	})
 }
 

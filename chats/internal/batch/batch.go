@@ -1,0 +1,75 @@
+// Package batch does one thing for many callers at once: what they ask for while it is being
+// done for others is done together afterwards. So the busier it is the less each costs, and
+// nobody waits for others to come.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Batcher passes items to a function, many at a time.
+type Batcher[T any] struct {
+	do      func(context.Context, []T) error
+	timeout time.Duration
+	slot    chan struct{} // held while do is called
+
+	mu   sync.Mutex
+	next *batch[T]
+}
+
+// batch is the items of one call.
+type batch[T any] struct {
+	items []T
+	done  chan struct{}
+	err   error
+}
+
+var errAborted = errors.New("the function ended its goroutine")
+
+// New returns a Batcher. One call of do is under way at a time. Its context ends after the
+// timeout.
+func New[T any](timeout time.Duration, do func(context.Context, []T) error) *Batcher[T] {
+	return &Batcher[T]{do: do, timeout: timeout, slot: make(chan struct{}, 1)}
+}
+
+// Do returns once the function was called with the item among others, with the error of that
+// call, or when ctx ends: the item may still be passed to the function then. If the function
+// panics or ends its goroutine, that is the error.
+func (b *Batcher[T]) Do(ctx context.Context, item T) error {
+	b.mu.Lock()
+	if b.next == nil {
+		b.next = &batch[T]{done: make(chan struct{})}
+		go b.call(context.WithoutCancel(ctx), b.next)
+	}
+	mine := b.next
+	mine.items = append(mine.items, item)
+	b.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *Batcher[T]) call(ctx context.Context, mine *batch[T]) {
+	b.slot <- struct{}{}
+	b.mu.Lock()
+	b.next = nil
+	b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	mine.err = errAborted
+	defer func() {
+		if cause := recover(); cause != nil {
+			mine.err = fmt.Errorf("panic: %v", cause)
+		}
+		cancel()
+		<-b.slot
+		close(mine.done)
+	}()
+	mine.err = b.do(ctx, mine.items)
+}

@@ -1,0 +1,95 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/ymchats/ymchats-go/chats/internal/batch"
+)
+
+func TestBatcher_DoesTogetherWhatComesMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var calls [][]int
+		b := batch.New(time.Minute, func(_ context.Context, items []int) error {
+			calls = append(calls, items)
+			<-time.After(time.Second)
+			return nil
+		})
+		began := time.Now()
+		var all sync.WaitGroup
+		for n := range 10 {
+			all.Go(func() { assert.NoError(t, b.Do(t.Context(), n)) })
+			synctest.Wait()
+		}
+		all.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2, 3, 4, 5, 6, 7, 8, 9}}, calls)
+		assert.Equal(t, 2*time.Second, time.Since(began))
+		assert.NoError(t, b.Do(t.Context(), 10))
+		assert.Equal(t, []int{10}, calls[2])
+	})
+}
+
+func TestBatcher_AnErrorIsThatOfItsCall(t *testing.T) {
+	t.Parallel()
+	errOdd := errors.New("odd")
+	b := batch.New(time.Minute, func(_ context.Context, items []int) error {
+		switch items[0] {
+		case 1:
+			return errOdd
+		case 2:
+			panic("two")
+		case 3:
+			runtime.Goexit()
+			return nil
+		default:
+			return nil
+		}
+	})
+	assert.NoError(t, b.Do(t.Context(), 0))
+	assert.ErrorIs(t, b.Do(t.Context(), 1), errOdd)
+	assert.ErrorContains(t, b.Do(t.Context(), 2), "two")
+	assert.ErrorContains(t, b.Do(t.Context(), 3), "ended its goroutine")
+	assert.NoError(t, b.Do(t.Context(), 4))
+}
+
+// A caller waits no longer than its context, and its end does not end the call for the others.
+func TestBatcher_AContextIsTheCallersAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := batch.New(time.Minute, func(ctx context.Context, _ []int) error {
+			<-time.After(10 * time.Second)
+			return ctx.Err()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		var all sync.WaitGroup
+		for n := range 3 {
+			all.Go(func() { assert.NoError(t, b.Do(t.Context(), n)) })
+		}
+		assert.ErrorIs(t, b.Do(ctx, 3), context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(began))
+		all.Wait()
+	})
+}
+
+func TestBatcher_TheCallHasATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := batch.New(time.Minute, func(ctx context.Context, _ []int) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		began := time.Now()
+		assert.ErrorIs(t, b.Do(t.Context(), 0), context.DeadlineExceeded)
+		assert.Equal(t, time.Minute, time.Since(began))
+	})
+}
