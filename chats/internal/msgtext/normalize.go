@@ -21,10 +21,17 @@ func Normalize(text string) string {
 		text = unescaped
 	}
 	text = strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.Cc, unicode.Cf) && !unicode.IsSpace(r) {
+		if isInvisible(r) {
 			return -1
 		}
 		return r
 	}, text)
 	return strings.Join(strings.Fields(text), " ")
+}
+
+// isInvisible reports whether a character is a control or format character other than
+// whitespace. It decides most texts without the tables, of which each lookup takes long.
+func isInvisible(r rune) bool {
+	hasNone := ' ' <= r && r <= '~' || '\u00AE' <= r && r < '\u0600'
+	return !hasNone && unicode.In(r, unicode.Cc, unicode.Cf) && !unicode.IsSpace(r)
 }
