@@ -111,6 +111,23 @@ func TestContext_TimeoutsOfLimiterAndSourceAreNotTheCallers(t *testing.T) {
 	}
 }
 
+// A source may use a client of its own, whose error is about the deadline of another context.
+func TestContext_DeadlineOfAnotherClientsCallIsNotTheCallers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.market.Fail(chats.OpGetChat, retryLater(503, "20"))
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	own := f.call(short, chats.OpGetChat)
+	require.ErrorIs(t, own, context.DeadlineExceeded)
+	client, err := chats.New(1, chats.APIKeySource(func(context.Context) (string, error) { return "", own }), chats.WithHTTPClient(forbidRequests(t)))
+	require.NoError(t, err)
+	_, err = client.Chat(t.Context(), 1)
+	require.ErrorIs(t, err, chats.ErrServer)
+	require.ErrorContains(t, err, own.Error())
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // Whatever the transport returns, the end of the caller's context matches, and with the
 // caller's own reason only.
 func TestContext_EndOfTheCallersMatches(t *testing.T) {

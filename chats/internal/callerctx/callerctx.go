@@ -22,8 +22,8 @@ func Err(ctx context.Context) error {
 // the caller, ctx, has ended with it. The timeouts of an http.Client, a dialer or a limiter
 // would match as well, and a program would take them for its own deadline.
 func HideOthers(ctx context.Context, err error) error {
-	var late *tooLateError // about the caller's deadline
-	if err == nil || errors.As(err, &late) {
+	var late *tooLateError
+	if deadline, _ := ctx.Deadline(); err == nil || errors.As(err, &late) && late.deadline.Equal(deadline) {
 		return err
 	}
 	ended := Err(ctx)
@@ -53,7 +53,10 @@ func (e *foreignTimeoutError) Is(target error) bool {
 	return (!isContext || target == e.ended) && errors.Is(e.err, target)
 }
 
-func (e *foreignTimeoutError) As(target any) bool { return errors.As(e.err, target) }
+func (e *foreignTimeoutError) As(target any) bool {
+	_, isLate := target.(**tooLateError) // about another context's deadline
+	return !isLate && errors.As(e.err, target)
+}
 
 // Wait sleeps for d. It returns early if ctx ends, and at once if the deadline of ctx
 // comes before d is over.
@@ -62,7 +65,7 @@ func Wait(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return &tooLateError{d}
+		return &tooLateError{d, deadline}
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -75,7 +78,10 @@ func Wait(ctx context.Context, d time.Duration) error {
 }
 
 // tooLateError is returned instead of waiting for a deadline only to fail then.
-type tooLateError struct{ wait time.Duration }
+type tooLateError struct {
+	wait     time.Duration
+	deadline time.Time // of the context
+}
 
 func (e *tooLateError) Error() string {
 	return fmt.Sprintf("the next attempt is due in %s, after the context's deadline", e.wait.Round(time.Millisecond))

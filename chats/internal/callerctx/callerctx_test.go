@@ -32,6 +32,8 @@ func TestHideOthers_KeepsTheErrorOfTheCallersContext(t *testing.T) {
 	alive := t.Context()
 	ended, cancel := context.WithCancel(alive)
 	cancel()
+	hurried, cancel := context.WithTimeout(alive, time.Hour)
+	defer cancel()
 	cause := &fs.PathError{Op: "dial", Err: context.DeadlineExceeded}
 	for _, tt := range []struct {
 		ctx                context.Context //nolint:containedctx // the input of a case
@@ -44,7 +46,10 @@ func TestHideOthers_KeepsTheErrorOfTheCallersContext(t *testing.T) {
 		{ended, fmt.Errorf("a timeout: %w", cause), false, false},
 		{ended, errors.Join(cause, context.Canceled), true, false},
 		{late{alive}, cause, false, true},
-		{alive, &tooLateError{time.Second}, false, true},
+		{hurried, Wait(hurried, 2*time.Hour), false, true},
+		{alive, Wait(hurried, 2*time.Hour), false, false},
+		{late{alive}, Wait(hurried, 2*time.Hour), false, true},
+		{hurried, errors.Join(HideOthers(alive, Wait(hurried, 2*time.Hour)), Wait(hurried, 2*time.Hour)), false, true},
 	} {
 		got := HideOthers(tt.ctx, tt.err)
 		assert.Equal(t, tt.canceled, errors.Is(got, context.Canceled), "%v", tt.err)
