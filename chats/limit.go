@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// LimitKind is one of Market's two kinds of limits, or empty for the limit of a gateway,
-// which sends 429 with Retry-After.
+// LimitKind is one of Market's two kinds of limits, or empty if the response names neither, as
+// that of a gateway.
 type LimitKind string
 
 // The kinds of limits.

@@ -47,8 +47,9 @@ var (
 
 // reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by
 // the text of the response rather than its headers, which report the hourly quota on every
-// response. Without such a text, a gateway's Retry-After refers to neither limit, and a
-// quota that is not used up cannot be the limit that was reached.
+// response. Without such a text, a gateway's response, with Retry-After or without any
+// headers of the quota, refers to neither limit, and a quota that is not used up cannot be
+// the limit that was reached.
 func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 	for _, d := range details {
 		switch {
@@ -64,7 +65,7 @@ func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 		}
 	}
 	switch {
-	case !retryAt.IsZero():
+	case !retryAt.IsZero() || hourly == Limit{Kind: LimitHourly}:
 		return Limit{Until: retryAt}
 	case hourly.Remaining > 0:
 		return Limit{Kind: LimitParallel}

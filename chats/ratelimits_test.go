@@ -624,3 +624,24 @@ func TestLimits_429WithoutRetryAfterIsRetriedWithBackoff(t *testing.T) {
 		}
 	})
 }
+
+// A gateway's response without headers and text of Market's says nothing about the hourly quota.
+func TestLimits_RefusalWithoutAReasonIsOfNoKind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, fault := range []chatstest.Fault{chatstest.HTML(429), chatstest.HTML(420)} {
+			f := newFixture(t)
+			f.market.Fail(chats.OpGetChat, times(6, fault)...)
+			err := f.call(t.Context(), chats.OpGetChat)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, chats.Limit{}, *e.Limit)
+			assert.NotContains(t, err.Error(), "hour")
+
+			f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+			f.market.Fail(chats.OpGetChatHistory, append([]chatstest.Fault{chatstest.OK()}, times(6, fault)...)...)
+			_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			require.NoError(t, err, "the search goes on")
+		}
+	})
+}
