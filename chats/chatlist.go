@@ -31,7 +31,7 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 			yield(Chat{}, err)
 			return
 		}
-		l := &chatList{client: c, filter: filter, seen: map[ChatID]struct{}{}}
+		l := &chatList{client: c, filter: filter, pass: 1, seen: map[ChatID]int{}}
 		items(ctx, c, OpGetChats, paging.Listing[Chat]{Fetch: l.fetch, Accept: l.accept, Restart: l.restart}, yield)
 	}
 }
@@ -40,9 +40,10 @@ func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error
 type chatList struct {
 	client     *Client
 	filter     Filter
-	size       int // limit of every page
-	seen       map[ChatID]struct{}
-	seenBefore int // when the listing started over
+	size       int            // limit of every page
+	pass       int            // how often the listing has begun
+	seen       map[ChatID]int // in which pass a chat was listed last
+	seenBefore int            // when the listing started over
 }
 
 func (l *chatList) fetch(ctx context.Context, token string) (paging.Page[Chat], error) {
@@ -54,18 +55,20 @@ func (l *chatList) fetch(ctx context.Context, token string) (paging.Page[Chat], 
 	return paging.Page[Chat](page.Page), err
 }
 
-// accept returns the chats of a page that no previous page had.
+// accept returns the chats of a page that no previous page had. After the listing has started
+// over, the pages that are read again are progress, too.
 func (l *chatList) accept(page paging.Page[Chat]) (fresh []Chat, progress bool, err error) {
 	fresh = slices.DeleteFunc(page.Items, func(chat Chat) bool {
-		_, again := l.seen[chat.ID]
-		l.seen[chat.ID] = struct{}{}
-		return again
+		last := l.seen[chat.ID]
+		progress = progress || last < l.pass
+		l.seen[chat.ID] = l.pass
+		return last > 0
 	})
-	return fresh, len(fresh) > 0, nil
+	return fresh, progress, nil
 }
 
 func (l *chatList) restart() (further bool) {
-	further, l.seenBefore = len(l.seen) > l.seenBefore, len(l.seen)
+	further, l.seenBefore, l.pass = len(l.seen) > l.seenBefore, len(l.seen), l.pass+1
 	return further
 }
 

@@ -217,6 +217,23 @@ func TestChatsAndHistory_ExpiredTokenStartsOver(t *testing.T) {
 	})
 }
 
+// A listing that starts over gets through any number of pages that it has read before, even if
+// they all have one token.
+func TestChatsAndHistory_StartingOverIsProgress(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket(chatstest.WithConstantToken(), chatstest.WithMaxPage(chats.OpGetChatHistory, 10))
+	client := newClient(t, market)
+	chat := addChatWithMessages(market, 100)
+	for range 199 {
+		market.AddChat(chats.Chat{})
+	}
+	expired := append(times(9, chatstest.OK()), chatstest.Status(400, envelope))
+	market.Fail(chats.OpGetChats, expired...)
+	assert.Len(t, mustCollect(t, client.Chats(t.Context(), chats.Filter{})), 200)
+	market.Fail(chats.OpGetChatHistory, expired...)
+	assert.Equal(t, idsAbove(market, chat, 0), messageIDs(mustCollect(t, client.History(t.Context(), chat, 0))))
+}
+
 // No token is ever accepted: the server's error is returned after a few attempts.
 func TestChatsAndHistory_TokensThatNeverWorkAreAnError(t *testing.T) {
 	t.Parallel()

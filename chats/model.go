@@ -1,8 +1,6 @@
 package chats
 
-import (
-	"time"
-)
+import "time"
 
 // IDs have distinct types, so that a message ID cannot be passed where a chat ID is
 // expected. They are greater than zero; zero means absent.

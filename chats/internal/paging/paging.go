@@ -40,7 +40,7 @@ type Listing[T any] struct {
 	// Fetch requests a page. It is called in a separate goroutine.
 	Fetch func(ctx context.Context, token string) (Page[T], error)
 	// Accept returns the items that can be yielded after a page, and reports whether the
-	// page has an item that no previous page had.
+	// page has an item that no page had since the listing began or started over.
 	Accept func(page Page[T]) (ready []T, progress bool, err error)
 	// Refused reports whether the server has refused a page token, which may have expired.
 	Refused func(err error) bool
