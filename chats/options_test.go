@@ -30,6 +30,7 @@ func TestOptions_InvalidValuesAreRefused(t *testing.T) {
 		{"no limiter", chats.WithLimiter(nil), "limiter", "is nil"},
 		{"a nil limiter", chats.WithLimiter((*countingLimiter)(nil)), "limiter", "is nil"},
 		{"a nil transport", chats.WithHTTPClient(&http.Client{Transport: (*http.Transport)(nil)}), "HTTP client", "is nil"},
+		{"a nil function", chats.WithHTTPClient(&http.Client{Transport: roundTrip(nil)}), "HTTP client", "is nil"},
 		{"no attachment auth", chats.WithAttachmentAuth(nil), "attachment auth", "is nil"},
 		{"no slots", chats.WithMaxParallel(0), "max parallel", "at least 1"},
 		{"negative MaxAttempts", chats.WithRetry(chats.RetryPolicy{MaxAttempts: -1}), "retry policy", "negative"},

@@ -117,6 +117,7 @@ func argumentTests() []argumentTest {
 		{"nil content", callSendFile(1, "a.jpg", nil), "file content", "is nil"},
 		{"a nil file", callSendFile(1, "a.jpg", (*os.File)(nil)), "file content", "is nil"},
 		{"a nil reader", callSendFile(1, "a.jpg", (*bytes.Reader)(nil)), "file content", "is nil"},
+		{"a nil function", callSendFile(1, "a.jpg", readerFunc(nil)), "file content", "is nil"},
 		{"empty content", callSendFile(1, "a.jpg", strings.NewReader("")), "file content", "is empty"},
 		{"empty content of unknown size", callSendFile(1, "a.jpg", io.MultiReader()), "file content", "is empty"},
 		{"too large", callSendFile(1, "a.jpg", bytes.NewReader(make([]byte, chats.MaxFileSize+1))), "file content", "larger than 5242880 bytes"},

@@ -3,8 +3,8 @@ package typednil
 
 import "reflect"
 
-// Is reports whether value is nil or a nil pointer.
+// Is reports whether value is nil, a nil pointer or a nil function.
 func Is(value any) bool {
 	v := reflect.ValueOf(value)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+	return !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }

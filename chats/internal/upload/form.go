@@ -38,7 +38,7 @@ func (e *InvalidError) Error() string { return e.Reason }
 // into memory first, up to maxSize. If ctx ends first, a blocked reader is abandoned, and no
 // further Read of it begins. The error is an [InvalidError], or why the content could not be read.
 func New(ctx context.Context, name string, content io.Reader, maxSize int64) (*Form, error) {
-	if v := reflect.ValueOf(content); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if v := reflect.ValueOf(content); !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 		return nil, &InvalidError{"is nil"}
 	}
 	f := &Form{content: &checkedReader{content: content}}
