@@ -567,6 +567,11 @@ func TestHistory_GoexitInHookIsError(t *testing.T) {
 	}))
 	got, err := collect(t, client.History(t.Context(), chat, 0))
 	require.ErrorContains(t, err, "ended the goroutine")
+	var e *chats.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, chats.OpGetChatHistory, e.Operation)
+	assert.Equal(t, market.Business(), e.Business)
+	assert.NotErrorIs(t, err, chats.ErrProtocol)
 	assert.Less(t, len(got), 250)
 }
 

@@ -14,8 +14,11 @@ import (
 func items[T any](ctx context.Context, c *Client, op Operation, l paging.Listing[T], yield func(T, error) bool) {
 	l.Refused = isRefused
 	for item, err := range paging.Items(ctx, l) {
-		if errors.Is(err, paging.ErrRepeatedToken) || errors.Is(err, paging.ErrNoProgress) {
+		switch {
+		case errors.Is(err, paging.ErrRepeatedToken) || errors.Is(err, paging.ErrNoProgress):
 			err = &Error{Business: c.business, Operation: op, kinds: []error{ErrProtocol}, cause: err}
+		case errors.Is(err, paging.ErrAborted):
+			err = &Error{Business: c.business, Operation: op, cause: err}
 		}
 		if !yield(item, err) {
 			return

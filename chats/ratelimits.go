@@ -178,7 +178,7 @@ func (l *limits) admit(ctx context.Context, c *call) (release func(), err error)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if slices.ContainsFunc(c.quotas(), l.isBlocked) {
+	if slices.ContainsFunc(c.quotas(), func(op Operation) bool { _, blocked := l.blocked(op); return blocked }) {
 		<-l.slots
 		return nil, errBlocked
 	}
@@ -191,11 +191,6 @@ func (c *call) quotas() []Operation {
 		return []Operation{c.op, OpGetChatHistory}
 	}
 	return []Operation{c.op}
-}
-
-func (l *limits) isBlocked(op Operation) bool {
-	_, blocked := l.blocked(op)
-	return blocked
 }
 
 func (l *limits) awaitQuotas(ctx context.Context, c *call) error {

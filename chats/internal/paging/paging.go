@@ -21,13 +21,12 @@ const (
 	maxRestarts = 3
 )
 
-// The errors for a listing that would never end.
+// The errors for a listing that would never end, and for one whose fetch has ended its goroutine.
 var (
 	ErrRepeatedToken = errors.New("the server repeats a page token: the listing would never end")
 	ErrNoProgress    = errors.New("no new items in 1000 pages: the listing would never end")
+	ErrAborted       = errors.New("a hook, limiter, credential source or transport ended the goroutine that fetched the page")
 )
-
-var errAborted = errors.New("a hook, limiter, credential source or transport ended the goroutine that fetched the page")
 
 // Page is one page of a list. Next is the token of the next page, or empty.
 type Page[T any] struct {
@@ -158,7 +157,7 @@ func (l *lookahead[T]) start(ctx context.Context, token string) {
 				l.panic = fmt.Errorf("%w\n\n%s", cause, debug.Stack())
 			}
 		}()
-		l.err = errAborted
+		l.err = ErrAborted
 		l.page, l.err = l.fetch(ctx, token)
 	}()
 }

@@ -190,7 +190,7 @@ func TestItems_PanicOfFetchReachesTheCaller(t *testing.T) {
 	l, _ := numbers(1)
 	l.Fetch = func(context.Context, string) (Page[int], error) { runtime.Goexit(); return Page[int]{}, nil }
 	_, err := collect(t.Context(), l)
-	require.ErrorIs(t, err, errAborted)
+	require.ErrorIs(t, err, ErrAborted)
 }
 
 func TestTokenGuard_GrowingListingIsNoLoop(t *testing.T) {
