@@ -98,6 +98,7 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 		`"messageId":"1795650627397630"`:          {ID: 1795650627397630},
 		`"messageId":{},"message":[1]`:            {},
 		`"createdAt":"2026-03-02 11:40:00 +0300"`: {At: at},
+		`"createdAt":"2026-03-02 11:40:00+03"`:    {At: at},
 		`"createdAt":"2026-03-02t08:40"`:          {At: at},
 		`"createdAt":"yesterday"`:                 {},
 		`"createdAt":"2026-03-02"`:                {},

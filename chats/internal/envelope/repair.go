@@ -238,7 +238,7 @@ func parseInteger(value any) (int64, bool) {
 	return int64(f), err == nil && f == math.Trunc(f) && math.Abs(f) <= exact
 }
 
-var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02T15:04"}
+var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04:05", "2006-01-02T15:04"}
 
 // toTime reads times, including those without an offset (taken to be UTC), with a space
 // instead of the T, and Unix times. A date alone is no time.

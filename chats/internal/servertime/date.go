@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// dateLayouts are the layouts of HTTP dates (RFC 1123, RFC 850 and ANSI C), of ISO 8601 and
-// of JavaScript, each without the name of the day, which Market is known to get wrong, and
+// dateLayouts are the layouts of HTTP dates (RFC 1123, 822, 850 and ANSI C), of ISO 8601,
+// JavaScript and Java, each without the name of the day, which Market is known to get wrong, and
 // without the zone.
 var dateLayouts = []string{
 	"2 Jan 2006 15:04:05", "2 January 2006 15:04:05", "2-Jan-06 15:04:05", "2-Jan-2006 15:04:05", "Jan 2 15:04:05 2006",
-	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z 2006",
+	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z0700 2006", "2 Jan 06 15:04:05",
 }
 
 // zones replaces the names of time zones, whose offsets package time does not know.
 var zones = strings.NewReplacer("GMT+", "+", "GMT-", "-", "GMT", "Z", "UTC+", "+", "UTC-", "-", "UTC", "Z", "MSK", "+0300")
 
 // zoneLayouts are the layouts of what zones writes.
-var zoneLayouts = []string{"", "Z0700", " Z0700", "Z07:00", " Z07:00"}
+var zoneLayouts = []string{"", "Z0700", " Z0700", "Z07:00", " Z07:00", "Z07", " Z07"}
 
 const digits = "0123456789"
 
