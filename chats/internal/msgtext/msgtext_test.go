@@ -34,6 +34,8 @@ func TestSplit_PrefersTheBestBreak(t *testing.T) {
 			"sentences", word + ". " + word + "?» " + word + " " + word + " " + word,
 			[]string{word + ". " + word + "?»", word + " " + word + " " + word},
 		},
+		{"sentences in Arabic", word + "؟ " + word + " " + word + " " + word + " " + word, []string{word + "؟", word + " " + word + " " + word + " " + word}},
+		{"sentences in Chinese", word + "。" + word + "！」" + word + word + word, []string{word + "。" + word + "！」", word + word + word}},
 		{"lines", word + "\n" + word + "\r\n" + word + " " + word + " " + word, []string{word + "\n" + word, word + " " + word + " " + word}},
 		{"words", strings.Repeat(word+" ", 9) + word, []string{
 			word + " " + word + " " + word + " " + word, word + " " + word + " " + word + " " + word, word + " " + word,

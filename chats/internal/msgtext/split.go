@@ -10,9 +10,9 @@ import (
 
 // breaks are the places where a text may be split, the best first.
 var breaks = []*regexp.Regexp{
-	regexp.MustCompile(`\n[\t\r\p{Z}]*\n[\s\p{Z}]*`),               // paragraphs
-	regexp.MustCompile(`[.!?…]["'»”’)\]]*[\s\p{Z}]+|\n[\s\p{Z}]*`), // sentences and lines
-	regexp.MustCompile(`[\s\p{Z}]+`),                               // words
+	regexp.MustCompile(`\n[\t\r\p{Z}]*\n[\s\p{Z}]*`),                                            // paragraphs
+	regexp.MustCompile(`[.!?…؟۔।]["'»”’)\]]*[\s\p{Z}]+|[。！？]["'”’）」』]*[\s\p{Z}]*|\n[\s\p{Z}]*`), // sentences and lines
+	regexp.MustCompile(`[\s\p{Z}]+`),                                                            // words
 }
 
 // Split splits a text into parts of at most longest characters, which are Unicode code
