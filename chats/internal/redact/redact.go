@@ -223,8 +223,9 @@ func OfRequest(req *http.Request, link string) (all Secrets) {
 			}
 		}
 	}
-	for _, values := range req.URL.Query() {
+	for name, values := range req.URL.Query() {
 		for _, value := range values {
+			value = cmp.Or(value, name) // a token alone
 			if len(value) >= minPart/2 && !strings.Contains(link, url.QueryEscape(value)) {
 				all = append(all, value)
 			}

@@ -200,6 +200,10 @@ func TestOfRequest_AreWhatTheCallerAdded(t *testing.T) {
 	req.Header = http.Header{"Authorization": {"OAuth a-token-of-the-user"}, "X-Token": {"a-token-of-the-caller", "short"}, "User-Agent": {"desk/1.2.3.4"}}
 	assert.ElementsMatch(t, []string{"a-token-of-the-user", "a-token-of-the-caller", "added-to-the-query", "s3cret", ""}, OfRequest(req, link))
 
+	req.URL.RawQuery = "id=attachment-1234567&a-token-without-a-name"
+	assert.Contains(t, OfRequest(req, link), "a-token-without-a-name")
+	assert.NotContains(t, OfRequest(req, link+"&a-token-without-a-name"), "a-token-without-a-name")
+
 	req.Header = http.Header{}
 	req.SetBasicAuth("user", "password-1")
 	assert.Contains(t, OfRequest(req, link), "password-1")
