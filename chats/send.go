@@ -48,12 +48,13 @@ func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTex
 // the customer sees: valid UTF-8 of 255 bytes at most, without a path or control characters.
 //
 // A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is streamed
-// from its current position; any other reader is buffered in memory first. SendFile does not
-// close content. If reading or rewinding fails, a hundred Reads in a row return nothing, or
-// content turns out to be shorter or longer than its size, the request is aborted, nothing is
-// posted, and an error is returned. After SendFile has returned, it starts no further Read or
-// Seek of content; one that is blocked when ctx ends or RetryPolicy.AttemptTimeout expires is
-// abandoned. Content that cannot be rewound is not sent again.
+// from its current position; any other reader is buffered in memory first, for as long as ctx
+// allows. SendFile does not close content. If reading or rewinding fails, a hundred Reads in
+// a row return nothing, or content turns out to be shorter or longer than its size, the
+// request is aborted, nothing is posted, and an error is returned. After SendFile has
+// returned, it starts no further Read or Seek of content; one that is blocked when ctx ends,
+// or while content is streamed when RetryPolicy.AttemptTimeout expires, is abandoned.
+// Content that cannot be rewound is not sent again.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content io.Reader) error {
