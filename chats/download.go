@@ -116,7 +116,7 @@ func attachmentName(header http.Header, file File) string {
 		if strings.IndexByte(name, ':') == 1 { // a drive of Windows
 			name = name[2:]
 		}
-		if strings.Trim(name, ". ") != "" && checkFileName(name) == nil {
+		if checkFileName(name) == nil {
 			return name
 		}
 	}

@@ -17,7 +17,7 @@ func CheckFileName(name string) (reason string) {
 		return "is empty"
 	case !utf8.ValidString(name):
 		return "is not valid UTF-8"
-	case strings.ContainsAny(name, `/\`):
+	case strings.ContainsAny(name, `/\`) || strings.Trim(name, ". ") == "": // ".." is a path, too
 		return "must be a name without a path"
 	case len(name) > maxFileName:
 		return fmt.Sprintf("%d bytes, at most %d allowed", len(name), maxFileName)
