@@ -143,6 +143,25 @@ func TestCredential_FailingSourceSendsNothing(t *testing.T) {
 	}
 }
 
+// A source may use a client of its own, whose failure says nothing about this call's attempts.
+func TestCredential_SourceThatFailsLikeAnAttempt(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, noRetry)
+	asked := 0
+	client, err := chats.New(1, chats.APIKeySource(func(ctx context.Context) (string, error) {
+		asked++
+		f.market.Fail(chats.OpGetChat, chatstest.DropBefore())
+		return "", f.call(ctx, chats.OpGetChat)
+	}), chats.WithHTTPClient(forbidRequests(t)))
+	require.NoError(t, err)
+	err = client.SendText(t.Context(), 1, "Завтра")
+	require.ErrorContains(t, err, "EOF")
+	require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+	_, err = client.Chat(t.Context(), 1)
+	require.ErrorContains(t, err, "EOF")
+	assert.Equal(t, 2, asked, "once per call")
+}
+
 func TestCredential_InvalidOneIsRefusedByNew(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{"", " ", testSecret + " ", "Bearer " + testSecret, testSecret + "\r\nX: y", testSecret + "é", "\x7f"} {

@@ -86,7 +86,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: callerctx.HideOthers(ctx, err)}
 	e.applyRefusal()
 	var failed *transportError
-	if errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent {
+	if c.attempts > 0 && errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent {
 		e.setOutcomeUnknown()
 	}
 	e.addEnded(ctx)

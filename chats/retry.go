@@ -86,7 +86,7 @@ func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 // shouldRetry implements the rule of the library: reads and OpenChat are retried after
 // every transient failure, a send only if it is certain that nothing was processed.
 func (c *call) shouldRetry(resp *response, err error) bool {
-	if c.attempts >= c.maxAttempts || !c.rewindable() {
+	if c.attempts == 0 || c.attempts >= c.maxAttempts || !c.rewindable() {
 		return false
 	}
 	if resp != nil {
