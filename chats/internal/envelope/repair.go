@@ -33,9 +33,9 @@ func unmarshalAny(body []byte, into any) {
 }
 
 // repairSyntax returns a JSON object in which null is in place of the values that encoding/json
-// refuses, because they are nested too deeply or are not JSON, such as NaN, and in which
-// control characters in strings are escaped. encoding/json refuses the whole text because of
-// one of them.
+// refuses, because they are nested too deeply, are not JSON, such as NaN, or are missing, and
+// in which control characters in strings are escaped and commas too many are dropped.
+// encoding/json refuses the whole text because of one of them.
 func repairSyntax(text []byte) []byte {
 	if !bytes.HasPrefix(text, []byte("{")) {
 		return text
@@ -48,6 +48,14 @@ func repairSyntax(text []byte) []byte {
 		token := rest[:tokenLen(rest)]
 		rest = rest[len(token):]
 		isDeep := len(open) > maxDepth
+		if strings.IndexByte(",}]", token[0]) >= 0 {
+			switch before := bytes.TrimRight(out, " \t\r\n"); before[len(before)-1] {
+			case ':':
+				out = append(out, "null"...)
+			case ',':
+				out = before[:len(before)-1]
+			}
+		}
 		switch c := token[0]; c {
 		case '{', '[':
 			if open = append(open, c+2); len(open) == maxDepth+1 { // '}' and ']' follow two later
