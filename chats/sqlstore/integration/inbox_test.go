@@ -116,6 +116,9 @@ func (s *shop) start(d database, address string) {
 
 func (s *shop) await(what string, within time.Duration, condition func() bool) {
 	s.t.Helper()
+	if !*checkTimes {
+		within *= busyFactor
+	}
 	if !assert.Eventually(s.t, condition, within, 10*time.Millisecond, what) {
 		s.t.Fatal(s.output())
 	}
@@ -138,12 +141,14 @@ func (s *shop) log() string {
 // leader returns the process that holds the lease, and the other one.
 func (s *shop) leader() (leader, standby *child) {
 	s.t.Helper()
-	summary, err := s.store.Summary(s.t.Context(), business, time.Now())
-	require.NoError(s.t, err)
-	n := slices.IndexFunc(s.running, func(c *child) bool {
-		return strings.Contains(summary.Holder, fmt.Sprintf("/%d/", c.cmd.Process.Pid))
+	n := -1
+	s.await("one of the processes has the lease", 10*time.Second, func() bool {
+		summary, err := s.store.Summary(s.t.Context(), business, time.Now())
+		n = slices.IndexFunc(s.running, func(c *child) bool {
+			return err == nil && strings.Contains(summary.Holder, fmt.Sprintf("/%d/", c.cmd.Process.Pid))
+		})
+		return n >= 0
 	})
-	require.GreaterOrEqual(s.t, n, 0, summary.Holder)
 	return s.running[n], s.running[1-n]
 }
 
@@ -180,10 +185,12 @@ func (s *shop) handled() (all []handled) {
 	return all
 }
 
-// awaitAll waits until every message is handled, and returns how long each took and
-// how many were handled more than once.
-func (s *shop) awaitAll(within time.Duration) (took []time.Duration, again int) {
+// awaitAll waits until every message is handled, and returns how long each took. Only those
+// that a process had handled and not yet saved when it was killed, or lost its lease, may be
+// handled twice.
+func (s *shop) awaitAll(within time.Duration, kills int) (took []time.Duration) {
 	s.t.Helper()
+	again := 0
 	first := make(map[chats.MessageID]time.Time)
 	s.await("all messages are handled", within, func() bool {
 		clear(first)
@@ -205,10 +212,13 @@ func (s *shop) awaitAll(within time.Duration) (took []time.Duration, again int) 
 		took = append(took, h.at.Sub(s.sent[h.message]))
 	}
 	slices.Sort(took)
+	s.t.Logf("%d messages, %d of them handled twice", len(s.sent), again)
 	if s.t.Failed() || again > 0 {
 		s.t.Log(s.log())
 	}
-	return took, again
+	// A lease may be lost on a machine that is busy, too.
+	assert.LessOrEqual(s.t, again, inboxWorkers*(kills+strings.Count(s.log(), "work interrupted")), "the process knows what it has handled")
+	return took
 }
 
 const inboxWorkers = 8 // the default
@@ -220,8 +230,7 @@ func TestInbox_PushesToEitherProcess(t *testing.T) { // not parallel: see above
 			s := newShop(t, on.make(t))
 			s.pause = 30 * time.Millisecond
 			s.talk(200)
-			took, again := s.awaitAll(20 * time.Second)
-			assert.Zero(t, again)
+			took := s.awaitAll(20*time.Second, 0)
 			p99 := took[len(took)*99/100]
 			t.Logf("from push to handler: median %v, p99 %v", took[len(took)/2], p99)
 			assertTook(t, p99, 1500*time.Millisecond)
@@ -240,12 +249,11 @@ func TestInbox_AfterAKill(t *testing.T) {
 		leader.kill()
 		killed := time.Now()
 		s.talk(100)
-		_, again := s.awaitAll(20 * time.Second)
-		assert.LessOrEqual(t, again, inboxWorkers, "what was handled and not yet saved")
+		s.awaitAll(20*time.Second, 1)
 		next := slices.IndexFunc(s.handled(), func(h handled) bool { return h.at.After(killed) })
 		require.GreaterOrEqual(t, next, 0)
 		gap := s.handled()[next].at.Sub(killed)
-		t.Logf("from the kill to the next message: %v, %d handled twice", gap, again)
+		t.Logf("from the kill to the next message: %v", gap)
 		assertTook(t, gap, 7*time.Second)
 		assert.Contains(t, strings.Join(standby.lines(), "\n"), "taking over")
 	})
@@ -261,8 +269,7 @@ func TestInbox_AfterAFreeze(t *testing.T) {
 		s.await("the standby works", 10*time.Second, func() bool { return strings.Contains(strings.Join(standby.lines(), "\n"), "taking over") })
 		leader.signal(t, syscall.SIGCONT)
 		s.talk(100)
-		_, again := s.awaitAll(20 * time.Second)
-		assert.LessOrEqual(t, again, inboxWorkers)
+		s.awaitAll(20*time.Second, 0)
 	})
 }
 
@@ -293,8 +300,7 @@ func TestInbox_WhileConnectionsAreCut(t *testing.T) {
 		s.talk(20)
 		endSessions(t, admin)
 	}
-	_, again := s.awaitAll(20 * time.Second)
-	assert.Zero(t, again, "the process knows what it has handled")
+	s.awaitAll(20*time.Second, 0)
 }
 
 // The database is read-only for longer than a lease lasts, as in a failover to a replica
@@ -310,8 +316,7 @@ func TestInbox_AfterTheDatabaseWasReadOnly(t *testing.T) {
 	<-time.After(7 * time.Second)
 	setReadOnly(t, admin, false)
 	s.talk(50)
-	_, again := s.awaitAll(25 * time.Second)
-	assert.LessOrEqual(t, again, inboxWorkers)
+	s.awaitAll(25*time.Second, 0)
 }
 
 // setReadOnly does not end the sessions that are read-only: only their pools can.
@@ -335,6 +340,5 @@ func TestInbox_BehindAPooler(t *testing.T) {
 	leader, _ := s.leader()
 	leader.kill()
 	s.talk(100)
-	_, again := s.awaitAll(20 * time.Second)
-	assert.LessOrEqual(t, again, inboxWorkers)
+	s.awaitAll(20*time.Second, 1)
 }
