@@ -34,14 +34,23 @@ func (c Call) Do(f func() error) *Error {
 		err := errors.New(c.Name + " ended its goroutine")
 		failed := &Error{err, err.Error()}
 		defer func() {
-			if cause := recover(); cause != nil {
-				failed = &Error{fmt.Errorf("panic: %v", cause), fmt.Sprintf("panic: %v\n%s", cause, debug.Stack())}
-			}
+			_ = recover() // the value's method that renders it may panic, too
 			done <- failed
+		}()
+		defer func() {
+			if cause := recover(); cause != nil {
+				failed = panicked(fmt.Sprintf("panic: a value of type %T", cause)) // unless it can be rendered
+				failed = panicked(fmt.Sprintf("panic: %v", cause))
+			}
 		}()
 		failed = errorOf(f())
 	}()
 	return c.await(done)
+}
+
+// panicked must be called while the goroutine panics.
+func panicked(text string) *Error {
+	return &Error{errors.New(text), fmt.Sprintf("%s\n%s", text, debug.Stack())}
 }
 
 func (c Call) await(done <-chan *Error) *Error {

@@ -10,6 +10,16 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+// endlessError panics with itself, which package fmt does not survive.
+type endlessError struct{}
+
+func (endlessError) Error() string { panic(endlessError{}) }
+
+// exitingError ends the goroutine that renders it.
+type exitingError struct{}
+
+func (exitingError) Error() string { runtime.Goexit(); return "" }
+
 type nilError struct{ text string }
 
 func (e *nilError) Error() string { return e.text }
@@ -22,11 +32,15 @@ func TestCall_ReturnsWhatTheFunctionDid(t *testing.T) {
 		f    func() error
 		text string
 	}{
-		"an error":     {func() error { return errDown }, "down"},
-		"a panic":      {func() error { panic("a bug") }, "panic: a bug\ngoroutine "},
-		"Goexit":       {func() error { runtime.Goexit(); return nil }, "the handler ended its goroutine"},
-		"a typed nil":  {func() error { return (*nilError)(nil) }, "an error of type *callback.nilError whose Error method panics"},
-		"it runs long": {func() error { <-time.After(time.Hour); return nil }, "no return within 10m0s"},
+		"an error":                           {func() error { return errDown }, "down"},
+		"a panic":                            {func() error { panic("a bug") }, "panic: a bug\ngoroutine "},
+		"Goexit":                             {func() error { runtime.Goexit(); return nil }, "the handler ended its goroutine"},
+		"a typed nil":                        {func() error { return (*nilError)(nil) }, "an error of type *callback.nilError whose Error method panics"},
+		"a panic with an error that panics":  {func() error { panic(endlessError{}) }, "panic: a value of type callback.endlessError\ngoroutine "},
+		"a panic with an error that exits":   {func() error { panic(exitingError{}) }, "panic: a value of type callback.exitingError\ngoroutine "},
+		"an error that ends the goroutine":   {func() error { return exitingError{} }, "the handler ended its goroutine"},
+		"an error that panics with an error": {func() error { return endlessError{} }, "an error of type callback.endlessError whose Error method panics"},
+		"it runs long":                       {func() error { <-time.After(time.Hour); return nil }, "no return within 10m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
