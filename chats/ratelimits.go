@@ -238,7 +238,6 @@ func (l *limits) observe(resp *response) {
 	exhausted := reported && limit.Max > 0 && limit.Remaining == 0
 	if reported {
 		resp.limit = limit
-		l.setReported(resp.op, limit)
 	}
 	if isRateLimited(resp.status) {
 		if in := servertime.RetryAfter(resp.header, now, quotaWindow); in > 0 {
@@ -246,6 +245,9 @@ func (l *limits) observe(resp *response) {
 		}
 		limit = reachedLimit(resp.details(), limit, retryAt)
 		resp.limit, exhausted = limit, limit.Kind != LimitParallel
+	}
+	if reported && limit.Kind == LimitHourly { // the headers may describe another limit that was reached
+		l.setReported(resp.op, limit)
 	}
 	if !exhausted || limit.Until.IsZero() {
 		return

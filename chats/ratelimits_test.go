@@ -432,6 +432,21 @@ func TestLimits_ParallelIsRecognizedByTextWhateverTheHeaders(t *testing.T) {
 	})
 }
 
+func TestLimits_HeadersOfAParallelLimitReportNoQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat))
+		quota, _ := f.client.Limit(chats.OpGetChat)
+		f.market.Fail(chats.OpGetChat, chatstest.Respond(420, http.Header{
+			"X-Ratelimit-Resource-Limit": {"4"}, "X-Ratelimit-Resource-Remaining": {"0"}, "X-Ratelimit-Resource-Until": nil,
+		}, `{"errors":[{"message":"Hit rate limit of 4 parallel requests for business"}]}`), chatstest.HTML(400))
+		require.Error(t, f.call(t.Context(), chats.OpGetChat))
+		limit, _ := f.client.Limit(chats.OpGetChat)
+		assert.Equal(t, quota, limit)
+	})
+}
+
 func TestLimits_ExhaustedQuotaIsReportedWithoutRemainingHeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

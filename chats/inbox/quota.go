@@ -48,7 +48,7 @@ func newQuota(client *chats.Client, reserve float64, usage map[chats.Operation]U
 // budget returns how many requests of an operation the inbox may make per window.
 func (q *quota) budget(op chats.Operation) float64 {
 	allowed := documentedQuota[op]
-	if limit, ok := q.client.Limit(op); ok && limit.Max > 0 {
+	if limit, ok := q.client.Limit(op); ok && limit.Max > 0 && !limit.Until.IsZero() {
 		allowed = limit.Max
 	}
 	return max(1, (1-q.reserve)*float64(allowed))

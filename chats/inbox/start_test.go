@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -275,6 +276,30 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 		pass(3 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 40)
+	})
+}
+
+// Headers that lack the end of the window may describe another limit.
+func TestQuota_HeadersWithoutATimeAreNoQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		seen := &notebook{}
+		for _, op := range []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory} {
+			market.Fail(op, slices.Repeat([]chatstest.Fault{chatstest.Rewrite(func(r *chatstest.Response) {
+				r.Header.Set("X-RateLimit-Resource-Limit", "4")
+				r.Header.Set("X-RateLimit-Resource-Remaining", "0")
+				r.Header.Del("X-RateLimit-Resource-Until")
+			})}, 3)...)
+		}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
+		for _, text := range numbers(4) {
+			pass(2 * time.Minute)
+			market.CustomerSays(id, text)
+		}
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, numbers(4), seen.texts())
 	})
 }
 
