@@ -154,7 +154,7 @@ func (s *Store) SaveItem(ctx context.Context, lease inbox.Lease, record *outbox.
 	if lease.Business != record.Business {
 		return inbox.ErrLeaseLost
 	}
-	return s.saveItem(ctx, record, `SELECT 1 FROM {p}leases AS l WHERE `+isLease, leaseArgs(lease))
+	return s.saveItem(ctx, record, isLease, leaseArgs(lease))
 }
 
 // ResolveItem implements [outbox.Store].

@@ -32,8 +32,8 @@ func itemArgs(r *outbox.Record) ([]any, error) {
 	}, err
 }
 
-// saveItem saves a record if lease, a query with the parameters args, has a row, or
-// unconditionally if there is no query. args begin with the business.
+// saveItem saves a record if there is a lease l that meets a condition with the parameters
+// args, or unconditionally if there is no condition. args begin with the business.
 func (s *Store) saveItem(ctx context.Context, r *outbox.Record, lease string, args []any) error {
 	values, err := itemArgs(r)
 	if err != nil {
@@ -76,13 +76,14 @@ func (s *itemSave) update(n int, from string) string {
 		` WHERE o.business = ?1 AND o.key = ?` + strconv.Itoa(n) + ` AND o.version = ?` + strconv.Itoa(n+1)
 }
 
-// statement saves on PostgreSQL. The lease's row is locked until the end of the statement,
-// so the next holder reads what was saved.
+// statement saves on PostgreSQL. It locks the item, then the lease, then writes, for the
+// reasons that postgresSave has.
 func (s *itemSave) statement(ctx context.Context, conn *sql.Conn) error {
 	key := "?" + strconv.Itoa(len(s.args)+1)
 	query, from := `WITH lease AS (SELECT 1), `, ""
 	if s.lease != "" {
-		query, from = `WITH lease AS (`+s.lease+` FOR SHARE), `, ` FROM lease`
+		query, from = `WITH item AS (SELECT 1 FROM {p}outbox WHERE business = ?1 AND key = `+key+` FOR UPDATE),
+			lease AS (SELECT 1 FROM {p}leases AS l, (SELECT count(*) FROM item) AS i WHERE `+s.lease+` FOR SHARE OF l), `, ` FROM lease`
 	}
 	query += `saved AS (` + s.update(len(s.args)+1, from) + ` RETURNING 1)`
 	if s.isFinal {
@@ -107,7 +108,7 @@ func (s *itemSave) statement(ctx context.Context, conn *sql.Conn) error {
 func (s *itemSave) tx(ctx context.Context, conn *sql.Conn) error {
 	if s.lease != "" {
 		var one int
-		err := conn.QueryRowContext(ctx, s.sql(s.lease), s.args...).Scan(&one)
+		err := conn.QueryRowContext(ctx, s.sql(`SELECT 1 FROM {p}leases AS l WHERE `+s.lease), s.args...).Scan(&one)
 		if errors.Is(err, sql.ErrNoRows) {
 			return inbox.ErrLeaseLost
 		}

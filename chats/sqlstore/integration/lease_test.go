@@ -143,7 +143,7 @@ func TestLease_OfAFrozenProcess(t *testing.T) {
 func waiting(t *testing.T, db *sql.DB) (n int) {
 	t.Helper()
 	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
-		WHERE datname = current_database() AND state = 'active' AND query LIKE 'WITH %_rows AS %'`).Scan(&n))
+		WHERE datname = current_database() AND state = 'active' AND (query LIKE 'WITH %_rows AS %' OR query LIKE 'WITH item AS %')`).Scan(&n))
 	return n
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 	"github.com/ymchats/ymchats-go/chats/outbox/outboxtest"
 )
@@ -87,6 +88,38 @@ func TestPutTx_FollowsTheCallersTransaction(t *testing.T) {
 		require.NoError(t, store.PutTx(t.Context(), tx, business))
 		require.NoError(t, tx.Rollback())
 	})
+}
+
+// Somebody has a transaction open on an item. The saves of the others and the renewals do not
+// wait for it.
+func TestSaveItem_OfAnItemThatIsLocked(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	db, store := d.open(t), d.store(t)
+	require.NoError(t, store.Put(t.Context(), business, outbox.Item{Key: "locked", Chat: 5, Text: "x"}, outbox.Item{Key: "free", Chat: 6, Text: "x"}))
+	lease, err := store.Acquire(t.Context(), business, outbox.Purpose, "worker")
+	require.NoError(t, err)
+	locked, err := store.Item(t.Context(), business, "locked")
+	require.NoError(t, err)
+	free, err := store.Item(t.Context(), business, "free")
+	require.NoError(t, err)
+	lock, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer lock.Rollback() //nolint:errcheck // if the test ends early
+	_, err = lock.ExecContext(t.Context(), `SELECT 1 FROM ymchats_outbox WHERE key = 'locked' FOR UPDATE`)
+	require.NoError(t, err)
+	result := make(chan error)
+	go func() { result <- store.SaveItem(t.Context(), lease, &locked) }()
+	require.Eventually(t, func() bool { return waiting(t, db) == 1 }, 10*time.Second, 10*time.Millisecond)
+	_, err = store.Renew(t.Context(), lease)
+	require.NoError(t, err)
+	require.NoError(t, store.SaveItem(t.Context(), lease, &free))
+
+	require.NoError(t, store.Release(t.Context(), lease))
+	_, err = store.Acquire(t.Context(), business, outbox.Purpose, "standby")
+	require.NoError(t, err)
+	require.NoError(t, lock.Rollback())
+	require.ErrorIs(t, <-result, inbox.ErrLeaseLost, "the next holder has read the item")
 }
 
 // The tables of a release before the outbox are migrated; the inbox's rows stay.
