@@ -105,6 +105,31 @@ func TestStart_NeedsNoPush(t *testing.T) {
 	assert.Error(t, d.fleet.Start(t.Context(), d.river, 0))
 }
 
+// An operator, or a middleware of the caller's, ends the jobs of a business.
+func TestStart_GoesOnWhateverHasEndedTheJobs(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.follow(first, first+1, first+2)
+	d.await(func() bool {
+		return d.fleet.Stats().OutboxSteps.Load() >= 3 && d.status().Job.State == rivertype.JobStateScheduled
+	})
+	const turns = ` WHERE kind = 'ymchats_turn' AND args ->> 'business' = `
+	for n, statement := range []string{
+		`UPDATE river_job SET state = 'completed', finalized_at = CURRENT_TIMESTAMP` + turns + `1000`,
+		`UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP` + turns + `1001`,
+		`DELETE FROM river_job` + turns + `1002`,
+	} {
+		_, err := d.db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+		id := first + chats.BusinessID(n)
+		chat := d.town.Chats(id)[0]
+		d.town.Market(id).CustomerSays(chat, "hello")
+		require.NoError(t, d.fleet.Start(t.Context(), d.river, id))
+		require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: id, Chat: chat}))
+		d.awaitText(id, "hello")
+	}
+}
+
 func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 2)

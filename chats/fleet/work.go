@@ -87,6 +87,10 @@ func (p *purpose) options(priority int) *river.InsertOpts {
 	return &river.InsertOpts{Queue: p.queue, Priority: priority, MaxAttempts: maxAttempts}
 }
 
+// unfinished are the states of a turn that is worked. A middleware of the caller's may have
+// completed one.
+var unfinished = slices.DeleteFunc(rivertype.UniqueOptsByStateDefault(), func(s rivertype.JobState) bool { return s == rivertype.JobStateCompleted })
+
 // start inserts the turns that are missing. They are listed first, because the insertion of
 // a unique job that exists locks its row.
 func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
@@ -110,7 +114,7 @@ func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.B
 	missing := slices.DeleteFunc(slices.Sorted(slices.Values(businesses)), func(id chats.BusinessID) bool { return followed[id] })
 	for _, id := range slices.Compact(missing) {
 		options := p.options(2)
-		options.UniqueOpts = river.UniqueOpts{ByArgs: true, ByQueue: true}
+		options.UniqueOpts = river.UniqueOpts{ByArgs: true, ByQueue: true, ByState: unfinished}
 		if delay := time.Duration(len(params)) * startGap; delay > time.Second { // River's scheduler is too coarse for less
 			options.ScheduledAt = time.Now().Add(delay)
 		}
@@ -199,8 +203,7 @@ func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale i
 func (p *purpose) turns(ctx context.Context) iter.Seq2[*rivertype.JobRow, error] {
 	return func(yield func(*rivertype.JobRow, error) bool) {
 		const size = 1000
-		params := river.NewJobListParams().Kinds(turnArgs{}.Kind()).Queues(p.queue).First(size).States(rivertype.JobStateAvailable,
-			rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
+		params := river.NewJobListParams().Kinds(turnArgs{}.Kind()).Queues(p.queue).First(size).States(unfinished...)
 		for more := true; more; {
 			page, err := p.client().JobList(ctx, params)
 			if err != nil {
