@@ -109,7 +109,7 @@ func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bo
 		if wait = d.untilDue(now); wait > 0 {
 			return wait, false
 		}
-		if err := d.load(ctx, now); err != nil {
+		if err := d.load(ctx, now); err != nil && ctx.Err() == nil { // the end of the context is no failure
 			d.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading due chats failed",
 				slog.Any("error", err), slog.Duration("retry_in", time.Second))
 			d.note(now.Add(time.Second))

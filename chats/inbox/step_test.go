@@ -601,25 +601,28 @@ func TestStep_AClockThatWasAhead(t *testing.T) {
 // The step ends while the rows of a page are loaded, which says nothing about the list.
 func TestStep_EndedWhileItLoadsIsNoFailure(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market, _ := shop()
-		store, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}
-		in := newInbox(t, connect(t, market), store, log.option())
-		ctx, cancel := context.WithCancel(t.Context())
-		store.set(func(call string) error {
-			if call != "Chats" {
-				return nil
-			}
-			cancel()
-			return ctx.Err()
-		}, nil)
-		_, _ = in.Step(ctx, (&notebook{}).handle)
-		require.Error(t, ctx.Err(), "it has begun to load")
-		assert.Empty(t, log.lines("loading chats failed"))
-		state, err := store.MemoryStore.Business(t.Context(), market.Business())
-		require.NoError(t, err)
-		assert.Zero(t, state.Full.Failures+state.Incremental.Failures)
-	})
+	for _, load := range []string{"Chats", "Due"} {
+		bubble(t, load, func(t *testing.T) {
+			t.Helper()
+			market, _ := shop()
+			store, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}
+			in := newInbox(t, connect(t, market), store, log.option())
+			ctx, cancel := context.WithCancel(t.Context())
+			store.set(func(call string) error {
+				if call != load {
+					return nil
+				}
+				cancel()
+				return ctx.Err()
+			}, nil)
+			_, _ = in.Step(ctx, (&notebook{}).handle)
+			require.Error(t, ctx.Err(), "it has begun to load")
+			assert.Empty(t, log.lines("failed"))
+			state, err := store.MemoryStore.Business(t.Context(), market.Business())
+			require.NoError(t, err)
+			assert.Zero(t, state.Full.Failures+state.Incremental.Failures)
+		})
+	}
 }
 
 // Two machines make the steps of a sweep in turn: neither has listed all chats, and no chat
