@@ -51,10 +51,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	if server, ok := s.client.ServerTime(); ok {
 		l.pushed = l.pushed.Add(time.Until(server))
 	}
-	err := l.resolve(counting)
-	if err == nil {
-		err = l.read(counting)
-	}
+	_, err := callback.Client(func() (any, error) { return nil, l.read(counting) })
 	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own, unwrapped
 		s.flights.drop(f)
 		return err
@@ -125,6 +122,9 @@ func (e *postponedError) Error() string {
 // read reads the history from the checkpoint on. If it shows nothing that is known, the
 // checkpoint's message may have been deleted: the history is read from its beginning.
 func (l *poll) read(ctx context.Context) error {
+	if err := l.resolve(ctx); err != nil {
+		return err
+	}
 	l.floor = l.row.Checkpoint
 	showsKnown := len(l.row.Handled) > 0 // unless they were deleted
 	err := l.history(ctx, l.row.Checkpoint)

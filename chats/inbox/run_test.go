@@ -3,7 +3,9 @@ package inbox_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -792,5 +794,49 @@ func TestRun_ChatsOfAClockThatWasAhead(t *testing.T) {
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, []string{"failing", "listed"}, seen.texts())
 		})
+	}
+}
+
+// limiterFunc is a limiter made of a function.
+type limiterFunc func()
+
+func (f limiterFunc) Wait(context.Context) error {
+	f()
+	return nil
+}
+
+// A hook or a limiter of the client panics, or ends its goroutine, which is one of the inbox's.
+func TestRun_ClientFunctionThatPanics(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(){"panic": func() { panic("a bug") }, "Goexit": runtime.Goexit} {
+		for kind, option := range map[string]func(func()) chats.Option{
+			"limiter": func(f func()) chats.Option { return chats.WithLimiter(limiterFunc(f)) },
+			"hook":    func(f func()) chats.Option { return chats.WithHook(func(context.Context, chats.Attempt) { f() }) },
+		} {
+			for how, begin := range map[string]func(*testing.T, *inbox.Inbox, handler) *running{"Run": start, "Step": startSteps} {
+				for at := int64(1); at <= 5; at++ {
+					bubble(t, fmt.Sprint(name, " in call ", at, " of the ", kind, ", ", how), func(t *testing.T) {
+						t.Helper()
+						market, id := shop()
+						seen, log := &notebook{}, &journal{}
+						var calls atomic.Int64
+						client := market.Client(option(func() {
+							if calls.Add(1) == at {
+								end()
+							}
+						}))
+						run := begin(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), seen.handle)
+						for _, text := range numbers(2) {
+							pass(90 * time.Second)
+							market.CustomerSays(id, text)
+						}
+						pass(90 * time.Second)
+						require.NoError(t, run.stop())
+						assert.Equal(t, numbers(2), seen.texts())
+						assert.Len(t, log.lines("failed"), 1)
+					})
+				}
+			}
+		}
 	}
 }

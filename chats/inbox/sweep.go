@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
@@ -165,11 +166,10 @@ func (w *sweeper) gap(kind sweepKind) time.Duration {
 
 // page lists one page. The error ends the run.
 func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
-	began := time.Now()
 	w.last = kind
 	sw := w.sweep(kind)
 	if sw.StartedAt.IsZero() {
-		sw.StartedAt = began
+		sw.StartedAt = time.Now()
 	}
 	if w.state.Version == 0 { // what comes from now on is not old, even if the process is killed
 		sw.StartedAt = w.began
@@ -180,7 +180,9 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if kind == incremental && sw.Token == "" {
 		w.listing = listing{sweep: sw.StartedAt}
 	}
-	page, err := w.client.ChatsPage(w.quota.counting(ctx), w.filter(kind), chats.PageRequest{Token: sw.Token})
+	page, err := callback.Client(func() (chats.Page[chats.Chat], error) {
+		return w.client.ChatsPage(w.quota.counting(ctx), w.filter(kind), chats.PageRequest{Token: sw.Token})
+	})
 	if err != nil {
 		return w.failed(ctx, kind, err)
 	}
@@ -291,8 +293,7 @@ func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Ch
 	if digest != 0 && sw.Pages < len(sw.Digests) && sw.Digests[sw.Pages] == digest {
 		return nil, nil
 	}
-	var ids []chats.ChatID
-	free := map[chats.ChatID]chats.Chat{}
+	ids, free := []chats.ChatID(nil), map[chats.ChatID]chats.Chat{}
 	for _, chat := range listed {
 		if chat.ID == 0 {
 			continue
@@ -471,8 +472,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // the context has ended, which is no error
 	}
-	now := time.Now()
-	sw := w.sweep(kind)
+	now, sw := time.Now(), w.sweep(kind)
 	sw.Failures++
 	var refused *chats.Error
 	isBad := errors.As(err, &refused) &&

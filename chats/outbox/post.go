@@ -17,17 +17,12 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// work posts the head of a chat, if it is due. A hook or a limiter of the client that
-// panics or calls runtime.Goexit is a failure like any other.
-func (s *session) work(chat chats.ChatID) (out outcome) {
-	call := callback.Call{Name: "a function of the client", Slow: func(time.Duration) {}}
-	failed := call.Do(func() (err error) {
-		out, err = s.workHead(chat)
-		return err
-	})
-	if failed != nil && !errors.Is(failed.Err, inbox.ErrLeaseLost) && !errors.Is(failed.Err, ErrConflict) {
+// work posts the head of a chat, if it is due.
+func (s *session) work(chat chats.ChatID) outcome {
+	out, err := callback.Client(func() (outcome, error) { return s.workHead(chat) })
+	if err != nil && !errors.Is(err, inbox.ErrLeaseLost) && !errors.Is(err, ErrConflict) {
 		s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, "outbox: working on a chat failed",
-			slog.Int64("chat", int64(chat)), slog.Any("error", failed))
+			slog.Int64("chat", int64(chat)), slog.Any("error", err))
 		out.dueAt = time.Now().Add(time.Second)
 	}
 	out.chat = chat

@@ -107,8 +107,7 @@ func (s *itemSave) statement(ctx context.Context, conn *sql.Conn) error {
 // tx saves on SQLite, whose transactions have the file to themselves.
 func (s *itemSave) tx(ctx context.Context, conn *sql.Conn) error {
 	if s.lease != "" {
-		var one int
-		err := conn.QueryRowContext(ctx, s.sql(`SELECT 1 FROM {p}leases AS l WHERE `+s.lease), s.args...).Scan(&one)
+		err := conn.QueryRowContext(ctx, s.sql(`SELECT 1 FROM {p}leases AS l WHERE `+s.lease), s.args...).Scan(new(int))
 		if errors.Is(err, sql.ErrNoRows) {
 			return inbox.ErrLeaseLost
 		}

@@ -48,6 +48,23 @@ func (c Call) Do(f func() error) *Error {
 	return c.await(done)
 }
 
+// Client calls f, which uses a client: a hook, a limiter or a credential source that panics or
+// calls runtime.Goexit is a failure like any other.
+func Client[T any](f func() (T, error)) (result T, err error) {
+	failed := Call{Name: "a function of the client", Slow: func(time.Duration) {}}.Do(func() (err error) {
+		result, err = f()
+		return err
+	})
+	switch {
+	case failed == nil:
+		return result, nil
+	case failed.Err.Error() == failed.Text:
+		return result, failed.Err
+	default:
+		return result, errors.New(failed.Text) // with the stack
+	}
+}
+
 // panicked must be called while the goroutine panics.
 func panicked(text string) *Error {
 	return &Error{errors.New(text), fmt.Sprintf("%s\n%s", text, debug.Stack())}

@@ -67,3 +67,23 @@ func TestCall_ReportsWhatStillRuns(t *testing.T) {
 		assert.Equal(t, []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute}, running)
 	})
 }
+
+func TestClient_ReturnsWhatTheFunctionDid(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		f    func() (int, error)
+		text string
+	}{
+		"an error": {func() (int, error) { return 7, errDown }, "down"},
+		"a panic":  {func() (int, error) { panic("a bug") }, "panic: a bug\ngoroutine "},
+		"Goexit":   {func() (int, error) { runtime.Goexit(); return 7, nil }, "a function of the client ended its goroutine"},
+	} {
+		_, err := Client(c.f)
+		assert.ErrorContains(t, err, c.text, name)
+	}
+	n, err := Client(func() (int, error) { return 7, errDown })
+	assert.Equal(t, 7, n)
+	assert.Equal(t, errDown, err, "not wrapped")
+	_, err = Client(func() (int, error) { return 7, nil })
+	assert.NoError(t, err)
+}
