@@ -36,13 +36,13 @@ func (o observer) middleware(next doFunc) doFunc {
 		if call.attempts == before {
 			return resp, err
 		}
-		attempts.Made(ctx, string(call.op))
 		if resp != nil && resp.ok() {
 			resp.decodeErr = resp.bodyErr
 			if resp.bodyErr == nil && call.decode != nil {
 				resp.decodeErr = call.decode(resp)
 			}
 		}
+		attempts.Made(ctx, string(call.op), call.skipped)
 		if call.skipped > 0 {
 			o.logger.LogAttrs(ctx, slog.LevelWarn, "chats: unreadable items skipped",
 				slog.Int64("business", int64(call.business)),

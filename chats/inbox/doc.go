@@ -61,7 +61,7 @@
 // a message that becomes visible late is found as long as no more than that many handled
 // messages are above it. If the server refuses the checkpoint because its message was
 // deleted, or shows none of the handled messages above it, the chat is read from its
-// beginning.
+// beginning. An item without a readable ID is skipped, and logged once for each chat.
 //
 // Until a history is read to its end, up to 1,000 handled messages stay above the checkpoint,
 // so that a message in the wrong order is found even if the reading is interrupted. If a

@@ -29,7 +29,7 @@ type Inbox struct {
 	woken   chan struct{} // holds one element after a Wake in this process
 	running atomic.Bool
 	listing listing
-	leftOut sync.Map  // senders
+	leftOut sync.Map  // senders, and chats with items that were skipped, of which the log has a line
 	began   time.Time // the first attempt to serve the business, until its StartTime is known
 }
 

@@ -1,6 +1,7 @@
 package inbox_test
 
 import (
+	"fmt"
 	"maps"
 	"sync/atomic"
 	"testing"
@@ -93,6 +94,33 @@ func TestPoll_OneOddMessageIsOneMessage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What cannot be delivered because it has no ID is logged, once.
+func TestPoll_ItemsWithoutAnIDAreLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
+			if item["message"] == "odd" || item["status"] == "FINISHED" {
+				delete(item, "messageId")
+				delete(item, "chatId")
+			}
+		}))
+		id := market.AddChat(longAgo())
+		market.AddChat(chats.Chat{Status: chats.StatusFinished})
+		seen, log := &notebook{}, &journal{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option()), seen.handle)
+		pass(time.Minute)
+		market.CustomerSays(id, "odd")
+		market.CustomerSays(id, "even")
+		pass(time.Hour)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"even"}, seen.texts())
+		lines := log.lines("without a readable ID")
+		require.Len(t, lines, 2)
+		assert.Contains(t, lines[0], "chat=0 count=1")
+		assert.Contains(t, lines[1], fmt.Sprintf("chat=%d count=1", int64(id)))
+	})
 }
 
 // The server writes 1970 where it has no time, as a zero time in milliseconds becomes.

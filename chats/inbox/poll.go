@@ -45,7 +45,7 @@ type poll struct {
 // poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
 func (s *session) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
-	counting, refund := s.quota.prepaid(ctx, chats.OpGetChatHistory)
+	counting, refund := s.quota.prepaid(ctx, chats.OpGetChatHistory, s.skipped(ctx, f.row.Chat))
 	defer refund()
 	l := &poll{session: s, row: &f.row, began: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
 	if server, ok := s.client.ServerTime(); ok {
@@ -98,7 +98,7 @@ func (l *poll) refresh(ctx context.Context) error {
 	if until, ok := l.quota.take(chats.OpGetChat); !ok {
 		return &postponedError{until}
 	}
-	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat)
+	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat, l.skipped(ctx, l.row.Chat))
 	defer refund()
 	chat, err := l.client.Chat(counting, l.row.Chat)
 	if err != nil {

@@ -67,16 +67,21 @@ func (q *quota) countLocked(op chats.Operation, n int, now time.Time) {
 	q.usage[op], q.last[op] = u, now
 }
 
-// counting returns a context under which the client's requests are counted.
-func (q *quota) counting(ctx context.Context) context.Context {
-	return attempts.WithCounter(ctx, func(op string) { q.count(chats.Operation(op), 1) })
+// counting returns a context under which the client's requests are counted. skipped is called
+// for each with the number of items that the client has skipped.
+func (q *quota) counting(ctx context.Context, skipped func(int)) context.Context {
+	return attempts.WithCounter(ctx, func(op string, n int) {
+		skipped(n)
+		q.count(chats.Operation(op), 1)
+	})
 }
 
 // prepaid is counting after one request of an operation has been counted already. refund
 // takes that one back if it was not made.
-func (q *quota) prepaid(ctx context.Context, op chats.Operation) (counting context.Context, refund func()) {
+func (q *quota) prepaid(ctx context.Context, op chats.Operation, skipped func(int)) (counting context.Context, refund func()) {
 	var used atomic.Bool
-	counting = attempts.WithCounter(ctx, func(made string) {
+	counting = attempts.WithCounter(ctx, func(made string, n int) {
+		skipped(n)
 		if made != string(op) || used.Swap(true) {
 			q.count(chats.Operation(made), 1)
 		}

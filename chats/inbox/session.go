@@ -3,10 +3,12 @@ package inbox
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"sync/atomic"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
@@ -133,4 +135,18 @@ func (s *session) changes() *BusinessState {
 		return nil
 	}
 	return s.state
+}
+
+// skipped returns a function that logs once that a chat's history, or the list if it is 0, has
+// items without a readable ID, which the client skips.
+func (s *session) skipped(ctx context.Context, chat chats.ChatID) func(n int) {
+	return func(n int) {
+		if n == 0 {
+			return
+		}
+		if _, again := s.leftOut.LoadOrStore(chat, true); !again {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: items without a readable ID skipped",
+				slog.Int64("chat", int64(chat)), slog.Int("count", n))
+		}
+	}
 }

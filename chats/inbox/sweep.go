@@ -181,7 +181,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 		w.listing = listing{sweep: sw.StartedAt}
 	}
 	page, err := callback.Client(func() (chats.Page[chats.Chat], error) {
-		return w.client.ChatsPage(w.quota.counting(ctx), w.filter(kind), chats.PageRequest{Token: sw.Token})
+		return w.client.ChatsPage(w.quota.counting(ctx, w.skipped(ctx, 0)), w.filter(kind), chats.PageRequest{Token: sw.Token})
 	})
 	if err != nil {
 		return w.failed(ctx, kind, err)

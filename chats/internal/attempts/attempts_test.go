@@ -12,10 +12,10 @@ import (
 func TestMade_CountsUnderACounter(t *testing.T) {
 	t.Parallel()
 	var ops []string
-	ctx := attempts.WithCounter(t.Context(), func(op string) { ops = append(ops, op) })
-	attempts.Made(context.Background(), "none")
-	attempts.Made(ctx, "a")
-	attempts.Made(attempts.WithCounter(ctx, nil), "the handler's own")
-	attempts.Made(ctx, "b")
-	assert.Equal(t, []string{"a", "b"}, ops)
+	ctx := attempts.WithCounter(t.Context(), func(op string, skipped int) { ops = append(ops, op[skipped:]) })
+	attempts.Made(context.Background(), "none", 0)
+	attempts.Made(ctx, "a", 0)
+	attempts.Made(attempts.WithCounter(ctx, nil), "the handler's own", 0)
+	attempts.Made(ctx, "b2", 1)
+	assert.Equal(t, []string{"a", "2"}, ops)
 }
