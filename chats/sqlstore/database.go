@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
@@ -172,12 +173,13 @@ func await[T any](ctx context.Context, do func() (T, error), late func(T)) (resu
 	}
 }
 
-// inTx calls do within a transaction.
+// inTx calls do within a transaction. A driver may report the end of ctx although the
+// transaction has begun.
 func (d *database) inTx(ctx context.Context, conn *sql.Conn, do func() error) error {
-	if _, err := conn.ExecContext(ctx, d.dialect.begin()); err != nil {
-		return err
+	_, err := conn.ExecContext(ctx, d.dialect.begin())
+	if err == nil {
+		err = do()
 	}
-	err := do()
 	if err == nil {
 		_, err = conn.ExecContext(ctx, `COMMIT`)
 	}
@@ -188,11 +190,11 @@ func (d *database) inTx(ctx context.Context, conn *sql.Conn, do func() error) er
 }
 
 // rollback leaves no transaction on a connection of the pool, whether or not ctx has
-// ended.
+// ended. SQLite may have rolled back by itself; the connection may be all of its database.
 func rollback(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	if _, err := conn.ExecContext(ctx, `ROLLBACK`); err != nil {
+	if _, err := conn.ExecContext(ctx, `ROLLBACK`); err != nil && !strings.Contains(err.Error(), "no transaction is active") {
 		discard(conn)
 	}
 }

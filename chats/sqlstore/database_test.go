@@ -301,7 +301,7 @@ func TestRun_ReturnsOtherErrorsAtOnce(t *testing.T) {
 // No connection goes back to the pool within a transaction.
 func TestInTx_RollsBack(t *testing.T) {
 	t.Parallel()
-	broken := errors.New("broken")
+	broken, errNoTransaction := errors.New("broken"), errors.New("SQL logic error: cannot rollback - no transaction is active (1)")
 	for _, c := range []struct {
 		name   string
 		fails  map[string]error
@@ -309,10 +309,11 @@ func TestInTx_RollsBack(t *testing.T) {
 		closed int
 	}{
 		{"success", nil, []string{"BEGIN IMMEDIATE", "work", "COMMIT"}, 0},
-		{"begin", map[string]error{"BEGIN IMMEDIATE": broken}, []string{"BEGIN IMMEDIATE"}, 0},
+		{"begin", map[string]error{"BEGIN IMMEDIATE": broken}, []string{"BEGIN IMMEDIATE", "ROLLBACK"}, 0},
 		{"work", map[string]error{"work": broken}, []string{"BEGIN IMMEDIATE", "work", "ROLLBACK"}, 0},
 		{"commit", map[string]error{"COMMIT": broken}, []string{"BEGIN IMMEDIATE", "work", "COMMIT", "ROLLBACK"}, 0},
 		{"rollback", map[string]error{"work": broken, "ROLLBACK": broken}, []string{"BEGIN IMMEDIATE", "work", "ROLLBACK"}, 1},
+		{"none left", map[string]error{"work": broken, "ROLLBACK": errNoTransaction}, []string{"BEGIN IMMEDIATE", "work", "ROLLBACK"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

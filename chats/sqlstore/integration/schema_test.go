@@ -170,6 +170,21 @@ func TestNew_InMemoryDatabase(t *testing.T) {
 	store, err := sqlstore.New(t.Context(), db, sqlstore.SQLite)
 	require.NoError(t, err)
 	require.NoError(t, store.Wake(t.Context(), business, 1, time.Now()))
+
+	// A Save that is interrupted, sooner or later, leaves the connection, which is the database,
+	// without a transaction.
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	rows := make([]inbox.ChatState, 1000)
+	for n := range rows {
+		rows[n].Chat = chats.ChatID(n + 2)
+	}
+	for n := range 50 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(500*n)*time.Microsecond)
+		_ = store.Save(ctx, lease, nil, rows)
+		cancel()
+	}
+	require.NoError(t, store.Forget(t.Context(), business))
 }
 
 // The statements of the last release before the tables had a prefix.
