@@ -16,7 +16,7 @@ import (
 //
 //	sweeper     lists the chats page by page and saves which are due
 //	dispatcher  takes what is due, pushes first, and has it polled
-//	poll        reads a chat, delivers what is new, saves after each message
+//	poll        reads a chat, delivers what is new, saves each message before the next
 //	tenure      renews the lease, and learns of other processes' pushes by it
 //
 // Everything continues from the rows: the session holds no state of its own that matters.
