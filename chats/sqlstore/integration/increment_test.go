@@ -30,6 +30,7 @@ func playIncrement(d database) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("ready")
 	go control(os.Stdin)
 	for {
 		lease, err := store.Acquire(context.Background(), business, inbox.Purpose, fmt.Sprint("process ", os.Getpid()))

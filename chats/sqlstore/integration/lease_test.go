@@ -26,6 +26,7 @@ import (
 func worker(t *testing.T, d database) *child {
 	t.Helper()
 	c := start(t, "increment", d)
+	require.Equal(t, "ready", c.line(t))
 	require.Equal(t, "acquired", c.line(t))
 	c.awaitLines(t, 10)
 	return c
@@ -240,6 +241,9 @@ func TestSave_WhileConnectionsAreCut(t *testing.T) {
 	d := postgres(t)
 	db, store := d.open(t), d.store(t)
 	children := []*child{start(t, "increment", d), start(t, "increment", d)}
+	for _, c := range children {
+		require.Equal(t, "ready", c.line(t))
+	}
 	for range 20 {
 		endSessions(t, db)
 		before := total(values(t, store))
