@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
@@ -93,43 +94,43 @@ func runNext[T any](ctx context.Context, d *database, limit time.Duration, do fu
 	}
 }
 
+// runOnce calls do. Its wait for a connection of the pool ends after connectTimeout, because
+// the caller's program may be holding all of them.
 func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
-	var none T
-	conn, err := d.connect(ctx)
-	if err != nil {
-		return none, err
-	}
-	limited, cancel := ctx, context.CancelFunc(func() {})
-	if limit > 0 {
-		limited, cancel = context.WithTimeout(ctx, limit)
-	}
+	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
-	result, err := await(limited, func() (T, error) {
-		defer conn.Close() //nolint:errcheck // it goes back to the pool, or was discarded
-		result, err := do(limited, conn)
+	timer := time.AfterFunc(connectTimeout, cancel)
+	defer timer.Stop()
+	var connected atomic.Bool
+	result, err := await(limited, func() (result T, err error) {
+		conn, err := d.pool.Conn(limited)
+		if err != nil {
+			return result, err
+		}
+		defer conn.Close()                         //nolint:errcheck // it goes back to the pool, or was discarded
+		if !timer.Stop() || limited.Err() != nil { // it came too late
+			cancel()
+			return result, limited.Err()
+		}
+		connected.Store(true)
+		if limit > 0 {
+			timer.Reset(limit)
+		}
+		result, err = do(limited, conn)
 		if err != nil && isStaleConnection(err) {
 			discard(conn)
 		}
 		return result, err
-	}, func(T) {})
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = timeoutError(fmt.Sprintf("no response from the database within %v", limit), err)
+	})
+	switch {
+	case err == nil || limited.Err() == nil || ctx.Err() != nil:
+		return result, err
+	case connected.Load():
+		return result, timeoutError(fmt.Sprintf("no response from the database within %v", limit), err)
+	default:
+		text := fmt.Sprintf("no connection to the database within %v (%d in use)", connectTimeout, d.pool.Stats().InUse)
+		return result, timeoutError(text, err)
 	}
-	return result, err
-}
-
-// connect returns a connection of the pool. The wait ends with ctx or after connectTimeout,
-// because the caller's program may be holding all connections.
-func (d *database) connect(ctx context.Context) (*sql.Conn, error) {
-	limited, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	conn, err := await(limited,
-		func() (*sql.Conn, error) { return d.pool.Conn(limited) },
-		func(conn *sql.Conn) { _ = conn.Close() })
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = timeoutError(fmt.Sprintf("no connection to the database within %v (%d in use)", connectTimeout, d.pool.Stats().InUse), err)
-	}
-	return conn, err
 }
 
 // timeoutError is not a context error, because those are reserved for the caller's context.
@@ -141,21 +142,14 @@ func timeoutError(text string, err error) error {
 }
 
 // await calls do in a separate goroutine and returns its result. If do does not return soon
-// after the end of ctx, await returns without it. A successful result that arrives later is
-// passed to late.
-func await[T any](ctx context.Context, do func() (T, error), late func(T)) (result T, err error) {
-	done, left := make(chan struct{}), make(chan struct{})
+// after the end of ctx, await returns without it.
+func await[T any](ctx context.Context, do func() (T, error)) (result T, err error) {
+	done := make(chan struct{})
 	var doResult T
 	var doErr error
 	go func() {
 		doResult, doErr = do()
-		select {
-		case done <- struct{}{}:
-		case <-left:
-			if doErr == nil {
-				late(doResult)
-			}
-		}
+		close(done)
 	}()
 	select {
 	case <-done:
@@ -168,7 +162,6 @@ func await[T any](ctx context.Context, do func() (T, error), late func(T)) (resu
 	case <-done:
 		return doResult, doErr
 	case <-timer.C:
-		close(left)
 		return result, ctx.Err()
 	}
 }
