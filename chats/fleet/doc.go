@@ -61,7 +61,7 @@
 // The first steps of businesses that are started together are spread out, 100 a second, and
 // their sweeps are spread over the poll interval. An idle business costs its rows in the
 // database, about 120 bytes in each process, and its steps: one per poll interval for its
-// inbox, which takes four statements and three requests if there are fifty chats, and one
+// inbox, which takes two statements and three requests if there are fifty chats, and one
 // an hour for its outbox. If pushes announce most messages, [inbox.WithPollInterval] can be
 // long: see docs/scaling.md. A pool of ten connections per process suffices.
 //
