@@ -13,6 +13,9 @@ const maxUnescapes = 4
 // what a server is known to change: the kind and number of whitespace characters, control
 // and zero-width characters, and HTML escapes.
 func Normalize(text string) string {
+	if isNormal(text) {
+		return text
+	}
 	for range maxUnescapes {
 		unescaped := html.UnescapeString(text)
 		if unescaped == text {
@@ -29,9 +32,25 @@ func Normalize(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
+// isNormal reports whether Normalize would certainly return the text as it is, which for most
+// texts takes a tenth of the time that Normalize takes.
+func isNormal(text string) bool {
+	last := ' '
+	for _, r := range text {
+		if r == '&' || r == ' ' && last == ' ' || !isPlain(r) {
+			return false
+		}
+		last = r
+	}
+	return last != ' '
+}
+
+// isPlain reports whether a character is in a range without control and format characters, and
+// without whitespace other than the space.
+func isPlain(r rune) bool { return ' ' <= r && r <= '~' || '\u00AE' <= r && r < '\u0600' }
+
 // isInvisible reports whether a character is a control or format character other than
-// whitespace. It decides most texts without the tables, of which each lookup takes long.
+// whitespace.
 func isInvisible(r rune) bool {
-	hasNone := ' ' <= r && r <= '~' || '\u00AE' <= r && r < '\u0600'
-	return !hasNone && unicode.In(r, unicode.Cc, unicode.Cf) && !unicode.IsSpace(r)
+	return !isPlain(r) && unicode.In(r, unicode.Cc, unicode.Cf) && !unicode.IsSpace(r)
 }
