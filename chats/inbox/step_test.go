@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -335,16 +336,16 @@ func TestStep_SavesEachMessageBeforeTheNext(t *testing.T) {
 		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
 		in := newInbox(t, connect(t, market), store, inbox.WithStartTime(begin.Add(-time.Hour)))
 		var previous chats.MessageID
-		var handled int
+		var handled atomic.Int64
 		_, err := in.Step(t.Context(), func(_ context.Context, d inbox.Delivery) error {
 			rows, err := store.Chats(context.Background(), d.Business, []chats.ChatID{id})
 			assert.NoError(t, err)
 			_, isSaved := slices.BinarySearch(rows[0].Handled, previous)
 			assert.True(t, isSaved || previous == rows[0].Checkpoint, "message %d", previous)
 			previous = d.Message.ID
-			handled++
+			n := handled.Add(1)
 			time.AfterFunc(latency/3, func() { // before the page that is being fetched arrives
-				if rows, _ := store.Chats(context.Background(), d.Business, []chats.ChatID{id}); handled == 100 {
+				if rows, _ := store.Chats(context.Background(), d.Business, []chats.ChatID{id}); handled.Load() == n && n == 100 {
 					assert.Contains(t, rows[0].Handled, d.Message.ID)
 				}
 			})
@@ -352,7 +353,7 @@ func TestStep_SavesEachMessageBeforeTheNext(t *testing.T) {
 		})
 		require.NoError(t, err)
 		pass(latency)
-		assert.Equal(t, 250, handled)
+		assert.EqualValues(t, 250, handled.Load())
 	})
 }
 
