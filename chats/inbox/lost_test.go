@@ -478,6 +478,48 @@ func TestPoll_ACheckpointWithNothingAboveItIsReadAround(t *testing.T) {
 	})
 }
 
+// The history shows a new message and none of those that are known, so it is read once more from
+// its beginning. What was handled is saved before that.
+func TestPoll_WhatWasHandledIsSavedBeforeAnotherReading(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		seen, store := &notebook{}, inbox.NewMemoryStore()
+		var said chats.MessageID
+		readings := 0
+		client := through(t, market, edited(market, "/chats/history", func(result map[string]any) {
+			if said == 0 {
+				return
+			}
+			if readings++; readings == 1 {
+				all := result["messages"].([]any) //nolint:forcetypeassert // ours
+				result["messages"] = slices.DeleteFunc(all, func(m any) bool {
+					return m.(map[string]any)["message"] != "new" //nolint:forcetypeassert // ours
+				})
+				return
+			}
+			assert.Equal(t, "new", seen.texts()[60])
+			assert.Contains(t, row(t, store, market, id).Handled, said)
+		}))
+		run := start(t, newInbox(t, client, store), seen.handle)
+		pass(time.Minute)
+		for _, text := range numbers(60) {
+			market.CustomerSays(id, text)
+			pass(time.Second)
+		}
+		pass(5 * time.Minute)
+		require.NoError(t, run.stop())
+		require.NotZero(t, row(t, store, market, id).Checkpoint)
+		said = market.CustomerSays(id, "new")
+		in := newInbox(t, client, store)
+		wake(t, in, id)
+		_, err := in.Step(t.Context(), seen.handle)
+		require.NoError(t, err)
+		assert.Equal(t, 2, readings)
+		assert.Len(t, seen.all(), 61)
+	})
+}
+
 // The list is ahead of the history; two messages, of which the first is visible when the
 // second is listed. It takes the schedule of explained activity.
 func TestPoll_TheListMayBeAheadByTwoMessages(t *testing.T) {

@@ -820,7 +820,7 @@ func TestRun_ClientFunctionThatPanics(t *testing.T) {
 						market, id := shop()
 						seen, log := &notebook{}, &journal{}
 						var calls atomic.Int64
-						client := market.Client(option(func() {
+						client := through(t, market, market.Transport(), option(func() {
 							if calls.Add(1) == at {
 								end()
 							}

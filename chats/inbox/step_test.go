@@ -552,7 +552,7 @@ func TestStep_OfAStepStore(t *testing.T) {
 		pass(time.Until(idle))
 		assert.WithinDuration(t, time.Now().Add(time.Minute), step(), 11*time.Second)
 		assert.ElementsMatch(t, []string{"AcquireBusiness", "Due", "Save", "Chats", "Save", "ReleaseBusiness"}, calls,
-			"the recheck, and beside it a sweep that lists the chat with another time")
+			"the recheck, and at the same time a sweep that lists the chat with another time")
 
 		pass(time.Minute)
 		store.fails("ReleaseBusiness") // what was listed is not saved, and the lease expires

@@ -107,7 +107,8 @@ func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do fu
 		if err != nil {
 			return result, err
 		}
-		defer conn.Close()                         //nolint:errcheck // it goes back to the pool, or was discarded
+		defer conn.Close() //nolint:errcheck // it goes back to the pool, or was discarded
+
 		if !timer.Stop() || limited.Err() != nil { // it came too late
 			cancel()
 			return result, limited.Err()

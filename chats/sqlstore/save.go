@@ -156,8 +156,8 @@ func (s *Store) postgresSave(parameters saved) string {
 // saveTx saves on SQLite, whose transactions have the file to themselves.
 func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) (due storedTime, err error) {
 	var held bool
-	query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `), ` + nextDue)
-	if err := conn.QueryRowContext(ctx, query, leaseArgs(lease)...).Scan(&held, &due); err != nil {
+	query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `)`)
+	if err := conn.QueryRowContext(ctx, query, leaseArgs(lease)...).Scan(&held); err != nil {
 		return due, err
 	}
 	if !held {
@@ -181,7 +181,7 @@ func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d
 		return due, inbox.ErrConflict
 	}
 	if d.last {
-		_, err = conn.ExecContext(ctx, s.sql(release), leaseArgs(lease)...)
+		err = conn.QueryRowContext(ctx, s.sql(release+` RETURNING `+nextDue), leaseArgs(lease)...).Scan(&due)
 	}
 	return due, err
 }

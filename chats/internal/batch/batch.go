@@ -1,14 +1,14 @@
 // Package batch does one thing for many callers at once: what they ask for while it is being
 // done for others is done together afterwards. So the busier it is the less each costs, and
-// nobody waits for others to come.
+// no caller waits for others to come.
 package batch
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/callback"
 )
 
 // Batcher passes items to a function, many at a time.
@@ -27,8 +27,6 @@ type batch[T any] struct {
 	done  chan struct{}
 	err   error
 }
-
-var errAborted = errors.New("the function ended its goroutine")
 
 // New returns a Batcher. One call of do is under way at a time. Its context ends after the
 // timeout.
@@ -62,14 +60,11 @@ func (b *Batcher[T]) call(ctx context.Context, mine *batch[T]) {
 	b.next = nil
 	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
-	mine.err = errAborted
-	defer func() {
-		if cause := recover(); cause != nil {
-			mine.err = fmt.Errorf("panic: %v", cause)
-		}
-		cancel()
-		<-b.slot
-		close(mine.done)
-	}()
-	mine.err = b.do(ctx, mine.items)
+	call := callback.Call{Name: "the function", Slow: func(time.Duration) {}}
+	if failed := call.Do(func() error { return b.do(ctx, mine.items) }); failed != nil {
+		mine.err = failed.Err
+	}
+	cancel()
+	<-b.slot
+	close(mine.done)
 }

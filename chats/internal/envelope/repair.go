@@ -49,12 +49,7 @@ func repairSyntax(text []byte) []byte {
 		rest = rest[len(token):]
 		isDeep := len(open) > maxDepth
 		if strings.IndexByte(",}]", token[0]) >= 0 {
-			switch before := bytes.TrimRight(out, " \t\r\n"); before[len(before)-1] {
-			case ':':
-				out = append(out, "null"...)
-			case ',':
-				out = before[:len(before)-1]
-			}
+			out = closeGap(out)
 		}
 		switch c := token[0]; c {
 		case '{', '[':
@@ -86,6 +81,20 @@ func repairSyntax(text []byte) []byte {
 		}
 	}
 	return out
+}
+
+// closeGap adds the value that is missing before a comma or a bracket, or drops the comma that is
+// there too many. It is called with the beginning of an object, which is not empty.
+func closeGap(object []byte) []byte {
+	before := bytes.TrimRight(object, " \t\r\n")
+	switch before[len(before)-1] {
+	case ':':
+		return append(object, "null"...)
+	case ',':
+		return before[:len(before)-1]
+	default:
+		return object
+	}
 }
 
 // tokenLen returns the length of the string, or of the number or name, at the beginning of a
