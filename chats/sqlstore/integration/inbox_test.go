@@ -278,7 +278,7 @@ func TestInbox_AfterAFreeze(t *testing.T) {
 func freeze(t *testing.T, c *child, d database) {
 	t.Helper()
 	for {
-		c.signal(t, syscall.SIGSTOP)
+		c.stop(t)
 		if d.dialect == sqlstore.PostgreSQL {
 			return
 		}

@@ -138,7 +138,7 @@ func (s *siege) kill() {
 // freeze stops the leader for a while.
 func (s *siege) freeze(d time.Duration) {
 	c := s.workers[s.leader()]
-	c.signal(s.T, syscall.SIGSTOP)
+	c.stop(s.T)
 	timer := time.NewTimer(d)
 	<-timer.C
 	c.signal(s.T, syscall.SIGCONT)

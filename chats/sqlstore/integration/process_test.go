@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -110,6 +111,20 @@ func (c *child) write(t *testing.T, line string) {
 func (c *child) signal(t *testing.T, signal syscall.Signal) {
 	t.Helper()
 	require.NoError(t, c.cmd.Process.Signal(signal))
+}
+
+// stop freezes the process, and waits until it stands still: the signal alone returns while
+// threads of the process go on.
+func (c *child) stop(t *testing.T) {
+	t.Helper()
+	c.signal(t, syscall.SIGSTOP)
+	var status syscall.WaitStatus
+	err := error(syscall.EINTR)
+	for errors.Is(err, syscall.EINTR) {
+		_, err = syscall.Wait4(c.cmd.Process.Pid, &status, syscall.WUNTRACED, nil)
+	}
+	require.NoError(t, err)
+	require.True(t, status.Stopped(), "the process has ended: %v", status)
 }
 
 // kill is kill -9, and waits for the end. It may be called again.
