@@ -109,12 +109,12 @@ func testKills(t *testing.T, copies int, database string, args ...string) {
 	}
 	begin()
 	// The first start delivers only what is written after it.
-	require.Eventually(t, func() bool { return server.Calls(chats.OpGetChats) >= 3 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return server.Calls(chats.OpGetChats) >= 3 }, 2*time.Minute, 10*time.Millisecond)
 	for round := range 4 {
 		for i := range 3 {
 			text := fmt.Sprintf("message %d.%d", round, i)
 			server.CustomerSays(chat, text)
-			require.Eventually(t, func() bool { return printedBy(all, text) > 0 }, 20*time.Second, 10*time.Millisecond, text)
+			require.Eventually(t, func() bool { return printedBy(all, text) > 0 }, 2*time.Minute, 10*time.Millisecond, text)
 		}
 		for _, p := range all {
 			p.kill() // -9
@@ -123,7 +123,7 @@ func testKills(t *testing.T, copies int, database string, args ...string) {
 		begin()
 	}
 	last := "between the runs, 3"
-	require.Eventually(t, func() bool { return printedBy(all, last) > 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return printedBy(all, last) > 0 }, 2*time.Minute, 10*time.Millisecond)
 	for round := range 4 {
 		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("message %d.0", round)))
 		assert.Equal(t, 1, printedBy(all, fmt.Sprintf("message %d.1", round)))

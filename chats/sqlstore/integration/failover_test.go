@@ -140,7 +140,7 @@ func (c *cluster) addReplica() {
 		var synchronous int
 		err := db.QueryRowContext(c.t.Context(), `SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'`).Scan(&synchronous)
 		return err == nil && synchronous == 1
-	}, 20*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 }
 
 func (c *cluster) open(n int) *sql.DB {

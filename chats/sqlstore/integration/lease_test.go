@@ -43,7 +43,7 @@ func takeOver(t *testing.T, store *sqlstore.Store) (lease inbox.Lease, took time
 			require.ErrorIs(t, err, inbox.ErrLeaseHeld)
 		}
 		return err == nil
-	}, 30*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	return lease, time.Since(began)
 }
 
@@ -124,7 +124,7 @@ func TestLease_OfAFrozenProcess(t *testing.T) {
 	defer lock.Rollback() //nolint:errcheck // if the test ends early
 	_, err = lock.ExecContext(t.Context(), `LOCK TABLE ymchats_inbox_chats IN SHARE ROW EXCLUSIVE MODE`)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return waiting(t, db) == workers }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, db) == workers }, patience, 10*time.Millisecond)
 	c.stop(t)
 	lease, took := takeOver(t, standby)
 	require.Equal(t, workers, waiting(t, db))
@@ -132,10 +132,10 @@ func TestLease_OfAFrozenProcess(t *testing.T) {
 
 	frozen := values(t, standby)
 	require.NoError(t, lock.Rollback())
-	require.Eventually(t, func() bool { return waiting(t, db) == 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, db) == 0 }, patience, 10*time.Millisecond)
 	c.signal(t, syscall.SIGCONT)
 	stop := keep(t, standby, lease)
-	require.Eventually(t, func() bool { return slices.Contains(c.lines(), "lost") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return slices.Contains(c.lines(), "lost") }, patience, 10*time.Millisecond)
 	assert.Equal(t, frozen, values(t, standby))
 	stop()
 }
@@ -179,7 +179,7 @@ func TestLease_AfterAnUnfinishedSave(t *testing.T) {
 		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'WITH held %'`).Scan(&n))
 		return n == 1
-	}, 10*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	require.NoError(t, save.Commit())
 	a := <-done
 	require.NoError(t, a.err)
@@ -198,7 +198,7 @@ func TestLease_OfAFrozenProcessOnOneFile(t *testing.T) {
 			standby := d.store(t)
 			c := worker(t, d)
 			c.write(t, "pause")
-			require.Eventually(t, func() bool { return slices.Contains(c.lines(), "paused") }, 10*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return slices.Contains(c.lines(), "paused") }, patience, 10*time.Millisecond)
 			c.stop(t)
 			lease, took := takeOver(t, standby)
 			assertTook(t, took, 7*time.Second)
@@ -206,7 +206,7 @@ func TestLease_OfAFrozenProcessOnOneFile(t *testing.T) {
 			c.write(t, "resume")
 			c.signal(t, syscall.SIGCONT)
 			stop := keep(t, standby, lease)
-			require.Eventually(t, func() bool { return slices.Contains(c.lines(), "lost") }, 10*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return slices.Contains(c.lines(), "lost") }, patience, 10*time.Millisecond)
 			assert.Equal(t, frozen, values(t, standby))
 			stop()
 		})
@@ -247,7 +247,7 @@ func TestSave_WhileConnectionsAreCut(t *testing.T) {
 	for range 20 {
 		endSessions(t, db)
 		before := total(values(t, store))
-		require.Eventually(t, func() bool { return total(values(t, store)) >= before+20 }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return total(values(t, store)) >= before+20 }, patience, 5*time.Millisecond)
 	}
 	for _, c := range children {
 		c.kill()
@@ -413,12 +413,12 @@ func TestAcquire_WaitsForASaveThatWrites(t *testing.T) {
 	require.NoError(t, err)
 	result := make(chan error)
 	go func() { result <- store.Save(t.Context(), lease, nil, []inbox.ChatState{{Chat: 1, Attempts: 5}}) }()
-	require.Eventually(t, func() bool { return waiting(t, db) == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, db) == 1 }, patience, 10*time.Millisecond)
 	require.Eventually(t, func() bool {
 		_, err := store.Acquire(t.Context(), business, inbox.Purpose, "standby")
 		require.Error(t, err)
 		return !errors.Is(err, inbox.ErrLeaseHeld)
-	}, 10*time.Second, 100*time.Millisecond, "it expires")
+	}, patience, 100*time.Millisecond, "it expires")
 	require.NoError(t, <-result)
 	takeOver(t, store)
 	assert.Equal(t, map[chats.ChatID]int{1: 5}, values(t, store))
@@ -445,7 +445,7 @@ func TestSave_OfARowThatIsLocked(t *testing.T) {
 	result := make(chan error)
 	go func() { result <- store.Save(t.Context(), lease, nil, rows[:1]) }()
 	go func() { result <- store.Save(t.Context(), lease, state, nil) }()
-	require.Eventually(t, func() bool { return waiting(t, db) == 2 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, db) == 2 }, patience, 10*time.Millisecond)
 	_, err = store.Renew(t.Context(), lease)
 	require.NoError(t, err)
 	require.NoError(t, store.Save(t.Context(), lease, nil, rows[1:]))

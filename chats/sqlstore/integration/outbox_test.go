@@ -110,7 +110,7 @@ func TestSaveItem_OfAnItemThatIsLocked(t *testing.T) {
 	require.NoError(t, err)
 	result := make(chan error)
 	go func() { result <- store.SaveItem(t.Context(), lease, &locked) }()
-	require.Eventually(t, func() bool { return waiting(t, db) == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, db) == 1 }, patience, 10*time.Millisecond)
 	_, err = store.Renew(t.Context(), lease)
 	require.NoError(t, err)
 	require.NoError(t, store.SaveItem(t.Context(), lease, &free))

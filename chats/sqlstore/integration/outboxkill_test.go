@@ -121,7 +121,7 @@ func (s *siege) leader() (leader int) {
 			return strings.Contains(sum.Holder, "/"+strconv.Itoa(c.cmd.Process.Pid)+"/")
 		})
 		return err == nil && leader >= 0
-	}, 30*time.Second, 5*time.Millisecond, "no process has the lease")
+	}, patience, 5*time.Millisecond, "no process has the lease")
 	return leader
 }
 

@@ -99,7 +99,7 @@ func (c *child) line(t *testing.T) string {
 
 func (c *child) awaitLines(t *testing.T, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(c.lines()) >= n }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.lines()) >= n }, patience, time.Millisecond)
 }
 
 func (c *child) write(t *testing.T, line string) {
