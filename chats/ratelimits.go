@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -182,7 +183,10 @@ func (l *limits) admit(ctx context.Context, c *call) (release func(), err error)
 		<-l.slots
 		return nil, errBlocked
 	}
-	return func() { <-l.slots }, nil
+	return func() {
+		<-l.slots
+		runtime.Gosched() // a call that has waited sends its request before this one decodes
+	}, nil
 }
 
 // quotas returns the operations whose quotas an attempt uses.
