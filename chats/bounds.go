@@ -8,5 +8,5 @@ const (
 	MaxFileSize    = 5 << 20 // bytes per file
 )
 
-// maxRequestBody is the documented maximum of a request without a file, in bytes.
+// maxRequestBody is the documented maximum size of a request without a file, in bytes.
 const maxRequestBody = 512 << 10

@@ -13,7 +13,7 @@ import (
 // did not respond.
 type doFunc func(context.Context, *call) (*response, error)
 
-// call is one call of an operation on its way through the chain. It takes one or more
+// call is one call of an operation while it passes through the chain. It makes one or more
 // attempts.
 type call struct {
 	business    BusinessID
@@ -23,8 +23,7 @@ type call struct {
 	upload      *upload.Form  // of sendFileToChat, otherwise nil
 	maxAttempts int
 	invalid     error // why the call cannot be made
-	// decode reads the result of a 2xx response. An attempt has not succeeded until decode
-	// has.
+	// decode reads the result of a 2xx response. An attempt succeeds only if decode does.
 	decode func(*response) error
 	// prepare, if not nil, runs before each attempt, after all waiting. Its requests use
 	// the attempt's slot; its error ends the call.
@@ -35,12 +34,12 @@ type call struct {
 	waited   time.Duration // since the previous attempt
 	duration time.Duration // of the last attempt
 
-	skipped     int       // the unreadable items of the page
-	requestedAt time.Time // when the last attempt began, by the slower of the two clocks
+	skipped     int       // number of unreadable items on the page
+	requestedAt time.Time // when the last attempt began, by the server's clock or ours, whichever is behind
 }
 
-// newRequest returns the request of the next attempt. It is a copy, because net/http
-// may still use the previous one.
+// newRequest returns the request of the next attempt. It is a copy, because net/http may still
+// be using the previous one.
 func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	req := c.request.Clone(context.WithValue(ctx, operationKey{}, c.op))
 	switch body, err := c.openBody(ctx); {
@@ -50,8 +49,8 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 		req.Body = body
 	}
 	if !c.rule.repeatable {
-		// net/http would use GetBody to retry on its own, over HTTP/2 even a request that
-		// has arrived whole.
+		// net/http would use GetBody to retry the request, over HTTP/2 even if all of it has
+		// arrived.
 		req.GetBody = nil
 	}
 	if c.secret.header != "" {
@@ -78,7 +77,7 @@ func (c *call) rewindable() bool {
 	return c.request.Body == nil || c.request.Body == http.NoBody || c.request.GetBody != nil
 }
 
-// newCall returns a call for the result of a request builder in gen.
+// newCall returns a call for req and err, the results of a request builder in gen.
 func newCall(business BusinessID, op Operation, req *http.Request, err error) *call {
 	switch {
 	case err != nil:

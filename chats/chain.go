@@ -7,17 +7,17 @@ import (
 
 // newChain returns the middlewares around wire, outermost first:
 //
-//	retry       retries what may be retried, with backoff
+//	retry       makes further attempts if they are safe, with backoff
 //	observer    decodes, and reports every attempt to hook and logger
 //	quota       waits for the hourly quota and the caller's limiter
 //	credential  reads the key after all long waits
 //	slot        waits for a slot and records the limits of the response
 //	wire        sends one request and reads the whole response
 //
-// A slot is held only while wire runs, so neither backoff nor decoding nor a slow
-// credential source blocks other calls; but a confirmed send has the history read with its
-// slot immediately before wire. observer is outside of the limits, because an
-// attempt has succeeded only when its response is decoded.
+// A slot is held only while wire runs, so neither backoff nor decoding nor a slow credential
+// source blocks other calls. A confirmed send also reads the history in its slot, immediately
+// before wire runs. observer is outside the limits, because an attempt has succeeded only once
+// its response has been decoded.
 func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
 	do := wire(client, cfg.retry.AttemptTimeout)
 	do = l.slotMiddleware(do)

@@ -10,20 +10,20 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Chats returns a sequence of the chats that match filter, each once, in the server's
-// order, which is not documented. The sequence is lazy: nothing is requested before it is
-// ranged over, and every range starts over. An error is yielded once and ends the
-// sequence; it is ctx.Err() if ctx has ended.
+// Chats returns a sequence of the chats that match filter, each once, in the server's order,
+// which is not documented. The sequence is lazy: it requests nothing until it is ranged over,
+// and each range starts from the beginning. An error is yielded once and ends the sequence; it
+// is ctx.Err() if ctx has ended.
 //
 // The list may shift while it is read: a chat that receives a message in the meantime may be
-// missing from this listing, but will be in the next. Replying to a chat removes it from a
-// list of [StatusWaitingForPartner] and shifts later pages: collect the list before replying.
+// missing from this listing, but will be in the next. Replying to a chat removes it from the
+// list of chats with [StatusWaitingForPartner] and shifts later pages: collect the list before
+// replying.
 //
-// It costs one getChats request for every 20 chats (POST /v2/businesses/{id}/chats), and
-// more if the server refuses the page size (10 and 5 are tried) or a page token that may
-// have expired, in which case the list is read again from its beginning, skipping the chats
-// already yielded. A chat without a readable ID is skipped, counted in [Attempt.Skipped]
-// and logged.
+// A listing costs one getChats request for every 20 chats (POST /v2/businesses/{id}/chats). It
+// costs more if the server refuses the page size (10 and 5 are tried) or a page token, which
+// may have expired: the list is then read again from the beginning, without the chats already
+// yielded. A chat without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
 	filter = filter.clone() // the caller may change its slices between two pages
 	return func(yield func(Chat, error) bool) {
@@ -42,8 +42,8 @@ type chatList struct {
 	filter     Filter
 	size       int            // limit of every page
 	pass       int            // how often the listing has begun
-	seen       map[ChatID]int // in which pass a chat was listed last
-	seenBefore int            // when the listing started over
+	seen       map[ChatID]int // the last pass that listed a chat
+	seenBefore int            // len(seen) when the listing last started over
 }
 
 func (l *chatList) fetch(ctx context.Context, token string) (paging.Page[Chat], error) {
@@ -55,8 +55,8 @@ func (l *chatList) fetch(ctx context.Context, token string) (paging.Page[Chat], 
 	return paging.Page[Chat](page.Page), err
 }
 
-// accept returns the chats of a page that no previous page had. After the listing has started
-// over, the pages that are read again are progress, too.
+// accept returns the chats of a page that were on no previous page. After the listing has
+// started over, pages that are read again also count as progress.
 func (l *chatList) accept(page paging.Page[Chat]) (fresh []Chat, progress bool, err error) {
 	fresh = slices.DeleteFunc(page.Items, func(chat Chat) bool {
 		last := l.seen[chat.ID]
@@ -72,9 +72,9 @@ func (l *chatList) restart() (further bool) {
 	return further
 }
 
-// ChatsPage returns one page of the list of chats in the server's order. It makes one
-// request, unless the server refuses the size of a first page, in which case 10 and 5 are
-// tried. A page may be empty and still have a next one.
+// ChatsPage returns one page of the list of chats in the server's order. It makes one request,
+// unless the server refuses the size of a first page, in which case 10 and 5 are tried. A page
+// may be empty even though there is a next one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {

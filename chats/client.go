@@ -24,13 +24,13 @@ type Client struct {
 	credential Credential
 	config     config
 	limits     *limits
-	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes another's message for its own
+	sendLocks  *keyedmutex.Mutex[ChatID] // so that no send mistakes the message of another for its own
 	confirmed  *recent.Set[messageKey]
-	doubts     *recent.Times[doubtKey] // the sends whose outcome is unknown, with when their last attempts ended
-	plain      *recent.Times[doubtKey] // those that were accepted and not confirmed, with when they ended
-	plainFrom  *recent.Times[doubtKey] // of those: a message that was created since then shows that all are visible; kept for longer
-	pageSizes  *sync.Map               // of Operation: the acceptedSize
-	unordered  *sync.Map               // of ChatID: the chats whose order has broken while they were read
+	doubts     *recent.Times[doubtKey] // sends whose outcome is unknown, and when their last attempts ended
+	plain      *recent.Times[doubtKey] // sends that were accepted but not confirmed, and when they ended
+	plainFrom  *recent.Times[doubtKey] // for the sends in plain: a message created since then shows that all of them are visible; kept for longer
+	pageSizes  *sync.Map               // Operation -> acceptedSize
+	unordered  *sync.Map               // ChatID -> true, for chats in which History found messages out of order
 	http       *http.Client            // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
@@ -130,7 +130,8 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 }
 
 // closingAPI is the generated client, with methods that close the caller's body even if a
-// request editor fails: the goroutine that writes it into a pipe would otherwise wait forever.
+// request editor fails. Otherwise a goroutine that writes the body to a pipe would block
+// forever.
 type closingAPI struct{ gen.ClientInterface }
 
 func closeReader(body io.Reader) {
@@ -184,7 +185,7 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	return resp, nil
 }
 
-// setHeaders sets the headers that every request has.
+// setHeaders sets the headers that all requests have in common.
 func (c *Client) setHeaders(req *http.Request) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent())
@@ -192,12 +193,14 @@ func (c *Client) setHeaders(req *http.Request) {
 		req.Header.Set("X-Market-Integration", c.config.integration)
 	}
 	if c.credential.oauth {
-		// Without this header the limits apply per owner of the token, not per business.
+		// Without this header, the limits apply to the owner of the token rather than to the
+		// business.
 		req.Header.Set("X-Business-Id", c.businessID())
 	}
 }
 
 // ServerTime returns the time by the server's clock: the Date of the last response plus the
-// time elapsed since then. It lags by up to a second, because a Date has only whole seconds,
-// plus the time that the response took. ok is false until a response has had a Date.
+// time elapsed since then. The result may be behind by up to a second, because a Date has only
+// whole seconds, plus the time that the response took to arrive. ok is false until a response
+// has contained a Date.
 func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.Now() }

@@ -18,71 +18,73 @@ import (
 type ConfirmOption func(*confirmation)
 
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
-// error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0
-// if the chat was empty; to post the same content again, pass the ID of a newer message.
-// If the earlier call was made with this Client, the new call waits for as long as the
-// earlier one's message may still appear, and for an hour the Client recognises that message
-// even if its ID is below last. Another Client does both only with [ConfirmResume], so pass
-// that as well after a crash.
+// error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0 if
+// the chat was empty; to post the same content once more, pass the ID of a newer message.
+//
+// If the earlier call was made with the same Client, the new call waits until the message of
+// the earlier one can no longer appear, and for an hour the Client recognises that message
+// even if its ID is below last. A different Client does so only with [ConfirmResume], so also
+// pass that option after a crash.
 //
 // The history above last is searched first. If a message from the shop has the same content,
-// it is returned and nothing is sent. If there is none, but there is a message from the
-// shop with different content, that message may be from an earlier attempt to send this
-// content, altered by the server. In that case nothing is sent either, and the call fails
-// with an error that matches [ErrOutcomeUnknown] and [ErrAmbiguous] and whose text names the
-// ID of that message. To send anyway, pass that ID to ConfirmAfter. A message that a
-// confirmed send of this Client has already returned is never mistaken for the one being
-// sent, nor is a file for a text or a text for a file. A message without a readable ID is
-// treated as newer than the message with ID last unless it was created before that message;
-// if it may be the one being sent, the call fails in the same way, without naming an ID.
+// it is returned and nothing is sent. A message from the shop with different content may be
+// from an earlier attempt to send this content, altered by the server. In that case, too,
+// nothing is sent, and the call fails with an error that matches [ErrOutcomeUnknown] and
+// [ErrAmbiguous]; its text names the ID of the message. To send anyway, pass that ID to
+// ConfirmAfter. A message that a confirmed send of this Client has already returned is never
+// mistaken for the one being sent, nor is a file for a text or a text for a file. A message
+// without a readable ID is treated as newer than the message with ID last unless it was
+// created before that message; if it may be the one being sent, the call fails in the same
+// way, but names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
-// microseconds, so reading starts at the ID that corresponds to one day before the
-// message with ID last, or at the beginning if the server refuses that ID because the
-// chat has no such message.
+// microseconds, so reading starts at the ID that corresponds to one day before the message
+// with ID last. If the server refuses that ID because the chat has no such message, reading
+// starts at the beginning.
 func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
 
 // ConfirmResume states that all earlier attempts to send this content had ended, or had been
-// cut short, by the given time, which is [Error.SentAt] of the call that failed. The
-// content is sent only after [SearchTime], or the search time of a longer [RetryPolicy],
-// has passed since then, and only if the history still does not show the message. Until the
-// history has been read to its end, every error matches [ErrOutcomeUnknown]. The call also
-// waits for any later send of this content by the same Client.
+// cut short, by the given time. Pass [Error.SentAt] of the call that failed. The content is
+// sent only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
+// then, and only if the history still does not show the message. Until the history has been
+// read to its end, every error matches [ErrOutcomeUnknown]. The call also waits for any later
+// send of this content by the same Client.
 //
-// After a crash there is no error that has this time. The call may have waited a long time
-// before it sent, so the time at which it began is too early: pass a time at which its
-// process was certainly no longer running, such as the start of this one. Use this machine's
-// clock.
+// After a crash there is no error that has this time. Do not pass the time at which the call
+// began: the call may have waited a long time before it sent. Pass a time at which its process
+// was certainly no longer running, such as the start of the current process, by the clock of
+// this machine.
 //
-// The message of the earlier attempt is recognised as described for [ConfirmAfter]; one
-// with an ID below last also counts if it was created after the message with ID last and
-// not more than five minutes before the given time, because the senders' clocks may
-// differ. If the history does not show when the message with ID last was created, and
-// that ID, read as a time in microseconds, is more than five minutes after the given
-// time, only the times are compared. Without ConfirmAfter, any message from the shop that
-// was created after the given time, or up to five minutes before it, counts, and so does
-// one without a time. If this machine's clock is ahead of the server's
-// ([Client.ServerTime]), the message may be older by that much, up to a day. If the first
-// attempt may have begun even earlier, pass the option twice: with the time at which the
-// first attempt began, and with the time at which the last one ended.
+// The message of the earlier attempt is recognised as described for [ConfirmAfter]. A message
+// with an ID below last also counts if it was created after the message with ID last and no
+// earlier than five minutes before the given time, because the senders' clocks may differ. If
+// the history does not show when the message with ID last was created, and that ID, read as a
+// time in microseconds, is more than five minutes after the given time, only the times are
+// compared. Without ConfirmAfter, a message from the shop counts if it has no time, or if it
+// was created no earlier than five minutes before the given time.
+//
+// If this machine's clock is ahead of the server's ([Client.ServerTime]), the message may be
+// older by the difference, up to a day. If the first attempt may have begun even earlier, pass
+// the option twice: once with the time at which the first attempt began, and once with the
+// time at which the last one ended.
 //
 // A zero time, or one in the future, results in an [ArgumentError].
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.resume(attempted) }
 }
 
-// ConfirmFirstAttempt states that this content has not been sent before, and names a
-// message of the chat, such as the one that the last confirmed send has returned. The
-// history is then read only from a day before that message, as for [ConfirmAfter], which
-// overrides this option.
+// ConfirmFirstAttempt states that this content has not been sent before, and names a message
+// of the chat, such as the one that the last confirmed send returned. The history is then read
+// only from one day before that message on, as with [ConfirmAfter], which overrides this
+// option.
 func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }
 
-// ConfirmExcept names messages from the shop that belong to other sends, so that none of
-// them is mistaken for the message of this send.
+// ConfirmExcept names messages from the shop that belong to other sends, so that none of them
+// is mistaken for the message of this one.
 func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	return func(c *confirmation) {
 		for _, id := range messages {
@@ -95,16 +97,15 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 }
 
 // ConfirmBefore calls a function immediately before each request that sends the message,
-// including retries. shop holds the IDs of the shop's messages that existed before the
-// first send, which [ConfirmAfter] and [ConfirmExcept] need after a crash. If the function
-// returns an error, nothing more is sent, and the call fails with an [Error] that wraps it;
-// it also matches [ErrOutcomeUnknown] if an earlier send of the call may have been
-// processed.
+// including retries. shop holds the IDs of the shop's messages that existed before the first
+// send; [ConfirmAfter] and [ConfirmExcept] need them after a crash. If the function returns an
+// error, nothing more is sent, and the call fails with an [Error] that wraps the returned one.
+// It also matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
 //
 // With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
 // otherwise the function has to decide whether to send. While the function runs, it occupies
-// one of the client's slots for concurrent requests, so it should be quick and must not call
-// the same Client.
+// one of the Client's slots for concurrent requests, so it should return quickly and must not
+// call the same Client.
 func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) ConfirmOption {
 	return func(c *confirmation) {
 		if c.before = before; before == nil {
@@ -119,33 +120,33 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // It records which messages from the shop are already in the chat, sends the text, then
 // searches the history for a new message from the shop with the same text: equal except for
 // the kind and amount of whitespace between words and at the ends, control and zero-width
-// characters and HTML escapes. It ends in one of four
-// ways:
+// characters and HTML escapes. It has one of four results:
 //
-//   - The message. It was posted once.
+//   - The message: the text was posted once.
 //   - [ErrUnconfirmed]: the server accepted the text, but the history does not show it
 //     within the search time.
-//   - [ErrOutcomeUnknown]: it may have been posted, by this call or by an attempt that
-//     [ConfirmResume] names.
-//   - Any other error: this call certainly posted nothing.
+//   - [ErrOutcomeUnknown]: the text may have been posted, by this call or by an earlier
+//     attempt (see [ConfirmResume]).
+//   - Any other error: it is certain that this call posted nothing.
 //
-// If the outcome of a send is unknown, the search lasts for [SearchTime], or for as long as
-// the backoff of the policy's retries could last, if that is longer. The text is sent again
-// only if the history, read to its end after that time and immediately before the send,
-// shows no new message from the shop that could be this text, altered by the server. So a
-// server that alters texts causes an error rather than a second post.
+// If the outcome of a send is unknown, the search lasts for [SearchTime], or for the maximum
+// total backoff of the [RetryPolicy] if that is longer. The text is sent again only if the
+// history, read to its end after that time and immediately before the send, shows no new
+// message from the shop that could be this text, altered by the server. So if the server
+// alters texts, the result is an error rather than a second post.
 //
-// It reads the history from one day before the message named in [ConfirmAfter] or
-// [ConfirmFirstAttempt], or from the beginning, sends once, and usually reads one more
-// page of history. With an unknown outcome it costs up to RetryPolicy.MaxAttempts sends,
-// each followed by about six searches with the default policy. If Market is down before
-// anything was sent, the call fails after the retries of one read; after a send, and with
+// A call reads the history (from one day before the message named in [ConfirmAfter] or
+// [ConfirmFirstAttempt], otherwise from the beginning), sends once, and usually reads one more
+// page of history. With an unknown outcome it makes up to RetryPolicy.MaxAttempts sends, each
+// followed by about six searches with the default policy. If Market is down before anything
+// was sent, the call fails after the retries of one read; after a send, and with
 // [ConfirmResume], it keeps trying to read the history for several minutes. The reading
-// immediately before a send is not retried; if it fails, the call reads the history with
-// retries and then tries again to send, up to six times before it gives up. A Client
-// sends messages to the same chat one at a time. If it has just posted the same text
-// without confirming it, the call waits until the history shows that message, for the
-// search time at most.
+// immediately before a send is not retried. If it fails, the call reads the history with
+// retries and then tries to send again, up to six times.
+//
+// A Client sends messages to the same chat one at a time. If it has just posted the same text
+// without confirming it, the call waits until the history shows that message, but no longer
+// than the search time.
 //
 // SendTextConfirmed has two limitations: it cannot distinguish two programs, or two
 // clients, that post the same text to the same chat at the same moment; and it may post
@@ -164,14 +165,14 @@ func (c *Client) SendTextConfirmed(
 	return confirm.run(ctx)
 }
 
-// SendFileConfirmed posts a file once, finds it in the chat's history and returns its
-// message, like [Client.SendTextConfirmed]. name and content are as for [Client.SendFile];
-// content is sent from its current position, and rewound to that position for a retry.
+// SendFileConfirmed posts a file once, finds it in the chat's history and returns its message,
+// like [Client.SendTextConfirmed]. name and content are as for [Client.SendFile]; content is
+// sent from its current position and rewound to it for a retry.
 //
-// Two files count as the same if they have the same name and, where the history shows it,
-// the same size. If the server accepted the file but renamed it, the call returns, at the
-// end of the search time, the shop's new message with a file, provided that it is the only
-// new message that could be the one sent.
+// Two files count as the same if they have the same name and, where the history shows it, the
+// same size. If the server accepted the file but renamed it, the call returns, at the end of
+// the search time, the shop's new message with a file, provided that no other new message
+// could be the one sent.
 //
 // Errors: [Error], [ArgumentError].
 func (c *Client) SendFileConfirmed(
@@ -197,14 +198,14 @@ type confirmation struct {
 	hasAfter bool
 	afterAt  time.Time // when that message was created, if the history shows it
 
-	plainAt      time.Time // when the last send of the content that was not confirmed ended, if it may not be visible yet
-	plainFrom    time.Time // a message that was created since then shows that it is visible
-	began, ended time.Time // of the earlier attempts, as far as they are known; if resumes
+	plainAt      time.Time // when the last unconfirmed send of this content ended, if its message may not be visible yet
+	plainFrom    time.Time // a message created since then shows that the message of that send is visible
+	began, ended time.Time // of the earlier attempts, as far as known; if resumes
 	resumes      bool
 
 	invalid error                                             // of an option
-	known   MessageID                                         // limits how much history is read
-	except  map[MessageID]bool                                // belong to other sends
+	known   MessageID                                         // bounds how much of the history is read
+	except  map[MessageID]bool                                // messages that belong to other sends
 	before  func(ctx context.Context, shop []MessageID) error // runs before each request that sends
 
 	pending  bool    // the attempt that the caller resumes may still become visible
@@ -212,17 +213,17 @@ type confirmation struct {
 	sent     bool    // one of them may have been processed
 	sendErr  error   // of the last of those; nil if it was accepted
 	readErr  error   // why prepare could not read the history
-	rounds   int     // how often it could not
-	halted   *result // what prepare found, so that nothing was sent
+	rounds   int     // how often prepare could not read the history
+	halted   *result // the result if prepare or before has stopped the send
 
 	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
 	odd      map[content]int    // items without a readable ID at that time, by their content
 	floor    MessageID          // messages up to this ID are ignored
 	readAt   time.Time          // when the last reading of the history began
-	notedAt  time.Time          // when the reading began after which the message may be sent
+	notedAt  time.Time          // when the last reading that allows a send began
 }
 
-// result ends a confirmed send.
+// result is the final result of a confirmed send.
 type result struct {
 	message Message
 	err     error
@@ -258,9 +259,9 @@ func (c *confirmation) resume(attempted time.Time) {
 	c.resumes, c.pending = true, true
 }
 
-// resumeOwn resumes what this client has sent itself: even after the search time, because the
-// ID of that message may be below the one that the caller names. A caller with ConfirmBefore
-// decides by itself whether to wait.
+// resumeOwn resumes an earlier send by this client, even after the search time, because the ID
+// of its message may be below the one that the caller names. A caller that uses ConfirmBefore
+// decides whether to wait.
 func (c *confirmation) resumeOwn() {
 	at := c.client.doubts.Get(c.out.doubtKey)
 	isRecent := time.Since(at) < c.client.config.retry.searchTime()
@@ -292,7 +293,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 		c.client.doubts.Remove(c.out.doubtKey)
 		return done.message, nil
 	}
-	if c.sent && c.sendErr == nil { // and its search may have ended early
+	if c.sent && c.sendErr == nil { // the search for it may have ended early
 		c.client.notePlain(c.out)
 	}
 	if e := (*Error)(nil); errors.As(done.err, &e) && e.Operation == c.out.op {
@@ -301,7 +302,8 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	return done.message, done.err
 }
 
-// attempt sends and searches. It returns nil if the message has to be sent again.
+// attempt sends the message and searches for it. It returns nil if the message has to be sent
+// again.
 func (c *confirmation) attempt(ctx context.Context) *result {
 	c.readErr = nil
 	made, err := c.client.send(ctx, c.out, c.client.config.retry.MaxAttempts-c.attempts, c.ready)
@@ -315,14 +317,14 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 		return c.refused(ctx, err)
 	}
 	c.sent, c.ended, c.sendErr = true, time.Now(), err
-	c.client.doubts.Set(c.out.doubtKey, c.ended) // an accepted send, too: a panic may end the search for it
+	c.client.doubts.Set(c.out.doubtKey, c.ended) // even if it was accepted, because a panic may end the search
 	return c.look(ctx)
 }
 
-// errNotReady ends a call before its request.
+// errNotReady ends a call before its request is made.
 var errNotReady = errors.New("the send was not made")
 
-// ready prepares a request that sends.
+// ready runs before each request that sends the message.
 func (c *confirmation) ready(ctx context.Context) error {
 	if err := c.prepare(ctx); err != nil || c.before == nil {
 		return err
@@ -334,12 +336,12 @@ func (c *confirmation) ready(ctx context.Context) error {
 	return nil
 }
 
-// maxNoteAge is the maximum age of a reading of the history before a send. An older one may
-// lack a message that another program posted during a wait, or one that is becoming visible.
+// maxNoteAge is the maximum age of the last reading of the history before a send. An older one
+// may lack a message that another program has posted, or that has become visible, since.
 const maxNoteAge = time.Second
 
-// prepare reads the history while it holds the slot of the send, so that this client posts
-// nothing in between.
+// prepare reads the history while it holds the slot of the send, so that the request follows
+// immediately.
 func (c *confirmation) prepare(ctx context.Context) error {
 	age := time.Since(c.notedAt)
 	noted := age >= 0 && age < maxNoteAge
@@ -357,8 +359,8 @@ func (c *confirmation) prepare(ctx context.Context) error {
 	return nil
 }
 
-// lookAgain reads the history after prepare could not. It retries, which prepare must not do
-// while it holds a slot, so that prepare only has to read what is new since then.
+// lookAgain reads the history after prepare has failed to. It retries, which prepare must not
+// do while it holds a slot. After that, prepare only has to read what is new.
 func (c *confirmation) lookAgain(ctx context.Context) *result {
 	if c.rounds++; c.rounds > maxFinalReads {
 		return c.unread(c.readErr)
@@ -387,7 +389,7 @@ func (c *confirmation) look(ctx context.Context) *result {
 	return c.judge(seen)
 }
 
-// judge returns what the history shows of the message, or nil if it has to be sent.
+// judge returns the result that the history shows, or nil if the message has to be sent.
 func (c *confirmation) judge(seen *view) *result {
 	others, accepted := len(seen.others), c.sent && c.sendErr == nil
 	switch {
@@ -414,7 +416,7 @@ func (c *confirmation) judge(seen *view) *result {
 	return nil
 }
 
-// note records the baseline. Later readings begin a day before the shop's newest message,
+// note records the baseline. Later readings begin one day before the shop's newest message,
 // unless items without a readable ID have to be counted.
 func (c *confirmation) note(seen *view) {
 	if c.baseline == nil {
@@ -424,15 +426,15 @@ func (c *confirmation) note(seen *view) {
 	if c.odd = seen.unreadable; len(c.odd) > 0 {
 		return
 	}
-	for id := range c.baseline { // an existing one, because a server may refuse others
+	for id := range c.baseline { // an existing ID, because the server may refuse others
 		if id <= seen.newest-day {
 			c.floor = max(c.floor, id)
 		}
 	}
 }
 
-// refused returns the error of a send that was not made. If not even prepare has run, as
-// with an exhausted quota, the message of an earlier attempt is still searched for.
+// refused returns the result of a call whose send was not made. If prepare has not run either,
+// as with an exhausted quota, it still searches for the message of an earlier attempt.
 func (c *confirmation) refused(ctx context.Context, err error) *result {
 	if c.hasAfter && c.baseline == nil {
 		if done := c.look(ctx); done != nil && done.err == nil {
@@ -447,7 +449,7 @@ var (
 	errEarlierSend     = errors.New("an earlier send of this call may have been processed")
 )
 
-// refuse ends a call because the next send is not made.
+// refuse ends a call whose next send is not made.
 func (c *confirmation) refuse(err error) *result {
 	if c.sent {
 		return c.doubt(err, errEarlierSend)
@@ -455,7 +457,7 @@ func (c *confirmation) refuse(err error) *result {
 	return &result{err: err}
 }
 
-// unread ends a call because the history cannot be read.
+// unread ends a call whose history cannot be read.
 func (c *confirmation) unread(err error) *result {
 	if c.sent {
 		return c.doubt(c.sendErr, err)
@@ -463,7 +465,7 @@ func (c *confirmation) unread(err error) *result {
 	return &result{err: c.notSent(err)}
 }
 
-// notSent returns the error of a confirmed send that has made no send.
+// notSent returns the error of a confirmed send that has sent nothing.
 func (c *confirmation) notSent(err error) error {
 	own := Error{Business: c.client.business, Operation: c.out.op, cause: err}
 	if failed := (*Error)(nil); errors.As(err, &failed) {

@@ -8,9 +8,9 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// This file converts between the types of the contract and the model. Only the ID of a chat
-// or message is required, because an item without one can be neither identified nor
-// requested again. Everything else that is missing is zero.
+// This file converts between the types of the contract and the model. Only the ID of a chat or
+// message is required, because an item without one can be neither identified nor requested
+// again. Any other field that is missing is zero.
 
 var (
 	errNoChatID    = errors.New("response has a chat without an ID")
@@ -39,7 +39,7 @@ func toSubject(c *gen.ChatFullContext) Subject {
 	return Subject{Kind: SubjectKind(c.Type), Order: OrderID(c.OrderID), Return: ReturnID(c.ReturnID)}
 }
 
-// toMessage returns what can be read of a message together with an error.
+// toMessage returns the readable part of a message even if it returns an error.
 func toMessage(m *gen.Message) (Message, error) {
 	message := Message{
 		ID:        MessageID(m.MessageID),
@@ -54,7 +54,7 @@ func toMessage(m *gen.Message) (Message, error) {
 	return message, nil
 }
 
-// toTime returns the zero time for one that encoding/json reads and refuses to write.
+// toTime returns the zero time for a time that encoding/json can read but refuses to write.
 func toTime(t time.Time) time.Time {
 	if _, offset := t.Zone(); offset <= -24*60*60 || offset >= 24*60*60 {
 		return time.Time{}
@@ -66,15 +66,15 @@ func toFiles(files []gen.File) []File {
 	var all []File
 	for _, f := range files {
 		if f == (gen.File{}) {
-			continue // a null in the list, as in an example of the API documentation
+			continue // a null in the list, as in an example in the API documentation
 		}
 		all = append(all, File{Name: f.Name, URL: f.URL, Size: f.Size})
 	}
 	return all
 }
 
-// readList converts the items of a page in one allocation. It skips those that convert
-// refuses, and fails if there is no list, or one of several times the requested size.
+// readList converts the items of a page in one allocation. It skips items that convert
+// rejects. It fails if there is no list, or if the list is several times as long as requested.
 func readList[G, T any](list []G, size int, absent error, convert func(*G) (T, error)) (items, skipped []T, err error) {
 	switch {
 	case missing(list):

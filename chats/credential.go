@@ -10,42 +10,43 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
-// Credential authenticates a client: an Api-Key or an OAuth token. It prints, logs and
-// marshals as [redacted].
+// Credential is an API key or an OAuth token that authenticates a client. It is printed,
+// logged and marshalled as [redacted].
 //
-// Keys are created in the seller's cabinet, under "API and modules". Reading needs the
-// scope communication, all-methods or all-methods:read-only; writing needs communication
-// or all-methods.
+// Keys are created in the seller's cabinet, under "API and modules". Reading requires the
+// scope communication, all-methods or all-methods:read-only; writing requires communication or
+// all-methods.
 type Credential struct {
-	// A closure instead of a string: fmt prints the unexported fields of a struct that
-	// holds a Credential without calling its methods, and must find no secret there.
+	// source is a closure rather than a string. fmt prints the unexported fields of a struct
+	// without calling their methods, so a Credential in such a field must not contain the
+	// secret itself.
 	source  func(context.Context) (string, error)
 	oauth   bool
-	invalid error // why the constructor's argument can never work
+	invalid error // why the argument of the constructor is invalid
 }
 
-// APIKey returns the credential for a key as the cabinet shows it, ACMA:...:..., without
-// any prefix. A key is valid for one business and does not expire.
+// APIKey returns the credential for a key in the form in which the cabinet shows it,
+// ACMA:...:..., without a prefix. A key is valid for one business and does not expire.
 func APIKey(key string) Credential {
 	return Credential{source: staticSource(key), invalid: checkSecret(key)}
 }
 
-// APIKeySource returns a credential that calls key before every request, so that keys can
-// rotate. key must be safe for concurrent use. If it fails, the call fails and nothing is
-// sent.
+// APIKeySource returns a credential that calls key before every request, so that keys can be
+// rotated. key must be safe for concurrent use. If it returns an error, the call fails and
+// nothing is sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: key}
 }
 
-// OAuthToken returns the credential for an OAuth token, without the prefix Bearer. OAuth
-// is the older method of authentication. Tokens expire; Market responds to an expired one
-// with 403.
+// OAuthToken returns the credential for an OAuth token, which is passed without the prefix
+// Bearer. OAuth is the older method of authentication. Tokens expire; Market responds to an
+// expired one with 403.
 func OAuthToken(token string) Credential {
 	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
 }
 
-// OAuthTokenSource returns a credential that calls token before every request, so that
-// tokens can be refreshed. token must be safe for concurrent use. If it fails, the call
+// OAuthTokenSource returns a credential that calls token before every request, so that tokens
+// can be refreshed. token must be safe for concurrent use. If it returns an error, the call
 // fails and nothing is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: token, oauth: true}
@@ -70,7 +71,7 @@ func (Credential) LogValue() slog.Value { return slog.StringValue(redact.Placeho
 // MarshalText returns [redacted]; encoding/json uses it.
 func (Credential) MarshalText() ([]byte, error) { return []byte(redact.Placeholder), nil }
 
-// check returns an [ArgumentError] for a credential that can never work.
+// check returns an [ArgumentError] for an invalid credential.
 func (c Credential) check() error {
 	switch {
 	case c.source == nil:
@@ -81,12 +82,12 @@ func (c Credential) check() error {
 	return nil
 }
 
-// secret is the value of a credential: the header to send, and raw as the source returned
-// it.
+// secret is the value of a credential: the header to send, and the raw text that the source
+// returned.
 type secret struct{ header, value, raw string }
 
-// read returns the secret from the source. It checks it, so that a malformed key fails
-// here and not with a 401.
+// read obtains the secret from the source and validates it, so that a malformed key fails here
+// rather than with a 401.
 func (c Credential) read(ctx context.Context) (secret, error) {
 	raw, err := c.source(ctx)
 	if err != nil {
@@ -101,7 +102,7 @@ func (c Credential) read(ctx context.Context) (secret, error) {
 	return secret{"Api-Key", raw, raw}, nil
 }
 
-// checkSecret returns an error for a malformed secret. The error never quotes it.
+// checkSecret returns an error for a malformed secret. The error never quotes the secret.
 func checkSecret(raw string) error {
 	if raw == "" {
 		return errors.New("the credential is empty")

@@ -18,7 +18,7 @@ import (
 
 // Attachment is a download in progress. The caller must close it.
 //
-// The content is passed on as stored: a .gz file stays compressed. A read error is an
+// The content is passed on as stored: a .gz file stays compressed. Read errors are of type
 // [*Error]. If the content is shorter than its announced length or than File.Size, the last
 // read fails with an error that matches [io.ErrUnexpectedEOF]. Content that is longer than
 // File.Size is not an error: limit the read if size matters.
@@ -37,14 +37,14 @@ type Attachment struct {
 // client's CheckRedirect allows it. Once a redirect has led to another host, requests carry
 // neither the credential nor the headers from WithAttachmentAuth.
 //
-// It makes one request and does not retry. The request needs no slot of [WithMaxParallel]
-// and does not count against a quota. RetryPolicy.AttemptTimeout is the timeout for the
-// response headers; ctx covers the whole download.
+// It makes one request and does not retry. The request needs no slot of [WithMaxParallel] and
+// does not count against a quota. RetryPolicy.AttemptTimeout bounds the wait for the response
+// headers; ctx covers the whole download.
 //
-// A 2xx without the whole file, such as a 206 to a request without Range, is an error that
-// matches [ErrProtocol].
+// A 2xx without the whole file, such as a 206 in response to a request without Range, results
+// in an error that matches [ErrProtocol].
 //
-// How long a link is valid is not documented: read the message again for a new one.
+// How long a link remains valid is not documented. To get a new one, read the message again.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
@@ -94,17 +94,18 @@ func (c *Client) download(caller, ctx context.Context, cancel context.CancelCaus
 	}, nil
 }
 
-// errNotTheFile is the cause of an error whose status is a 2xx.
+// errNotTheFile is the cause of an [Error] for a 2xx.
 var errNotTheFile = errors.New("response is not the whole file")
 
-// isWholeFile reports whether a response has the file, or the part of it that the caller's
-// [WithAttachmentAuth] asked for.
+// isWholeFile reports whether a response contains the file, or the part of it that the
+// function set with [WithAttachmentAuth] has requested.
 func isWholeFile(req *http.Request, resp *http.Response) bool {
 	isPart := resp.StatusCode == http.StatusPartialContent && req.Header.Get("Range") != ""
 	return isPart || resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNonAuthoritativeInfo
 }
 
-// attachmentName returns a name that cannot lead to another directory.
+// attachmentName returns a file name without a path, so that it cannot refer to another
+// directory.
 func attachmentName(header http.Header, file File) string {
 	_, params, _ := mime.ParseMediaType(header.Get("Content-Disposition"))
 	name := params["filename"]
@@ -113,7 +114,7 @@ func attachmentName(header http.Header, file File) string {
 	}
 	for _, name := range []string{name, file.Name} {
 		name = name[strings.LastIndexAny(name, `/\`)+1:]
-		if strings.IndexByte(name, ':') == 1 { // a drive of Windows
+		if strings.IndexByte(name, ':') == 1 { // a Windows drive letter
 			name = name[2:]
 		}
 		if checkFileName(name) == nil {
@@ -133,7 +134,7 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, fmt.Errorf("attachment auth: %w", err))}
 		}
 	}
-	if origin(req.URL) == origin(c.config.base) { // by now auth may have changed it
+	if origin(req.URL) == origin(c.config.base) { // checked here because auth may have changed the URL
 		value, err := c.credential.read(ctx)
 		if err != nil {
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, err)}
@@ -151,10 +152,10 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	return req, nil
 }
 
-// stripOnRedirect returns a CheckRedirect that drops all headers once a redirect leads to
-// another host, and then calls next, which may be nil. net/http would forward most of them,
-// including the Api-Key and the link itself as Referer, and would send them again on the way
-// back.
+// stripOnRedirect returns a CheckRedirect that drops all headers except User-Agent and
+// Accept-Encoding once a redirect leads to another host, and then calls next, which may be
+// nil. net/http would forward most headers, including the Api-Key and the link itself as
+// Referer, and would restore them if a redirect led back.
 func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) >= 10 {
@@ -168,7 +169,7 @@ func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http
 			for _, name := range []string{"User-Agent", "Accept-Encoding"} {
 				kept[name] = via[0].Header[name]
 			}
-			req.Header = kept //nolint:gosec // without what is secret
+			req.Header = kept //nolint:gosec // these are no secrets
 		}
 		if next == nil {
 			return nil
@@ -190,13 +191,13 @@ func (c *Client) downloadError(resp *http.Response, hidden redact.Secrets) error
 	return r.err()
 }
 
-// downloadBody is the body of an attachment. Close also ends its context.
+// downloadBody is the body of an attachment. Close also cancels its context.
 type downloadBody struct {
 	io.ReadCloser
 	cancel  context.CancelCauseFunc
 	failure func(status int, err error) error
 	status  int
-	missing int64 // bytes that are still to come
+	missing int64 // bytes not received yet
 }
 
 func (d *downloadBody) Read(p []byte) (int, error) {
@@ -217,13 +218,13 @@ func (d *downloadBody) Close() error {
 	return err
 }
 
-// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds "Authorization: OAuth
-// " and the token to requests to the hosts of Market's attachments, files.messenger.yandex.net
-// and files.messenger.yandex.ru, over https only. Requests to other hosts are left unchanged,
-// and token is not called for them.
+// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds the header
+// Authorization, with the scheme OAuth and the token, to https requests to the hosts of
+// Market's attachments, files.messenger.yandex.net and files.messenger.yandex.ru. All other
+// requests are left unchanged, and token is not called for them.
 func AttachmentOAuth(token func(context.Context) (string, error)) func(context.Context, *http.Request) error {
 	if token == nil {
-		return nil // which WithAttachmentAuth refuses
+		return nil // which WithAttachmentAuth rejects
 	}
 	return func(ctx context.Context, req *http.Request) error {
 		switch origin(req.URL) {

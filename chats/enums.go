@@ -7,7 +7,7 @@ import "github.com/ymchats/ymchats-go/gen"
 type (
 	// ChatType is the type of a chat: a conversation or a dispute.
 	ChatType string
-	// Status is the state of a chat: who acts next in it.
+	// Status is the status of a chat: it says who has to act next.
 	Status string
 	// Sender is the author of a message.
 	Sender string
@@ -23,11 +23,11 @@ const (
 
 // Known statuses.
 const (
-	StatusNew                = Status(gen.ChatStatusNew)                // no message yet
-	StatusWaitingForCustomer = Status(gen.ChatStatusWaitingForCustomer) // the customer writes next
-	StatusWaitingForPartner  = Status(gen.ChatStatusWaitingForPartner)  // the shop writes next
-	StatusWaitingForArbiter  = Status(gen.ChatStatusWaitingForArbiter)  // the arbiter writes next
-	StatusWaitingForMarket   = Status(gen.ChatStatusWaitingForMarket)   // Market writes next
+	StatusNew                = Status(gen.ChatStatusNew)                // has no messages yet
+	StatusWaitingForCustomer = Status(gen.ChatStatusWaitingForCustomer) // waiting for a message from the customer
+	StatusWaitingForPartner  = Status(gen.ChatStatusWaitingForPartner)  // waiting for a message from the shop
+	StatusWaitingForArbiter  = Status(gen.ChatStatusWaitingForArbiter)  // waiting for a message from the arbiter
+	StatusWaitingForMarket   = Status(gen.ChatStatusWaitingForMarket)   // waiting for a message from Market
 	StatusFinished           = Status(gen.ChatStatusFinished)           // closed: it accepts no messages
 )
 

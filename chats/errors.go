@@ -12,8 +12,8 @@ import (
 // Sentinels for errors.Is. An error may match several of them: a 503 in response to a send
 // matches both ErrServer and ErrOutcomeUnknown.
 var (
-	// ErrInvalidArgument is returned before any request is sent. The error is an
-	// [ArgumentError]. A 400 from the server does not match.
+	// ErrInvalidArgument is matched by every [ArgumentError], which is returned before any
+	// request is sent. A 400 from the server does not match it.
 	ErrInvalidArgument = errors.New("invalid argument")
 	// ErrUnauthorized is returned for 401: the key is missing, malformed, unknown or
 	// revoked.
@@ -23,41 +23,40 @@ var (
 	// expired.
 	ErrForbidden = errors.New("forbidden")
 	// ErrNotFound is returned for 404: there is no such chat, message, order or return. A 404
-	// whose body is not the API's comes from a gateway and matches [ErrProtocol] instead.
+	// whose body is not the API's comes from a gateway; it matches [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
-	// ErrRateLimited is returned for 420 and 429, and without a request while the hourly
-	// quota is known to be exhausted or the Retry-After of a 429 has not passed.
-	// [Error.Limit] says when that ends.
+	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request,
+	// while the hourly quota is known to be exhausted or the Retry-After of a 429 has not
+	// elapsed. [Error.Limit] says when that ends.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
-	// ErrProtocol is returned if a response violates the API contract: it is not JSON, is
-	// truncated or too large, lacks its result or is a 404 from a gateway, or a listing does not
-	// end.
+	// ErrProtocol is returned if a response violates the API contract (it is not JSON, is
+	// truncated or too large, lacks its result, or is a 404 from a gateway) or if a listing
+	// does not end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
-	// settle it without posting twice, make the confirmed call below, where last is the ID
-	// of the newest message that you had seen before the failed call, and failed is that
-	// call's [*Error]. The call may also be made by another process. If it fails in the same
-	// way, make it again with the SentAt of the new error. [ConfirmResume] describes what to
-	// do after a crash, which leaves no error.
+	// find out without posting twice, make the confirmed send below, where last is the ID of
+	// the newest message that you had seen before the failed call, and failed is the [*Error]
+	// of that call. Another process may make it. If it fails in the same way, make it again
+	// with the SentAt of the new error. A crash leaves no error: see [ConfirmResume].
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//
-	// If a send fails with any error other than ErrOutcomeUnknown and [ErrUnconfirmed], it
-	// certainly posted nothing.
+	// If the error of a send matches neither ErrOutcomeUnknown nor [ErrUnconfirmed], it is
+	// certain that nothing was posted.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
-	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and
-	// [Client.SendFileConfirmed] if the server accepted the message, but the history does
-	// not show it as it was sent. Do not send it again; read the history to find out what
-	// happened to it; last is the ID of the newest message from before the call.
+	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and [Client.SendFileConfirmed]
+	// if the server accepted the message, but the history does not show it as it was sent. Do
+	// not send it again. Read the history to find out what happened to it, where last is the
+	// ID of the newest message before the call:
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
-	// ErrAmbiguous is matched by an error that also matches [ErrOutcomeUnknown] or
-	// [ErrUnconfirmed], if the history shows a new message from the shop with different
-	// content, or without a readable ID, which may be the one that was sent. A person has to
-	// look at it: another attempt returns the same error.
+	// ErrAmbiguous is matched in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
+	// history shows a new message from the shop that has different content or no readable ID,
+	// and that may be the one that was sent. A person has to decide: another attempt would
+	// return the same error.
 	ErrAmbiguous = errors.New("the history has a possible match")
 )
 
@@ -78,7 +77,7 @@ func badArgument(field, format string, args ...any) error {
 	return &ArgumentError{Package: "chats", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Detail is one reason for a failure as the server reported it, without control characters
+// Detail is one reason for a failure, as reported by the server, without control characters
 // and truncated to 512 characters. Code is empty if the server sent plain text.
 type Detail struct{ Code, Message string }
 
@@ -96,8 +95,8 @@ type Error struct {
 	// that may have posted the message ended after this time. Pass it to [ConfirmResume].
 	SentAt time.Time
 	// ResumeAfter is set if [Client.History] found messages out of order after it had yielded
-	// later ones. It equals the since of that call. Read the history again from there with
-	// the same Client, so that no message is lost.
+	// later ones. It equals the argument since of that call. To get every message, read the
+	// history again from there with the same Client.
 	ResumeAfter *MessageID
 
 	kinds []error // sentinels in addition to that of the status
@@ -117,7 +116,8 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
-// setOutcomeUnknown makes the error match [ErrOutcomeUnknown]. The attempt has just ended.
+// setOutcomeUnknown makes the error match [ErrOutcomeUnknown]. It sets SentAt to the current
+// time, so call it as soon as the attempt has ended.
 func (e *Error) setOutcomeUnknown() {
 	e.kinds, e.SentAt = append(e.kinds, ErrOutcomeUnknown), time.Now()
 }
@@ -138,7 +138,7 @@ func sentinelOf(status int) error {
 	return nil
 }
 
-// Error describes what happened and what to do next.
+// Error returns a text that says what happened and what to do next.
 func (e *Error) Error() string {
 	parts := []string{"chats: " + string(e.Operation)}
 	if e.StatusCode != 0 {
@@ -155,7 +155,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// advice is the text for statuses that need action by a person.
+// advice holds the error texts for statuses that require action by a person.
 var advice = map[error]string{
 	ErrUnauthorized: "the credential is missing, malformed or revoked: create a new key in the seller's cabinet",
 	ErrForbidden:    "the credential lacks access: check its scopes and its business, and whether the token has expired",

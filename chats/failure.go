@@ -13,7 +13,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 )
 
-// err returns the error of an attempt that got a response, or nil if it succeeded.
+// err returns the error of an attempt that received a response, or nil if the attempt
+// succeeded.
 func (r *response) err() *Error {
 	if r.ok() && r.decodeErr == nil {
 		return nil
@@ -47,9 +48,9 @@ func (r *response) err() *Error {
 	return e
 }
 
-// classify2xx classifies a 2xx that is an error. Status ERROR with details is described by
-// them. Everything else, ERROR without details included, is a protocol error; the text of
-// a body that is not an envelope is dropped.
+// classify2xx classifies a 2xx that is an error. A status ERROR with details is described by
+// the details. Everything else, including ERROR without details, is a protocol error; details
+// taken from a body that is not an envelope are dropped.
 func (e *Error) classify2xx(r *response) {
 	if r.decodeErr == envelope.ErrStatus && len(e.Details) > 0 { //nolint:errorlint // Decode returns it unwrapped
 		return
@@ -59,7 +60,7 @@ func (e *Error) classify2xx(r *response) {
 	e.Details = nil
 }
 
-// errNotTheAPI is the cause of a 404 that a gateway has sent.
+// errNotTheAPI is the cause of an [Error] for a 404 from a gateway.
 var errNotTheAPI = errors.New("the response comes from a gateway, not from the API")
 
 // outcomeUnknown reports whether a send with this response may have been posted. A 4xx, or
@@ -93,8 +94,8 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	return e
 }
 
-// addEnded makes the error match that of the caller's context, if it has ended: net/http
-// returns the context's cause instead.
+// addEnded makes the error match ctx.Err() if the caller's context has ended, because net/http
+// returns the cause of the context instead.
 func (e *Error) addEnded(ctx context.Context) {
 	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(e, ended) {
 		e.kinds = append(e.kinds, ended)
@@ -104,7 +105,7 @@ func (e *Error) addEnded(ctx context.Context) {
 // transportError is the error of an attempt without a response.
 type transportError struct {
 	err       error
-	unsent    bool // nothing of the request can have been processed
+	unsent    bool // the server cannot have processed the request
 	permanent bool // a retry would not help: TLS is impossible, or the caller's reader failed
 }
 
@@ -112,11 +113,11 @@ func (e *transportError) Error() string { return e.err.Error() }
 
 func (e *transportError) Unwrap() error { return e.err }
 
-// isTLSFailure reports whether TLS failed in a way that a retry does not change: the server
-// has none, or its certificate is not trusted.
+// isTLSFailure reports whether TLS failed for a reason that a retry cannot change: the server
+// does not speak TLS, or its certificate is not trusted.
 func isTLSFailure(err error) bool {
 	var certificate *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError // the next three from a VerifyConnection of the caller
+	var authority x509.UnknownAuthorityError // this one and the next two come from a caller's VerifyConnection
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var noTLS tls.RecordHeaderError
@@ -124,8 +125,8 @@ func isTLSFailure(err error) bool {
 		errors.As(err, &noTLS) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
-// withoutURL strips the method and address that net/http adds; an Error names the
-// operation instead.
+// withoutURL removes the method and address that net/http adds; an Error names the operation
+// instead.
 func withoutURL(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -138,8 +139,8 @@ func withoutURL(err error) error {
 // known to be exhausted.
 type quotaError struct {
 	limit Limit
-	// cause is why waiting for the next window failed, after the last failure if there was
-	// one; nil if it is too far away.
+	// cause holds the last failure, if there was one, and the error that ended the wait for
+	// the next window. It is nil if there is neither.
 	cause error
 }
 

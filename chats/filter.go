@@ -7,9 +7,8 @@ import (
 )
 
 // Matches reports whether the chat matches the filter, as the server would decide for the
-// chat's current fields. A subject matches only the chat about that very order or return:
-// a chat about a return also has the return's order, but does not match [AboutOrder] of
-// that order.
+// chat's current fields. A subject matches only the chat about exactly that order or return: a
+// chat about a return also has an order, but does not match [AboutOrder] of that order.
 func (f Filter) Matches(chat Chat) bool {
 	isAbout := func(s Subject) bool {
 		return fromSubject(s) == fromSubject(chat.Subject)
@@ -45,8 +44,8 @@ func fromSubject(s Subject) gen.ChatContext {
 	return gen.ChatContext{Type: gen.IdentifiableContextType(s.Kind), ID: id}
 }
 
-// unique converts the values of a filter without duplicates, which the contract forbids.
-// It returns nil for no values, so that the request omits the field.
+// unique converts the values of a filter and drops duplicates, which the contract forbids. It
+// returns nil if there are no values, so that the request omits the field.
 func unique[T any, G comparable](values []T, convert func(T) G) []G {
 	var all []G
 	seen := make(map[G]bool, len(values))

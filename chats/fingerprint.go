@@ -7,7 +7,7 @@ import (
 )
 
 // CredentialFingerprint returns a short hash of the current credential, so that a program
-// that has seen a credential refused can detect when it is replaced. The hash reveals nothing
+// whose credential was rejected can detect that it has been replaced. The hash reveals nothing
 // about the secret and differs from business to business. It calls the source of an
 // [APIKeySource] or [OAuthTokenSource], whose error it returns, and sends no request.
 func (c *Client) CredentialFingerprint(ctx context.Context) (string, error) {

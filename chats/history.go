@@ -18,22 +18,21 @@ import (
 // message that becomes visible only later (because it was held for review, for example) and
 // has an ID below since is not included.
 //
-// The sequence is lazy: nothing is requested before it is ranged over, and every range
-// starts over. The next page is fetched while the caller works on the current one. An
+// The sequence is lazy: it requests nothing until it is ranged over, and each range starts
+// from the beginning. The next page is fetched while the caller works on the current one. An
 // error is yielded once and ends the sequence; it is ctx.Err() if ctx has ended.
 //
-// Market does not document the order of messages. History works with every stable order,
-// even if a message is listed up to one page late, and regardless of what arrives while it
-// reads. If the oldest messages come first, it holds up to three pages in memory: it yields
-// a page when the next one has been read. History recognises that order by a later page
-// whose new messages all have IDs above those of the earlier pages, if one of them was
-// created more than five minutes before the first request (plus a day if its time lacks
-// seconds, and another day if the server sends no Date). In any other order, and while the
-// messages are too recent or have no exact time, History has to hold all messages above
-// since until the last page. If a message is listed so late that later ones have already
-// been yielded, History yields an error that matches [ErrProtocol]. The messages yielded
-// until then may have gaps: to get all of them, read again with the same Client from
-// [Error.ResumeAfter], which equals since.
+// Market does not document the order of messages. History works with any stable order, even if
+// messages are listed up to one page late or arrive while it reads. If the oldest messages
+// come first, it holds up to three pages in memory: it yields a page when the next one has
+// been read. History recognises that order by a later page whose new messages all have IDs
+// above those of the earlier pages, provided that one of these messages was created more than
+// five minutes before the first request (plus a day if its time lacks seconds, and another day
+// if the server sends no Date). In any other order, and while the messages are too recent or
+// have no exact time, History has to hold all messages above since until the last page. If a
+// message is listed so late that later ones have already been yielded, History yields an error
+// that matches [ErrProtocol]. The messages yielded until then may have gaps: to get all of
+// them, read again with the same Client from [Error.ResumeAfter], which equals since.
 //
 // It costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of these:
@@ -49,8 +48,8 @@ func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.S
 	return func(yield func(Message, error) bool) { c.history(ctx, id, since, nil)(yield) }
 }
 
-// history implements History. When it has ended, skipped holds the items without a readable
-// ID, unless it is nil.
+// history implements History. If skipped is not nil, it receives the items without a readable
+// ID.
 func (c *Client) history(ctx context.Context, id ChatID, since MessageID, skipped *[]Message) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := cmp.Or(checkID("chat", id), checkSince("since", since)); err != nil {
@@ -103,8 +102,8 @@ func (h *history) skip(items []Message) {
 	}
 }
 
-// accept returns the messages that are certainly next. If a message comes too late, the
-// next pass buffers the whole chat.
+// accept returns the messages that are certainly next in order. If one comes too late, later
+// listings of the chat buffer all messages.
 func (h *history) accept(page paging.Page[Message]) (ready []Message, progress bool, err error) {
 	ready, progress, err = h.merge.Add(page.Items, page.Next == "")
 	var broken *merge.OrderError

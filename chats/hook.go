@@ -8,8 +8,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 )
 
-// Attempt describes one attempt, that is, one HTTP request, to the functions passed to
-// [WithHook].
+// Attempt describes one attempt, that is, one HTTP request. It is passed to the functions set
+// with [WithHook].
 type Attempt struct {
 	Business   BusinessID
 	Operation  Operation
@@ -22,8 +22,8 @@ type Attempt struct {
 	Err        error         // why the attempt failed; nil if it succeeded
 }
 
-// observer reports every attempt to the hooks and a logger. A call that is refused before
-// anything is sent has no attempt.
+// observer reports every attempt to the hooks and a logger. A call that fails before anything
+// is sent makes no attempt.
 type observer struct {
 	hooks  []func(context.Context, Attempt)
 	logger *slog.Logger

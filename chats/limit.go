@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// LimitKind is one of Market's two kinds of limits, or empty if the response names neither, as
-// that of a gateway.
+// LimitKind is one of Market's two kinds of limits. It is empty if the response, such as one
+// from a gateway, names neither.
 type LimitKind string
 
 // The kinds of limits.
@@ -17,7 +17,7 @@ const (
 	LimitParallel LimitKind = "parallel" // concurrent requests per business
 )
 
-// Limit is a limit as the server reported it. All programs that call the API for the same
+// Limit is a limit as reported by the server. All programs that call the API for the same
 // business share it.
 type Limit struct {
 	Kind      LimitKind
@@ -47,6 +47,6 @@ func clockTime(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
-// isRateLimited reports whether status is that of a reached limit. Market sends 420 for
+// isRateLimited reports whether status means that a limit was reached. Market sends 420 for
 // both kinds and never 429, but a proxy may.
 func isRateLimited(status int) bool { return status == 420 || status == http.StatusTooManyRequests }

@@ -30,8 +30,8 @@ func items[T any](ctx context.Context, c *Client, op Operation, l paging.Listing
 // refused a larger one. The vendor has lowered its limits before.
 var fallbackSizes = map[Operation][]int{OpGetChats: {10, 5}, OpGetChatHistory: {50, 20, 10}}
 
-// acceptedSize is the largest page size that the server accepts. It expires, because the 400
-// to a larger one may have had another reason.
+// acceptedSize is the largest page size that the server accepts. It expires, because a larger
+// size may have been refused for another reason.
 type acceptedSize struct {
 	size  int
 	until time.Time
@@ -39,7 +39,7 @@ type acceptedSize struct {
 
 const acceptedSizeLifetime = time.Hour
 
-// sizedPage is a page and how it was requested.
+// sizedPage is a page with the details of its request.
 type sizedPage[T any] struct {
 	Page[T]
 	size        int
@@ -47,10 +47,10 @@ type sizedPage[T any] struct {
 	skipped     []T       // items without a readable ID
 }
 
-// fitPage calls fetch with size and, if that is the first page and is refused with 400, with
-// the fallback sizes. A 400 to all of them has another reason and is returned as it was. The
-// size must not change between the pages of a listing: with a page token the accepted size
-// does not expire.
+// fitPage calls fetch with size. If that is the first page and the server refuses it with one
+// of sizeRefusals, fitPage tries the fallback sizes. If the server refuses these as well, the
+// reason is not the size, and the first error is returned. The size must not change between
+// the pages of a listing, so with a page token the accepted size does not expire.
 func fitPage[T any](
 	c *Client, op Operation, size int, token string, fetch func(size int) (sizedPage[T], error),
 ) (sizedPage[T], error) {
@@ -61,7 +61,7 @@ func fitPage[T any](
 	}
 	page, err := fetch(size)
 	if token == "" && err == nil && size > accepted.size {
-		c.pageSizes.CompareAndDelete(op, known) // or the next pages would have another size
+		c.pageSizes.CompareAndDelete(op, known) // otherwise the next pages would have another size
 	}
 	if token != "" || !isRefusedByAPI(err) {
 		return page, err
@@ -84,16 +84,16 @@ func fitPage[T any](
 // sizeRefusals are the statuses that may be caused by the page size.
 var sizeRefusals = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
 
-// isRefusedByAPI reports whether err is a 400 or the like from the API, whose errors have
-// codes. A gateway's says nothing about the size.
+// isRefusedByAPI reports whether err has one of sizeRefusals and comes from the API, whose
+// errors have codes. An error from a gateway says nothing about the size.
 func isRefusedByAPI(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && slices.Contains(sizeRefusals, e.StatusCode) &&
 		slices.ContainsFunc(e.Details, func(d Detail) bool { return d.Code != "" })
 }
 
-// isRefused reports whether the server has refused what was asked for, and not the caller
-// or the moment.
+// isRefused reports whether the server rejected the request itself, rather than the credential
+// or the time of the request.
 func isRefused(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&

@@ -2,8 +2,8 @@ package chats
 
 import "time"
 
-// IDs have distinct types, so that a message ID cannot be passed where a chat ID is
-// expected. They are greater than zero; zero means absent.
+// IDs have distinct types, so that a message ID cannot be passed where a chat ID is expected.
+// Valid IDs are greater than zero; zero means that there is none.
 type (
 	// BusinessID identifies a seller's cabinet. GET v2/campaigns of the Partner API
 	// returns it for every shop.
@@ -31,8 +31,8 @@ type Chat struct {
 	Campaign CampaignID // the shop; 0 for SubjectDirect
 
 	CreatedAt time.Time
-	// UpdatedAt is the time of the chat's last message. Times in whole seconds have been
-	// observed, so two messages may share one value.
+	// UpdatedAt is the time of the chat's last message. The times that have been observed are
+	// whole seconds, so two messages may share one value.
 	UpdatedAt time.Time
 }
 
@@ -72,9 +72,9 @@ func AboutOrder(id OrderID) Subject { return Subject{Kind: SubjectOrder, Order: 
 // AboutReturn returns the subject of a chat about a return, for [Client.OpenChat] and [Filter].
 func AboutReturn(id ReturnID) Subject { return Subject{Kind: SubjectReturn, Return: id} }
 
-// Filter selects chats. The zero Filter matches every chat. A chat matches if, for every
-// field that is set, it matches at least one of the values. Whether Market accepts several
-// fields at once is not documented. Duplicate values are sent once.
+// Filter selects chats. The zero Filter matches every chat. A chat matches if it matches at
+// least one value of every field that is set. Whether Market accepts several fields at once is
+// not documented. Duplicate values are sent once.
 type Filter struct {
 	Subjects     []Subject     // made by AboutOrder or AboutReturn
 	SubjectKinds []SubjectKind // for example all chats about orders
@@ -93,7 +93,7 @@ type PageRequest struct {
 }
 
 // Page is one page of a list as the server sent it. Next is the token of the next page; it
-// is empty on the last one. A page may have no items and still have a Next.
+// is empty on the last page. A page may have a Next even if it has no items.
 type Page[T any] struct {
 	Items []T
 	Next  string

@@ -6,12 +6,12 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// OpenChat returns the chat about an order or a return, and opens it if there is none
-// yet (POST /v2/businesses/{id}/chats/new). It is idempotent: a second call returns the
-// same chat. A test order from the cabinet's debugging page gets a test chat, in which
-// no customer replies.
+// OpenChat returns the chat about an order or a return, and opens one if there is none yet
+// (POST /v2/businesses/{id}/chats/new). It is idempotent: a second call returns the same chat.
+// A test order from the cabinet's debugging page has a test chat, in which no customer
+// replies.
 //
-// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such order.
+// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such order or return.
 func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
 	if err := checkSubject("about", about); err != nil {
 		return 0, err

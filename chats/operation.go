@@ -29,8 +29,8 @@ type rule struct {
 	method string
 	path   string // below /v2/businesses/{businessId}
 	// repeatable is set if a request may be sent again even though the previous one may have
-	// been processed. The effect of the operation decides, not its method: two of the reads are
-	// POSTs, and createChat finds the chat that it has opened.
+	// been processed. That depends on the effect of the operation, not on its method: two of
+	// the reads are POSTs, and a repeated createChat returns the same chat.
 	repeatable bool
 }
 
@@ -69,8 +69,8 @@ func operationOf(method, path string) (Operation, bool) {
 type operationKey struct{}
 
 // OperationFromContext returns the operation of a request from the request's context, for
-// example as the name of a span in the transport of [WithHTTPClient]. It returns false for
-// the request of a download.
+// example to name a span in the transport set with [WithHTTPClient]. It returns false for the
+// request of a download.
 func OperationFromContext(ctx context.Context) (Operation, bool) {
 	op, ok := ctx.Value(operationKey{}).(Operation)
 	return op, ok

@@ -40,9 +40,9 @@ func notNil(name string, isNil bool, set func(*config)) Option {
 	}
 }
 
-// WithBaseURL sets the API base URL, for example for a proxy or a test server. The
-// credential is sent there, so it must be https; plain http is accepted for loopback
-// addresses, and for every address with [WithPlainHTTP].
+// WithBaseURL sets the API base URL, for example for a proxy or a test server. The credential
+// is sent there, so the URL must be https; plain http is accepted for loopback addresses, and
+// for any address with [WithPlainHTTP].
 func WithBaseURL(address string) Option {
 	return func(c *config) error {
 		base, err := url.Parse(strings.TrimRight(address, "/#"))
@@ -59,8 +59,8 @@ func WithBaseURL(address string) Option {
 	}
 }
 
-// WithPlainHTTP lets [WithBaseURL] name an http address that is not loopback, such as a
-// sandbox in another container. The credential is then sent in clear text.
+// WithPlainHTTP makes [WithBaseURL] accept an http address that is not loopback, such as that
+// of a sandbox in another container. The credential is then sent in clear text.
 func WithPlainHTTP() Option {
 	return func(c *config) error {
 		c.plainHTTP = true
@@ -68,7 +68,7 @@ func WithPlainHTTP() Option {
 	}
 }
 
-// checkScheme runs after all options, whose order does not matter.
+// checkScheme runs after all options, so that their order does not matter.
 func (c *config) checkScheme() error {
 	if c.base.Scheme == "http" && !c.plainHTTP && !isLoopback(c.base.Hostname()) {
 		return badArgument("base URL", "must be https: plain http would expose the credential; WithPlainHTTP allows it")
@@ -84,14 +84,14 @@ func isLoopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. It is copied
-// and never modified. API calls never follow redirects, whatever its CheckRedirect says,
-// because the key would be forwarded; downloads use its CheckRedirect.
+// WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. The client is
+// copied and never modified. API calls never follow redirects, whatever CheckRedirect says,
+// because the key would be forwarded. Downloads use CheckRedirect.
 //
-// The transport must not retry by itself: a message could then be posted several times
-// without the library knowing. If it speaks HTTP/2, set HTTP2.SendPingTimeout, or allow
-// only HTTP/1.1, with Protocols: over HTTP/2 all attempts share one connection, and if that
-// is dead they keep using it for many minutes.
+// The transport must not retry requests: a message could be posted several times without the
+// library knowing. If the transport speaks HTTP/2, set its HTTP2.SendPingTimeout, or restrict
+// its Protocols to HTTP/1.1. Over HTTP/2 all attempts share one connection; if that connection
+// is dead, they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {
 	isInvalid := client == nil || client.Transport != nil && typednil.Is(client.Transport)
 	return notNil("HTTP client", isInvalid, func(c *config) {
@@ -102,8 +102,8 @@ func WithHTTPClient(client *http.Client) Option {
 
 // WithIntegration sets the name and version under which requests appear in the cabinet's
 // request log (header X-Market-Integration: name/version). They are also appended to the
-// User-Agent. They must be printable ASCII without spaces, and together at most 100
-// characters long, including the slash.
+// User-Agent. They must be printable ASCII without spaces and have at most 100 characters in
+// total, including the slash.
 func WithIntegration(name, version string) Option {
 	return func(c *config) error {
 		c.integration = name + "/" + version
@@ -119,10 +119,10 @@ func WithIntegration(name, version string) Option {
 	}
 }
 
-// WithLogger sets the logger. Every attempt is logged at debug level with business,
-// operation, attempt, duration, status, traceparent and what remains of the hourly quota;
-// the number of items that had to be skipped is logged at warn level. Bodies and credentials
-// are never logged. By default nothing is logged.
+// WithLogger sets the logger. Every attempt is logged at debug level, with business,
+// operation, attempt, duration, status, traceparent and the remaining hourly quota. The number
+// of skipped items is logged at warn level. Bodies and credentials are never logged. By
+// default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return notNil("logger", logger == nil, func(c *config) { c.logger = logger })
 }
@@ -161,11 +161,12 @@ func WithLimiter(limiter Limiter) Option {
 	return notNil("limiter", typednil.Is(limiter), func(c *config) { c.limiter = limiter })
 }
 
-// WithAttachmentAuth sets a function that authenticates attachment downloads. It is called
-// once per [Client.Download], for the initial request, before the credential is added and
-// whatever the host: [AttachmentOAuth] returns one that adds a token for Market's attachment
-// hosts. Headers that it sets are not sent to another host after a redirect. What it adds to
-// the headers and the query is redacted like the credential. An error fails the download.
+// WithAttachmentAuth sets a function that authenticates attachment downloads. The function is
+// called once per [Client.Download], for the initial request to any host, before the
+// credential is added. [AttachmentOAuth] returns a function that adds a token for Market's
+// attachment hosts. Headers that the function sets are not sent to another host after a
+// redirect. Values that it adds to the headers or the query are redacted like the credential.
+// If it returns an error, the download fails.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
 	return notNil("attachment auth", auth == nil, func(c *config) { c.attachmentAuth = auth })
 }

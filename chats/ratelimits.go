@@ -40,17 +40,17 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 // quotaWindow is the maximum length of a quota window; Market's windows are full hours.
 const quotaWindow = time.Hour
 
-// The texts of a 420, in which a quota has a period.
+// parallelText and hourlyText match the text of a 420. A text about a quota names its period.
 var (
 	parallelText = regexp.MustCompile(`(?i)parallel|concurren|simultaneous|at once|at the same time|параллел|одновремен`)
 	hourlyText   = regexp.MustCompile(`(?i)hour|dai?ly|points per|per ([a-z0-9]+ )?(second|minute|day)|per [0-9]+ ?[smhd]|\PL(в|за) ([0-9]+ )?(час|часа|часов|минут|минуту|минуты|секунд|секунду|секунды|день|дня|дней|сутки|суток)(\PL|$)`)
 )
 
-// reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by
-// the text of the response rather than its headers, which report the hourly quota on every
-// response. Without such a text, a gateway's response, with Retry-After or without any
-// headers of the quota, refers to neither limit, and a quota that is not used up cannot be
-// the limit that was reached.
+// reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by the
+// text of the response rather than its headers, which report the hourly quota on every
+// response. Without such a text, a response with Retry-After or without any quota headers is a
+// gateway's and refers to neither limit; any other refers to the parallel limit if the quota
+// is not exhausted.
 func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 	for _, d := range details {
 		switch {
@@ -79,12 +79,12 @@ func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 // golang.org/x/time/rate implements it.
 type Limiter interface{ Wait(context.Context) error }
 
-// limits holds the quotas that Market has reported, and bounds the concurrent requests of
-// the client.
+// limits holds the quotas that Market has reported and bounds the number of concurrent
+// requests of the client.
 type limits struct {
 	slots   chan struct{} // a semaphore
 	limiter Limiter       // may be nil
-	maxWait time.Duration // a call waits for a block that ends within it
+	maxWait time.Duration // the maximum time for which a call waits for a block to end
 	clock   servertime.Clock
 
 	mu     sync.Mutex
@@ -92,10 +92,10 @@ type limits struct {
 	blocks map[Operation]block
 }
 
-// block is the time during which an operation is refused without a request.
+// block is a period in which calls of an operation are refused without a request.
 type block struct {
 	limit Limit
-	until time.Time // by the local wall clock: the other one stops while the machine sleeps
+	until time.Time // wall clock time: the monotonic clock stops while the machine sleeps
 }
 
 func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits {
@@ -136,7 +136,8 @@ func (l *limits) quotaMiddleware(next doFunc) doFunc {
 	}
 }
 
-// slotKey marks the context of the requests that prepare a call: they use its slot.
+// slotKey marks the context of the requests that prepare a call: they use the slot of that
+// call.
 type slotKey struct{}
 
 func (l *limits) usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(slotKey{}) == l }
@@ -223,8 +224,9 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	}
 }
 
-// blocked returns the last block of an operation, and whether it has not ended. The local clock
-// may have been set back since it began.
+// blocked returns the last block of an operation, and whether it is still in effect. A block
+// that seems to last longer than a window is not: the local clock has been set back since it
+// began.
 func (l *limits) blocked(op Operation) (b block, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -233,8 +235,8 @@ func (l *limits) blocked(op Operation) (b block, blocked bool) {
 	return b, remaining > 0 && remaining <= quotaWindow
 }
 
-// observe records the limit that a response reports, and blocks the operation if its hourly
-// quota is exhausted: after a 420, and after the response that reports none remaining.
+// observe records the limit that a response reports. It blocks the operation if its hourly
+// quota is exhausted: after a 420, and after a response that reports a remaining quota of 0.
 func (l *limits) observe(resp *response) {
 	now, retryAt := time.Now(), time.Time{}
 	limit, reported := parseLimit(resp.header)
@@ -250,25 +252,25 @@ func (l *limits) observe(resp *response) {
 		limit = reachedLimit(resp.details(), limit, retryAt)
 		resp.limit, exhausted = limit, limit.Kind != LimitParallel
 	}
-	if reported && limit.Kind == LimitHourly { // the headers may describe another limit that was reached
+	if reported && limit.Kind == LimitHourly { // otherwise the limit that was reached is not the one in the headers
 		l.setReported(resp.op, limit)
 	}
 	if !exhausted || limit.Until.IsZero() {
 		return
 	}
-	if !reported && limit.Kind == LimitHourly { // keeps the known maximum and records that none remain
+	if !reported && limit.Kind == LimitHourly { // keep the known maximum and record that none remain
 		known, _ := l.reported(resp.op)
 		resp.limit.Max = known.Max
 		l.setReported(resp.op, resp.limit)
 	}
 	in := servertime.Until(limit.Until, resp.header, now, quotaWindow)
-	if limit.Until.Equal(retryAt) { // by our clock
+	if limit.Until.Equal(retryAt) { // which is by the local clock
 		in = retryAt.Sub(now)
 	}
 	l.block(resp.op, block{limit: limit, until: now.Add(in).Round(0)})
 }
 
-// block blocks an operation. Responses may overtake each other: the later end counts.
+// block blocks an operation. Responses may arrive out of order, so the later end counts.
 func (l *limits) block(op Operation, b block) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,13 +1,13 @@
 package chats
 
-// messageKey names a message that a confirmed send has returned: it cannot be an altered copy
-// of another one.
+// messageKey identifies a message that a confirmed send has returned. Such a message cannot be
+// an altered copy of another one.
 type messageKey struct {
 	chat    ChatID
 	message MessageID
 }
 
-// doubtKey names a send whose message may not be visible yet.
+// doubtKey identifies a send whose message may not be visible yet.
 type doubtKey struct {
 	chat    ChatID
 	op      Operation

@@ -10,9 +10,9 @@ import (
 
 var errNoResult = errors.New("response has no result")
 
-// invoke makes a call and returns its result, which read converts from G, the contract's
-// type. If prepared is not nil, the result is decoded into it, so that a list of the page's
-// size need not grow.
+// invoke makes a call and returns its result. read converts the result from G, its type in the
+// contract. If prepared is not nil, the result is decoded into it; its list then has room for
+// the whole page.
 func invoke[G, T any](ctx context.Context, c *Client, call *call, prepared *G, read func(*G) (T, error)) (T, error) {
 	var none, result T
 	call.decode = func(r *response) error {
@@ -37,7 +37,7 @@ func invoke[G, T any](ctx context.Context, c *Client, call *call, prepared *G, r
 	return result, nil
 }
 
-// perform makes a call whose result is read by call.decode alone.
+// perform makes a call. Only call.decode reads its result.
 func (c *Client) perform(ctx context.Context, call *call) error {
 	resp, err := c.do(ctx, call)
 	if err != nil {
@@ -50,11 +50,11 @@ func (c *Client) perform(ctx context.Context, call *call) error {
 	return nil
 }
 
-// base returns the base URL with a slash at its end. Without the slash the request
-// builders of gen would replace the last element of its path.
+// base returns the base URL with a trailing slash. Without it, the request builders of gen
+// would replace the last element of the path.
 func (c *Client) base() string { return c.config.base.String() + "/" }
 
-// optional returns nil for an empty query parameter, which is then left out.
+// optional returns nil for an empty query parameter, so that it is omitted.
 func optional(value string) *string {
 	if value == "" {
 		return nil

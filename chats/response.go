@@ -14,7 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
-// response is the response to one attempt with its whole body.
+// response is the response to one attempt, including its whole body.
 type response struct {
 	business BusinessID
 	op       Operation
@@ -23,9 +23,9 @@ type response struct {
 	header   http.Header
 	body     *bytes.Buffer
 	bodyErr  error // why the body could not be read to its end
-	isWhole  bool  // the body has the length that was announced
+	isWhole  bool  // the body has the announced length
 	attempts int
-	unsent   bool // the server cannot have the whole request; see upload.Form
+	unsent   bool // the server cannot have received the whole request; see upload.Form
 	limit    Limit
 	secrets  redact.Secrets // to redact from what the server echoes
 
@@ -35,8 +35,8 @@ type response struct {
 
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 
-// truncated reports whether the connection broke before the end of the body. If the body has
-// no declared length, only its JSON shows that.
+// truncated reports whether the connection was lost before the end of the body. If the body
+// has no declared length, only its JSON shows that.
 func (r *response) truncated() bool {
 	return r.bodyErr != nil && !r.isTooLarge() || errors.Is(r.decodeErr, io.ErrUnexpectedEOF)
 }
@@ -46,11 +46,12 @@ func (r *response) isTooLarge() bool {
 	return errors.Is(r.bodyErr, httpbody.ErrTooLarge) || errors.Is(r.bodyErr, httpbody.ErrTooManyItems)
 }
 
-// maxClockError is how much the local clock may be ahead. A Date that says more is implausible.
+// maxClockError is the maximum by which the local clock is assumed to be ahead of the
+// server's.
 const maxClockError = 24 * time.Hour
 
-// time returns the time of the response by the Date header or by the local clock, whichever
-// is earlier: either clock may be ahead.
+// time returns the time of the response by the Date header or by the local clock, whichever is
+// earlier, because either clock may be ahead. Without a Date, it assumes maxClockError.
 func (r *response) time() time.Time {
 	now := time.Now()
 	date, ok := servertime.Parse(r.header.Get("Date"))
@@ -80,13 +81,13 @@ func (r *response) envelope() envelope.Body {
 	return b
 }
 
-// isGatewayNotFound reports whether a 404 is not about a chat, message or order: a gateway
-// sends it while the API is being deployed.
+// isGatewayNotFound reports whether a 404 comes from a gateway, as it may while the API is
+// being deployed, and so says nothing about a chat, message or order.
 func (r *response) isGatewayNotFound() bool {
 	return r.status == http.StatusNotFound && r.op != OpDownload && (r.isTooLarge() || !r.envelope().IsAPI())
 }
 
-// details returns what the body says about an error.
+// details returns the details of an error from the body.
 func (r *response) details() (all []Detail) {
 	for _, d := range r.envelope().Details() {
 		all = append(all, Detail(d))

@@ -21,13 +21,13 @@ type RetryPolicy struct {
 	// with each further retry. The delay is random, between zero and the bound (full
 	// jitter), so that many clients do not retry at the same moment. The default is 500 ms.
 	BaseDelay time.Duration
-	// MaxDelay is the upper bound of every delay. It also bounds how long a call waits for
-	// the next hourly quota window, or for the Retry-After of a response; if that is further
-	// away, the call fails. The default is 30 s.
+	// MaxDelay is the upper bound of every delay. It also bounds how long a call waits for the
+	// next hourly quota window, or for the Retry-After of a response; if the wait would be
+	// longer, the call fails. The default is 30 s.
 	MaxDelay time.Duration
 	// AttemptTimeout is the timeout of one request, from the connection to the last byte of
-	// the response. The default is 30 s: Market itself gives up after 10 s, and uploading a
-	// 5 MB file takes a long time on a slow connection.
+	// the response. The default is 30 s: Market itself gives up after 10 s, but uploading a 5
+	// MB file over a slow connection takes longer.
 	AttemptTimeout time.Duration
 }
 
@@ -67,7 +67,7 @@ func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 			before := c.attempts
 			resp, err := next(ctx, c)
 			if n > 0 && c.attempts == before {
-				return withStopReason(last, lastErr, callerctx.HideOthers(ctx, err)) // no attempt was made: the last failure counts
+				return withStopReason(last, lastErr, callerctx.HideOthers(ctx, err)) // no attempt was made, so the last failure counts
 			}
 			last.release()
 			if !c.shouldRetry(resp, err) {
@@ -83,8 +83,8 @@ func (p RetryPolicy) middleware(l *limits, next doFunc) doFunc {
 	}
 }
 
-// shouldRetry implements the rule of the library: reads and OpenChat are retried after
-// every transient failure, a send only if it is certain that nothing was processed.
+// shouldRetry implements the retry rule: reads and OpenChat are retried after every transient
+// failure, a send only if the request was certainly not processed.
 func (c *call) shouldRetry(resp *response, err error) bool {
 	if c.attempts == 0 || c.attempts >= c.maxAttempts || !c.rewindable() {
 		return false
@@ -100,8 +100,8 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 	return !failed.permanent && (c.rule.repeatable || failed.unsent)
 }
 
-// awaitRetry waits before the next attempt. It does not wait for an exhausted quota; limits
-// does that for all calls of the operation.
+// awaitRetry waits before the next attempt. It does not wait for an exhausted quota to reset;
+// limits does that for all calls of the operation.
 func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
 	delay := rand.N(max(p.delayCap(n), 1)) // full jitter
 	if resp == nil {

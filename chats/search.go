@@ -8,24 +8,24 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 )
 
-// maxFinalReads is how often the history is read after the search time, if it cannot be
-// read to its end.
+// maxFinalReads is the maximum number of times that the history is read after the search time,
+// if it cannot be read to its end.
 const maxFinalReads = 6
 
-// clockTolerance is the tolerated difference between the clocks of the caller and of
-// Market.
+// clockTolerance is the tolerated difference between the caller's clock and Market's.
 const clockTolerance = 5 * time.Minute
 
-// view is what the history shows of the messages that may be the shop's.
+// view is the result of one reading of the history. It covers the messages that may be from
+// the shop.
 type view struct {
 	empty  bool               // the chat has no messages
-	own    map[MessageID]bool // every message that may be the shop's
-	newest MessageID          // of those that are certainly the shop's
+	own    map[MessageID]bool // every message that may be from the shop
+	newest MessageID          // the newest one that is certainly from the shop
 	match  *Message           // one that may be new and has the same content
 	equal  time.Time          // when the last one with the same content was created
-	others []Message          // those that may be new and could be it, stored differently
+	others []Message          // those that may be new and may be the same message, altered by the server
 
-	unreadable map[content]int // how often items without a readable ID that may be the shop's came
+	unreadable map[content]int // number of items without a readable ID that may be from the shop
 	doubtful   bool            // one of those may be from an earlier attempt
 }
 
@@ -37,8 +37,8 @@ type content struct {
 	files     int
 }
 
-// search reads the history until it shows the message, or until a pass that began at or
-// after until has reached the end without finding it. It makes at most tries such passes.
+// search reads the history until it shows the message, or until a pass that began at or after
+// the time until has reached the end without finding it. It makes at most tries such passes.
 func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (*view, error) {
 	policy, least := c.client.config.retry, RetryPolicy{}.withDefaults()
 	for n, final := 0, 0; ; n++ {
@@ -62,8 +62,8 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 	}
 }
 
-// isFinal reports whether there is no point in searching further. An exhausted hourly quota
-// is final, so that the caller learns at once when it resets.
+// isFinal reports whether an error makes it pointless to search further. An exhausted hourly
+// quota is final, so that the caller learns at once when it resets.
 func isFinal(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -73,22 +73,22 @@ func isFinal(err error) bool {
 	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }
 
-// Differences between the IDs of two messages, which appear to be microseconds.
+// Differences between the IDs of two messages. IDs appear to be times in microseconds.
 const (
 	second = MessageID(time.Second / time.Microsecond)
 	day    = 24 * 60 * 60 * second
 )
 
 // lowestID returns the ID above which messages are considered: one day below after, because
-// IDs appear to be microseconds and the senders' clocks may differ. An ID that is ahead of
-// the local clock counts as the current time.
+// IDs appear to be times in microseconds and the senders' clocks may differ. An ID that is
+// ahead of the local clock counts as the current time.
 func (c *confirmation) lowestID() MessageID {
 	newest := min(c.after, MessageID(time.Now().UnixMicro()))
 	return max(newest-day, 0)
 }
 
-// read reads the history once, as far as it is needed: all of it if nothing is above floor,
-// because then the ID that the caller named does not belong to this chat.
+// read reads the history once, from floor on. If nothing is above floor, it reads all of it,
+// because the ID that the caller named does not belong to this chat.
 func (c *confirmation) read(ctx context.Context) (*view, error) {
 	seen, err := c.readAbove(ctx, c.floor)
 	if err != nil || !seen.empty || c.floor == 0 || c.baseline != nil {
@@ -99,7 +99,7 @@ func (c *confirmation) read(ctx context.Context) (*view, error) {
 }
 
 func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
-	c.readAt = time.Now().Round(0) // by the wall clock: the machine may sleep before the send
+	c.readAt = time.Now().Round(0) // wall clock time, because the machine may sleep before the send
 	seen := &view{empty: true, own: map[MessageID]bool{}, unreadable: map[content]int{}}
 	var below, skipped []Message
 	for message, err := range c.client.history(ctx, c.out.chat, floor, &skipped) {
@@ -144,9 +144,9 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 	return seen, nil
 }
 
-// hasNewUnreadable reports whether an unreadable item may be missing from odd. Of several
-// with the same content, each but one may be new: their number in odd proves nothing,
-// because a page may come twice.
+// hasNewUnreadable reports whether an unreadable item may be new, that is, not in odd. Of
+// several with the same content, all but one may be new: their number in odd proves nothing,
+// because a page may be listed twice.
 func (v *view) hasNewUnreadable(odd map[content]int) bool {
 	for item, n := range v.unreadable {
 		if n > 1 || odd[item] == 0 {
@@ -158,11 +158,10 @@ func (v *view) hasNewUnreadable(odd map[content]int) bool {
 
 func (m *Message) hasFileOfShop() bool { return m.Sender == SenderPartner && len(m.Files) > 0 }
 
-// mayBeShops reports whether the shop may be the sender.
+// mayBeShops reports whether the sender may be the shop.
 func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == SenderPartner }
 
-// compare adds a message that may be new to what was seen, and reports whether it has the
-// same content.
+// compare adds a message that may be new to seen, and reports whether it has the same content.
 func (c *confirmation) compare(seen *view, m Message) (same bool) {
 	switch {
 	case m.Sender == SenderPartner && c.out.equals(m):
@@ -188,7 +187,8 @@ func (c *confirmation) mayBeNew(m Message) bool {
 	return false
 }
 
-// plainSince returns plainFrom by the clock that is ahead, ours or the server's.
+// plainSince returns plainFrom in whole seconds by the local clock or the server's, whichever
+// is ahead.
 func (c *confirmation) plainSince() time.Time {
 	ahead := time.Duration(0)
 	if now, ok := c.client.ServerTime(); ok {
@@ -207,8 +207,8 @@ func (c *confirmation) earliest() time.Time {
 	return at
 }
 
-// isReal reports whether a time can be that of a message: servers write 1970 and the like where
-// they have none.
+// isReal reports whether t can be the time of a message. Servers send 1970 or the like for a
+// missing time.
 func isReal(t time.Time) bool { return t.Year() >= 1990 }
 
 // isOlder reports whether a message was certainly created before the earlier attempts.
@@ -216,9 +216,9 @@ func (c *confirmation) isOlder(createdAt time.Time) bool {
 	return isReal(createdAt) && createdAt.Before(c.earliest())
 }
 
-// mayBeLater reports whether a message may be from an earlier attempt by its time, although
-// its ID does not say so: the ID cannot be read, or comes from a clock that is behind that
-// of the sender of the message that the caller named.
+// mayBeLater reports whether a message may, judging by its time, be from an earlier attempt
+// although its ID does not show that. The ID may be unreadable, or come from a clock that is
+// behind the clock of the sender of the message that the caller named.
 func (c *confirmation) mayBeLater(m Message) bool {
 	noID := m.ID < 1
 	switch {
@@ -226,9 +226,9 @@ func (c *confirmation) mayBeLater(m Message) bool {
 		return noID && (m.Sender == SenderPartner || c.out.equals(m))
 	case c.resumes && c.isOlder(m.CreatedAt):
 		return false
-	case !c.hasAfter || !isReal(c.afterAt): // no ID can be above one that is ahead of the attempts
+	case !c.hasAfter || !isReal(c.afterAt): // if the named ID is ahead of the attempts, all of their IDs are below it
 		return noID || c.after > MessageID(c.ended.Add(clockTolerance).UnixMicro())
-	case m.CreatedAt.Equal(c.afterAt): // times may have whole seconds
+	case m.CreatedAt.Equal(c.afterAt): // times may be whole seconds
 		return noID || c.after-m.ID >= second
 	}
 	return m.CreatedAt.After(c.afterAt)

@@ -18,7 +18,7 @@ import (
 )
 
 // SendText posts a text of 1 to 4,096 characters at most once (POST
-// /v2/businesses/{id}/chats/message). It is retried only if it is certain that nothing was
+// /v2/businesses/{id}/chats/message). It is retried only if the request was certainly not
 // processed: after a 420 or 429, or if no connection could be made. [SplitText] splits a
 // longer text.
 //
@@ -35,12 +35,11 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 }
 
 // SplitText splits a text into parts that [Client.SendText] accepts, each of at most
-// [MaxTextLength] characters (Unicode code points, as the API counts them). It prefers to
-// split after a paragraph, then after a sentence or line, then after a word. If a word is too
-// long, it splits anywhere except before a combining mark or inside an emoji sequence. Only
+// [MaxTextLength] characters. A character is a Unicode code point, as in the API. It prefers
+// to split after a paragraph, then after a sentence or line, then after a word. A word that is
+// too long is split anywhere except before a combining mark or inside an emoji sequence. Only
 // the whitespace at the splits is dropped. A text that is short enough is returned unchanged;
-// for a blank text, SplitText returns no parts. Invalid UTF-8 is kept, with each byte
-// counting as a character.
+// a blank text has no parts. Invalid UTF-8 is kept; each of its bytes counts as a character.
 func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTextLength) }
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like
@@ -48,13 +47,15 @@ func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTex
 // the customer sees: valid UTF-8 of 255 bytes at most, without a path or control characters.
 //
 // A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is streamed
-// from its current position; any other reader is buffered in memory first, for as long as ctx
-// allows. SendFile does not close content. If reading or rewinding fails, a hundred Reads in
-// a row return nothing, or content turns out to be shorter or longer than its size, the
-// request is aborted, nothing is posted, and an error is returned. After SendFile has
-// returned, it starts no further Read or Seek of content; one that is blocked when ctx ends,
-// or while content is streamed when RetryPolicy.AttemptTimeout expires, is abandoned.
-// Content that cannot be rewound is not sent again.
+// from its current position; any other reader is first buffered in memory, until ctx ends.
+// SendFile does not close content. If reading or rewinding fails, a hundred Reads in a row
+// return nothing, or content turns out to be shorter or longer than its size, the request is
+// aborted, nothing is posted, and an error is returned. Content that cannot be rewound is not
+// sent again.
+//
+// SendFile starts no Read or Seek of content after it has returned. A Read or Seek that is
+// still blocked when ctx ends, or, while content is streamed, when RetryPolicy.AttemptTimeout
+// expires, is abandoned.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content io.Reader) error {
@@ -65,7 +66,7 @@ func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content i
 	return c.sendOnce(ctx, file)
 }
 
-// outgoing is a message on its way to a chat.
+// outgoing is a message to be sent to a chat.
 type outgoing struct {
 	doubtKey
 	began, ended time.Time // of the last request
@@ -73,12 +74,12 @@ type outgoing struct {
 	newCall func() *call
 	// equals reports whether a message has the same content.
 	equals func(Message) bool
-	// resembles reports whether a message can be this one, if the server alters content
-	// when it stores it.
+	// resembles reports whether a message may be this one if the server alters content when it
+	// stores it.
 	resembles func(Message) bool
 }
 
-// sendOnce sends without confirming.
+// sendOnce sends a message without confirming it.
 func (c *Client) sendOnce(ctx context.Context, out *outgoing) error {
 	unlock, err := c.lockChat(ctx, out)
 	if err != nil {
@@ -91,8 +92,9 @@ func (c *Client) sendOnce(ctx context.Context, out *outgoing) error {
 	return err
 }
 
-// notePlain notes a send that was accepted and is not confirmed. If it is not the only one that
-// may not be visible yet, no message shows that all of them are.
+// notePlain records a send that was accepted but not confirmed. If an earlier such send may
+// not be visible yet either, no message can show that both are, so plainFrom is set to a time
+// in the future.
 func (c *Client) notePlain(out *outgoing) {
 	since := out.began
 	if out.ended.Sub(c.plain.Get(out.doubtKey)) < c.config.retry.searchTime() {
@@ -102,7 +104,7 @@ func (c *Client) notePlain(out *outgoing) {
 	c.plainFrom.Set(out.doubtKey, since)
 }
 
-// lockChat waits for the other sends to the chat.
+// lockChat waits until no other send to the chat is running.
 func (c *Client) lockChat(ctx context.Context, out *outgoing) (unlock func(), err error) {
 	if unlock, err = c.sendLocks.Lock(ctx, out.chat); err != nil {
 		return nil, &Error{Business: c.business, Operation: out.op, cause: err}
@@ -110,8 +112,8 @@ func (c *Client) lockChat(ctx context.Context, out *outgoing) (unlock func(), er
 	return unlock, nil
 }
 
-// send makes at most attempts requests and returns how many it made. prepare runs before
-// each.
+// send makes at most attempts requests and returns how many it has made. prepare runs before
+// each of them.
 func (c *Client) send(
 	ctx context.Context, out *outgoing, attempts int, prepare func(context.Context) error,
 ) (made int, err error) {

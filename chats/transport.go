@@ -30,8 +30,8 @@ var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 	}
 })
 
-// withRedirectPolicy returns a copy of client, which may be shared, that follows
-// redirects by check.
+// withRedirectPolicy returns a copy of client, which may be shared, with check as its
+// CheckRedirect.
 func withRedirectPolicy(client *http.Client, check func(*http.Request, []*http.Request) error) *http.Client {
 	own := *client
 	own.CheckRedirect = check
@@ -52,7 +52,8 @@ func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// origin returns scheme, host and port of u. Another scheme or port is another host.
+// origin returns the scheme, host and port of u. Hosts with a different scheme or port count
+// as different hosts.
 func origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

@@ -47,7 +47,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			return nil, failed
 		}
 		buf, err := httpbody.Read(resp)
-		_ = c.upload.Stop(ctx) // not earlier: net/http drops the connection if a request ends short
+		_ = c.upload.Stop(ctx) // not earlier, because net/http drops the connection if a request ends early
 		if ended := callerctx.Err(caller); err != nil && ended != nil {
 			httpbody.Release(buf)
 			return nil, &transportError{err: ended, unsent: c.upload.Unsent()}
@@ -72,8 +72,8 @@ func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace
 	return &transportError{err: err, unsent: sent.provablyUnsent() || c.upload.Unsent()}
 }
 
-// attemptError returns an attempt's error as the caller sees it: errAttemptTimeout if the
-// attempt timed out, otherwise err without address and credential.
+// attemptError returns the error of an attempt as the caller sees it: errAttemptTimeout if the
+// attempt timed out, otherwise err without the address and the credential.
 func (c *call) attemptError(caller, attempt context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -84,10 +84,10 @@ func (c *call) attemptError(caller, attempt context.Context, err error) error {
 	return callerctx.HideOthers(caller, redact.Secrets{c.secret.raw}.SanitizeError(withoutURL(err)))
 }
 
-// sentTrace records whether a request may have been sent. Nothing was sent for certain if
-// the transport reported that it needs a connection and never that it got one.
-// WroteHeaders would be too late: if the context ends after a connection was found,
-// net/http returns while its writer may still be writing.
+// sentTrace records whether a request may have been sent. It is certain that nothing was sent
+// if the transport reported that it needs a connection but not that it got one. WroteHeaders
+// would be too late: if the context ends after a connection was found, net/http returns while
+// its writer may still be writing.
 type sentTrace struct{ gettingConn, gotConn atomic.Bool }
 
 func (s *sentTrace) hooks() *httptrace.ClientTrace {
@@ -99,8 +99,8 @@ func (s *sentTrace) hooks() *httptrace.ClientTrace {
 
 func (s *sentTrace) provablyUnsent() bool { return s.gettingConn.Load() && !s.gotConn.Load() }
 
-// closeBody closes the body of a request that is not sent: the goroutine that writes it into
-// a pipe would otherwise wait forever.
+// closeBody closes the body of a request that is not sent. Otherwise a goroutine that writes
+// the body to a pipe would block forever.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
