@@ -73,7 +73,7 @@ func (l *chatList) restart() (further bool) {
 }
 
 // ChatsPage returns one page of the list of chats in the server's order. It makes one request,
-// unless the server refuses the size of a first page, in which case 10 and 5 are tried. A page
+// unless the server refuses the size of a first page, in which case it tries 10 and 5. A page
 // may be empty even though there is a next one.
 //
 // Errors: [ArgumentError], [Error].

@@ -36,7 +36,7 @@ type Client struct {
 	api        *gen.ClientWithResponses
 }
 
-// New returns a client for a business. It sends no request. Its error is an
+// New returns a client for a business. It sends no request. If it fails, the error is an
 // [ArgumentError].
 func New(business BusinessID, credential Credential, options ...Option) (*Client, error) {
 	if business < 1 {

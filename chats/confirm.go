@@ -23,19 +23,19 @@ type ConfirmOption func(*confirmation)
 //
 // If the earlier call was made with the same Client, the new call waits until the message of
 // the earlier one can no longer appear, and for an hour the Client recognises that message
-// even if its ID is below last. A different Client does so only with [ConfirmResume], so also
-// pass that option after a crash.
+// even if its ID is below last. A different Client does both only with [ConfirmResume], so
+// also pass that option after a crash.
 //
 // The history above last is searched first. If a message from the shop has the same content,
-// it is returned and nothing is sent. A message from the shop with different content may be
-// from an earlier attempt to send this content, altered by the server. In that case, too,
-// nothing is sent, and the call fails with an error that matches [ErrOutcomeUnknown] and
-// [ErrAmbiguous]; its text names the ID of the message. To send anyway, pass that ID to
-// ConfirmAfter. A message that a confirmed send of this Client has already returned is never
-// mistaken for the one being sent, nor is a file for a text or a text for a file. A message
-// without a readable ID is treated as newer than the message with ID last unless it was
-// created before that message; if it may be the one being sent, the call fails in the same
-// way, but names no ID.
+// it is returned and nothing is sent. If there is only a message from the shop with different
+// content, it may be from an earlier attempt to send this content, altered by the server. In
+// that case nothing is sent either, and the call fails with an error that matches
+// [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send
+// anyway, pass that ID to ConfirmAfter. A message that a confirmed send of this Client has
+// already returned is never mistaken for the one being sent, nor is a file for a text or a
+// text for a file. A message without a readable ID is treated as newer than the message with
+// ID last unless it was created before that message; if it may be the one being sent, the call
+// fails in the same way, but names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message
@@ -52,10 +52,10 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // read to its end, every error matches [ErrOutcomeUnknown]. The call also waits for any later
 // send of this content by the same Client.
 //
-// After a crash there is no error that has this time. Do not pass the time at which the call
-// began: the call may have waited a long time before it sent. Pass a time at which its process
-// was certainly no longer running, such as the start of the current process, by the clock of
-// this machine.
+// After a crash there is no error to take the time from. Do not pass the time at which the
+// call began: the call may have waited a long time before it sent. Pass a time, by the clock
+// of this machine, at which the crashed process was certainly no longer running, such as the
+// start of the current process.
 //
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]. A message
 // with an ID below last also counts if it was created after the message with ID last and no
@@ -118,9 +118,10 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // history shows it, with its ID.
 //
 // It records which messages from the shop are already in the chat, sends the text, then
-// searches the history for a new message from the shop with the same text: equal except for
-// the kind and amount of whitespace between words and at the ends, control and zero-width
-// characters and HTML escapes. It has one of four results:
+// searches the history for a new message from the shop with the same text. Texts count as the
+// same if they differ at most in the kind and amount of whitespace between words and at the
+// ends, in control and zero-width characters, and in HTML escapes. There are four possible
+// results:
 //
 //   - The message: the text was posted once.
 //   - [ErrUnconfirmed]: the server accepted the text, but the history does not show it
@@ -137,12 +138,12 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //
 // A call reads the history (from one day before the message named in [ConfirmAfter] or
 // [ConfirmFirstAttempt], otherwise from the beginning), sends once, and usually reads one more
-// page of history. With an unknown outcome it makes up to RetryPolicy.MaxAttempts sends, each
-// followed by about six searches with the default policy. If Market is down before anything
-// was sent, the call fails after the retries of one read; after a send, and with
-// [ConfirmResume], it keeps trying to read the history for several minutes. The reading
-// immediately before a send is not retried. If it fails, the call reads the history with
-// retries and then tries to send again, up to six times.
+// page of history. If the outcome remains unknown, it makes up to RetryPolicy.MaxAttempts
+// sends, each followed by about six searches with the default policy. If Market is down before
+// anything was sent, the call fails once the retries of one read are exhausted; after a send,
+// and with [ConfirmResume], it keeps trying to read the history for several minutes. The
+// reading immediately before a send is not retried. If it fails, the call reads the history
+// with retries and then tries to send again, up to six times.
 //
 // A Client sends messages to the same chat one at a time. If it has just posted the same text
 // without confirming it, the call waits until the history shows that message, but no longer

@@ -61,10 +61,10 @@
 // # Retries
 //
 // Retries depend on what an operation does, not on its HTTP method: reads and OpenChat are
-// idempotent; a send is retried only if the request was certainly not processed. The table
-// shows the result of each failure. "retried" means that the call makes up to
-// RetryPolicy.MaxAttempts requests and then returns the error of the last one. "soon" means
-// within RetryPolicy.MaxDelay, and "later" means after it:
+// idempotent and are retried after transient failures; a send is retried only if the request
+// was certainly not processed. The table shows the result of each failure. "retried" means
+// that the call makes up to RetryPolicy.MaxAttempts requests and then returns the error of the
+// last one. "soon" means within RetryPolicy.MaxDelay, and "later" means beyond it:
 //
 //	failure                  | reads, OpenChat | SendText, SendFile
 //	no connection            | retried         | retried
@@ -110,14 +110,16 @@
 // exceeding either one results in a 420.
 //
 // A client makes at most four concurrent requests ([WithMaxParallel]). A request holds a slot
-// only while it is in flight; that of a confirmed send also holds it while the history is
-// read immediately before sending. If the quota of an operation is exhausted and the next
-// window begins within RetryPolicy.MaxDelay, calls wait for it. Otherwise they fail with
-// [ErrRateLimited] and Error.Limit, and until the window ends the client rejects calls of
-// that operation, and of no other, without making a request. Confirmed sends also need the
-// quota of the history. A response that reports a remaining quota of 0 has the same effect. A
-// window is an hour, so no header blocks an operation for longer. [Client.Limit] returns the
-// quota last reported by the server. [WithLimiter] adds a rate limiter of your own.
+// only while it is in flight, except that a confirmed send also holds its slot while it reads
+// the history immediately before sending.
+//
+// If the quota of an operation is exhausted and the next window begins within
+// RetryPolicy.MaxDelay, calls wait for it. Otherwise they fail with [ErrRateLimited] and
+// Error.Limit, and until the window ends the client rejects calls of that operation, and of no
+// other, without making a request. A response that reports a remaining quota of 0 has the same
+// effect. Confirmed sends also need the quota of the history. A window is an hour, so no
+// header can block an operation for longer. [Client.Limit] returns the quota last reported by
+// the server. [WithLimiter] adds a rate limiter of your own.
 //
 // # Errors
 //

@@ -38,8 +38,8 @@ var (
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// find out without posting twice, make the confirmed send below, where last is the ID of
 	// the newest message that you had seen before the failed call, and failed is the [*Error]
-	// of that call. Another process may make it. If it fails in the same way, make it again
-	// with the SentAt of the new error. A crash leaves no error: see [ConfirmResume].
+	// of that call. Another process may make that call. If it fails in the same way, repeat it
+	// with the SentAt of the new error. After a crash there is no error; see [ConfirmResume].
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//
@@ -48,7 +48,7 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and [Client.SendFileConfirmed]
 	// if the server accepted the message, but the history does not show it as it was sent. Do
-	// not send it again. Read the history to find out what happened to it, where last is the
+	// not send it again. To find out what happened to it, read the history, where last is the
 	// ID of the newest message before the call:
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }

@@ -29,12 +29,13 @@ import (
 // above those of the earlier pages, provided that one of these messages was created more than
 // five minutes before the first request (plus a day if its time lacks seconds, and another day
 // if the server sends no Date). In any other order, and while the messages are too recent or
-// have no exact time, History has to hold all messages above since until the last page. If a
-// message is listed so late that later ones have already been yielded, History yields an error
-// that matches [ErrProtocol]. The messages yielded until then may have gaps: to get all of
-// them, read again with the same Client from [Error.ResumeAfter], which equals since.
+// have no exact time, History holds all messages above since in memory until it has read the
+// last page. If a message is listed so late that later ones have already been yielded, History
+// yields an error that matches [ErrProtocol]. The messages yielded until then may have gaps:
+// to get all of them, read again with the same Client from [Error.ResumeAfter], which equals
+// since.
 //
-// It costs one getChatHistory request for every 100 messages (POST
+// A listing costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of these:
 //
 //   - the page size: 50, 20 and 10 are tried, and the client keeps the accepted size for an
@@ -116,9 +117,9 @@ func (h *history) accept(page paging.Page[Message]) (ready []Message, progress b
 }
 
 // HistoryPage returns one page of a chat's messages in the server's order, which may include
-// since itself. It makes one request, unless the server refuses the size of a first page,
-// in which case smaller sizes are tried as in [Client.History], and the page has fewer
-// items. Most programs want [Client.History].
+// since itself. It makes one request, unless the server refuses the size of a first page, in
+// which case it tries smaller sizes, as [Client.History] does, and returns fewer items. Most
+// programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

@@ -31,8 +31,8 @@ type Chat struct {
 	Campaign CampaignID // the shop; 0 for SubjectDirect
 
 	CreatedAt time.Time
-	// UpdatedAt is the time of the chat's last message. The times that have been observed are
-	// whole seconds, so two messages may share one value.
+	// UpdatedAt is the time of the chat's last message. Only whole seconds have been observed
+	// so far, so two messages may share a value.
 	UpdatedAt time.Time
 }
 

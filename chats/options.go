@@ -162,7 +162,7 @@ func WithLimiter(limiter Limiter) Option {
 }
 
 // WithAttachmentAuth sets a function that authenticates attachment downloads. The function is
-// called once per [Client.Download], for the initial request to any host, before the
+// called once per [Client.Download], for the initial request, whatever its host, before the
 // credential is added. [AttachmentOAuth] returns a function that adds a token for Market's
 // attachment hosts. Headers that the function sets are not sent to another host after a
 // redirect. Values that it adds to the headers or the query are redacted like the credential.

@@ -74,9 +74,9 @@ func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 	return hourly
 }
 
-// Limiter paces outgoing requests. Wait is called once per attempt. It returns nil when
-// the attempt may begin; an error fails the call. A *rate.Limiter of
-// golang.org/x/time/rate implements it.
+// Limiter paces outgoing requests. Wait is called once per attempt. It returns nil when the
+// attempt may begin; an error fails the call. A *rate.Limiter from golang.org/x/time/rate
+// implements it.
 type Limiter interface{ Wait(context.Context) error }
 
 // limits holds the quotas that Market has reported and bounds the number of concurrent

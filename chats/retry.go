@@ -14,8 +14,8 @@ import (
 
 // RetryPolicy configures retries. Zero fields take their default values.
 type RetryPolicy struct {
-	// MaxAttempts is the maximum number of requests per call, the first included. The
-	// default is 6; 1 disables retries.
+	// MaxAttempts is the maximum number of requests per call, including the first. The default
+	// is 6; 1 disables retries.
 	MaxAttempts int
 	// BaseDelay is the upper bound of the delay before the first retry. The bound doubles
 	// with each further retry. The delay is random, between zero and the bound (full
@@ -26,8 +26,8 @@ type RetryPolicy struct {
 	// longer, the call fails. The default is 30 s.
 	MaxDelay time.Duration
 	// AttemptTimeout is the timeout of one request, from the connection to the last byte of
-	// the response. The default is 30 s: Market itself gives up after 10 s, but uploading a 5
-	// MB file over a slow connection takes longer.
+	// the response. The default is 30 s: Market itself gives up after 10 s, but uploading a
+	// large file over a slow connection takes longer.
 	AttemptTimeout time.Duration
 }
 

@@ -35,11 +35,12 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 }
 
 // SplitText splits a text into parts that [Client.SendText] accepts, each of at most
-// [MaxTextLength] characters. A character is a Unicode code point, as in the API. It prefers
-// to split after a paragraph, then after a sentence or line, then after a word. A word that is
-// too long is split anywhere except before a combining mark or inside an emoji sequence. Only
-// the whitespace at the splits is dropped. A text that is short enough is returned unchanged;
-// a blank text has no parts. Invalid UTF-8 is kept; each of its bytes counts as a character.
+// [MaxTextLength] characters. A character is a Unicode code point, as in the API. SplitText
+// prefers to split after a paragraph, then after a sentence or line, then after a word. A word
+// that is too long is split anywhere except before a combining mark or inside an emoji
+// sequence. Only the whitespace at the splits is dropped. A text that is short enough is
+// returned unchanged; a blank text has no parts. Invalid UTF-8 is kept; each of its bytes
+// counts as a character.
 func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTextLength) }
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like
@@ -47,15 +48,15 @@ func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTex
 // the customer sees: valid UTF-8 of 255 bytes at most, without a path or control characters.
 //
 // A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is streamed
-// from its current position; any other reader is first buffered in memory, until ctx ends.
-// SendFile does not close content. If reading or rewinding fails, a hundred Reads in a row
-// return nothing, or content turns out to be shorter or longer than its size, the request is
-// aborted, nothing is posted, and an error is returned. Content that cannot be rewound is not
-// sent again.
+// from its current position; any other reader is first buffered in memory; ctx bounds that
+// read. SendFile does not close content. If reading or rewinding fails, a hundred Reads in a
+// row return nothing, or content turns out to be shorter or longer than its size, the request
+// is aborted, nothing is posted, and an error is returned. Content that cannot be rewound is
+// not sent again.
 //
 // SendFile starts no Read or Seek of content after it has returned. A Read or Seek that is
-// still blocked when ctx ends, or, while content is streamed, when RetryPolicy.AttemptTimeout
-// expires, is abandoned.
+// blocked when ctx ends is abandoned. While content is streamed, so is one that is blocked
+// when RetryPolicy.AttemptTimeout expires.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) SendFile(ctx context.Context, id ChatID, name string, content io.Reader) error {
