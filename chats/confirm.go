@@ -398,15 +398,15 @@ func (c *confirmation) judge(seen *view) *result {
 		return &result{message: *seen.match}
 	case !c.sent && seen.doubtful:
 		return c.doubt(nil,
-			fmt.Errorf("%w: one without a readable ID may be from an earlier attempt: ConfirmAfter with a newer message sends it anyway", ErrAmbiguous))
+			fmt.Errorf("%w: a message without a readable ID may be from an earlier attempt; to send anyway, use ConfirmAfter with a newer message", ErrAmbiguous))
 	case !c.sent && others == 0:
 		c.note(seen)
 		return nil
 	case !c.sent:
 		return c.doubt(nil,
-			fmt.Errorf("%w: message %d may be this one from an earlier attempt: ConfirmAfter(%[2]d) sends it anyway", ErrAmbiguous, seen.others[others-1].ID))
+			fmt.Errorf("%w: message %d may be this one from an earlier attempt; to send anyway, use ConfirmAfter(%[2]d)", ErrAmbiguous, seen.others[others-1].ID))
 	case seen.hasNewUnreadable(c.odd):
-		return c.doubt(c.sendErr, fmt.Errorf("%w: one that may be new has no readable ID", ErrAmbiguous))
+		return c.doubt(c.sendErr, fmt.Errorf("%w: a message that may be new has no readable ID", ErrAmbiguous))
 	case accepted && others == 1 && c.out.op == OpSendFileToChat && seen.others[0].hasFileOfShop():
 		return &result{message: seen.others[0]}
 	case others > 0:
@@ -450,7 +450,7 @@ var (
 	errEarlierSend     = errors.New("an earlier send of this call may have been processed")
 )
 
-// refuse ends a call whose next send is not made.
+// refuse returns the result of a call whose next send is not made.
 func (c *confirmation) refuse(err error) *result {
 	if c.sent {
 		return c.doubt(err, errEarlierSend)
@@ -458,7 +458,7 @@ func (c *confirmation) refuse(err error) *result {
 	return &result{err: err}
 }
 
-// unread ends a call whose history cannot be read.
+// unread returns the result of a call whose history cannot be read.
 func (c *confirmation) unread(err error) *result {
 	if c.sent {
 		return c.doubt(c.sendErr, err)
@@ -478,8 +478,8 @@ func (c *confirmation) notSent(err error) error {
 	return &own
 }
 
-// doubt ends a call with [ErrUnconfirmed] if its last send was accepted, and otherwise with
-// [ErrOutcomeUnknown]. sendErr is the error of the last send, or nil.
+// doubt returns a result with [ErrUnconfirmed] if the last send was accepted, and otherwise
+// with [ErrOutcomeUnknown]. sendErr is the error of the last send, or nil.
 func (c *confirmation) doubt(sendErr, cause error) *result {
 	kind := ErrOutcomeUnknown
 	if c.sent && c.sendErr == nil {

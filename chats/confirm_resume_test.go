@@ -239,7 +239,7 @@ func TestConfirmAfter_SendsNothingBesideAnUnexplainedMessage(t *testing.T) {
 		other := f.market.AddMessage(f.chat, chats.SenderPartner, "Другой оператор")
 		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(f.first))
 		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
-		require.ErrorContains(t, err, fmt.Sprintf("ConfirmAfter(%d) sends it anyway", other))
+		require.ErrorContains(t, err, fmt.Sprintf("to send anyway, use ConfirmAfter(%d)", other))
 		assert.Equal(t, 1, f.posted())
 		var e *chats.Error
 		require.ErrorAs(t, err, &e)

@@ -354,7 +354,7 @@ func TestSendTextConfirmed_SearchStopsOnRefusal(t *testing.T) {
 				var e *chats.Error
 				require.ErrorAs(t, err, &e)
 				assert.Equal(t, errors.Is(err, chats.ErrRateLimited), e.Limit != nil, "the limit of the search is that of the call")
-				assert.LessOrEqual(t, strings.Count(err.Error(), "reached, open again"), 1)
+				assert.LessOrEqual(t, strings.Count(err.Error(), "reached, try again"), 1)
 			})
 		})
 	}

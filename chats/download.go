@@ -94,7 +94,7 @@ func (c *Client) download(caller, ctx context.Context, cancel context.CancelCaus
 	}, nil
 }
 
-// errNotTheFile is the cause of an [Error] for a 2xx.
+// errNotTheFile is the cause of an [Error] for a 2xx without the whole file.
 var errNotTheFile = errors.New("response is not the whole file")
 
 // isWholeFile reports whether a response contains the file, or the part of it that the

@@ -38,8 +38,9 @@ var (
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// find out without posting twice, make the confirmed send below, where last is the ID of
 	// the newest message that you had seen before the failed call, and failed is the [*Error]
-	// of that call. Another process may make that call. If it fails in the same way, repeat it
-	// with the SentAt of the new error. After a crash there is no error; see [ConfirmResume].
+	// of that call. The confirmed send may also be made by another process. If it fails in the
+	// same way, repeat it with the SentAt of the new error. After a crash there is no error;
+	// see [ConfirmResume].
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//

@@ -440,7 +440,7 @@ func ExampleArgumentError() {
 	}
 	// Output:
 	// about
-	// a DIRECT chat is started by the customer and has no number: use AboutOrder or AboutReturn
+	// a DIRECT chat is started by the customer and has no order or return: use AboutOrder or AboutReturn
 }
 
 // Recognize a 400 by its status and details: this chat is closed.

@@ -48,9 +48,9 @@ func (r *response) err() *Error {
 	return e
 }
 
-// classify2xx classifies a 2xx that is an error. A status ERROR with details is described by
-// the details. Everything else, including ERROR without details, is a protocol error; details
-// taken from a body that is not an envelope are dropped.
+// classify2xx classifies a 2xx that is an error. If the status is ERROR and there are details,
+// they describe the error. Everything else, including ERROR without details, is a protocol
+// error; details taken from a body that is not an envelope are dropped.
 func (e *Error) classify2xx(r *response) {
 	if r.decodeErr == envelope.ErrStatus && len(e.Details) > 0 { //nolint:errorlint // Decode returns it unwrapped
 		return
@@ -94,8 +94,8 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	return e
 }
 
-// addEnded makes the error match ctx.Err() if the caller's context has ended, because net/http
-// returns the cause of the context instead.
+// addEnded makes the error match ctx.Err() if the caller's context has ended; net/http returns
+// the cause of the context instead.
 func (e *Error) addEnded(ctx context.Context) {
 	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(e, ended) {
 		e.kinds = append(e.kinds, ended)

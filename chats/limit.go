@@ -34,7 +34,7 @@ func (l Limit) describe() string {
 	}
 	text += " reached"
 	if !l.Until.IsZero() {
-		text += ", open again at " + clockTime(l.Until)
+		text += ", try again at " + clockTime(l.Until)
 	}
 	return text
 }

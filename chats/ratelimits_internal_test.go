@@ -13,8 +13,8 @@ func TestTheTextOfALimit(t *testing.T) {
 	assert.Equal(t, "hourly limit of 1000 reached", Limit{Kind: LimitHourly, Max: 1000}.describe())
 	assert.Equal(t, "parallel limit reached", Limit{Kind: LimitParallel}.describe())
 	today, later := time.Now().Add(time.Hour).UTC(), time.Now().Add(25*time.Hour).UTC()
-	assert.Equal(t, "rate limit reached, open again at "+today.Format("15:04:05Z"), Limit{Until: today}.describe())
-	assert.Equal(t, "rate limit reached, open again at "+later.Format("2006-01-02 15:04:05Z"), Limit{Until: later}.describe(), "the clocks differ")
+	assert.Equal(t, "rate limit reached, try again at "+today.Format("15:04:05Z"), Limit{Until: today}.describe())
+	assert.Equal(t, "rate limit reached, try again at "+later.Format("2006-01-02 15:04:05Z"), Limit{Until: later}.describe(), "the clocks differ")
 }
 
 func TestWhatTheHeadersOfALimitTell(t *testing.T) {

@@ -49,7 +49,7 @@ func TestLimits_ExhaustedQuotaIsRefusedLocallyUntilReset(t *testing.T) {
 		assert.Equal(t, 1, e.Attempts)
 		assert.True(t, until.Equal(e.Limit.Until), "%s", e.Limit.Until)
 		assert.Equal(t, chats.LimitHourly, e.Limit.Kind)
-		assert.Contains(t, err.Error(), "open again at "+until.UTC().Format("15:04:05Z"))
+		assert.Contains(t, err.Error(), "try again at "+until.UTC().Format("15:04:05Z"))
 
 		// Until then that operation, and no other, is refused without a request.
 		time.Sleep(58 * time.Minute)
@@ -618,7 +618,7 @@ func TestLimits_RetryAfterIsAtMostAnHour(t *testing.T) {
 			var e *chats.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, began.Add(time.Hour), e.Limit.Until)
-			assert.Contains(t, err.Error(), "open again at "+began.Add(time.Hour).UTC().Format("15:04:05Z"))
+			assert.Contains(t, err.Error(), "try again at "+began.Add(time.Hour).UTC().Format("15:04:05Z"))
 			time.Sleep(59 * time.Minute)
 			require.ErrorIs(t, f.call(t.Context(), chats.OpGetChat), chats.ErrRateLimited)
 			time.Sleep(time.Minute)

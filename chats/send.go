@@ -48,11 +48,11 @@ func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTex
 // the customer sees: valid UTF-8 of 255 bytes at most, without a path or control characters.
 //
 // A reader with a known size (a file, a bytes.Reader, anything with Seek or Len) is streamed
-// from its current position; any other reader is first buffered in memory; ctx bounds that
-// read. SendFile does not close content. If reading or rewinding fails, a hundred Reads in a
-// row return nothing, or content turns out to be shorter or longer than its size, the request
-// is aborted, nothing is posted, and an error is returned. Content that cannot be rewound is
-// not sent again.
+// from its current position. Any other reader is first buffered in memory; SendFile returns if
+// ctx ends in the meantime. SendFile does not close content. If reading or rewinding fails, a
+// hundred Reads in a row return nothing, or content turns out to be shorter or longer than its
+// size, the request is aborted, nothing is posted, and an error is returned. Content that
+// cannot be rewound is not sent again.
 //
 // SendFile starts no Read or Seek of content after it has returned. A Read or Seek that is
 // blocked when ctx ends is abandoned. While content is streamed, so is one that is blocked

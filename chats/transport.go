@@ -13,8 +13,8 @@ import (
 // defaultTransport returns the transport of all clients that are created without
 // [WithHTTPClient]. They share its TLS sessions: Market closes every connection, so each
 // request costs a handshake, and resuming a session halves that cost. It reads nothing from
-// the environment; to use a proxy, pass your own client. It speaks HTTP/1.1 only, because
-// there "not connected" means "not sent", which the retry of a send relies on.
+// the environment; to use a proxy, pass your own client. It speaks only HTTP/1.1, in which
+// "not connected" means "not sent"; retries of sends rely on that.
 var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 	return &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,

@@ -61,7 +61,7 @@ func checkSubject(field string, s Subject) error {
 	case SubjectReturn:
 		return checkID(field+": return", s.Return)
 	case SubjectDirect:
-		return badArgument(field, "a DIRECT chat is started by the customer and has no number: use AboutOrder or AboutReturn")
+		return badArgument(field, "a DIRECT chat is started by the customer and has no order or return: use AboutOrder or AboutReturn")
 	default:
 		return badArgument(field, "kind %q: use AboutOrder or AboutReturn", string(s.Kind))
 	}
