@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// maxBody is the limit of a body, both compressed and decompressed. A notification about a
-	// chat has about 200 bytes; one about an order grows with its items.
+	// maxBody is the maximum size of a body, both compressed and decompressed. A notification
+	// about a chat has about 200 bytes; one about an order grows with its items.
 	maxBody = 1 << 20
-	// maxDiscarded is read beyond it before the response: a client that is still writing might not see an earlier one.
+	// maxDiscarded is how much more is read before responding: a client that is still writing
+	// might miss an earlier response.
 	maxDiscarded = 15 << 20
 )
 
@@ -33,7 +34,7 @@ func readBody(body io.Reader, deadline time.Time) ([]byte, *rejection) {
 	})
 	var limit *http.MaxBytesError
 	switch {
-	case errors.As(err, &limit): // of a middleware, which would reject it again
+	case errors.As(err, &limit): // set by a middleware, which would reject a retry as well
 		return nil, tooLarge(limit.Limit, true)
 	case err != nil:
 		return nil, readFailed(err)

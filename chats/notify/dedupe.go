@@ -9,15 +9,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// identity is equal for two copies of one event: identity.go says which fields count.
-// It is also what the log says about the event.
+// identity is equal for two copies of one event; identityOf decides which fields count.
+// Log lines describe the event by it.
 type identity struct {
 	kind     string
-	business chats.BusinessID // of an Other, too
+	business chats.BusinessID // set for an Other as well
 	chat     chats.ChatID
 	message  chats.MessageID
 	at       time.Time         // in UTC, so that == compares instants; zero for a message
-	body     [sha256.Size]byte // set if the rest is not unique
+	body     [sha256.Size]byte // set if the other fields are not unique
 }
 
 // isUnique reports whether the fields of the chat identify the event uniquely.
@@ -39,7 +39,7 @@ type dedupe struct {
 	invocations map[identity]*invocation
 	// Both are oldest first, and each event is in invocations:
 	succeeded      []success // with a unique identity
-	unacknowledged []success // without: remembered until Market got its 200
+	unacknowledged []success // without one; remembered until Market has got its 200
 }
 
 type success struct {
@@ -94,8 +94,8 @@ func (d *dedupe) remember(event identity, err error) {
 }
 
 // acknowledge is called before a success is reported to Market, which then does not
-// send the event again. An event that is known by its body only is forgotten: a later
-// one with the same body may be another event.
+// send the event again. An event identified only by its body is forgotten: a later one
+// with the same body may be a different event.
 func (d *dedupe) acknowledge(event identity, inv *invocation) {
 	if d == nil || event.isUnique() {
 		return
@@ -103,7 +103,7 @@ func (d *dedupe) acknowledge(event identity, inv *invocation) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.invocations[event] != inv {
-		return // forgotten already
+		return // already forgotten
 	}
 	delete(d.invocations, event)
 	d.unacknowledged = slices.DeleteFunc(d.unacknowledged, func(s success) bool { return s.event == event })
@@ -114,8 +114,8 @@ func (d *dedupe) expire() {
 	d.unacknowledged = d.trim(d.unacknowledged)
 }
 
-// trim removes successes that are too old or too many. All have the same window, so
-// the oldest expires first.
+// trim removes expired successes, and the oldest ones if there are too many. All have the
+// same window, so the oldest expires first.
 func (d *dedupe) trim(list []success) []success {
 	now := time.Now()
 	for len(list) > d.size || len(list) > 0 && !now.Before(list[0].until) {

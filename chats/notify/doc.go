@@ -29,17 +29,16 @@
 //
 // # What Market expects
 //
-// Market waits 10 seconds for a response, 1 second for a PING. Until a notification
+// Market waits 10 seconds for a response, or 1 second for a PING. Until a notification
 // gets a 200 or 400, Market retries it and sends nothing else: every minute for an
 // hour, every 15 minutes for a day, then every hour. After 14 days it disables the
 // subscription. So store the event and return, and return an error only if a retry may
-// help. If the function does not return in time, the handler responds in its place.
+// help. If the function does not return in time, the handler responds without it.
 //
 // An event may arrive several times, and events may arrive in any order. The handler
-// drops duplicates of events from the last hour (see [WithDedupe]), so that a function
-// that takes longer than Market waits is not called again and again. Not everything is
-// announced (stickers are not), so a correct program also reads the histories from time
-// to time.
+// drops duplicates of events from the last hour (see [WithDedupe]), so a function that
+// takes longer than Market waits is not called again and again. Not everything is
+// announced (stickers are not), so a correct program also polls the chats.
 //
 // This section is based on the page "push-notifications" of the Partner API's documentation
 // and on api/notifications.openapi.yaml.

@@ -6,15 +6,15 @@ import "github.com/ymchats/ymchats-go/chats"
 // notification.
 type ParseError struct {
 	Business chats.BusinessID // 0 if the notification does not name it
-	Type     string           // notificationType if it is one about chats, otherwise empty
-	Field    string           // name of the field as in the contract, empty if it is the whole body
-	Reason   string           // the rule that is broken
+	Type     string           // notificationType if the notification is about a chat, otherwise empty
+	Field    string           // name of the field in the contract, empty if the error concerns the whole body
+	Reason   string           // the rule that was violated
 }
 
 // Error implements error.
 func (e *ParseError) Error() string { return "notify: " + e.detail() }
 
-// detail is the text of the error without the package, as the sender sees it.
+// detail returns the text of the error without the package, as sent to the sender.
 func (e *ParseError) detail() string {
 	text := e.Reason
 	if e.Field != "" {

@@ -12,8 +12,7 @@ var (
 	errBadEntry = errors.New("X-Forwarded-For has an entry that is not an IP address")
 )
 
-// forwardedAddr returns the address that the outermost of the trusted proxies was
-// called from. Each proxy appends the address of its peer, so the entries are read from
+// forwardedAddr returns the address from which the outermost trusted proxy was called. Each proxy appends the address of its peer, so the entries are read from
 // right to left, and only as far as trusted proxies wrote them.
 func forwardedAddr(peer netip.Addr, header http.Header, proxies []netip.Prefix) (netip.Addr, error) {
 	entries := strings.Join(header.Values("X-Forwarded-For"), ",")
@@ -32,7 +31,7 @@ func forwardedAddr(peer netip.Addr, header http.Header, proxies []netip.Prefix) 
 	return addr, nil
 }
 
-// parseEntry accepts an address with or without a port, IPv6 also in brackets.
+// parseEntry accepts an address with or without a port, and IPv6 in brackets.
 func parseEntry(text string) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return plainAddr(addr), nil
@@ -47,7 +46,7 @@ func parseEntry(text string) (netip.Addr, error) {
 	return plainAddr(addrPort.Addr()), nil
 }
 
-// plainAddr returns addr as networks contain it: a listener for both versions of IP
+// plainAddr returns addr in the form that a network can contain: a dual-stack listener
 // reports IPv4 as ::ffff:1.2.3.4, and no network contains an address with a zone.
 func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 

@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// Market waits 10 seconds for a response. Counted from the beginning of ServeHTTP:
+// Market waits 10 seconds for a response. These timeouts count from the start of ServeHTTP:
 const (
 	connReadTimeout = 3 * time.Second // the connection stops reading the body
-	bodyTimeout     = 4 * time.Second // the handler does, if the connection has no deadline
+	bodyTimeout     = 4 * time.Second // the handler stops reading it, if the connection has no deadline
 	handleTimeout   = 8 * time.Second // the context of the handle function ends
 	responseTimeout = 9 * time.Second // the response is sent; the last second is the network's
 )
@@ -44,11 +44,11 @@ type Handler struct {
 // has not returned 9 seconds after the request arrived, Market gets 500, and handle keeps
 // running. Work that takes longer belongs in a queue, or needs its own context
 // ([context.WithoutCancel]): if it succeeds after all, the next retry gets 200 (see
-// [WithDedupe]). A late return is logged. Shutting down the [http.Server] waits for the
-// responses, but not for a handle call that missed its deadline.
+// [WithDedupe]). A late return is logged. [http.Server.Shutdown] waits for the responses,
+// but not for a handle call that missed its deadline.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
-// nothing else meanwhile. An allowed sender (see [WithAllowedNetworks]) gets one of
+// nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of
 // three responses:
 //
 //   - 200 if the event was handled, or is a [Ping];
@@ -96,9 +96,8 @@ func checkName(field, value string) error {
 // ServeHTTP implements [http.Handler]. It ignores the path.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	// Not every writer supports deadlines. Without one, readBody stops by itself. It does so
-	// later, because a server that has not stopped reading yet would wait for the rest of the
-	// body.
+	// Not every writer supports deadlines, so readBody has a timeout as well. It is longer,
+	// because a server that is still reading would wait for the rest of the body.
 	conn := http.NewResponseController(w)
 	_ = conn.SetReadDeadline(began.Add(connReadTimeout))
 
@@ -111,7 +110,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n, rejected = receive(r, began.Add(bodyTimeout))
 	}
 	if rejected == nil {
-		// The server removes the deadline once it has read the body, but not if that was before we set it.
+		// The server removes the deadline once it has read the body, unless the deadline was set after that.
 		_ = conn.SetReadDeadline(time.Time{})
 		rejected = h.deliver(r.Context(), n, began)
 	}
@@ -119,7 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.log.response(r.Context(), sender, n.id, began, rejected)
 }
 
-// received is a notification that was read. Of one that was rejected, id has what is
+// received is a notification that was read. If it was rejected, id has the fields that are
 // known.
 type received struct {
 	event Event
@@ -148,8 +147,7 @@ var (
 	errHandlerExited  = errors.New("handler exited its goroutine")
 )
 
-// deliver waits for the outcome of the handle function, but no longer than the
-// response may take.
+// deliver waits for the outcome of the handle function, until the response is due.
 func (h *Handler) deliver(ctx context.Context, n received, began time.Time) *rejection {
 	if _, ping := n.event.(Ping); ping {
 		return nil

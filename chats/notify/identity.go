@@ -26,7 +26,7 @@ func (e ChatCreated) identity() identity {
 }
 
 func (e MessageSent) identity() identity {
-	id := chatIdentity(notification.TypeChatMessageSent, e.Business, e.Chat, time.Time{}) // two may have the same time
+	id := chatIdentity(notification.TypeChatMessageSent, e.Business, e.Chat, time.Time{}) // two messages may have the same time
 	id.message = e.Message
 	return id
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // maxLoggedType is above the length of every type in the contract. The type of an
-// [Other] is whatever the sender wrote.
+// [Other] is arbitrary text from the sender.
 const maxLoggedType = 64
 
 // eventLog writes one line per request, and one per handle function that returns
@@ -47,8 +47,8 @@ func (l eventLog) lateReturn(ctx context.Context, id identity, began time.Time, 
 	l.log(ctx, level, "notify: handler returned late", append(attrs, errorAttrs(err)...))
 }
 
-// log ignores a panic of the logger: the response is out, and nothing would recover
-// it on the goroutine of a late function.
+// log ignores a panic in the logger: the response has been sent, and on the goroutine of
+// a late function nothing else would recover it.
 func (l eventLog) log(ctx context.Context, level slog.Level, text string, attrs []slog.Attr) {
 	_ = recoverPanic(func() error {
 		l.logger.LogAttrs(ctx, level, text, attrs...)
@@ -56,7 +56,7 @@ func (l eventLog) log(ctx context.Context, level slog.Level, text string, attrs 
 	})
 }
 
-// idAttrs leaves out what is unknown.
+// idAttrs omits unknown values.
 func idAttrs(id identity) []slog.Attr {
 	var attrs []slog.Attr
 	if id.kind != "" {
@@ -72,8 +72,8 @@ func idAttrs(id identity) []slog.Attr {
 	return attrs
 }
 
-// errorAttrs calls no method of err, which is the caller's and may be a nil pointer
-// in an interface: fmt survives that.
+// errorAttrs leaves it to fmt to call the methods of err: the error comes from the caller
+// and may be a nil pointer in an interface, which fmt survives.
 func errorAttrs(err error) []slog.Attr {
 	if err == nil {
 		return nil

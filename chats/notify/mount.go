@@ -53,7 +53,7 @@ func checkPath(p string) error {
 
 func isSpaceOrControl(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
-// slashCleaner serves a mux and spares its Handlers the redirects to a clean path.
+// slashCleaner serves a mux, without redirecting requests for its Handlers to a clean path.
 type slashCleaner struct {
 	mux *http.ServeMux
 }

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// object has the fields of a JSON object, all values of each in order.
+// object maps each field of a JSON object to all its values, in order.
 type object map[string][]json.RawMessage
 
 // scanObject reads the JSON object at the beginning of data and returns the values
@@ -13,8 +13,8 @@ type object map[string][]json.RawMessage
 // object.
 //
 // It looks at the top level only, because nothing below it is needed: a value that
-// encoding/json would reject, such as one nested too deeply, affects that value
-// alone. A byte order mark before the object and whatever follows it are ignored.
+// encoding/json would reject, such as one nested too deeply, does not affect the others.
+// A byte order mark before the object and anything after it are ignored.
 func scanObject(data []byte, names map[string]bool) (fields object, text []byte, ok bool) {
 	s := scanner{data: bytes.TrimLeft(data, "\ufeff \t\r\n")}
 	text = s.data
@@ -46,10 +46,10 @@ func isString(value json.RawMessage) bool { return len(value) > 0 && value[0] ==
 
 // scanner splits JSON into values without recursion.
 type scanner struct {
-	data []byte // what is left
+	data []byte // the rest of the input
 }
 
-// accept skips whitespace and then c. It reports whether c was there.
+// accept skips whitespace and then c, and reports whether c was found.
 func (s *scanner) accept(c byte) bool {
 	s.data = bytes.TrimLeft(s.data, " \t\r\n")
 	if len(s.data) == 0 || s.data[0] != c {
@@ -59,8 +59,8 @@ func (s *scanner) accept(c byte) bool {
 	return true
 }
 
-// value skips whitespace and then a value, which it returns. It is empty if there is
-// none that is complete.
+// value skips whitespace, and consumes and returns the value that follows. It is empty if
+// there is no complete one.
 func (s *scanner) value() []byte {
 	s.data = bytes.TrimLeft(s.data, " \t\r\n")
 	n := valueLen(s.data)
@@ -69,7 +69,7 @@ func (s *scanner) value() []byte {
 	return value
 }
 
-// valueLen returns the length of the value at the beginning of data, 0 if there is no
+// valueLen returns the length of the value at the beginning of data, or 0 if there is no
 // complete one.
 func valueLen(data []byte) int {
 	switch {

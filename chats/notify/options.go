@@ -46,7 +46,7 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 		if !network.IsValid() {
 			return badArgument(field, "contains an invalid prefix")
 		}
-		// Addresses are compared as IPv4: such a network would contain none.
+		// IPv4 addresses are compared in IPv4 form, so such a network would contain none.
 		if network.Addr().Is4In6() {
 			return badArgument(field, "must have IPv4 networks in IPv4 form: "+network.String())
 		}

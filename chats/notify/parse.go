@@ -97,8 +97,8 @@ func (o object) id(field string) int64 {
 	return 0
 }
 
-// parseID accepts numbers and strings: the contract has messageId as a string here
-// and as an integer everywhere else.
+// parseID accepts numbers and strings: in the contract, messageId is a string in
+// notifications and an integer everywhere else.
 func parseID(value json.RawMessage) int64 {
 	text := string(value)
 	if isString(value) {
@@ -116,8 +116,8 @@ func parseID(value json.RawMessage) int64 {
 	return int64(number)
 }
 
-// time returns the last usable value of a field, or the zero time. It accepts
-// fractions of nine digits, and of longer ones the first nine.
+// time returns the last usable value of a field, or the zero time. Digits of a fraction
+// after the ninth are ignored.
 func (o object) time(field string) time.Time {
 	for _, value := range slices.Backward(o[field]) {
 		if at, err := time.Parse(time.RFC3339, parseString(value)); err == nil {

@@ -24,8 +24,8 @@ func forbidden(err error) *rejection {
 	}
 }
 
-// protocolViolation rejects a request that cannot be a notification. To an allowed
-// sender, every status but 400 would mean that it has to send it again.
+// protocolViolation rejects a request that cannot be a notification. Any status other than
+// 400 would make an allowed sender send it again.
 func protocolViolation(message string) *rejection {
 	return &rejection{
 		status: http.StatusBadRequest, kind: notification.ErrorTypeWrongEventFormat, message: message,
@@ -39,8 +39,8 @@ func malformed(err *ParseError) *rejection {
 	return r
 }
 
-// readFailed rejects a body that broke off or arrived too slowly. It may be from
-// Market, which has to send it again.
+// readFailed rejects a request whose body was truncated or arrived too slowly. It may be
+// from Market, which then has to send it again.
 func readFailed(err error) *rejection {
 	r := handlerFailed(err)
 	r.message = "reading the notification failed"

@@ -30,13 +30,13 @@ func (p responder) respond(w http.ResponseWriter, began time.Time, rejected *rej
 	})
 }
 
-// write sends the whole response at once: net/http would hold it back until the
-// handler returns. An error is ignored, because Market sends a notification again
-// if it got no response.
+// write sends the whole response immediately: net/http would buffer it until the handler
+// returns. An error is ignored, because Market retries a notification that gets no
+// response.
 func write(w http.ResponseWriter, status int, body any) {
 	content, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // strings and a time of this century
+		panic(err) // impossible: strings and a time of this century
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(status)
