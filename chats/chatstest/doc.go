@@ -26,14 +26,14 @@
 //
 // [Market.Transport], and [Market.Client] on top of it, work in process: they open no
 // socket, leave no goroutine behind and, in a testing/synctest bubble, wait in the
-// bubble's time, so that waiting an hour for a quota to reset takes no real time.
-// [NewServer] puts a Market on a listener, for tests that need a socket, and
-// [Market.ServeHTTP] makes it a handler of your own server.
+// bubble's time, so waiting an hour for a quota to reset takes no real time. For tests that
+// need a socket, [NewServer] puts a Market on a listener, and [Market.ServeHTTP] makes it a
+// handler for a server of your own.
 //
 // # Undocumented behaviour
 //
-// Much of the real API is not documented, and a program must work in every case.
-// Options select the case:
+// Much of the real API's behaviour is not documented, and a program must cope with every
+// variant. Options select the variant:
 //
 //	in which order the history is listed      WithOrder, WithSwappedNeighbours
 //	what messageIdFrom means                  WithExclusiveSince, WithStrictSince
@@ -44,50 +44,51 @@
 //	what chats and messages look like         WithOddItems, WithPreciseTimes
 //	whether the legacy order ID fields work   WithLegacyOrderIDs
 //
-// By default times are truncated to whole seconds, as in the vendor's examples, so that
-// several messages may share one. Message IDs are microseconds since 1970 and increase
-// within a chat; messages of two chats may share one. Chats are listed newest message first
-// and paged by position, so the list shifts when a message arrives between two pages; a
-// function passed to [Market.FailFunc] can add any number of messages between two pages. A
-// page token is valid only with the limit and body that it was issued for. Names of JSON
-// fields are case-sensitive, and unknown fields are ignored.
+// By default times are truncated to whole seconds, as in the vendor's examples, so several
+// messages may have the same time. Message IDs are microseconds since 1970 and increase
+// within a chat; messages of different chats may have the same ID. The list of chats begins
+// with the chat whose last message is the newest, and is paged by position, so it shifts when
+// a message arrives between two pages; a function passed to [Market.FailFunc] can add any
+// number of messages between two pages. A page token is valid only with the limit and body
+// that it was issued for. Names of JSON fields are case-sensitive, and unknown fields are
+// ignored.
 //
 // # Limits
 //
-// More than four API requests at once fail with 420 (see [WithParallelLimit]). The
-// headers of every response of an operation, except a gateway's page, report the documented
-// hourly quotas and count down to zero, but no request is refused because of them unless [WithHourlyLimit] is used: a test
-// may make any number of calls. A 420 does not count against the quota, nor does a
-// response that a fault returns instead of the Market's.
+// A fifth concurrent API request fails with 420 (see [WithParallelLimit]). The headers of
+// every response of an operation, except a gateway's page, report the documented hourly
+// quota and count down to zero, but a test may make any number of calls: quotas are enforced
+// only by [WithHourlyLimit]. A 420 does not count against the quota, nor does a response that
+// a fault returns instead of the Market's.
 //
 // # Faults
 //
 // [Market.Fail] makes the next calls of an operation fail, and [Market.FailFunc]
-// chooses a fault for each call. What a fault does to the request:
+// chooses a fault for each call. The faults are:
 //
-//	fault                 the request      the caller gets
-//	OK                    is processed     the response
-//	Delay                 is processed     the response, all of it later
-//	SlowHeaders           is processed     the response, its header later
-//	SlowBody              is processed     the response, half of its body later
-//	Status                is not           that status and body
-//	Respond               is not           that status, body and header
-//	RespondEarly          is not           that status and body, before it has sent its whole request body
-//	HTML                  is not           that status and a gateway's page
-//	RateLimitedHourly     is not           420, with the time of the reset
-//	RateLimitedParallel   is not           420, without one
-//	Replay                is not           the previous response of the operation
-//	Refused               is not written   a failed dial
-//	DropBefore            is not           a closed connection
-//	DropAfter             is processed     a closed connection
-//	ProcessLate           is, but later    a closed connection
-//	StatusAfter           is processed     that status and body
-//	Rewrite               is processed     the response as a function has changed it
-//	Malformed             is processed     200 and that body
-//	BadStatusLine         is processed     a line that is not HTTP
-//	Truncate              is processed     a truncated response
-//	TruncateSilently      is processed     a truncated response without a declared length
-//	EndlessBody           is processed     200 and an endless body
+//	fault                 the request                    the caller gets
+//	OK                    is processed                   the response
+//	Delay                 is processed after the delay   the response
+//	SlowHeaders           is processed                   the response, after the delay
+//	SlowBody              is processed                   the response, the second half of its body after the delay
+//	Status                is not processed               the given status and body
+//	Respond               is not processed               the given status, body and header
+//	RespondEarly          is not processed               the given status and body, before the whole request body has been sent
+//	HTML                  is not processed               the given status and a gateway's HTML page
+//	RateLimitedHourly     is not processed               420, with the time of the reset
+//	RateLimitedParallel   is not processed               420, without a time
+//	Replay                is not processed               the previous response of the operation
+//	Refused               is not sent                    a failed dial
+//	DropBefore            is not processed               a closed connection
+//	DropAfter             is processed                   a closed connection
+//	ProcessLate           is processed later             a closed connection
+//	StatusAfter           is processed                   the given status and body
+//	Rewrite               is processed                   the response, edited by a function
+//	Malformed             is processed                   200 and the given body
+//	BadStatusLine         is processed                   the given line instead of an HTTP response
+//	Truncate              is processed                   a truncated response
+//	TruncateSilently      is processed                   a truncated response without a declared length
+//	EndlessBody           is processed                   200 and an endless body
 //
 // Respond and Rewrite express most other faults. Some examples:
 //
@@ -99,5 +100,5 @@
 //	Rewrite(func(r *Response) { r.Body = r.Body[:len(r.Body)/2] }) // a download shorter than File.Size
 //	Rewrite(func(r *Response) { r.Header.Set("Content-Encoding", "gzip") }) // a stored .gz
 //
-// Responses that may violate the contract have the header [FaultHeader].
+// Responses that may violate the contract carry the header [FaultHeader].
 package chatstest

@@ -6,18 +6,18 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Fail makes the next calls of an operation fail, one per fault, in order. Faults
-// passed to later calls to Fail are queued after those still pending.
+// Fail makes the next calls of an operation fail, one per fault, in order. Later calls to
+// Fail add to the queue.
 func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
 	m.faults[op] = append(m.faults[op], faults...)
 }
 
-// FailFunc makes choose select the fault of every call for which [Market.Fail] has
+// FailFunc sets a function that selects the fault of every call for which [Market.Fail] has
 // none; n counts the calls of the operation from 1. choose is called for one request at a
-// time, so that a random choice needs no lock, and may use the Market except for FailFunc
-// itself. A nil choose removes the function.
+// time, so a random choice needs no lock. It may use the Market, except for FailFunc itself.
+// A nil choose removes the function.
 func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 	m.failMu.Lock()
 	defer m.failMu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Fault is what goes wrong with one request. The zero Fault is the one that [OK] returns.
+// Fault describes what goes wrong with one request. The zero Fault is that of [OK].
 type Fault struct {
 	dialError bool
 	early     bool // respond after bodyBytes of the request's body
@@ -46,12 +46,12 @@ func OK() Fault { return Fault{} }
 // then is not processed.
 func Delay(d time.Duration) Fault { return Fault{delay: d} }
 
-// Status responds with a status and a body. The request is not processed.
+// Status responds with the given status and body. The request is not processed.
 func Status(code int, body string) Fault { return Respond(code, nil, body) }
 
-// Respond responds with a status, a body, and header on top of the usual headers: a
-// 429 with Retry-After, a 420 with a Date that is days off, a redirect. A header
-// without values removes the usual one. The request is not processed.
+// Respond responds with the given status and body, and adds header to the usual headers, for
+// example for a 429 with Retry-After, a 420 with a Date that is days off, or a redirect. A
+// header without values removes the usual one. The request is not processed.
 func Respond(code int, header http.Header, body string) Fault {
 	return respond("status", func(l *limits, op chats.Operation) response {
 		resp := newResponse(code, contentType(body), []byte(body))
@@ -86,18 +86,18 @@ func Rewrite(change func(*Response)) Fault {
 	})
 }
 
-// Replay responds with the previous response of the operation, like a broken cache, and
-// does not process the request. If there is no previous response, it acts like [OK].
+// Replay responds with the previous response of the operation, like a broken cache, without
+// processing the request. If there is no previous response, it acts like [OK].
 func Replay() Fault { return Fault{replay: true} }
 
-// StatusAfter processes the request and then responds with another status and
-// body: for example a 500 after the message was stored.
+// StatusAfter processes the request and then responds with the given status and body, for
+// example a 500 after the message has been stored.
 func StatusAfter(code int, body string) Fault {
 	return rewrite("status after", func(resp response) response { return resp.replaced(code, body) })
 }
 
-// HTML responds as a gateway in front of Market does: with an HTML page and
-// without limit headers. The request is not processed.
+// HTML responds like a gateway in front of Market, with an HTML page and without limit
+// headers. The request is not processed.
 func HTML(code int) Fault {
 	title := strconv.Itoa(code) + " " + http.StatusText(code)
 	page := "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n<center><h1>" + title +
@@ -107,14 +107,13 @@ func HTML(code int) Fault {
 	})
 }
 
-// Malformed processes the request and responds with 200 and this body.
+// Malformed processes the request and responds with 200 and the given body.
 func Malformed(body string) Fault {
 	return rewrite("malformed", func(resp response) response { return resp.replaced(http.StatusOK, body) })
 }
 
-// RateLimitedHourly responds with 420: the hourly quota is exhausted until the
-// given time. It affects this request only; to enforce a quota use
-// [WithHourlyLimit].
+// RateLimitedHourly responds with a 420 that reports the hourly quota as exhausted until
+// the given time. It affects this request only; to enforce a quota, use [WithHourlyLimit].
 func RateLimitedHourly(until time.Time) Fault {
 	return Fault{respond: func(l *limits, op chats.Operation) response {
 		resp := l.quotaExceeded(op, time.Now())
@@ -124,7 +123,7 @@ func RateLimitedHourly(until time.Time) Fault {
 	}}
 }
 
-// RateLimitedParallel responds with 420: too many requests are in flight.
+// RateLimitedParallel responds with a 420 that reports too many concurrent requests.
 func RateLimitedParallel() Fault {
 	return Fault{respond: func(l *limits, op chats.Operation) response {
 		return l.parallelExceeded(op, time.Now())
@@ -136,8 +135,7 @@ func RateLimitedParallel() Fault {
 // like [DropBefore].
 func Refused() Fault { return Fault{dialError: true} }
 
-// DropBefore closes the connection when the request has arrived, before it is
-// processed.
+// DropBefore closes the connection once the request has arrived, without processing it.
 func DropBefore() Fault {
 	return Fault{respond: func(*limits, chats.Operation) response { return response{dropped: true} }}
 }
@@ -147,8 +145,8 @@ func DropAfter() Fault {
 	return Fault{rewrite: func(response) response { return response{dropped: true} }}
 }
 
-// ProcessLate closes the connection at once but processes the request d later, so
-// a message is stored after its call has failed.
+// ProcessLate closes the connection immediately but processes the request d later, so a
+// message is stored after its call has failed.
 func ProcessLate(d time.Duration) Fault { return Fault{late: d} }
 
 // SlowHeaders processes the request and delays the response by d.
@@ -178,9 +176,8 @@ func Truncate(n int) Fault {
 	})
 }
 
-// TruncateSilently is [Truncate] without a declared length: the end of the connection
-// is the end of the body, so that nothing but the body itself shows that the rest is
-// missing.
+// TruncateSilently is like [Truncate] but declares no length: the body ends with the
+// connection, so only its content shows that the rest is missing.
 func TruncateSilently(n int) Fault {
 	return rewrite("truncate silently", func(resp response) response {
 		resp.body, resp.undelimited = resp.body[:min(max(n, 0), len(resp.body))], true
@@ -189,14 +186,13 @@ func TruncateSilently(n int) Fault {
 	})
 }
 
-// BadStatusLine processes the request and responds with line instead of HTTP. On a
-// listener it needs an [http.Hijacker], which HTTP/2 does not have.
+// BadStatusLine processes the request and sends line instead of an HTTP response. On a
+// listener it needs an [http.Hijacker], which HTTP/2 does not provide.
 func BadStatusLine(line string) Fault {
 	return Fault{rewrite: func(response) response { return response{statusLine: line} }}
 }
 
-// EndlessBody processes the request and responds with 200 and a body that does
-// not end.
+// EndlessBody processes the request and responds with 200 and a body that never ends.
 func EndlessBody() Fault {
 	return rewrite("endless body", func(resp response) response {
 		resp.status, resp.body, resp.endless = http.StatusOK, []byte(`{"status":"OK","endless":"`), true
@@ -213,7 +209,7 @@ func rewrite(name string, change func(response) response) Fault {
 	return Fault{rewrite: func(resp response) response { return change(resp).marked(name) }}
 }
 
-// replaced keeps the limit headers.
+// replaced returns a response with another status and body but the same limit headers.
 func (r response) replaced(code int, body string) response {
 	r.status = code
 	r.header.Set("Content-Type", contentType(body))

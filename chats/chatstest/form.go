@@ -27,7 +27,7 @@ func (r *request) upload() (Upload, *problem) {
 	if len(r.body) > maxFormBody {
 		return Upload{}, badRequest("The file is larger than %d bytes", chats.MaxFileSize)
 	}
-	// The multipart reader takes a form that is cut within a part's header for a complete one.
+	// The multipart reader treats a form that is truncated within a part's header as complete.
 	if !bytes.HasSuffix(bytes.TrimSpace(r.body), []byte("--"+params["boundary"]+"--")) {
 		return Upload{}, badRequest("The form is not complete")
 	}

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// decompress does what net/http's transport does with a compressed response to a
-// request that did not ask for compression.
+// decompress treats a compressed response to a request that did not ask for compression as
+// net/http's transport does.
 func decompress(resp *http.Response) {
 	asked := resp.Request.Header.Get("Accept-Encoding") != "" || resp.Request.Header.Get("Range") != ""
 	if asked || resp.Header.Get("Content-Encoding") != "gzip" {

@@ -13,7 +13,7 @@ import (
 // statusRateLimited is the vendor's status for both limits.
 const statusRateLimited = 420
 
-// documentedQuotas are the requests per hour of each operation.
+// documentedQuotas has the number of requests per hour for each operation.
 var documentedQuotas = map[chats.Operation]int{
 	chats.OpGetChats:          5_000,
 	chats.OpGetChat:           1_000,
@@ -36,7 +36,7 @@ type limits struct {
 	quotas   map[chats.Operation]int
 	enforced map[chats.Operation]int
 	used     map[chats.Operation]int
-	window   time.Time // its beginning
+	window   time.Time // when it began
 }
 
 func newLimits(s settings) *limits {
@@ -45,15 +45,15 @@ func newLimits(s settings) *limits {
 	return l
 }
 
-// configure sets the limits and keeps what was counted.
+// configure sets the limits and keeps the counts.
 func (l *limits) configure(s settings) {
 	quotas := maps.Clone(documentedQuotas)
 	maps.Copy(quotas, s.hourly)
 	l.business, l.maxParallel, l.quotas, l.enforced = s.business, s.parallel, quotas, s.hourly
 }
 
-// acquire counts a request in and reports whether it is within the limit. It must
-// be released in either case.
+// acquire counts a concurrent request and reports whether it is within the limit. The caller
+// must call release in either case.
 func (l *limits) acquire() bool {
 	l.parallel++
 	l.peak = max(l.peak, l.parallel)

@@ -39,8 +39,7 @@ func NewMarket(options ...Option) *Market {
 	}
 }
 
-// lockAndCatchUp locks the Market and makes what is due happen. Unlock mu
-// afterwards.
+// lockAndCatchUp locks the Market and runs the events that are due. The caller unlocks mu.
 func (m *Market) lockAndCatchUp() {
 	m.mu.Lock()
 	m.catchUp()
@@ -99,10 +98,10 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 	return m.addFile(name, http.DetectContentType(data), data)
 }
 
-// AddConversation adds a chat with messages that are in the past: each keeps its
-// CreatedAt, and its ID unless that is 0. They must be in ascending order and are
-// visible at once. Zero fields of the chat are filled in as by [Market.AddChat], but its
-// times and its status follow from the messages.
+// AddConversation adds a chat with messages from the past: each keeps its CreatedAt, and its
+// ID unless that is 0. They must be in ascending order and are visible immediately. Zero
+// fields of the chat are filled in as by [Market.AddChat], but its times and its status
+// follow from the messages.
 func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -206,10 +205,10 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 	return slices.Clone(m.mustChat(id).uploads)
 }
 
-// OnChange calls f after every change of a chat: when it is added, when its status or type
-// changes, and when it gets a message. A message that becomes visible to clients only later
-// is reported again at that point. f must be quick and must not use the Market. A later
-// OnChange replaces f, and nil removes it.
+// OnChange sets a function to be called after every change of a chat: when it is added, when
+// its status or type changes, and when it gets a message. A message that becomes visible to
+// clients only later is reported again when it does. f must be quick and must not use the
+// Market. A later OnChange replaces f, and nil removes it.
 func (m *Market) OnChange(f func(chats.ChatID)) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

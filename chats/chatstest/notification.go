@@ -65,9 +65,8 @@ func notificationTime(at time.Time) string {
 	return at.UTC().Format(time.RFC3339Nano)
 }
 
-// isDelivered reports whether Market takes a response for the end of a delivery:
-// a 400, which says that sending the event again is of no use, or a 200 with the
-// required body. The body can be read afterwards.
+// isDelivered reports whether a response ends a delivery: a 400, which means that a retry
+// would not help, or a 200 with the required body. The body can still be read afterwards.
 func isDelivered(resp *http.Response) bool {
 	if resp == nil {
 		return false
@@ -86,7 +85,7 @@ func isDelivered(resp *http.Response) bool {
 
 // isConfirmation checks the body of a 200: version and name of 1 to 100 characters
 // and a time in UTC. It decodes into a map because the fields of a struct match
-// names in any case.
+// names case-insensitively.
 func isConfirmation(contentType string, body []byte) bool {
 	var fields map[string]string
 	mediaType, _, _ := mime.ParseMediaType(contentType)

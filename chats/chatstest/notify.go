@@ -24,7 +24,7 @@ const notifyPeriod = 14 * 24 * time.Hour
 // subscription on again.
 //
 // An event without a business gets the Market's; one without a time gets the
-// current time. While an event is being delivered, other calls wait. If the Market
+// current time. While an event is being delivered, other calls to Notify wait. If the Market
 // was created in a testing/synctest bubble, none of this takes real time.
 //
 // The request comes from one of Market's addresses and goes to the URL of
@@ -56,7 +56,7 @@ func (m *Market) Notify(ctx context.Context, handler http.Handler, event notify.
 	}
 }
 
-// notification returns what is sent for an event, and where to.
+// notification returns the notification for an event and the URL to send it to.
 func (m *Market) notification(event notify.Event) (n notification, url string) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -74,7 +74,7 @@ func notifyRetryDelay(elapsed time.Duration) time.Duration {
 	}
 }
 
-// logUndelivered explains why a test seems to hang.
+// logUndelivered logs why a test seems to hang.
 func logUndelivered(ctx context.Context, url string, resp *http.Response, retryIn time.Duration) {
 	reason := "no response in time"
 	if resp != nil {
@@ -83,8 +83,8 @@ func logUndelivered(ctx context.Context, url string, resp *http.Response, retryI
 	slog.WarnContext(ctx, "chatstest: notification not delivered", "url", url, "reason", reason, "retry_in", retryIn)
 }
 
-// post makes one attempt. A handler that panics closes its connection, as under
-// net/http, and returns no response.
+// post makes one attempt. If the handler panics, there is no response, because net/http
+// would close the connection.
 func (n notification) post(ctx context.Context, handler http.Handler, url string) *http.Response {
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()

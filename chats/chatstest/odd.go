@@ -19,7 +19,7 @@ func (s settings) withOddItems(op chats.Operation, resp response) response {
 	decoder := json.NewDecoder(bytes.NewReader(resp.body))
 	decoder.UseNumber()
 	if err := decoder.Decode(&body); err != nil {
-		panic("chatstest: " + err.Error()) // it was encoded a moment ago
+		panic("chatstest: " + err.Error()) // impossible: it was just encoded
 	}
 	before, _ := json.Marshal(body) //nolint:errchkjson // it was decoded from JSON
 	for _, item := range items(op, body.Result) {

@@ -61,7 +61,7 @@ type settings struct {
 
 	storedText func(string) string
 	storedFile func(chats.File) chats.File
-	visibility func(chats.Message) time.Duration // nil: at once
+	visibility func(chats.Message) time.Duration // nil: immediately
 	historyLag time.Duration
 
 	parallel int
@@ -183,7 +183,7 @@ func WithSwappedNeighbours() Option {
 }
 
 // WithPreciseTimes renders times with fractions of a second. By default they are
-// truncated to whole seconds, so that several messages may share one.
+// truncated to whole seconds, so several messages may have the same time.
 func WithPreciseTimes() Option {
 	return func(s *settings) { s.preciseTimes = true }
 }
@@ -203,34 +203,33 @@ func WithOddItems(change func(map[string]any)) Option {
 	return func(s *settings) { s.oddItems = change }
 }
 
-// WithTrimmedTexts stores the texts that are sent without leading and trailing whitespace.
+// WithTrimmedTexts removes leading and trailing whitespace from texts before storing them.
 func WithTrimmedTexts() Option { return WithStoredText(strings.TrimSpace) }
 
-// WithStoredText stores each text that is sent in the form that change returns:
-// normalised, escaped, masked or cut. [Market.AddMessage] does not use it.
+// WithStoredText stores the text that change returns for each text sent: normalised,
+// escaped, masked or truncated, for example. It does not affect [Market.AddMessage].
 func WithStoredText(change func(string) string) Option {
 	return func(s *settings) { s.storedText = change }
 }
 
-// WithStoredFile makes messages show an uploaded file as change returns it: renamed, or
-// without a size. [Market.Uploads] returns files as they were sent, and [Market.AddFile] is
-// not affected.
+// WithStoredFile makes messages show an uploaded file as change returns it, for example
+// renamed or without a size. [Market.Uploads] still returns files as they were sent, and
+// [Market.AddFile] is not affected.
 func WithStoredFile(change func(chats.File) chats.File) Option {
 	return func(s *settings) { s.storedFile = change }
 }
 
-// WithVisibility delays the visibility of each message by what delay returns: a
-// message that is held for review, or a file that is scanned, becomes visible with an ID
-// below those of newer messages. Until then neither the history nor the chat's status and
-// time show it. Afterwards the chat's UpdatedAt is the time of its newest visible message.
-// delay must not use the Market; [Market.Messages] returns every message at
-// once.
+// WithVisibility delays the visibility of each message by what delay returns, as if a
+// message were held for review or a file scanned: it becomes visible with an ID below those
+// of newer messages. Until then neither the history nor the chat's status and time show it.
+// Afterwards the chat's UpdatedAt is the time of its newest visible message. delay must not
+// use the Market; [Market.Messages] returns messages that are not visible yet as well.
 func WithVisibility(delay func(chats.Message) time.Duration) Option {
 	return func(s *settings) { s.visibility = delay }
 }
 
 // WithHistoryLag makes the history lag behind the list of chats: a new message changes
-// its chat's status and time at once but is not in the history until d later.
+// its chat's status and time immediately but appears in the history d later.
 func WithHistoryLag(d time.Duration) Option {
 	return func(s *settings) { s.historyLag = d }
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// pager is the paging of one request.
+// pager is the paging state of one request.
 type pager struct {
 	store *store
 	limit int
@@ -68,7 +68,7 @@ func (r *request) fingerprint(limit int, body any) uint64 {
 	return hash.Sum64()
 }
 
-// window is the part of a list that makes a page.
+// window is the part of a list that forms a page.
 type window struct {
 	from, to int
 	next     string
@@ -105,7 +105,8 @@ func (p *pager) window(length int, backwards bool) window {
 	return w
 }
 
-// overlap is smaller than a page, so that the list comes to its end.
+// overlap returns how many items of the previous page are repeated: fewer than a page has,
+// so that the list ends.
 func (p *pager) overlap(s settings) int {
 	if !s.duplicates {
 		return 0

@@ -18,13 +18,13 @@ import (
 // [Market.FailFunc] and [Market.Calls]. No limit applies to it.
 const OpDownload = chats.OpDownload
 
-// The largest bodies that are read. A form adds some bytes to its file.
+// The maximum sizes of request bodies. A form is slightly larger than its file.
 const (
 	maxJSONBody = 512 << 10
 	maxFormBody = chats.MaxFileSize + 64<<10
 )
 
-// request is a request that has been received whole.
+// request is a request that has been received completely.
 type request struct {
 	op     chats.Operation // empty: no operation has this method and path
 	method string
@@ -69,21 +69,20 @@ func (r *request) decode(into any) *problem {
 	return nil
 }
 
-// decodeExact distinguishes upper and lower case in the names of fields, which
-// encoding/json does not.
+// decodeExact matches field names case-sensitively, which encoding/json does not.
 func decodeExact(data []byte, into any) error {
-	if err := json.Unmarshal(data, &struct{}{}); err != nil { // also of what follows the object
+	if err := json.Unmarshal(data, &struct{}{}); err != nil { // also checks what follows the object
 		return err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	var value any
-	_ = decoder.Decode(&value)           // it is valid
+	_ = decoder.Decode(&value)           // checked above
 	data, _ = json.Marshal(known(value)) //nolint:errchkjson // it was decoded from JSON
 	return json.Unmarshal(data, into)
 }
 
-// known removes the fields that no request has.
+// known removes unknown fields.
 func known(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

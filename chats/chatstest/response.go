@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// FaultHeader is set on every response that may violate the API's contract on
-// purpose, and names the fault. A test that checks responses against the contract
-// can skip those that have it.
+// FaultHeader names the fault in every response that may deliberately violate the API's
+// contract. A test that checks responses against the contract can skip those that have it.
 const FaultHeader = "X-Chatstest-Fault"
 
-// response is an HTTP response and how it is delivered.
+// response is an HTTP response and the way it is delivered.
 type response struct {
 	status int
 	header http.Header
@@ -57,13 +56,13 @@ func (r response) withBody(body []byte) response {
 	return r
 }
 
-// copied has headers of its own.
+// copied returns a copy with its own headers.
 func (r response) copied() response {
 	r.header = r.header.Clone()
 	return r
 }
 
-// length is the declared length of the body, -1 if there is none.
+// length returns the declared length of the body, or -1 if there is none.
 func (r response) length() int64 {
 	n, err := strconv.ParseInt(r.header.Get("Content-Length"), 10, 64)
 	if err != nil {
@@ -72,7 +71,7 @@ func (r response) length() int64 {
 	return n
 }
 
-// marked sets the header by which a deliberate violation of the contract is known.
+// marked sets the header that marks a deliberate violation of the contract.
 func (r response) marked(name string) response {
 	r.header.Set(FaultHeader, name)
 	return r
@@ -89,7 +88,7 @@ func newResponse(status int, contentType string, body []byte) response {
 	}
 }
 
-// problem is an error of the API. A nil problem is none.
+// problem is an API error; nil means success.
 type problem struct {
 	status  int
 	code    string

@@ -16,10 +16,10 @@ type inflight struct {
 	fault    Fault
 	latency  time.Duration
 	admitted bool   // it is within the limit of concurrent requests
-	done     func() // call it at the end; only the first call counts
+	done     func() // to be called at the end; further calls have no effect
 }
 
-// begin counts a request and takes the fault that is meant for it.
+// begin counts a request and takes its fault.
 func (m *Market) begin(ctx context.Context, op chats.Operation) *inflight {
 	f := &inflight{op: op, fault: m.takeFault(ctx, op), admitted: true, done: func() {}}
 	m.lockAndCatchUp()

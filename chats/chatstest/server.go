@@ -19,7 +19,7 @@ func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := m.begin(r.Context(), op)
 	defer f.done()
 	if f.fault.early {
-		w.Header().Set("Connection", "close") // else net/http reads the rest of the body
+		w.Header().Set("Connection", "close") // otherwise net/http reads the rest of the body
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, f.fault.bodyLimit()))
 	if err != nil || f.fault.dialError {
@@ -47,7 +47,7 @@ func (r response) writeHeader(w http.ResponseWriter) {
 	w.WriteHeader(r.status)
 }
 
-// writeLine writes what is not HTTP and closes the connection.
+// writeLine writes the status line, which is not HTTP, and closes the connection.
 func writeLine(w http.ResponseWriter, line string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -57,7 +57,7 @@ func writeLine(w http.ResponseWriter, line string) {
 	_ = conn.Close()
 }
 
-// write calls done before the client can have the whole response: the client's
+// write calls done before the client can have received the whole response: the client's
 // next request may arrive before this goroutine returns.
 func (r response) write(w http.ResponseWriter, req *http.Request, done func()) error {
 	body := &stream{response: r}
@@ -76,7 +76,7 @@ func (r response) write(w http.ResponseWriter, req *http.Request, done func()) e
 		if _, err := w.Write(piece); err != nil {
 			return err
 		}
-		if r.bodyDelay > 0 || r.length() < 0 { // else net/http declares the length of a short body
+		if r.bodyDelay > 0 || r.length() < 0 { // otherwise net/http declares the length of a short body
 			_ = flush() // a writer that cannot flush does not buffer
 		}
 	}
@@ -99,7 +99,7 @@ func NewServer(tb testing.TB, options ...Option) *Server {
 	return newServer(tb, (*httptest.Server).Start, options)
 }
 
-// NewTLSServer is [NewServer] over https. [Server.Client] and [Server.Transport]
+// NewTLSServer is like [NewServer] but uses HTTPS. [Server.Client] and [Server.Transport]
 // trust its certificate.
 func NewTLSServer(tb testing.TB, options ...Option) *Server {
 	tb.Helper()

@@ -9,7 +9,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// store is what a Market holds. The Market's mutex guards it.
+// store is the state of a Market, guarded by its mutex.
 type store struct {
 	settings settings
 	limits   *limits
@@ -19,11 +19,11 @@ type store struct {
 	files    map[string]storedFile // by path
 	cursors  map[uint64]cursor     // by request; see WithConstantToken
 	events   []event               // ascending
-	lastID   int                   // of those that the store makes up
+	lastID   int                   // the last ID that the store generated
 	onChange func(chats.ChatID)    // may be nil
 }
 
-// event is something that happens later.
+// event is a function to be called later.
 type event struct {
 	at time.Time
 	do func()
@@ -35,7 +35,7 @@ type storedFile struct {
 	data        []byte
 }
 
-// chat is a conversation with everything it holds.
+// chat is a chat with its messages and uploads.
 type chat struct {
 	chats.Chat
 
@@ -157,8 +157,8 @@ func (s *store) chatAbout(about chats.Subject) *chat {
 	return found
 }
 
-// newestFirst is the order of the list of chats. The list is kept because it is
-// usually still sorted.
+// newestFirst returns the chats in the order in which they are listed. The sorted list is
+// kept, because it usually stays sorted.
 func (s *store) newestFirst() []*chat {
 	if !slices.IsSortedFunc(s.listed, laterFirst) {
 		slices.SortFunc(s.listed, laterFirst)
@@ -170,7 +170,7 @@ func laterFirst(a, b *chat) int {
 	return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), cmp.Compare(b.ID, a.ID))
 }
 
-// schedule makes do happen at a time, or immediately if that is now or past.
+// schedule calls do at the given time, or immediately if that is not in the future.
 func (s *store) schedule(now, at time.Time, do func()) {
 	if !at.After(now) {
 		do()
@@ -182,7 +182,7 @@ func (s *store) schedule(now, at time.Time, do func()) {
 	s.events = slices.Insert(s.events, i, event{at, do})
 }
 
-// catchUp makes the events happen that are due.
+// catchUp runs the events that are due.
 func (s *store) catchUp() {
 	if len(s.events) == 0 {
 		return
@@ -195,7 +195,7 @@ func (s *store) catchUp() {
 }
 
 // post appends a message. Its ID is the microseconds since 1970, or the next free number if
-// several messages share one. It becomes visible as the settings say.
+// several messages share one. The settings decide when it becomes visible.
 func (s *store) post(c *chat, message chats.Message, now time.Time) chats.MessageID {
 	message.ID, message.CreatedAt = c.nextMessageID(chats.MessageID(now.UnixMicro())), now
 	c.messages = append(c.messages, message)
@@ -217,7 +217,7 @@ func (s *store) post(c *chat, message chats.Message, now time.Time) chats.Messag
 	return message.ID
 }
 
-// nextMessageID returns wanted, or the next ID if that is not above the last one.
+// nextMessageID returns wanted, or the last ID plus one if wanted is not above the last ID.
 func (c *chat) nextMessageID(wanted chats.MessageID) chats.MessageID {
 	if n := len(c.messages); n > 0 {
 		return max(wanted, c.messages[n-1].ID+1)
@@ -225,7 +225,7 @@ func (c *chat) nextMessageID(wanted chats.MessageID) chats.MessageID {
 	return wanted
 }
 
-// update is what a message changes in the list of chats.
+// update changes what the list of chats shows after a message.
 func (c *chat) update(message chats.Message) {
 	if message.CreatedAt.After(c.UpdatedAt) {
 		c.UpdatedAt = message.CreatedAt
@@ -247,7 +247,7 @@ func (c *chat) visible() []chats.Message {
 	return slices.DeleteFunc(slices.Clone(c.messages), func(m chats.Message) bool { return c.hidden[m.ID] })
 }
 
-// find returns the position of a visible message, or where it would be.
+// find returns the position of a visible message, or where it would be inserted.
 func find(messages []chats.Message, id chats.MessageID) (int, bool) {
 	return slices.BinarySearchFunc(messages, id, func(m chats.Message, id chats.MessageID) int {
 		return cmp.Compare(m.ID, id)

@@ -25,7 +25,7 @@ func (i identifier) subject() chats.Subject {
 	return chats.AboutOrder(chats.OrderID(i.ID))
 }
 
-// identity drops what does not distinguish subjects: the order of a return.
+// identity removes what does not distinguish subjects: the order of a return.
 func identity(s chats.Subject) chats.Subject {
 	if s.Kind == chats.SubjectReturn {
 		return chats.AboutReturn(s.Return)

@@ -11,7 +11,7 @@ import (
 // errBrokenPipe is the error of writing to a connection that the server closed.
 var errBrokenPipe = &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
 
-// tracer calls the hooks of a trace that are set.
+// tracer calls those hooks of a trace that are set.
 type tracer struct{ *httptrace.ClientTrace }
 
 func traceOf(ctx context.Context) tracer {

@@ -66,8 +66,7 @@ func (t *transport) exchange(req *http.Request, trace tracer, f *inflight) (resp
 	return resp, err
 }
 
-// readBody reads the request's body up to the fault's limit, or to the size beyond
-// which it is refused unread.
+// readBody reads the request's body up to the fault's limit, or up to the maximum size.
 func readBody(req *http.Request, fault Fault) ([]byte, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil, nil

@@ -6,8 +6,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// The shapes of the contract are written a second time on purpose: a Market built
-// on the library's own types would share its errors.
+// These types deliberately duplicate the library's: a Market built on the library's own
+// types would share its mistakes.
 
 type wireContext struct {
 	Type     chats.SubjectKind `json:"type"`
@@ -74,8 +74,7 @@ func (s settings) wireChat(c chats.Chat) wireChat {
 	}
 }
 
-// legacyOrder is the order ID outside of the context, which the vendor has switched
-// off.
+// legacyOrder is the order ID outside the context, which the vendor has switched off.
 func (s settings) legacyOrder(c chats.Chat) chats.OrderID {
 	if !s.legacyOrderIDs {
 		return 0
@@ -104,9 +103,9 @@ func (s settings) renderChat(c chats.Chat) chats.Chat {
 	return c
 }
 
-// renderTime returns a time as a client reads it: in Moscow time, as in the
-// vendor's examples. Parsing its own text gives it the location that a client's
-// has, so that Market.Messages equals what a client reads on every machine.
+// renderTime returns a time as a client reads it: in Moscow time, as in the vendor's
+// examples. It parses the formatted time so that its location is the one that a client
+// gets, and Market.Messages equals what a client reads on every machine.
 func (s settings) renderTime(t time.Time) time.Time {
 	if !s.preciseTimes {
 		t = t.Truncate(time.Second)

@@ -32,7 +32,7 @@ var load = sync.OnceValues(func() (*contract, error) {
 		return nil, err
 	}
 	host := doc.Servers[0].URL
-	doc.Servers = nil // tests use hosts of their own: the path identifies the operation
+	doc.Servers = nil // tests use their own hosts, so the path identifies the operation
 	router, err := legacy.NewRouter(doc)
 	if err != nil {
 		return nil, err
@@ -40,9 +40,8 @@ var load = sync.OnceValues(func() (*contract, error) {
 	return &contract{doc: doc, router: router, host: host}, nil
 })
 
-// find returns the path of a file in the repository's root. Tests run in the
-// directory of their package, so it is a parent; a program may run anywhere, but was
-// built from a checkout.
+// find returns the path of a file in the repository's root. A test runs in the directory of
+// its package, below the root; a program may run anywhere, but was built from a checkout.
 func find(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 )
 
-// BrokenRules returns the rules of openapi.yaml that a request breaks, each with the part
-// of the request that breaks it, and none for a valid request. body is the request's,
-// which is not read. It fails if openapi.yaml cannot be read.
+// BrokenRules returns the rules of openapi.yaml that a request breaks, each with the part of
+// the request that breaks it; it returns none for a valid request. body replaces the
+// request's own body, which is not read. An error means that openapi.yaml cannot be read.
 func BrokenRules(req *http.Request, body []byte) ([]string, error) {
 	c, err := load()
 	if err != nil {
@@ -39,7 +39,7 @@ func BrokenRules(req *http.Request, body []byte) ([]string, error) {
 	return slices.Compact(rules), nil
 }
 
-// describe lists the errors of a request in one line each.
+// describe returns the errors of a request, one line each.
 func describe(err error) []string {
 	switch err := err.(type) { //nolint:errorlint // it unwraps one layer at a time
 	case nil:
@@ -63,7 +63,7 @@ func describe(err error) []string {
 	}
 }
 
-// within lists what is wrong with one part of a request.
+// within returns the errors in one part of a request.
 func within(where string, err *openapi3filter.RequestError) []string {
 	var schema *openapi3.SchemaError
 	var several openapi3.MultiError

@@ -34,14 +34,13 @@ func Skip(ctx context.Context) context.Context {
 	return context.WithValue(ctx, skipKey{}, true)
 }
 
-// Transport passes every exchange to next, unchanged, and reports to tb each
-// request and each response that openapi.yaml does not allow. It reads
-//   - the request's body as far as next reads it, and checks it if it was read to
-//     its end: a body that fails, blocks or is never read does so for next;
-//   - the response's body before the caller gets it.
+// Transport passes every exchange to next unchanged, and reports to tb each request and
+// each response that openapi.yaml does not allow. A request's body is recorded while next
+// reads it, and checked if next reads it to its end; a response's body is read before the
+// caller gets it.
 //
-// It does not check what [Skip] exempts, responses that chatstest marked as faults,
-// and requests that are not the API's, such as downloads.
+// Transport does not check requests that [Skip] exempts, responses that chatstest marked as
+// faults, and requests that are not for the API, such as downloads.
 func Transport(tb testing.TB, next http.RoundTripper) http.RoundTripper {
 	tb.Helper()
 	c, err := load()
@@ -87,7 +86,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// isAPI reports whether a URL that is no operation should be one.
+// isAPI reports whether a URL belongs to the API and so should match an operation.
 func (c *contract) isAPI(url *url.URL) bool {
 	if strings.HasPrefix(url.Path, "/files/") {
 		return false
@@ -105,7 +104,7 @@ func options() *openapi3filter.Options {
 	}
 }
 
-// authenticate requires a credential and does not check it.
+// authenticate requires a credential but does not check its value.
 func authenticate(_ context.Context, input *openapi3filter.AuthenticationInput) error {
 	header := input.RequestValidationInput.Request.Header
 	if input.SecurityScheme.Type == "apiKey" && header.Get(input.SecurityScheme.Name) != "" {
@@ -142,7 +141,7 @@ func (t *transport) checkResponse(ctx context.Context, input *openapi3filter.Req
 	_ = resp.Body.Close()
 	resp.Body = io.NopCloser(&replay{data: data, err: err})
 	if err != nil {
-		return // the caller gets it
+		return // the caller gets the error
 	}
 	err = openapi3filter.ValidateResponse(ctx, &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: input,
@@ -160,7 +159,7 @@ func (t *transport) report(route *routers.Route, what string, err error) {
 	t.tb.Errorf("contract: %s: %s: %v", route.Operation.OperationID, what, err)
 }
 
-// recorded returns the same request, with a record of its body.
+// recorded returns the request and a record of its body.
 func recorded(req *http.Request) (*http.Request, *record) {
 	r := &record{length: req.ContentLength}
 	if req.Body == nil || req.Body == http.NoBody {

@@ -15,8 +15,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 )
 
-// Unknown is a field or an enum value that a response has and the contract does
-// not. The contract tolerates both; a maintainer wants to know.
+// Unknown is a field or an enum value of a response that the contract does not define. Both
+// are allowed; the maintainers want to know about them.
 type Unknown struct {
 	Where string // getChatHistory: result.messages[].sender
 	Value string // empty for a field
@@ -29,9 +29,9 @@ func (u Unknown) String() string {
 	return fmt.Sprintf("%s: unknown value %s", u.Where, u.Value)
 }
 
-// Unknowns returns the unknown fields and enum values of a response, each once,
-// sorted, and none if it is not a response of the API or not JSON. It quotes
-// identifiers only, and no other value.
+// Unknowns returns the unknown fields and enum values of a response, sorted and without
+// duplicates. It returns none if the response is not the API's or not JSON. It quotes
+// identifiers only.
 func Unknowns(req *http.Request, status int, body []byte) []Unknown {
 	route, _, err := mustLoad().router.FindRoute(req)
 	if err != nil {
@@ -126,7 +126,7 @@ func (w *walk) sorted() []Unknown {
 	return all
 }
 
-// parts iterates over a schema and those that it is composed of.
+// parts iterates over a schema and the schemas that it is composed of.
 func parts(schema *openapi3.Schema) func(yield func(*openapi3.Schema) bool) {
 	return func(yield func(*openapi3.Schema) bool) {
 		if !yield(schema) {
@@ -144,8 +144,8 @@ func parts(schema *openapi3.Schema) func(yield func(*openapi3.Schema) bool) {
 
 var identifier = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
-// Printable returns an identifier, such as a field name or an enum value, as it is
-// and replaces any other text: a person may have written it.
+// Printable returns an identifier, such as a field name or an enum value, unchanged, and
+// replaces any other text, because a person may have written it.
 func Printable(text string) string {
 	if identifier.MatchString(text) {
 		return text
@@ -155,8 +155,8 @@ func Printable(text string) string {
 
 var indexes = regexp.MustCompile(`/\d+`)
 
-// Violations describes an error that [Transport] reported without quoting a value:
-// the validator's own text quotes what it rejects.
+// Violations describes an error that [Transport] reported, without quoting any value: the
+// validator's own text quotes what it rejects.
 func Violations(err error) []string {
 	var all []string
 	collect(err, &all)
