@@ -15,29 +15,28 @@
 //	err = f.Start(ctx, jobs, businesses...)
 //	err = jobs.Start(ctx)
 //
-// Every process does this, with the same store and the same database. The River client is the
-// caller's: it works the caller's own jobs alongside the fleet's. A second fleet in the same
-// database, whose store has another table prefix, needs a schema of its own for River's tables
-// (river.Config.Schema), because the jobs do not say to which store they belong.
+// Every process does this, with the same store and the same database. The River client belongs
+// to the caller: it works the caller's own jobs alongside the fleet's. A second fleet in the
+// same database, with another table prefix for its store, needs a separate schema for River's
+// tables (river.Config.Schema), because jobs do not record which store they belong to.
 //
 // # Jobs
 //
-// Each business has two unique jobs of the kind ymchats_turn: one in the inboxes' queue,
-// ymchats_inbox, and one in the outboxes' queue, ymchats_outbox. Each runs one step
-// ([inbox.Inbox.Step], which begins no poll after 20 s, or up to 25 s of
-// [outbox.Outbox.Step]), and snoozes until something is due again. A business with more to
-// do goes to the back of the queue. River gives the jobs to whichever process has a free
-// worker, so a process that joins has work at once, and one that stops leaves nothing
-// behind.
+// Each business has two unique jobs of the kind ymchats_turn: one in the queue for inboxes,
+// ymchats_inbox, and one in the queue for outboxes, ymchats_outbox. Each job runs one step and
+// then snoozes until something is due again. A step is [inbox.Inbox.Step], which begins no
+// poll after 20 s, or [outbox.Outbox.Step], for at most 25 s. A business with more to do goes
+// to the back of the queue. Any process with a free worker takes the next job, so a new
+// process has work immediately, and one that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which has
-// priority over all turns and runs a step at once, in any process. The work is recorded in
-// the store, not in the job, so losing a job loses no work, and a step that finds no work
+// priority over all turns and runs a step immediately, in any process. The work is recorded
+// in the store, not in the job, so losing a job loses no work, and a step that finds no work
 // is harmless.
 //
-// Every step holds a lease in the store. If River considers a process dead and gives its job
-// to another, the other one waits for the lease. A process that was frozen or cut off has
-// lost the lease and saves nothing.
+// Every step holds a lease in the store. If River considers a process dead and another one
+// takes over its job, that one waits for the lease. A process that was frozen or cut off has
+// lost the lease and can save nothing.
 //
 // # Failures
 //
@@ -45,8 +44,8 @@
 //	process killed              served again within 75 s; see Config         no effect, or delayed by up to 22 s; see Config
 //	process stopped             its step is allowed to finish                no effect
 //	credential refused          shop is called every 15 s; a changed         no effect
-//	                            credential is tried at once, the same one
-//	                            after 15 s, doubling to 30 min
+//	                            credential is tried immediately, the same
+//	                            one after 15 s, doubling to 30 min
 //	shop fails, panics, hangs   the same                                     no effect
 //	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
 //	quota exhausted             waits for the next window                    no effect
@@ -60,27 +59,28 @@
 //
 // The first steps of businesses that are started together are spread out, 100 a second, and
 // their sweeps are spread over the poll interval. An idle business costs its rows in the
-// database, about 120 bytes in each process, and its steps: one per poll interval for its
-// inbox, which takes two statements and three requests if there are fifty chats, and one
-// an hour for its outbox. If pushes announce most messages, [inbox.WithPollInterval] can be
+// database, about 120 bytes in each process, and two kinds of steps: one per poll interval
+// for its inbox, which takes two statements and three requests if there are fifty chats, and
+// one an hour for its outbox. If pushes announce most messages, [inbox.WithPollInterval] can be
 // long: see docs/scaling.md. A pool of ten connections per process suffices.
 //
 // # What to know about River
 //
-//   - A running job can neither be made available again nor be inserted once more, which is why
-//     a push has a job of its own.
+//   - A running job can be neither made available again nor inserted a second time, so each
+//     push inserts its own job.
 //   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
 //     another one takes over within 22 s; pushes do not depend on it.
-//   - The interval at which River looks for stuck jobs, 30 s, is fixed. The leader discards
-//     jobs of unknown kinds, and without its ymchats_turn a business is not served: call
-//     [Fleet.Register] and [Fleet.Config] for every client that works jobs of this schema.
-//   - A job's due time is set by the clock of the process that worked it last, and compared with
-//     the leader's clock: keep the clocks synchronised.
+//   - The interval at which River looks for stuck jobs, 30 s, is fixed.
+//   - The leader discards jobs of unknown kinds, and without its ymchats_turn a business is not
+//     served: call [Fleet.Register] and [Fleet.Config] for every client that works jobs of this
+//     schema.
+//   - A job's due time is set by the clock of the process that last worked it, and compared
+//     with the leader's clock: keep the clocks synchronised.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
 //     [Fleet.PutTx] create a second client, on riverdatabasesql, that works no jobs.
 //   - A session that is frozen within a transaction keeps its row locks. The fleet takes
-//     none outside of River's own statements; set idle_in_transaction_session_timeout to
+//     none outside River's own statements; set idle_in_transaction_session_timeout to
 //     limit how long other sessions can keep theirs.
 package fleet

@@ -73,10 +73,10 @@ type Fleet struct {
 	entries map[chats.BusinessID]*entry
 }
 
-// New returns a fleet on a store. shop is called when a business is worked on; what it
-// returns is kept for at most 10 min, and not after the credential is refused. It must be
-// safe for concurrent use and return within 5 s; a call that takes longer counts as failed.
-// handle is the handler of every inbox. The error is a [chats.ArgumentError].
+// New returns a fleet that keeps its state in store. shop is called when a business is worked
+// on; its result is cached for at most 10 min, and dropped if the credential is refused. It
+// must be safe for concurrent use and return within 5 s; a call that takes longer counts as
+// failed. handle is the handler of every inbox. The error is a [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
@@ -108,7 +108,7 @@ type Option func(*Fleet)
 // of them most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
-// WithLogger sets the logger for failures and what is done about them, including those of the
+// WithLogger sets the logger for failures and how they are handled, including those of the
 // inboxes and outboxes. Log lines never contain a text or the name of a customer.
 func WithLogger(logger *slog.Logger) Option { return func(f *Fleet) { f.log = logger } }
 
@@ -116,7 +116,7 @@ func badArgument(field, reason string) error {
 	return &chats.ArgumentError{Package: "fleet", Field: field, Reason: reason}
 }
 
-// Stats are counters of this process since its start.
+// Stats has the counters of this process since it started.
 type Stats struct {
 	InboxSteps, OutboxSteps atomic.Int64
 	Held                    atomic.Int64 // steps that found the lease held by another job, and were postponed
@@ -130,7 +130,7 @@ type Stats struct {
 func (f *Fleet) Stats() *Stats { return &f.stats }
 
 const (
-	// jobTimeout covers a step of an inbox, 20 s, and a handler that began at its end.
+	// jobTimeout covers a step of an inbox, 20 s, and a handler call that begins at its end.
 	jobTimeout  = 36 * time.Second
 	rescueAfter = 40 * time.Second
 	// startGap is the time between the first steps of businesses that start together.
@@ -138,7 +138,7 @@ const (
 )
 
 // Register adds the fleet's workers to those of a River client, next to the caller's own.
-// It panics if they are there already, as [river.AddWorker] does.
+// Like [river.AddWorker], it panics if they have already been added.
 func (f *Fleet) Register(workers *river.Workers) {
 	river.AddWorker(workers, &worker[turnArgs]{fleet: f, work: (*purpose).workTurn})
 	river.AddWorker(workers, &worker[wakeArgs]{fleet: f, work: (*purpose).workWake})
@@ -157,12 +157,12 @@ func (f *Fleet) Register(workers *river.Workers) {
 //     leaves a completed job.
 //
 // If a process is killed, the businesses that it was working on wait for at most 75 s: their
-// jobs count as stuck 40 s after they began, River looks for such jobs every 30 s, and makes
-// those that are to be retried available every 5 s. The leases of the steps, of 5 s each,
-// have expired by then. A push or a Put does not wait for that: it runs a step of its own
-// as soon as the lease has expired. Other businesses are not delayed, unless the process
-// was River's leader, which makes scheduled jobs available: another one takes over within
-// 22 s, and until then only pushes and Puts are worked.
+// jobs count as stuck 40 s after they began, River looks for stuck jobs every 30 s, and makes
+// the jobs to be retried available every 5 s. By then the leases of the steps, 5 s each, have
+// expired. A push or a Put does not wait that long: it runs its own step as soon as the lease
+// has expired. Other businesses are delayed only if the process was River's leader, which
+// makes scheduled jobs available: another one takes over within 22 s, and until then only
+// pushes and Puts are worked.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -177,14 +177,14 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 	return &c
 }
 
-// Start begins to serve businesses, on whichever machines work the fleet's jobs, until
-// [Fleet.Stop]. Every process calls it before it starts its River client, possibly without
-// businesses: from then on the fleet inserts its River jobs through the given Inserter.
+// Start begins to serve the given businesses, on all machines that work the fleet's jobs,
+// until [Fleet.Stop]. Every process must call it before starting its River client, possibly
+// without businesses: from then on the fleet inserts its River jobs through jobs.
 //
-// Start may be repeated. The first steps of new businesses are spread out, 100 a second. A
-// business that is already served is left alone, unless its credential was refused, in
-// which case shop is called again at once. If Stop has interrupted a step of a business, Start
-// waits until that has ended.
+// Start is idempotent. The first steps of new businesses are spread out, 100 a second. For a
+// business that is already served, Start does nothing, unless its credential was refused, in
+// which case shop is called again immediately. If Stop has interrupted a step of a business,
+// Start waits for the step to end.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
@@ -193,11 +193,11 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 	return cmp.Or(f.inbox.start(ctx, jobs, businesses), f.outbox.start(ctx, jobs, businesses))
 }
 
-// Stop stops serving businesses. The context of a step that is under way ends, and the step
-// then has 5 s to save what it has done; a step that a push or a Put has begun is allowed
-// to finish. The rows stay in the store: a later Start continues from them, and sqlstore's
-// Forget deletes them. Stop may be repeated. Start must have been called in this process,
-// possibly without businesses.
+// Stop stops serving the given businesses. The context of a step under way is cancelled, and
+// the step then has 5 s to save what it has done; a step that was begun by a push or a Put is
+// allowed to finish. The rows stay in the store: a later Start continues from them, and
+// sqlstore's Forget deletes them. Stop is idempotent. Start must have been called in this
+// process, possibly without businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) {
 		return badArgument("jobs", "must not be nil")
@@ -205,10 +205,10 @@ func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.Bus
 	return cmp.Or(f.inbox.stop(ctx, jobs, businesses), f.outbox.stop(ctx, jobs, businesses))
 }
 
-// client returns what Start was called with.
+// client returns the Inserter that Start was called with.
 func (f *Fleet) client() Inserter { return *cmp.Or(f.jobs.Load(), &beforeStart) }
 
-// beforeStart is the client before Start is called.
+// beforeStart is the Inserter until Start is called.
 var beforeStart Inserter = notStarted{}
 
 type notStarted struct{ Inserter }
@@ -225,12 +225,12 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 
 // Notify handles a push. Pass it to [notify.NewHandler] as the handle function, on every
 // machine. Once it has returned nil, the chat is due, and a worker of any process picks it
-// up at once.
+// up immediately.
 //
 // Events that concern no chat, or a business that is not served, are ignored, so that
 // Market does not send them again; the latter are counted in [Stats] and logged. A process
 // may take up to 10 s to notice that another one has started to serve a business. The error
-// is [ErrNotStarted], or an error of the database.
+// is [ErrNotStarted] or a database error.
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 	business, chat := chatOf(event)
 	if business < 1 || chat < 1 {
@@ -268,8 +268,8 @@ func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
 }
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
-// Items that are put or resolved are worked on at once, by any process. Do not call its Run
-// or Step, and do not keep it: a later call returns one with a credential that shop
+// Items that are put or resolved are worked on immediately, by any process. Do not call its
+// Run or Step. Do not keep it either: each call of Outbox returns one whose credential shop
 // returned at most 10 min ago. The error is the one that shop returned.
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
@@ -303,10 +303,10 @@ type TxInserter interface {
 }
 
 // PutTx adds items to the outbox of a business within the caller's transaction: they are
-// posted at once if it is committed, and not added otherwise. The caller rolls back after
-// any error.
+// posted as soon as it is committed, and discarded if it is rolled back. The caller must roll
+// back after any error.
 //
-// It inserts a job of its own and touches no other, so a transaction that stays open does not
+// PutTx inserts a new job and touches no other, so a transaction that stays open does not
 // hold up other businesses.
 func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	if typednil.Is(jobs) {
@@ -330,8 +330,8 @@ type ShopStatus struct {
 }
 
 // Status returns the state of every business that is served, in the order in which they
-// were started, from River's rows and the store: six statements per business. An error ends
-// the sequence.
+// were started. It reads River's rows and the store, with six statements per business. An
+// error ends the sequence.
 func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 	return func(yield func(ShopStatus, error) bool) {
 		for job, err := range f.inbox.turns(ctx) {

@@ -24,7 +24,7 @@ const (
 	shopTimeout    = 5 * time.Second
 	shopLifetime   = 10 * time.Minute
 	maxEntries     = 500
-	askInterval    = 15 * time.Second // for another credential, and before the same one is tried again
+	askInterval    = 15 * time.Second // between calls of shop after a refusal, and before the same credential is tried again
 	maxTrouble     = 30 * time.Minute
 )
 
@@ -34,10 +34,10 @@ type entry struct {
 	outbox      *outbox.Outbox
 	fingerprint string
 	until       time.Time
-	refused     atomic.Bool // another process may serve the business meanwhile
+	refused     atomic.Bool // the Trouble may be gone: another process may have succeeded meanwhile
 }
 
-// entry returns a shop, from the cache unless it has to be requested again.
+// entry returns a shop, from the cache unless shop has to be called again.
 func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool) (*entry, error) {
 	f.mu.Lock()
 	cached := f.entries[business]
@@ -45,7 +45,7 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 	if cached != nil && !anew && !cached.refused.Load() && time.Now().Before(cached.until) {
 		return cached, nil
 	}
-	// What shop and the credential's source do concerns one shop, even if they panic or hang.
+	// If shop or the credential's source panics or hangs, only this business is affected.
 	e, call := &entry{until: time.Now().Add(shopLifetime)}, callback.Call{Name: "shop", Timeout: shopTimeout + time.Second}
 	limited, cancel := context.WithTimeout(ctx, shopTimeout)
 	defer cancel()
@@ -59,7 +59,7 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 	return e, nil
 }
 
-// fill fills in what shop returns.
+// fill calls shop and fills in the entry.
 func (f *Fleet) fill(ctx context.Context, business chats.BusinessID, e *entry) error {
 	shop, err := f.ask(ctx, business)
 	if err != nil {
@@ -77,8 +77,8 @@ func (f *Fleet) fill(ctx context.Context, business chats.BusinessID, e *entry) e
 }
 
 // Trouble describes why a business is not being worked on; the zero value means that it is.
-// It is stored in the metadata of the ymchats_turn job, so that the delays grow whichever
-// process works the job. Inbox and outbox have one each, because each has such a job.
+// It is stored in the metadata of the ymchats_turn job, so the delays keep growing even if
+// different processes work the job. Inbox and outbox each have such a job, and so a Trouble.
 type Trouble struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again
@@ -86,7 +86,7 @@ type Trouble struct {
 	Error       string    `json:"error,omitempty"`
 }
 
-// troubleOf reads a turn's metadata. What it cannot read is no trouble.
+// troubleOf reads the Trouble in a turn's metadata. It is zero if it cannot be read.
 func troubleOf(turn *rivertype.JobRow) Trouble {
 	var metadata struct {
 		Trouble Trouble `json:"ymchats_trouble"`
@@ -95,16 +95,17 @@ func troubleOf(turn *rivertype.JobRow) Trouble {
 	return metadata.Trouble
 }
 
-// holds reports whether to wait: the delay is not over, and the credential is the refused
-// one.
+// holds reports whether to wait: the delay has not ended, and the credential is still the
+// refused one.
 func (t Trouble) holds(fingerprint string) bool {
 	return t.Fingerprint != "" && t.Fingerprint == fingerprint && time.Now().Before(t.Until)
 }
 
-// nextAsk returns when to ask whether there is another credential.
+// nextAsk returns when to ask for another credential.
 func (t Trouble) nextAsk() time.Time { return time.Now().Add(min(askInterval, time.Until(t.Until))) }
 
-// again returns the trouble after one more failure. Another credential starts over.
+// again returns the trouble after one more failure. The count starts over with another
+// credential.
 func (t Trouble) again(e *entry, err error) Trouble {
 	fingerprint := cmp.Or(e, &entry{}).fingerprint // e is nil if there was no shop
 	if t.Fingerprint != fingerprint {

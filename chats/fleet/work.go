@@ -23,9 +23,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// The jobs. A turn is the one unique job of a business in a queue: it makes a step and
+// The jobs. A turn is the one unique job of a business in a queue: it runs a step and
 // snoozes until something is due again. A wake is inserted by each push and each Put: it
-// makes a step at once and completes. See workWake for how they work together.
+// runs a step immediately and completes. See workWake for how they work together.
 type turnArgs struct {
 	Business chats.BusinessID `json:"business"`
 }
@@ -40,27 +40,24 @@ func (wakeArgs) Kind() string { return "ymchats_wake" }
 const (
 	inboxQueue  = "ymchats_inbox"
 	outboxQueue = "ymchats_outbox"
-	// maxAttempts is the most that River can store. An attempt counts only if its process dies.
+	// maxAttempts is the maximum that River can store. Only attempts whose process dies count.
 	maxAttempts = 32767
 	// listInterval is how soon a process learns of businesses that another one has started.
 	listInterval = 10 * time.Second
-	// heldPause is how long a job waits after it found the lease held. A wake adds a tenth of
-	// its age.
+	// heldPause is how long a job waits if the lease is held. A wake adds a tenth of its age.
 	heldPause = time.Second
-	// wakeLifetime is more than a step lasts, 36 s and 5 s to save.
+	// wakeLifetime is longer than a step can take: 36 s, and 5 s to save.
 	wakeLifetime = time.Minute
-	// insertTimeout bounds the insertion of wakes.
+	// insertTimeout limits the insertion of wakes.
 	insertTimeout = 10 * time.Second
-	// outboxStepTime bounds a step of an outbox to the time of an inbox's. Its posts then
-	// have 5 s to finish.
+	// outboxStepTime limits a step of an outbox. Posts under way then have 5 s to finish.
 	outboxStepTime = 25 * time.Second
-	// idlePause is how long a turn waits if nothing is ever due. What is put through the fleet
-	// does not wait for it.
+	// idlePause is how long a turn waits if nothing is due. Items put through the fleet do not
+	// wait for it.
 	idlePause = time.Hour
 )
 
-// purpose is what a fleet does for its businesses: it has their inboxes or their outboxes
-// worked, in a queue of its own.
+// purpose is one of the two kinds of work, inboxes or outboxes. Each has its own queue.
 type purpose struct {
 	*Fleet
 
@@ -68,11 +65,11 @@ type purpose struct {
 	steps   *atomic.Int64
 	step    func(context.Context, *entry) (time.Time, error)
 	listed  atomic.Pointer[listing]
-	listing *semaphore.Weighted // held while the turns are listed, so that pushes do it once
+	listing *semaphore.Weighted // held while the turns are listed, so that concurrent pushes list them once
 	wakes   *batch.Batcher[river.InsertManyParams]
 }
 
-// listing has the IDs of all turns, some 60 bytes each, so that a push needs no search.
+// listing has the IDs of all turns, about 60 bytes each, so that a push need not query them.
 type listing struct {
 	at  time.Time
 	ids map[chats.BusinessID]int64
@@ -82,22 +79,22 @@ func newPurpose(f *Fleet, queue string, steps *atomic.Int64, step func(context.C
 	return &purpose{Fleet: f, queue: queue, steps: steps, step: step, listing: semaphore.NewWeighted(1), wakes: batch.New(insertTimeout, f.insert)}
 }
 
-// options returns those of a job. Wakes, of priority 1, come before turns.
+// options returns the options of a job. Wakes, with priority 1, come before turns.
 func (p *purpose) options(priority int) *river.InsertOpts {
 	return &river.InsertOpts{Queue: p.queue, Priority: priority, MaxAttempts: maxAttempts}
 }
 
-// unfinished are the states of a turn that is worked. A middleware of the caller's may have
-// completed one.
+// unfinished has the states of a turn that is still worked. JobStateCompleted is not one of
+// them: a middleware of the caller may have completed the turn.
 var unfinished = slices.DeleteFunc(rivertype.UniqueOptsByStateDefault(), func(s rivertype.JobState) bool { return s == rivertype.JobStateCompleted })
 
-// start inserts the turns that are missing. They are listed first, because the insertion of
-// a unique job that exists locks its row.
+// start inserts the turns that are missing. It lists the existing ones first, because
+// inserting a unique job that exists locks its row.
 func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
-	defer p.listed.Store(&listing{}) // so that this process knows them at once
+	defer p.listed.Store(&listing{}) // so that this process knows them immediately
 	followed := map[chats.BusinessID]bool{}
 	for job, err := range p.turns(ctx) {
-		// A turn that Stop has found running can be neither continued nor, until it has ended, inserted again.
+		// A turn that was running when Stop cancelled it cannot be retried or, until it has ended, inserted again.
 		for err == nil && job.FinalizedAt == nil && bytes.Contains(job.Metadata, []byte(`"cancel_attempted_at"`)) && slices.Contains(businesses, businessOf(job)) {
 			<-time.After(heldPause / 2)
 			job, err = jobs.JobGet(ctx, job.ID)
@@ -141,10 +138,10 @@ func (p *purpose) stop(ctx context.Context, jobs Inserter, businesses []chats.Bu
 	return nil
 }
 
-// wake inserts a wake, which notifies the workers of all processes, unless what it is for
-// has failed. It locks no row that exists, so a process that is frozen in the middle of the
-// transaction holds up nothing. Wakes are inserted one batch at a time, so that River has some
-// connections.
+// wake inserts a wake, which notifies the workers of all processes. If err is not nil, wake
+// only returns it. Inserting locks no existing row, so a process that is frozen in the middle
+// of the transaction holds up nothing. Wakes are inserted one batch at a time, which leaves
+// connections for River.
 func (p *purpose) wake(ctx context.Context, business chats.BusinessID, err error) error {
 	if err != nil {
 		return err
@@ -157,7 +154,7 @@ func (f *Fleet) insert(ctx context.Context, wakes []river.InsertManyParams) erro
 	return err
 }
 
-// turn returns the turn of a business, nil if the business is not served.
+// turn returns the turn of a business, or nil if the business is not served.
 func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*rivertype.JobRow, error) {
 	for stale := int64(0); ; {
 		id, err := p.turnID(ctx, business, stale)
@@ -172,9 +169,9 @@ func (p *purpose) turn(ctx context.Context, business chats.BusinessID) (*riverty
 	}
 }
 
-// turnID returns the ID of a business's turn, 0 if the business is not served. If all that
-// is known is a stale one, the turns are listed. If none is known, they are listed unless that
-// was done a moment ago.
+// turnID returns the ID of a business's turn, or 0 if the business is not served. stale is an
+// ID known to be out of date, or 0. The turns are listed if no other ID is known, unless stale
+// is 0 and they were listed within listInterval.
 func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale int64) (int64, error) {
 	if known := p.listed.Load(); known != nil && known.ids[business] != stale {
 		return known.ids[business], nil
@@ -195,11 +192,11 @@ func (p *purpose) turnID(ctx context.Context, business chats.BusinessID, stale i
 		}
 		all.ids[businessOf(job)] = job.ID
 	}
-	p.listed.CompareAndSwap(before, all) // unless start was called meanwhile, in which case it may lack a turn
+	p.listed.CompareAndSwap(before, all) // unless start was called meanwhile, in which case all may lack a turn
 	return all.ids[business], nil
 }
 
-// turns returns the turns that are not stopped.
+// turns returns the turns that have not been stopped.
 func (p *purpose) turns(ctx context.Context) iter.Seq2[*rivertype.JobRow, error] {
 	return func(yield func(*rivertype.JobRow, error) bool) {
 		const size = 1000
@@ -222,15 +219,15 @@ func (p *purpose) turns(ctx context.Context) iter.Seq2[*rivertype.JobRow, error]
 	}
 }
 
-// businessOf returns a job's business, 0 if its arguments cannot be read.
+// businessOf returns a job's business, or 0 if its arguments cannot be read.
 func businessOf(job *rivertype.JobRow) chats.BusinessID {
 	var args turnArgs
 	_ = json.Unmarshal(job.EncodedArgs, &args)
 	return args.Business
 }
 
-// worker works turns or wakes. It returns no errors: a failure decides when the job is worked
-// next, and no row collects errors.
+// worker works turns or wakes. It never returns an error: a failure only affects when the job
+// is worked next, and rows do not collect errors.
 type worker[T river.JobArgs] struct {
 	river.WorkerDefaults[T]
 
@@ -241,7 +238,7 @@ type worker[T river.JobArgs] struct {
 // Timeout implements [river.Worker].
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return jobTimeout }
 
-// NextRetry implements [river.Worker]: a job that was rescued continues at once.
+// NextRetry implements [river.Worker]: a rescued job is retried after one second.
 func (w *worker[T]) NextRetry(*river.Job[T]) time.Time { return time.Now().Add(time.Second) }
 
 // Work implements [river.Worker].
@@ -256,7 +253,7 @@ func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 	return nil
 }
 
-// workTurn makes a step.
+// workTurn runs a step for a turn.
 func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
 	before := troubleOf(job)
 	next, after, _ := p.makeStep(ctx, business, before, heldPause)
@@ -268,9 +265,9 @@ func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *
 	return spread(business, next, isFirst)
 }
 
-// makeStep makes a step, unless the credential was refused and is still the same, and counts
-// it. If the lease is held, the error is errHeld and the next step is after a pause, whenever
-// the lease would expire: its holder is at work and will release it.
+// makeStep runs a step and counts it, unless the credential was refused and has not changed.
+// If the lease is held, the error is errHeld and the next step follows after a pause, not when
+// the lease would expire: its holder is working and will release it.
 func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Trouble, pause time.Duration) (next time.Time, after Trouble, err error) {
 	e, err := p.entry(ctx, business, t.Failures > 0)
 	if err == nil && t.holds(e.fingerprint) {
@@ -301,7 +298,7 @@ func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Tro
 	return next, t, err
 }
 
-var errHeld = errors.New("fleet: another step is at work")
+var errHeld = errors.New("fleet: another step is running")
 
 func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, outboxStepTime)
@@ -309,21 +306,21 @@ func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 	return e.outbox.Step(ctx)
 }
 
-// workWake makes a step for a push or a Put.
+// workWake runs a step for a push or a Put.
 //
-// A step may have read what is due just before a push makes a chat due. If the push only
-// made the turn available, the turn could then snooze until its next sweep: River neither
-// retries a running job nor inserts a unique one again. So a push inserts a job of its own
-// after it has made the chat due, and that job makes a step of its own. If another step has
-// the lease, it tries again, less and less often, so that the wakes of a business with a
-// backlog cost little. If the wake is older than any step, it completes: the step that has the
-// lease began after the push, or its job is rescued and makes another one.
+// A running step may have read what is due just before a push makes a chat due. If the push
+// only made the turn available, the turn could then snooze until its next sweep, because River
+// neither retries a running job nor inserts a unique one again. So a push first makes the chat
+// due and then inserts its own job, which runs its own step. If another step has the lease,
+// the wake tries again, less and less often, so the wakes of a business with a backlog cost
+// little. A wake older than the longest step completes: the step that has the lease began
+// after the push, or its job will be rescued and run another step.
 //
-// What comes of a step may be due before the turn is, if a handler has failed or an item could
-// not be posted. In that case the turn is made available, to find that out. While the turn
-// is running, it is not known when it is due: its step may have ended before this one
-// began, and the end not be recorded yet, or its process may be dead. In that case the wake
-// makes another step when something is due.
+// If a handler has failed or an item could not be posted, the retry may be due before the turn
+// is. The turn is then made available, so that it learns of the retry. While the turn is
+// running, its due time is unknown: its step may have ended before this one began, without the
+// end being recorded yet, or its process may be dead. In that case the wake runs another step
+// when something is due.
 func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
 	turn, err := p.turn(ctx, business)
 	switch {
@@ -343,15 +340,15 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 	}
 	switch {
 	case errors.Is(err, errHeld) && age > wakeLifetime, (err == nil || after.Failures > 0) && p.hasten(ctx, turn, next) == nil:
-		return time.Time{} // the turn finds out, too
+		return time.Time{} // the turn takes care of the rest
 	case err != nil:
 		return next
 	}
 	return time.Now().Add(max(heldPause, time.Until(next)))
 }
 
-// hasten makes a turn available if what is due next cannot wait for it. The error is errHeld if
-// the turn is running, and so cannot be made available.
+// hasten makes a turn available if something is due before it. The error is errHeld if the turn
+// is running and so cannot be made available.
 func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.Time) error {
 	due := turn.ScheduledAt
 	if turn.State == rivertype.JobStateRunning {
@@ -367,10 +364,10 @@ func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.
 	return err
 }
 
-// spread delays a wait by a fraction that differs from business to business: of the whole
-// wait after the first step, so that the sweeps of businesses that start together are
-// spread over the poll interval, and of a tenth later, so that those which were due together
-// after an outage drift apart.
+// spread lengthens a wait by a share of it that differs from business to business: up to the
+// whole wait after the first step, which spreads the sweeps of businesses that start together
+// over the poll interval, and up to a tenth later, which separates businesses that were due
+// together after an outage.
 func spread(business chats.BusinessID, at time.Time, isFirst bool) time.Time {
 	share := float64(uint64(business)*0x9E3779B97F4A7C15>>40) / (1 << 24) //nolint:gosec // Fibonacci hashing, from 0 to 1
 	if !isFirst {

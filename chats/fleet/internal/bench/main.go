@@ -162,15 +162,15 @@ func (s *site) follow(n int) (took time.Duration, err error) {
 	}
 }
 
-// analyze gives PostgreSQL statistics of River's table, as its documentation recommends after
-// the first start of thousands of shops: autovacuum takes a minute.
+// analyze runs ANALYZE on River's table, as the fleet's documentation recommends after the
+// first start of thousands of shops: autovacuum takes a minute.
 func (s *site) analyze() error {
 	_, err := s.conn.Exec(context.Background(), "ANALYZE river_job")
 	return err
 }
 
-// settling is how long the fleet is busier than later: the first sweeps are spread over two
-// intervals.
+// settling is how long the fleet is busier than later, because the first sweeps are spread
+// over two intervals.
 func settling() time.Duration { return 2**poll + 10*time.Second }
 
 type usage struct {
@@ -199,7 +199,7 @@ func (s *site) usage() (u usage, err error) {
 	return u, nil
 }
 
-// peak returns the most requests in a second between two moments, and the average.
+// peak returns the highest and the average number of requests per second between two times.
 func peak(seconds map[int64]int, from, to time.Time) (highest int, average float64) {
 	total := 0
 	for at := from.Unix() + 1; at < to.Unix(); at++ {
@@ -285,7 +285,7 @@ func (p *pusher) push(n int, business chats.BusinessID) {
 	}
 }
 
-// run sends pushes at a rate to shops that choose returns.
+// run sends pushes at the given rate to the shops that choose returns.
 func (p *pusher) run(d time.Duration, rate int, choose func() chats.BusinessID) {
 	var sending sync.WaitGroup
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
@@ -299,7 +299,7 @@ func (p *pusher) run(d time.Duration, rate int, choose func() chats.BusinessID) 
 	sending.Wait()
 }
 
-// latencies waits until all is handled, for at most a minute.
+// latencies waits until everything is handled, for at most a minute.
 func (p *pusher) latencies() (sorted []time.Duration, lost int) {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		sorted, lost = nil, 0
@@ -361,7 +361,7 @@ func push(server string) error {
 	return nil
 }
 
-// isolation compares the latency of 997 shops without and with three troubled ones.
+// isolation compares the latency of 997 shops without and with three failing ones.
 func isolation(server string) error {
 	const n = 1000
 	for _, troubled := range []bool{false, true} {

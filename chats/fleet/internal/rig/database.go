@@ -18,8 +18,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-// NewDatabase makes a database with all tables on the server of DATABASE_URL. drop drops
-// it.
+// NewDatabase creates a database with all tables on the server of DATABASE_URL. drop drops it.
 func NewDatabase(ctx context.Context, server string) (dsn string, drop func(), err error) {
 	admin, err := pgx.Connect(ctx, server)
 	if err != nil {
@@ -60,7 +59,7 @@ func migrate(ctx context.Context, dsn string) error {
 	return sqlstore.Migrate(ctx, stdlib.OpenDBFromPool(pool), sqlstore.PostgreSQL)
 }
 
-// ServerCPU returns how much time of a processor PostgreSQL has used.
+// ServerCPU returns the CPU time that PostgreSQL has used.
 func ServerCPU(ctx context.Context, dsn string) (total time.Duration) {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 	envConfig = "FLEET_RIG_CONFIG"
 )
 
-// Play plays the role of this process, if it has one, and ends it.
+// Play plays the role of this process, if it has one, and exits.
 func Play() {
 	role := os.Getenv(envRole)
 	if role == "" {
@@ -60,7 +60,7 @@ func play(role string, config []byte) error {
 	}
 }
 
-// Process is one that plays a role.
+// Process is a process that plays a role.
 type Process struct {
 	Address string
 	Key     string // of a town
@@ -71,7 +71,7 @@ type Process struct {
 	once    sync.Once
 }
 
-// StartTown starts a Market in a process of its own.
+// StartTown starts a Market in a separate process.
 func StartTown(c TownConfig) (*Process, error) { return start("town", c, nil) }
 
 // StartWorker starts a worker. line is called with each line of its output, one at a time.
@@ -118,7 +118,7 @@ func (p *Process) collect(stdout io.Reader) {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return // what a kill has cut off does not count
+			return // a line truncated by a kill does not count
 		}
 		line = strings.TrimSuffix(line, "\n")
 		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "ready" {
@@ -140,7 +140,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Signal sends a signal.
 func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// Kill is kill -9, and waits for the end. It may be called again.
+// Kill kills the process, as kill -9 does, and waits until it has ended. It is idempotent.
 func (p *Process) Kill() {
 	p.once.Do(func() {
 		_ = p.cmd.Process.Kill()
@@ -149,7 +149,7 @@ func (p *Process) Kill() {
 	})
 }
 
-// Stop interrupts a worker and waits for its end. It returns how long that took.
+// Stop interrupts a worker, waits until it has ended, and returns how long that took.
 func (p *Process) Stop() time.Duration {
 	began := time.Now()
 	p.Signal(syscall.SIGTERM)
@@ -159,8 +159,8 @@ func (p *Process) Stop() time.Duration {
 	return took
 }
 
-// Post posts a document to the process and decodes the response into result, unless it is
-// nil.
+// Post posts a document to the process and decodes the response into result, unless result
+// is nil.
 func (p *Process) Post(path string, body, result any) error {
 	document, err := json.Marshal(body)
 	if err != nil {
@@ -183,7 +183,7 @@ func (p *Process) Post(path string, body, result any) error {
 
 var httpClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second}
 
-// CPU returns how much time of a processor a process has used.
+// CPU returns the CPU time that a process has used.
 func CPU(pid int) time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -192,7 +192,7 @@ func CPU(pid int) time.Duration {
 	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
 	var ticks int64
-	for _, n := range []int{11, 12, 13, 14} { // with those of children that have ended
+	for _, n := range []int{11, 12, 13, 14} { // including children that have ended
 		v, _ := strconv.ParseInt(fields[n], 10, 64)
 		ticks += v
 	}

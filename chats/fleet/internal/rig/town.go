@@ -1,5 +1,5 @@
-// Package rig runs fleets in processes of their own, for tests and measurements: a Market of
-// many shops, and workers that can be killed, frozen and stopped.
+// Package rig runs fleets in separate processes, for tests and measurements: a Market of many
+// shops, and workers that can be killed, frozen and stopped.
 package rig
 
 import (

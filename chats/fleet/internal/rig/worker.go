@@ -171,7 +171,7 @@ func playWorker(c WorkerConfig) error {
 	return err
 }
 
-// ServeHTTP takes pushes, replies and questions.
+// ServeHTTP handles pushes, replies and queries.
 func (w *worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	var err error
 	switch r.URL.Path {
@@ -210,7 +210,7 @@ func (w *worker) stats() WorkerStats {
 	return WorkerStats{w.fleet.Stats().InboxSteps.Load(), w.fleet.Stats().Held.Load(), w.trace.n.Load(), m.HeapAlloc, m.StackInuse, runtime.NumGoroutine(), w.pool.Stat().TotalConns()}
 }
 
-// Put are replies for /put. They are put in one transaction, through PutTx.
+// Put has replies for /put. They are put in one transaction, through PutTx.
 type Put struct {
 	Business chats.BusinessID
 	Items    []outbox.Item
