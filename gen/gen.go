@@ -192,7 +192,7 @@ type ServerErrorResponse = ErrorResponse
 // UnauthorizedResponse The envelope of a 401.
 type UnauthorizedResponse = ErrorResponse
 
-// CampaignID A shop of the business, by its API number; the cabinet shows a different one. Not an advertising campaign.
+// CampaignID The ID of a shop of the business in the API; the cabinet shows a different number. Not an advertising campaign.
 type CampaignID = int64
 
 // ChatContext An order or a return, by its ID.
@@ -231,7 +231,7 @@ type Customer struct {
 
 // ChatFullContext What a chat is about, and who the customer is.
 type ChatFullContext struct {
-	// CampaignID A shop of the business, by its API number; the cabinet shows a different one. Not an advertising campaign.
+	// CampaignID The ID of a shop of the business in the API; the cabinet shows a different number. Not an advertising campaign.
 	CampaignID CampaignID `json:"campaignId,omitempty"`
 
 	// Customer A customer's public profile.
@@ -253,7 +253,7 @@ type ChatFullContext struct {
 
 // Message A message. It has a text, files, both, or, if it is a sticker, neither.
 type Message struct {
-	// CreatedAt When it was posted.
+	// CreatedAt When the message was posted.
 	//
 	// Example: 2026-03-02T11:40:00+03:00
 	CreatedAt time.Time `json:"createdAt"`
@@ -429,8 +429,8 @@ type ChatsPage struct {
 	Paging Paging `json:"paging,omitempty"`
 }
 
-// GetChatsRequest Filters. Each may be omitted or null; an empty list is a 400, and so is a duplicate value. Whether several filters may
-// be combined is not documented.
+// GetChatsRequest Filters. Each may be omitted or null; an empty list or a duplicate value gets a 400. Whether several filters may be
+// combined is not documented.
 type GetChatsRequest struct {
 	// ContextTypes Whether the chats are about an order, a return or a customer's question.
 	ContextTypes []ChatContextType `json:"contextTypes,omitempty"`
@@ -517,7 +517,7 @@ type ServerError = ServerErrorResponse
 
 // GetChatParams defines parameters for GetChat.
 type GetChatParams struct {
-	// ChatID The chat. A query parameter in every operation, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, including the POSTs.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 }
 
@@ -527,32 +527,32 @@ type GetChatsParams struct {
 	// parameter was called page_token.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 
-	// Limit The page size. More than the maximum is a 400. Keep it the same for every page.
+	// Limit The page size. A value above the maximum gets a 400. Use the same value for every page.
 	Limit *PageLimit20 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // SendFileToChatParams defines parameters for SendFileToChat.
 type SendFileToChatParams struct {
-	// ChatID The chat. A query parameter in every operation, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, including the POSTs.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 }
 
 // GetChatHistoryParams defines parameters for GetChatHistory.
 type GetChatHistoryParams struct {
-	// ChatID The chat. A query parameter in every operation, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, including the POSTs.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 
 	// PageToken The page to read: the `nextPageToken` of the previous page, unchanged. Omit it for the first page. Before 2026-02 the
 	// parameter was called page_token.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 
-	// Limit The page size. More than the maximum is a 400. Keep it the same for every page.
+	// Limit The page size. A value above the maximum gets a 400. Use the same value for every page.
 	Limit *PageLimit100 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // GetChatMessageParams defines parameters for GetChatMessage.
 type GetChatMessageParams struct {
-	// ChatID The chat. A query parameter in every operation, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, including the POSTs.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 
 	// MessageID The message. Unique within its chat only.
@@ -561,7 +561,7 @@ type GetChatMessageParams struct {
 
 // SendMessageToChatParams defines parameters for SendMessageToChat.
 type SendMessageToChatParams struct {
-	// ChatID The chat. A query parameter in every operation, the POSTs included.
+	// ChatID The chat. A query parameter in every operation, including the POSTs.
 	ChatID ChatID `form:"chatId" json:"chatId"`
 }
 
@@ -663,10 +663,11 @@ type ClientInterface interface {
 
 	// GetChatsWithBody List the chats of a business
 	//
-	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+	// retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -675,10 +676,11 @@ type ClientInterface interface {
 
 	// GetChats List the chats of a business
 	//
-	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+	// retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -687,7 +689,7 @@ type ClientInterface interface {
 
 	// SendFileToChatWithBody Post a file into a chat
 	//
-	// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
+	// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
 	// request posts the file twice.
 	//
 	// Takes any type of body and a specified content type.
@@ -697,8 +699,8 @@ type ClientInterface interface {
 
 	// GetChatHistoryWithBody Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-	// times that of reading single messages.
+	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+	// times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -709,8 +711,8 @@ type ClientInterface interface {
 
 	// GetChatHistory Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-	// times that of reading single messages.
+	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+	// times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -729,8 +731,8 @@ type ClientInterface interface {
 
 	// SendMessageToChatWithBody Post a text into a chat
 	//
-	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-	// the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+	// text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -739,8 +741,8 @@ type ClientInterface interface {
 
 	// SendMessageToChat Post a text into a chat
 	//
-	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-	// the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+	// text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -749,9 +751,9 @@ type ClientInterface interface {
 
 	// CreateChatWithBody Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-	// shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+	// returns exist for shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -760,9 +762,9 @@ type ClientInterface interface {
 
 	// CreateChat Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-	// shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+	// returns exist for shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -789,10 +791,11 @@ func (c *Client) GetChat(ctx context.Context, businessID BusinessID, params *Get
 
 // GetChatsWithBody List the chats of a business
 //
-// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+// retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 //
 // Takes any type of body and a specified content type.
 //
@@ -811,10 +814,11 @@ func (c *Client) GetChatsWithBody(ctx context.Context, businessID BusinessID, pa
 
 // GetChats List the chats of a business
 //
-// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+// retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -833,7 +837,7 @@ func (c *Client) GetChats(ctx context.Context, businessID BusinessID, params *Ge
 
 // SendFileToChatWithBody Post a file into a chat
 //
-// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
+// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
 // request posts the file twice.
 //
 // Takes any type of body and a specified content type.
@@ -853,8 +857,8 @@ func (c *Client) SendFileToChatWithBody(ctx context.Context, businessID Business
 
 // GetChatHistoryWithBody Read the messages of a chat
 //
-// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-// times that of reading single messages.
+// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+// times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -875,8 +879,8 @@ func (c *Client) GetChatHistoryWithBody(ctx context.Context, businessID Business
 
 // GetChatHistory Read the messages of a chat
 //
-// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-// times that of reading single messages.
+// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+// times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -915,8 +919,8 @@ func (c *Client) GetChatMessage(ctx context.Context, businessID BusinessID, para
 
 // SendMessageToChatWithBody Post a text into a chat
 //
-// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-// the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+// text twice. If the response is lost, read the history before sending again.
 //
 // Takes any type of body and a specified content type.
 //
@@ -935,8 +939,8 @@ func (c *Client) SendMessageToChatWithBody(ctx context.Context, businessID Busin
 
 // SendMessageToChat Post a text into a chat
 //
-// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-// the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+// text twice. If the response is lost, read the history before sending again.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -955,9 +959,9 @@ func (c *Client) SendMessageToChat(ctx context.Context, businessID BusinessID, p
 
 // CreateChatWithBody Open the chat about an order or a return
 //
-// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-// shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+// returns exist for shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type.
 //
@@ -976,9 +980,9 @@ func (c *Client) CreateChatWithBody(ctx context.Context, businessID BusinessID, 
 
 // CreateChat Open the chat about an order or a return
 //
-// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-// shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+// returns exist for shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1528,10 +1532,11 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatsWithBodyWithResponse List the chats of a business
 	//
-	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+	// retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1540,10 +1545,11 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatsWithResponse List the chats of a business
 	//
-	// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+	// retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-	// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1552,7 +1558,7 @@ type ClientWithResponsesInterface interface {
 
 	// SendFileToChatWithBodyWithResponse Post a file into a chat
 	//
-	// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
+	// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
 	// request posts the file twice.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1562,8 +1568,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatHistoryWithBodyWithResponse Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-	// times that of reading single messages.
+	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+	// times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -1574,8 +1580,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatHistoryWithResponse Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-	// times that of reading single messages.
+	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+	// times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -1596,8 +1602,8 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageToChatWithBodyWithResponse Post a text into a chat
 	//
-	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-	// the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+	// text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1606,8 +1612,8 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageToChatWithResponse Post a text into a chat
 	//
-	// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-	// the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+	// text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1616,9 +1622,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatWithBodyWithResponse Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-	// shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+	// returns exist for shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1627,9 +1633,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatWithResponse Open the chat about an order or a return
 	//
-	// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-	// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-	// shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+	// returns exist for shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1955,10 +1961,11 @@ func (c *ClientWithResponses) GetChatWithResponse(ctx context.Context, businessI
 
 // GetChatsWithBodyWithResponse List the chats of a business
 //
-// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+// retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -1973,10 +1980,11 @@ func (c *ClientWithResponses) GetChatsWithBodyWithResponse(ctx context.Context, 
 
 // GetChatsWithResponse List the chats of a business
 //
-// Returns one page of the chats that match all filters of the body. It is a read, although it is a POST: it is safe to retry.
+// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
+// retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
-// There is no filter by time and no count of unread messages; compare `updatedAt` with what you have seen.
+// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -1991,7 +1999,7 @@ func (c *ClientWithResponses) GetChatsWithResponse(ctx context.Context, business
 
 // SendFileToChatWithBodyWithResponse Post a file into a chat
 //
-// Posts one file of at most 5 MB; the response does not contain the ID of the message. It is not idempotent: a repeated
+// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
 // request posts the file twice.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2007,8 +2015,8 @@ func (c *ClientWithResponses) SendFileToChatWithBodyWithResponse(ctx context.Con
 
 // GetChatHistoryWithBodyWithResponse Read the messages of a chat
 //
-// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-// times that of reading single messages.
+// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+// times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -2025,8 +2033,8 @@ func (c *ClientWithResponses) GetChatHistoryWithBodyWithResponse(ctx context.Con
 
 // GetChatHistoryWithResponse Read the messages of a chat
 //
-// Returns one page of the messages of a chat. It is a read, although it is a POST: it is safe to retry. Its quota is ten
-// times that of reading single messages.
+// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
+// times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -2059,8 +2067,8 @@ func (c *ClientWithResponses) GetChatMessageWithResponse(ctx context.Context, bu
 
 // SendMessageToChatWithBodyWithResponse Post a text into a chat
 //
-// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-// the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+// text twice. If the response is lost, read the history before sending again.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2075,8 +2083,8 @@ func (c *ClientWithResponses) SendMessageToChatWithBodyWithResponse(ctx context.
 
 // SendMessageToChatWithResponse Post a text into a chat
 //
-// Posts a text; the response does not contain its ID. It is not idempotent: a repeated request posts the text twice. If
-// the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
+// text twice. If the response is lost, read the history before sending again.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2091,9 +2099,9 @@ func (c *ClientWithResponses) SendMessageToChatWithResponse(ctx context.Context,
 
 // CreateChatWithBodyWithResponse Open the chat about an order or a return
 //
-// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-// shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+// returns exist for shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2108,9 +2116,9 @@ func (c *ClientWithResponses) CreateChatWithBodyWithResponse(ctx context.Context
 
 // CreateChatWithResponse Open the chat about an order or a return
 //
-// Opens a chat, or finds the one about the same order or return: the response is the same, so it is safe to retry.
-// A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about returns exist for
-// shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
+// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
+// returns exist for shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
