@@ -14,15 +14,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// aspect is something that the vendor does not document, or a limit, with the ways in
-// which the Market may behave. The first one is the default.
+// aspect is a limit, or something that the vendor does not document, with the possible
+// behaviours of the Market. The first one is the default.
 type aspect struct {
 	Name    string
 	Choices []choice
 }
 
-// choice is one way. source is its option in Go, for exported tests; it is empty if such a
-// test would have to wait or could not read the whole history.
+// choice is one behaviour. source is its option in Go, for exported tests; it is empty if
+// such a test would have to wait or could not read the whole history.
 type choice struct {
 	name    string
 	source  string
@@ -89,7 +89,7 @@ var digits = regexp.MustCompile("[0-9]{5,}")
 
 func one(option chatstest.Option) []chatstest.Option { return []chatstest.Option{option} }
 
-// documentedQuotas enforces a part of the documented hourly quotas.
+// documentedQuotas enforces the documented hourly quotas, divided by divisor.
 func documentedQuotas(divisor int) []chatstest.Option {
 	all := one(chatstest.WithHourlyLimit(chats.OpGetChats, 5000/divisor))
 	all = append(all, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 10_000/divisor))
@@ -101,10 +101,10 @@ func documentedQuotas(divisor int) []chatstest.Option {
 	return all
 }
 
-// behaviour is what was chosen.
+// behaviour is the behaviour that was chosen on the page.
 type behaviour struct {
 	mu     sync.Mutex
-	chosen map[string]string // by aspect; a missing one has its default
+	chosen map[string]string // by aspect; a missing one has the default
 }
 
 func newBehaviour() *behaviour { return &behaviour{chosen: map[string]string{}} }
@@ -133,7 +133,7 @@ func (b *behaviour) all() map[string]string {
 	return maps.Clone(b.chosen)
 }
 
-// selected are the choices, without the defaults.
+// selected returns the choices that are not defaults.
 func (b *behaviour) selected() []choice {
 	chosen := b.all()
 	var all []choice

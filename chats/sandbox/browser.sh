@@ -3,8 +3,8 @@
 #
 #	browser.sh go test -tags browser ./...
 #
-# CHROMIUM is the browser's path. If there is none, root installs Debian's Chromium; where
-# that is not possible, the script says what it skips, and runs nothing.
+# CHROMIUM is the path of the browser. If there is no browser, root installs Debian's Chromium; if
+# that is not possible, the script reports what it skips, and runs nothing.
 set -eu
 
 say() { echo "browser.sh: $*" >&2; }
@@ -32,7 +32,7 @@ install_browser() {
 if ! CHROMIUM=$(find_browser); then
 	install_browser || true
 	CHROMIUM=$(find_browser) || {
-		say "LEFT OUT, for want of a browser: $*"
+		say "SKIPPED, because there is no browser: $*"
 		exit 0
 	}
 fi

@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// settings are what the page shows of the sandbox itself.
+// settings is what the page shows about the sandbox itself.
 type settings struct {
 	BaseURL    string            `json:"baseURL"`
 	Business   chats.BusinessID  `json:"business"`
@@ -102,7 +102,7 @@ func (s *sandbox) removeFault(r *http.Request) (any, error) {
 	return s.changed()
 }
 
-// choose sets one aspect of the behaviour, or the defaults of all if it is empty.
+// choose sets one aspect of the behaviour. If the aspect is empty, it resets all of them.
 func (s *sandbox) choose(r *http.Request) (any, error) {
 	var body struct {
 		Aspect string `json:"aspect"`

@@ -79,7 +79,7 @@ func imageType(name string) string {
 	}[strings.ToLower(path.Ext(name))]
 }
 
-// listChats returns a part of the list, the newest chat first, and how many chats match.
+// listChats returns part of the list, newest chat first, and the number of matching chats.
 func (s *sandbox) listChats(r *http.Request) (any, error) {
 	query := r.URL.Query()
 	offset, err := number(query.Get("offset"), 0, maxChats)
@@ -101,7 +101,7 @@ func (s *sandbox) listChats(r *http.Request) (any, error) {
 	return map[string]any{"chats": found, "total": total}, nil
 }
 
-// mentions reports whether a chat's customer, order or ID has the text.
+// mentions reports whether a chat's customer, order or ID contains the text.
 func (w *world) mentions(c chats.Chat, text string) bool {
 	o := w.order(c.Subject.Order)
 	return strings.Contains(strings.ToLower(cmp.Or(c.Customer.Name, o.Customer)+" "+o.Title), text) ||
@@ -126,7 +126,7 @@ func (s *sandbox) getChat(r *http.Request) (any, error) {
 	return w.describe(c), nil
 }
 
-// listMessages returns the last messages before an ID, oldest first.
+// listMessages returns the newest messages below an ID, oldest first.
 func (s *sandbox) listMessages(r *http.Request) (any, error) {
 	w, c, err := s.chatOf(r)
 	if err != nil {
@@ -203,7 +203,7 @@ func (w *world) chatAbout(subject chats.Subject) chats.ChatID {
 	return 0
 }
 
-// postMessage adds a message of anyone but the shop: that writes through the API.
+// postMessage adds a message from any sender but the shop, which posts through the API.
 func (s *sandbox) postMessage(r *http.Request) (any, error) {
 	w, c, err := s.chatOf(r)
 	if err != nil {
@@ -238,7 +238,7 @@ func (s *sandbox) postMessage(r *http.Request) (any, error) {
 	return nil, errNotFound
 }
 
-// attached takes the files of a form.
+// attached stores and returns the files of a form.
 func (w *world) attached(r *http.Request) ([]chats.File, error) {
 	headers := r.MultipartForm.File["file"]
 	if len(headers) > maxAttached {
@@ -267,7 +267,7 @@ func (w *world) attached(r *http.Request) ([]chats.File, error) {
 	return all, nil
 }
 
-// act does what a button of a chat says.
+// act performs the action of one of a chat's buttons.
 func (s *sandbox) act(r *http.Request) (any, error) {
 	w, c, err := s.chatOf(r)
 	if err != nil {
@@ -293,12 +293,12 @@ func (s *sandbox) act(r *http.Request) (any, error) {
 		w.market.FinishChat(c.ID)
 		s.announceDispute(r.Context(), w, c, notify.ArbitrageFinished{Chat: c.ID, At: time.Now()})
 	default:
-		return nil, invalid("unknown act %q", cut(body.Act, 30))
+		return nil, invalid("unknown action %q", cut(body.Act, 30))
 	}
 	return w.describe(w.market.Chat(c.ID)), nil
 }
 
-// announceDispute announces a dispute. Market does not for chats without an order.
+// announceDispute announces a dispute. Like Market, it does not for chats without an order.
 func (s *sandbox) announceDispute(ctx context.Context, w *world, c chats.Chat, event notify.Event) {
 	if c.Subject.Kind != chats.SubjectDirect {
 		s.push.announce(ctx, w.market, event)
@@ -330,8 +330,8 @@ func (s *sandbox) postOrder(r *http.Request) (any, error) {
 	return o, nil
 }
 
-// serveFile serves an attachment to the page, images as such and anything else as a
-// download, whatever it claims to be.
+// serveFile serves an attachment to the page: images as images, everything else as a
+// download, whatever its name claims.
 func (s *sandbox) serveFile(w http.ResponseWriter, r *http.Request) {
 	below := strings.TrimPrefix(r.URL.EscapedPath(), "/sandbox/files/")
 	resp, err := s.current().open(r.Context(), s.config.baseURL+"/files/"+below)

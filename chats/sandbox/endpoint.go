@@ -13,13 +13,13 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Bounds of the page's endpoints.
+// Limits of the page's endpoints.
 const (
 	maxJSON     = 64 << 10
 	maxForm     = maxAttached*chats.MaxFileSize + 1<<20
-	maxAttached = 4 // files of a message
+	maxAttached = 4 // files per message
 	maxName     = 100
-	maxListed   = 100 // items of a response
+	maxListed   = 100 // items per response
 )
 
 // problem is an error that the page shows.
@@ -34,9 +34,9 @@ func invalid(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, fmt.Sprintf(format, values...)}
 }
 
-var errNotFound = &problem{http.StatusNotFound, "there is no such thing"}
+var errNotFound = &problem{http.StatusNotFound, "not found"}
 
-// endpoint returns a JSON value.
+// endpoint handles a request and returns a value to be encoded as JSON.
 type endpoint func(r *http.Request) (any, error)
 
 // ServeHTTP implements [http.Handler].

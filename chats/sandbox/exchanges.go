@@ -37,7 +37,7 @@ type exchange struct {
 	Status    int             `json:"status"` // 0: no response
 	Fault     string          `json:"fault,omitempty"`
 	Broken    []string        `json:"broken,omitempty"` // rules of the contract
-	Max       string          `json:"max,omitempty"`    // of the quota
+	Max       string          `json:"max,omitempty"`    // the quota
 	Remaining string          `json:"remaining,omitempty"`
 
 	RequestHeader  []string `json:"requestHeader,omitempty"`
@@ -46,13 +46,13 @@ type exchange struct {
 	ResponseBody   string   `json:"responseBody,omitempty"`
 }
 
-// summary is an exchange without what only its details show.
+// summary returns the exchange without headers and bodies, which only its details show.
 func (e exchange) summary() exchange {
 	e.RequestHeader, e.RequestBody, e.ResponseHeader, e.ResponseBody = nil, "", nil, ""
 	return e
 }
 
-// exchangeLog holds the last exchanges.
+// exchangeLog holds the latest exchanges.
 type exchangeLog struct {
 	mu   sync.Mutex
 	list []exchange // ascending
@@ -81,7 +81,7 @@ func (l *exchangeLog) get(n int) (exchange, bool) {
 	return l.list[i], true
 }
 
-// summaries returns the last n exchanges, the newest first.
+// summaries returns the last n exchanges, newest first.
 func (l *exchangeLog) summaries(n int) []exchange {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +100,7 @@ func (l *exchangeLog) clear() {
 
 // serveAPI passes a call to the Market and logs it.
 func (s *sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Connection", "close") // as Market: no client may take a dropped connection for an idle one
+	w.Header().Set("Connection", "close") // like Market, so that no client mistakes a dropped connection for an idle one
 	began := time.Now()
 	op := operationOf(r)
 	fault, name := s.faults.take(op)
@@ -173,7 +173,7 @@ func headerLines(header http.Header) []string {
 	return lines
 }
 
-// isPolicy reports whether a header is the sandbox's own: Market does not set it.
+// isPolicy reports whether a header is one that the sandbox sets but Market does not.
 func isPolicy(name string) bool {
 	switch name {
 	case "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cross-Origin-Resource-Policy", "Cross-Origin-Opener-Policy":
@@ -182,7 +182,7 @@ func isPolicy(name string) bool {
 	return false
 }
 
-// printable is a body as text.
+// printable returns a body as text.
 func printable(contentType string, body []byte) string {
 	mediaType, params, _ := mime.ParseMediaType(contentType)
 	switch {
@@ -218,7 +218,7 @@ func cut(text string, n int) string {
 	return strings.ToValidUTF8(text[:n], "") + "…"
 }
 
-// teeBody keeps what the Market reads of a request.
+// teeBody keeps what the Market reads of a request's body.
 type teeBody struct {
 	io.ReadCloser
 	data bytes.Buffer

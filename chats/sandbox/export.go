@@ -9,9 +9,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// export writes a conversation as a Go test that uses chatstest, with the Market's
-// behaviour. The files of its messages have their names and sizes, but not their
-// contents.
+// export returns a conversation as a Go test that uses chatstest, with the Market's
+// behaviour. Files of messages keep their names and sizes, but not their contents.
 func export(c chats.Chat, messages []chats.Message, behaviour []choice) ([]byte, error) {
 	var body strings.Builder
 	p := func(form string, values ...any) { _, _ = fmt.Fprintf(&body, form+"\n", values...) }
@@ -29,7 +28,7 @@ func export(c chats.Chat, messages []chats.Message, behaviour []choice) ([]byte,
 	}
 	p(")")
 	p("client := market.Client()\n")
-	p("// Let your program work on client here, and check what it has written.\n")
+	p("// Run your program with client here, and check what it has written.\n")
 	p("want := market.Messages(chat)")
 	p("var got []chats.Message")
 	p("for message, err := range client.History(t.Context(), chat, 0) {")

@@ -15,7 +15,7 @@ const maxRules = 50
 
 const internalError = `{"status":"ERROR","errors":[{"code":"INTERNAL_ERROR","message":"Internal server error"}]}`
 
-// faultKinds are the faults that the page offers, in its order.
+// faultKinds has the faults that the page offers, in the order of the page.
 var faultKinds = []faultKind{
 	{"parallel420", chatstest.RateLimitedParallel},
 	{"hourly420", func() chatstest.Fault {
@@ -65,19 +65,19 @@ func faultNames() []string {
 // rule makes calls fail.
 type rule struct {
 	ID        int             `json:"id"`
-	Operation chats.Operation `json:"operation"` // empty: every one
+	Operation chats.Operation `json:"operation"` // empty: all operations
 	Fault     string          `json:"fault"`
 	Left      int             `json:"left"` // calls; -1: always
 }
 
-// faultPlan is which of the next calls fail.
+// faultPlan decides which of the next calls fail.
 type faultPlan struct {
 	mu     sync.Mutex
 	rules  []rule
 	lastID int
 }
 
-// add adds a rule; the rules before it come first.
+// add adds a rule after the existing ones.
 func (p *faultPlan) add(r rule) error {
 	known := slices.Contains(faultNames(), r.Fault)
 	isOperation := r.Operation == "" || r.Operation == chats.OpDownload

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// guarded allows requests to a name of this server, and those of a browser only from
-// its own page. Whatever is served, a browser neither executes nor embeds it elsewhere.
+// guarded allows only requests to a name of this server, and a browser's only from the
+// sandbox's own page. Its headers keep a browser from executing what is served, and from
+// embedding it in another site.
 func (s *sandbox) guarded(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -20,7 +21,7 @@ func (s *sandbox) guarded(next http.Handler) http.Handler {
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		if !s.isOwnName(r.Host) {
-			// A page whose name was made to lead here must not use the sandbox.
+			// Another site whose host name was made to resolve to this server must not use the sandbox.
 			http.Error(w, "unknown host name; start the sandbox with -host NAME to allow it", http.StatusMisdirectedRequest)
 			return
 		}
@@ -32,8 +33,8 @@ func (s *sandbox) guarded(next http.Handler) http.Handler {
 	})
 }
 
-// isCrossSiteRead reports whether another site makes a browser read something here,
-// except by a link to the page.
+// isCrossSiteRead reports whether another site makes a browser read something here, other
+// than by a link to the page.
 func isCrossSiteRead(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":
@@ -43,8 +44,7 @@ func isCrossSiteRead(r *http.Request) bool {
 	}
 }
 
-// isOwnName reports whether a request's host is an address, localhost, or a name that was
-// allowed.
+// isOwnName reports whether a request's host is an IP address, localhost, or an allowed name.
 func (s *sandbox) isOwnName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -13,7 +13,7 @@ const (
 	maxPending = 256 // events that a page has not read yet
 )
 
-// hub passes events to the pages that are open.
+// hub passes events to the open pages.
 type hub struct {
 	mu    sync.Mutex
 	pages map[chan []byte]bool
@@ -22,7 +22,7 @@ type hub struct {
 func newHub() *hub { return &hub{pages: map[chan []byte]bool{}} }
 
 // publish sends an event to every page. A page that does not read is disconnected: its
-// browser connects again, and the page then reads everything anew.
+// browser reconnects, and the page then reloads everything.
 func (h *hub) publish(kind string, value any) {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -58,7 +58,7 @@ func (h *hub) close(page chan []byte) {
 	delete(h.pages, page)
 }
 
-// ServeHTTP is the stream of events of one page.
+// ServeHTTP streams events to one page.
 func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	page, ok := h.open()
 	if !ok {

@@ -18,7 +18,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// entry is one line of the state's file: a JSON object with one of these. A chat is
+// entry is one line of the state file: a JSON object with one of these fields. A chat is
 // written again when it has changed, before its new messages.
 type entry struct {
 	Order   *order        `json:"order,omitempty"`
@@ -37,7 +37,7 @@ type savedChat struct {
 	Created  time.Time        `json:"created"`
 }
 
-// savedMessage needs no time: the ID is one.
+// savedMessage has no time, because the ID is one.
 type savedMessage struct {
 	Chat   chats.ChatID    `json:"chat"`
 	ID     chats.MessageID `json:"id"`
@@ -46,14 +46,14 @@ type savedMessage struct {
 	Files  []chats.File    `json:"files,omitempty"`
 }
 
-// savedFile precedes the message that has it.
+// savedFile precedes the message that it belongs to.
 type savedFile struct {
 	URL  string `json:"url"`
 	Data []byte `json:"data"`
 }
 
-// journal appends every change to the state's file, so that a sandbox that is killed
-// loses at most its last changes. The zero journal writes nothing.
+// journal appends every change to the state file, so a sandbox that is killed loses at most
+// its last changes. The zero journal writes nothing.
 type journal struct {
 	file   *os.File
 	out    *bufio.Writer
@@ -61,7 +61,7 @@ type journal struct {
 	files  map[string]bool // written, by URL
 }
 
-// create replaces the file with one that holds what the world holds.
+// create replaces the file with one that has the current state of the world.
 func (j *journal) create(ctx context.Context, name string, w *world) error {
 	if name == "" {
 		return nil
@@ -172,7 +172,7 @@ func (j *journal) close() error {
 	return err
 }
 
-// open requests a file from the Market. Its path identifies it.
+// open requests a file from the Market. The path of address identifies the file.
 func (w *world) open(ctx context.Context, address string) (*http.Response, error) {
 	ctx = chatstest.ContextWithFault(ctx, chatstest.OK())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil) //nolint:gosec // in memory: it reaches no other host
@@ -183,7 +183,7 @@ func (w *world) open(ctx context.Context, address string) (*http.Response, error
 	return w.market.Transport().RoundTrip(req)
 }
 
-// restored is what a state's file holds.
+// restored is the content of a state file.
 type restored struct {
 	ids      []chats.ChatID // in the order of the file
 	chats    map[chats.ChatID]savedChat
@@ -191,7 +191,7 @@ type restored struct {
 	files    map[string]chats.File // by their former URL
 }
 
-// load restores the state and reports whether there is any.
+// load restores the state and reports whether there was any.
 func (w *world) load(name string) (bool, error) {
 	if name == "" {
 		return false, nil
@@ -211,14 +211,14 @@ func (w *world) load(name string) (bool, error) {
 	for n := 1; ; n++ {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			break // a last line without an end was being written when the sandbox was killed
+			break // an incomplete last line was being written when the sandbox was killed
 		}
 		if err != nil {
 			return false, err
 		}
 		var e entry
 		if err := json.Unmarshal(line, &e); err != nil {
-			return false, fmt.Errorf("%s: line %d is not a sandbox's state: %w", name, n, err)
+			return false, fmt.Errorf("%s: line %d is not the state of a sandbox: %w", name, n, err)
 		}
 		if err := r.take(w, e); err != nil {
 			return false, fmt.Errorf("%s: line %d: %w", name, n, err)

@@ -121,7 +121,7 @@ func TestState_IsNotReadFromAnotherFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "notes.txt")
 	require.NoError(t, os.WriteFile(file, []byte("shopping list\nbread\n"), 0o600))
 	err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard)
-	require.ErrorContains(t, err, "line 1 is not a sandbox's state")
+	require.ErrorContains(t, err, "line 1 is not the state of a sandbox")
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.Equal(t, "shopping list\nbread\n", string(data), "it is not touched")

@@ -1,8 +1,8 @@
 // Command sandbox serves an in-memory Market, with a web page where you play the customer. It
 // works with programs in any language and sends nothing to Yandex Market.
 //
-//	go run -C chats/sandbox .                           # with some conversations
-//	go run -C chats/sandbox . -empty -state sandbox.db  # without, and kept across restarts
+//	go run -C chats/sandbox .                           # with example conversations
+//	go run -C chats/sandbox . -empty -state sandbox.db  # empty, and kept across restarts
 //
 // It prints the base URL, the business and the Api-Key for the program, and the address of
 // the page.
@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// config is the command line.
+// config has the values of the command line.
 type config struct {
 	addr     string
 	baseURL  string
@@ -52,8 +52,8 @@ func parse(args []string, out io.Writer) (config, error) {
 	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8070", "address to listen on; anyone who reaches it may use it")
-	flags.StringVar(&c.baseURL, "base-url", "", "the base URL as programs see it, if it is not http:// and the address")
-	flags.Func("host", "a host name, other than localhost, under which it is reached; may be repeated", func(name string) error {
+	flags.StringVar(&c.baseURL, "base-url", "", "base URL as programs see it, if it is not http:// and the address")
+	flags.Func("host", "host name, other than localhost, under which the sandbox may be reached; repeatable", func(name string) error {
 		c.hosts = append(c.hosts, name)
 		return nil
 	})
@@ -98,8 +98,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return errors.Join(s.serve(ctx, listener), s.close())
 }
 
-// serve ends every connection when the context ends: event streams do not end on their
-// own.
+// serve closes every connection when the context ends, because event streams never end.
 func (s *sandbox) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
@@ -113,21 +112,21 @@ func (s *sandbox) serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// introduce prints what a program needs.
+// introduce prints what a program needs to connect.
 func (s *sandbox) introduce(out io.Writer) {
-	_, _ = fmt.Fprintf(out, `The sandbox is open. For your program:
+	_, _ = fmt.Fprintf(out, `The sandbox is running. For your program:
 
   export YANDEX_MARKET_BASE_URL=%s
   export YANDEX_MARKET_BUSINESS_ID=%d
   export YANDEX_MARKET_API_KEY=%s
 
-Be the customer at %s/
+Play the customer at %s/
 `, s.config.baseURL, s.business(), s.key(), s.config.baseURL)
 }
 
 func (s *sandbox) business() chats.BusinessID { return chats.BusinessID(s.config.business) }
 
-// reachable is an address that a browser can open.
+// reachable returns an address that a browser can open.
 func reachable(addr net.Addr) string {
 	at, err := netip.ParseAddrPort(addr.String())
 	if err != nil {

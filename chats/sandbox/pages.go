@@ -48,7 +48,7 @@ func (s *sandbox) pageRoutes(mux *http.ServeMux) {
 	}
 }
 
-// servePage serves a part of the page, which may load nothing but its own parts.
+// servePage serves a part of the page. The page may load only its own parts.
 func (s *sandbox) servePage(static http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "+

@@ -40,7 +40,7 @@ func TestPages_RefuseWhatIsTooMuch(t *testing.T) {
 		"five files":           {chat + "/messages", message(t, map[string]string{"sender": "CUSTOMER"}, "1", "2", "3", "4", "5"), "at most 4 files"},
 		"a file without name":  {chat + "/messages", message(t, map[string]string{"sender": "CUSTOMER"}, ".."), "a file must have"},
 		"JSON for a form":      {chat + "/messages", map[string]string{"sender": "CUSTOMER"}, "form"},
-		"an act":               {chat + "/act", map[string]string{"act": "explode"}, "unknown act"},
+		"an act":               {chat + "/act", map[string]string{"act": "explode"}, "unknown action"},
 		"a field":              {chat + "/act", map[string]string{"act": "finish", "then": "explode"}, "unknown field"},
 		"an order's number":    {"/sandbox/orders", order{ID: -5}, "above 0"},
 		"an order twice":       {"/sandbox/orders", order{ID: firstOrder + 17}, "exists"},

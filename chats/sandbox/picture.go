@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// The pictures of the first conversations are drawn: a photo would belong to someone.
+// The pictures of the example conversations are drawn, because a photo would belong to someone.
 
 // mugPicture is a mug with a broken handle on a table.
 var mugPicture = sync.OnceValue(func() []byte {
@@ -77,7 +77,7 @@ func drawn(width, height int, at func(x, y float64) color.Color) []byte {
 		}
 	}
 	var file bytes.Buffer
-	_ = png.Encode(&file, img) // a buffer does not fail
+	_ = png.Encode(&file, img) // writing to a buffer does not fail
 	return file.Bytes()
 }
 
@@ -88,7 +88,7 @@ func ring(x, y, cx, cy, inner, outer float64) bool {
 	return d > sq(inner) && d < sq(outer)
 }
 
-// corner reports whether a point is outside of the rounded lower corners.
+// corner reports whether a point is outside the rounded lower corners.
 func corner(x, y, left, right, bottom, radius float64) bool {
 	cx := math.Min(math.Max(x, left+radius), right-radius)
 	return y > bottom-radius && sq(x-cx)+sq(y-bottom+radius) > sq(radius)

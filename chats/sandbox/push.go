@@ -21,19 +21,19 @@ import (
 )
 
 const (
-	maxQueue      = 1000 // notifications that wait
+	maxQueue      = 1000 // waiting notifications
 	maxDeliveries = 200  // in the log
-	maxAttempts   = 20   // in the log, of a delivery
+	maxAttempts   = 20   // in the log, per delivery
 	lateBy        = 30 * time.Second
 	pushPeriod    = 14 * 24 * time.Hour // after which Market gives up
 )
 
-// pushSettings are those of the page.
+// pushSettings has the settings on the page.
 type pushSettings struct {
 	URL   string `json:"url"`   // empty: no notifications
-	Speed int    `json:"speed"` // of the schedule of retries: 1 is the real one
+	Speed int    `json:"speed"` // of the retry schedule: 1 is Market's
 	Own   bool   `json:"own"`   // messages of the shop are announced, too
-	Next  string `json:"next"`  // the next notification is: "", lost, doubled, late
+	Next  string `json:"next"`  // what happens to the next notification: "", lost, doubled, late
 	Off   bool   `json:"off"`   // Market has given up
 }
 
@@ -48,11 +48,11 @@ type attempt struct {
 
 // The states of a delivery.
 const (
-	stateWaiting   = "waiting" // for those before it, or for its time
+	stateWaiting   = "waiting" // for earlier notifications, or until it is due
 	stateSending   = "sending"
 	stateRetrying  = "retrying"
 	stateDelivered = "delivered"
-	stateMalformed = "malformed" // 400: it is not sent again
+	stateMalformed = "malformed" // 400: not sent again
 	stateLost      = "lost"
 	stateDropped   = "dropped"
 )
@@ -71,7 +71,7 @@ type delivery struct {
 	timeout  time.Duration
 }
 
-// pusher delivers notifications as Market does: one at a time, each until it is answered.
+// pusher delivers notifications as Market does: one at a time, each until it is accepted.
 type pusher struct {
 	hub    *hub
 	client *http.Client
@@ -80,7 +80,7 @@ type pusher struct {
 	mu       sync.Mutex
 	settings pushSettings
 	queue    []*delivery
-	log      []*delivery // with those of the queue, the oldest first
+	log      []*delivery // including the queue, oldest first
 	last     int
 }
 
@@ -136,7 +136,7 @@ func (d *delivery) copied() delivery {
 	return c
 }
 
-// clear forgets all notifications.
+// clear removes all notifications.
 func (p *pusher) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +150,7 @@ func (p *pusher) kick() {
 	}
 }
 
-// announceMessage queues the notification of a message. Market announces no stickers.
+// announceMessage queues the notification of a message. Market does not announce stickers.
 func (p *pusher) announceMessage(ctx context.Context, market *chatstest.Market, id chats.ChatID, m chats.Message) {
 	isSticker := m.Text == "" && len(m.Files) == 0
 	if isSticker || m.Sender == chats.SenderPartner && !p.current().Own {
@@ -184,7 +184,7 @@ func (p *pusher) announce(ctx context.Context, market *chatstest.Market, event n
 	p.kick()
 }
 
-// notificationBody lets the Market write the notification.
+// notificationBody returns the notification as the Market renders it.
 func notificationBody(ctx context.Context, market *chatstest.Market, event notify.Event) string {
 	var body []byte
 	capture := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -225,8 +225,8 @@ func (p *pusher) enqueue(d *delivery) {
 	}
 }
 
-// retry makes a notification that waits due now, and drop removes it. Both do nothing to
-// any other.
+// retry makes a waiting notification due now, and drop removes one. Neither affects a
+// notification that is not waiting.
 func (p *pusher) retry(n int) { p.change(n, func(d *delivery) { d.due = time.Time{} }) }
 
 func (p *pusher) drop(n int) {
@@ -274,8 +274,8 @@ func (p *pusher) run(ctx context.Context) {
 	}
 }
 
-// next takes the notification that is due, or returns how long to wait. A late one lets
-// others pass; one that failed does not.
+// next takes the notification that is due, or returns how long to wait. Others may overtake
+// one that is made late, but not one that has failed.
 func (p *pusher) next() (*delivery, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -323,8 +323,8 @@ func (p *pusher) send(ctx context.Context, d *delivery) {
 	p.hub.publish("push", settings)
 }
 
-// reschedule applies Market's schedule: every minute for an hour, every 15 minutes for a
-// day, then hourly, and after 14 days never.
+// reschedule applies Market's schedule: every minute for an hour, every 15 minutes for a day,
+// then hourly, until 14 days have passed.
 func (p *pusher) reschedule(d *delivery) {
 	speed := p.settings.Speed
 	elapsed := time.Duration(float64(time.Since(d.began)) * float64(speed))
@@ -342,7 +342,7 @@ func (p *pusher) reschedule(d *delivery) {
 	d.Next = &next
 }
 
-// post sends a notification and returns the state that the response leads to.
+// post sends a notification and returns the state that results from the response.
 func (p *pusher) post(ctx context.Context, target, body string, timeout time.Duration) (attempt, string) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -373,8 +373,8 @@ func firstLine(text string) string {
 	return line
 }
 
-// exchange posts from one of Market's addresses, as a proxy in front of the shop would
-// say.
+// exchange posts a notification with the header that a proxy in front of the shop would add
+// for one of Market's addresses.
 func (p *pusher) exchange(ctx context.Context, target, body string) (int, http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader([]byte(body)))
 	if err != nil {

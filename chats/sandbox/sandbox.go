@@ -49,7 +49,7 @@ func newSandbox(ctx context.Context, c config) (*sandbox, error) {
 	return s, nil
 }
 
-// close ends the goroutines and closes the state's file.
+// close stops the goroutines and closes the state file.
 func (s *sandbox) close() error {
 	s.stop()
 	s.done.Wait()
@@ -59,7 +59,7 @@ func (s *sandbox) close() error {
 // ServeHTTP implements [http.Handler].
 func (s *sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// current is the world, until the next reset.
+// current returns the world, which is valid until the next reset.
 func (s *sandbox) current() *world {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -68,7 +68,7 @@ func (s *sandbox) current() *world {
 
 func (s *sandbox) key() string { return s.current().market.Key() }
 
-// openWorld restores the state, or makes the conversations of a first start.
+// openWorld restores the state, or creates the example conversations.
 func (s *sandbox) openWorld(ctx context.Context) (*world, error) {
 	w := newWorld(s.hub, s.push, s.options)
 	loaded, err := w.load(s.config.state)
@@ -81,8 +81,7 @@ func (s *sandbox) openWorld(ctx context.Context) (*world, error) {
 	return w, w.begin(ctx, s.config.state)
 }
 
-// reset starts over, with or without the conversations of a first start. The state's file
-// is replaced.
+// reset starts over, with or without the example conversations, and replaces the state file.
 func (s *sandbox) reset(ctx context.Context, empty bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,14 +92,14 @@ func (s *sandbox) reset(ctx context.Context, empty bool) error {
 		seed(w)
 	}
 	err := errors.Join(old.close(), w.begin(ctx, s.config.state))
-	s.world = w // even if it cannot be kept
+	s.world = w // even if it cannot be written to the state file
 	s.push.clear()
 	s.done.Go(func() { w.watch(s.ctx) })
 	s.hub.publish("reset", nil)
 	return err
 }
 
-// options are those of the Market.
+// options returns the options of the Market.
 func (s *sandbox) options() []chatstest.Option {
 	return append([]chatstest.Option{
 		chatstest.WithBusiness(s.business()), chatstest.WithFileBase(s.config.baseURL),

@@ -6,7 +6,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// line is a message of a first conversation.
+// line is a message of an example conversation.
 type line struct {
 	ago     time.Duration
 	sender  chats.Sender
@@ -14,10 +14,10 @@ type line struct {
 	picture string
 }
 
-// scene is a first conversation.
+// scene is an example conversation.
 type scene struct {
 	customer string
-	goods    string // of its order; empty: there is none
+	goods    string // of its order; empty: no order
 	kind     chats.SubjectKind
 	chatType chats.ChatType
 	status   chats.Status // empty: as the last message leaves it
@@ -71,13 +71,13 @@ var scenes = []scene{
 	{"Татьяна Лебедева", "Плед вязаный, 130×170", chats.SubjectOrder, "", chats.StatusNew, nil},
 }
 
-// ordersWithoutChat are those that a shop may open a chat about.
+// ordersWithoutChat has orders that the shop can open a chat about.
 var ordersWithoutChat = []order{
 	{Customer: "Сергей Николаев", Title: "Настольная лампа, дуб"},
 	{Customer: "Мария Захарова", Title: "Конструктор «Маяк», 412 деталей"},
 }
 
-// seed makes the first conversations. They are in the past, so none is announced.
+// seed creates the example conversations. They are in the past, so none is announced.
 func seed(w *world) {
 	now := time.Now()
 	files := map[string]chats.File{}

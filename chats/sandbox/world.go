@@ -14,7 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// What a sandbox holds at most, so that a script that runs away cannot fill the memory.
+// Limits of a sandbox, so that a runaway script cannot fill the memory.
 const (
 	maxChats     = 20_000
 	maxOrders    = 20_000
@@ -28,7 +28,7 @@ type order struct {
 	Title    string        `json:"title"`
 }
 
-// world is a Market with what the sandbox knows of it. A reset makes another.
+// world is a Market with what the sandbox knows about it. A reset replaces it.
 type world struct {
 	market  *chatstest.Market
 	options func() []chatstest.Option
@@ -40,7 +40,7 @@ type world struct {
 	ready   chan struct{} // has an element if dirty is not empty
 
 	mu        sync.Mutex                       // guards everything below; the Market's mutex may be held
-	last      map[chats.ChatID]chats.MessageID // reported, for every chat that exists
+	last      map[chats.ChatID]chats.MessageID // last reported message, for every chat that exists
 	dirty     []chats.ChatID                   // in the order of their first change
 	isDirty   map[chats.ChatID]bool
 	orders    []order // ascending
@@ -57,10 +57,10 @@ func newWorld(hub *hub, push *pusher, options func() []chatstest.Option) *world 
 	}
 }
 
-// firstOrder is the number below that of the first order.
+// firstOrder is a number below that of the first order.
 const firstOrder chats.OrderID = 55_210_000
 
-// begin starts to report changes; what is there already is no change.
+// begin starts to report changes. Existing chats and messages are not reported.
 func (w *world) begin(ctx context.Context, file string) error {
 	for _, c := range w.market.Chats() {
 		w.last[c.ID] = 0
@@ -73,8 +73,8 @@ func (w *world) begin(ctx context.Context, file string) error {
 	return w.journal.create(ctx, file, w)
 }
 
-// apply makes the Market behave as chosen on the page. Only the orders that were placed
-// exist.
+// apply makes the Market behave as chosen on the page. For the Market, only orders that were
+// placed exist.
 func (w *world) apply() {
 	w.mu.Lock()
 	subjects := make([]chats.Subject, len(w.orders))
@@ -117,7 +117,7 @@ func (w *world) watch(ctx context.Context) {
 		case <-w.ready:
 			w.reportAll(context.WithoutCancel(ctx))
 		case <-late.C:
-			w.market.Calls("") // what is due happens when the Market is used
+			w.market.Calls("") // using the Market runs the events that are due
 		case <-w.retired:
 			return
 		case <-ctx.Done():
@@ -127,7 +127,7 @@ func (w *world) watch(ctx context.Context) {
 	}
 }
 
-// retire ends watch, without a report of what is new.
+// retire stops watch without reporting the latest changes.
 func (w *world) retire() {
 	w.market.OnChange(nil)
 	close(w.retired)
@@ -148,8 +148,8 @@ func (w *world) reportAll(ctx context.Context) {
 	w.check(w.journal.recordOrders(w))
 }
 
-// report passes what is new in a chat to the state's file, to the push notifications and
-// to the pages.
+// report passes what is new in a chat to the state file, the push notifications and the
+// pages.
 func (w *world) report(ctx context.Context, id chats.ChatID) {
 	w.mu.Lock()
 	last := w.last[id]
@@ -171,7 +171,7 @@ func (w *world) report(ctx context.Context, id chats.ChatID) {
 	w.hub.publish("chat", w.describe(chat))
 }
 
-// check shows the error of the state's file on the pages.
+// check shows an error of the state file on the pages.
 func (w *world) check(err error) {
 	if err != nil {
 		w.hub.publish("trouble", err.Error())
@@ -226,7 +226,7 @@ func (w *world) addOrder(o order) (order, error) {
 	}
 	at, exists := slices.BinarySearchFunc(w.orders, o.ID, byID)
 	if exists {
-		return o, fmt.Errorf("order %d exists", o.ID)
+		return o, fmt.Errorf("order %d already exists", o.ID)
 	}
 	w.orders = slices.Insert(w.orders, at, o)
 	w.placed = append(w.placed, o)
@@ -236,7 +236,7 @@ func (w *world) addOrder(o order) (order, error) {
 
 func byID(o order, id chats.OrderID) int { return cmp.Compare(o.ID, id) }
 
-// order returns an order, which is zero if it was not placed here.
+// order returns an order, or the zero order if it was not placed here.
 func (w *world) order(id chats.OrderID) order {
 	w.mu.Lock()
 	defer w.mu.Unlock()

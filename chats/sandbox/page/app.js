@@ -9,7 +9,7 @@ const state = {
 const word = (key) => words[state.language][key] ?? key;
 const locale = () => (state.language === 'ru' ? 'ru-RU' : 'en-GB');
 
-// h makes an element. Texts are never parsed as HTML.
+// h creates an element. Texts are never parsed as HTML.
 function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -134,7 +134,7 @@ async function loadChats(offset = 0) {
   drawChats();
 }
 
-// chatChanged moves a chat to the top of the list, or reads the list if it is filtered.
+// chatChanged moves a chat to the top of the list, or reloads the list if it is filtered.
 let pendingList;
 function chatChanged(chat) {
   const filtered = $('filter').value || $('search').value.trim();
@@ -246,8 +246,8 @@ async function openChat(id) {
   $('text').focus({ preventScroll: true });
 }
 
-// loadNew reads what is new in the open chat. It keeps what is shown, so that a screen
-// reader reads only the new messages.
+// loadNew reads what is new in the open chat. It keeps the displayed messages, so that a screen
+// reader reads out only the new ones.
 let loading = Promise.resolve();
 function loadNew() {
   loading = loading.then(attempt(async () => {
@@ -578,7 +578,7 @@ const closeChat = () => {
 
 function listen() {
   const events = new EventSource('/sandbox/events');
-  // What happens while everything is read comes after it.
+  // Events that arrive while everything is being read are applied afterwards.
   let loaded = Promise.resolve();
   const on = (name, action) => events.addEventListener(name, (event) => { loaded = loaded.then(() => action(JSON.parse(event.data))).catch((error) => toast(error.message)); });
   events.onerror = () => { $('offline').hidden = false; };

@@ -36,7 +36,7 @@ export const words = {
   en: {
     title: 'Chats sandbox', skip: 'Skip to the message', offline: 'The sandbox is not reachable', theme: 'Theme', themeAuto: 'Auto', themeLight: 'Light', themeDark: 'Dark',
     tools: 'Tools', chats: 'Chats', sections: 'Sections', newChat: 'New chat', search: 'Name, goods or number', find: 'Search', filter: 'Status', noChats: 'No chats. Open a new one.', moreChats: 'Show more',
-    placeholder: 'Choose a chat and write to the shop as its customer. What your program replies appears here by itself.',
+    placeholder: 'Choose a chat and write to the shop as its customer. Your program’s replies appear here automatically.',
     back: 'Back to the chats', actions: 'Actions', conversation: 'Conversation', earlier: 'Earlier messages', writeAs: 'Write as', attach: 'Attach a file', message: 'Message', sticker: 'Send a sticker', send: 'Send',
     CUSTOMER: 'Customer', PARTNER: 'Shop', MARKET: 'Market', SUPPORT: 'Support', you: 'You',
     NEW: 'New', WAITING_FOR_CUSTOMER: 'Customer’s turn', WAITING_FOR_PARTNER: 'Shop’s turn', WAITING_FOR_ARBITER: 'Arbiter’s turn', WAITING_FOR_MARKET: 'Market’s turn', FINISHED: 'Finished',
@@ -49,25 +49,25 @@ export const words = {
     faultsHint: 'What happens to the next calls of the program.', fault: 'Fault', operation: 'Operation', everyOperation: 'Every operation', howLong: 'How often', next1: 'The next call', next10: 'The next 10', always: 'Always', addFault: 'Add the fault', clearFaults: 'Remove all faults', left: 'left', download: 'Download of a file',
     parallel420: '420: too many in parallel', hourly420: '420: hourly quota exhausted', short420: '420: quota exhausted for 15 seconds', before500: '500, not processed', after500: '500, but processed', html502: '502 with a gateway’s HTML', retry503: '503 with Retry-After: 5', unauthorized: '401: unknown key', forbidden: '403: no access', gateway404: '404 with a gateway’s HTML', dropBefore: 'Dropped before processing', dropAfter: 'Dropped after processing', processLate: 'Dropped, processed 5 s later', slowHeaders: 'Response after 5 s', hang: 'Response after 2 min', slowBody: 'Half of the body after 5 s', truncate: 'Truncated body', truncateSilently: 'Truncated body, no declared length', malformed: 'Malformed JSON', replay: 'Previous response again', badStatusLine: 'Not HTTP', endless: 'Endless body',
     notProcessed: 'The request is not processed: a retry is safe.', processed: 'The request is processed: a retry would post twice.',
-    behaviour: 'Behaviour of Market', behaviourHint: 'What the documentation does not promise. A program must work in every case.', resetBehaviour: 'All defaults',
+    behaviour: 'Behaviour of Market', behaviourHint: 'What the documentation leaves open. A program must cope with every variant.', resetBehaviour: 'All defaults',
     aspect_order: 'Order of the history', oldestFirst: 'Oldest first', newestFirst: 'Newest first', newestPageFirst: 'Newest page first',
     aspect_neighbours: 'Neighbouring messages', ordered: 'In order', swapped: 'Swapped',
     aspect_since: 'messageIdFrom', inclusive: 'Inclusive', exclusive: 'Exclusive', strict: '404 if there is none',
     aspect_pages: 'Pages', full: 'Full', empty: 'Some are empty', duplicates: 'With duplicates', small: '5 chats, 10 messages',
     aspect_token: 'pageToken', opaque: 'Opaque', constant: 'Always the same', expiring: 'Valid for a second', repeating: 'Never-ending',
-    aspect_visibility: 'Visibility of messages', atOnce: 'At once', lag: 'In the history after 5 s', late: 'After 15 s', lateFiles: 'Files after 15 s',
+    aspect_visibility: 'Visibility of messages', atOnce: 'Immediate', lag: 'In the history after 5 s', late: 'After 15 s', lateFiles: 'Files after 15 s',
     aspect_texts: 'Texts of the shop', asSent: 'As sent', trimmed: 'No spaces at the edges', oneLine: 'On one line', escaped: 'HTML escaped', masked: 'Digits hidden', cut: 'Cut to 20 characters',
     aspect_times: 'Times', seconds: 'Whole seconds', precise: 'Microseconds', aspect_downloads: 'Files', credential: 'With the key',
     aspect_parallel: 'Parallel requests', four: '4', two: '2', one: '1', unlimited: 'Unlimited',
     aspect_quota: 'Hourly quota', reported: 'In headers only', enforced: 'Enforced', tiny: 'A hundredth', aspect_latency: 'Latency', none: 'None', short: '0.3 s', long: '2 s', openChoice: 'To everyone',
     pushHint: 'The sandbox notifies the program of new messages as Market does: one notification at a time, until it is accepted.', pushURL: 'URL, as in the cabinet', pushTarget: 'Requests go to', speed: 'Retries', speed1: 'As Market: every minute', speed60: '60 times faster', speed600: '600 times faster', pushOwn: 'Announce the shop’s messages, too', savePush: 'Save', saved: 'Saved',
-    pushOff: 'Market has switched the notifications off: not accepted for 14 days.', pushOn: 'Switch on', nextPush: 'The next notification', fateNone: 'As usual', fateLost: 'Is lost', fateDoubled: 'Arrives twice', fateLate: 'Arrives 30 s late', sendPing: 'Send a PING', deliveries: 'Deliveries', noDeliveries: 'No notification yet.',
+    pushOff: 'Market has switched the notifications off: not accepted for 14 days.', pushOn: 'Switch on', nextPush: 'The next notification', fateNone: 'Arrives as usual', fateLost: 'Is lost', fateDoubled: 'Arrives twice', fateLate: 'Arrives 30 s late', sendPing: 'Send a PING', deliveries: 'Deliveries', noDeliveries: 'No notification yet.',
     waiting: 'Queued', sending: 'Being sent', retrying: 'Not accepted', delivered: 'Delivered', malformedState: 'Rejected: 400', lost: 'Lost', dropped: 'Dropped', attempts: 'Attempts', body: 'Body', nextTry: 'next attempt', retryNow: 'Retry now', drop: 'Drop', noResponse: 'no response',
-    callsHint: 'Every call of the program, newest first. A call that breaks the contract shows the rule of openapi.yaml.', onlyBad: 'Only errors and violations', clear: 'Clear', noCalls: 'No calls yet.', remaining: 'quota', unknownOperation: 'Unknown operation', request: 'Request', response: 'Response', closed: 'closed', loading: 'Loading…',
+    callsHint: 'Every call of the program, newest first. A call that breaks the contract is shown with the rule of openapi.yaml that it breaks.', onlyBad: 'Only errors and violations', clear: 'Clear', noCalls: 'No calls yet.', remaining: 'quota', unknownOperation: 'Unknown operation', request: 'Request', response: 'Response', closed: 'closed', loading: 'Loading…',
     about: 'About', order: 'Order', customerName: 'Customer’s name', goods: 'Goods', cancel: 'Cancel', openChat: 'Open', place: 'Place', noOrder: 'Place an order first', placed: 'The order is placed', tooLarge: 'The file is larger than 5 MB', tooMany: 'At most 4 files', orderNumber: 'Order',
   },
 };
 
-// What a customer may be called and buy: suggestions of the dialog for orders.
+// Suggestions in the order dialog: names of customers and goods.
 export const names = ['Ксения Орлова', 'Павел Гусев', 'Дарья Фомина', 'Артём Белов', 'Наталья Крылова', 'Егор Тихонов', 'Вера Ильина'];
 export const goods = ['Термос стальной, 1 л', 'Настольная игра «Экспедиция»', 'Гантели, 2×3 кг', 'Скетчбук, 80 листов', 'Фонарь налобный', 'Подушка ортопедическая', 'Чай зелёный, 250 г'];
