@@ -5,20 +5,20 @@ import (
 	"io"
 )
 
-// commentary explains what the desk prints to those who read neither Russian nor the
-// program. The zero value prints nothing.
+// commentary explains what the desk prints: it translates Russian texts and names the calls.
+// The zero value prints nothing.
 type commentary struct {
 	on      bool
 	dim     bool              // with escape sequences
-	english map[string]string // by the Russian text
+	english map[string]string // by Russian text
 }
 
-// call names the call that did the step.
+// call prints the call that performed a step.
 func (c commentary) call(out io.Writer, format string, args ...any) {
 	c.print(out, "> "+fmt.Sprintf(format, args...))
 }
 
-// translate prints the English for text, if there is one.
+// translate prints the English translation of text, if there is one.
 func (c commentary) translate(out io.Writer, indent, text string) {
 	if translation := c.english[text]; translation != "" {
 		c.print(out, indent+"("+translation+")")

@@ -13,10 +13,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// maxChats is how many chats the desk works on at once.
+// maxChats is the maximum number of chats on the desk.
 const maxChats = 20
 
-// desk shows the chats of a shop and sends what its operator confirms.
+// desk shows the chats of a shop and sends what the operator confirms.
 type desk struct {
 	client   *chats.Client
 	out      io.Writer
@@ -27,14 +27,14 @@ type desk struct {
 	conversations []*conversation
 }
 
-// conversation is a chat on the desk and the last of its messages that was shown.
+// conversation is a chat on the desk, with the ID of the last message shown.
 type conversation struct {
 	chats.Chat
 
 	last chats.MessageID
 }
 
-// run goes through all steps once, with the operator's lines from in.
+// run goes through all steps once, reading the operator's lines from in.
 func (d *desk) run(ctx context.Context, in io.Reader, echo bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -56,7 +56,7 @@ func (d *desk) run(ctx context.Context, in io.Reader, echo bool) error {
 	return nil
 }
 
-// listWaiting lists the chats that wait for the shop, the longest waiting first.
+// listWaiting lists the chats that are waiting for the shop, the longest waiting first.
 func (d *desk) listWaiting(ctx context.Context) error {
 	more := false
 	waiting := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
@@ -85,7 +85,7 @@ func (d *desk) showAll(ctx context.Context) error {
 	return err
 }
 
-// showUnseen prints the messages of all conversations that were not shown yet.
+// showUnseen prints the messages of all conversations that have not been shown yet.
 func (d *desk) showUnseen(ctx context.Context) (shown int, err error) {
 	for i, c := range d.conversations {
 		n, err := d.showSince(ctx, i+1, c)
@@ -100,8 +100,8 @@ func (d *desk) showUnseen(ctx context.Context) (shown int, err error) {
 	return shown, nil
 }
 
-// showSince prints the messages of one conversation after c.last. History is
-// ascending, so one ID is all that has to be kept.
+// showSince prints the messages of one conversation after c.last. History is ascending,
+// so only one ID has to be kept.
 func (d *desk) showSince(ctx context.Context, number int, c *conversation) (shown int, err error) {
 	for message, err := range d.client.History(ctx, c.ID, c.last) {
 		if err != nil {

@@ -386,7 +386,7 @@ func TestProgram_ExplainsFailures(t *testing.T) {
 			func(s *fixture) func(string) string {
 				return func(name string) string { return map[string]string{envKey: s.market.Key(), envBusiness: "5"}[name] }
 			},
-			"YANDEX_MARKET_BUSINESS_ID must be its own cabinet",
+			"YANDEX_MARKET_BUSINESS_ID must be the cabinet of the key",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

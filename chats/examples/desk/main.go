@@ -6,7 +6,8 @@
 //	go run ./chats/examples/desk -demo  # the same with a scripted operator
 //
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it works on the real
-// Market, or on the one at YANDEX_MARKET_BASE_URL, such as the sandbox. It asks for confirmation before it sends anything.
+// Market, or on the one at YANDEX_MARKET_BASE_URL, such as the sandbox. It asks for
+// confirmation before it sends anything.
 package main
 
 import (
@@ -32,7 +33,7 @@ const (
 )
 
 func main() {
-	demo := flag.Bool("demo", false, "run a scripted demo on an in-memory Market, whatever the environment")
+	demo := flag.Bool("demo", false, "run a scripted demo on an in-memory Market, even if the variables are set")
 	flag.Parse()
 	p := program{
 		demo: *demo, getenv: os.Getenv, in: os.Stdin, out: os.Stdout, errOut: os.Stderr, dim: isColorTerminal(os.Stdout),
@@ -40,7 +41,7 @@ func main() {
 	work, err := p.prepare()
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+		context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process immediately
 		err = work(ctx)
 	}
 	os.Exit(p.finish(err))

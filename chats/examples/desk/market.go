@@ -16,8 +16,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// How long a line takes to type. The customers are quicker, so that their replies are
-// there when the operator checks for new messages.
+// How long it takes to type a line. The customers are quicker, so that their replies have
+// arrived when the operator checks for new messages.
 const (
 	customerTypes = 120 * time.Millisecond
 	operatorTypes = 150 * time.Millisecond
@@ -58,8 +58,7 @@ func (s *showcase) add(scene scene) {
 	s.customerWrites(id, scene.later)
 }
 
-// customerWrites posts lines one after the other, each after the time that it takes to
-// type.
+// customerWrites posts lines one after the other, each after the time it takes to type.
 func (s *showcase) customerWrites(id chats.ChatID, lines []line) {
 	for i, l := range lines {
 		time.AfterFunc(time.Duration(i+1)*customerTypes, func() { s.market.CustomerSays(id, l.text) })
@@ -81,7 +80,7 @@ func (s *showcase) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return resp, err
 	}
-	id, _ := strconv.ParseInt(req.URL.Query().Get("chatId"), 10, 64) // 0 if the operation has none
+	id, _ := strconv.ParseInt(req.URL.Query().Get("chatId"), 10, 64) // 0 if there is none
 	chat := chats.ChatID(id)
 	switch op, _ := chats.OperationFromContext(req.Context()); op {
 	case chats.OpSendMessageToChat, chats.OpSendFileToChat:
@@ -103,7 +102,7 @@ func (s *showcase) customerReplies(id chats.ChatID) {
 	}
 }
 
-// openFile serves the files of the demo, which are not on the disk.
+// openFile opens the files of the demo, which are not on disk.
 func (s *showcase) openFile(path string) (fs.File, error) {
 	return fstest.MapFS{label.name: {Data: label.png()}}.Open(path)
 }
@@ -122,6 +121,6 @@ func (p picture) png() []byte {
 		}
 	}
 	var file bytes.Buffer
-	_ = png.Encode(&file, img) // a buffer does not fail
+	_ = png.Encode(&file, img) // writing to a buffer does not fail
 	return file.Bytes()
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// errInputEnded is returned if the operator's input has ended: nothing more can be
+// errInputEnded is returned if the operator's input has ended, so that nothing more can be
 // confirmed.
 var errInputEnded = errors.New("the input has ended")
 
@@ -18,11 +18,11 @@ var errInputEnded = errors.New("the input has ended")
 type operator struct {
 	lines <-chan string
 	out   io.Writer
-	echo  bool // print the lines: the terminal does not show them
+	echo  bool // print the lines, because the terminal does not show them
 }
 
-// newOperator reads lines from in until it ends or ctx does. A read from a terminal
-// cannot be cancelled, so it happens in a goroutine of its own.
+// newOperator reads lines from in until in or ctx ends. A read from a terminal cannot be
+// cancelled, so it happens in a separate goroutine.
 func newOperator(ctx context.Context, in io.Reader, out io.Writer, echo bool) *operator {
 	lines := make(chan string)
 	go func() {
@@ -57,7 +57,7 @@ func (o *operator) ask(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// confirms returns true for an explicit yes only.
+// confirms returns true only for an explicit yes.
 func (o *operator) confirms(ctx context.Context, question string) (bool, error) {
 	line, err := o.ask(ctx, question+" [y/N]")
 	switch strings.ToLower(line) {
@@ -67,8 +67,8 @@ func (o *operator) confirms(ctx context.Context, question string) (bool, error) 
 	return false, err
 }
 
-// number asks until the line is a number from 1 to limit, or empty, in which case it
-// returns 0.
+// number asks until the operator enters a number from 1 to limit, or an empty line, for
+// which it returns 0.
 func (o *operator) number(ctx context.Context, question string, limit int64) (int64, error) {
 	for {
 		line, err := o.ask(ctx, question)

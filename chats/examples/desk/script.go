@@ -15,7 +15,7 @@ type scene struct {
 	kind        chats.ChatType
 	lines       []line
 	replies     [][]line // from the customer, to each message from the shop
-	later       []line   // of the customer, while the desk is at work
+	later       []line   // from the customer, while the desk is running
 }
 
 // line is a scripted message. Without text and pictures it is a sticker.
@@ -94,7 +94,7 @@ var scenes = []scene{
 		},
 		replies: [][]line{{{text: "Хорошо, жду ваш ответ.", english: "All right, I am waiting for your answer."}}},
 	},
-	{ // waits for the customer, so the desk leaves it out
+	{ // waits for the customer, so the desk does not list it
 		name: "Марина", latin: "Marina", subject: chats.AboutOrder(48166241), kind: chats.ChatTypeChat,
 		lines: []line{
 			{
@@ -120,7 +120,7 @@ var scenes = []scene{
 	},
 }
 
-// orderWithoutChat is the order that the operator opens a chat about.
+// orderWithoutChat is the order about which the operator opens a chat.
 const orderWithoutChat chats.OrderID = 48215560
 
 // newChatReplies are the customer's replies in the chat that the shop opens.
@@ -128,7 +128,7 @@ var newChatReplies = [][]line{{
 	{text: "Здравствуйте! Да, серый тоже подойдёт. Спасибо, что спросили.", english: "Hello! Yes, grey is fine, too. Thank you for asking."},
 }}
 
-// label is the file that the operator of the demo sends. It is not on the disk.
+// label is the file that the operator of the demo sends. It is not on disk.
 var label = picture{"ярлык-возврата.png", 600, 240, 11}
 
 // What the operator of the demo writes.
@@ -153,7 +153,7 @@ func (s *showcase) operator() io.Reader {
 	}}
 }
 
-// typist returns one line per read, after the time that the typing takes.
+// typist returns one line per read, after the time it takes to type.
 type typist struct{ lines []string }
 
 func (t *typist) Read(p []byte) (int, error) {

@@ -14,10 +14,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// indent aligns what belongs to a message with its author.
+// indent aligns the rest of a message with its author.
 const indent = "               "
 
-// say prints. Write errors are ignored: a closed terminal ends the program by a signal.
+// say prints to the operator. Write errors are ignored: if the terminal is closed, a signal
+// ends the program.
 func (d *desk) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.out, format, args...)
 }
@@ -33,7 +34,7 @@ func (d *desk) printList() {
 	_ = table.Flush()
 }
 
-// printMessage prints one message. It has a text, files, both or, as a sticker, neither.
+// printMessage prints one message. It has a text, files, both or, if it is a sticker, neither.
 func (d *desk) printMessage(chat chats.Chat, message chats.Message) {
 	text := printable(message.Text)
 	switch {
@@ -54,7 +55,7 @@ func (d *desk) title(chat chats.Chat) string {
 		d.comment.name(customer(chat)), subject(chat), chat.ID, chat.CreatedAt.Format("02.01.2006"))
 }
 
-// customer returns the name from the customer's public profile, which many lack.
+// customer returns the name in the customer's public profile, which many profiles lack.
 func customer(chat chats.Chat) string { return cmp.Or(printable(chat.Customer.Name), "the customer") }
 
 func author(chat chats.Chat, sender chats.Sender) string {
@@ -90,7 +91,7 @@ func subject(chat chats.Chat) string {
 	return text
 }
 
-// formatTime keeps the time zone of the response.
+// formatTime formats a time in the time zone of the response.
 func formatTime(t time.Time) string { return t.Format("02.01 15:04") }
 
 func formatSize(bytes int64) string {
@@ -100,7 +101,7 @@ func formatSize(bytes int64) string {
 	return fmt.Sprintf("%.1f MB", float64(bytes)/(1<<20))
 }
 
-// printable removes control sequences, which would reach the terminal otherwise.
+// printable removes control sequences, which would otherwise reach the terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
@@ -113,7 +114,7 @@ func printable(text string) string {
 	}, text)
 }
 
-// concernsOneStep reports whether err is about one text, file or order only, so that the
+// concernsOneStep reports whether err concerns only one text, file or order, so that the
 // next step may succeed.
 func concernsOneStep(err error) bool {
 	if errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrOutcomeUnknown) || errors.Is(err, chats.ErrInvalidArgument) {
@@ -124,18 +125,18 @@ func concernsOneStep(err error) bool {
 	return errors.As(err, &failed) && failed.StatusCode == http.StatusBadRequest || errors.As(err, &path)
 }
 
-// advice is what to do about a kind of error, in addition to its text.
+// advice says what to do about an error, in addition to its text.
 var advice = []struct {
 	kind error
 	text string
 }{
 	{chats.ErrOutcomeUnknown, "Check the chat before sending it again."},
 	{chats.ErrUnauthorized, envKey + " is not a valid key. Copy it from the cabinet, under API and modules, without a prefix."},
-	{chats.ErrForbidden, "The key needs the scope communication (or all-methods), and " + envBusiness + " must be its own cabinet: GET v2/campaigns returns the ID."},
-	{chats.ErrNotFound, "Check the number, and that it belongs to this cabinet."},
+	{chats.ErrForbidden, "The key needs the scope communication (or all-methods), and " + envBusiness + " must be the cabinet of the key: GET v2/campaigns returns the ID."},
+	{chats.ErrNotFound, "Check the number and whether it belongs to this cabinet."},
 	{chats.ErrRateLimited, "All programs of this cabinet share the quota. Find out what else uses it, or try later."},
 	{chats.ErrServer, "Market has failed several times in a row. Try again in a few minutes."},
-	{chats.ErrProtocol, "The response is not Market's. Check for a proxy in between, and for a newer version of the library."},
+	{chats.ErrProtocol, "The response is not from Market. Check for a proxy in between, and for a newer version of the library."},
 }
 
 func explain(err error) string {

@@ -13,9 +13,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// clock says what time it is in the showcase.
+// clock converts real times to times in the showcase.
 type clock struct {
-	started time.Time // of the real time
+	started time.Time // in real time
 	shown   time.Time // the same moment in the showcase
 	speed   int
 }
@@ -25,7 +25,7 @@ func realTime() clock {
 	return clock{started: now, shown: now, speed: 1}
 }
 
-// scriptTime begins before noon in Moscow and makes ten minutes of a second, so that a
+// scriptTime begins before noon in Moscow and turns a second into ten minutes, so that a
 // demo of two seconds shows a conversation of twenty minutes.
 func scriptTime() clock {
 	now := time.Now()
@@ -38,8 +38,8 @@ func (c clock) at(t time.Time) time.Time {
 	return c.shown.Add(t.Sub(c.started) * time.Duration(c.speed))
 }
 
-// timeline dates the messages of the showcase. The in-memory Market dates them with the
-// moment at which they were added; the timeline rewrites its responses.
+// timeline gives the messages of the showcase their times. The in-memory Market uses the
+// time at which a message was added; the timeline rewrites its responses.
 type timeline struct {
 	market *chatstest.Market
 	clock  clock
@@ -58,7 +58,7 @@ func newTimeline(market *chatstest.Market, clock clock) *timeline {
 	return &timeline{market: market, clock: clock, times: map[messageKey]time.Time{}}
 }
 
-// before returns the time that long before the start.
+// before returns the time that is the given duration before the start.
 func (t *timeline) before(ago time.Duration) time.Time { return t.clock.shown.Add(-ago) }
 
 func (t *timeline) set(key messageKey, at time.Time) {
@@ -77,8 +77,8 @@ func (t *timeline) at(key messageKey) time.Time {
 	return t.clock.at(time.UnixMicro(int64(key.id)))
 }
 
-// rewrite replaces the times in a response of the Market. chat is the one that the
-// request names; 0 if it names none.
+// rewrite replaces the times in a response of the Market. chat is the chat that the request
+// names, or 0 if it names none.
 func (t *timeline) rewrite(resp *http.Response, chat chats.ChatID) (*http.Response, error) {
 	defer func() { _ = resp.Body.Close() }()
 	decoder := json.NewDecoder(resp.Body)
@@ -119,8 +119,7 @@ func (t *timeline) rewriteTimes(value any, chat chats.ChatID) {
 	}
 }
 
-// replace sets the field, if there is one, to the time of a message. The time zone
-// stays.
+// replace sets the field, if there is one, to the time of a message. It keeps the time zone.
 func (t *timeline) replace(object map[string]any, field string, key messageKey) {
 	text, _ := object[field].(string)
 	if original, err := time.Parse(time.RFC3339, text); err == nil {

@@ -47,8 +47,8 @@ func (t town) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// demonstration is three processes, one killed, one added, one deployed, while customers
-// write.
+// demonstration runs three processes. While customers write, one is killed, one added and one
+// replaced.
 type demonstration struct {
 	out  io.Writer
 	town town
@@ -71,7 +71,7 @@ func demo(ctx context.Context, out io.Writer) error {
 		return errors.New("DATABASE_URL is not set: run make demo-fleet")
 	}
 	d := &demonstration{out: out, town: town{}, sent: map[string]time.Time{}}
-	defer d.close() //nolint:contextcheck // it cleans up after ctx has ended, too
+	defer d.close() //nolint:contextcheck // it also cleans up after ctx has ended
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (d *demonstration) remove(n int) {
 	_ = p.cmd.Wait()
 }
 
-// deploy stops a process gracefully after another one was started.
+// deploy starts a process and then stops another one gracefully.
 func (d *demonstration) deploy(ctx context.Context) error {
 	if err := d.add(ctx); err != nil {
 		return err
@@ -230,7 +230,7 @@ func (d *demonstration) customers(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// notifyProcess is Market. It would send a notification again that fails.
+// notifyProcess acts as Market. The real one would retry a notification that fails.
 func notifyProcess(ctx context.Context, p *process, id chats.BusinessID, chat chats.ChatID, message chats.MessageID) {
 	body, _ := json.Marshal(map[string]any{ //nolint:errchkjson // numbers and texts
 		"notificationType": "CHAT_MESSAGE_SENT", "businessId": id, "chatId": chat, "messageId": strconv.FormatInt(int64(message), 10),
@@ -246,7 +246,7 @@ func notifyProcess(ctx context.Context, p *process, id chats.BusinessID, chat ch
 	}
 }
 
-// report prints who handled how much since a time, and how fast.
+// report prints how many messages each process has handled since a time, and how fast.
 func (d *demonstration) report(ctx context.Context, since time.Time) error {
 	if err := sleep(ctx, 2*time.Second); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// handler is for Market and the shop's own programs. In earnest, the latter authenticate.
+// handler serves Market and the shop's own programs. In production, authenticate the latter.
 func (s *service) handler() (http.Handler, error) {
 	var options []notify.Option
 	if s.proxy != "" {
@@ -38,8 +38,8 @@ func (s *service) handler() (http.Handler, error) {
 	return market.Mount(mux, "/market"), nil
 }
 
-// putShop adds a shop, or replaces its key. The new key is tried at once if the old one has
-// been refused, and used within 10 min otherwise.
+// putShop adds a shop, or replaces its key. The new key is tried immediately if the old one
+// has been refused, and used within 10 min otherwise.
 func (s *service) putShop(w http.ResponseWriter, r *http.Request) {
 	var body struct{ Key string }
 	id, err := businessOf(r)
@@ -86,7 +86,7 @@ type reply struct {
 	Text     string           `json:"text"`
 }
 
-// postReply writes the program's own row, the reply, and the job that posts it: in one
+// postReply writes the program's own row, the reply, and the job that posts it in one
 // transaction.
 func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
 	var body reply
@@ -103,7 +103,7 @@ func (s *service) queue(ctx context.Context, r reply) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	_, err = tx.ExecContext(ctx, `INSERT INTO replies (business, key) VALUES ($1, $2) ON CONFLICT DO NOTHING`, int64(r.Business), r.Key)
 	if err == nil {
 		err = s.fleet.PutTx(ctx, s.txs, tx, r.Business, outbox.Item{Key: r.Key, Chat: r.Chat, Text: r.Text})
@@ -127,7 +127,7 @@ func respond(w http.ResponseWriter, err error) {
 	}
 }
 
-// adminHandler is for operators: never expose it, because River's interface can delete jobs.
+// adminHandler serves operators. Never expose it: River's interface can delete jobs.
 func (s *service) adminHandler(ctx context.Context) (http.Handler, error) {
 	ui, err := riverui.NewHandler(&riverui.HandlerOpts{
 		Endpoints: riverui.NewEndpoints(s.jobs, nil), Logger: s.log, Prefix: "/river",
@@ -145,7 +145,7 @@ func (s *service) adminHandler(ctx context.Context) (http.Handler, error) {
 	return mux, nil
 }
 
-// health fails without the database, without which nothing works.
+// health fails if the database cannot be reached, because nothing works without it.
 func (s *service) health(w http.ResponseWriter, r *http.Request) {
 	if err := s.pool.Ping(r.Context()); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

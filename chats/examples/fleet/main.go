@@ -1,14 +1,13 @@
-// Command fleet serves many shops on several machines: their chats are read, their replies
-// posted, whichever process happens to be there. Start as many as you like on one
-// PostgreSQL database:
+// Command fleet serves many shops on several machines: any of its processes reads their chats
+// and posts their replies. Start as many processes as you like on one PostgreSQL database:
 //
 //	DATABASE_URL=postgres://... fleet
 //	curl -X PUT localhost:8080/shops/1000 -d '{"key": "ACMA:..."}'
 //	curl -X POST localhost:8080/reply -d '{"business": 1000, "chat": 70000001, "key": "order 17, 1", "text": "On its way!"}'
 //
-// Market's notifications go to /market. A second address, for the operators only, has
-// /healthz, /metrics and River's web interface at /river/. README.md is the deployment
-// guide. With -demo it runs a demonstration on this machine.
+// Market's notifications go to /market. A second address, only for operators, has /healthz,
+// /metrics and River's web interface at /river/. README.md is the deployment guide. With
+// -demo it runs a demonstration on this machine.
 package main
 
 import (
@@ -46,11 +45,11 @@ func main() {
 }
 
 // stopTime is longer than the 36 s after which the context of a step ends. Kubernetes waits
-// longer, see kubernetes.yaml.
+// even longer; see kubernetes.yaml.
 const stopTime = 40 * time.Second
 
-// run works until ctx ends, after which it takes no more requests and jobs, and finishes
-// those that are under way.
+// run works until ctx ends. It then accepts no more requests and jobs, and finishes those
+// under way.
 func run(ctx context.Context, listen, admin string, interval time.Duration) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := newService(ctx, settings{

@@ -37,7 +37,7 @@ const (
 type settings struct {
 	database string // URL
 	market   string // URL, if it is not the real one
-	proxy    string // the network of the proxy before the service
+	proxy    string // the network of the proxy in front of the service
 	interval time.Duration
 	log      *slog.Logger
 }
@@ -66,7 +66,7 @@ func newService(ctx context.Context, settings settings) (*service, error) {
 		return nil, err
 	}
 	config.MaxConns = poolSize
-	// A process that hangs in the middle of a transaction must not keep its locks.
+	// A process that is frozen in the middle of a transaction must not keep its locks.
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (s *service) close() {
 	s.pool.Close()
 }
 
-// connectRiver makes the clients. The workers of the program's own jobs would be added
+// connectRiver creates the clients. A program with its own jobs would add their workers here,
 // next to the fleet's.
 func (s *service) connectRiver() error {
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(s.metrics))
@@ -125,8 +125,9 @@ func (s *service) countSteps() {
 	}
 }
 
-// migrate creates the tables of River and of this program; sqlstore creates its own. A lock
-// lets one process do it at a time. River needs a transaction for each of its versions.
+// migrate creates the tables of River and of this program; sqlstore creates its own. The lock
+// lets one process migrate at a time. It has its own transaction, because River needs one for
+// each of its versions.
 func (s *service) migrate(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, s.pool, func(lock pgx.Tx) error {
 		if _, err := lock.Exec(ctx, migrateLock); err != nil {
@@ -144,7 +145,7 @@ func (s *service) migrate(ctx context.Context) error {
 	})
 }
 
-// start begins to serve the shops of the table, and works.
+// start begins to serve the shops in the table, and starts the River client.
 func (s *service) start(ctx context.Context) error {
 	ids, err := s.shops(ctx)
 	if err != nil {
@@ -153,7 +154,7 @@ func (s *service) start(ctx context.Context) error {
 	if err := s.fleet.Start(ctx, s.jobs, ids...); err != nil {
 		return err
 	}
-	// The work ends by Stop, not with ctx, so that steps can finish.
+	// Stop ends the work, not ctx, so that steps can finish.
 	return s.jobs.Start(context.WithoutCancel(ctx))
 }
 
@@ -165,7 +166,7 @@ func (s *service) handle(ctx context.Context, d inbox.Delivery) error {
 	return err
 }
 
-// shop returns what the fleet needs to know of a shop.
+// shop returns what the fleet needs to serve a shop.
 func (s *service) shop(ctx context.Context, id chats.BusinessID) (fleet.Shop, error) {
 	var key string
 	err := s.db.QueryRowContext(ctx, `SELECT key FROM shops WHERE business = $1`, int64(id)).Scan(&key)

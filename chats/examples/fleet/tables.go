@@ -6,7 +6,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// createTables are this program's own. In earnest, encrypt the keys.
+// createTables creates this program's own tables. In production, encrypt the keys.
 const createTables = `
 	CREATE TABLE IF NOT EXISTS shops (business BIGINT PRIMARY KEY, key TEXT NOT NULL);
 	CREATE TABLE IF NOT EXISTS messages (
@@ -27,7 +27,7 @@ func (s *service) shops(ctx context.Context) (ids []chats.BusinessID, err error)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err has what matters
+	defer rows.Close() //nolint:errcheck // Err reports any error
 	for rows.Next() {
 		var id chats.BusinessID
 		if err := rows.Scan(&id); err != nil {

@@ -73,7 +73,7 @@ func follow(
 	})
 }
 
-// write is the customer. On its first start the inbox delivers only what is written
+// write acts as the customer. On its first start the inbox delivers only what is written
 // after the inbox has started, so the customer waits for a sweep.
 func write(
 	ctx context.Context, market *chatstest.Market, handler http.Handler, chat chats.ChatID, texts []string, last *lastMessage,
@@ -84,7 +84,7 @@ func write(
 	var message chats.MessageID
 	for _, text := range texts {
 		message = market.CustomerSays(chat, text)
-		if text != "" { // Market announces no stickers
+		if text != "" { // Market does not announce stickers
 			sent := notify.MessageSent{Business: market.Business(), Chat: chat, Message: message, At: time.Now()}
 			market.Notify(ctx, handler, sent) //nolint:bodyclose // in memory
 		}
@@ -92,7 +92,7 @@ func write(
 	last.wait(message)
 }
 
-// lastMessage stops the demo after the last message was handled.
+// lastMessage stops the demo after the last message has been handled.
 type lastMessage struct {
 	mu         sync.Mutex
 	seen, want chats.MessageID

@@ -1,6 +1,5 @@
-// Command inbox prints every message of a business's chats. After a restart, even
-// after a kill, it continues where it stopped. Push notifications and sweeps work
-// together.
+// Command inbox prints every message of a business's chats. After a restart, even after a
+// kill, it continues where it stopped. It combines push notifications and sweeps.
 //
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it uses the real Market
 // (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted. It keeps its checkpoints
@@ -81,7 +80,7 @@ func newClient(env func(string) string) (*chats.Client, error) {
 	return chats.New(chats.BusinessID(business), chats.APIKey(env("YANDEX_MARKET_API_KEY")), options...)
 }
 
-// receive serves push notifications. Each only wakes its chat: the inbox reads the
+// receive serves push notifications. A notification only wakes its chat: the inbox reads the
 // messages itself, so a forged, repeated or lost notification does no harm. The example
 // notify shows how to allow only Market's networks.
 func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
@@ -110,7 +109,7 @@ func wake(in *inbox.Inbox) (*notify.Handler, error) {
 	})
 }
 
-// printer returns the handler, where a program of yours processes a message. Each line
+// printer returns the handler; your own program would process the message here. Each line
 // is a single write, so that lines of different chats do not mix.
 func printer(out io.Writer) func(context.Context, inbox.Delivery) error {
 	return func(_ context.Context, d inbox.Delivery) error {

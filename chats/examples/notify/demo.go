@@ -20,7 +20,7 @@ func demo(ctx context.Context, out io.Writer) error {
 	return script(ctx, market, newReader(market.Client(), out))
 }
 
-// script lets a customer write and Market push, and waits until every message was
+// script makes a customer write and Market push, and waits until every message has been
 // read.
 func script(ctx context.Context, market *chatstest.Market, reader *reader) error {
 	handler, err := newHandler(reader)
@@ -61,7 +61,7 @@ func push(ctx context.Context, market *chatstest.Market, handler http.Handler, e
 	return response.Body.Close()
 }
 
-// await returns when the message was read.
+// await returns when the message has been read.
 func await(ctx context.Context, read <-chan chats.MessageID, message chats.MessageID) error {
 	for {
 		select {

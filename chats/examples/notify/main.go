@@ -1,11 +1,11 @@
 // Command notify shows how to process push notifications as the vendor recommends:
-// Market announces a new message, the shop responds at once and then reads the
+// Market announces a new message, and the shop responds immediately and then reads the
 // history of the chat.
 //
-// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it listens on
-// -listen for the real Market (or the one at YANDEX_MARKET_BASE_URL), behind a proxy that terminates HTTPS: enter
-// https://your.domain/market in the seller's cabinet. Otherwise it runs a scripted
-// demo on an in-memory Market and exits.
+// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it listens on -listen
+// for the real Market, or the one at YANDEX_MARKET_BASE_URL, behind a proxy that
+// terminates HTTPS: enter https://your.domain/market in the seller's cabinet. Otherwise
+// it runs a scripted demo on an in-memory Market and exits.
 package main
 
 import (

@@ -16,8 +16,8 @@ import (
 //
 // It reads the history instead of the one message that the push names: a page of
 // history counts against a quota of 10,000 per hour, a single message against one of
-// 1,000; several pushes for a chat cost one page together; and a message whose push
-// was lost, or that is never announced (a sticker), is read with the next one.
+// 1,000; several pushes for a chat may share one page; and a message whose push was lost,
+// or that is never announced (a sticker), is read with the next one.
 //
 // The last printed message of a chat is kept in memory only. For a program that must
 // handle every message across restarts, see package inbox.
@@ -48,8 +48,8 @@ func newHandler(reader *reader, options ...notify.Option) (*notify.Handler, erro
 	return notify.NewHandler("notify-example", chats.Version, reader.handle, options...)
 }
 
-// handle queues the chat of an event and returns: Market waits for the response and
-// sends nothing else until it has it.
+// handle queues the chat of an event and returns, because Market sends nothing else until
+// it has the response.
 func (r *reader) handle(_ context.Context, event notify.Event) error {
 	switch e := event.(type) {
 	case notify.ChatCreated:
@@ -101,9 +101,8 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-// finish schedules a retry for a chat that could not be read. A chat that does not
-// exist is dropped: pushes are not authenticated, and invented chats must not use
-// up the quota.
+// finish schedules a retry for a chat that could not be read. A chat that does not exist
+// is dropped: pushes are not authenticated, and made-up chats must not use up the quota.
 func (r *reader) finish(id chats.ChatID, err error) {
 	switch {
 	case err == nil:
@@ -131,7 +130,7 @@ func (r *reader) read(ctx context.Context, id chats.ChatID) error {
 	return nil
 }
 
-// content returns the text of a message, or what it has instead of one.
+// content returns the text of a message, or a description of what it has instead.
 func content(message chats.Message) string {
 	switch {
 	case message.Text != "":

@@ -1,12 +1,12 @@
-// Otel instruments a program that replies to chats with OpenTelemetry: a span for every
-// request, named after its operation, and metrics of the attempts. It is a demo on a
+// Otel uses OpenTelemetry to instrument a program that replies to chats: a span for every
+// request, named after its operation, and metrics of the attempts. It is a demo on an
 // in-memory Market with some failures; nothing is sent to Yandex Market. Spans and metrics
 // are written to the standard output.
 //
 //	cd chats/examples/otel && go run .
 //
-// For a program of your own, copy telemetry.go and replace the two exporters of main.go
-// with those of your choice.
+// For your own program, copy telemetry.go and replace the two exporters in main.go with
+// those of your choice.
 package main
 
 import (
@@ -48,7 +48,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		meters:  metric.NewMeterProvider(metric.WithReader(metric.NewPeriodicReader(metrics))),
 	}
 	defer func() {
-		// Exports what is left, after a Ctrl-C as well.
+		// Exports what is left, even after a Ctrl-C.
 		err = errors.Join(err, t.shutdown(context.WithoutCancel(ctx)))
 	}()
 	s, err := newShop(t, out)

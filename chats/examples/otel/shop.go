@@ -41,7 +41,7 @@ func newShop(t telemetry, out io.Writer) (*shop, error) {
 	return s, nil
 }
 
-// work replies to every waiting chat. Each step meets a failure.
+// work replies to every waiting chat. Each step encounters a failure.
 func (s *shop) work(ctx context.Context) error {
 	s.market.Fail(chats.OpGetChats, chatstest.HTML(502))
 	s.market.Fail(chats.OpGetChatHistory, chatstest.RateLimitedParallel())
@@ -68,8 +68,8 @@ func (s *shop) work(ctx context.Context) error {
 	return s.sendUnconfirmed(ctx, ids[0])
 }
 
-// sendUnconfirmed posts once without searching the history for the message. The unknown
-// outcome is what a shop wants an alert for.
+// sendUnconfirmed posts without searching the history for the message. A shop should be
+// alerted to the unknown outcome.
 func (s *shop) sendUnconfirmed(ctx context.Context, id chats.ChatID) error {
 	s.market.Fail(chats.OpSendMessageToChat, chatstest.StatusAfter(500, `{"status":"ERROR"}`))
 	err := s.client.SendText(ctx, id, "Курьер позвонит за час.")

@@ -37,8 +37,8 @@ func (t telemetry) options(base http.RoundTripper) ([]chats.Option, error) {
 
 // transport creates a span for every request. A call that is retried has several, all
 // children of the caller's span. otelhttp records the URL, but no headers and so no
-// credential. The URL of an attachment may grant access to it, so downloads, which are no
-// operations of the API, are not traced.
+// credential. Downloads are not traced, because the URL of an attachment may grant access
+// to it.
 func (t telemetry) transport(base http.RoundTripper) http.RoundTripper {
 	return otelhttp.NewTransport(base,
 		otelhttp.WithTracerProvider(t.tracers),
@@ -58,7 +58,7 @@ func (t telemetry) shutdown(ctx context.Context) error {
 	return errors.Join(t.tracers.Shutdown(ctx), t.meters.Shutdown(ctx))
 }
 
-// instruments are what the hook of a client records to.
+// instruments has the instruments that a client's hook records to.
 type instruments struct {
 	attempts  metric.Int64Counter
 	errors    metric.Int64Counter

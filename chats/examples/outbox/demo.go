@@ -24,8 +24,8 @@ import (
 
 const demoReplies = 24
 
-// demo runs the service in a process of its own on an in-memory Market, and kills it again
-// and again. In the end it counts what stands in the chats.
+// demo runs the service in a separate process on an in-memory Market, and kills it several
+// times. At the end it counts the messages in the chats.
 func demo(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -79,7 +79,7 @@ func (d *demonstration) serveMarket(ctx context.Context) error {
 	return nil
 }
 
-// restart kills the service, with kill -9, and starts it again.
+// restart kills the service with kill -9 and starts it again.
 func (d *demonstration) restart(ctx context.Context) error {
 	if d.process != nil {
 		_, _ = fmt.Fprintln(d.out, "kill -9")
@@ -120,7 +120,7 @@ func text(n int) string { return fmt.Sprintf("Reply %d: your order is on its way
 
 func key(n int) string { return fmt.Sprint("reply-", n) }
 
-// reply is an operator who presses "send", twice.
+// reply acts as an operator who presses "send" twice.
 func (d *demonstration) reply(ctx context.Context, n int) error {
 	body, err := json.Marshal(reply{d.chats[n%len(d.chats)], text(n)})
 	if err != nil {
@@ -144,7 +144,7 @@ func (d *demonstration) reply(ctx context.Context, n int) error {
 	return nil
 }
 
-// await waits until every reply is settled, and counts them.
+// await waits until every reply has been sent, and counts the messages.
 func (d *demonstration) await(ctx context.Context) error {
 	for n := range demoReplies {
 		state := status{}

@@ -1,14 +1,14 @@
-// Command outbox is a small HTTP service that posts an operator's replies, each once:
-// killed and started again, it continues where it stopped.
+// Command outbox is a small HTTP service that posts each of an operator's replies once, even
+// if it is killed and restarted.
 //
 //	curl -X POST localhost:8080/reply -H 'Idempotency-Key: order 17, 1' -d '{"chat": 70000001, "text": "On its way!"}'
 //	curl 'localhost:8080/reply/order%2017,%201'
 //
-// With YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID set it posts to the real Market
+// If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it posts to the real Market
 // (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted, and keeps the replies in
-// the SQLite file -db, or in the PostgreSQL database at DATABASE_URL. On PostgreSQL start
-// several: all take replies, one posts, the others stand by. Without them it runs a demo on a
-// Market in memory, in which it is killed several times.
+// the SQLite file -db, or in the PostgreSQL database at DATABASE_URL. With PostgreSQL, several
+// processes may run: all accept replies, one posts, and the others stand by. Without the
+// variables it runs a demo on an in-memory Market, in which it is killed several times.
 package main
 
 import (
@@ -29,7 +29,7 @@ import (
 )
 
 func main() {
-	file := flag.String("db", "outbox.db", "SQLite file, without DATABASE_URL")
+	file := flag.String("db", "outbox.db", "SQLite file, if DATABASE_URL is not set")
 	listen := flag.String("listen", "127.0.0.1:8080", "address of the service")
 	lease := flag.Duration("lease", 5*time.Second, "how long another process waits for one that was killed")
 	flag.Parse()

@@ -12,7 +12,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-// service takes replies from operators.
+// service accepts replies from operators.
 type service struct {
 	business chats.BusinessID
 	db       *sql.DB
@@ -34,7 +34,7 @@ func newService(ctx context.Context, client *chats.Client, db *sql.DB, dialect s
 	if _, err := db.ExecContext(ctx, createTable); err != nil {
 		return nil, err
 	}
-	// The shop's own row follows the item. It may be called twice, which does no harm here.
+	// Keeps the shop's own row up to date. It may be called twice, which is harmless.
 	settled := func(ctx context.Context, r outbox.Result) error {
 		return setState(ctx, db, r.Item.Key, string(r.State))
 	}
@@ -52,8 +52,8 @@ func (s *service) handler() http.Handler {
 	return mux
 }
 
-// postReply queues a reply. An operator's browser that got no response repeats the request
-// with the same key, and the reply is posted once all the same.
+// postReply queues a reply. If an operator's browser gets no response and repeats the request
+// with the same key, the reply is still posted once.
 func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
 	var body reply
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body); err != nil {
@@ -72,18 +72,17 @@ func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// queue writes the shop's own row and the item of the outbox in one transaction: both or
-// neither.
+// queue writes the shop's own row and the outbox item in one transaction: both or neither.
 func (s *service) queue(ctx context.Context, key string, body reply) error {
 	item := outbox.Item{Key: key, Chat: body.Chat, Text: body.Text}
-	if err := item.Check(); err != nil { // before the database refuses a text in its own words
+	if err := item.Check(); err != nil { // for a better error than the database's
 		return err
 	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if err := addReply(ctx, tx, key, body); err != nil {
 		return err
 	}

@@ -10,13 +10,13 @@ import (
 	"github.com/ymchats/ymchats-go/chats/sqlstore"
 )
 
-// openDatabase opens PostgreSQL where an address is given, and a SQLite file otherwise.
+// openDatabase opens PostgreSQL if an address is given, and a SQLite file otherwise.
 func openDatabase(file, address string) (*sql.DB, sqlstore.Dialect, error) {
 	if address != "" {
 		db, err := sql.Open("pgx", address)
 		return db, sqlstore.PostgreSQL, err
 	}
-	// The service's own transactions wait for each other.
+	// The options make concurrent transactions wait for each other instead of failing.
 	db, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)")
 	return db, sqlstore.SQLite, err
 }
