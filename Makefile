@@ -16,7 +16,7 @@ UPSTREAM ?= ../shared/upstream/chats.yaml
 UPSTREAM_NOTIFICATIONS ?= $(wildcard $(dir $(UPSTREAM))notifications.yaml)
 FUZZTIME ?= 1m
 COVERAGE := 95
-# For each package. The race detector on a busy machine is slow, and go test's own limit is 10 minutes.
+# Per package. The race detector is slow on a busy machine, and go test's default limit is 10 minutes.
 TIMEOUT := 20m
 
 # Separate modules, so that users of the library do not depend on their drivers and tools.
@@ -35,7 +35,7 @@ demo-outbox: ## run the reply service, unattended, on the in-memory Market, and 
 	cd chats/examples/outbox && go run -mod=readonly .
 
 .PHONY: demo-fleet
-demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill one, add one, deploy one
+demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill one, add one, replace one
 	cd chats/examples/fleet && ../../sqlstore/integration/postgres.sh go run -mod=readonly . -demo
 
 .PHONY: sandbox
@@ -51,7 +51,7 @@ race: ## run the tests with the race detector, in random order
 	go test -race -shuffle=on -timeout $(TIMEOUT) ./...
 
 .PHONY: cover
-cover: ## the same as race, with coverage; fail if the coverage of chats, of one of its packages, or of inbox is too low
+cover: ## the same as race, with coverage; fail if the coverage of chats, of a package that it imports, or of inbox is too low
 	@go test -race -shuffle=on -timeout $(TIMEOUT) -cover ./... | tee cover.out
 	@for pkg in $$(go list -deps ./chats | grep /chats; go list ./chats/inbox); do \
 		awk -v pkg="$$pkg" '$$2 == pkg {sub("%","",$$5); enough = $$5 + 0 >= $(COVERAGE)} \
@@ -62,7 +62,7 @@ CHAOS_MESSAGES ?= 1000000
 CHAOS_SEEDS ?= 1
 
 .PHONY: chaos
-chaos: ## run random combinations of faults and the inbox simulation, longer and larger (an hour or two)
+chaos: ## run random combinations of faults and the simulations of inbox and outbox, longer and on a larger scale (an hour or two)
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
 	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 180m -chaos -chaos.messages $(CHAOS_MESSAGES) -chaos.seeds $(CHAOS_SEEDS)
 	go test ./chats/outbox -run '^TestChaos$$' -v -timeout 90m -chaos
@@ -76,7 +76,7 @@ kills: ## kill and freeze outbox processes, 200 times on each database (a quarte
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^TestOutbox_PostsOnce' -v -timeout 60m -kills
 
 .PHONY: times
-times: ## measure pushes and takeovers of processes with an inbox; needs a quiet machine (two minutes)
+times: ## measure pushes and takeovers of processes with an inbox; needs an otherwise idle machine (two minutes)
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^Test(Lease|Inbox)_' -v -parallel 1 -times
 
 .PHONY: kills-fleet
@@ -84,7 +84,7 @@ kills-fleet: ## kill fleet processes 200 times, and wait for River's rescue (ten
 	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_(PostsOnce|KilledProcess)' -v -timeout 60m -kills
 
 .PHONY: bench-fleet
-bench-fleet: ## measure the fleet of chats/BENCHMARKS.md on a temporary PostgreSQL (a quarter of an hour)
+bench-fleet: ## measure the fleet's figures of chats/BENCHMARKS.md on a temporary PostgreSQL (a quarter of an hour)
 	cd chats/fleet && ../sqlstore/integration/postgres.sh go run -mod=readonly ./internal/bench $(BENCHFLAGS)
 
 BENCHTIME ?= 3s
@@ -99,15 +99,15 @@ $(BIN)/gremlins-$(GREMLINS_VERSION):
 	GOBIN=$(BIN) go install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS_VERSION)
 	mv $(BIN)/gremlins $@
 
-# A mutant that hangs is killed by a timeout, a multiple of the time that the tests take without a
-# mutation: so that run must not come from the cache (-count=1). Checks and debug information of the
-# tests are off: they take half of the time.
+# A mutant that hangs is killed by a timeout, which is a multiple of the time that the tests take
+# without a mutation, so that run must not come from the cache (-count=1). Vet checks and debug
+# information are off, because they take half of the time.
 MUTANTS = GOFLAGS='-short -count=1 -vet=off -ldflags=-w' $(BIN)/gremlins-$(GREMLINS_VERSION) unleash \
 	--workers $(MUTANT_WORKERS) --timeout-coefficient 3 --threshold-efficacy 90
 MUTANT_WORKERS ?= 2
 
 .PHONY: mutants
-mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## mutate the code and count what the tests notice (an hour or more)
+mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## mutate the code and count the mutants that the tests kill (an hour or more)
 	$(MUTANTS) ./chats/notify
 	$(MUTANTS) --exclude-files '^inboxtest/' ./chats/inbox
 	$(MUTANTS) --exclude-files '^outboxtest/' ./chats/outbox
@@ -120,7 +120,7 @@ live: ## check the real Market against the contract; needs YANDEX_MARKET_API_KEY
 	go test -tags live -count 1 -v -run '^TestLive$$' ./chats
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME each
+fuzz: ## run each fuzz target for FUZZTIME
 	@for dir in . $(NESTED); do cd $(CURDIR)/$$dir; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
@@ -187,7 +187,7 @@ screenshots: ## retake the screenshots of the documentation
 	@cd chats/sandbox && SCREENSHOTS=$(CURDIR)/chats/docs ./browser.sh go test -mod=readonly -tags browser -run '^TestBrowser_Screenshots$$' -count 1 .
 
 .PHONY: databases
-databases: ## the same as nested, with a temporary PostgreSQL; install it if possible; fail if the coverage of sqlstore is too low
+databases: ## the same as nested, with a temporary PostgreSQL, installed if possible; fail if the coverage of sqlstore is too low
 	@chats/sqlstore/integration/postgres.sh $(MAKE) --no-print-directory nested \
 		INTEGRATION_FLAGS='-coverpkg=github.com/ymchats/ymchats-go/chats/sqlstore -coverprofile=$(CURDIR)/databases.out'
 	@go test -coverprofile=sqlstore.out ./chats/sqlstore
@@ -207,11 +207,11 @@ workflows: ## check the hosted workflows
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 .PHONY: vulns
-vulns: ## find known vulnerabilities; queries the Go vulnerability database
+vulns: ## report known vulnerabilities; queries the Go vulnerability database
 	@for dir in . $(NESTED); do echo "== $$dir"; (cd $$dir && go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...); done
 
 .PHONY: static
-static: fmt vet cross files generate-check deps api-check workflows lint ## run the checks that run no tests
+static: fmt vet cross files generate-check deps api-check workflows lint ## run all checks except tests
 
 .PHONY: check
-check: static cover nested browser demo ## run every offline check
+check: static cover nested browser demo ## run all offline checks

@@ -6,7 +6,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// createTables creates this program's own tables. In production, encrypt the keys.
+// createTables is the SQL that creates this program's own tables. In production, encrypt the keys.
 const createTables = `
 	CREATE TABLE IF NOT EXISTS shops (business BIGINT PRIMARY KEY, key TEXT NOT NULL);
 	CREATE TABLE IF NOT EXISTS messages (
