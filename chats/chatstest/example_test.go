@@ -9,7 +9,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// A customer asks, the program under test answers, and the chat shows what the
+// A customer asks a question, the program under test replies, and the chat shows what the
 // customer sees.
 func Example() {
 	ctx := context.Background()

@@ -122,7 +122,7 @@ func TestFail_EachFault(t *testing.T) {
 	}
 }
 
-// checkFault makes a call that fails and one that does not.
+// checkFault makes a call that fails and one that succeeds.
 func checkFault(t *testing.T, i int, m *chatstest.Market, transport http.RoundTripper, base string) {
 	t.Helper()
 	want := faults[i]
@@ -250,7 +250,7 @@ func TestProcessLate_KeepsTheOrderOfDueTimes(t *testing.T) {
 	})
 }
 
-// A request that was not processed when its context ended never is.
+// A request that has not been processed when its context ends is never processed.
 func TestTransport_EveryDelayEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -283,7 +283,7 @@ func TestTransport_EveryDelayEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// Without it the test would not end.
+// If the delay outlived the client, the test would never end.
 func TestServer_DelaysEndWithTheClient(t *testing.T) {
 	t.Parallel()
 	s := chatstest.NewServer(t)
@@ -397,7 +397,7 @@ func TestReplay_RepeatsThePreviousResponse(t *testing.T) {
 	}
 }
 
-// Nothing but the end of the connection ends the body.
+// Only the end of the connection ends the body.
 func TestTruncateSilently_DeclaresNoLength(t *testing.T) {
 	t.Parallel()
 	for name, start := range servers {

@@ -199,7 +199,7 @@ func TestTransport_ResponseIsInFlightUntilRead(t *testing.T) {
 	cancel()
 }
 
-// eager makes its next request before its response has been written.
+// eager makes its next request before the response to this one has been written completely.
 type eager struct {
 	*httptest.ResponseRecorder
 
@@ -211,8 +211,8 @@ func (e eager) Write(p []byte) (int, error) {
 	return e.ResponseRecorder.Write(p)
 }
 
-// On a listener a slot is released before the client can have the whole response:
-// its next request may arrive before the previous handler has returned.
+// On a listener a slot is released before the client can have received the whole response,
+// because its next request may arrive before the previous handler has returned.
 func TestServeHTTP_QuickClientIsNotRefused(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithParallelLimit(1))

@@ -62,7 +62,7 @@ func TestMarket_PanicsOnMisuse(t *testing.T) {
 	})
 }
 
-// Messages of one moment share their time, to the second, but not their ID.
+// Messages added in the same second have the same time but different IDs.
 func TestAddMessage_IDsGrowWithinAChat(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

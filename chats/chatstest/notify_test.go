@@ -57,7 +57,7 @@ func TestNotify_DeliversEveryKindOfEvent(t *testing.T) {
 	assert.Len(t, got, len(events)+1)
 }
 
-// A handler that is not the library's may depend on each of these.
+// A handler other than the library's may depend on each of these.
 func TestNotify_RequestIsMarkets(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 2, 9, 15, 0, 213_000_000, time.UTC)
@@ -239,8 +239,8 @@ func TestNotify_FailingHandlerDelaysAndLosesNothing(t *testing.T) {
 	})
 }
 
-// An event names the Market's own business by default, and a handler that is
-// mounted as the documentation says gets it.
+// An event names the Market's own business by default, and reaches a handler that is mounted
+// as documented.
 func TestNotify_WorksWithoutConfiguration(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket(chatstest.WithBusiness(8))

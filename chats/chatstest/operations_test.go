@@ -283,9 +283,9 @@ func TestWithLegacyOrderIDs(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		options []chatstest.Option
-		found   int // by orderIds, which the server ignores or knows
-		status  int // of creating a chat by orderId
-		fields  int // of one chat and of one history, besides the contexts
+		found   int // chats found by orderIds, which the server either ignores or supports
+		status  int // of the response to creating a chat by orderId
+		fields  int // order IDs in one chat and one history, outside the contexts
 	}{
 		"off": {nil, 3, http.StatusBadRequest, 0},
 		"on":  {[]chatstest.Option{chatstest.WithLegacyOrderIDs()}, 2, http.StatusOK, 2},

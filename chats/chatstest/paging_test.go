@@ -109,7 +109,7 @@ func TestHistory_PageOrders(t *testing.T) {
 	}
 }
 
-// An ID that no message has selects all messages above it in either case.
+// In either case, an ID that no message has selects all messages above it.
 func TestHistory_SinceBetweenTwoMessages(t *testing.T) {
 	t.Parallel()
 	for _, options := range [][]chatstest.Option{nil, {chatstest.WithExclusiveSince()}} {
@@ -247,7 +247,7 @@ func TestGetChats_ListShifts(t *testing.T) {
 			}
 			return page, got.Next
 		}
-		slices.Reverse(ids) // of one moment, the newest ID first
+		slices.Reverse(ids) // same time, newest ID first
 		page, next := read("")
 		assert.Equal(t, ids[:2], page)
 		page, _ = read(next)

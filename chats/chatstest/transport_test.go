@@ -216,8 +216,8 @@ func TestTransport_ResponseIsLikeNetHTTPs(t *testing.T) {
 	}
 }
 
-// The hooks are called as by net/http, which writes on while it reads an early
-// response, until the server closes the connection.
+// The hooks are called as by net/http, which keeps writing while it reads an early response,
+// until the server closes the connection.
 func TestRespondEarly_ReadsAPartOfTheBody(t *testing.T) {
 	t.Parallel()
 	const text = `{"message":"Добрый день"}`

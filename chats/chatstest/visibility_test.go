@@ -74,7 +74,7 @@ func TestWithVisibility_DelaysFiles(t *testing.T) {
 	})
 }
 
-// Messages that become visible at one moment do so in their order.
+// Messages that become visible at the same time do so in order.
 func TestWithVisibility_KeepsTheOrderOfOneMoment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -43,7 +43,7 @@ func TestNotify_DeliversAtOnceAndIgnoresTheRest(t *testing.T) {
 	assert.Empty(t, rows, "an event of an unknown business leaves no row")
 }
 
-// The turn of a business sweeps once a minute. A handler that fails is not made to wait for
+// The turn of a business sweeps once a minute. The retry of a failed handler does not wait for
 // it.
 func TestNotify_FailedHandlerIsRetriedBeforeTheNextSweep(t *testing.T) {
 	t.Parallel()
@@ -57,7 +57,7 @@ func TestNotify_FailedHandlerIsRetriedBeforeTheNextSweep(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Since(began), 3*time.Second, "1 s and 2 s")
 }
 
-// While a step that has read what is due already has the lease, a push waits. It is not
+// A push waits while the lease is held by a step that has already read what is due. It is not
 // forgotten when that step ends, although the turn is an hour away.
 func TestNotify_DuringAStepIsNotLost(t *testing.T) {
 	t.Parallel()
@@ -77,7 +77,7 @@ func TestNotify_DuringAStepIsNotLost(t *testing.T) {
 	d.awaitNoWakes()
 }
 
-// The backlog of a shop does not occupy all that others need.
+// The backlog of one shop does not take everything that others need.
 func TestTurn_HandlesTwoChatsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
@@ -97,7 +97,7 @@ func TestStart_NeedsNoPush(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
 	d.follow(first)
-	require.NoError(t, d.fleet.Start(t.Context(), d.river, first), "it may be repeated")
+	require.NoError(t, d.fleet.Start(t.Context(), d.river, first), "it is idempotent")
 	var jobs int
 	require.NoError(t, d.db.QueryRowContext(t.Context(), `SELECT count(*) FROM river_job`).Scan(&jobs))
 	assert.Equal(t, 2, jobs)
@@ -105,7 +105,7 @@ func TestStart_NeedsNoPush(t *testing.T) {
 	assert.Error(t, d.fleet.Start(t.Context(), d.river, 0))
 }
 
-// An operator, or a middleware of the caller's, ends the jobs of a business.
+// An operator or a middleware of the caller may end the jobs of a business.
 func TestStart_GoesOnWhateverHasEndedTheJobs(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 3)
@@ -137,7 +137,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	d.follow(first, first+1)
 	market := d.town.Market(first)
 	const newKey = "ACMA:fedcba9876543210fedcba9876543210fedcba98:76543210"
-	market.SetKey(newKey) // and shop still has the old one
+	market.SetKey(newKey) // while shop still has the old one
 	chat := d.town.Chats(first)[0]
 	market.CustomerSays(chat, "hello")
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
@@ -147,7 +147,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	assert.NotEmpty(t, status.Trouble.Error)
 	assert.NotContains(t, status.Trouble.Error, "ACMA")
 
-	// Neither pushes nor Start try a key that is refused. Start asks for another one.
+	// Neither pushes nor Start try a refused key, but Start asks for another one.
 	calls, asks := market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory), d.asks(first)
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
 	d.awaitNoWakes()
@@ -158,7 +158,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	}
 
 	d.keys.Store(first, newKey)
-	d.await(func() bool { // the job may just be running
+	d.await(func() bool { // the job may be running just now
 		require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 		return d.count(first, "hello") > 0
 	})
@@ -287,7 +287,7 @@ func (d *desk) statuses() (all []fleet.ShopStatus) {
 	return all
 }
 
-// status returns that of the first shop.
+// status returns the status of the first shop.
 func (d *desk) status() (found fleet.ShopStatus) {
 	d.Helper()
 	for _, status := range d.statuses() {
@@ -305,7 +305,7 @@ func (d *desk) asks(business chats.BusinessID) int {
 	return d.asked[business]
 }
 
-// awaitNoWakes waits until no wake is to be worked.
+// awaitNoWakes waits until no wakes are left to be worked.
 func (d *desk) awaitNoWakes() {
 	d.Helper()
 	params := river.NewJobListParams().Kinds("ymchats_wake").States(rivertype.JobStateAvailable, rivertype.JobStateRunning, rivertype.JobStateScheduled)
@@ -315,7 +315,7 @@ func (d *desk) awaitNoWakes() {
 	})
 }
 
-// The turn of an outbox sleeps for an hour. What failed is not made to wait for it.
+// The turn of an outbox sleeps for an hour. The retry of a failed post does not wait for it.
 func TestOutbox_PostsAgainBeforeTheNextTurn(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
@@ -336,8 +336,8 @@ func (deaf) InsertMany(context.Context, []river.InsertManyParams) ([]*rivertype.
 	return nil, assert.AnError
 }
 
-// A call that is repeated because no job could be inserted inserts one, although the store has
-// the item already.
+// If no job could be inserted, repeating the call inserts one, although the store already has
+// the item.
 func TestOutbox_RepeatedCallsInsertTheJob(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)

@@ -39,7 +39,7 @@ const (
 	patience = 60 * time.Second
 )
 
-// desk is one process of a fleet, in this one, on SQLite.
+// desk simulates one process of a fleet within the test process, on SQLite.
 type desk struct {
 	*testing.T
 
@@ -54,8 +54,8 @@ type desk struct {
 	keys  sync.Map // of BusinessID: the key, if it is not the town's
 
 	interval atomic.Int64
-	slow     atomic.Int64 // handlers of "slow" messages that are running
-	most     atomic.Int64 // the most at once
+	slow     atomic.Int64 // running handlers of "slow" messages
+	most     atomic.Int64 // the peak of slow
 
 	mu      sync.Mutex
 	handled map[string]int // by business and text
@@ -63,7 +63,7 @@ type desk struct {
 	asked   map[chats.BusinessID]int
 }
 
-// newDesk returns a process that works.
+// newDesk returns a running process.
 func newDesk(t *testing.T, shops int) *desk {
 	t.Helper()
 	d := &desk{
@@ -166,7 +166,7 @@ func (d *desk) awaitText(business chats.BusinessID, text string) {
 	d.await(func() bool { return d.count(business, text) > 0 }, "%q is not handled", text)
 }
 
-// texts counts what stands in the chats of a business.
+// texts counts the messages in the chats of a business, by text.
 func (d *desk) posts(business chats.BusinessID) map[string]int {
 	texts := map[string]int{}
 	for _, id := range d.town.Chats(business) {

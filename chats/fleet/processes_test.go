@@ -41,7 +41,7 @@ func TestFleet_ProcessesComeAndGo(t *testing.T) {
 	s.awaitAll()
 	s.checkTwice(killed)
 
-	// Sweeps go on, too, for every shop, without a push.
+	// Sweeps continue as well, for every shop, without a push.
 	for _, id := range s.shops {
 		chat := s.town.Chats(id)[0]
 		message := s.town.Market(id).CustomerSays(chat, "Где мой заказ?")
@@ -51,7 +51,7 @@ func TestFleet_ProcessesComeAndGo(t *testing.T) {
 	s.checkTwice(killed)
 }
 
-// A process that is frozen has lost its leases when it goes on.
+// A frozen process has lost its leases by the time it continues.
 func TestFleet_FrozenProcessSavesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSiege(t, 10, 3, func(c *rig.WorkerConfig) { c.HandlerTime = 30 * time.Millisecond })
@@ -89,7 +89,7 @@ func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 	assert.Equal(t, 3, s.checkAudit())
 }
 
-// A refused key, a handler that hangs, and a backlog occupy a few workers and no more.
+// A refused key, a hanging handler and a backlog occupy only a few workers.
 func TestFleet_TroubledShopsHoldUpNoOther(t *testing.T) {
 	t.Parallel()
 	const hanging, refused, busy = first, first + 1, first + 2

@@ -47,7 +47,8 @@ func TestEntry_IsAskedForAgainAfterItsLifetime(t *testing.T) {
 	})
 }
 
-// Another process may serve the business with the new credential before this one does again.
+// Before this process serves the business again, another one may have done so with the new
+// credential.
 func TestEntry_IsNotKeptAfterARefusal(t *testing.T) {
 	t.Parallel()
 	f, jobs := newFake(t)
@@ -94,7 +95,7 @@ func TestEntry_ShopThatDoesNotReturnConcernsNoOther(t *testing.T) {
 	})
 }
 
-// PostgreSQL stores no zero byte. River would then record the end of no job.
+// PostgreSQL cannot store a zero byte. With one, River could not record the end of any job.
 func TestTrouble_HasNoZeroByte(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, "bad key", Trouble{Failures: -1}.again(nil, errors.New("bad\x00 key")).Error)

@@ -42,14 +42,13 @@ type siege struct {
 
 	workers []*rig.Process
 	mu      sync.Mutex
-	sent    []string         // "business chat message" of what was pushed
+	sent    []string         // "business chat message" of each push
 	handled map[string][]int // PIDs
 	settled map[string]bool  // "business state key"
 }
 
-// newSiege skips the test if there is no PostgreSQL.
-// checked checks what the processes send against the contract. A request of a process that
-// was killed is cut off, and cannot be checked.
+// checked checks the requests of the processes against the contract. An incomplete request of
+// a killed process cannot be checked.
 func checked(t *testing.T, next http.Handler) http.Handler {
 	t.Helper()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -64,6 +63,7 @@ func checked(t *testing.T, next http.Handler) http.Handler {
 	})
 }
 
+// newSiege starts a siege. It skips the test if there is no PostgreSQL.
 func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) *siege {
 	t.Helper()
 	server := os.Getenv("DATABASE_URL")
@@ -116,7 +116,7 @@ func (s *siege) add(c rig.WorkerConfig) *rig.Process {
 	return p
 }
 
-// remove takes a worker out of those that get pushes.
+// remove removes a worker from those that get pushes.
 func (s *siege) remove(n int) *rig.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,8 +149,8 @@ func (s *siege) await(condition func() bool, args ...any) {
 	require.Eventually(s, condition, 2*time.Minute, 50*time.Millisecond, args...)
 }
 
-// push lets a customer say something, and passes it to workers until one accepts it, as
-// Market does.
+// push makes a customer write a message, and sends the notification to workers until one
+// accepts it, as Market does.
 func (s *siege) push(business chats.BusinessID) {
 	ids := s.town.Chats(business)
 	chat := ids[rand.IntN(len(ids))]
@@ -183,7 +183,7 @@ func (s *siege) pushes(n int, shops []chats.BusinessID) {
 	}
 }
 
-// awaitAll waits until all that was pushed is handled.
+// awaitAll waits until every pushed message has been handled.
 func (s *siege) awaitAll() {
 	s.Helper()
 	s.await(func() bool {
@@ -193,7 +193,7 @@ func (s *siege) awaitAll() {
 	}, "not everything is handled")
 }
 
-// checkTwice makes sure that only what one of these processes has handled was handled
+// checkTwice makes sure that only messages handled by one of these processes were handled
 // again: its success may not have been saved.
 func (s *siege) checkTwice(dead ...*rig.Process) {
 	s.Helper()
@@ -205,7 +205,8 @@ func (s *siege) checkTwice(dead ...*rig.Process) {
 	}
 }
 
-// audit makes the database record which process saves, and which one has the lease then.
+// audit makes the database record which process saves, and which one has the lease at that
+// time.
 func (s *siege) audit() {
 	s.Helper()
 	_, err := s.db.Exec(s.Context(), `
@@ -228,7 +229,7 @@ func (s *siege) checkAudit() int {
 	return s.number(`SELECT count(DISTINCT app) FROM audit`)
 }
 
-// proxy is a way to PostgreSQL that can drop everything without closing a connection.
+// proxy is a proxy in front of PostgreSQL that can drop everything without closing a connection.
 type proxy struct {
 	target  string
 	dropped atomic.Bool
@@ -266,8 +267,8 @@ func (p *proxy) serve(client net.Conn) {
 	p.copy(client, server)
 }
 
-// copy drops what it reads while the connection is cut, and closes it afterwards, because
-// the stream has a hole.
+// copy drops what it reads while the connection is cut, and closes the connection afterwards,
+// because data is missing from the stream.
 func (p *proxy) copy(to, from net.Conn) {
 	defer func() { _, _ = to.Close(), from.Close() }()
 	buffer, hole := make([]byte, 64<<10), false

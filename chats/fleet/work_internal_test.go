@@ -23,14 +23,14 @@ import (
 type fakeJobs struct {
 	Inserter
 
-	turns    map[int64]*rivertype.JobRow // by the business, which is the ID, too
+	turns    map[int64]*rivertype.JobRow // by ID, which is also the business
 	lists    atomic.Int64
 	listed   func() // runs after the turns have been read
 	insert   func(context.Context, int) error
 	err      error
 	canceled []int64
 	retried  []int64
-	ends     time.Time // of the turns that are stopped
+	ends     time.Time // when stopped turns end
 }
 
 func (j *fakeJobs) JobList(context.Context, *river.JobListParams) (*river.JobListResult, error) {
@@ -159,7 +159,7 @@ func TestTurn_FindsTheOneOfABusinessThatAnotherProcessHasStartedAnew(t *testing.
 	})
 }
 
-// A turn that is running when it is stopped ends only with its step.
+// A turn that is stopped while it is running ends when its step does.
 func TestStart_WaitsUntilAStoppedTurnHasEnded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestWake_ManyAreInsertedAtOnce(t *testing.T) {
 	})
 }
 
-// work works a wake until it completes, and returns how often and for how long.
+// work works a wake until it completes, and returns how often it ran and how long that took.
 func work(t *testing.T, f *Fleet) (times int, took time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -265,7 +265,7 @@ func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
 	})
 }
 
-// The turn of an outbox may be an hour away. It is the turn that asks for another credential.
+// The turn of an outbox may be an hour away, and only the turn asks for another credential.
 func TestWake_OfARefusedCredentialMakesTheTurnAvailable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

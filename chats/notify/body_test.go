@@ -65,7 +65,7 @@ func TestBody_IsBounded(t *testing.T) {
 	assert.Empty(t, resp.header.Get("Connection"), "it was read to its end")
 }
 
-// A middleware with a limit of its own must not make Market send it again.
+// A middleware's own size limit must not make Market send the notification again.
 func TestBody_MiddlewareLimitGets400(t *testing.T) {
 	t.Parallel()
 	handler := http.MaxBytesHandler(newHandler(t, accept), 1000)
@@ -127,7 +127,7 @@ func TestBody_Gzip(t *testing.T) {
 	}
 }
 
-// endless sends whitespace as long as it is read.
+// endless sends whitespace for as long as it is read.
 type endless struct{ sent int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -172,7 +172,7 @@ func TestBody_MissingGets400(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, send(t, newHandler(t, accept), r).status)
 }
 
-// The writer of this test has no deadlines: the handler keeps time itself.
+// The writer in this test does not support deadlines, so the handler's own timeout applies.
 func TestBody_SlowGets500(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -184,11 +184,11 @@ func TestBody_SlowGets500(t *testing.T) {
 		assert.Equal(t, http.StatusInternalServerError, resp.status)
 		assert.Equal(t, 4*time.Second, time.Since(began))
 		assert.Equal(t, "close", resp.header.Get("Connection"))
-		assert.NoError(t, write.Close()) // the server ends the reading so
+		assert.NoError(t, write.Close()) // as the server does to end the read
 	})
 }
 
-// It is known to be too large when it stalls, so that it need not be sent again.
+// When the body stalls, it is already known to be too large, so it need not be sent again.
 func TestBody_LargeAndSlowGets400(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -93,7 +93,7 @@ func TestDedupe_OnByDefault(t *testing.T) {
 	})
 }
 
-// slowly returns a handle function that takes longer than Market waits.
+// slowly wraps a handle function so that it takes longer than Market waits.
 func slowly(c *counter) handleFunc {
 	return func(ctx context.Context, event notify.Event) error {
 		time.Sleep(20 * time.Second)
@@ -101,8 +101,8 @@ func slowly(c *counter) handleFunc {
 	}
 }
 
-// Every notification whose function is slow is handled once, and its first retry gets
-// a 200: what else Market has is delivered after a minute.
+// A notification whose function is slow is handled once, and its first retry gets a 200, so
+// Market's other notifications are delivered after a minute.
 func TestDedupe_SlowHandlerIsCalledOnce(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
@@ -137,8 +137,8 @@ func TestDedupe_SlowFailureIsHandledAgain(t *testing.T) {
 	}
 }
 
-// An event without an identity is compared by its body, but a later one that looks the
-// same may be another event: it is remembered no longer than until its 200.
+// An event without an identity is compared by its body, but a later one that looks the same
+// may be a different event, so the body is remembered only until Market gets its 200.
 func TestDedupe_EventWithoutIdentity(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
@@ -293,7 +293,7 @@ func TestDedupe_SizeKeepsMostRecent(t *testing.T) {
 	assert.Equal(t, 4, shop.count(), "the oldest one was evicted")
 }
 
-// blocking is a handle function that waits for its outcome.
+// blocking has a handle function that waits for its outcome.
 type blocking struct {
 	counter
 	outcome chan error
@@ -325,7 +325,7 @@ func TestDedupe_ConcurrentCopiesShareOutcome(t *testing.T) {
 	}
 }
 
-// Market sends again what got a late response. The function is still running.
+// Market retries an event whose response was late, while the function is still running.
 func TestDedupe_CopyWaitsForRunningHandler(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -34,7 +34,7 @@ func ExampleNewHandler() {
 }
 
 // The address in the seller's cabinet may be https://shop.example/market, the same
-// with a slash at the end, or the same with /notification.
+// with a trailing slash, or with /notification appended.
 func ExampleHandler_Mount() {
 	handler, err := notify.NewHandler("shop", "1.0", func(context.Context, notify.Event) error { return nil })
 	if err != nil {

@@ -62,7 +62,7 @@ func FuzzParse(f *testing.F) {
 		}
 		again, err := json.Marshal(wire(event))
 		if err != nil {
-			return // a year or an offset that Go reads and does not write
+			return // a year or an offset that Go reads but does not write
 		}
 		same, err := notify.Parse(again)
 		require.NoError(t, err, "%s", again)

@@ -151,7 +151,7 @@ func TestLog_RejectedNotification(t *testing.T) {
 	assert.Equal(t, "notification is larger than 1048576 bytes", line["error"])
 }
 
-// With several shops behind one handler, a line without the business says nothing.
+// With several shops behind one handler, a line without the business is useless.
 func TestLog_Business(t *testing.T) {
 	t.Parallel()
 	fails := func(context.Context, notify.Event) error { return errors.New("no") }
@@ -182,7 +182,7 @@ func TestLog_Business(t *testing.T) {
 	} {
 		line := logged(t, tc.handle, tc.body, "8.8.8.8:1")
 		assert.Equal(t, tc.msg, line["msg"], name)
-		assert.Equal(t, tc.want, line["business"], name) // nil, too
+		assert.Equal(t, tc.want, line["business"], name) // also nil
 	}
 }
 

@@ -35,7 +35,7 @@ type handleFunc = func(context.Context, notify.Event) error
 
 func accept(context.Context, notify.Event) error { return nil }
 
-// newHandler discards the log unless an option sets a logger.
+// newHandler returns a handler that discards its log unless an option sets a logger.
 func newHandler(tb testing.TB, handle handleFunc, options ...notify.Option) *notify.Handler {
 	tb.Helper()
 	options = append([]notify.Option{notify.WithLogger(slog.New(slog.DiscardHandler))}, options...)

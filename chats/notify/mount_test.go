@@ -23,7 +23,7 @@ func postTo(t *testing.T, handler http.Handler, path string) int {
 	return readStatus(t, conn)
 }
 
-// What Market posts to for every way of typing the address.
+// The paths that Market posts to, for every way of entering the address.
 func TestMount_ServesWhatMarketPostsTo(t *testing.T) {
 	t.Parallel()
 	for mounted, addresses := range map[string][]string{
@@ -56,7 +56,7 @@ func TestMount_ServesWhatMarketPostsTo(t *testing.T) {
 	}
 }
 
-// The mux alone serves every path without a doubled slash.
+// The mux alone serves every path without a double slash.
 func TestMount_MuxServesCleanPaths(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
@@ -76,7 +76,7 @@ func TestMount_LeavesOtherRequestsToMux(t *testing.T) {
 	mux := http.NewServeMux()
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	for _, pattern := range []string{"GET /", "POST /market/orders", "POST /{shop}/notification"} {
-		mux.Handle(pattern, page) // none of them conflicts
+		mux.Handle(pattern, page) // none of them must conflict
 	}
 	handler := newHandler(t, accept).Mount(mux, "/market")
 	for target, want := range map[string]int{
@@ -106,7 +106,7 @@ func TestMount_LeavesOtherRequestsToMux(t *testing.T) {
 	}
 }
 
-// Each returned handler serves all that are mounted on the mux.
+// Each returned handler serves all the handlers mounted on the mux.
 func TestMount_SeveralHandlers(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()

@@ -54,7 +54,7 @@ func TestParse_ContractExamples(t *testing.T) {
 	}
 }
 
-// What Market does not document but was seen to do, or may begin to do.
+// What Market does not document but has been seen to do, or may begin to do.
 func TestParse_Tolerates(t *testing.T) {
 	t.Parallel()
 	sent := notify.MessageSent{Business: 1, Chat: 2, Message: 3, At: date(t, "2026-04-20T09:30:00Z")}
@@ -202,7 +202,7 @@ var malformed = map[string]struct {
 	"cut off in a key":        {sentBody[:4], "", "", noObject, 0},
 	"cut off in a string":     {sentBody[:30], "", "", noObject, 0},
 	"cut off in an escape":    {`{"notificationType":"PING\`, "", "", noObject, 0},
-	"cut off in a number":     {sentBody[:strings.Index(sentBody, "21")], "", "", noObject, 0}, //nolint:gocritic // it contains that
+	"cut off in a number":     {sentBody[:strings.Index(sentBody, "21")], "", "", noObject, 0}, //nolint:gocritic // it contains "21"
 	"cut off before a value":  {`{"notificationType":`, "", "", noObject, 0},
 	"cut off after a value":   {`{"notificationType":"PING"`, "", "", noObject, 0},
 	"cut off in a list":       {`{"notificationType":"PING","a":[1,`, "", "", noObject, 0},

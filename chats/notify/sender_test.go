@@ -51,7 +51,7 @@ func TestAllowedNetworks_LetMarketIn(t *testing.T) {
 	}
 }
 
-// Other senders do not learn what the handler accepts.
+// Senders that are not allowed do not learn what the handler accepts.
 func TestAllowedNetworks_CheckedFirst(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, accept, notify.WithAllowedNetworks(notify.MarketNetworks()...))
@@ -69,7 +69,7 @@ func TestAllowedNetworks_IgnoreZone(t *testing.T) {
 	assert.Equal(t, http.StatusOK, send(t, handler, from("10.0.0.1:1")).status)
 }
 
-// The obvious mistake: the header is missing.
+// The most likely mistake: the header is missing.
 func TestClientAddr_PanicRefuses(t *testing.T) {
 	t.Parallel()
 	last := func(r *http.Request) (netip.Addr, error) {

@@ -50,12 +50,12 @@ func dial(t *testing.T, handler http.Handler) net.Conn {
 	t.Cleanup(func() {
 		_ = client.Close()
 		_ = server.Close()
-		time.Sleep(time.Second) // it lingers after it has abandoned a body
+		time.Sleep(time.Second) // the server lingers after it has abandoned a body
 	})
 	return client
 }
 
-// head returns a request with the beginning of its body.
+// head returns the header of a request and the beginning of its body.
 func head(body string, length int) string {
 	return "POST /notification HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: " +
 		strconv.Itoa(length) + "\r\n\r\n" + body
@@ -77,7 +77,7 @@ func exchange(t *testing.T, conn net.Conn, sent string) response {
 	return resp
 }
 
-// readStatus reads a response that need not be one of the contract.
+// readStatus reads a response that need not match the contract.
 func readStatus(t *testing.T, conn net.Conn) int {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -114,7 +114,7 @@ func TestServer_StalledBody(t *testing.T) {
 		assert.Equal(t, 3*time.Second, time.Since(began))
 		assert.Equal(t, "close", resp.header.Get("Connection"))
 
-		_ = conn.SetReadDeadline(time.Now().Add(time.Minute)) // a pipe that is closed already refuses it
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute)) // fails if the pipe is already closed
 		_, err := conn.Read(make([]byte, 1))
 		assert.ErrorIs(t, err, io.EOF, "the connection is not kept for the rest of the body")
 	})

@@ -35,8 +35,8 @@ func TestWalkthrough_InAnotherLanguage(t *testing.T) {
 	}
 }
 
-// The tests of live run against a Market whose conversations they know; here they get the
-// sandbox's own.
+// The tests of package live run against a Market with known conversations; here they use the
+// sandbox's conversations.
 func TestLive_RunsAgainstTheSandbox(t *testing.T) {
 	t.Parallel()
 	for _, order := range []string{"oldestFirst", "newestFirst", "newestPageFirst"} {
@@ -72,7 +72,7 @@ func TestLive_RunsAgainstTheSandbox(t *testing.T) {
 	}
 }
 
-// broken are the rules that the logged calls broke, but for the limits that live tries.
+// broken returns the rules that the logged calls broke, except the limits that live tries out.
 func broken(s *sandbox) (all []string) {
 	for _, e := range s.exchanges.summaries(maxExchanges) {
 		for _, rule := range e.Broken {
@@ -92,7 +92,7 @@ func TestFaults_OfEveryKindReachTheProgram(t *testing.T) {
 			s := start(t)
 			once := s.client(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1, AttemptTimeout: time.Second}))
 			id := s.current().market.Chats()[0].ID
-			_, err := once.Chat(t.Context(), id) // what Replay repeats
+			_, err := once.Chat(t.Context(), id) // the response that Replay repeats
 			require.NoError(t, err)
 			mustDo[settings](t, s, http.MethodPost, "/sandbox/faults", rule{Operation: chats.OpGetChat, Fault: kind, Left: 1})
 			_, err = once.Chat(t.Context(), id)
@@ -184,7 +184,7 @@ func TestExchanges_ShowQuotaBodiesAndForms(t *testing.T) {
 	assert.Len(t, s.exchanges.summaries(10_000), maxExchanges)
 }
 
-// Fifty programs at once get their responses, each the right one.
+// Fifty concurrent programs each get the right responses.
 func TestSandbox_FiftyPrograms(t *testing.T) {
 	t.Parallel()
 	s := start(t, "-empty")
@@ -271,7 +271,7 @@ func TestOperations_AreTheContracts(t *testing.T) {
 	assert.Equal(t, routes, operations)
 }
 
-// The lines of the READMEs work as they stand.
+// The commands in the READMEs work as written.
 func TestReadme_LinesWork(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -281,7 +281,7 @@ func TestReadme_LinesWork(t *testing.T) {
 		_, lines, found := strings.Cut(string(text), "```sh\nmake sandbox")
 		require.True(t, found)
 		lines, _, _ = strings.Cut(lines, "```")
-		_, lines, _ = strings.Cut(lines, "\n") // make sandbox itself does not end
+		_, lines, _ = strings.Cut(lines, "\n") // make sandbox does not return
 		lines, last, found := strings.Cut(lines, "go run -C ")
 		require.True(t, found)
 		_, err = os.Stat("../../" + strings.Fields(last)[0] + "/go.mod")

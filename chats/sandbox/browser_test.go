@@ -33,7 +33,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// patience is how long a page may take for anything: the machine may be busy.
+// patience is how long a page may take to do anything: the machine may be busy.
 const patience = 2 * time.Minute
 
 // tab is a page of the sandbox in a browser.
@@ -42,7 +42,7 @@ type tab struct {
 	ctx context.Context //nolint:containedctx // the browser's
 }
 
-// viewport is a screen.
+// viewport is the size and colour scheme of a screen.
 type viewport struct {
 	width, height int64
 	dark          bool
@@ -71,7 +71,7 @@ func browse(t *testing.T, s *sandbox, v viewport) *tab {
 	if v.dark {
 		scheme = "dark"
 	}
-	require.NoError(t, chromedp.Do(ctx), "start the browser") // it lives as long as the context of its first action
+	require.NoError(t, chromedp.Do(ctx), "start the browser") // the browser lives as long as the context of its first action
 	require.NoError(t, chromedp.Listen(ctx, func(event any) {
 		if e, thrown := event.(*runtime.EventExceptionThrown); thrown {
 			t.Errorf("the page: %s: %+v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
@@ -112,7 +112,7 @@ func (b *tab) wait(what, expression string) {
 	}
 }
 
-// read returns what an expression is.
+// read returns the value of an expression.
 func read[T any](b *tab, expression string) T {
 	b.Helper()
 	ctx, stop := context.WithTimeout(b.ctx, patience)
@@ -159,7 +159,7 @@ func (b *tab) listed(text string) {
 	b.wait(text, fmt.Sprintf(`[...document.querySelectorAll('#messages .message')].at(-1)?.querySelector('.body')?.textContent === %q`, text))
 }
 
-// program is an inbox that answers every text of a customer and sends back every file.
+// program is an inbox that replies to every text of a customer and sends back every file.
 func program(t *testing.T, s *sandbox) {
 	t.Helper()
 	client := s.client(t, chats.WithRetry(chats.RetryPolicy{MaxAttempts: 10, BaseDelay: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond}))
@@ -193,7 +193,7 @@ func program(t *testing.T, s *sandbox) {
 		stop()
 		require.NoError(t, <-ended)
 	})
-	// On its first start an inbox delivers what is written after it has begun.
+	// On its first start an inbox delivers only what is written after it has started.
 	began := s.current().market.Calls(chats.OpGetChats)
 	eventually(t, "the program serves the business", func() bool { return s.current().market.Calls(chats.OpGetChats) > began+2 })
 }
@@ -329,7 +329,7 @@ func TestBrowser_PushIsDeliveredFailsAndIsRetried(t *testing.T) {
 	require.Empty(t, received)
 }
 
-// focused is what has the focus, for the messages of a test that fails.
+// focused is the element that has the focus, for the messages of a failing test.
 const focused = `document.activeElement.id || document.activeElement.textContent.slice(0, 40) || document.activeElement.tagName`
 
 func TestBrowser_KeyboardOnly(t *testing.T) {
@@ -516,8 +516,8 @@ func TestBrowser_LargeSandboxStaysUsable(t *testing.T) {
 	t.Logf("the page is there after %.0f ms", read[float64](b, `performance.getEntriesByType('resource').filter((e) => !e.name.includes('events')).reduce((last, e) => Math.max(last, e.responseEnd), 0)`))
 }
 
-// TestBrowser_Screenshots makes the pictures of the documentation, in the directory of
-// SCREENSHOTS if that is set.
+// TestBrowser_Screenshots takes the screenshots of the documentation, and writes them to the
+// directory SCREENSHOTS if that is set.
 func TestBrowser_Screenshots(t *testing.T) {
 	dir := os.Getenv("SCREENSHOTS")
 	if dir == "" {
@@ -541,7 +541,7 @@ func TestBrowser_Screenshots(t *testing.T) {
 	}
 }
 
-// smaller rounds the colours of a PNG, which no one sees.
+// smaller rounds the colours of a PNG, which is not visible.
 func smaller(t *testing.T, data []byte) []byte {
 	t.Helper()
 	shot, err := png.Decode(bytes.NewReader(data))
@@ -556,7 +556,7 @@ func smaller(t *testing.T, data []byte) []byte {
 	return out.Bytes()
 }
 
-// play makes what happens on the pictures: a program answers, with a fault on its way and a
+// play produces what the screenshots show: a program replies, meeting a fault and making a
 // mistake.
 func play(t *testing.T, s *sandbox) {
 	t.Helper()

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzPages sends anything to the endpoints of the page. None may panic, fail with a 500,
-// or return what is neither bounded nor JSON.
+// FuzzPages sends arbitrary requests to the endpoints of the page. None may panic, fail with
+// a 500, or return a body that is unbounded or not JSON.
 func FuzzPages(f *testing.F) {
 	s := start(f)
 	s.push.client.Transport = &shopServer{} // nothing leaves the process
@@ -43,7 +43,7 @@ func FuzzPages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, contentType, body string) {
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1/sandbox/"+path, strings.NewReader(body))
 		if err != nil || r.URL.Host != "127.0.0.1" || strings.HasPrefix(r.URL.Path, "/sandbox/events") || len(path) > 2000 {
-			return // not a request, or one that does not end
+			return // not a request, or one that never ends
 		}
 		r.Header.Set("Content-Type", contentType)
 		w := httptest.NewRecorder()

@@ -26,7 +26,7 @@ func respond(t *testing.T, s *sandbox, method, path string, header map[string]st
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	if strings.HasSuffix(path, "/events") {
-		stop() // else the stream, if it is let in, does not end
+		stop() // otherwise the stream, if it is allowed, would not end
 	}
 	r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	r.Host = "127.0.0.1:8070"
@@ -83,7 +83,7 @@ func TestGuard_RefusesOtherSites(t *testing.T) {
 	}
 }
 
-// Whatever a program or a customer sends, a browser shows images only.
+// Whatever a program or a customer sends, a browser shows only images.
 func TestGuard_FilesAreNotExecuted(t *testing.T) {
 	t.Parallel()
 	s := start(t, "-empty")
@@ -116,7 +116,7 @@ func TestGuard_FilesAreNotExecuted(t *testing.T) {
 	}
 }
 
-// The page runs nothing but its own script, and loads nothing from elsewhere.
+// The page runs only its own script, and loads nothing from elsewhere.
 func TestPage_IsSelfContained(t *testing.T) {
 	t.Parallel()
 	s := start(t)

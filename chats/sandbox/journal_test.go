@@ -14,7 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// content is what a sandbox holds, as programs read it.
+// content returns everything in a sandbox, as programs read it.
 func content(t *testing.T, s *sandbox) (list []chats.Chat, messages map[chats.ChatID][]chats.Message, files map[string]string) {
 	t.Helper()
 	messages, files = map[chats.ChatID][]chats.Message{}, map[string]string{}
@@ -51,7 +51,7 @@ func TestState_SurvivesARestart(t *testing.T) {
 	s.current().market.FinishChat(opened)
 	list, messages, files := content(t, s)
 
-	// It is killed: the file is as it is, without a close.
+	// The sandbox is killed: the file is not closed.
 	eventually(t, "everything is written", func() bool {
 		data, err := os.ReadFile(file)
 		require.NoError(t, err)

@@ -21,7 +21,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
-// shopServer is the other side of the notifications, in process.
+// shopServer receives the notifications, in process.
 type shopServer struct {
 	mu      sync.Mutex
 	handler http.Handler
@@ -91,7 +91,7 @@ func pushTest(t *testing.T, test func(b pushBench)) {
 	})
 }
 
-// accepts is a shop that uses the library.
+// accepts returns the handler of a shop that uses package notify.
 func accepts(t *testing.T) http.Handler {
 	t.Helper()
 	h, err := notify.NewHandler("shop", "1", func(context.Context, notify.Event) error { return nil }, notify.WithDedupe(0, 0))
@@ -289,7 +289,7 @@ func TestPush_IsBounded(t *testing.T) {
 	})
 }
 
-// The page's actions reach the shop as Market's notifications.
+// Actions on the page reach the shop as Market's notifications.
 func TestPush_AnnouncesWhatHappens(t *testing.T) {
 	t.Parallel()
 	s := start(t, "-empty")

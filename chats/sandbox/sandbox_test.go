@@ -56,8 +56,8 @@ func (s *sandbox) client(tb testing.TB, options ...chats.Option) *chats.Client {
 	return c
 }
 
-// do makes a request of the page without a browser. A body that is no string is sent as
-// JSON.
+// do makes a request as the page does, without a browser. A body that is not a string is
+// sent as JSON.
 func (s *sandbox) do(tb testing.TB, method, path string, body any) (int, string) {
 	tb.Helper()
 	contentType := "application/json"
@@ -80,7 +80,7 @@ func (s *sandbox) do(tb testing.TB, method, path string, body any) (int, string)
 	return w.Code, w.Body.String()
 }
 
-// mustDo returns the JSON of a request that must succeed.
+// mustDo returns the decoded response to a request that must succeed.
 func mustDo[T any](tb testing.TB, s *sandbox, method, path string, body any) (value T) {
 	tb.Helper()
 	status, text := s.do(tb, method, path, body)
@@ -89,7 +89,7 @@ func mustDo[T any](tb testing.TB, s *sandbox, method, path string, body any) (va
 	return value
 }
 
-// form is a message as the page sends it.
+// form returns a message as the page sends it.
 type form struct {
 	*multipart.Writer
 	data bytes.Buffer
@@ -117,8 +117,7 @@ func eventually(tb testing.TB, what string, condition func() bool) {
 	require.Eventually(tb, condition, time.Minute, 10*time.Millisecond, what)
 }
 
-// call makes a request of the API as a program in another language does, and returns the
-// status.
+// call makes an API request as a program in another language does, and returns the status.
 func (s *sandbox) call(tb testing.TB, method, below, body string) int {
 	tb.Helper()
 	r := httptest.NewRequestWithContext(tb.Context(), method, fmt.Sprintf("/v2/businesses/%d%s", s.business(), below), strings.NewReader(body))

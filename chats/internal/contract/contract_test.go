@@ -79,7 +79,7 @@ type exchange struct {
 	contentType string
 	response    string
 
-	badPath, badBody, badResponse string // each in place of the valid one
+	badPath, badBody, badResponse string // each replaces the valid one
 }
 
 const (
@@ -130,7 +130,7 @@ var exchanges = map[chats.Operation]exchange{
 	},
 }
 
-// form has a part of a content type that kin-openapi has no decoder for.
+// form has a part with a content type for which kin-openapi has no decoder.
 func form(name string) string {
 	var text bytes.Buffer
 	w := multipart.NewWriter(&text)
@@ -330,7 +330,7 @@ func TestTransport_ExemptsDeliberateViolations(t *testing.T) {
 	assert.Empty(t, reports)
 }
 
-// A body reaches the next transport as it is: with its pace, length and error.
+// A body reaches the next transport unchanged, with its pace, length and error.
 func TestTransport_PassesTheRequestUnchanged(t *testing.T) {
 	t.Parallel()
 	e := exchanges[chats.OpSendFileToChat]
