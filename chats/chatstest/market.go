@@ -53,9 +53,9 @@ func (m *Market) Business() chats.BusinessID {
 	return m.settings.business
 }
 
-// SetOptions replaces the options that the Market was created with; those that are not given
-// return to their defaults. Chats, files and used quotas are kept, and so is the visibility
-// of existing messages.
+// SetOptions replaces the options that the Market was created with; options that are not
+// given return to their defaults. Chats, files and used quotas are kept, and so is the
+// visibility of existing messages.
 func (m *Market) SetOptions(options ...Option) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -32,9 +32,9 @@ type Handler struct {
 }
 
 // NewHandler returns a handler that calls handle for every event except [Ping],
-// concurrently if several arrive at once. name and version are those of the program,
-// 1 to 100 characters each; every 200 carries them. An invalid argument is reported
-// as a [chats.ArgumentError].
+// concurrently if several arrive at the same time. name and version identify the program,
+// with 1 to 100 characters each; they are part of every 200. An invalid argument is
+// reported as a [chats.ArgumentError].
 //
 // handle returns nil if the event need not be sent again, and an error if a retry may
 // help. The error is logged and never sent to Market. A panic counts as an error. The

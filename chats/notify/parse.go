@@ -27,8 +27,8 @@ var fieldNames = map[string]bool{
 //   - the body is not a JSON object,
 //   - notificationType is not a string, or is empty,
 //   - a notification about a chat has no usable chatId,
-//   - the notification is of another type and not valid JSON, so that [Other].Raw would
-//     be of no use.
+//   - the notification is of another type and not valid JSON, which would make [Other].Raw
+//     useless.
 //
 // Everything else is optional. A missing or unusable field is zero: businessId,
 // messageId, and times that are not RFC 3339 with an offset. IDs are integers greater
