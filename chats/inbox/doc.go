@@ -1,6 +1,6 @@
 // Package inbox delivers every message of a business's chats to a handler, at least
-// once, across restarts and machines. A message that has been handled is not delivered
-// again, with one exception (see Polls).
+// once, across restarts and machines. A handled message is not delivered again, with one
+// exception (see Polls).
 //
 //	in, err := inbox.New(client, store)
 //	...
@@ -10,105 +10,108 @@
 //
 // # Guarantees
 //
-// Every message of every chat that matches the filter reaches the handler at least once; the
-// messages of one chat arrive in ascending order, one at a time. A message that becomes
+// Every message of every chat that matches the filter reaches the handler at least once. The
+// messages of a chat are delivered one at a time, in ascending order. A message that becomes
 // visible late, with an ID below those of messages already handled, is delivered once it is
-// visible. A message is handled once the handler has returned nil, or once the loop over
-// [Inbox.Messages] has asked for the next message. This is saved in the [Store] before the
-// next message of the chat is delivered, and from then on the message is not delivered again,
-// on any machine that shares the store, unless the server lists messages too far out of order
-// (see Polls). Until then it may be delivered again: after an error, a panic, a crash, or the
-// loss of the lease. Handlers must be idempotent.
+// visible. A message is handled once the handler has returned nil or, with [Inbox.Messages],
+// once the loop has asked for the next message. This is saved in the [Store] before the next
+// message of the chat is delivered. From then on the message is not delivered again, on any
+// machine that shares the store, unless the server lists messages too far out of order (see
+// Polls). Until then it may be delivered again after an error, a panic, a crash, or the loss
+// of the lease, so handlers must be idempotent.
 //
-// Failures of Market, the store, the network and the handler are retried. [Inbox.Run] ends if
-// the credential is refused for a minute, or if the store fails for about half a minute when
-// Run starts.
+// Failures of Market, the store, the network and the handler are retried. [Inbox.Run] returns
+// an error if the credential is refused for a minute, or if the store fails for about half a
+// minute when Run starts.
 //
 // # State
 //
 // The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every
-// message is handled, the IDs handled above it, the time of the next poll, and the error of the
-// message whose handling failed last. The state of a business is also one row, [BusinessState].
-// It holds the StartTime (see The first start), the progress of its sweeps, and its use of the
-// quota. An inbox does whatever the rows say is due, one step at a time. It may be killed at
-// any point; its successor continues from the rows, even on another machine. The inbox never
-// loads all rows at once: a quiet chat costs only its row.
+// message is handled, the IDs of the messages handled above it, the time of the next poll, and
+// the last error. The state of a business is also one row, [BusinessState]. It holds the
+// StartTime (see The first start), the progress of the sweeps, and the use of the quota. An
+// inbox does the work that the rows show to be due, one step at a time. It can be killed at
+// any point; its successor continues from the rows, even on another machine. An inbox never
+// loads all rows at once, so a quiet chat costs nothing but its row.
 //
 // # The first start
 //
-// When an inbox serves a business for the first time, the messages that the business's chats
-// already contain count as old and are not delivered, unless [WithStartTime] sets another
-// start. Messages that arrive from then on are delivered. The start is the time of the first
-// attempt to list the chats, whether or not it succeeds, and is saved before the first
-// request. Once a page has been listed, the start is kept as BusinessState.StartTime: by the
-// local clock or Market's (the Date of its responses), whichever is earlier, minus 1 s,
-// because times may be truncated to whole seconds. So messages from the last seconds before
-// the start are delivered as well; if the local clock is behind Market's, the start is
-// earlier by the difference.
+// When an inbox serves a business for the first time, the messages already in the chats of the
+// business are old and are not delivered, unless [WithStartTime] sets another start. Messages
+// that arrive from then on are delivered. The start is the time of the first attempt to list
+// the chats, successful or not, and is saved before the first request. After the first page
+// has been listed, it is stored as BusinessState.StartTime: the time by the local clock or by
+// Market's (the Date of its responses), whichever is earlier, minus 1 s, because times may be
+// truncated to whole seconds. Messages from the last seconds before the start are therefore
+// delivered as well. If the local clock is behind Market's, the start is earlier by the
+// difference.
 //
-// In a chat that has not been read to its end before, a message is old if it was created before
+// In a chat that has not yet been read to its end, a message is old if it was created before
 // the StartTime, unless it was created after the UpdatedAt with which the chat was first listed
-// and the list or a push has announced something since. A message without a time is never old,
-// nor is one in a chat that was created after the StartTime. A time before 1990 or more than a
-// year ahead counts as none. Chats that were active in the 24 hours before the start are polled
-// once, a few minutes after it, so that messages that become visible later can be distinguished
-// from those that were there already.
+// and the list or a push has since reported activity. A message without a time is never old,
+// nor is a message in a chat created after the StartTime. A time before 1990 or more than a
+// year ahead is treated as missing. Chats that were active in the 24 hours before the start are
+// polled once, a few minutes after it, to distinguish messages that become visible later from
+// those that were already there.
 //
 // # Polls
 //
-// A poll reads a chat's history from the checkpoint on: one request in most cases. The
-// checkpoint stays [WithLookback] messages behind the newest handled one, 50 by default, so
-// a message that becomes visible late is found as long as no more than that many handled
-// messages are above it. If the server refuses the checkpoint because its message was
-// deleted, or shows none of the handled messages above it, the chat is read from its
-// beginning. An item without a readable ID is skipped, and logged once for each chat.
+// A poll reads a chat's history from the checkpoint on, usually in one request. The checkpoint
+// stays [WithLookback] messages, 50 by default, behind the newest handled one. A message that
+// becomes visible late is therefore found if at most that many handled messages are above it.
+// If the server refuses the checkpoint because its message was deleted, or returns none of the
+// handled messages above it, the chat is read from its beginning. Items without a readable ID
+// are skipped, which is logged once per chat.
 //
-// Until a history is read to its end, up to 1,000 handled messages stay above the checkpoint,
-// so that a message in the wrong order is found even if the reading is interrupted. If a
-// message is listed so late that [chats.Client.History] has already yielded later ones, the
-// checkpoint moves back to where it was when the poll began, and the handled messages above
-// it, except the last 1,000, are delivered again.
+// Until a history has been read to its end, up to 1,000 handled messages are kept above the
+// checkpoint, so that a message listed out of order is found even if the reading is
+// interrupted. If a message is listed so late that [chats.Client.History] has already yielded
+// later ones, the checkpoint moves back to where it was when the poll began, and the handled
+// messages above it, except the last 1,000, are delivered again.
 //
 // # Rechecks
 //
-// A chat is due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
-// polled again after 2 s, because times are in whole seconds and another message within the
-// same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h, to find messages
-// that become visible late. If the newest message is older than UpdatedAt, or more than a
-// second older than the push, the history is lagging, and the delays are 1, 5 and 30 s, then 2,
-// 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. So a message in an
-// otherwise quiet chat costs six history requests within a day, and a message in a busy chat
-// two or three; up to eleven if UpdatedAt is later than the message, or the push arrives more
-// than a second after it. A chat whose UpdatedAt has changed four times in a row without a
-// message is polled for such changes at most every 5 min, until a message is found. While less
-// than a quarter of the inbox's quota is left, rechecks that are due a minute or more after the
-// activity was first seen move to the next quota window. A message that becomes visible late
-// without any change in the list is found by the next recheck or, more than a day after the
-// last activity, when the chat is next active. A chat that is listed without a time is polled
-// every 10 min if it is expected in the incremental list (see Sweeps), and every 2 h otherwise,
-// that is, if it is finished or has an unknown status, or if the filter has Statuses.
+// A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it.
+// It is polled again after 2 s, because times are in whole seconds and a second message within
+// the same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h, to find
+// messages that become visible late. If the newest message is older than UpdatedAt, or more
+// than a second older than the push, the history lags behind, and the delays are 1, 5 and 30 s,
+// then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A message
+// in an otherwise quiet chat thus costs six history requests within a day, and a message in a
+// busy chat two or three. Either may cost up to eleven if UpdatedAt is later than the message,
+// or if the push arrives more than a second after it.
+//
+// A chat whose UpdatedAt has changed four times in a row without a new message is polled for
+// such changes at most every 5 min, until a message is found. While less than a quarter of the
+// inbox's quota is left, rechecks that are due a minute or more after the activity was first
+// seen are postponed to the next quota window. A message that becomes visible late without a
+// change in the list is found by the next recheck or, more than a day after the last activity,
+// when the chat is next active. A chat that is listed without a time is polled every 10 min if
+// incremental sweeps are expected to list it (see Sweeps), and every 2 h otherwise: if it is
+// finished or has an unknown status, or if the filter has Statuses.
 //
 // # Sweeps
 //
-// A sweep lists the chats, 20 per request, and costs nothing else while nothing happens.
-// Incremental sweeps list the chats that are not FINISHED, by filtering on the other five
-// statuses known today; full ones list everything. Both proceed page by page, in turn, so that
-// neither delays the other. Each starts once per [WithPollInterval] if its share of the quota
-// allows it, and less often otherwise; incremental sweeps get 78% of the quota and full sweeps
-// 20%. With the default quota and 10,000 chats, 1,000 of them not finished, that is an
-// incremental sweep every 92 s and a full one every hour. As long as a full sweep fits into the
-// poll interval (with the default settings, up to 160 chats), only full sweeps are made. Only a
-// full sweep or a push finds a message in a chat that stays FINISHED or has a status that is
-// unknown to this library. Chats that have left the incremental list are polled once more, at
-// most 100 of them per sweep, or a quarter of the list, whichever is larger. While sweeps take
-// longer than the poll interval, the first page of the list is also fetched on its own from
-// time to time, with up to nine more for as long as every chat on a page has changed. If Market
-// lists the most recent chats first, that finds most messages at once. Correctness does not
-// depend on it, because the order is not documented.
+// A sweep lists the chats, 20 per request. While nothing happens, the inbox makes no other
+// requests. Incremental sweeps list the chats that are not FINISHED, by filtering on the other
+// five statuses known today; full sweeps list all chats. The two take turns page by page, so
+// that neither delays the other. Each starts once per [WithPollInterval] if its share of the
+// quota allows it, and less often otherwise. Incremental sweeps get 78% of the inbox's quota
+// and full sweeps 20%. With the default quota and 10,000 chats, 1,000 of them not finished,
+// there is an incremental sweep every 92 s and a full one every hour. As long as a full sweep
+// fits into the poll interval (with the default settings, up to 160 chats), only full sweeps
+// are made. A message in a chat that stays FINISHED, or has a status unknown to this library,
+// is found only by a full sweep or a push. Chats that have left the incremental list are polled
+// once more, at most 100 of them per sweep, or a quarter of the list, whichever is larger.
+//
+// While sweeps take longer than the poll interval, the first page of the list is also fetched
+// separately from time to time, followed by up to nine more for as long as every chat on a page
+// has changed. If Market lists the most recent chats first, this finds most messages soon.
+// Correctness does not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
-// combination with the filter, one sweep lists everything and the next one tries again. A list
-// that repeats its pages or has 250 empty ones in a row is cut short there.
+// combination with the filter, one sweep lists all chats and the next one tries the statuses
+// again. A list that repeats its pages or has 250 empty ones in a row is cut short there.
 //
 // # Quota
 //
@@ -123,16 +126,17 @@
 // 5 min. Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat
 // wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler
 // fails for three chats in a row, only one chat at a time is tried, after 1 s, with the delay
-// doubling to 30 s, until it works again: an outage costs about 120 requests an hour, however
-// many chats wait. A poll that finds no message for the handler counts neither as a failure nor
-// as a success. Chats that have not failed yet are tried first, then those that have been due
-// for longest, whether or not a push names them. The same holds for histories that cannot be
-// read, for whatever reason, except that each attempt may take up to twelve requests, as the
-// client retries it. Once histories can be read again, all are read within minutes.
+// doubling up to 30 s, until the handler works again. An outage thus costs about 120 requests
+// an hour, however many chats are waiting. A poll that finds no message for the handler counts
+// neither as a failure nor as a success. Chats that have not failed yet are tried first, then
+// those that have been due longest; pushes do not change this order. The same applies to
+// histories that cannot be read, for any reason, except that each attempt may take up to twelve
+// requests, because the client retries it. Once histories can be read again, all are read
+// within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min.
-// Unless the handler has failed for it, the bound is 1 h if the history is refused or the
-// response not understood, and a day if the chat is missing or forbidden; a push or a
+// Unless the handler has failed for it, the maximum is 1 h if the history is refused or the
+// response is not understood, and a day if the chat is missing or forbidden; a push or a
 // change in the list then brings the next attempt forward. A chat that has been missing or
 // forbidden for three days is not polled again until a push names it or a sweep lists it.
 //
@@ -144,24 +148,23 @@
 //	standby ---------------> leader ---------------------.
 //	   ^                       |  ^                       |
 //	   |                       |  '-----------------------'
-//	   |   Release: at once    |
+//	   | Release: immediately  |
 //	   '-----------------------'
-//	       no renewal for the lease's duration (5 s): expired
+//	       not renewed for the lease duration (5 s): expired
 //
-// The lease is a row with an expiry by the store's clock, and every Save checks it in its
+// The lease is a row that expires by the store's clock, and every Save checks it in its own
 // transaction. A leader that fails to renew its lease for that duration stops, by its own
-// clock, before another process can acquire it, and the contexts of its handlers end. This
-// guarantees that two processes never both save. It cannot stop a running handler: one that
-// ignores its context, or whose process was frozen and resumes, may still be running when
+// clock, before another process can acquire the lease, and the contexts of its handlers end.
+// Two processes therefore never both save. A running handler cannot be stopped, however: one
+// that ignores its context, or whose process was frozen and resumes, may still be running when
 // the next leader delivers the same message. A leader that can renew its lease but not save
 // releases it.
 //
 // Two programs that each need all messages of a business need separate stores, or separate
-// table prefixes in sqlstore. With a shared store, the second program stands by, and says
-// so in its log.
+// table prefixes in sqlstore. If they share a store, the second program stands by and logs it.
 //
 // # Operation
 //
-// [Inbox.Status] reports roles, backlog, failing chats and quota from the store, in any
-// process. Log lines name the business and, where there is one, the chat.
+// [Inbox.Status] reports the role, backlog, failing chats and quota from the store, in any
+// process. Log lines include the business and, where there is one, the chat.
 package inbox

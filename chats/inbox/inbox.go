@@ -14,8 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
-// ErrRunning is returned if the inbox is already running: one [Inbox] cannot run twice at
-// the same time.
+// ErrRunning is returned if the [Inbox] is already running.
 var ErrRunning = errors.New("inbox: already running")
 
 // Inbox delivers every message of a business's chats. Make one with [New].
@@ -29,20 +28,20 @@ type Inbox struct {
 	woken   chan struct{} // holds one element after a Wake in this process
 	running atomic.Bool
 	listing listing
-	leftOut sync.Map  // senders, and chats with items that were skipped, of which the log has a line
-	began   time.Time // the first attempt to serve the business, until its StartTime is known
+	leftOut sync.Map  // senders left out, and chats with skipped items, that have been logged
+	began   time.Time // when the business was first served; zero once its StartTime is known
 }
 
-// listing has the chats that the incremental sweep under way has listed, if this process
-// has listed them all: an Inbox keeps it from one step to the next.
+// listing holds the chats listed by the current incremental sweep, if this process has listed
+// all its pages. An Inbox keeps it between steps.
 type listing struct {
-	sweep time.Time // its StartedAt
+	sweep time.Time // the sweep's StartedAt
 	pages int
 	ids   []chats.ChatID
 }
 
-// New returns an inbox on a client and a store. Nothing is sent and nothing is read before
-// [Inbox.Run], [Inbox.Step] or [Inbox.Messages]. The error is a [chats.ArgumentError].
+// New returns an inbox for a client and a store. New itself makes no requests and does not
+// access the store. The error is a [chats.ArgumentError].
 func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 	if client == nil {
 		return nil, badArgument("client", "is nil")
@@ -68,14 +67,14 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 }
 
 // Wake makes a chat due. Call it for the pushes that chats/notify receives: the message is
-// then delivered within a second, without a sweep. It writes to the store, so it may be
-// called in any process, before, during and after a run; it takes effect at once in the
-// process that holds the lease, and otherwise within a second.
+// then delivered within a second, without waiting for a sweep. Wake writes to the store, so it
+// may be called in any process, before, during and after a run. It takes effect immediately in
+// the process that holds the lease, and within a second otherwise.
 //
-// Pushes that arrive twice, late or for chats that do not exist do no harm, and a lost push
-// only costs time, because the next sweep finds the message. If the history shows nothing
-// new yet, it is read again; see Rechecks in the package documentation. Wake does not
-// shorten the backoff of a chat whose handler has failed.
+// Pushes that arrive late, twice, or for chats that do not exist are harmless. A lost push only
+// delays the message, because the next sweep finds it. If the history shows nothing new yet,
+// the chat is polled again; see Rechecks in the package documentation. Wake does not shorten
+// the backoff of a chat whose handler has failed.
 //
 // The error is a [chats.ArgumentError], or an error of the store.
 func (in *Inbox) Wake(ctx context.Context, id chats.ChatID) error {

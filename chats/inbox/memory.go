@@ -14,8 +14,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// MemoryStore keeps the state in memory: for tests, and for programs that may start from
-// scratch every time. Its leases work only within one process.
+// MemoryStore is a [Store] in memory, for tests and for programs that may start from scratch
+// every time. Its leases work only within one process.
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness
@@ -32,7 +32,7 @@ type memoryBusiness struct {
 
 const maxFailing = 100
 
-// NewMemoryStore returns an empty store, with leases of 5 s. The zero value is ready to use as well.
+// NewMemoryStore returns an empty store with leases of 5 s. The zero value is also ready to use.
 func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
 
 // lock locks the store and returns what it has of a business.

@@ -36,27 +36,25 @@ func (c *config) wants(sender chats.Sender) bool {
 	return len(c.senders) == 0 || slices.Contains(c.senders, sender)
 }
 
-// dependsOnState reports whether a chat may match the filter now and not a moment later.
+// dependsOnState reports whether a chat that matches the filter may cease to match it.
 func (c *config) dependsOnState() bool { return len(c.filter.Statuses) > 0 || len(c.filter.Types) > 0 }
 
 // isTiered reports whether there are incremental sweeps between the full ones.
 func (c *config) isTiered() bool { return len(c.filter.Statuses) == 0 }
 
-// WithWorkers sets how many chats are handled at once. The default is 8.
+// WithWorkers sets how many chats are handled concurrently. The default is 8.
 func WithWorkers(n int) Option {
 	return option(n >= 1, "workers", "must be at least 1", func(c *config) { c.workers = n })
 }
 
-// WithPollInterval sets the interval at which sweeps over the list of chats start. The
-// default is one minute. The actual interval is longer if the quota requires it; see
-// [WithQuotaReserve].
+// WithPollInterval sets the interval at which sweeps start. The default is one minute. The
+// actual interval is longer if the quota requires it; see [WithQuotaReserve].
 func WithPollInterval(interval time.Duration) Option {
 	return option(interval > 0, "interval", "must be greater than 0", func(c *config) { c.interval = interval })
 }
 
 // WithFilter restricts the inbox to the chats that match the filter; the default is all
-// chats. A message in a chat that does not match is delivered later, if the chat then
-// matches.
+// chats. A message in a chat that does not match is delivered if the chat matches later.
 //
 // A filter with Statuses makes every sweep a full one: see Sweeps in the package
 // documentation. A filter with Statuses or Types costs a getChat request whenever a push or
@@ -67,20 +65,20 @@ func WithFilter(filter chats.Filter) Option {
 		func(c *config) { c.filter = filter })
 }
 
-// WithSenders delivers only the messages from these senders:
-// WithSenders(chats.SenderCustomer) leaves out messages from the shop, from support, and
-// automatic ones. Messages that are left out count as handled. A sender unknown to this
-// library is logged once when it is left out.
+// WithSenders restricts the inbox to messages from the given senders. For example,
+// WithSenders(chats.SenderCustomer) leaves out messages from the shop and from support, and
+// automatic ones. Messages that are left out count as handled. If they are from a sender
+// unknown to this library, this is logged once.
 func WithSenders(senders ...chats.Sender) Option {
 	return option(len(senders) > 0, "senders", "must not be empty: nothing would be delivered",
 		func(c *config) { c.senders = slices.Clone(senders) })
 }
 
-// WithStartTime makes the inbox begin with the messages created at since or later, to the
-// second and by Market's clock; the zero time is the beginning of every chat. It applies
-// when an inbox serves a business for the first time, and has no effect on later starts. It
-// may be in the future: until then, every message that has a time counts as old. By default
-// only messages that arrive after the first start are delivered.
+// WithStartTime delivers the messages created at since or later, to the second, by Market's
+// clock; the zero time is the beginning of every chat. By default only messages that arrive
+// after the first start are delivered. The option takes effect when an inbox serves a business
+// for the first time, and has no effect on later starts. since may be in the future: until
+// then, every message that has a time counts as old.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -89,20 +87,19 @@ func WithStartTime(since time.Time) Option {
 }
 
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused,
-// at least 0 and less than 1. The default is one half: for each operation, the inbox makes
-// at most half of the allowed requests, except for the retries and further pages of polls
-// that have begun. Requests of other programs are not counted. Sweeps are spread over the
-// quota window accordingly.
+// at least 0 and less than 1. The default is one half: the inbox makes at most half of the
+// allowed requests of each operation, except for the retries and further pages of polls that
+// have begun. Requests of other programs are not counted. Sweeps are spread over the quota
+// window accordingly.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither
 	return option(isValid, "reserve", "must be at least 0 and less than 1", func(c *config) { c.reserve = fraction })
 }
 
-// WithLookback sets how many of a chat's last handled messages are read again by every poll.
-// The default is 50. A message that becomes visible late, with an ID below those of messages
-// already handled, is delivered if at most that many handled messages have higher IDs.
-// Values up to about 90 cost no additional requests, because a page of the history has 100
-// messages.
+// WithLookback sets how many of a chat's last handled messages every poll reads again. The
+// default is 50. A message that becomes visible late, with an ID below those of messages
+// already handled, is delivered if at most that many handled messages have higher IDs. Values
+// up to about 90 cost no additional requests, because a history page has 100 messages.
 func WithLookback(messages int) Option {
 	return option(messages >= 0 && messages <= maxLookback, "lookback", "must be 0 to 1000",
 		func(c *config) { c.lookback = messages })
@@ -110,18 +107,17 @@ func WithLookback(messages int) Option {
 
 const maxLookback = 1000
 
-// WithHandlerTimeout sets how long a handler may take; there is no limit by default. If a
-// handler exceeds it, its context ends and the delivery counts as failed, even if the
-// handler does not return: it may then still be running when the same message is delivered
-// again.
+// WithHandlerTimeout sets how long a handler may take; by default there is no limit. If a
+// handler takes longer, its context ends and the delivery counts as failed, even if the handler
+// does not return. It may then still be running when the message is delivered again.
 func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
 
-// WithMaxAttempts sets the number of failures after which a message is given up on. After
-// the n-th failure, dead is called with the delivery and the last error. If dead returns
-// nil, the message counts as handled; otherwise it is retried like any other failed message.
-// By default a message is delivered until it is handled.
+// WithMaxAttempts sets the number of failures after which a message is given up. After the
+// n-th failure, dead is called with the delivery and the last error. If dead returns nil, the
+// message counts as handled; otherwise it is retried like any other failed message. By default
+// a message is retried until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -135,9 +131,9 @@ func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) O
 	}
 }
 
-// WithLogger sets the logger for failures and what is done about them. Log lines contain
-// the business, IDs of chats and messages, and errors, including those of the handler. They
-// never contain the text of a message or the name of a customer.
+// WithLogger sets the logger; by default nothing is logged. Log lines contain the business, IDs
+// of chats and messages, and errors, including those of the handler. They never contain the
+// text of a message or the name of a customer.
 func WithLogger(logger *slog.Logger) Option {
 	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
 }

@@ -7,26 +7,25 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// Run delivers every message to handle until ctx ends. The messages of one chat come one at
-// a time, in ascending order; messages of different chats are handled concurrently, up to
-// [WithWorkers] at once.
+// Run delivers every message to handle until ctx ends. The messages of a chat are delivered
+// one at a time, in ascending order; messages of different chats are handled concurrently, up
+// to [WithWorkers] at a time.
 //
-// A message is handled if handle has returned nil. If it returns an error, panics or calls
-// [runtime.Goexit], the message is delivered again after 1 s, then 2 s, doubling up to 5
-// min. Later messages of the chat wait meanwhile; other chats do not. If the handler fails
-// for one chat after another, only one chat at a time is tried, after 1 s, with the delay
-// doubling to 30 s, until it works again. The context passed to handle ends when ctx ends
-// or when the lease is lost. If handle still finishes and returns nil, the message counts
-// as handled in the first case but not in the second.
+// A message is handled once handle has returned nil. If handle returns an error, panics or
+// calls [runtime.Goexit], the message is delivered again after 1 s, then 2 s, doubling up to
+// 5 min. Meanwhile, later messages of the chat wait; other chats do not. If handle fails for
+// three chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up
+// to 30 s, until handle works again. The context passed to handle ends when ctx ends or the
+// lease is lost. If handle then still returns nil, the message counts as handled in the first
+// case but not in the second.
 //
-// If another process has the lease, Run stands by and takes over when that lease ends.
+// If another process holds the lease, Run stands by and takes over when that lease ends.
 //
-// Run returns nil when ctx has ended, after the last handler has returned and its result
-// has been saved (which may take up to 5 s). It returns an error if the server refuses
-// the credential for a minute, the store fails for about half a minute (six attempts)
-// when Run first tries to acquire the lease, an argument is invalid
-// ([chats.ErrInvalidArgument]), or the inbox is already running ([ErrRunning]).
-// Everything else is logged and retried.
+// Run returns nil once ctx has ended, the last handler has returned, and its result has been
+// saved, which may take up to 5 s. It returns an error if the server refuses the credential
+// for a minute, if the store fails for about half a minute (six attempts) when Run first tries
+// to acquire the lease, if an argument is invalid ([chats.ErrInvalidArgument]), or if the
+// inbox is already running ([ErrRunning]). All other failures are logged and retried.
 func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
 	if handle == nil {
 		return badArgument("handle", "is nil")
@@ -34,8 +33,7 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 	return in.run(ctx, in.config.workers, nil, handle)
 }
 
-// Messages returns the messages of the inbox as a sequence, for a loop that handles one
-// message at a time:
+// Messages returns a sequence of the messages, for a loop that handles one at a time:
 //
 //	for delivery, err := range in.Messages(ctx) {
 //		if err != nil {
@@ -44,19 +42,18 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //		...
 //	}
 //
-// A message is handled when the loop asks for the next one. If the loop exits early, the
-// last message does not count as handled and is delivered again when the inbox is next
-// ranged over. When ctx ends, the sequence ends without an error; any other error is
-// yielded once and ends the sequence. Otherwise Messages behaves like [Inbox.Run] with one
-// worker, except that the loop is not notified when the lease is lost or the handler
-// timeout expires; the message it was working on is then delivered again, by this process
-// or another one.
+// A message is handled once the loop has asked for the next one. If the loop exits early, the
+// last message does not count as handled and is delivered again in the next run. When ctx ends,
+// the sequence ends without an error; an error is yielded once and ends the sequence. Otherwise
+// Messages behaves like [Inbox.Run] with one worker, except that the loop is not notified when
+// the lease is lost or the handler timeout expires. The message that it is working on is then
+// delivered again, by this process or another one.
 func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }
 
-// run works under one lease after another until ctx ends. If asked is not nil, handle is called
-// only once something was received from it.
+// run works under one lease after another until ctx ends. If asked is not nil, each call of
+// handle waits for a value from it.
 func (in *Inbox) run(ctx context.Context, workers int, asked <-chan struct{}, handle handleFunc) error {
 	if !in.running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -68,8 +65,8 @@ func (in *Inbox) run(ctx context.Context, workers int, asked <-chan struct{}, ha
 	})
 }
 
-// yieldMessages runs the inbox in a separate goroutine and passes its deliveries to the
-// loop, on the loop's goroutine.
+// yieldMessages runs the inbox in a separate goroutine and yields its deliveries on the
+// goroutine of the loop.
 func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	type handover struct {

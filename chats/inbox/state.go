@@ -10,43 +10,43 @@ import (
 // ChatState is one chat's row in the [Store]. Times are kept to the microsecond, in UTC.
 type ChatState struct {
 	Chat    chats.ChatID
-	Version int64 // kept by the store, which increments it with every Save; 0 before the first
-	Wakes   int64 // kept by the store: how often Wake has named the chat
+	Version int64 // set by the store, which increments it with every Save; 0 before the first
+	Wakes   int64 // set by the store: how often Wake has named the chat
 
 	Snapshot    chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
 	SeenWakes   int64             // the value of Wakes that the last poll covered; if it differs from Wakes, a push is pending
 	Open        bool              // the incremental sweep is expected to list the chat
-	Read        bool              // the history has been read to its end once; from then on no message is old, unless the StartTime is in the future
+	Read        bool              // the history has been read to its end; after that no message is old, unless the StartTime is in the future
 	Checkpoint  chats.MessageID   // every message up to it is handled
 	Handled     []chats.MessageID // the handled messages above it, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
-	UpdatedAt   time.Time         // the time up to which polls account, or will account, for the chat's activity; it may be ahead of the list's UpdatedAt; until Read, the first one listed
+	UpdatedAt   time.Time         // the time up to which polls cover, or will cover, the chat's activity; may be later than the list's UpdatedAt; until Read, the first one listed
 	SeenAt      time.Time         // when that activity, or the last push, was first seen, by the local clock
-	Explained   bool              // a message has been found that accounts for that activity: see Rechecks in the package documentation
-	Unexplained int               // changes of UpdatedAt in a row for which no message was found
-	DueAt       time.Time         // when to poll next; zero if there is nothing to do
+	Explained   bool              // a message that accounts for that activity was found: see Rechecks in the package documentation
+	Unexplained int               // consecutive changes of UpdatedAt for which no message was found
+	DueAt       time.Time         // when to poll next; zero if no poll is scheduled
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
-	FailingSince time.Time       // when handling or reading the chat began to fail; zero if it is not failing
-	RefusedSince time.Time       // when reads began to be refused or not understood; zero if the last read was neither
+	FailingSince time.Time       // when handling or reading the chat began to fail; zero if neither fails
+	RefusedSince time.Time       // start of the current series of refused reads or invalid responses; zero if there is none
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
 
 // BusinessState is one business's row in the [Store]. A store may keep it as one JSON
-// document next to Version.
+// document, apart from Version.
 type BusinessState struct {
-	Version int64     `json:"-"` // kept by the store, like that of a chat
+	Version int64     `json:"-"` // set by the store, like that of a chat
 	DueAt   time.Time `json:"-"` // earliest DueAt of the business's chats when the row was loaded; zero if none was set
 
-	// StartTime is the time of WithStartTime or, without that option, when an inbox first
-	// served the business, by the local clock or Market's, whichever is earlier: in a chat
-	// that has not been read yet, a message created before it is old. Zero until a page was
-	// listed.
+	// StartTime is the time set by WithStartTime or, without that option, the time at which an
+	// inbox first served the business, by the local clock or Market's, whichever is earlier. In
+	// a chat that has not been read yet, a message created before it is old. It is zero until a
+	// page has been listed.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
-	Newest      SweepState                // of the first pages alone, while a sweep takes longer than the poll interval
-	Usage       map[chats.Operation]Usage // requests of the inbox itself in the current quota window
+	Newest      SweepState                // of the first pages only, while a sweep takes longer than the poll interval
+	Usage       map[chats.Operation]Usage // the inbox's own requests in the current quota window
 	Handlers    BreakerState              // breaker for failures of the handler
 	Reads       BreakerState              // breaker for failures to read histories
 	LastError   string                    // the last failure that does not belong to one chat
@@ -55,26 +55,25 @@ type BusinessState struct {
 
 // SweepState is the progress of a sweep.
 type SweepState struct {
-	StartedAt  time.Time    // of the sweep under way; zero between two sweeps
-	Token      string       // its next page
-	Pages      int          // read so far
+	StartedAt  time.Time    // of the current sweep; zero between sweeps
+	Token      string       // of its next page
+	Pages      int          // listed so far
 	Head       chats.ChatID // first chat of the page that later pages are compared with
 	Same       int          // later pages that began with the same chat
 	Empty      int          // consecutive pages without chats
-	Restarts   int          // in a row, after refused page tokens; a restarted sweep lists its pages without delays in between
-	Failures   int          // of its next page, in a row
+	Restarts   int          // consecutive restarts after refused page tokens; a restarted sweep lists its pages without delays
+	Failures   int          // consecutive failures to list its next page
 	Plain      bool         // it lists all chats, because the server refused the statuses
 	NextAt     time.Time    // when its next page, or the next sweep, is due
 	FinishedAt time.Time    // when the last complete sweep ended
 	Cost       int          // requests made by the last complete sweep
 	CutShort   bool         // it ended early, because the list did not end
 
-	// Digests are hashes of a full sweep's first pages, 0 where the page has to be applied
-	// again.
+	// Digests are hashes of a full sweep's first pages, 0 for a page that has to be applied again.
 	Digests [10]uint64 `json:",omitzero"`
 }
 
-// adjust undoes what the clock of the last process was ahead of this one's.
+// adjust corrects the times if the previous process's clock was ahead of this one's.
 func (s *SweepState) adjust(now time.Time) {
 	ahead := wait.Later(s.StartedAt, s.FinishedAt).Sub(now)
 	for _, at := range []*time.Time{&s.StartedAt, &s.NextAt, &s.FinishedAt} {
@@ -84,8 +83,8 @@ func (s *SweepState) adjust(now time.Time) {
 	}
 }
 
-// adjust makes a chat due whose times are those of a clock that was ahead, and reports whether
-// they are.
+// adjust makes a chat due if its times come from a clock that was ahead, and reports whether
+// they do.
 func (s *ChatState) adjust(now time.Time) bool {
 	isLate := s.Attempts > 0 && s.DueAt.After(now.Add(window+maxHandlerBackoff))
 	isAhead := wait.Later(s.SeenAt, s.FailingSince).After(now.Add(time.Minute))
@@ -99,14 +98,14 @@ func (s *ChatState) adjust(now time.Time) bool {
 
 // BreakerState is the state of a circuit breaker.
 type BreakerState struct {
-	Failures int       // consecutive failures, each for a different chat; from 3 on only one chat at a time is tried
+	Failures int       // consecutive failures, each of a different chat; from 3 on only one chat at a time is tried
 	Probes   int       // failed probes since then
-	RetryAt  time.Time // when the next one is tried
+	RetryAt  time.Time // when the next chat is tried
 }
 
-// Usage is what the inbox has used of an operation's quota.
+// Usage is the inbox's use of an operation's quota.
 type Usage struct {
-	Window   time.Time // the window's end, by the local clock
+	Window   time.Time // end of the window, by the local clock
 	Requests int
 }
 

@@ -19,21 +19,21 @@ const (
 	RoleIdle    Role = "idle"    // it is not running in this process
 )
 
-// Status is the state of a business, from the store.
+// Status is the state of a business as recorded in the store.
 type Status struct {
 	Role      Role      // of this Inbox
 	Holder    string    // the holder of the lease: host, process and a random part; empty if there is none
 	Since     time.Time // when the holder acquired the lease
 	Chats     int       // number of known chats
 	Due       int       // how many of them are due now
-	OldestDue time.Time // when the oldest of these became due; zero if none is
+	OldestDue time.Time // when the oldest of these became due; zero if none is due
 
-	LastSweep     time.Time // end of the last incremental sweep, or full one if there are no others
+	LastSweep     time.Time // end of the last incremental sweep, or of the last full one if there are no others
 	LastFullSweep time.Time
 	NextSweep     time.Time // when the next page is listed
 
-	Failing     []ChatState                     // chats in which handling a message, or reading the history, fails, the longest-failing first; 100 at most
-	Quota       map[chats.Operation]chats.Limit // what the inbox may use of the current window, and what remains of it
+	Failing     []ChatState                     // chats whose handling or reading fails, the longest-failing first; 100 at most
+	Quota       map[chats.Operation]chats.Limit // the inbox's share of the quota in the current window, and what remains of it
 	LastError   string                          // the last failure of a sweep
 	LastErrorAt time.Time
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// Step does what is due, and returns the time at which something (a page of a sweep, a
-// poll, a retry) is due next. It is meant for programs that serve many businesses from a
-// job queue; [Inbox.Run] loops by itself. After 20 s, Step begins no more polls; from each
-// chat that it is already reading, it delivers messages until 20 s after the first of them
-// was read. It waits for running handlers.
+// Step does the work that is due, and returns the time at which more (a page of a sweep, a
+// poll or a retry) is due. It is meant for programs that serve many businesses from a job
+// queue. After 20 s, Step begins no more polls; from a chat that it is already reading, it
+// delivers messages until 20 s after it has read the first of them. It waits for running
+// handlers.
 //
 // The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if
 // the lease was lost meanwhile, the server's refusal of the credential
 // ([chats.ErrUnauthorized], [chats.ErrForbidden]), an error of the store, a
 // [chats.ArgumentError], or [ErrRunning]. In each case, next is the time to try again.
-// Failures of a single chat or of the handler are not returned: they are stored and retried
-// when due.
+// Failures of a single chat or of the handler are not returned, but stored, and retried when
+// due.
 func (in *Inbox) Step(
 	ctx context.Context, handle func(context.Context, Delivery) error,
 ) (next time.Time, err error) {
@@ -37,13 +37,13 @@ func (in *Inbox) Step(
 	})
 }
 
-// stepTime is how long a step continues with what is due.
+// stepTime is how long after its start a step still begins new work.
 const stepTime = 20 * time.Second
 
-// work serves the business under a lease until ctx ends, and returns nil then, or until
-// something ends the session, and returns what: ErrLeaseLost, errLeft, another
+// work serves the business under a lease until ctx ends, and then returns nil, or until the
+// session ends, and then returns the reason: ErrLeaseLost, errLeft, another
 // [tenure.FinalError], or an error of the store. With once, it works until nothing is due, or
-// for stepTime; next is when something is due again.
+// for stepTime; next is when work is due again.
 func (in *Inbox) work(
 	ctx context.Context, t *tenure.Tenure[Lease], workers int, once bool, asked <-chan struct{}, handle handleFunc,
 ) (next time.Time, err error) {

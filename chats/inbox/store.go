@@ -9,14 +9,14 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ErrConflict is returned by [Store].Save if a row's Version is not the one in the store.
+// ErrConflict is returned by [Store].Save if the Version of a row is not the stored one.
 var ErrConflict = errors.New("inbox: the row was changed concurrently")
 
-// ErrLeaseLost is returned by a [Store] if the lease has expired or has been taken by
-// another holder. In that case nothing has been saved.
+// ErrLeaseLost is returned by a [Store] if the lease has expired or another holder has taken
+// it. Nothing has been saved in that case.
 var ErrLeaseLost = errors.New("inbox: the lease is lost")
 
-// ErrLeaseHeld is matched by the [LeaseHeldError] of a [Store].
+// ErrLeaseHeld matches a [LeaseHeldError] with [errors.Is].
 var ErrLeaseHeld = errors.New("inbox: the lease is held")
 
 // LeaseHeldError is returned by [Store].Acquire if another holder has the lease.
@@ -39,17 +39,17 @@ const Purpose = "inbox"
 // Lease is the exclusive right to serve a business. It ends when it is released, or
 // Duration after its last renewal by the store's clock.
 //
-// A holder may rely on it for Duration from the moment at which it sent the Acquire or
-// the last successful Renew, measured by its own monotonic clock.
+// A holder may rely on the lease for Duration, by its own monotonic clock, after it has sent
+// Acquire or the last successful Renew.
 type Lease struct {
 	Business chats.BusinessID
-	Purpose  string // what the lease is for; the leases of one business for two purposes are independent
+	Purpose  string // what the lease is for; leases of a business for different purposes are independent
 	Holder   string // unique among all processes and sessions
 	Token    int64  // increases with every acquisition for the business and purpose
 	Duration time.Duration
 }
 
-// Summary is what a [Store] knows about a business's chats.
+// Summary is what a [Store] reports about a business's chats.
 type Summary struct {
 	Chats     int // rows
 	Due       int // rows that are due
@@ -59,46 +59,45 @@ type Summary struct {
 	HeldSince time.Time
 }
 
-// Store keeps the state of the inboxes of any number of businesses. It must be
-// safe for concurrent use and, if several processes share it, for use by all of them. Once a method has returned
-// nil, its effect survives a crash of the process. Package inboxtest tests a Store against
-// this contract.
+// Store keeps the state of the inboxes of any number of businesses. It must be safe for
+// concurrent use, by several processes if they share it. Once a method has returned nil, its
+// effect must survive a crash of the process. Package inboxtest tests a Store against this
+// contract.
 //
-// Every method may also return errors other than those named; the inbox then tries again.
-// Times are kept to the microsecond at least; the zero time stays the zero time.
+// Any method may return errors other than those named here; the inbox then tries again.
+// Times are kept at least to the microsecond, and the zero time stays zero.
 type Store interface {
-	// Business returns the row of a business with its DueAt, the zero value if there is no row.
+	// Business returns the row of a business with its DueAt, or the zero value if it has no row.
 	Business(ctx context.Context, business chats.BusinessID) (BusinessState, error)
 
 	// Chats returns the rows that exist for the given IDs, in any order. There are at most
 	// 100 IDs.
 	Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error)
 
-	// Due returns at most limit rows whose DueAt is set and not after at, in the order of
-	// DueAt, but those whose Wakes differs from SeenWakes first.
+	// Due returns at most limit rows whose DueAt is set and not after at: first those whose
+	// Wakes differs from SeenWakes, then the others, both in the order of DueAt.
 	Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]ChatState, error)
 
 	// Open returns the IDs of the rows with Open set, in any order.
 	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
 
 	// Save writes the rows, each of a different chat, and the business's row unless it is
-	// nil: in one transaction, all or nothing. It writes only under a lease that is valid,
-	// checked by the store's clock in the same transaction ([ErrLeaseLost]), and only if
-	// every Version is the stored one, where 0 means that there is no row or that only Wake
-	// has written it ([ErrConflict]). On success it increments the Versions, in the store and
-	// in the arguments.
+	// nil, in one transaction: all or nothing. It returns [ErrLeaseLost] unless the lease is
+	// valid, by the store's clock and in the same transaction, and [ErrConflict] unless every
+	// Version is the stored one, where 0 means that there is no row or that only Wake has
+	// written it. On success it increments the Versions, in the store and in the arguments.
 	//
-	// Wakes is not written. If the stored Wakes is not the one in the argument, a push
-	// came after the row was loaded: the stored DueAt then becomes the earlier of the
+	// Save does not write Wakes. If the stored Wakes differs from the argument's, a push
+	// arrived after the row was loaded. The stored DueAt then becomes the earlier of the
 	// stored and the given DueAt, ignoring a zero one, so that no push is lost.
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
-	// Wake increments a chat's Wakes and sets its DueAt to at, unless the DueAt is already
-	// earlier. If a chat has Attempts and a DueAt, that DueAt stays as it is. A chat
-	// without a row gets one with Version 0. No lease is needed, and no Version changes.
+	// Wake increments a chat's Wakes and sets its DueAt to at, unless DueAt is already earlier
+	// or the chat has both Attempts and a DueAt. A chat without a row gets one with Version 0.
+	// Wake needs no lease and does not change a Version.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 
-	// Summary returns what Status reports; rows are due if DueAt is set and not after at.
+	// Summary returns what Status reports. A row is due if its DueAt is set and not after at.
 	Summary(ctx context.Context, business chats.BusinessID, at time.Time) (Summary, error)
 
 	// Acquire takes the lease of a business for a purpose, without waiting. It returns a
@@ -106,24 +105,24 @@ type Store interface {
 	Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error)
 
 	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease
-	// that has expired is lost even if no one else has taken it. next is the earliest DueAt
-	// of the business's chats, zero if none is set: that is how the holder notices pushes
+	// that has expired is lost even if no other holder has taken it. next is the earliest
+	// DueAt of the business's chats, or zero if none is set. It lets the holder notice pushes
 	// received by other processes.
 	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
 
-	// Release ends a lease: the next Acquire succeeds. Releasing a lease that is already
-	// lost is not an error.
+	// Release ends a lease, so that the next Acquire succeeds. Releasing a lease that is
+	// already lost is not an error.
 	Release(ctx context.Context, lease Lease) error
 }
 
-// StepStore is what a [Store] may implement as well, so that a step begins and ends with one
-// statement each. An inbox uses it instead of the methods that it combines.
+// StepStore is an optional interface of a [Store], with which a step begins and ends with one
+// statement each. An inbox uses its methods instead of those that they combine.
 type StepStore interface {
-	// AcquireBusiness is Acquire and then Business: it returns the row as all earlier holders
+	// AcquireBusiness combines Acquire and Business: it returns the row as all earlier holders
 	// of the lease have left it.
 	AcquireBusiness(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, BusinessState, error)
 
-	// ReleaseBusiness is Save of the business's row, unless that is nil, and then Release, all
-	// or nothing. It returns the earliest DueAt of the business's chats, as Renew does.
+	// ReleaseBusiness combines Save of the business's row, unless it is nil, and Release, all
+	// or nothing. Like Renew, it returns the earliest DueAt of the business's chats.
 	ReleaseBusiness(ctx context.Context, lease Lease, business *BusinessState) (next time.Time, err error)
 }
