@@ -10,10 +10,10 @@
 //	...
 //	err = box.Put(ctx, outbox.Item{Key: "order 17, reply 3", Chat: id, Text: "On its way!"})
 //
-// Once Put has returned nil, its items are posted once each, even if the process is killed
+// Once Put has returned nil, each of its items is posted once, even if the process is killed
 // between posting and recording the post, the response is lost, Market is down for an hour,
-// or the hourly quota is exhausted. The items of one chat are posted in the order of Put,
-// one at a time; chats do not wait for each other.
+// or the hourly quota is exhausted. The items of a chat are posted in the order of Put, one at
+// a time; chats do not wait for each other.
 //
 // # States
 //
@@ -28,74 +28,70 @@
 //	                                            |  +-----> Discarded  Resolve: Discard
 //	                                            +--------> Sent       Resolve: MarkSent
 //
-// Sending means that a request may have posted the item. From there it becomes Queued, Failed
-// or Expired only if that is ruled out. All states but Queued and Sending are settled: the
-// next item of the chat is posted, and the function passed to [WithSettled] is called.
+// Sending means that a request may have posted the item. A Sending item becomes Queued, Failed
+// or Expired only if that is ruled out. All states except Queued and Sending are settled: the
+// next item of the chat is then posted, and the function passed to [WithSettled] is called.
 //
 // # How an item is posted once
 //
-// Right before each request, the item is stored in the state Sending, together with its
+// Right before each request, the item is saved in the state Sending, together with its
 // baseline (the IDs of the shop's newest messages in the chat) and the ID above which the
 // baseline is complete. A message from the shop is new if its ID is above that one and not in
 // the baseline. After the request, the history is searched for a new message with the same
-// content ([chats.Client.SendTextConfirmed]); if it is found, the item is Sent.
+// content ([chats.Client.SendTextConfirmed]). If there is one, the item is Sent.
 //
-// A process that finds an item in the state Sending resumes it. The history is searched
-// until the message of an earlier attempt can no longer become visible: for at least
-// [chats.SearchTime] from the moment at which the process acquired the lease, or at which
-// its own attempt ended. A new message from the shop with the same content is matched to
-// the item, unless it belongs to another item: each message belongs to at most one. If
-// there is no new message from the shop, the item is posted again. If there is one with
-// different content, there is no way to know whether it is this item, altered by the
-// server. In that case the item is Uncertain, and is not posted again unless
-// [Outbox.Resolve] requests it. An item is also Uncertain if the server accepted it and
+// A process that finds an item in the state Sending resumes it. It searches the history until
+// the message of an earlier attempt can no longer become visible: for at least
+// [chats.SearchTime] after it acquired the lease, or after its own attempt ended. A new message
+// from the shop with the same content is matched to the item, unless it belongs to another
+// item; each message belongs to at most one. If there is no new message from the shop, the item
+// is posted again. If there is one with different content, it may be this item, altered by the
+// server, and there is no way to find out. The item is then Uncertain, and is not posted again
+// unless [Outbox.Resolve] requests it. An item is also Uncertain if the server accepted it and
 // the history does not show it.
 //
-// Apart from the window that is described under Leases, an item is posted twice only if
-// the response, the process or the lease was lost while the item was being posted and, in
-// addition, the server shows its message later than the search time, or if the store
-// loses what it has saved, as after a restore from a backup or a failover to a replica
-// that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it
-// was not posted, and before the search ends someone else posts the same text, or a file
-// of the same name and size, to the chat. The search lasts [chats.SearchTime], or until
-// the history can be read.
+// Apart from the window described under Leases, an item is posted twice in only two cases. In
+// the first, the response, the process or the lease was lost while the item was being posted,
+// and the server shows its message later than the search time. In the second, the store loses
+// what it has saved, as after a restore from a backup or a failover to a replica that lags
+// behind. An item is wrongly considered Sent only if its outcome is unknown, it was not posted,
+// and someone else posts the same text, or a file of the same name and size, to the chat before
+// the search ends. The search lasts [chats.SearchTime], or until the history can be read.
 //
 // # Leases
 //
-// One process serves a business at a time: it holds a lease in the store, and others stand
-// by. Every write of an item is checked against the lease and the item's version in the same
+// One process at a time serves a business: it holds a lease in the store, and others stand by.
+// Every write of an item is checked against the lease and the item's version in the same
 // transaction, so a process that was frozen and has lost its lease changes nothing.
 //
 // The lease is also checked right before each request, after the last write and while the
-// request's slot is held. The remaining window lasts until the request has been written:
-// the dial, the TLS handshake and the write. It is assumed to last about 100 ms; that has
-// not been measured against the real Market. A process that is frozen within that time, and
-// resumes after another one has taken over, posts an item that the other one is working on.
-// That does no harm as long as it happens within the search time of the other process,
-// which then finds the message. So an item is posted twice in this way only if a freeze
-// begins within this window and lasts longer than about 20 s (the lease plus the search
-// time). No client can close that window, because the API has no idempotency key by which
-// the server could recognise the second request.
+// request's slot is held. The remaining window lasts until the request has been written: the
+// dial, the TLS handshake and the write. It is assumed to last about 100 ms; this has not been
+// measured against the real Market. A process that is frozen within this window, and resumes
+// after another one has taken over, posts an item that the other one is working on. This is
+// harmless if it happens within the search time of the other process, which then finds the
+// message. An item is thus posted twice only if a freeze begins within the window and lasts
+// longer than about 20 s (the lease plus the search time). No client can close the window,
+// because the API has no idempotency key by which the server could recognise the second request.
 //
 // # Failures
 //
 //	failure                                    what happens
-//	hourly quota exhausted                     waits for the next window, a minute at least; does not count as an attempt
+//	hourly quota exhausted                     waits for the next window, at least a minute; does not count as an attempt
 //	no connection, 5xx                         retried after 1 s, doubling to 1 min, indefinitely
 //	parallel limit, or another 420 or 429      retried after 1 s, without doubling, indefinitely
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
-//	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step at once
+//	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately
 //	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
 //	history refused, or a 4xx without a code   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// A 403 for one chat says nothing about the credential, so the list of chats is then
-// requested, which uses one more request of that operation's quota: at most once a minute
-// by each worker while the list is accepted, and with every such 403 otherwise.
-// [Item].NotAfter bounds how long the outbox tries to post an item. The quota is shared
-// fairly: the chat that has waited longest since its last post is next, and a chat whose
-// post was refused because of the quota keeps its turn.
+// A 403 for one chat says nothing about the credential, so the list of chats is then requested
+// as well. This costs one getChats request, at most once a minute per worker while the list is
+// accepted, and for every such 403 otherwise. [Item].NotAfter limits how long the outbox tries
+// to post an item. The quota is shared fairly: the chat that has waited longest since its last
+// post is next, and a chat whose post was refused because of the quota keeps its turn.
 package outbox

@@ -15,11 +15,10 @@ import (
 )
 
 var (
-	// ErrKeyReused is returned by [Outbox.Put] if the key belongs to an item with different
-	// content. In that case nothing has been added.
+	// ErrKeyReused is returned by [Outbox.Put] if a key belongs to an item with different
+	// content. Nothing has been added in that case.
 	ErrKeyReused = errors.New("outbox: the key belongs to an item with different content")
-	// ErrUnknownKey is returned if there is no item with the key, or if it has been
-	// deleted.
+	// ErrUnknownKey is returned if no item has the key, or if the item has been deleted.
 	ErrUnknownKey = errors.New("outbox: no item has this key")
 )
 
@@ -35,8 +34,8 @@ type Item struct {
 	FileName string // as for [chats.Client.SendFile]; empty for a text
 	File     []byte // 1 byte to 5 MiB; nil for a text
 
-	// NotAfter is when the item expires instead of being posted; zero means never. An item
-	// queued behind another one in its chat expires when its turn comes.
+	// NotAfter is the time after which the item expires instead of being posted; zero means
+	// never. An item queued behind another one in its chat expires when its turn comes.
 	NotAfter time.Time
 }
 
@@ -54,7 +53,7 @@ func checkKey(key string) error {
 	}
 }
 
-// Check returns a [chats.ArgumentError] if the item cannot be posted as it is.
+// Check returns a [chats.ArgumentError] if the item is invalid.
 func (i *Item) Check() error {
 	switch err := checkKey(i.Key); {
 	case err != nil:
@@ -99,8 +98,7 @@ func (i *Item) checkFile() error {
 }
 
 // Digest returns a hash of the chat and the content. Two items with the same key must have
-// the same digest. NotAfter is not included, because a retried Put may compute a later
-// one.
+// the same digest. NotAfter is not included, because a retried Put may compute a later one.
 func (i *Item) Digest() [sha256.Size]byte {
 	h := sha256.New()
 	_ = binary.Write(h, binary.BigEndian, int64(i.Chat)) // a hash takes everything
@@ -134,7 +132,7 @@ func CheckItems(items []Item) ([]Item, error) {
 }
 
 // Failure is the reason why an item has not been posted, or why its outcome is unknown.
-type Failure struct { //nolint:errname // first of all the state of an item
+type Failure struct { //nolint:errname // mainly part of an item's state
 	Reason     string
 	StatusCode int            // of the server's response; 0 if there was none
 	Details    []chats.Detail // the server's reasons
@@ -166,10 +164,9 @@ type Result struct {
 	Business chats.BusinessID
 	Item     Item // without the bytes of its file
 	State    State
-	// Message is the message in the chat if State is Sent. After MarkSent, only the ID is
-	// known.
+	// Message is the message in the chat if State is Sent. After MarkSent, only its ID is set.
 	Message   chats.Message
-	Attempts  int   // requests that may have posted it
+	Attempts  int   // requests that may have posted the item
 	Err       error // a *[Failure], or nil
 	QueuedAt  time.Time
 	SettledAt time.Time // zero if it is not settled

@@ -13,8 +13,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// MemoryStore keeps the items in memory: for tests. Unposted items are lost when the
-// process ends.
+// MemoryStore is a [Store] in memory, for tests. Items that have not been posted are lost when
+// the process ends.
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness
@@ -38,7 +38,7 @@ type memoryRecord struct {
 
 const maxUnreported = 100
 
-// NewMemoryStore returns an empty store, with leases of 5 s.
+// NewMemoryStore returns an empty store with leases of 5 s.
 func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{businesses: map[chats.BusinessID]*memoryBusiness{}}
 }

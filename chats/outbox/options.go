@@ -20,36 +20,37 @@ func defaultConfig() config {
 	return config{workers: 4, retention: 30 * 24 * time.Hour, logger: slog.New(slog.DiscardHandler)}
 }
 
-// WithWorkers sets how many chats are posted to at once. The default is 4, which is how
-// many concurrent requests Market accepts.
+// WithWorkers sets how many chats are posted to concurrently. The default is 4, the number of
+// concurrent requests that Market accepts.
 func WithWorkers(n int) Option {
 	return option(n >= 1, "workers", "must be at least 1", func(c *config) { c.workers = n })
 }
 
-// WithSettled sets the function to call for every item that is settled: Sent, Failed,
-// Uncertain, Expired or Discarded, and again if Resolve changes the result. The function is
-// called at least once per item, even after a crash, by the process that holds the lease,
-// one call at a time. If it returns an error or panics, it is called again after 1 s, then
-// 2 s, doubling to 5 min. Until it returns, no other item is reported, which is logged
-// after a minute; items are still posted. Its context ends 5 s after the run, or with the
-// lease; a call that has still not returned a second later is abandoned, as is one that is
-// running when [Outbox.Step] ends after its 60 s. The item is reported again, but not
-// before that call has returned. An item that was settled while no process had this option
-// is not reported.
+// WithSettled sets the function to call when an item is settled (Sent, Failed, Uncertain,
+// Expired or Discarded), and again if Resolve changes the result. The process that holds the
+// lease calls it at least once per item, even after a crash, one call at a time. If it returns
+// an error or panics, it is called again after 1 s, then 2 s, doubling up to 5 min. While a
+// call is running, no other item is reported, which is logged after a minute, but items are
+// still posted.
+//
+// The context of a call ends 5 s after the run, or with the lease. A call that has not returned
+// a second later is abandoned, as is one that is running when [Outbox.Step] ends after its
+// 60 s. The item is reported again, but only after that call has returned. An item that was
+// settled by a process without this option is not reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
 	return option(settled != nil, "settled", "is nil", func(c *config) { c.settled = settled })
 }
 
-// WithRetention sets how long items are kept after they are settled. The default is 30
-// days. Put is idempotent for that long: with the key of a deleted item it posts again.
-// Items that are Uncertain or not reported yet are kept, including those that Resolve has
-// settled, until a process with WithSettled has reported them.
+// WithRetention sets how long items are kept after they are settled. The default is 30 days.
+// Put is idempotent for that long; after that, an item with the same key is posted again. Items
+// that are Uncertain are kept, and so are items that have not been reported. These include
+// items settled by Resolve, until a process with WithSettled has reported them.
 func WithRetention(d time.Duration) Option {
 	return option(d > 0, "retention", "must be greater than 0", func(c *config) { c.retention = d })
 }
 
-// WithLogger sets the logger for failures and what is done about them. Log lines contain
-// the business, the chat, the key and the error, but never a text or a file.
+// WithLogger sets the logger; by default nothing is logged. Log lines contain the business, the
+// chat, the key and the error, but never a text or a file.
 func WithLogger(logger *slog.Logger) Option {
 	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
 }

@@ -15,8 +15,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
-// ErrRunning is returned if the outbox is already running: one [Outbox] cannot run twice at
-// the same time.
+// ErrRunning is returned if the [Outbox] is already running.
 var ErrRunning = errors.New("outbox: already running")
 
 // Outbox posts every item of a business once. Make one with [New].
@@ -35,8 +34,8 @@ type Outbox struct {
 	pruneAt   time.Time // when settled items are deleted next
 }
 
-// New returns an outbox on a client and a store. Nothing is sent and nothing is read before
-// its methods are called. The error is a [chats.ArgumentError].
+// New returns an outbox for a client and a store. New itself makes no requests and does not
+// access the store. The error is a [chats.ArgumentError].
 func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) {
 	if client == nil {
 		return nil, badArgument("client", "is nil")
@@ -61,14 +60,13 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 	return o, nil
 }
 
-// Put adds items to the queue, all or none. Once Put has returned nil, the items are posted
-// once each, whatever happens to this process. It may be called in any process, whether or
-// not the outbox runs there. The process that holds the lease notices the items at once if
-// it is this process, and otherwise within about a second.
+// Put adds items to the queue, all or none. Once Put has returned nil, each item is posted
+// once, whatever happens to this process. Put may be called in any process, whether or not the
+// outbox runs there. The process that holds the lease notices the items immediately if it is
+// this process, and within about a second otherwise.
 //
 // Put may be retried after any error: an item that already exists with the same key and
-// content is skipped, whatever its state. The items of a chat are posted in the order of
-// Put.
+// content is skipped, whatever its state. The items of a chat are posted in the order of Put.
 //
 // The error is [ErrKeyReused], a [chats.ArgumentError], or an error of the store.
 func (o *Outbox) Put(ctx context.Context, items ...Item) error {
@@ -100,7 +98,7 @@ func (o *Outbox) Get(ctx context.Context, key string) (Result, error) {
 
 func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 	if checkKey(key) != nil {
-		return Record{}, ErrUnknownKey // a database may refuse to look for it
+		return Record{}, ErrUnknownKey // a database might refuse the key
 	}
 	record, err := o.store.Item(ctx, o.client.Business(), key)
 	if err != nil && !errors.Is(err, ErrUnknownKey) {
@@ -110,14 +108,14 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 }
 
 // Resolve carries out a person's decision about an [Uncertain] item: [Resend], [ResendAfter],
-// [Discard] or [MarkSent]. Discard also takes a [Queued] item out of the queue. Resolve may
-// be called in any process, and may be repeated: a resolution that was already carried out is
-// not an error. Resend is the exception: after the item has been posted again, a repeated
-// call returns [ErrState], or posts the item once more if it is Uncertain again.
+// [Discard] or [MarkSent]. Discard also removes a [Queued] item from the queue. Resolve may be
+// called in any process, and may be retried: a resolution that was already carried out is not
+// an error. Resend is the exception: after the item has been posted again, a retried call
+// returns [ErrState], or posts the item once more if it is Uncertain again.
 //
-// The error is [ErrUnknownKey], [ErrState] if the item's state does not allow it, a
-// [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or an
-// error of the store.
+// The error is [ErrUnknownKey], [ErrState] if the item's state does not allow the resolution, a
+// [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or an error
+// of the store.
 func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 	if as.to == "" || as.to == Sent && as.message < 1 {
 		return badArgument("resolution", "must be Resend, Discard, or MarkSent with a message")
@@ -132,7 +130,7 @@ func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 			return err
 		}
 		resolve := func() error { return o.store.ResolveItem(ctx, &record) }
-		if !changed { // a store that wakes other processes may have failed to
+		if !changed { // an earlier call may have failed to wake other processes
 			resolve = func() error { return o.store.Put(ctx, record.Business) }
 		}
 		switch err := resolve(); {
@@ -157,8 +155,8 @@ type Status struct {
 	Failed     int // within the retention
 	Unreported int // settled, but the WithSettled function has not returned nil yet
 	Oldest     time.Time
-	LastError  string                          // why an item is not posted yet
-	Quota      map[chats.Operation]chats.Limit // of this process's last responses
+	LastError  string                          // why an item has not been posted yet
+	Quota      map[chats.Operation]chats.Limit // as last reported to this process
 }
 
 // Status returns the state of the business. It reads the store, so it may be called in any
@@ -181,10 +179,10 @@ func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	return status, nil
 }
 
-// wakes are the chats in which something was put or resolved in this process during a
-// session. What was put before is read at its start.
+// wakes is the set of chats for which this process has put or resolved items during a
+// session. Earlier items are read from the store when the session starts.
 type wakes struct {
-	signal chan struct{} // holds one element while there are some
+	signal chan struct{} // holds one element while there are such chats
 	mu     sync.Mutex
 	chats  map[chats.ChatID]bool // nil without a session
 }
@@ -202,7 +200,7 @@ func (w *wakes) add(chat chats.ChatID) {
 	}
 }
 
-// reset returns the chats since the last call. With next nil, further ones are not recorded.
+// reset returns the chats added since the last call. If next is nil, no more are recorded.
 func (w *wakes) reset(next map[chats.ChatID]bool) map[chats.ChatID]bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

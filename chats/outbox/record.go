@@ -16,27 +16,27 @@ type Record struct {
 	Version  int64 // incremented with every write
 
 	State    State
-	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means at once
-	Failures int       // in a row
-	Refusals int       // in a row, with the same status, that are treated as possibly temporary
+	DueAt    time.Time // when to post the item or, if it is settled, to report it; zero means now
+	Failures int       // consecutive
+	Refusals int       // consecutive, with the same status, treated as possibly temporary
 	Failure  *Failure  // the last one; reaching a rate limit does not overwrite a refusal counted in Refusals
 
-	Attempts     int       // requests that may have posted it
+	Attempts     int       // requests that may have posted the item
 	FirstAttempt time.Time // by the worker's clock
 	LastAttempt  time.Time
-	Token        int64             // of the lease under which the last one was made
-	Baseline     []chats.MessageID // the shop's newest messages before the first one, ascending
-	Floor        chats.MessageID   // Baseline has all of the shop's messages above it
-	Accepted     bool              // the server has accepted it
+	Token        int64             // of the lease under which the last attempt was made
+	Baseline     []chats.MessageID // the shop's newest messages before the first attempt, ascending
+	Floor        chats.MessageID   // Baseline holds all of the shop's messages above this ID
+	Accepted     bool              // the server has accepted the item
 
 	Message   chats.Message // of a Sent item
 	QueuedAt  time.Time     // by the store's clock
 	SettledAt time.Time
-	Reports   int  // calls of the WithSettled function that failed
-	Reported  bool // the WithSettled function has returned nil, or there was none when the outbox settled it
+	Reports   int  // failed calls of the WithSettled function
+	Reported  bool // the WithSettled function has returned nil, or was not set when the outbox settled the item
 
 	// LastMessage is the newest message that resulted from posting another item of the chat.
-	// Only Head fills it in.
+	// Only Head sets it.
 	LastMessage chats.MessageID
 }
 

@@ -11,18 +11,18 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// stepTime is how long a step continues with what is due.
+// stepTime is how long after its start a step still begins new work.
 const stepTime = 60 * time.Second
 
 // Run posts queued items until ctx ends. If another process serves the business, Run stands
 // by and takes over when that process's lease ends.
 //
-// Run returns nil when ctx has ended. Posts in progress have 5 s to finish; the next run
-// resumes any that do not. It returns an error if the server refuses the credential for a
+// Run returns nil after ctx has ended. Posts in progress have 5 s to finish; the next run
+// resumes those that do not. Run returns an error if the server refuses the credential for a
 // minute ([chats.ErrUnauthorized], or [chats.ErrForbidden] if not even the list of chats is
-// allowed; nothing is lost), the store fails for about half a minute (six attempts) when
-// Run first tries to acquire the lease, or the outbox is already running ([ErrRunning]).
-// Everything else is logged and retried.
+// allowed; nothing is lost), if the store fails for about half a minute (six attempts) when
+// Run first tries to acquire the lease, or if the outbox is already running ([ErrRunning]).
+// All other failures are logged and retried.
 func (o *Outbox) Run(ctx context.Context) error {
 	if !o.running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -35,21 +35,21 @@ func (o *Outbox) Run(ctx context.Context) error {
 	})
 }
 
-// Step posts what is due, for at most 60 s, and returns the time at which something is due
-// next, or the zero time if nothing is queued. It is meant for programs that serve many
-// businesses from a job queue; [Outbox.Run] loops by itself. After 60 s Step waits for posts
-// in progress, but not for a WithSettled function, whose item is then reported again. If ctx
-// ends, posts have 5 s to finish, and Step waits at most 6 s for a WithSettled function.
+// Step posts the items that are due, for at most 60 s, and returns the time at which more work
+// is due, or the zero time if nothing is queued. It is meant for programs that serve many
+// businesses from a job queue. After 60 s, Step waits for posts in progress, but not for a
+// WithSettled function, whose item is then reported again. If ctx ends, posts have 5 s to
+// finish, and Step waits at most 6 s for a WithSettled function.
 //
-// If another process may have posted an item, Step continues for [chats.SearchTime], 15.5
-// s, and searches for it. If ctx ends sooner, the same [Outbox] continues the search in its
-// next Step; a new Outbox starts it over.
+// If another process may have posted an item, Step searches for its message for
+// [chats.SearchTime], 15.5 s. If ctx ends before that, the same [Outbox] continues the search
+// in its next Step; a new Outbox starts over.
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business, an
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
 // credential ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), an error
 // of the store, or [ErrRunning]. In each case, next is the time to try again. Failures of a
-// single item are not returned: they are stored and retried when due.
+// single item are not returned, but stored, and retried when due.
 func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	if !o.running.CompareAndSwap(false, true) {
 		return time.Now().Add(time.Second), ErrRunning
@@ -60,9 +60,9 @@ func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	})
 }
 
-// run works until ctx ends, and returns nil then, or until something ends the session, and
-// returns what: [inbox.ErrLeaseLost] or a [tenure.FinalError]. With once, it works until
-// nothing is due, or for stepTime; next is when something is due again.
+// run works until ctx ends, and then returns nil, or until the session ends, and then returns
+// the reason: [inbox.ErrLeaseLost] or a [tenure.FinalError]. With once, it works until nothing
+// is due, or for stepTime; next is when work is due again.
 func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)

@@ -20,8 +20,8 @@ const (
 	Discarded State = "discarded" // Resolve discarded it
 )
 
-// IsSettled reports whether s is a settled state, one that lets the next item of the chat be
-// posted.
+// IsSettled reports whether s is a settled state. Once an item is settled, the next item of its
+// chat is posted.
 func (s State) IsSettled() bool { return s != Queued && s != Sending }
 
 // isFinal reports whether the state can no longer change.
@@ -33,8 +33,7 @@ var resolutions = map[State][]State{
 	Uncertain: {Sent, Discarded, Queued},
 }
 
-// ErrState is returned by [Outbox.Resolve] if the item is in a state that does not allow
-// the resolution.
+// ErrState is returned by [Outbox.Resolve] if the item's state does not allow the resolution.
 var ErrState = errors.New("outbox: the item's state does not allow it")
 
 // Resolution is a person's decision about an item.
@@ -44,19 +43,19 @@ type Resolution struct {
 	attempts int // -1: any number
 }
 
-// Resend puts an [Uncertain] item back into the queue, at its place in its chat, on the
-// assumption that it has not been posted. It is posted no matter how long ago its last
+// Resend puts an [Uncertain] item back into the queue, at its original place in its chat, on
+// the assumption that it has not been posted. It is posted no matter how long ago its last
 // attempt was, unless its NotAfter has passed. If the item becomes Uncertain again, each
-// further Resend posts it once more: use [ResendAfter] where a call may be retried.
+// further Resend posts it once more. Use [ResendAfter] where a call may be retried.
 func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
-// ResendAfter is a [Resend] that may be retried: it is carried out only if the item has
-// been attempted as often as [Result].Attempts said when the decision was made.
+// ResendAfter is a [Resend] that may be retried. It is carried out only if the number of
+// attempts is still the [Result].Attempts on which the decision was based.
 func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: max(attempts, 0)} }
 
-// Discard settles an [Uncertain] item without knowing whether it was posted, or takes a
-// [Queued] one out of the queue.
+// Discard settles an [Uncertain] item without knowing whether it was posted, or removes a
+// [Queued] one from the queue.
 func Discard() Resolution { return Resolution{to: Discarded} }
 
-// MarkSent settles an [Uncertain] item as posted: it is the message with this ID.
+// MarkSent settles an [Uncertain] item as posted: its message is the one with this ID.
 func MarkSent(message chats.MessageID) Resolution { return Resolution{to: Sent, message: message} }

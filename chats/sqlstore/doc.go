@@ -8,11 +8,11 @@
 //
 // # Tables
 //
-// [New] creates six tables in the schema that the connection's search path selects, and
-// migrates them if a later release needs it, in one transaction and under a lock: any number
-// of processes may start at once, and one that is killed leaves nothing half done. A release
-// refuses tables that a newer one has migrated: once one machine has been upgraded, upgrade
-// each of the others before restarting it. The encoding of a PostgreSQL database must be
+// [New] creates six tables in the schema selected by the search path of the connection, and
+// migrates them if a later release needs it. It does so in one transaction and under a lock, so
+// any number of processes may start at the same time, and one that is killed leaves nothing half
+// done. A release refuses tables that a newer one has migrated: after upgrading one machine,
+// upgrade each of the others before restarting it. The encoding of a PostgreSQL database must be
 // UTF8, because texts and names may contain any character.
 //
 // Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
@@ -23,17 +23,17 @@
 //	  wakes, seen_wakes        number of pushes so far, and how many of them the last poll covered
 //	  open                     the chat is expected in the list of unfinished chats
 //	  checkpoint               every message up to this ID is handled
-//	  updated_at               the time up to which polls account, or will account, for the chat's
-//	                           activity; it may be ahead of the list's UpdatedAt
+//	  updated_at               the time up to which polls cover, or will cover, the chat's activity;
+//	                           may be later than the list's UpdatedAt
 //	  due_at                   when the chat is polled next
 //	  head, attempts           the message whose handling failed last, and how often it failed
 //	  failing_since, failure   when the chat began to fail, and the last error
-//	  state                    JSON, internal: the rest
+//	  state                    internal JSON: everything else
 //	ymchats_inbox_businesses   one row per business; primary key (business)
 //	  version                  incremented by every Save
 //	  start_time               when an inbox first served the business, or the time of WithStartTime
 //	  last_error, last_error_at
-//	  state                    JSON, internal: sweeps, quota
+//	  state                    internal JSON: sweeps, quota
 //	ymchats_leases             one row per business and purpose; primary key (business, purpose)
 //	  holder                   the process that acquired the lease last
 //	  token                    increases with every acquisition
@@ -48,8 +48,8 @@
 //	ymchats_outbox_files       the file of an item that may still be posted
 //	ymchats_schema             the version of the tables, in one row
 //
-// [WithTablePrefix] replaces "ymchats_". Columns whose names are given here keep their
-// meaning within a major version; others may be added.
+// [WithTablePrefix] replaces "ymchats_". The columns listed here keep their meaning within a
+// major version; others may be added.
 //
 // Which chats are failing, since when, and why (PostgreSQL; on SQLite use
 // datetime(failing_since / 1000000, 'unixepoch')):
@@ -72,29 +72,29 @@
 //
 // # Privileges
 //
-// Migrating needs the privilege to create tables. After that SELECT on ymchats_schema, and
-// SELECT, INSERT, UPDATE and DELETE on the others are enough (the inbox needs DELETE for
-// [Store.Forget] only). To run the program without the privilege to create tables, run
-// [Migrate] at deployment and use [WithoutMigration].
+// Migration needs the privilege to create tables. After that, SELECT on ymchats_schema and
+// SELECT, INSERT, UPDATE and DELETE on the other tables are enough (the inbox needs DELETE only
+// for [Store.Forget]). To run the program without the privilege to create tables, run [Migrate]
+// at deployment and use [WithoutMigration].
 //
-// The table ymchats_inbox_marks of builds before 2026-12 is imported when the tables
-// with the default prefix are created: stop the processes of the old release first. It
-// stays as it is, except that its version is raised, so that an old release refuses to
-// start. Drop it when no such release is needed any more.
+// When the tables with the default prefix are created, the table ymchats_inbox_marks of builds
+// before 2026-12 is imported. Stop the processes of the old release first. The old table is
+// kept, but its version is raised, so that old releases refuse to start. Drop it once no old
+// release is needed any more.
 //
 // # Saves
 //
 // A Save is atomic, and once it has returned nil its effect survives a kill -9. On
-// PostgreSQL it is one statement, for any number of rows, which compares every version and
-// checks the lease. A failover to a replica that lacks the last commits undoes them: their
+// PostgreSQL it is one statement, for any number of rows, that compares every version and
+// checks the lease. A failover to a replica that lacks the last commits undoes them, and their
 // messages are delivered again. With synchronous replication no commit is lost.
 //
-// A store uses at most 4 connections, 1 on SQLite; a pool of one is enough. Once it has a
-// connection, a statement times out after 10 s, and a lease statement after half the lease's
-// duration, 10 s at most; Put, Forget and migrations end only with their context. Acquire and
-// Renew do not queue behind other statements. Waiting for a connection is limited to 10 s. So
-// is waiting for locks, except in Put, Forget and migrations on PostgreSQL. A connection whose
-// session is read-only is not returned to the pool, so that saves succeed as soon as the
+// A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. It waits at most
+// 10 s for a connection. After that, a statement times out after 10 s, and a lease statement
+// after half the lease duration, 10 s at most; Put, Forget and migrations have no timeout other
+// than their context. Waiting for locks is also limited to 10 s, except in Put, Forget and
+// migrations on PostgreSQL. Acquire and Renew do not queue behind other statements. A connection
+// whose session is read-only is not returned to the pool, so saves succeed as soon as the
 // database accepts writes again.
 //
 // # Leases
@@ -110,17 +110,17 @@
 //	 +-- no row; or the database's clock was set back by more than the duration
 //
 // The lease is held while expires_at is ahead of the database's clock; the clocks of the
-// processes do not matter. A released lease can be acquired at once; the lease of a killed,
-// frozen or disconnected process can be acquired after its duration, 5 s by default. A
-// lease guarantees the following:
+// processes do not matter. A released lease can be acquired immediately; the lease of a killed,
+// frozen or disconnected process can be acquired after its duration, 5 s by default. Leases have
+// these properties:
 //
-//   - At any moment at most one holder can Save. The statement that saves checks holder,
-//     token and expiry, and holds up the next acquisition until it has ended: the next holder
+//   - At most one holder can Save at any time. The statement that saves checks holder, token
+//     and expiry, and blocks the next acquisition until it has ended, so that the next holder
 //     reads everything that was saved.
-//   - A process that was frozen, at any point, saves nothing once another has acquired the
-//     lease: it gets [inbox.ErrLeaseLost].
-//   - It needs no session state: statements may go through a pooler in transaction
-//     mode, such as PgBouncer. pgx then needs default_query_exec_mode=exec.
+//   - A process that was frozen, at any point, saves nothing after another process has acquired
+//     the lease: Save returns [inbox.ErrLeaseLost].
+//   - They need no session state, so statements may go through a pooler in transaction mode,
+//     such as PgBouncer. pgx then needs default_query_exec_mode=exec.
 //
 // A lease cannot stop a running handler. A handler that is running when the process freezes
 // continues when the process resumes, perhaps while the next holder passes the same message
@@ -131,15 +131,14 @@
 //
 // # Databases and drivers
 //
-// On PostgreSQL use pgx. Other drivers work as well; with one that ignores contexts, such
-// as lib/pq on a connection that is cut off silently, a statement is abandoned half a
-// second after its timeout, in a goroutine that keeps its connection until the driver
-// returns.
+// On PostgreSQL use pgx. Other drivers work as well. With one that ignores contexts, such as
+// lib/pq on a connection that was cut silently, a statement is abandoned half a second after
+// its timeout, in a goroutine that keeps its connection until the driver returns.
 //
-// SQLite is for one machine. Several processes may use one file; the store tries again
-// while another process has it locked, with or without a busy timeout in the data source
-// name. A process that is frozen within a transaction keeps the file locked; SQLite offers
-// no way around that. Stop the processes before replacing the file with a backup: with a
-// write-ahead log they would keep using the old one. An in-memory database needs a pool of one
-// connection ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
+// SQLite is for one machine. Several processes may use one file; the store retries while
+// another process has it locked, with or without a busy timeout in the data source name. A
+// process that is frozen within a transaction keeps the file locked; SQLite offers no way
+// around that. Stop the processes before replacing the file with a backup: with a write-ahead
+// log they would keep using the old one. An in-memory database needs a pool of one connection
+// ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
 package sqlstore

@@ -24,8 +24,8 @@ func leaseArgs(lease inbox.Lease) []any {
 // such a lease would outlive its holder.
 const isHeld = `l.expires_at > {now} AND l.renewed_at <= {now} + (l.expires_at - l.renewed_at)`
 
-// Acquire implements [inbox.Store]. An attempt that fails, other than with
-// [inbox.ErrLeaseHeld], may have taken the lease: it is free again after its duration.
+// Acquire implements [inbox.Store]. After any error other than [inbox.ErrLeaseHeld] the lease
+// may have been acquired; it is then free again after its duration.
 func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (inbox.Lease, error) {
 	lease, _, err := s.acquire(ctx, business, purpose, holder, false)
 	return lease, err
@@ -190,8 +190,7 @@ func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, e
 
 const release = `UPDATE {p}leases AS l SET expires_at = 0 WHERE ` + isLease
 
-// Release implements [inbox.Store]. If it fails, the lease ends by itself after its
-// duration.
+// Release implements [inbox.Store]. If it fails, the lease expires after its duration.
 func (s *Store) Release(ctx context.Context, lease inbox.Lease) error {
 	_, err := s.exec(ctx, s.leaseTimeout(lease), release, leaseArgs(lease)...)
 	return s.errorf(err, "releasing the lease of business %d", lease.Business)

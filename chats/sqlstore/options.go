@@ -27,8 +27,8 @@ type config struct {
 }
 
 // WithTablePrefix sets the prefix of all table names: at most 32 lower-case letters, digits
-// and underscores, not starting with a digit or sqlite_. The default is "ymchats_". Each independent
-// consumer of a business needs its own prefix.
+// and underscores, not starting with a digit or sqlite_. The default is "ymchats_". Each
+// program that needs all messages of a business needs its own prefix.
 func WithTablePrefix(prefix string) Option {
 	return func(c *config) error {
 		if !prefixPattern.MatchString(prefix) || strings.HasPrefix(prefix, "sqlite_") {
@@ -39,12 +39,12 @@ func WithTablePrefix(prefix string) Option {
 	}
 }
 
-// 32 characters leave room for the longest name within the 63 of PostgreSQL.
+// 32 characters leave room for the longest name within PostgreSQL's limit of 63.
 var prefixPattern = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,31}\z`)
 
-// WithLeaseDuration sets how long a lease is valid after its last renewal, from 1 s to 1 h;
-// after a process is killed, its businesses wait for that long. The default is 5 s. With a
-// short duration, brief stalls of the process or the database cause leases to be lost.
+// WithLeaseDuration sets how long a lease is valid after its last renewal, from 1 s to 1 h. The
+// businesses of a killed process wait for that long. The default is 5 s. With a short duration,
+// brief stalls of the process or the database cause leases to be lost.
 func WithLeaseDuration(d time.Duration) Option {
 	return func(c *config) error {
 		if d < minLeaseDuration || d > maxLeaseDuration {
@@ -55,7 +55,7 @@ func WithLeaseDuration(d time.Duration) Option {
 	}
 }
 
-// WithoutMigration stops [New] from creating or migrating tables. New then fails unless
+// WithoutMigration keeps [New] from creating or migrating tables. New then fails unless
 // [Migrate] of the same release has been run.
 func WithoutMigration() Option {
 	return func(c *config) error {

@@ -148,8 +148,7 @@ func (s *Store) Counts(ctx context.Context, business chats.BusinessID) (outbox.S
 }
 
 // SaveItem implements [outbox.Store]. After any error other than [outbox.ErrConflict],
-// [outbox.ErrMessageTaken] and [inbox.ErrLeaseLost] the record may or may not have been
-// saved.
+// [outbox.ErrMessageTaken] and [inbox.ErrLeaseLost] the record may or may not have been saved.
 func (s *Store) SaveItem(ctx context.Context, lease inbox.Lease, record *outbox.Record) error {
 	if lease.Business != record.Business {
 		return inbox.ErrLeaseLost

@@ -24,14 +24,14 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 
 // PutTx adds items to the outbox of a business within the caller's transaction: they are
 // posted if it is committed, and not added otherwise. The items are checked as by
-// [outbox.Outbox.Put]; the caller rolls back after any error, [outbox.ErrKeyReused] included.
+// [outbox.Outbox.Put]. The caller must roll back after any error, including
+// [outbox.ErrKeyReused].
 //
-// The process that serves the business finds them within about a second of the commit. Items
-// that two transactions put at the same time are posted in no particular order, even if they
-// belong to one chat.
+// The process that serves the business finds the items within about a second of the commit.
+// Items put by concurrent transactions are posted in no particular order, even if they belong
+// to the same chat.
 //
-// On PostgreSQL, PutTx waits until a concurrent transaction that puts an item with the same
-// key has ended.
+// On PostgreSQL, PutTx waits for concurrent transactions that put items with the same keys.
 func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	if tx == nil {
 		return badArgument("tx", "must not be nil")

@@ -15,11 +15,11 @@ import (
 )
 
 // Save implements [inbox.Store]. After any error other than [inbox.ErrConflict] and
-// [inbox.ErrLeaseLost] the rows may or may not have been saved; a second attempt is safe:
-// it returns ErrConflict if they have been.
+// [inbox.ErrLeaseLost] the rows may or may not have been saved. A second attempt is safe: it
+// returns ErrConflict if they have been saved.
 //
-// On PostgreSQL, Save is one statement: if the process is killed or frozen meanwhile, it stays
-// atomic and holds up no other process, and it works through a pooler in transaction mode.
+// On PostgreSQL, Save is one statement. It therefore stays atomic and blocks no other process
+// even if this one is killed or frozen, and it works through a pooler in transaction mode.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
 	_, err := s.save(ctx, lease, business, rows, false)
 	return err

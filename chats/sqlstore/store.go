@@ -22,7 +22,7 @@ type Store struct {
 	prefix string
 	names  *strings.Replacer
 	lease  time.Duration
-	saves  *sync.Map // the texts of PostgreSQL's statements, by their parameters
+	saves  *sync.Map // PostgreSQL statements, by their parameters
 }
 
 var (
@@ -30,10 +30,10 @@ var (
 	_ inbox.StepStore = (*Store)(nil)
 )
 
-// New returns a store. Unless [WithoutMigration] is given, it creates or migrates the tables
-// (see [Migrate]). It refuses tables that a newer release has migrated, and a SQLite file
-// that cannot be written. The Store does not close db. It uses at most 4 of its connections
-// at a time, or fewer if the pool is smaller.
+// New returns a store in db. Unless [WithoutMigration] is given, it creates or migrates the
+// tables (see [Migrate]). It fails if a newer release has migrated the tables, or if a SQLite
+// file is not writable. The Store does not close db. It uses at most 4 connections at a time,
+// or fewer if the pool is smaller.
 func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 	c, err := newConfig(db, dialect, options)
 	if err != nil {
@@ -58,7 +58,8 @@ func newStore(db *sql.DB, dialect Dialect, c config) *Store {
 	}
 }
 
-// errorf adds what failed to an error, except to the sentinels of the interfaces.
+// errorf adds a description of what failed to an error, unless it is a sentinel of the
+// interfaces.
 func (s *Store) errorf(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
@@ -93,11 +94,11 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 		s.db.dialect.among("chat", "?2", columnsOf("chat BIGINT")), int64(business), string(parameter))
 }
 
-// Due implements [inbox.Store]. It reads no more than limit rows from each of two indexes,
-// so a backlog does not make it slow.
+// Due implements [inbox.Store]. It reads at most limit rows from each of two indexes, so a
+// backlog does not slow it down.
 func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
-	// PostgreSQL does not look at the values of queries when it plans. At those of parameters it
-	// would, and so plan the statement anew each time.
+	// PostgreSQL does not know the values of subqueries when it plans. If it knew those of the
+	// parameters, it would plan the statement anew each time.
 	const instant, most = `(SELECT CAST(?2 AS BIGINT))`, `(SELECT CAST(?3 AS BIGINT))`
 	due := selectChats + `WHERE business = ?1 AND due_at IS NOT NULL AND due_at <= ` + instant
 	const inOrder = ` ORDER BY due_at, chat LIMIT ` + most
@@ -208,14 +209,14 @@ func (s *Store) Summary(ctx context.Context, business chats.BusinessID, at time.
 	return sum, err
 }
 
-// Forget deletes everything that is stored for a business: the inbox's state, the outbox
-// with the items that have not been posted yet, and the leases. A process that serves the
+// Forget deletes everything stored for a business: the state of the inbox, the outbox,
+// including items that have not been posted yet, and the leases. A process that serves the
 // business loses its lease and starts over, so stop it first.
 func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 	if business <= 0 {
 		return badArgument("business", "must be greater than 0")
 	}
-	// Without the lease no Save adds a row afterwards.
+	// The leases go first, so that no Save adds a row afterwards.
 	statements := []string{
 		`DELETE FROM {p}leases WHERE business = ?1`,
 		`DELETE FROM {p}inbox_chats WHERE business = ?1`,

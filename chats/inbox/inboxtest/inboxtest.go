@@ -17,16 +17,16 @@ import (
 )
 
 // TestStore runs the conformance tests. open returns two handles on one new, empty store,
-// as two processes would have. If it is an [inbox.StepStore], it is tested as one. Some
-// tests wait for a lease to expire, so open should return stores with short leases, of 1 or
-// 2 s for example.
+// as two processes would have. If both implement [inbox.StepStore], its methods are tested as
+// well. Some tests wait for a lease to expire, so open should return stores with short leases,
+// for example of 1 or 2 s.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
 }
 
-// TestStoreInBubble is TestStore in a testing/synctest bubble, for stores that depend on
-// nothing outside the process.
+// TestStoreInBubble runs the same tests as TestStore, each in a testing/synctest bubble, for
+// stores that depend on nothing outside the process.
 func TestStoreInBubble(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
 	t.Helper()
 	runTests(t, open, synctest.Test)
@@ -79,7 +79,8 @@ func runTests(
 
 const business, other chats.BusinessID = 7, 8
 
-// base is the time that the tests count from. Its nanoseconds are what a store may cut.
+// base is the time from which the tests count. It is in whole microseconds, because a store may
+// truncate times to those.
 var base = time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
 
 type suite struct {
@@ -230,7 +231,7 @@ func (s *suite) businessRoundTrip() {
 	}
 	s.NoError(s.a.Save(s.Context(), lease, &want, nil))
 	check.Equal(s, "version after Save", want.Version, int64(1))
-	want.Usage[chats.OpGetChats] = inbox.Usage{} // the store has a copy
+	want.Usage[chats.OpGetChats] = inbox.Usage{} // the store must have made a copy
 	got, err := s.b.Business(s.Context(), business)
 	s.NoError(err)
 	check.Equal(s, "Version", got.Version, int64(1))
@@ -401,7 +402,7 @@ func (s *suite) wakeMakesRow() {
 	s.SameTime("DueAt", row.DueAt, base)
 	check.Slices(s, "due", s.dueIDs(base, 10), []chats.ChatID{1})
 	lease := s.acquire(s.a, business, "a")
-	s.save(lease, inbox.ChatState{Chat: 1, Checkpoint: 5}) // by a sweep that knew of no row
+	s.save(lease, inbox.ChatState{Chat: 1, Checkpoint: 5}) // by a sweep that found no row
 	row = s.load(1)
 	check.Equal(s, "Version", row.Version, int64(1))
 	check.Equal(s, "Wakes", row.Wakes, int64(1))
@@ -452,7 +453,7 @@ func (s *suite) wakeDuringWork() {
 		check.Equal(s, "Wakes", stored.Wakes, int64(1))
 		check.Equal(s, "SeenWakes", stored.SeenWakes, int64(0))
 		row.DueAt = time.Time{}
-		s.save(lease, row) // which still has not seen it
+		s.save(lease, row) // loaded before the push
 		s.SameTime("DueAt after another Save", s.load(row.Chat).DueAt, c.want)
 	}
 }
@@ -553,7 +554,7 @@ func (s *suite) leaseReleased() {
 	s.NoError(s.a.Release(s.Context(), first))
 	second := s.acquire(s.b, business, "b")
 	check.Equal(s, "the token grows", second.Token > first.Token, true)
-	s.NoError(s.a.Release(s.Context(), first)) // once more: it frees nothing of the other's
+	s.NoError(s.a.Release(s.Context(), first)) // again: this must not release the second lease
 	_, err := s.a.Acquire(s.Context(), business, inbox.Purpose, "a")
 	s.ErrorIs(err, inbox.ErrLeaseHeld)
 	_, err = s.a.Renew(s.Context(), first)
@@ -561,7 +562,7 @@ func (s *suite) leaseReleased() {
 	s.NoError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
 }
 
-// awaitExpiry acquires a lease as soon as it can be had.
+// awaitExpiry acquires the lease as soon as the old one has expired.
 func (s *suite) awaitExpiry(old inbox.Lease) inbox.Lease {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), 2*old.Duration+10*time.Second)
@@ -580,7 +581,7 @@ func (s *suite) leaseExpires() {
 	first := s.acquire(s.a, business, "a")
 	acquired := time.Now()
 	second := s.awaitExpiry(first)
-	// Clocks of two machines may run at rates that differ a little.
+	// The clocks of two machines may run at slightly different rates.
 	check.Equal(s, "it lasted", time.Since(acquired) > first.Duration*9/10, true)
 	check.Equal(s, "the token grows", second.Token > first.Token, true)
 	_, err := s.a.Renew(s.Context(), first)
@@ -632,7 +633,7 @@ func (s *suite) steps() (a, b inbox.StepStore) {
 	a, isA := s.a.(inbox.StepStore)
 	b, isB := s.b.(inbox.StepStore)
 	if !isA || !isB {
-		s.Skip("it is no StepStore")
+		s.Skip("not an inbox.StepStore")
 	}
 	return a, b
 }

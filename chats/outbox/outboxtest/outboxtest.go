@@ -21,15 +21,15 @@ import (
 
 // TestStore runs the conformance tests. open returns two handles on one new, empty store,
 // as two processes would have. Some tests wait for a lease to expire, so open should return
-// stores with short leases, of 1 or 2 s for example. Package inboxtest tests leases
-// in more detail.
+// stores with short leases, for example of 1 or 2 s. Package inboxtest tests leases in more
+// detail.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
 }
 
-// TestStoreInBubble is TestStore in a testing/synctest bubble, for stores that depend on
-// nothing outside the process.
+// TestStoreInBubble runs the same tests as TestStore, each in a testing/synctest bubble, for
+// stores that depend on nothing outside the process.
 func TestStoreInBubble(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	t.Helper()
 	runTests(t, open, synctest.Test)
@@ -82,7 +82,8 @@ func runTests(
 
 const business, other chats.BusinessID = 7, 8
 
-// base is the time that the tests count from. Its nanoseconds are what a store may cut.
+// base is the time from which the tests count. It is in whole microseconds, because a store may
+// truncate times to those.
 var base = time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
 
 type suite struct {
@@ -134,7 +135,8 @@ func (s *suite) backlog(at time.Time) outbox.Backlog {
 	return backlog
 }
 
-// save changes a record under a lease, which it renews, as the machine may be slow.
+// save changes a record under a lease. It renews the lease first, because the machine may be
+// slow.
 func (s *suite) save(lease inbox.Lease, key string, change func(*outbox.Record)) {
 	s.Helper()
 	_, err := s.a.Renew(s.Context(), lease)
@@ -198,7 +200,7 @@ func (s *suite) extremes() {
 	name, content := strings.Repeat("я", 125)+".jpeg", make([]byte, chats.MaxFileSize)
 	content[len(content)-1] = 1
 	s.put(item, outbox.Item{Key: "f", Chat: math.MaxInt64 - 1, FileName: name, File: content})
-	content[0] = 1 // it is the caller's again
+	content[0] = 1 // after Put the slice belongs to the caller again
 	r := s.head(math.MaxInt64)
 	check.Equal(s, "key", r.Item.Key, item.Key)
 	check.Equal(s, "text is kept", r.Item.Text == item.Text, true)
@@ -206,15 +208,14 @@ func (s *suite) extremes() {
 	check.Equal(s, "file name", r.Item.FileName, name)
 	check.Equal(s, "file size", r.FileSize, chats.MaxFileSize)
 	if file := r.Item.File; len(file) != len(content) || file[0] != 0 || file[len(file)-1] != 1 {
-		s.Error("the file is another one")
+		s.Error("the file differs")
 	}
 	reason := strings.Repeat("r", 2000)
 	s.save(s.lease(), item.Key, func(r *outbox.Record) { r.Failure = &outbox.Failure{Reason: reason} })
 	check.Equal(s, "reason", s.item(item.Key).Failure.Reason, reason)
 }
 
-// keys differ only in case, in white space, in their Unicode normalization or in their last
-// byte.
+// keys tests keys that differ only in case, white space, Unicode normalization or the last byte.
 func (s *suite) keys() {
 	long := strings.Repeat("x", outbox.MaxKeyLength-1)
 	keys := []string{
@@ -576,7 +577,7 @@ func (s *suite) messages() {
 	s.save(lease, "a", sent(100)) // again
 	s.save(lease, "e", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
 	s.save(lease, "c", sent(98))
-	s.save(lease, "e", sent(99)) // which is free again
+	s.save(lease, "e", sent(99)) // message 99 is free again
 	ids, err := s.b.PostedAs(s.Context(), business, 5, 99)
 	s.NoError(err)
 	slices.Sort(ids)
