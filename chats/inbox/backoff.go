@@ -2,18 +2,18 @@ package inbox
 
 import "time"
 
-// The upper bounds of delays after failures that may need human attention.
+// The maximum delays after failures that may need human attention.
 const (
 	maxHandlerBackoff = 5 * time.Minute
-	maxRefusedBackoff = time.Hour      // of a chat whose history is refused or cannot be understood
-	maxAbsentBackoff  = 24 * time.Hour // of a chat that is not found or forbidden
+	maxRefusedBackoff = time.Hour      // for a chat whose history is refused or cannot be understood
+	maxAbsentBackoff  = 24 * time.Hour // for a chat that is missing or forbidden
 )
 
-// goneAfter is how long a chat is still polled while it is missing or forbidden.
+// goneAfter is how long a missing or forbidden chat is still polled.
 const goneAfter = 3 * 24 * time.Hour
 
-// backoffSince returns the delay for something that has been failing since a given time. It
-// doubles as well, but needs no counter.
+// backoffSince returns the delay for something that has been failing since a given time. The
+// delay equals that time, so it doubles with each attempt, without a counter.
 func backoffSince(since, now time.Time, longest time.Duration) time.Duration {
 	return min(max(now.Sub(since), time.Second), longest)
 }

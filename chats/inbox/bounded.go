@@ -8,9 +8,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// boundedStore sets a timeout on each call of a Store that has no other, because a dead
-// connection may go unnoticed. The bound is generous, because a call may wait for a
-// connection of a pool first.
+// boundedStore adds a timeout to the methods of a Store that are called without one, because a
+// dead connection may go unnoticed. The timeout is generous, because a call may first have to
+// wait for a connection from a pool.
 type boundedStore struct{ Store }
 
 func bounded[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
@@ -35,7 +35,7 @@ func (s boundedStore) Open(ctx context.Context, id chats.BusinessID) ([]chats.Ch
 	return bounded(ctx, func(ctx context.Context) ([]chats.ChatID, error) { return s.Store.Open(ctx, id) })
 }
 
-// release saves the business's row, unless it is nil, and releases the lease. If that is asked,
+// release saves the business's row, unless it is nil, and releases the lease. If asked is set,
 // it returns the earliest time at which a row is due.
 func (s boundedStore) release(ctx context.Context, lease Lease, business *BusinessState, asked bool) (due time.Time, err error) {
 	if steps, ok := s.Store.(StepStore); ok {

@@ -10,25 +10,24 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// breakAt is the number of chats that have to fail in a row before a common cause is
-// assumed.
+// breakAt is the number of chats that must fail in a row before a common cause is assumed.
 const breakAt = 3
 
-// maxProbeDelay bounds the time between two attempts while a breaker is open.
+// maxProbeDelay is the maximum delay between two probes while a breaker is open.
 const maxProbeDelay = 30 * time.Second
 
-// breaker is a circuit breaker. While it is open only one chat at a time is tried, with a
+// breaker is a circuit breaker. While it is open, only one chat at a time is tried, with a
 // growing delay; the others stay due and cost nothing. The first success closes it.
 //
-// Only chats that fail for the first time open it: repeated failures of the same chat say
-// nothing about the others.
+// Only chats that fail for the first time open it, because repeated failures of the same chat
+// say nothing about the others.
 type breaker struct {
 	what string
 	log  *slog.Logger
 
 	mu      sync.Mutex
 	state   BreakerState
-	failing []chats.ChatID // the last ones, breakAt at most
+	failing []chats.ChatID // the chats counted in Failures
 	probing bool
 }
 
@@ -39,7 +38,7 @@ func newBreaker(what string, state BreakerState, log *slog.Logger) *breaker {
 	return &breaker{what: what, state: state, log: log}
 }
 
-// failed counts a failure of a chat; first is set if the chat has not failed before.
+// failed counts a failure of a chat. first is set if the chat had not failed before.
 func (b *breaker) failed(chat chats.ChatID, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,14 +71,14 @@ func (b *breaker) succeeded() {
 	b.state, b.failing, b.probing = BreakerState{}, nil, false
 }
 
-// isOpen reports whether only one chat at a time is to be tried.
+// isOpen reports whether the breaker is open.
 func (b *breaker) isOpen() bool { return b.snapshot().Failures >= breakAt }
 
-// next returns when the next chat may be tried, the zero time if at once.
+// next returns when the next chat may be tried. The zero time means now.
 func (b *breaker) next() time.Time { return b.snapshot().RetryAt }
 
-// probe records that a chat is tried, if the breaker is open. The next one may be tried after
-// a delay, or once the probe was inconclusive.
+// probe records, if the breaker is open, that a chat is being tried. The next one may be tried
+// after a delay, or as soon as this probe turns out to be inconclusive.
 func (b *breaker) probe() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,7 +97,7 @@ func (b *breaker) inconclusive() {
 	}
 }
 
-// snapshot returns the state as the business's row keeps it.
+// snapshot returns the state to be stored in the business's row.
 func (b *breaker) snapshot() BreakerState {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// refusals decides when a refused credential is final: a single refusal may be temporary,
-// because a new key is not known everywhere at once, and an expired OAuth token is replaced
-// by its source.
+// refusals decides when the refusal of a credential is final. A single refusal may be temporary:
+// a new key takes time to become known everywhere, and the source of an expired OAuth token
+// replaces it.
 type refusals struct {
 	end func(error)
 
@@ -20,11 +20,11 @@ type refusals struct {
 	since time.Time
 }
 
-// refusedFor is how long refusals may last.
+// refusedFor is how long the credential may be refused before the run ends.
 const refusedFor = time.Minute
 
-// refused records an error. A 403 counts only if it is for a list, because a 403 for a
-// single chat says nothing about the credential.
+// refused records an error and reports whether it is a refusal of the credential. A 403 counts
+// only if it is for the list, because a 403 for a single chat says nothing about the credential.
 func (r *refusals) refused(err error, isList bool) bool {
 	if !errors.Is(err, chats.ErrUnauthorized) && (!isList || !errors.Is(err, chats.ErrForbidden)) {
 		return false

@@ -13,18 +13,18 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// dispatcher has the chats that are due polled, at most one per worker at a time.
+// dispatcher starts the polls of chats that are due, at most one per worker at a time.
 type dispatcher struct {
 	*session
 
 	kick    chan struct{}
 	polls   sync.WaitGroup
-	skipped atomic.Bool // a push was for a chat in flight
+	skipped atomic.Bool // there was a push for a chat in flight
 
 	mu     sync.Mutex
 	busy   int
-	due    time.Time // when rows are due next, as far as known; zero: none known
-	loaded bool      // rows were loaded, so those that are due later are not known
+	due    time.Time // when rows are known to be due next; zero if no such time is known
+	loaded bool      // rows were loaded, so it is not known when later ones are due
 }
 
 func newDispatcher() *dispatcher { return &dispatcher{kick: make(chan struct{}, 1)} }
@@ -47,8 +47,8 @@ func (d *dispatcher) signal() {
 	}
 }
 
-// run polls what is due until ctx ends, or until isIdle reports that nothing more will
-// come, and returns when the last poll has ended.
+// run polls the chats that are due until ctx ends, or until isIdle reports that no more will
+// become due, and returns when the last poll has ended.
 func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	defer d.polls.Wait()
 	timer := time.NewTimer(0)
@@ -69,8 +69,8 @@ func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	}
 }
 
-// finish finishes the session, and returns when a poll may begin again, the zero time if none
-// is due. What is left although it is due is urgent.
+// finish finishes the session and returns when the next poll may begin, or the zero time if none
+// is scheduled. Polls that are already due are urgent.
 func (d *dispatcher) finish(ctx context.Context) time.Time {
 	stored := d.session.finish(ctx, d.loaded)
 	d.mu.Lock()
@@ -90,13 +90,13 @@ func (d *dispatcher) finish(ctx context.Context) time.Time {
 }
 
 const (
-	maxIdle  = 20 * time.Second // bounds the wait for nothing in particular
-	maxQueue = 100              // chats from which the next is chosen while many fail
+	maxIdle  = 20 * time.Second // the maximum wait if nothing is known to be due
+	maxQueue = 100              // the number of chats from which the next is chosen while many fail
 )
 
-// fill begins as many polls as possible. It returns how long to wait for the next, and
-// whether the quota or a breaker holds up what is due. Rows are loaded only when one of them
-// may be polled, so that pushes come first.
+// fill begins as many polls as possible. It returns how long to wait before the next one, and
+// whether the quota or a breaker is blocking polls. Rows are loaded only when one of them may
+// be polled, so that pushes come first.
 func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bool) {
 	for {
 		now := time.Now()
@@ -126,7 +126,7 @@ func (d *dispatcher) untilDue(now time.Time) time.Duration {
 	return min(d.due.Sub(now), maxIdle)
 }
 
-// freeWorkers returns how many more chats may be polled: one at a time while many fail.
+// freeWorkers returns how many more polls may begin. While many chats fail, there is one worker.
 func (d *dispatcher) freeWorkers() int {
 	workers := d.workers
 	if d.isOneByOne() {
@@ -140,7 +140,7 @@ func (d *dispatcher) freeWorkers() int {
 // isOneByOne reports whether many chats fail.
 func (d *dispatcher) isOneByOne() bool { return d.handlers.isOpen() || d.reads.isOpen() }
 
-// isDone reports whether nothing is in progress and nothing is due yet.
+// isDone reports whether no poll is in progress and none may begin now.
 func (d *dispatcher) isDone(isBlocked bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -156,14 +156,14 @@ func (d *dispatcher) gate() time.Time {
 	return wait.Later(at, d.quota.nextSpaced(chats.OpGetChatHistory))
 }
 
-// load begins the polls of chats that are due, those with a push first. Those that may not
-// begin yet stay due.
+// load begins the polls of chats that are due, those with a push first. Chats whose polls may
+// not begin yet stay due.
 func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	defer d.flights.load()()
 	d.mu.Lock()
 	d.due, d.loaded = time.Time{}, true
 	d.mu.Unlock()
-	limit := d.flights.len() + max(1, d.freeWorkers()) // one at least, as a breaker may have opened
+	limit := d.flights.len() + max(1, d.freeWorkers()) // at least one, because a breaker may have opened
 	isOneByOne := d.isOneByOne()
 	if isOneByOne {
 		limit += maxQueue
@@ -202,7 +202,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	return d.saver.save(ctx, nil, postponed...)
 }
 
-// byTurn is the order in which chats are tried one at a time: those that may well work first.
+// byTurn is the order in which chats are tried one at a time: those that have not failed first.
 func byTurn(a, b ChatState) int {
 	if a.FailingSince.IsZero() == b.FailingSince.IsZero() {
 		return a.DueAt.Compare(b.DueAt)
@@ -236,7 +236,7 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	})
 }
 
-// landed frees a worker. A push for a chat in flight can now be acted on.
+// landed frees a worker. If there was a push for a chat in flight, that chat may now be due.
 func (d *dispatcher) landed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -7,10 +7,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// flights are the rows that are being worked on. A row has one user at a time: what a
-// sweep lists of a chat in flight is applied when its poll ends.
+// flights holds the rows that are being polled. A row has one user at a time: if a sweep lists
+// a chat in flight, the listed chat is applied when the poll ends.
 type flights struct {
-	loading chan struct{} // a mutex that is held across calls of the store, see load
+	loading chan struct{} // a mutex held during calls of the store, see load
 
 	mu   sync.Mutex
 	held map[chats.ChatID]*flight
@@ -19,7 +19,7 @@ type flights struct {
 // flight is a row in flight.
 type flight struct {
 	row      ChatState
-	listed   *chats.Chat // meanwhile
+	listed   *chats.Chat // the chat as listed during the flight, if it was
 	listedAt time.Time
 }
 
@@ -27,7 +27,7 @@ func newFlights() *flights {
 	return &flights{loading: make(chan struct{}, 1), held: map[chats.ChatID]*flight{}}
 }
 
-// load begins loading rows that will be saved or taken into flight; done ends it. Only one
+// load begins loading rows that will be saved or taken into flight, and done ends it. Only one
 // goroutine loads at a time, so that no row is saved with an outdated version.
 func (f *flights) load() (done func()) {
 	f.loading <- struct{}{}
@@ -53,7 +53,7 @@ func (f *flights) isHeld(id chats.ChatID) bool {
 	return f.held[id] != nil
 }
 
-// list leaves a listed chat to its flight, and reports whether there is one.
+// list passes a listed chat to its flight and reports whether it is in flight.
 func (f *flights) list(chat chats.Chat, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,8 +64,8 @@ func (f *flights) list(chat chats.Chat, now time.Time) bool {
 	return flight != nil
 }
 
-// land ends a flight, unless its chat was listed meanwhile: it returns what was listed then.
-// It waits for those who are loading rows: they may have loaded this one as it was before it
+// land ends a flight, unless its chat was listed meanwhile; it then returns the listed chat. It
+// waits for a goroutine that is loading rows, because that may have loaded this row before it
 // was saved.
 func (f *flights) land(flight *flight) (listed *chats.Chat, at time.Time) {
 	defer f.load()()
@@ -77,7 +77,7 @@ func (f *flights) land(flight *flight) (listed *chats.Chat, at time.Time) {
 	return listed, flight.listedAt
 }
 
-// drop ends a flight whose row is not to be saved.
+// drop ends a flight without saving its row.
 func (f *flights) drop(flight *flight) {
 	defer f.load()()
 	f.mu.Lock()

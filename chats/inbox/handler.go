@@ -14,7 +14,7 @@ import (
 type handleFunc func(context.Context, Delivery) error
 
 // call runs handle in a separate goroutine, so that a handler that calls runtime.Goexit or
-// never returns cannot end or block a worker for good.
+// never returns cannot end or block a worker.
 func (s *session) call(ctx context.Context, d Delivery, handle handleFunc) *callback.Error {
 	if s.config.timeout > 0 {
 		var cancel context.CancelFunc
@@ -32,7 +32,7 @@ func (d *Delivery) attrs() []slog.Attr {
 
 const maxFailure = 512
 
-// shortened returns a text in the form in which a row stores it.
+// shortened returns an error's text in the form that is stored in a row.
 func shortened(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -10,11 +10,11 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// leases are a store's. If it is a StepStore, it reads the business's row with the lease.
+// leases acquires leases from a store. If that is a StepStore, it also reads the business's row.
 type leases struct {
 	boundedStore
 
-	acquired *BusinessState // nil if it was not read
+	acquired *BusinessState // read with the lease; nil if it was not
 }
 
 // Acquire implements [tenure.Store].

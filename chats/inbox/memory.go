@@ -27,7 +27,7 @@ var _ Store = (*MemoryStore)(nil)
 type memoryBusiness struct {
 	state BusinessState
 	rows  map[chats.ChatID]*ChatState
-	due   []*ChatState // those with a DueAt, the earliest first
+	due   []*ChatState // rows with a DueAt, the earliest first
 }
 
 const maxFailing = 100
@@ -35,7 +35,7 @@ const maxFailing = 100
 // NewMemoryStore returns an empty store with leases of 5 s. The zero value is also ready to use.
 func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
 
-// lock locks the store and returns what it has of a business.
+// lock locks the store and returns the state of a business.
 func (s *MemoryStore) lock(ctx context.Context, business chats.BusinessID) (*memoryBusiness, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (s *MemoryStore) Save(ctx context.Context, lease Lease, business *BusinessS
 	for i := range rows {
 		rows[i].Version++
 		row := rows[i].clone()
-		if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes { // since the row was loaded
+		if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes { // a push after the row was loaded
 			row.Wakes, row.DueAt = stored.Wakes, wait.Earliest(row.DueAt, stored.DueAt)
 		}
 		b.put(row)
@@ -244,7 +244,7 @@ func (s *MemoryStore) holds(lease Lease) bool {
 	return s.leases.Holds(lease.Business, lease.Purpose, lease.Holder, lease.Token)
 }
 
-// put replaces a row. The rows themselves are never changed.
+// put replaces a row. Stored rows are never modified in place.
 func (b *memoryBusiness) put(row ChatState) {
 	if stored := b.rows[row.Chat]; stored != nil && !stored.DueAt.IsZero() {
 		at, _ := slices.BinarySearchFunc(b.due, stored, compareDue)

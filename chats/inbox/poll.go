@@ -22,27 +22,27 @@ var (
 	errNoMatch = errors.New("inbox: the chat does not match the filter")
 )
 
-// poll is one reading of a chat: its history from the checkpoint on, each new message
-// delivered and saved before the next one, or before the next request. The last message is
-// saved with what the poll has found out about the chat.
+// poll reads a chat's history from the checkpoint on, and delivers the new messages. Each
+// message is saved before the next delivery or request, the last one together with the outcome
+// of the poll.
 type poll struct {
 	*session
 
 	row     *ChatState
 	began   time.Time
 	woken   bool
-	pushed  time.Time       // when the push came, by the server's clock
+	pushed  time.Time       // when the push arrived, by the server's clock
 	checked bool            // the chat is known to match the filter
 	floor   chats.MessageID // the checkpoint when the poll began
-	until   time.Time       // messages are delivered until then even though the run is ending
+	until   time.Time       // messages are delivered until then even if the step is over
 	newest  time.Time       // CreatedAt of the newest message read
-	last    bool            // the messages that follow need no request
-	unsaved bool            // the row has changed since it was saved
-	found   bool            // there was a new message
-	known   bool            // there was one that is already handled
+	last    bool            // the remaining messages need no request
+	unsaved bool            // a handled message has not been saved yet
+	found   bool            // a new message was read
+	known   bool            // a message that is already handled was read
 }
 
-// poll reads a chat in flight. The error is ErrLeaseLost, errLeft, or that of a save.
+// poll polls a chat in flight. The error is ErrLeaseLost, errLeft, or the error of a save.
 func (s *session) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
 	counting, refund := s.quota.prepaid(ctx, chats.OpGetChatHistory, s.skipped(ctx, f.row.Chat))
@@ -67,7 +67,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	return errLeft
 }
 
-// land saves a row, and again if its chat was listed meanwhile.
+// land saves a row, and saves it again if its chat was listed meanwhile.
 func (s *session) land(ctx context.Context, f *flight) error {
 	for {
 		if err := s.saver.save(ctx, nil, &f.row); err != nil {
@@ -82,7 +82,8 @@ func (s *session) land(ctx context.Context, f *flight) error {
 	}
 }
 
-// resolve reads a chat that is known only from pushes, and drops it if it does not match.
+// resolve reads a chat that is known only from pushes. It returns errNoMatch if the chat does
+// not match the filter.
 func (l *poll) resolve(ctx context.Context) error {
 	if l.row.Snapshot.ID == 0 {
 		return l.refresh(ctx)
@@ -112,21 +113,21 @@ func (l *poll) refresh(ctx context.Context) error {
 	return nil
 }
 
-// postponedError is returned if the quota leaves no request until a time.
+// postponedError is returned if the quota allows no request until a given time.
 type postponedError struct{ until time.Time }
 
 func (e *postponedError) Error() string {
 	return "no quota until " + e.until.UTC().Format(time.RFC3339)
 }
 
-// read reads the history from the checkpoint on. If it shows nothing that is known, the
-// checkpoint's message may have been deleted: the history is read from its beginning.
+// read reads the history from the checkpoint on. If that shows none of the handled messages,
+// they or the checkpoint's message may have been deleted, and it is read from its beginning.
 func (l *poll) read(ctx context.Context) error {
 	if err := l.resolve(ctx); err != nil {
 		return err
 	}
 	l.floor = l.row.Checkpoint
-	showsKnown := len(l.row.Handled) > 0 // unless they were deleted
+	showsKnown := len(l.row.Handled) > 0 // unless those messages were deleted
 	err := l.history(ctx, l.row.Checkpoint)
 	if err == nil && l.row.Checkpoint > 0 && !l.known && (showsKnown || !l.found) {
 		if err = l.flush(ctx); err == nil {
@@ -148,8 +149,8 @@ func isRefusal(err error) bool {
 		(failed.StatusCode == http.StatusBadRequest || failed.StatusCode == http.StatusNotFound)
 }
 
-// history reads what is above since. If the order of the messages breaks, the checkpoint
-// goes back: the next poll reads again from there.
+// history reads the messages above since. If they are listed out of order, it moves the
+// checkpoint back, so that the next poll reads them again.
 func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 	for message, err := range l.client.History(paging.WithLast(ctx, &l.last), l.row.Chat, since) {
 		var broken *chats.Error
@@ -160,7 +161,7 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 			return err
 		}
 		if l.until.IsZero() {
-			l.until = time.Now().Add(stepTime) // no matter how long the reading has taken
+			l.until = time.Now().Add(stepTime) // regardless of how long the reading took
 		}
 		if err := l.take(ctx, &message); err != nil {
 			return err
@@ -196,13 +197,13 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 		l.row.recovered()
 	}
 	l.unsaved = true
-	if l.last { // what follows at once, the next delivery or the end of the poll, saves it
+	if l.last { // the next delivery or the end of the poll follows immediately and saves it
 		return nil
 	}
 	return l.flush(ctx)
 }
 
-// flush saves the message that was handled last.
+// flush saves the last handled message.
 func (l *poll) flush(ctx context.Context) error {
 	if !l.unsaved {
 		return nil
@@ -224,8 +225,8 @@ func (l *poll) wants(ctx context.Context, sender chats.Sender) bool {
 	return false
 }
 
-// match reads the chat again before its first delivery, if the filter depends on its state
-// and no list has just shown it.
+// match reads the chat again before its first delivery, if the filter depends on its state and
+// the chat was not listed just before.
 func (l *poll) match(ctx context.Context) error {
 	justListed := !l.woken && !l.row.Explained && l.began.Sub(l.row.SeenAt) < time.Minute
 	if l.checked || justListed || !l.config.dependsOnState() {
@@ -239,7 +240,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	if l.isStopping() && time.Now().After(l.until) || ctx.Err() != nil {
 		return errStopped
 	}
-	if l.asked != nil { // a slow loop is no handler that takes too long
+	if l.asked != nil { // a slow loop must not count as a slow handler
 		select {
 		case <-l.asked:
 		case <-ctx.Done():
@@ -262,7 +263,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 				append(d.attrs(), slog.Int("attempts", d.Attempt), slog.Time("failing_since", l.row.FailingSince))...)
 		}
 		return nil
-	case failed.Err == errLeft: //nolint:errorlint // our own, unwrapped; the handler's may panic
+	case failed.Err == errLeft: //nolint:errorlint // our own, unwrapped; a handler's error may panic
 		return errLeft
 	case !l.tenure.IsValid():
 		return ErrLeaseLost
@@ -275,8 +276,8 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	return l.giveUp(ctx, d, failed)
 }
 
-// giveUp passes a message that has failed too often to the dead-letter function, and
-// returns the final error of the message.
+// giveUp passes a message that has failed too often to the dead-letter function. It returns
+// nil if the message now counts as handled.
 func (l *poll) giveUp(ctx context.Context, d Delivery, failed *callback.Error) error {
 	if l.config.maxAttempts == 0 || d.Attempt < l.config.maxAttempts {
 		return failed
@@ -327,27 +328,27 @@ func (l *poll) complete() {
 	row.trim(max(1, l.config.lookback))
 	switch {
 	case l.woken:
-		// A push that arrives after its message was found adds nothing. What is found may be an
-		// older message, if the history is behind.
+		// A push that arrives after its message was found is already explained. A message that is
+		// found may be older than the push, if the history lags behind.
 		isLate := row.Explained && l.began.Sub(row.SeenAt) < time.Minute
 		row.SeenAt, row.Explained = l.began, (l.found || isLate) && l.reaches(l.pushed.Add(-time.Second))
 		if !row.Explained && !row.UpdatedAt.IsZero() {
-			row.UpdatedAt = l.began.Add(time.Minute) // no message that is there already explains it
+			row.UpdatedAt = l.began.Add(time.Minute) // so that no message already read explains it
 		}
 	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > time.Minute):
-		row.SeenAt, row.Explained = l.began, true // found by a recheck: its second may not be over
+		row.SeenAt, row.Explained = l.began, true // a recheck found it; its second may not be over yet
 	case l.found, !row.UpdatedAt.IsZero() && !l.newest.IsZero() && l.reaches(row.UpdatedAt):
 		row.Explained = true
 	}
 	if l.found && row.Explained && !row.UpdatedAt.IsZero() {
-		row.UpdatedAt = wait.Later(row.Snapshot.UpdatedAt, l.newest) // what the list is expected to show
+		row.UpdatedAt = wait.Later(row.Snapshot.UpdatedAt, l.newest) // the time expected in the list
 	}
 	row.SeenWakes = row.Wakes
 	row.DueAt = nextRecheck(row, l.began, row.Explained && l.reaches(row.UpdatedAt))
 }
 
-// reaches reports whether the messages that were read come up to a time, by the second. Those
-// without a time do.
+// reaches reports whether the newest message read is at or after a time, to the second. It
+// returns true if no message has a time.
 func (l *poll) reaches(at time.Time) bool {
 	return l.newest.IsZero() || !second(l.newest).Before(second(at))
 }
@@ -389,26 +390,25 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		l.forget()
 		return
 	}
-	if failed == nil || failed.Operation != chats.OpGetChat { // which other chats do not need
+	if failed == nil || failed.Operation != chats.OpGetChat { // most polls do not need getChat
 		l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	}
 	row.fail(err.Error(), now)
-	row.SeenWakes = row.Wakes // its pushes no longer come first
+	row.SeenWakes = row.Wakes // so that its pushes no longer come first
 	since, longest := row.FailingSince, maxHandlerBackoff
 	switch {
 	case l.reads.isOpen():
-		longest = wait.Max // the breaker bounds the requests, and its end concerns all chats
-	case row.Attempts > 0: // neither a push nor a change in the list brings it forward
+		longest = wait.Max // the breaker limits the requests; once it closes, all chats are tried
+	case row.Attempts > 0: // neither a push nor a change in the list brings the retry forward
 	case isAbsent:
 		since, longest = row.RefusedSince, maxAbsentBackoff
-	case isRefused: // it is this chat's alone
+	case isRefused: // only this chat is affected
 		since, longest = row.RefusedSince, maxRefusedBackoff
 	}
 	l.retry(ctx, "inbox: reading a chat failed", err, now, backoffSince(since, now, longest))
 }
 
-// limited handles a limit that was reached: the quota of the operation, or that of parallel
-// requests.
+// limited handles a rate limit: the quota of an operation, or the limit of parallel requests.
 func (l *poll) limited(ctx context.Context, failed *chats.Error, err error, now time.Time) {
 	next := l.quota.refuse(failed.Operation, err)
 	if failed.Operation != chats.OpGetChatHistory {

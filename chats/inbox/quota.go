@@ -26,12 +26,12 @@ var documentedQuota = map[chats.Operation]int{
 // Requests of other programs are ignored until the quota is exhausted.
 type quota struct {
 	client  *chats.Client
-	reserve float64 // the fraction that is left unused
+	reserve float64 // the fraction left unused
 
 	mu      sync.Mutex
 	usage   map[chats.Operation]Usage
 	blocked map[chats.Operation]time.Time
-	last    map[chats.Operation]time.Time // the last request
+	last    map[chats.Operation]time.Time // time of the last request
 }
 
 func newQuota(client *chats.Client, reserve float64, usage map[chats.Operation]Usage) *quota {
@@ -67,8 +67,8 @@ func (q *quota) countLocked(op chats.Operation, n int, now time.Time) {
 	q.usage[op], q.last[op] = u, now
 }
 
-// counting returns a context under which the client's requests are counted. skipped is called
-// for each with the number of items that the client has skipped.
+// counting returns a context under which the client's requests are counted. For each request,
+// skipped is called with the number of items that the client has skipped.
 func (q *quota) counting(ctx context.Context, skipped func(int)) context.Context {
 	return attempts.WithCounter(ctx, func(op string, n int) {
 		skipped(n)
@@ -76,8 +76,8 @@ func (q *quota) counting(ctx context.Context, skipped func(int)) context.Context
 	})
 }
 
-// prepaid is counting after one request of an operation has been counted already. refund
-// takes that one back if it was not made.
+// prepaid is like counting, for use after one request of an operation has already been counted.
+// refund uncounts that request if it was not made.
 func (q *quota) prepaid(ctx context.Context, op chats.Operation, skipped func(int)) (counting context.Context, refund func()) {
 	var used atomic.Bool
 	counting = attempts.WithCounter(ctx, func(made string, n int) {
@@ -105,8 +105,8 @@ func (q *quota) current(op chats.Operation, now time.Time) Usage {
 	return u
 }
 
-// windowEnd returns the end of the window, by our clock: as reported, otherwise the end of
-// the clock's hour.
+// windowEnd returns the end of the window, by the local clock: as reported by the server, or
+// else the end of the current hour.
 func (q *quota) windowEnd(op chats.Operation, now time.Time) time.Time {
 	if _, end := q.reported(op, now); !end.IsZero() {
 		return end
@@ -114,8 +114,8 @@ func (q *quota) windowEnd(op chats.Operation, now time.Time) time.Time {
 	return now.Truncate(window).Add(window)
 }
 
-// reported returns what the server has reported of the current window, and when that ends
-// by our clock; the zero time if it is not known.
+// reported returns the limit that the server has reported for the current window, and when the
+// window ends by the local clock, or the zero time if that is not known.
 func (q *quota) reported(op chats.Operation, now time.Time) (limit chats.Limit, end time.Time) {
 	limit, ok := q.client.Limit(op)
 	if !ok || limit.Until.IsZero() {
@@ -128,7 +128,7 @@ func (q *quota) reported(op chats.Operation, now time.Time) (limit chats.Limit, 
 	return limit, end
 }
 
-// local turns a time of the server's clock into one of ours.
+// local converts a time by the server's clock to the local clock.
 func (q *quota) local(t, now time.Time) time.Time {
 	if server, ok := q.client.ServerTime(); ok {
 		return t.Add(now.Sub(server))
@@ -152,7 +152,7 @@ func (q *quota) isLow(op chats.Operation) bool { return float64(q.left(op)) < q.
 // end returns the end of the current window.
 func (q *quota) end(op chats.Operation) time.Time { return q.used(op).Window }
 
-// next returns when the next request may be made; it is not after now if it may be at once.
+// next returns when the next request may be made; a time that is not after now means now.
 func (q *quota) next(op chats.Operation) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -182,9 +182,8 @@ func (q *quota) take(op chats.Operation) (next time.Time, ok bool) {
 	return now, true
 }
 
-// nextSpaced is next for requests that come one by one: the last quarter of the budget
-// is spread over what is left of the window, so that a message waits for minutes at worst,
-// not for the window's end.
+// nextSpaced is next for polls: the last quarter of the budget is spread over the rest of the
+// window, so that a message waits for minutes at worst, not until the end of the window.
 func (q *quota) nextSpaced(op chats.Operation) time.Time {
 	at, left := q.next(op), q.left(op)
 	if left < 1 || !q.isLow(op) {
@@ -196,8 +195,8 @@ func (q *quota) nextSpaced(op chats.Operation) time.Time {
 	return wait.Later(at, q.last[op].Add(time.Until(end)/time.Duration(left)))
 }
 
-// refuse records a 420 and returns when to try again. The client refuses by itself until
-// the window is over, so trying every minute costs nothing and trusts no clock.
+// refuse records a 420 and returns when to try again. The client itself refuses requests until
+// the window is over, so trying every minute costs nothing and does not depend on a clock.
 func (q *quota) refuse(op chats.Operation, err error) time.Time {
 	now := time.Now()
 	delay := wait.Max
@@ -216,7 +215,7 @@ func (q *quota) refuse(op chats.Operation, err error) time.Time {
 	return q.blocked[op]
 }
 
-// state returns the usage as the business's row keeps it.
+// state returns the usage to be stored in the business's row.
 func (q *quota) state() map[chats.Operation]Usage {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -10,30 +10,31 @@ import (
 // was first seen. A poll covers all earlier entries of the list.
 //
 // A second message within the same second does not change a chat's UpdatedAt, because times
-// may be truncated to whole seconds; 2 s after a time was first seen, that second is over,
-// whatever the clocks say. The later polls find messages that become visible late.
+// may be truncated to whole seconds. 2 s after a time was first seen, that second is over,
+// whatever the clocks show. The later polls find messages that become visible late.
 var explainedAfter = []time.Duration{
 	0, 2 * time.Second, 10 * time.Minute, 2 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 }
 
-// If no message explains the activity, the history lags behind the list or the push, or
-// something else has changed the chat.
+// unexplainedAfter is the list for activity that no message explains: the history lags behind
+// the list or the push, or something else has changed the chat.
 var unexplainedAfter = []time.Duration{
 	0, time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute,
 	2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 }
 
-// A chat whose UpdatedAt has changed more often than restlessAfter in a row without a message
-// is polled for such changes at most every restlessGap, and then not after 1, 5 and 30 s.
+// A chat whose UpdatedAt has changed more than restlessAfter times in a row without a message
+// is polled for such changes at most every restlessGap, without the rechecks of the first 2 min.
 const (
 	restlessAfter = 3
 	restlessGap   = 5 * time.Minute
 )
 
-// A chat that a push has named and that the server does not know may be about to appear.
+// unknownAfter is the list for a chat that a push has named but that the server does not know
+// yet.
 var unknownAfter = []time.Duration{0, 5 * time.Second, time.Minute}
 
-// A chat that is listed without a time does not show whether it has changed.
+// The poll intervals of chats that are listed without a time, which do not show changes.
 const (
 	untimedOpen     = 10 * time.Minute
 	untimedFinished = 2 * time.Hour
@@ -41,7 +42,7 @@ const (
 
 // nextRecheck returns when to poll a chat next, given when its last complete poll began and
 // whether the messages that it read explain all of the activity. It returns the zero time if
-// there is nothing to do until something happens.
+// no poll is needed until there is new activity.
 func nextRecheck(row *ChatState, began time.Time, explained bool) time.Time {
 	after := unexplainedAfter
 	if explained {
@@ -57,7 +58,7 @@ func nextRecheck(row *ChatState, began time.Time, explained bool) time.Time {
 	return wait.Earliest(at, began.Add(untimedFinished))
 }
 
-// firstAfter returns the first moment, counted from from, that is after began.
+// firstAfter returns the first of the moments, relative to from, that is after began.
 func firstAfter(from time.Time, moments []time.Duration, began time.Time) time.Time {
 	for _, d := range moments {
 		if at := from.Add(d); at.After(began) {
@@ -67,7 +68,7 @@ func firstAfter(from time.Time, moments []time.Duration, began time.Time) time.T
 	return time.Time{}
 }
 
-// isPatient reports whether a due poll is a recheck that may wait until there is more quota.
+// isPatient reports whether a due poll is a recheck that may wait for the next quota window.
 func isPatient(row *ChatState) bool {
 	return row.Read && !row.isWoken() && row.FailingSince.IsZero() && row.DueAt.Sub(row.SeenAt) >= time.Minute
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// unfinished are the statuses of the incremental sweep. A status that this library does
-// not know is left to the full one.
+// unfinished are the statuses that incremental sweeps list. Chats with a status unknown to
+// this library are listed only by full sweeps.
 var unfinished = []chats.Status{
 	chats.StatusNew, chats.StatusWaitingForCustomer, chats.StatusWaitingForPartner,
 	chats.StatusWaitingForArbiter, chats.StatusWaitingForMarket,
 }
 
-// Times are compared by the second, because the server may truncate them.
+// second truncates a time to whole seconds for comparisons, because the server may do the same.
 func second(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
@@ -23,11 +23,11 @@ func second(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Second)
 }
 
-// beginning is earlier than every chat on Market, and not the zero time.
+// beginning is a time before all chats on Market. It is not the zero time.
 var beginning = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// known returns a time from the server, or the zero time if it cannot be real: servers write
-// 1970, or a time far ahead, where they have none.
+// known returns a time from the server, or the zero time if it cannot be real: a server without
+// a time may send 1970, or a time far in the future.
 func known(t time.Time) time.Time {
 	if t.Before(beginning) || time.Until(t) > 365*24*time.Hour {
 		return time.Time{}
@@ -42,21 +42,20 @@ func sameSecond(a, b time.Time) bool { return second(a).Equal(second(b)) }
 // from those that were there already.
 const recentFor = 24 * time.Hour
 
-// observe applies a listed chat to the row, and reports whether that changed the row. start
-// is the business's StartTime; tracked says that the incremental sweep lists chats like
-// this one.
+// observe applies a listed chat to the row, and reports whether that changed the row. start is
+// the business's StartTime; tracked is set if there are incremental sweeps.
 func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now time.Time) (changed bool) {
 	chat.UpdatedAt = known(chat.UpdatedAt)
 	before := s.Snapshot
 	isOpen := tracked && slices.Contains(unfinished, chat.Status)
-	left := s.Open && !isOpen // perhaps with a last message
+	left := s.Open && !isOpen // the chat left the incremental list, perhaps with a last message
 	changed = s.adjust(now) || s.Open != isOpen || !sameChat(before, chat)
 	s.Open, s.Snapshot = isOpen, chat
 	switch {
 	case before.ID == 0:
 		s.begin(start, now)
 	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && !sameSecond(chat.UpdatedAt, s.UpdatedAt):
-		if s.Read { // otherwise it remains the time with which the chat was first listed, see isOld
+		if s.Read { // until then, UpdatedAt is the first one listed, see isOld
 			s.UpdatedAt = chat.UpdatedAt
 		}
 		s.move(now)
@@ -67,7 +66,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	return changed
 }
 
-// move makes a chat due whose UpdatedAt has changed.
+// move makes a chat due after its UpdatedAt has changed.
 func (s *ChatState) move(now time.Time) {
 	if s.Unexplained++; s.Explained || !s.Read {
 		s.Unexplained = 0
@@ -90,7 +89,7 @@ func (s *ChatState) move(now time.Time) {
 func (s *ChatState) begin(start, now time.Time) {
 	updated := s.Snapshot.UpdatedAt
 	if s.Read && !updated.IsZero() && sameSecond(updated, s.UpdatedAt) {
-		return // a row that was imported: nothing has happened since
+		return // an imported row without activity since
 	}
 	s.UpdatedAt, s.SeenAt, s.Explained = updated, now, false
 	switch isOld := !updated.IsZero() && second(updated).Before(start) && !s.isNew(start); {
@@ -101,15 +100,15 @@ func (s *ChatState) begin(start, now time.Time) {
 	}
 }
 
-// isNew reports whether the chat was created after the start. Nothing in it is old then,
-// whatever the other times say.
+// isNew reports whether the chat was created after the start. If it was, none of its messages
+// are old, regardless of other times.
 func (s *ChatState) isNew(start time.Time) bool {
 	created := second(known(s.Snapshot.CreatedAt))
 	return !created.IsZero() && !created.Before(start)
 }
 
-// hasten makes the chat due, unless it is failing and waits for its next attempt. A chat
-// that could not be read is tried at once: it has changed.
+// hasten makes the chat due, unless its handler has failed and the next attempt is scheduled. A
+// chat that could not be read is retried immediately, because it has changed.
 func (s *ChatState) hasten(now time.Time) {
 	if s.Attempts == 0 || s.DueAt.IsZero() {
 		s.DueAt = wait.Earliest(s.DueAt, now)
@@ -128,7 +127,7 @@ func (s *ChatState) isHandled(id chats.MessageID) bool {
 	return found || id <= s.Checkpoint
 }
 
-// setHandled adds a message to those that are handled, of which it keeps at most kept above
+// setHandled records that a message is handled. It keeps at most kept handled messages above
 // the checkpoint.
 func (s *ChatState) setHandled(id chats.MessageID, kept int) {
 	at, found := slices.BinarySearch(s.Handled, id)
@@ -139,7 +138,7 @@ func (s *ChatState) setHandled(id chats.MessageID, kept int) {
 	s.trim(kept)
 }
 
-// trim keeps the last messages handled, and moves the checkpoint up to the one below them.
+// trim keeps the last kept handled messages and moves the checkpoint up to the one below them.
 func (s *ChatState) trim(kept int) {
 	if extra := len(s.Handled) - kept; extra > 0 {
 		s.Checkpoint = s.Handled[extra-1]
@@ -147,9 +146,9 @@ func (s *ChatState) trim(kept int) {
 	}
 }
 
-// isOld reports whether a message was there before an inbox first served the business. One
-// that is newer than its chat was when first listed has become visible since, if the list
-// or a push says that something has.
+// isOld reports whether a message was there before an inbox first served the business. A
+// message newer than the UpdatedAt with which its chat was first listed has become visible
+// since, provided that the list or a push has reported activity.
 func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
 	hasMoved := s.isWoken() || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	graceTime = 5 * time.Second  // for what is to be saved when a run ends
-	callTime  = 30 * time.Second // for one call of the store, if the lease lasts so long
+	graceTime = 5 * time.Second  // for saves after the end of a run
+	callTime  = 30 * time.Second // for one call of the store, if the lease lasts that long
 	maxSaving = 2 * time.Minute  // for rows that cannot be saved while others can
 )
 
-// saver saves rows under a lease, and tries again while the store fails.
+// saver saves rows under a lease and retries while the store fails.
 type saver struct {
 	store  Store
 	tenure *tenure.Tenure[Lease]
@@ -27,9 +27,9 @@ type saver struct {
 	savedAt atomic.Pointer[time.Time] // when rows were last written
 }
 
-// save writes rows. It fails with ErrLeaseLost if the lease is lost or was given up, with
-// ErrConflict if the rows in the store have changed, and with the store's error if ctx has
-// ended and the store does not recover within the grace time.
+// save saves rows. It returns ErrLeaseLost if the lease is lost or was given up, ErrConflict if
+// the rows in the store have changed, and the store's error if the rows cannot be saved within
+// maxSaving or, once ctx has ended, within graceTime.
 func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*ChatState) error {
 	began, uncertain := time.Now(), false
 	for failures := 1; ; failures++ {
@@ -79,8 +79,8 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 	return nil
 }
 
-// isSaved reports whether an attempt has succeeded although it returned an error. One row is
-// enough: they are written together, and only the holder of the lease raises a version.
+// isSaved reports whether an attempt succeeded although it returned an error. Checking one row
+// is enough: all are written together, and only the holder of the lease increments a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
 	ctx, id := s.tenure.Ctx, s.tenure.Lease.Business
 	if business != nil {

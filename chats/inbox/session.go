@@ -12,26 +12,26 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 )
 
-// session is the work under one lease, and what its parts share.
+// session is the work under one lease, with the state shared by its parts.
 //
-//	sweeper     lists the chats page by page and saves which are due
-//	dispatcher  takes what is due, pushes first, and has it polled
-//	poll        reads a chat, delivers what is new, saves each message before the next
-//	tenure      renews the lease, and learns of other processes' pushes by it
+//	sweeper     lists the chats page by page and saves which of them are due
+//	dispatcher  starts the polls of chats that are due, those with a push first
+//	poll        reads a chat and delivers its new messages, saving each before the next
+//	tenure      renews the lease, which also reveals pushes received by other processes
 //
-// Everything continues from the rows: the session holds no state of its own that matters.
+// A later session continues from the rows: a session keeps no other state that matters.
 type session struct {
 	*Inbox
 
 	tenure   *tenure.Tenure[Lease]
 	handle   handleFunc
-	asked    <-chan struct{} // by the loop over Messages, before each call; nil if there is none
+	asked    <-chan struct{} // receives a value when the loop over Messages asks for the next one; nil if there is no loop
 	workers  int
-	once     bool // it is a step
+	once     bool // the session is a step
 	stepEnd  time.Time
-	swept    atomic.Bool    // the sweeper has ended and left its state
-	state    *BusinessState // the sweeper's
-	stored   BusinessState  // as it was loaded or saved last
+	swept    atomic.Bool    // the sweeper has ended and no longer uses state
+	state    *BusinessState // used by the sweeper only
+	stored   BusinessState  // state as last loaded or saved
 	storedAt time.Time
 	saver    *saver
 	flights  *flights
@@ -44,8 +44,8 @@ type session struct {
 	start  atomic.Pointer[time.Time]
 }
 
-// load loads the business's row. The first attempt to serve the business counts as its
-// start, even if loading fails.
+// load loads the business's row. It notes the time of the first attempt to serve the business,
+// even if loading fails.
 func (in *Inbox) load(ctx context.Context) (state BusinessState, err error) {
 	now := time.Now()
 	if in.began.IsZero() {
@@ -59,7 +59,7 @@ func (in *Inbox) load(ctx context.Context) (state BusinessState, err error) {
 	if !state.StartTime.IsZero() {
 		in.began = time.Time{}
 	}
-	if state.Version == 0 { // there is no row that says what is due
+	if state.Version == 0 { // without a row, the store does not report what is due
 		state.DueAt = now
 	}
 	return state, nil
@@ -87,19 +87,19 @@ func (s *session) startTime() time.Time { return *s.start.Load() }
 
 func (s *session) isStopping() bool { return s.once && !time.Now().Before(s.stepEnd) }
 
-// endError is why a session ended itself.
+// endError is the reason for which a session has ended itself.
 type endError struct{ error }
 
 // end ends the session.
 func (s *session) end(err error) { s.cancel(&endError{err}) }
 
-// collect adds to the business's row the counters that are kept elsewhere.
+// collect copies the counters kept elsewhere into the business's row.
 func (s *session) collect() {
 	s.state.Usage, s.state.Handlers, s.state.Reads = s.quota.state(), s.handlers.snapshot(), s.reads.snapshot()
 }
 
-// save saves the business's row and chats' rows. If that fails, the former is as it was
-// stored again, so that it does not claim what the latter lack.
+// save saves the business's row and rows of chats. If that fails, it resets the business's row
+// to what is stored, so that the row does not record progress that the chats' rows lack.
 func (s *session) save(ctx context.Context, rows ...*ChatState) error {
 	s.collect()
 	if err := s.saver.save(ctx, s.state, rows...); err != nil {
@@ -110,11 +110,11 @@ func (s *session) save(ctx context.Context, rows ...*ChatState) error {
 	return nil
 }
 
-// unknownDue is when rows are taken to be due if the store does not say it.
+// unknownDue is the delay after which rows are assumed to be due if the store does not report it.
 const unknownDue = time.Second
 
-// finish saves what has changed in the business's row, releases the lease, and returns the
-// earliest time at which a row is due, if that is asked.
+// finish saves the business's row if it has changed, releases the lease and, if asked is set,
+// returns the earliest time at which a row is due.
 func (s *session) finish(ctx context.Context, asked bool) (due time.Time) {
 	due = time.Now().Add(unknownDue)
 	changes := s.changes()
@@ -128,7 +128,7 @@ func (s *session) finish(ctx context.Context, asked bool) (due time.Time) {
 	return due
 }
 
-// changes returns the business's row if it has changed since it was saved last, and else nil.
+// changes returns the business's row if it has changed since it was last saved, nil otherwise.
 func (s *session) changes() *BusinessState {
 	s.collect()
 	if s.state.StartTime.IsZero() || !s.tenure.IsValid() || reflect.DeepEqual(*s.state, s.stored) {
@@ -137,8 +137,8 @@ func (s *session) changes() *BusinessState {
 	return s.state
 }
 
-// skipped returns a function that logs once that a chat's history, or the list if it is 0, has
-// items without a readable ID, which the client skips.
+// skipped returns a function that logs, once for each chat, that the client has skipped items
+// without a readable ID in the chat's history. Chat 0 stands for the list of chats.
 func (s *session) skipped(ctx context.Context, chat chats.ChatID) func(n int) {
 	return func(n int) {
 		if n == 0 {

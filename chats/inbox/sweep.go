@@ -19,7 +19,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// The shares of the budget for each kind of sweep when all of them are needed.
+// The shares of the budget of each kind of sweep, if all of them are needed.
 const (
 	incrementalShare = 0.78
 	fullShare        = 0.2
@@ -27,17 +27,17 @@ const (
 )
 
 const (
-	spreadTime     = 3 * time.Second // in which the first sweeps of inboxes that start together begin
+	spreadTime     = 3 * time.Second // over which the first sweeps of inboxes that start together are spread
 	maxNewest      = 10              // pages of a listing of the newest chats
-	maxSamePages   = 3               // times that a page is listed again before the listing is taken to be endless
-	maxEmptyPages  = 250             // in a row, likewise
-	restartAfter   = 3               // failures of a page before a sweep begins anew
+	maxSamePages   = 3               // repetitions of a page after which a listing is considered endless
+	maxEmptyPages  = 250             // consecutive empty pages after which a listing is considered endless
+	restartAfter   = 3               // failures of a page after which a sweep starts over
 	maxRefusedGap  = 15 * time.Second
 	digestLifetime = time.Hour
-	maxUnsaved     = 5 * time.Second // of the pages that change no row; those after a kill are listed again
+	maxUnsaved     = 5 * time.Second // without a save while pages change no row; after a kill those are listed again
 )
 
-// sweepKind is one of the listings of chats.
+// sweepKind is a kind of sweep.
 type sweepKind int
 
 const (
@@ -49,23 +49,23 @@ const (
 
 func (k sweepKind) String() string { return [...]string{"incremental", "full", "newest"}[k] }
 
-// sweeper lists the chats page by page, each kind of sweep in turn.
+// sweeper lists the chats page by page. The kinds of sweeps take turns.
 type sweeper struct {
 	*session
 
 	onDue   func(time.Time)
 	last    sweepKind
 	first   bool  // no sweep has ended yet in this run
-	stuck   bool  // the last page was of a listing that does not end
-	refused error // the last page's, if it was the credential that was refused
+	stuck   bool  // the listing of the last page does not end
+	refused error // the error of the last page, if it was a refusal of the credential
 }
 
 func newSweeper(s *session, onDue func(time.Time)) *sweeper {
-	// The caller of Step spreads the steps of many businesses.
+	// The caller of Step already spreads the steps of many businesses.
 	return &sweeper{session: s, onDue: onDue, last: sweepKinds - 1, first: !s.once}
 }
 
-// run lists until ctx ends, or until nothing is due.
+// run lists pages until ctx ends or, in a step, until none is due.
 func (w *sweeper) run(ctx context.Context) error {
 	if !w.once {
 		wait.Sleep(ctx, w.spread(spreadTime))
@@ -86,7 +86,7 @@ func (w *sweeper) run(ctx context.Context) error {
 	return nil
 }
 
-// spread returns a part of d that differs from business to business.
+// spread returns a fraction of d that differs from business to business.
 func (w *sweeper) spread(d time.Duration) time.Duration {
 	h := fnv.New64a()
 	_, _ = h.Write(strconv.AppendInt(nil, int64(w.client.Business()), 10))
@@ -97,8 +97,7 @@ func (w *sweeper) sweep(kind sweepKind) *SweepState {
 	return [...]*SweepState{&w.state.Incremental, &w.state.Full, &w.state.Newest}[kind]
 }
 
-// next returns the next page's kind and time: of the kinds that are due, the one after the
-// last.
+// next returns the kind and time of the next page. The kinds that are due take turns.
 func (w *sweeper) next() (kind sweepKind, at time.Time) {
 	now := time.Now()
 	for n := range sweepKinds {
@@ -114,8 +113,8 @@ func (w *sweeper) next() (kind sweepKind, at time.Time) {
 	return kind, wait.Later(at, w.quota.next(chats.OpGetChats))
 }
 
-// due returns when the next page of a kind is due: at NextAt, or sooner if that was stored when
-// the quota was smaller, or the poll interval longer. After a failure NextAt is a backoff.
+// due returns when the next page of a kind is due: at NextAt, or earlier if that was stored when
+// the quota was smaller or the poll interval longer. After a failure, NextAt ends a backoff.
 func (w *sweeper) due(kind sweepKind) time.Time {
 	sw := w.sweep(kind)
 	gap := max(w.config.interval, time.Duration(max(sw.Cost, sw.Pages))*w.gap(kind))
@@ -125,9 +124,9 @@ func (w *sweeper) due(kind sweepKind) time.Time {
 	return sw.NextAt
 }
 
-// isNeeded reports whether sweeps of a kind are made. The newest chats are listed by
-// themselves while sweeps take longer than the poll interval: if the server lists the most
-// recent first, that finds most messages soon. Correctness does not depend on it.
+// isNeeded reports whether sweeps of a kind are made. The newest chats are listed separately
+// while sweeps take longer than the poll interval: if the server lists the most recent chats
+// first, this finds most messages soon. Correctness does not depend on it.
 func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
 	switch kind {
 	case incremental:
@@ -147,15 +146,15 @@ func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
 	}
 }
 
-// isCovered reports whether full sweeps of a small shop are as frequent as incremental ones
-// would be.
+// isCovered reports whether the shop is so small that full sweeps are as frequent as incremental
+// ones would be.
 func (w *sweeper) isCovered() bool {
 	sw := &w.state.Full
 	return !sw.FinishedAt.IsZero() && !sw.CutShort && sw.Failures == 0 && w.state.Incremental.StartedAt.IsZero() &&
 		time.Duration(max(sw.Cost, sw.Pages))*w.gap(full) <= w.config.interval
 }
 
-// gap returns the time between two pages that a kind's share of the budget allows for.
+// gap returns the time between two pages of a kind that follows from its share of the budget.
 func (w *sweeper) gap(kind sweepKind) time.Duration {
 	share := [...]float64{incrementalShare, fullShare, newestShare}[kind]
 	if !w.config.isTiered() && kind == full {
@@ -171,7 +170,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if sw.StartedAt.IsZero() {
 		sw.StartedAt = time.Now()
 	}
-	if w.state.Version == 0 { // what comes from now on is not old, even if the process is killed
+	if w.state.Version == 0 { // messages that arrive from now on are not old, even if the process is killed
 		sw.StartedAt = w.began
 		if err := w.save(ctx); err != nil {
 			return err
@@ -194,10 +193,10 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	return w.record(ctx, kind, page)
 }
 
-// isStuck reports whether a listing does not end: one of its pages comes again and again, or
-// empty ones follow each other. The page that others are compared with is the 1st, 2nd, 4th,
-// 8th ..., so that it is part of the circle at last. Page tokens do not tell: the server may keep
-// the position itself, or make a new one each time.
+// isStuck reports whether a listing does not end: one of its pages is repeated, or too many
+// empty pages follow each other. Pages are compared with the 1st, 2nd, 4th, 8th ... page, one of
+// which is eventually part of the cycle. Page tokens do not reveal a cycle: the server may keep
+// the position itself, or issue a new token each time.
 func (sw *SweepState) isStuck(page chats.Page[chats.Chat]) bool {
 	if sw.Empty++; len(page.Items) > 0 {
 		sw.Empty = 0
@@ -220,10 +219,10 @@ func (w *sweeper) filter(kind sweepKind) chats.Filter {
 }
 
 // newStartTime returns a time just before an inbox first served the business, which may be
-// long before its first page was listed: the first attempt is stored as the beginning of
-// its sweep. Of the local clock and the server's the earlier counts, because one of them
-// may be wrong, and what is called old is never delivered. Message times may be truncated
-// to whole seconds, as the server's clock is.
+// long before the first page was listed: the first attempt is stored as the StartedAt of its
+// sweep. The earlier of the local and the server's clock counts, because one of them may be
+// wrong, and messages considered old are never delivered. Message times may be truncated to
+// whole seconds, like the server's clock.
 func (w *sweeper) newStartTime(ctx context.Context) time.Time {
 	if w.config.startTime != nil {
 		return second(wait.Later(*w.config.startTime, beginning))
@@ -244,7 +243,7 @@ func (w *sweeper) newStartTime(ctx context.Context) time.Time {
 	return second(at.Add(-time.Second))
 }
 
-// record saves what a page shows, together with where the sweep stands.
+// record saves the rows that a page changes, together with the progress of the sweep.
 func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[chats.Chat]) error {
 	now := time.Now()
 	done := w.flights.load()
@@ -254,14 +253,14 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the context has ended, which is no error
 		}
-		sw := w.sweep(kind) // the page is listed again
+		sw := w.sweep(kind) // the page will be listed again
 		sw.Failures++
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, wait.Max))
 		w.notLoaded(ctx, err, sw.NextAt)
 		return nil
 	}
 	w.advance(kind, page, len(changed) >= len(page.Items) && len(changed) > 0, now)
-	isEnd := w.sweep(kind).StartedAt.IsZero() && !w.once // a step's end saves it
+	isEnd := w.sweep(kind).StartedAt.IsZero() && !w.once // a step is saved when it ends
 	if len(changed) > 0 || isEnd || w.startTime().IsZero() || now.Sub(w.storedAt) > maxUnsaved {
 		err = w.save(ctx, changed...)
 	}
@@ -272,7 +271,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	if start := w.state.StartTime; w.startTime().IsZero() {
 		w.start.Store(&start)
 		w.began = time.Time{}
-		w.onDue(now) // pushes have waited for it
+		w.onDue(now) // pushes may have waited for the StartTime
 	}
 	for _, row := range changed {
 		if !row.DueAt.IsZero() {
@@ -285,8 +284,9 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	return nil
 }
 
-// observe returns the rows that the chats of a page change. Those in flight change later. No
-// rows are loaded for a page that the last full sweep has listed with the same content.
+// observe applies the chats of a page to their rows and returns the changed ones. Rows in flight
+// change later. No rows are loaded for a page that the last full sweep listed with the same
+// content.
 func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Chat, now time.Time) (changed []*ChatState, err error) {
 	sw := w.sweep(kind)
 	digest := w.digest(kind, listed, now)
@@ -322,7 +322,7 @@ func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Ch
 	}
 	for _, id := range ids {
 		row := cmp.Or(rows[id], &ChatState{Chat: id})
-		if !row.FailingSince.IsZero() { // once it is gone, it is polled when it is listed, see poll.forget
+		if !row.FailingSince.IsZero() { // a chat that is gone must be polled when listed again, see poll.forget
 			digest = 0
 		}
 		if row.observe(free[id], w.state.StartTime, w.config.isTiered(), now) {
@@ -335,8 +335,8 @@ func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Ch
 	return changed, nil
 }
 
-// digest identifies what a page of a full sweep lists. It is 0 if that has to be applied each
-// time, and another one every hour, so that no row is left alone for longer.
+// digest returns a hash of what a page of a full sweep lists, or 0 if the page must be applied
+// each time. The hash changes every hour, so that each page is applied at least once an hour.
 func (w *sweeper) digest(kind sweepKind, listed []chats.Chat, now time.Time) uint64 {
 	isUntimed := func(chat chats.Chat) bool { return known(chat.UpdatedAt).IsZero() } // see ChatState.observe
 	if kind != full || w.config.dependsOnState() || slices.ContainsFunc(listed, isUntimed) {
@@ -344,19 +344,19 @@ func (w *sweeper) digest(kind sweepKind, listed []chats.Chat, now time.Time) uin
 	}
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, now.Add(w.spread(digestLifetime)).Truncate(digestLifetime).Unix())
-	if err := json.NewEncoder(h).Encode(listed); err != nil { // a year has five digits
+	if err := json.NewEncoder(h).Encode(listed); err != nil { // for example, a year with five digits
 		return 0
 	}
 	return h.Sum64()
 }
 
-// advance moves a sweep on by a page.
+// advance records that a sweep has listed a page.
 func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bool, now time.Time) {
 	sw := w.sweep(kind)
 	if w.stuck = sw.isStuck(page); w.stuck {
 		w.log.Warn("inbox: the list does not end; sweep cut short",
 			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages+1))
-		w.listing, page.Next = listing{}, "" // what was not listed may be behind it
+		w.listing, page.Next = listing{}, "" // chats may be missing from the listing
 	}
 	sw.Pages++
 	sw.Failures = 0
@@ -398,7 +398,7 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 		Digests: sw.Digests,
 	}
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
-		if other.NextAt.After(now) { // the first one, which is spread
+		if other.NextAt.After(now) { // keep the spread of the first sweeps
 			sw.NextAt = other.NextAt
 		}
 		other.FinishedAt, other.NextAt = now, sw.NextAt
@@ -407,7 +407,7 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 		if w.listing.sweep.Equal(began) {
 			w.listing.sweep = now
 		}
-		if wasPlain && w.state.Full.StartedAt.IsZero() { // it was a full one
+		if wasPlain && w.state.Full.StartedAt.IsZero() { // it listed all chats, like a full sweep
 			w.state.Full.FinishedAt, w.state.Full.Cost, w.state.Full.CutShort = now, sw.Cost, w.stuck
 			w.state.Full.NextAt = wait.Later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
 		}
@@ -415,8 +415,8 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 }
 
 // missed makes the chats due that an incremental sweep no longer lists: they were finished,
-// perhaps with a last message, or missed because a new message shifted the list. Many at once
-// are rather those of a list that ended early: of these, the rest wait for the next sweep.
+// perhaps with a last message, or missed because a new message shifted the list. If there are
+// many, the list has probably ended early, so their number per sweep is limited.
 func (w *sweeper) missed(ctx context.Context) error {
 	listed := w.listing.ids
 	w.listing = listing{}
@@ -501,9 +501,9 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	return w.save(ctx)
 }
 
-// restart starts a sweep over after its page token was refused. The new sweep makes no
-// pauses, because tokens seem to be short-lived, and begins once the quota suffices for
-// that many pages in a row.
+// restart starts a sweep over after its page token was refused. The new sweep lists its pages
+// without delays, because tokens seem to be short-lived, and begins once the quota suffices for
+// all of them.
 func (w *sweeper) restart(sw *SweepState, now time.Time) {
 	need := min(max(sw.Cost, sw.Pages+1), int(w.quota.budget(chats.OpGetChats)))
 	sw.StartedAt, sw.Token, sw.Pages, sw.NextAt = now, "", 0, now

@@ -15,25 +15,25 @@ import (
 )
 
 const (
-	maxConcurrency   = 4                // connections in use by one Store
-	connectTimeout   = 10 * time.Second // for a connection of the pool
-	statementTimeout = 10 * time.Second // from then on
+	maxConcurrency   = 4                // connections used by one Store
+	connectTimeout   = 10 * time.Second // for getting a connection from the pool
+	statementTimeout = 10 * time.Second // for a statement on that connection
 	rollbackTimeout  = 2 * time.Second
 	driverGrace      = 500 * time.Millisecond // for a driver to notice that its context has ended
-	lockWaitTimeout  = 10 * time.Second       // while others have the database locked
+	lockWaitTimeout  = 10 * time.Second       // while other connections have the database locked
 	maxLockBackoff   = 25 * time.Millisecond
 )
 
-// database runs statements on a pool, a few at a time.
+// database runs statements on a pool, with limited concurrency.
 type database struct {
 	pool    *sql.DB
 	dialect Dialect
-	line    chan struct{} // for all statements but those of leases, so that these do not wait behind many
+	line    chan struct{} // the queue of all statements except those of Acquire and Renew
 	slots   chan struct{}
 }
 
-// newDatabase chooses the concurrency. One statement at a time is enough for SQLite,
-// which has one writer: of several that find the file locked some would starve.
+// newDatabase chooses the concurrency. SQLite gets one statement at a time, because it has one
+// writer: if several found the file locked, some would starve.
 func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	n := maxConcurrency
 	if most := pool.Stats().MaxOpenConnections; most > 0 {
@@ -45,7 +45,7 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	return &database{pool, dialect, make(chan struct{}, n), make(chan struct{}, n)}
 }
 
-// run calls do like runNext, but in line: it waits behind all others that called it before.
+// run is runNext, but waits its turn behind earlier calls of run.
 func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
 	select {
 	case d.line <- struct{}{}:
@@ -57,12 +57,11 @@ func run[T any](ctx context.Context, d *database, limit time.Duration, do func(c
 	return runNext(ctx, d, limit, do)
 }
 
-// runNext calls do with a connection. The timeout, if it is not 0, starts once the connection
-// is available. When it expires, runNext returns even if the driver does not. The result of do
-// is then dropped, so do must share nothing with the caller.
+// runNext calls do with a connection. The limit, if it is not 0, is a timeout that starts once
+// the connection is available. When it expires, runNext returns even if the driver does not. The
+// result of do is then dropped, so do must not share variables with the caller.
 //
-// do is called again while it fails with a lock conflict or on a connection that is
-// stale.
+// runNext calls do again while it fails because of a lock conflict or a stale connection.
 func runNext[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
 	var none T
 	select {
@@ -94,8 +93,8 @@ func runNext[T any](ctx context.Context, d *database, limit time.Duration, do fu
 	}
 }
 
-// runOnce calls do. Its wait for a connection of the pool ends after connectTimeout, because
-// the caller's program may be holding all of them.
+// runOnce calls do once. It waits at most connectTimeout for a connection, because the rest of
+// the program may be holding all connections of the pool.
 func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -107,9 +106,9 @@ func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do fu
 		if err != nil {
 			return result, err
 		}
-		defer conn.Close() //nolint:errcheck // it goes back to the pool, or was discarded
+		defer conn.Close() //nolint:errcheck // it returns to the pool, or was discarded
 
-		if !timer.Stop() || limited.Err() != nil { // it came too late
+		if !timer.Stop() || limited.Err() != nil { // the connection came too late
 			cancel()
 			return result, limited.Err()
 		}
@@ -134,7 +133,8 @@ func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do fu
 	}
 }
 
-// timeoutError is not a context error, because those are reserved for the caller's context.
+// timeoutError returns an error that is not a context error. Those are reserved for the end of
+// the caller's context.
 func timeoutError(text string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return errors.New(text)
@@ -142,8 +142,8 @@ func timeoutError(text string, err error) error {
 	return fmt.Errorf("%s: %w", text, err)
 }
 
-// await calls do in a separate goroutine and returns its result. If do does not return soon
-// after the end of ctx, await returns without it.
+// await calls do in a separate goroutine and returns its result. If do does not return within
+// driverGrace after the end of ctx, await returns the error of ctx.
 func await[T any](ctx context.Context, do func() (T, error)) (result T, err error) {
 	done := make(chan struct{})
 	var doResult T
@@ -167,8 +167,8 @@ func await[T any](ctx context.Context, do func() (T, error)) (result T, err erro
 	}
 }
 
-// inTx calls do within a transaction. A driver may report the end of ctx although the
-// transaction has begun.
+// inTx calls do within a transaction. It also rolls back if BEGIN fails, because a driver may
+// report the end of ctx although the transaction has begun.
 func (d *database) inTx(ctx context.Context, conn *sql.Conn, do func() error) error {
 	_, err := conn.ExecContext(ctx, d.dialect.begin())
 	if err == nil {
@@ -183,8 +183,8 @@ func (d *database) inTx(ctx context.Context, conn *sql.Conn, do func() error) er
 	return err
 }
 
-// rollback leaves no transaction on a connection of the pool, whether or not ctx has
-// ended. SQLite may have rolled back by itself; the connection may be all of its database.
+// rollback ends the transaction of a connection, even if ctx has ended. It keeps the connection
+// if SQLite has already rolled back, because an in-memory database ends with its connection.
 func rollback(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
@@ -193,7 +193,7 @@ func rollback(ctx context.Context, conn *sql.Conn) {
 	}
 }
 
-// discard makes the pool close a connection instead of using it again.
+// discard makes the pool close a connection instead of reusing it.
 func discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }

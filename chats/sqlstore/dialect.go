@@ -9,8 +9,8 @@ import (
 // Dialect is the database behind a [database/sql.DB].
 type Dialect int
 
-// The databases that a [Store] supports, with any driver. The tests use
-// modernc.org/sqlite and github.com/jackc/pgx/v5/stdlib.
+// The databases supported by a [Store], with any driver. The tests use modernc.org/sqlite and
+// github.com/jackc/pgx/v5/stdlib.
 const (
 	SQLite     Dialect = iota + 1 // 3.38 or later
 	PostgreSQL                    // 14 or later
@@ -28,7 +28,8 @@ func (d Dialect) String() string {
 	}
 }
 
-// now is the database's clock in microseconds since 1970. SQLite's has milliseconds.
+// now returns an expression for the database's clock in microseconds since 1970. SQLite's clock
+// has a resolution of milliseconds.
 func (d Dialect) now() string {
 	if d == PostgreSQL {
 		return `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
@@ -36,8 +37,8 @@ func (d Dialect) now() string {
 	return `CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)`
 }
 
-// begin starts a transaction that needs no repetition: SQLite's takes the write lock at
-// once, PostgreSQL's sees what others committed while it waited.
+// begin returns a statement that begins a transaction that need not be retried: SQLite's takes
+// the write lock immediately, PostgreSQL's sees what others committed while it waited.
 func (d Dialect) begin() string {
 	if d == PostgreSQL {
 		return `BEGIN ISOLATION LEVEL READ COMMITTED`
@@ -45,9 +46,9 @@ func (d Dialect) begin() string {
 	return `BEGIN IMMEDIATE`
 }
 
-// tableExists is a query for whether the search path leads to the table ?1. Unlike
-// to_regclass it does not rely on the session's cache, which in a transaction that waited
-// for a lock does not have the table that another process created meanwhile.
+// tableExists returns a query for whether the table ?1 exists in the search path. Unlike
+// to_regclass, it does not rely on the session's cache. In a transaction that waited for a lock,
+// the cache lacks a table that another process created meanwhile.
 func (d Dialect) tableExists() string {
 	if d == PostgreSQL {
 		return `SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = ?1 AND pg_table_is_visible(oid))`
@@ -55,9 +56,9 @@ func (d Dialect) tableExists() string {
 	return `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)`
 }
 
-// records is a table i of the rows in a parameter, a JSON array of arrays that have the
-// values in the order of the columns. So one statement writes any number of rows, whatever
-// the database's limit of parameters.
+// records returns a subquery i of the rows in a parameter, a JSON array of arrays of values in
+// the order of the columns. One statement can thus write any number of rows, regardless of how
+// many parameters the database allows.
 func (d Dialect) records(parameter string, columns []column) string {
 	fields := make([]string, len(columns))
 	for n, c := range columns {
@@ -70,9 +71,9 @@ func (d Dialect) records(parameter string, columns []column) string {
 	return `(SELECT ` + strings.Join(fields, ", ") + ` FROM ` + elements + `) AS i`
 }
 
-// among is the condition that a column is one of the chats in a parameter, which is as in
-// records. PostgreSQL's planner is kept from reading all chats of the business instead: its
-// plan for any business is one for a business of average size.
+// among returns a condition that the named column is one of the chats in a parameter in the
+// format of records. On PostgreSQL it keeps the planner, whose plan for any business is one for
+// a business of average size, from reading all chats of the business.
 func (d Dialect) among(name, parameter string, columns []column) string {
 	chats := `(SELECT i.chat FROM ` + d.records(parameter, columns) + `)`
 	if d == PostgreSQL {
@@ -81,8 +82,8 @@ func (d Dialect) among(name, parameter string, columns []column) string {
 	return name + ` IN ` + chats
 }
 
-// bind returns a statement with the parameters ?1, ?2 ... as the database writes them.
-// No statement has a question mark elsewhere.
+// bind returns a statement with the parameters ?1, ?2 ... in the syntax of the database. No
+// statement contains other question marks.
 func (d Dialect) bind(statement string) string {
 	if d == PostgreSQL {
 		return strings.ReplaceAll(statement, "?", "$")

@@ -7,11 +7,11 @@ import (
 )
 
 // isLockConflict reports whether the database refused a statement because of another
-// connection, and changed nothing. Drivers share no type for it: those of PostgreSQL
-// have the standard's codes, those of SQLite the texts of its messages.
+// connection, and changed nothing. Drivers have no common type for this: those for PostgreSQL
+// use SQLSTATE codes, those for SQLite the texts of its messages.
 func isLockConflict(err error) bool {
 	switch sqlState(err) {
-	case "40001", "40P01": // serialization failure, if that is the default; deadlock
+	case "40001", "40P01": // serialization failure, if that isolation is the default; deadlock
 		return true
 	case "":
 		text := err.Error()
@@ -21,10 +21,10 @@ func isLockConflict(err error) bool {
 	}
 }
 
-// isStaleConnection reports whether another connection may succeed at once: this one
-// was closed before the statement had an effect (57P01, 57P05), or its session is read-only
-// (25006), which a pooled session remains after the database has become writable. Likewise
-// SQLite's after its file was replaced, or was missing for a while.
+// isStaleConnection reports whether another connection may succeed immediately. This one was
+// closed before the statement had an effect (57P01, 57P05), or its session is read-only (25006)
+// and remains so after the database has become writable. A SQLite connection is stale after its
+// file was replaced, or was missing for a while.
 func isStaleConnection(err error) bool {
 	switch sqlState(err) {
 	case "57P01", "57P05", "25006":
@@ -37,17 +37,17 @@ func isStaleConnection(err error) bool {
 	}
 }
 
-// isForcedError reports whether a statement has undone itself, see postgresSave.
+// isForcedError reports whether a statement has rolled itself back, see postgresSave.
 func isForcedError(err error) bool { return sqlState(err) == "22P02" }
 
-// isTakenMessage reports whether the save of an item would have assigned a message to a
-// second one.
+// isTakenMessage reports whether the save of an item would have assigned a message that belongs
+// to another item.
 func isTakenMessage(err error) bool {
 	state := sqlState(err)
 	return state == "23505" || state == "" && strings.Contains(err.Error(), "UNIQUE constraint failed")
 }
 
-// sqlState returns the code of an error that PostgreSQL reported, else "".
+// sqlState returns the code of an error reported by PostgreSQL, or "".
 func sqlState(err error) string {
 	var reported interface{ SQLState() string }
 	if errors.As(err, &reported) {

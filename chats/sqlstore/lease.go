@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
-// isLease is an SQL condition that is true if row l is the given lease and it is valid. Its
+// isLease is an SQL condition that row l is the given lease and that the lease is valid. Its
 // parameters are leaseArgs.
 const isLease = `l.business = CAST(?1 AS BIGINT) AND l.purpose = ?2 AND l.holder = ?3 AND l.token = ?4 AND l.expires_at > {now}`
 
@@ -19,9 +19,9 @@ func leaseArgs(lease inbox.Lease) []any {
 	return []any{int64(lease.Business), lease.Purpose, lease.Holder, lease.Token}
 }
 
-// isHeld is an SQL condition that is true if the lease in row l may not be taken by another
-// holder. A renewal that lies in the future shows that the database's clock was set back:
-// such a lease would outlive its holder.
+// isHeld is an SQL condition that the lease in row l may not be taken by another holder. A
+// renewal in the future shows that the database's clock was set back; such a lease does not
+// count as held, because it would outlive its holder.
 const isHeld = `l.expires_at > {now} AND l.renewed_at <= {now} + (l.expires_at - l.renewed_at)`
 
 // Acquire implements [inbox.Store]. After any error other than [inbox.ErrLeaseHeld] the lease
@@ -84,7 +84,8 @@ func scanHeld(from scanner) (*inbox.LeaseHeldError, error) {
 	return &held, err
 }
 
-// holder returns the holder of a lease, and since when; an empty name if it is free.
+// holder returns the holder of a lease and when it acquired the lease. The holder is empty if
+// the lease is free.
 func (s *Store) holder(ctx context.Context, business chats.BusinessID, purpose string) (holder string, since time.Time, err error) {
 	held, err := queryOne(ctx, s, scanHeld, nil, selectHeld, int64(business), purpose)
 	if held == nil {
@@ -93,8 +94,8 @@ func (s *Store) holder(ctx context.Context, business chats.BusinessID, purpose s
 	return held.Holder, held.Since, err
 }
 
-// takeLease inserts no row while the lease is held. A token is at least the time, so that
-// it increases even if the row was deleted by Forget.
+// takeLease inserts or updates no row while the lease is held. A token is at least the current
+// time, so that it increases even if Forget has deleted the row.
 const takeLease = `INSERT INTO {p}leases AS l (business, purpose, holder, token, acquired_at, renewed_at, expires_at)
 	SELECT CAST(?1 AS BIGINT), CAST(?2 AS TEXT), CAST(?3 AS TEXT), {now}, {now}, {now}, {now} + CAST(?4 AS BIGINT)
 	WHERE NOT EXISTS (SELECT 1 FROM held)%s
@@ -103,15 +104,15 @@ const takeLease = `INSERT INTO {p}leases AS l (business, purpose, holder, token,
 		acquired_at = {now}, renewed_at = {now}, expires_at = {now} + CAST(?4 AS BIGINT)
 	WHERE NOT (` + isHeld + `) RETURNING token`
 
-// taken is a lease's token and, if it was asked for, the business's row.
+// taken is a lease's token and, if requested, the business's row.
 type taken struct {
 	token int64
 	state inbox.BusinessState
 }
 
-// The statements that take a lease; PostgreSQL's also return who holds it. The last one locks the
-// business's row before it takes the lease, in the order of a Save: so it reads what earlier
-// holders have left. A standby, which takes nothing, locks nothing.
+// The statements that take a lease. Those for PostgreSQL also return its holder. The last one
+// locks the business's row before it takes the lease, in the order of a Save, so it reads what
+// earlier holders have left. A standby, which takes nothing, locks nothing.
 var (
 	takeSQLite = `WITH held AS (` + selectHeld + `) ` + fmt.Sprintf(takeLease, "")
 	takeHeld   = `WITH held AS (` + selectHeld + `), taken AS (` + fmt.Sprintf(takeLease, "") + `)
@@ -125,8 +126,9 @@ var (
 		UNION ALL SELECT 0, holder, acquired_at, remaining, 0, NULL, '', NULL, '{}', NULL FROM held`
 )
 
-// take returns a LeaseHeldError, or sql.ErrNoRows if another holder came first. A standby's
-// attempts do not write to the database. On PostgreSQL it is one statement.
+// take takes a lease, in one statement on PostgreSQL. It returns a LeaseHeldError if the lease
+// is held, or sql.ErrNoRows if another holder came first. The attempts of a standby do not write
+// to the database.
 func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease, withRow bool) (got taken, err error) {
 	args := []any{int64(lease.Business), lease.Purpose, lease.Holder, lease.Duration.Microseconds()}
 	if s.db.dialect == SQLite {
@@ -163,7 +165,7 @@ func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease, wit
 	return got, &held
 }
 
-// after scans what is before the columns that are asked for.
+// after scans additional columns before those of the caller.
 type after struct {
 	scanner
 

@@ -29,7 +29,7 @@ type outboxDocument struct {
 const itemColumns = `o.business, o.key, o.chat, o.position, o.version, o.text, o.file_name, o.file_size, o.not_after, o.state,
 	NULLIF(o.due_at, 0), o.error, o.attempts, o.first_attempt, o.last_attempt, o.queued_at, o.settled_at, o.reported, o.data`
 
-// scanItem scans itemColumns, and then what more points to.
+// scanItem scans itemColumns, and further columns into more.
 func scanItem(from scanner, more ...any) (r outbox.Record, err error) {
 	var reason, data string
 	err = from.Scan(append([]any{
@@ -56,7 +56,7 @@ func (s *Store) Item(ctx context.Context, business chats.BusinessID, key string)
 		`SELECT `+itemColumns+` FROM {p}outbox AS o WHERE o.business = ?1 AND o.key = ?2`, int64(business), key)
 }
 
-// Head implements [outbox.Store] in one statement, the file included.
+// Head implements [outbox.Store] in one statement, including the file.
 func (s *Store) Head(ctx context.Context, business chats.BusinessID, chat chats.ChatID) (outbox.Record, error) {
 	return queryOne(ctx, s, func(from scanner) (outbox.Record, error) {
 		var last chats.MessageID
@@ -70,8 +70,8 @@ func (s *Store) Head(ctx context.Context, business chats.BusinessID, chat chats.
 		WHERE o.business = ?1 AND o.chat = ?2 AND o.`+isOpenItem+` ORDER BY o.position, o.key LIMIT 1`, int64(business), int64(chat))
 }
 
-// selectBacklog finds the next chat by the index, so it takes as long as there are chats,
-// however many items they have.
+// selectBacklog finds each chat through the index, so its cost depends on the number of chats,
+// not on the number of items.
 const selectBacklog = `WITH RECURSIVE c(chat) AS (
 		SELECT min(chat) FROM {p}outbox WHERE business = ?1 AND ` + isOpenItem + `
 		UNION ALL

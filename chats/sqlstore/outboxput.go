@@ -17,7 +17,7 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 	if err != nil || len(batch.items) == 0 {
 		return err
 	}
-	// Without a limit of time for the transaction as a whole, because files may be large.
+	// The transaction has no timeout, because files may be large.
 	err = s.inTx(ctx, 0, func(ctx context.Context, conn *sql.Conn) error { return s.putBatch(ctx, conn, batch) })
 	return s.errorf(err, "putting items of business %d", business)
 }
@@ -43,7 +43,7 @@ func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID
 	return s.errorf(s.putBatch(ctx, tx, batch), "putting items of business %d", business)
 }
 
-// putBatch are the items of one Put.
+// putBatch holds the items of one Put.
 type putBatch struct {
 	business chats.BusinessID
 	items    []outbox.Item
@@ -74,8 +74,8 @@ func newPutBatch(business chats.BusinessID, items []outbox.Item) (*putBatch, err
 	return batch, err
 }
 
-// putBatch inserts what is new and compares the rest. The rows are inserted by key, so that
-// no two transactions wait for each other.
+// putBatch inserts new items and compares those that exist. The rows are inserted in the order of
+// their keys, so that no two transactions wait for each other.
 func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error {
 	var last, now int64
 	err := q.QueryRowContext(ctx, s.sql(`SELECT COALESCE(max(position), 0), {now} FROM {p}outbox WHERE business = ?1`),
@@ -83,7 +83,7 @@ func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error 
 	if err != nil {
 		return err
 	}
-	// The time keeps the order even if the last position is hidden by the isolation level.
+	// The time preserves the order even if the isolation level hides the last position.
 	inserted, err := queryOn(ctx, q, scanValue[string], s.sql(`INSERT INTO {p}outbox
 		(business, key, chat, position, version, digest, text, file_name, file_size, not_after,
 			state, due_at, error, attempts, queued_at, reported, data)
@@ -105,7 +105,7 @@ func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error 
 
 var errDeleted = errors.New("an item with the same key was being deleted; put it again")
 
-// compareDigests reports whether the items that are there already have the same content.
+// compareDigests returns an error unless the existing items have the same content.
 func (s *Store) compareDigests(ctx context.Context, q querier, batch *putBatch) error {
 	stored, err := queryOn(ctx, q, func(from scanner) (row [2]string, err error) {
 		err = from.Scan(&row[0], &row[1])

@@ -32,8 +32,8 @@ func itemArgs(r *outbox.Record) ([]any, error) {
 	}, err
 }
 
-// saveItem saves a record if there is a lease l that meets a condition with the parameters
-// args, or unconditionally if there is no condition. args begin with the business.
+// saveItem saves a record if there is a lease l that meets the condition lease, which has the
+// parameters args. An empty condition is always met. args begin with the business.
 func (s *Store) saveItem(ctx context.Context, r *outbox.Record, lease string, args []any) error {
 	values, err := itemArgs(r)
 	if err != nil {
@@ -61,8 +61,8 @@ type itemSave struct {
 	*Store
 
 	lease   string
-	args    []any // of lease
-	values  []any // key, version, and those of savedItem
+	args    []any // parameters of lease
+	values  []any // key, version, and the values of savedItem
 	isFinal bool
 }
 
@@ -76,8 +76,8 @@ func (s *itemSave) update(n int, from string) string {
 		` WHERE o.business = ?1 AND o.key = ?` + strconv.Itoa(n) + ` AND o.version = ?` + strconv.Itoa(n+1)
 }
 
-// statement saves on PostgreSQL. It locks the item, then the lease, then writes, for the
-// reasons that postgresSave has.
+// statement saves on PostgreSQL. It locks the item, then the lease, then writes, for the same
+// reasons as postgresSave.
 func (s *itemSave) statement(ctx context.Context, conn *sql.Conn) error {
 	key := "?" + strconv.Itoa(len(s.args)+1)
 	query, from := `WITH lease AS (SELECT 1), `, ""
@@ -104,7 +104,7 @@ func (s *itemSave) statement(ctx context.Context, conn *sql.Conn) error {
 	}
 }
 
-// tx saves on SQLite, whose transactions have the file to themselves.
+// tx saves on SQLite, whose transactions have exclusive access to the file.
 func (s *itemSave) tx(ctx context.Context, conn *sql.Conn) error {
 	if s.lease != "" {
 		err := conn.QueryRowContext(ctx, s.sql(`SELECT 1 FROM {p}leases AS l WHERE `+s.lease), s.args...).Scan(new(int))

@@ -1,6 +1,6 @@
 package sqlstore
 
-// The predicates of the indexes. A query must have them word for word.
+// The predicates of the indexes. Queries must contain them verbatim.
 const (
 	isOpenItem     = `state IN ('queued', 'sending')`
 	isUnreported   = `state NOT IN ('queued', 'sending') AND NOT reported`
@@ -8,8 +8,8 @@ const (
 	isTroubledItem = `state IN ('uncertain', 'failed')`
 )
 
-// outboxTables are the tables of an outbox.Store. To SQLite, BYTEA is a type without a
-// meaning, and it stores bytes as they are.
+// outboxTables creates the tables of an outbox.Store. The type BYTEA has no meaning in SQLite,
+// which stores bytes unchanged.
 var outboxTables = []string{
 	`CREATE TABLE {p}outbox (
 		business      BIGINT  NOT NULL,
@@ -49,5 +49,6 @@ var outboxTables = []string{
 	)`,
 }
 
-// putColumns are what a Put takes from JSON, which has no types; n is the item's position.
+// putColumns are the columns that Put reads from JSON, with their types. n is the item's place in
+// the batch.
 var putColumns = columnsOf(`n BIGINT, key TEXT, chat BIGINT, digest TEXT, text TEXT, file_name TEXT, file_size BIGINT, not_after BIGINT`)

@@ -13,7 +13,7 @@ import (
 // column is a column of a table.
 type column struct{ name, kind string }
 
-// columnsOf are columns as SQL defines them.
+// columnsOf parses column definitions in SQL syntax.
 func columnsOf(definition string) (columns []column) {
 	for part := range strings.SplitSeq(definition, ",") {
 		name, kind, _ := strings.Cut(strings.TrimSpace(part), " ")
@@ -22,7 +22,7 @@ func columnsOf(definition string) (columns []column) {
 	return columns
 }
 
-// list returns the names, each with a prefix.
+// list returns the names of columns, each with a prefix, separated by commas.
 func list(columns []column, prefix string) string {
 	names := make([]string, len(columns))
 	for n, c := range columns {
@@ -31,7 +31,7 @@ func list(columns []column, prefix string) string {
 	return strings.Join(names, ", ")
 }
 
-// What a Save writes, with the types of the tables: chatValues and businessValues in order.
+// The columns that a Save writes, in the order of chatValues and businessValues.
 var (
 	chatColumns = columnsOf(`version BIGINT, chat BIGINT, wakes BIGINT, seen_wakes BIGINT, open BOOLEAN, checkpoint BIGINT,
 		updated_at BIGINT, due_at BIGINT, head BIGINT, attempts BIGINT, failing_since BIGINT, failure TEXT, state TEXT`)
@@ -106,10 +106,10 @@ func scanValue[T any](from scanner) (value T, err error) {
 	return value, err
 }
 
-// latest is a time that everything is before. The microseconds of much later ones overflow.
+// latest is the latest time that is stored. The microseconds of much later times overflow.
 var latest = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// micros returns microseconds since 1970, and nil for the zero time.
+// micros returns microseconds since 1970, or nil for the zero time.
 func micros(t time.Time) *int64 {
 	if t.IsZero() {
 		return nil
@@ -121,10 +121,10 @@ func micros(t time.Time) *int64 {
 	return &n
 }
 
-// utc returns a time as a document has it.
+// utc returns a time in the form in which a document stores it.
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// storedTime scans what micros returns.
+// storedTime scans a time that was stored by micros.
 type storedTime time.Time
 
 // Scan implements [sql.Scanner].
@@ -140,7 +140,7 @@ func (t *storedTime) Scan(value any) error {
 	return nil
 }
 
-// storable returns text without the characters that PostgreSQL refuses.
+// storable returns text without characters that PostgreSQL refuses.
 func storable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\uFFFD")
 }

@@ -30,8 +30,8 @@ func (s *Store) ReleaseBusiness(ctx context.Context, lease inbox.Lease, business
 	return s.save(ctx, lease, business, nil, true)
 }
 
-// save saves rows. With last, it releases the lease as well, and returns the time at which a
-// row is due next.
+// save saves rows. With last, it also releases the lease and returns the time at which a row is
+// due next.
 func (s *Store) save(
 	ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState, last bool,
 ) (next time.Time, err error) {
@@ -59,14 +59,14 @@ func (s *Store) save(
 	return time.Time(due), nil
 }
 
-// saved is what a Save writes: two parameters, which are empty if there are no such rows.
+// saved is what a Save writes: two parameters, each empty if there are no such rows.
 type saved struct {
 	chats, business string
 	rows            int
-	last            bool // the lease is released
+	last            bool // release the lease
 }
 
-// newSaved puts the rows in order, which spares most deadlocks.
+// newSaved sorts the rows, which avoids most deadlocks.
 func newSaved(business *inbox.BusinessState, rows []inbox.ChatState) (d saved, err error) {
 	ordered := slices.SortedFunc(slices.Values(rows), func(a, b inbox.ChatState) int { return cmp.Compare(a.Chat, b.Chat) })
 	if d.chats, err = parameter(ordered, chatValues); err == nil && business != nil {
@@ -77,7 +77,7 @@ func newSaved(business *inbox.BusinessState, rows []inbox.ChatState) (d saved, e
 	return d, err
 }
 
-// parameter returns rows as the parameter of records, or "" if there are none.
+// parameter encodes rows as a parameter for records. It returns "" if there are none.
 func parameter[T any](rows []T, values func(T) ([]any, error)) (string, error) {
 	if len(rows) == 0 {
 		return "", nil
@@ -105,7 +105,7 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.L
 	}
 	key := saved{chats: add(d.chats), business: add(d.business), last: d.last}
 	query, ok := s.saves.Load(key)
-	if !ok { // it takes long to write
+	if !ok { // cached, because building it is slow
 		query = s.sql(s.postgresSave(key))
 		s.saves.Store(key, query)
 	}
@@ -121,12 +121,14 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.L
 	}
 }
 
-// postgresSave is a statement that locks the rows, then the lease, then writes. So a Save
-// that waits for a row does not block the renewal of the lease. One that has locked the
-// lease blocks the next acquisition until it ends, so the next holder reads what was saved.
+// postgresSave returns a statement that locks the rows, then the lease, then writes. In this
+// order, a Save that waits for a row does not block the renewal of the lease. A Save that has
+// locked the lease blocks the next acquisition until it ends, so the next holder reads what was
+// saved.
 //
-// If it has not saved every row, it rolls itself back by casting a text that is not a
-// number. The server's log shows that text. The parameters are those of the documents.
+// If the statement has not saved every row, it rolls itself back by casting a text that is not
+// a number; the server's log shows the text. parameters has the names of the parameters with
+// the documents.
 func (s *Store) postgresSave(parameters saved) string {
 	var locks, writes, locked, written string
 	add := func(kind, table, key, match, which, parameter string, columns []column) {
@@ -153,7 +155,7 @@ func (s *Store) postgresSave(parameters saved) string {
 			ELSE CAST('ymchats: rolled back, rows have changed, unchanged were ' || n AS INTEGER) = 0 END, ` + due + ` FROM saved`
 }
 
-// saveTx saves on SQLite, whose transactions have the file to themselves.
+// saveTx saves on SQLite, whose transactions have exclusive access to the file.
 func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d saved) (due storedTime, err error) {
 	var held bool
 	query := s.sql(`SELECT EXISTS (SELECT 1 FROM {p}leases AS l WHERE ` + isLease + `)`)
@@ -186,22 +188,22 @@ func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d
 	return due, err
 }
 
-// upserts are what columns become in a row that exists, if not what is saved: t is the row.
-// A wake that came after the row was loaded keeps its due time, see [inbox.Store].Save.
+// upserts has the columns that do not take the saved value if the row t exists. A wake that came
+// after the row was loaded keeps its due time, see [inbox.Store].Save.
 var upserts = map[string]string{
 	"wakes": "t.wakes",
 	"due_at": `CASE WHEN t.wakes = excluded.wakes OR t.due_at IS NULL THEN excluded.due_at
 		WHEN excluded.due_at < t.due_at THEN excluded.due_at ELSE t.due_at END`,
 }
 
-// upsert is a statement that writes those rows of a parameter whose version is the
-// stored one. Version 0 stands for no row too.
+// upsert returns a statement that writes the rows of a parameter whose version is the stored
+// one. Version 0 also matches a missing row.
 func (s *Store) upsert(table, key, match, parameter string, columns []column) string {
 	from := s.db.dialect.records(parameter, columns)
 	if s.db.dialect == PostgreSQL {
 		from += ", lease"
 	}
-	others := columns[1:] // but for the version
+	others := columns[1:] // all columns except version
 	sets := make([]string, len(others))
 	for n, c := range others {
 		sets[n] = c.name + " = " + cmp.Or(upserts[c.name], "excluded."+c.name)

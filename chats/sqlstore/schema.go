@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// migrations[n] brings the tables from version n to version n+1, on both databases;
-// {p} is the prefix. They are not edited once released.
+// migrations[n] migrates the tables from version n to version n+1, on both databases. {p} is the
+// prefix. Released migrations are never edited.
 var migrations = [][]string{{
 	`CREATE TABLE {p}schema (version BIGINT NOT NULL)`,
 	`INSERT INTO {p}schema (version) VALUES (0)`,
@@ -53,13 +53,13 @@ var migrations = [][]string{{
 	`CREATE INDEX {p}inbox_chats_open ON {p}inbox_chats (business, chat) WHERE open`,
 }, outboxTables}
 
-// oldTable is the table of releases before the tables had a prefix. Its row of business
-// 0 has the version of its schema, which those releases compare when they start.
+// oldTable is the table of releases that had no table prefix. Its row for business 0 holds the
+// version of its schema, which those releases check when they start.
 const oldTable = "ymchats_inbox_marks"
 
-// oldImport copies the old table. Its time -62135596800000000 is the zero time; a
-// message 1 meant a chat whose first message was new. In the end those releases refuse
-// to start; otherwise the table stays as it is.
+// oldImport copies the old table, in which the time -62135596800000000 is the zero time and
+// message 1 stands for a chat whose first message was new. It changes only the version of the
+// old table, so that the old releases refuse to start.
 var oldImport = []string{
 	`INSERT INTO {p}inbox_businesses (business, version, start_time, last_error, state)
 		SELECT business, 1, NULLIF(updated_at, -62135596800000000), '', '{}'
@@ -71,8 +71,8 @@ var oldImport = []string{
 	`UPDATE ymchats_inbox_marks SET message = 2 WHERE business = 0 AND chat = 0`,
 }
 
-// migrationLock is the advisory lock under which PostgreSQL's tables are created and
-// migrated: CREATE TABLE IF NOT EXISTS alone fails if two do it at once. It lasts as
+// migrationLock takes the advisory lock under which tables are created and migrated on
+// PostgreSQL, where concurrent CREATE TABLE IF NOT EXISTS statements may fail. The lock lasts as
 // long as the transaction, so it works through a pooler.
 const migrationLock = `SELECT pg_advisory_xact_lock(133476434407796)`
 
@@ -87,7 +87,8 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option
 	return newStore(db, dialect, c).migrate(ctx)
 }
 
-// migrate reads the version first, for which a role needs few privileges.
+// migrate migrates the tables if needed. It reads the version first, which requires few
+// privileges.
 func (s *Store) migrate(ctx context.Context) error {
 	version, err := run(ctx, s.db, statementTimeout, s.version)
 	if err == nil && version < len(migrations) {
@@ -120,7 +121,7 @@ func (s *Store) migrateTx(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// importOld leaves the old table to the first consumer, which has the default prefix.
+// importOld imports the old table into tables with the default prefix only.
 func (s *Store) importOld(ctx context.Context, conn *sql.Conn) error {
 	if s.prefix != defaultPrefix {
 		return nil
@@ -141,7 +142,7 @@ func (s *Store) execAll(ctx context.Context, conn *sql.Conn, statements []string
 	return nil
 }
 
-// version returns the version of the tables, 0 if there are none.
+// version returns the version of the tables, or 0 if there are none.
 func (s *Store) version(ctx context.Context, conn *sql.Conn) (version int, err error) {
 	exists, err := s.tableExists(ctx, conn, s.prefix+"schema")
 	if err != nil || !exists {
@@ -162,9 +163,9 @@ func (s *Store) tableExists(ctx context.Context, conn *sql.Conn, table string) (
 	return exists, err
 }
 
-// check makes sure that the tables are there, and that a SQLite file can be written:
-// SQLite reports a read-only one with the first write. PostgreSQL may be read-only for
-// a while, as in a failover.
+// check makes sure that the tables exist and that a SQLite file is writable, because SQLite
+// reports a read-only file only at the first write. PostgreSQL may be read-only temporarily, as
+// during a failover.
 func (s *Store) check(ctx context.Context) error {
 	_, err := run(ctx, s.db, statementTimeout, func(ctx context.Context, conn *sql.Conn) (int, error) {
 		version, err := s.version(ctx, conn)
@@ -182,8 +183,8 @@ func (s *Store) check(ctx context.Context) error {
 	return s.errorf(err, "checking the tables")
 }
 
-// sql returns a statement with the names of the tables, {p} being the prefix, and the
-// database's clock for {now}.
+// sql returns a statement for the database, with {p} replaced by the table prefix and {now} by
+// the database's clock.
 func (s *Store) sql(statement string) string {
 	return s.db.dialect.bind(s.names.Replace(statement))
 }

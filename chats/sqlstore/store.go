@@ -157,7 +157,7 @@ func queryOn[T any](ctx context.Context, q querier, scan func(scanner) (T, error
 	return all, rows.Err()
 }
 
-// exec returns how many rows a statement has affected.
+// exec executes a statement and returns how many rows it has affected.
 func (s *Store) exec(ctx context.Context, limit time.Duration, statement string, args ...any) (int64, error) {
 	return run(ctx, s.db, limit, func(ctx context.Context, conn *sql.Conn) (int64, error) {
 		return affected(conn.ExecContext(ctx, s.sql(statement), args...))
