@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// attempts are the last attempts of items that may have been posted, each with a time
-// by which it had certainly ended, by the clock of this process. They outlive the
-// lease: every step has another one.
+// attempts holds the last attempts of items that may have been posted, each with a time by
+// which it had certainly ended, by the clock of this process. They outlive the lease, because
+// every step has a new one.
 type attempts struct {
 	mu    sync.Mutex
 	known map[string]attempt
 }
 
 type attempt struct {
-	token, at int64 // its identity: the lease, and the time by the clock that made it
+	token, at int64 // identify the attempt: the lease's token, and the time by the clock of its process
 	ended     time.Time
 	accepted  bool // by the server
 }
 
-// maxAttempts bounds the memory for items that other processes have settled.
+// maxAttempts limits the memory used for items that other processes have settled.
 const maxAttempts = 10_000
 
 func attemptOf(r *Record, ended time.Time) attempt {
 	return attempt{token: r.Token, at: r.LastAttempt.UnixMicro(), ended: ended, accepted: r.Accepted}
 }
 
-// ended returns a time by which the record's last attempt had certainly ended. If this
-// process does not know the attempt yet, that is latest, which is then remembered.
+// ended returns a time by which the record's last attempt had certainly ended. If this process
+// does not know the attempt yet, it returns latest and remembers it.
 func (a *attempts) ended(r *Record, latest time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -39,8 +39,8 @@ func (a *attempts) ended(r *Record, latest time.Time) time.Time {
 	return latest
 }
 
-// isAccepted reports whether the server has accepted the record's last attempt, which the
-// store may not know.
+// isAccepted reports whether the server has accepted the record's last attempt, which may not
+// have been saved in the store.
 func (a *attempts) isAccepted(r *Record) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

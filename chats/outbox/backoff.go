@@ -2,16 +2,16 @@ package outbox
 
 import "time"
 
-// maxForbiddenDelay bounds the delay between two attempts in a chat for which the server
-// responds 403.
+// maxForbiddenDelay is the maximum delay between two attempts in a chat for which the server
+// responds with 403.
 const maxForbiddenDelay = 15 * time.Minute
 
-// maxReportDelay bounds the delay between two calls of the WithSettled function for an
-// item, which may need human attention.
+// maxReportDelay is the maximum delay between two calls of the WithSettled function for an
+// item, because a failure may need human attention.
 const maxReportDelay = 5 * time.Minute
 
-// dueAt returns when something is due that a process has put off. A time that is further
-// ahead than any delay is by a wrong clock: it is due at once.
+// dueAt returns when postponed work is due. A time further ahead than maxDelay comes from a wrong
+// clock; dueAt then returns the zero time, which means now.
 func dueAt(at, now time.Time, maxDelay time.Duration) time.Time {
 	if at.Sub(now) > maxDelay {
 		return time.Time{}

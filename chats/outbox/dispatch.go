@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	pollInterval  = time.Second // between two readings of the backlog
-	pollShare     = 20          // readings take at most so small a share of the time
+	pollInterval  = time.Second // between two reads of the backlog
+	pollShare     = 20          // reads take at most about 1/pollShare of the time
 	pruneInterval = time.Hour
 	pruneLimit    = 1000
 )
@@ -25,17 +25,17 @@ type dispatcher struct {
 	turn    int64
 	pollAt  time.Time
 	pollErr int
-	polled  bool // nothing is due beyond what is known here
+	polled  bool // the dispatcher knows of everything that is due
 
 	working  int
 	outcomes chan outcome
 
 	reports    []report
-	isReported map[string]bool // that are in reports, or being reported
+	isReported map[string]bool // keys in reports or being reported
 	reporting  bool
 	reported   chan reported
 	nextReport time.Time
-	reportAt   time.Time // if that is by a wrong clock, so that it is read now
+	reportAt   time.Time // nextReport if a wrong clock has set it; such items are read as due
 }
 
 // chatState is a chat with unsettled items.
@@ -46,11 +46,11 @@ type chatState struct {
 	notAfter time.Time // of its head, if it is Queued
 	isFile   bool
 	turn     int64     // when it was last worked on, or began to wait
-	previous int64     // the turn before
+	previous int64     // the turn before that
 	searchAt time.Time // when an earlier attempt is searched for again; zero if it is not
 	isKnown  bool      // its head has been read
 	busy     bool
-	woken    bool // something was put while it was busy
+	woken    bool // an item was put or resolved while the chat was busy
 }
 
 func (c *chatState) operation() chats.Operation {
@@ -60,7 +60,7 @@ func (c *chatState) operation() chats.Operation {
 	return chats.OpSendMessageToChat
 }
 
-// report is an item that is to be reported, the record if it is at hand.
+// report is an item to be reported, with its record if that is in memory.
 type report struct {
 	key    string
 	record *Record
@@ -78,7 +78,7 @@ func newDispatcher(s *session) *dispatcher {
 	}
 }
 
-// run works until ctx ends, a step until nothing is due, and finishes what is under way.
+// run works until ctx ends or, in a step, until nothing is due. It finishes work in progress.
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.woken.reset(nil)
 	for ctx.Err() == nil {
@@ -97,8 +97,8 @@ func (d *dispatcher) run(ctx context.Context) {
 	d.finish()
 }
 
-// finish waits for what is under way when the run ends: for posts, which end soon after
-// their context, and for a WithSettled function a second longer than for its context.
+// finish waits for the work in progress when the run ends: for posts, which end soon after their
+// context, and for a call of the WithSettled function, until a second after its context ends.
 func (d *dispatcher) finish() {
 	var left <-chan time.Time
 	for ended := d.posting.Done(); d.working > 0 || d.reporting; {
@@ -110,15 +110,15 @@ func (d *dispatcher) finish() {
 		case <-ended:
 			ended, left = nil, time.After(time.Second)
 		case <-left:
-			d.reporting, d.polled = false, false // its item remains to be reported
+			d.reporting, d.polled = false, false // the item must be reported later
 		}
 	}
 }
 
 func (d *dispatcher) isOver() bool { return d.once && !time.Now().Before(d.until) }
 
-// isIdle reports whether a step may end. It waits for the end of a search, because the next
-// step may be one of another process, which would begin again.
+// isIdle reports whether a step may end. A step waits for searches to end, because the next step
+// may be made by another process, which would start them over.
 func (d *dispatcher) isIdle() bool {
 	switch {
 	case d.working > 0:
@@ -138,7 +138,7 @@ func (d *dispatcher) isIdle() bool {
 
 func (d *dispatcher) canStart() bool { return d.working < d.config.workers && !d.isOver() }
 
-// poll reads the backlog: what other processes have put, and what was resolved.
+// poll reads the backlog, to find what other processes have put or resolved.
 func (d *dispatcher) poll(ctx context.Context) {
 	began := time.Now()
 	if began.Before(d.pollAt) {
@@ -168,7 +168,7 @@ func (d *dispatcher) pollFailed(ctx context.Context, err error) {
 	}
 }
 
-// merge applies the heads, except for chats in progress, whose workers have newer state.
+// merge applies the backlog, except to chats in progress, whose workers have newer state.
 func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 	d.turn++
 	listed := make(map[chats.ChatID]bool, len(backlog.Heads))
@@ -217,7 +217,7 @@ func (d *dispatcher) takeWoken() {
 		if c := d.chat(id); c.busy {
 			c.woken = true
 		} else if known {
-			d.polled = false // its head may have been discarded
+			d.polled = false // the head may have been discarded
 		}
 	}
 }
@@ -284,7 +284,7 @@ func (d *dispatcher) addReport(r report) {
 	}
 }
 
-// startReport reports one item at a time.
+// startReport starts reporting an item, unless one is being reported.
 func (d *dispatcher) startReport() {
 	if d.reporting || len(d.reports) == 0 || d.isOver() {
 		return
@@ -306,7 +306,7 @@ func (d *dispatcher) takeReported(r reported) {
 	d.nextReport = wait.Earliest(d.nextReport, r.again)
 }
 
-// wait returns when there may be something to do.
+// wait waits until there may be something to do.
 func (d *dispatcher) wait(ctx context.Context) {
 	timer := time.NewTimer(time.Until(d.wakeAt()))
 	defer timer.Stop()
@@ -334,7 +334,7 @@ func (d *dispatcher) wakeAt() time.Time {
 	return at
 }
 
-// next returns when something is due again, zero if nothing is.
+// next returns when work is due again, or the zero time if there is none.
 func (d *dispatcher) next() (next time.Time) {
 	for _, c := range d.chats {
 		next = wait.Earliest(next, wait.Later(d.readyAt(c), time.Now()))
@@ -345,7 +345,7 @@ func (d *dispatcher) next() (next time.Time) {
 	return wait.Earliest(next, d.nextReport)
 }
 
-// prune deletes what was settled long ago.
+// prune deletes items that were settled before the retention time.
 func (d *dispatcher) prune(ctx context.Context) {
 	if now := time.Now(); now.Before(d.pruneAt) {
 		return

@@ -140,7 +140,7 @@ type Failure struct { //nolint:errname // mainly part of an item's state
 
 func (f *Failure) Error() string { return f.Reason }
 
-// maxReason is in bytes.
+// maxReason is the maximum length of a reason, in bytes.
 const maxReason = 2000
 
 func newFailure(err error) *Failure {

@@ -13,7 +13,7 @@ import (
 const (
 	storeTime = 5 * time.Second  // for one statement
 	maxSaving = 10 * time.Second // for a record that cannot be saved
-	graceTime = 5 * time.Second  // for posts under way when a run ends
+	graceTime = 5 * time.Second  // for posts in progress when a run ends
 )
 
 // newKeeper returns the keeper of an outbox's lease.

@@ -205,7 +205,7 @@ func (s *MemoryStore) save(record *Record) error {
 	next := memoryRecord{Record: *record}
 	stored.Record = next.copy()
 	stored.Item, stored.FileSize, stored.Position, stored.QueuedAt = was.Item, was.FileSize, was.Position, was.QueuedAt
-	stored.LastMessage = 0 // only Head fills it in
+	stored.LastMessage = 0 // only Head sets it
 	if record.State.isFinal() {
 		stored.Item.File = nil
 	}

@@ -29,7 +29,7 @@ type Outbox struct {
 	attempted attempts
 	refusals  refusals
 	blocks    blocks
-	settling  chan struct{} // a mutex around the WithSettled function
+	settling  chan struct{} // a mutex for calls of the WithSettled function
 	running   atomic.Bool
 	pruneAt   time.Time // when settled items are deleted next
 }

@@ -57,19 +57,19 @@ func operation(r *Record) chats.Operation {
 	return chats.OpSendMessageToChat
 }
 
-// post is the posting of one item.
+// post posts one item.
 type post struct {
 	*session
 
 	record   *Record
-	attempts int   // before
+	attempts int   // Attempts of the record before this call
 	early    bool  // an earlier attempt may still become visible, so nothing is sent
 	waits    bool  // nothing was sent because of a limit or a refused credential: the chat keeps its turn
 	halt     error // why before stopped the send
 }
 
-// Reasons for before to stop a send, in addition to inbox.ErrLeaseLost and the errors of
-// save.
+// The reasons for which before stops a send, in addition to inbox.ErrLeaseLost and the errors
+// of save.
 var (
 	errTooLate  = errors.New("outbox: NotAfter has passed")
 	errStopping = errors.New("outbox: the run is ending")
@@ -91,7 +91,7 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 			return outcome{}, err
 		}
 		options = append(options, chats.ConfirmAfter(r.Floor), chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
-		// Waiting must not occupy a worker.
+		// If it is too early, the worker ends instead of waiting.
 		from := p.resumeFrom()
 		if p.early = time.Since(from) < chats.SearchTime; !p.early {
 			options = append(options, chats.ConfirmResume(from))
@@ -115,13 +115,13 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 	return p.client.SendTextConfirmed(ctx, item.Chat, item.Text, options...)
 }
 
-// resumeFrom returns a time by which the last attempt had certainly ended, by the clock of
-// this process: the clocks of others may differ. Their attempts had ended before this process
-// acquired the lease.
+// resumeFrom returns a time by which the last attempt had certainly ended, by the clock of this
+// process, because the clocks of other processes may differ. Their attempts had ended before
+// this process acquired the lease.
 func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.tenure.Acquired) }
 
-// nextSearch returns when the history is searched again for an earlier attempt: in growing
-// intervals, and when it can no longer become visible.
+// nextSearch returns when the history is searched again for an earlier attempt: at growing
+// intervals, and once its message can no longer become visible.
 func (p *post) nextSearch(now time.Time) time.Time {
 	from := p.resumeFrom()
 	last := from.Add(chats.SearchTime)
@@ -131,7 +131,7 @@ func (p *post) nextSearch(now time.Time) time.Time {
 	return last
 }
 
-// before is called right before each request that sends.
+// before is called right before each send request.
 func (p *post) before(_ context.Context, shop []chats.MessageID) error {
 	p.halt = p.prepare(shop)
 	return p.halt
@@ -150,7 +150,8 @@ func (p *post) prepare(shop []chats.MessageID) error {
 	case !p.tenure.IsValid():
 		return inbox.ErrLeaseLost
 	default:
-		// The client retries without a search only what certainly posted nothing.
+		// The client searches before it retries a send that may have posted the item. A retry
+		// within the search time thus follows a send that certainly posted nothing.
 		isRetry := p.record.Attempts > p.attempts && now.Sub(p.record.LastAttempt) < chats.SearchTime
 		if p.record.begin(p.tenure.Lease.Token, shop, now); isRetry {
 			p.record.Attempts--
@@ -159,14 +160,14 @@ func (p *post) prepare(shop []chats.MessageID) error {
 	if err := p.save(p.record); err != nil {
 		return err
 	}
-	// The save may have taken long. What remains is the time until the request has left.
+	// The save may have taken long. From here on, only sending the request takes time.
 	if !p.tenure.IsValid() {
 		return inbox.ErrLeaseLost
 	}
 	return nil
 }
 
-// conclude moves the record to the state that follows from what a send has returned.
+// conclude moves the record to the state that follows from the result of a send.
 func (p *post) conclude(message chats.Message, err error) {
 	r, now := p.record, time.Now()
 	var e *chats.Error
@@ -186,7 +187,7 @@ func (p *post) conclude(message chats.Message, err error) {
 		r.Accepted = true
 		p.attempted.add(r, now)
 		p.retry(Sending, err, now)
-	case p.posting.Err() != nil: // the cancellation was our own
+	case p.posting.Err() != nil: // the session cancelled the send
 		r.move(p.unsettled(err), r.Failure, now)
 	case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
 		p.refused(e, err, now)
@@ -200,12 +201,12 @@ func (p *post) conclude(message chats.Message, err error) {
 	}
 }
 
-// found settles an item whose message the history shows. If it was found before anything
-// was sent, it is in state Sending from an earlier attempt.
+// found settles an item whose message the history shows. If the message was found before
+// anything was sent, the item is in the state Sending from an earlier attempt.
 func (p *post) found(now time.Time) { p.record.move(Sent, nil, now) }
 
-// halted handles a send that before has stopped. An earlier send of the call may have been
-// posted nevertheless, and may become visible later than its search lasted.
+// halted handles a send that before has stopped. An earlier send of the same call may
+// nevertheless have been posted, and may become visible after its search has ended.
 func (p *post) halted(err error, now time.Time) {
 	switch r := p.record; {
 	case errors.Is(p.halt, errNotShown):
@@ -247,8 +248,8 @@ func (p *post) refused(e *chats.Error, err error, now time.Time) {
 	}
 }
 
-// forbidden handles a 403 for the chat alone. NotAfter and Resolve end that of a Queued item.
-// One that may have been posted cannot be found out about.
+// forbidden handles a 403 for the chat alone. A Queued item is retried until NotAfter or Resolve
+// ends that. A Sending item becomes Uncertain in the end, because its history cannot be read.
 func (p *post) forbidden(e *chats.Error, err error, now time.Time) {
 	r := p.record
 	r.countRefusal(e)
@@ -265,7 +266,7 @@ func (p *post) list() error {
 	return err
 }
 
-// limited handles a limit that was reached: the quota of the send or of the history.
+// limited handles a rate limit on the send or the history.
 func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	p.waits = true
 	r, failures, failure := p.record, p.record.Failures, p.record.Failure
@@ -279,8 +280,8 @@ func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	}
 }
 
-// untilReset returns how long the quota is exhausted, by the server's clock if it is known: a
-// minute at least, because the time of the reset may be wrong.
+// untilReset returns how long the quota is exhausted, by the server's clock if that is known. It
+// is at least a minute, because the reported time of the reset may be wrong.
 func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
 	if server, ok := p.client.ServerTime(); ok {
 		now = server
@@ -306,15 +307,15 @@ func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	switch {
 	case isFinal && state == Queued:
 		r.move(Failed, newFailure(err), now)
-	case isFinal && isDoubtful(e): // the history will never be shown
+	case isFinal && isDoubtful(e): // the history cannot be read
 		r.move(Uncertain, newFailure(err), now)
 	default:
 		p.retry(state, err, now)
 	}
 }
 
-// isDoubtful reports whether a refusal may come from a gateway or be temporary: it is for the
-// history, or has no code of the API.
+// isDoubtful reports whether a refusal may come from a gateway or be temporary, because it is
+// for the history or has no API error code.
 func isDoubtful(e *chats.Error) bool {
 	if e == nil {
 		return false
@@ -323,8 +324,7 @@ func isDoubtful(e *chats.Error) bool {
 	return e.Operation == chats.OpGetChatHistory || !hasCode
 }
 
-// isRefusal reports whether the server, or this library, says that what was asked for is
-// wrong.
+// isRefusal reports whether the server, or this library, has refused the request itself.
 func isRefusal(e *chats.Error, err error) bool {
 	switch {
 	case errors.Is(err, chats.ErrInvalidArgument):
@@ -336,7 +336,7 @@ func isRefusal(e *chats.Error, err error) bool {
 	}
 }
 
-// retry leaves the item unsettled.
+// retry leaves the item unsettled and schedules the next attempt.
 func (p *post) retry(state State, err error, now time.Time) {
 	r := p.record
 	r.Failures++
@@ -354,10 +354,10 @@ func (p *post) finish() (outcome, error) {
 		return out, nil
 	}
 	if errors.Is(p.halt, inbox.ErrLeaseLost) || errors.Is(p.halt, ErrConflict) {
-		return outcome{}, p.halt // the record is another's
+		return outcome{}, p.halt // the record is no longer this session's to save
 	}
 	if slices.Contains([]State{Queued, Failed, Expired}, r.State) {
-		r.Attempts = p.attempts // those of this call certainly posted nothing
+		r.Attempts = p.attempts // the attempts of this call certainly posted nothing
 	}
 	if !r.State.IsSettled() {
 		return unsettled(r, p.waits), p.save(r)

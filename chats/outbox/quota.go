@@ -8,12 +8,12 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// blocks are the operations whose hourly quota is exhausted. They outlive the lease, as every
-// step has another one.
+// blocks holds the operations whose hourly quota is exhausted. They outlive the lease, because
+// every step has a new one.
 type blocks struct {
 	mu     sync.Mutex
 	at     map[chats.Operation]time.Time
-	paused time.Time // all of them
+	paused time.Time // until when all operations are paused
 }
 
 func (b *blocks) block(op chats.Operation, until time.Time) {
@@ -31,7 +31,7 @@ func (b *blocks) pause(until time.Time) {
 	b.paused = until
 }
 
-// until returns when sends of an operation may begin. They need the history, too.
+// until returns when sends of an operation may begin. Sends also need the history.
 func (b *blocks) until(op chats.Operation) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()

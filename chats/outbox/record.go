@@ -72,7 +72,7 @@ func (r *Record) move(to State, failure *Failure, now time.Time) {
 	}
 }
 
-// countRefusal counts a refusal, anew if the last failure was not one with the same status.
+// countRefusal counts a refusal. It starts over if the last failure had a different status.
 func (r *Record) countRefusal(refusal *chats.Error) {
 	if r.Failure == nil || r.Failure.StatusCode != refusal.StatusCode {
 		r.Refusals = 0
@@ -80,8 +80,8 @@ func (r *Record) countRefusal(refusal *chats.Error) {
 	r.Refusals++
 }
 
-// begin notes an attempt that is about to be made. shop are the shop's messages before the
-// first one.
+// begin records an attempt that is about to be made. shop contains the shop's messages before
+// the first attempt.
 func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {
 	if r.State == Queued {
 		r.Floor = r.firstFloor(shop, now)
@@ -98,22 +98,22 @@ func (r *Record) begin(token int64, shop []chats.MessageID, now time.Time) {
 	r.Baseline = slices.Clone(shop)
 }
 
-// maxBaseline is how many of the shop's messages before the first attempt are stored. IDs
-// appear to increase within a chat; a baseline of several messages tolerates exceptions.
+// maxBaseline is how many of the shop's messages before the first attempt are stored. IDs appear
+// to increase within a chat; a baseline of several messages tolerates exceptions.
 const maxBaseline = 32
 
-// firstFloor returns the ID above which the history has been read before a first attempt.
-// shop are the shop's messages that it showed.
+// firstFloor returns the ID above which the history was read before the first attempt. shop
+// contains the shop's messages that were read.
 func (r *Record) firstFloor(shop []chats.MessageID, now time.Time) chats.MessageID {
 	floor := max(min(r.LastMessage, chats.MessageID(now.UnixMicro()))-confirmMargin, 0)
 	if n := len(shop); n > 0 && shop[n-1] <= floor {
-		return 0 // all of it has been read, because nothing is above
+		return 0 // with no message above the floor, the history was read from its beginning
 	}
 	return floor
 }
 
-// confirmMargin is how far below the message of [chats.ConfirmFirstAttempt] the reading
-// begins: IDs appear to be microseconds.
+// confirmMargin is how far below the message passed to [chats.ConfirmFirstAttempt] reading
+// begins. It assumes that IDs are microseconds.
 const confirmMargin = chats.MessageID(24 * time.Hour / time.Microsecond)
 
 // isExpired reports whether the item must no longer be posted.
@@ -121,7 +121,7 @@ func (r *Record) isExpired(now time.Time) bool {
 	return !r.Item.NotAfter.IsZero() && now.After(r.Item.NotAfter)
 }
 
-// notAfter is when the item expires, unless something else has to be found out first.
+// notAfter returns when the item expires, or the zero time if it may already have been posted.
 func (r *Record) notAfter() time.Time {
 	if r.State != Queued {
 		return time.Time{}
@@ -129,7 +129,7 @@ func (r *Record) notAfter() time.Time {
 	return r.Item.NotAfter
 }
 
-// result is the record as the caller sees it.
+// result returns the record as a Result.
 func (r *Record) result() Result {
 	result := Result{
 		Business: r.Business, Item: r.Item, State: r.State, Message: r.Message,

@@ -11,31 +11,31 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// refusals decides when a refused credential is final: a single refusal may be temporary,
-// because a new key is not known everywhere at once.
+// refusals decides when the refusal of a credential is final. A single refusal may be temporary,
+// because a new key takes time to become known everywhere.
 type refusals struct {
 	mu       sync.Mutex
 	since    time.Time
 	last     time.Time
-	n        int       // in a row
+	n        int       // consecutive refusals
 	listedAt time.Time // when the list of chats was last accepted
 }
 
-// refusedFor is how long refusals may last.
+// refusedFor is how long the credential may be refused before the run ends.
 const refusedFor = time.Minute
 
-// maxRefusedPause bounds the pause between two refused requests.
+// maxRefusedPause is the maximum delay after a refused request.
 const maxRefusedPause = 15 * time.Second
 
-// forgottenAfter is how long after a refusal another one has nothing to do with it. The item
-// that was refused is posted again sooner, unless it has expired.
+// forgottenAfter is the time after which a new refusal is unrelated to the last one. A refused
+// item is posted again sooner, unless it has expired.
 const forgottenAfter = 2 * wait.Max
 
-// recheckAfter is for how long an accepted list of chats shows that the credential is accepted.
+// recheckAfter is how long an accepted list of chats proves that the credential is accepted.
 const recheckAfter = time.Minute
 
-// isAccepted reports whether the credential is accepted despite a 403 for one chat, which
-// says nothing about the credential. A 403 for the list of chats does.
+// isAccepted reports whether the credential is accepted although there was a 403 for one chat. Only
+// a 403 for the list of chats is a refusal of the credential.
 func (r *refusals) isAccepted(list func() error) bool {
 	r.mu.Lock()
 	isKnown := !r.listedAt.IsZero() && time.Since(r.listedAt) < recheckAfter
@@ -52,8 +52,8 @@ func (r *refusals) isAccepted(list func() error) bool {
 	return !errors.Is(err, chats.ErrUnauthorized) && !errors.Is(err, chats.ErrForbidden)
 }
 
-// add records a refusal. It returns how long to pause, and an error if the refusals have
-// lasted too long.
+// add records a refusal. It returns how long to wait, and an error if the refusals have lasted
+// too long.
 func (r *refusals) add(err error) (pause time.Duration, final error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// save saves a record under the lease, and tries again while the store fails. The error is
+// save saves a record under the lease and retries while the store fails. The error is
 // inbox.ErrLeaseLost if the lease is lost or was given up, ErrConflict if the item was resolved
 // meanwhile, or ErrMessageTaken.
 func (s *session) save(r *Record) error {
@@ -48,8 +48,8 @@ func (s *session) trySave(r *Record) error {
 	return s.store.SaveItem(ctx, s.tenure.Lease, r)
 }
 
-// isSaved reports whether an attempt has succeeded although it returned an error. A
-// concurrent resolution would have a different state or a different attempt.
+// isSaved reports whether an attempt succeeded although it returned an error. A concurrent
+// resolution would have left a different state or number of attempts.
 func (s *session) isSaved(r *Record) bool {
 	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()

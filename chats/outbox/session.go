@@ -10,24 +10,24 @@ import (
 
 // session is the work under one lease.
 //
-//	dispatcher  has the heads of the chats posted, the longest-waiting chat first
+//	dispatcher  starts a worker for each head that is due, the longest-waiting chat first
 //	worker      posts one item
 //	reporter    calls the WithSettled function
 //	tenure      renews the lease
 //
-// Everything continues from the store: the session holds no state of its own that matters.
+// A later session continues from the store: a session keeps no other state that matters.
 type session struct {
 	*Outbox
 
 	tenure  *tenure.Tenure[inbox.Lease]
 	once    bool
-	until   time.Time       // of a step
-	posting context.Context //nolint:containedctx // lasts for a grace time after the run's
+	until   time.Time       // when a step begins no more work
+	posting context.Context //nolint:containedctx // ends graceTime after the run's
 	ending  context.Context //nolint:containedctx // the run's
 	cancel  context.CancelCauseFunc
 }
 
-// endError is why a session ended itself.
+// endError is the reason for which a session has ended itself.
 type endError struct{ error }
 
 func (e *endError) Unwrap() error { return e.error }

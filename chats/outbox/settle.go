@@ -15,21 +15,21 @@ import (
 type outcome struct {
 	chat     chats.ChatID
 	isEmpty  bool      // the chat has no unsettled item
-	isKnown  bool      // its head has been read, and remains
-	isFile   bool      // its head is one
-	dueAt    time.Time // when its head is due
+	isKnown  bool      // the head has been read and remains unsettled
+	isFile   bool      // the head is a file
+	dueAt    time.Time // when the head is due
 	searchAt time.Time // when an earlier attempt is searched for again
 	notAfter time.Time // of the head, if it is Queued
-	waits    bool      // its head could not be posted yet, so the chat keeps its turn
+	waits    bool      // the head could not be posted yet, so the chat keeps its turn
 	settled  *Record   // to be reported
 }
 
-// unsettled is the outcome of a turn at a head that remains unsettled.
+// unsettled returns the outcome of a turn at a head that remains unsettled.
 func unsettled(r *Record, waits bool) outcome {
 	return outcome{isKnown: true, isFile: r.Item.IsFile(), dueAt: r.DueAt, notAfter: r.notAfter(), waits: waits}
 }
 
-// settle saves a record that has been settled, and returns it if it is to be reported.
+// settle saves a settled record. The outcome contains the record if it is to be reported.
 func (s *session) settle(r *Record) (outcome, error) {
 	if r.Reported = s.config.settled == nil; r.State != Sent {
 		s.warnItem("outbox: item is "+string(r.State), r, r.result().Err)
@@ -45,13 +45,13 @@ func (s *session) settle(r *Record) (outcome, error) {
 	return outcome{settled: r}, nil
 }
 
-// report calls the WithSettled function for a record and saves what it returned. It
-// returns when to call it again, zero if never.
+// report calls the WithSettled function for a record and saves the result. It returns when to
+// call the function again, or the zero time if it need not be called again.
 func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 	select {
 	case s.settling <- struct{}{}:
 		defer func() { <-s.settling }()
-	default: // a call of an earlier session has not returned
+	default: // a call made by an earlier session has not returned
 		return time.Now().Add(time.Second)
 	}
 	if err := s.callSettled(ctx, r); err == nil {
@@ -62,12 +62,12 @@ func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 		s.warnItem("outbox: reporting failed", r, err, slog.Time("again_at", r.DueAt))
 	}
 	if s.save(r) != nil {
-		return time.Now() // the lease is lost, or it was resolved meanwhile: it is reported once more
+		return time.Now() // the lease is lost, or the item was resolved meanwhile: report it again
 	}
 	return r.DueAt
 }
 
-// callSettled calls the WithSettled function, and logs it while it does not return.
+// callSettled calls the WithSettled function. It logs if the function does not return.
 func (s *session) callSettled(ctx context.Context, r *Record) error {
 	call := callback.Call{Name: "the WithSettled function", Slow: func(running time.Duration) {
 		s.warnItem("outbox: WithSettled still running, nothing else is reported", r, nil, slog.Duration("for", running))
@@ -78,7 +78,7 @@ func (s *session) callSettled(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// reportKey reports an item that is settled in the store.
+// reportKey reads an item from the store and reports it if that is due.
 func (s *session) reportKey(ctx context.Context, key string) (again time.Time) {
 	limited, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
 	defer cancel()

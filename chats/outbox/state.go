@@ -27,7 +27,7 @@ func (s State) IsSettled() bool { return s != Queued && s != Sending }
 // isFinal reports whether the state can no longer change.
 func (s State) isFinal() bool { return s.IsSettled() && s != Uncertain }
 
-// resolutions are the transitions that Resolve makes.
+// resolutions are the transitions that Resolve can make.
 var resolutions = map[State][]State{
 	Queued:    {Discarded},
 	Uncertain: {Sent, Discarded, Queued},
