@@ -1,6 +1,6 @@
-// Package batch does one thing for many callers at once: what they ask for while it is being
-// done for others is done together afterwards. So the busier it is the less each costs, and
-// no caller waits for others to come.
+// Package batch combines concurrent calls of a function. Items that arrive while a call is in
+// progress are passed to the next call together. The cost per item thus falls as the load
+// rises, and no caller waits for a batch to fill up.
 package batch
 
 import (
@@ -28,15 +28,15 @@ type batch[T any] struct {
 	err   error
 }
 
-// New returns a Batcher. One call of do is under way at a time. Its context ends after the
-// timeout.
+// New returns a Batcher that makes one call of do at a time. The context of a call ends after
+// the timeout.
 func New[T any](timeout time.Duration, do func(context.Context, []T) error) *Batcher[T] {
 	return &Batcher[T]{do: do, timeout: timeout, slot: make(chan struct{}, 1)}
 }
 
-// Do returns once the function was called with the item among others, with the error of that
-// call, or when ctx ends: the item may still be passed to the function then. If the function
-// panics or ends its goroutine, that is the error.
+// Do passes the item to the function, possibly together with others, and returns the error of
+// that call. If ctx ends first, Do returns its error, and the item may still be passed to the
+// function. If the function panics or ends its goroutine, Do returns an error.
 func (b *Batcher[T]) Do(ctx context.Context, item T) error {
 	b.mu.Lock()
 	if b.next == nil {

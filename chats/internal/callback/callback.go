@@ -1,5 +1,5 @@
-// Package callback calls functions of the program that uses the library, which may
-// panic, call runtime.Goexit, never return, or return errors whose Error method panics.
+// Package callback calls functions supplied by the user of the library, which may panic, call
+// runtime.Goexit, never return, or return errors whose Error method panics.
 package callback
 
 import (
@@ -9,37 +9,37 @@ import (
 	"time"
 )
 
-// slowAfter is how long a function may run before that is reported.
+// slowAfter is how long a function may run before it is first reported as slow.
 const slowAfter = time.Minute
 
 // Error is a failed call.
 type Error struct {
 	Err  error  // what the function returned; its Error method does not panic
-	Text string // of the error, or of a panic with its stack
+	Text string // of the error, or of a panic including its stack
 }
 
 func (e *Error) Error() string { return e.Text }
 
-// Call is how a function is called.
+// Call configures a call of a function.
 type Call struct {
-	Name    string                      // of the function, in texts: "the handler"
-	Timeout time.Duration               // the function is given up on after that; 0 means never
-	Slow    func(running time.Duration) // called while the function still runs, after a minute, 2 min, 4 min ...
+	Name    string                      // of the function, for errors, such as "the handler"
+	Timeout time.Duration               // after which the function is abandoned; 0 means never
+	Slow    func(running time.Duration) // called while the function is running, after 1, 2, 4 ... min
 }
 
-// Do calls f in a goroutine of its own. It returns nil if f returns nil.
+// Do calls f in a separate goroutine. It returns nil if f returns nil.
 func (c Call) Do(f func() error) *Error {
 	done := make(chan *Error, 1)
 	go func() {
 		err := errors.New(c.Name + " ended its goroutine")
 		failed := &Error{err, err.Error()}
 		defer func() {
-			_ = recover() // the value's method that renders it may panic, too
+			_ = recover() // formatting the value may panic, too
 			done <- failed
 		}()
 		defer func() {
 			if cause := recover(); cause != nil {
-				failed = panicked(fmt.Sprintf("panic: a value of type %T", cause)) // unless it can be rendered
+				failed = panicked(fmt.Sprintf("panic: a value of type %T", cause)) // in case formatting it panics
 				failed = panicked(fmt.Sprintf("panic: %v", cause))
 			}
 		}()
@@ -48,8 +48,8 @@ func (c Call) Do(f func() error) *Error {
 	return c.await(done)
 }
 
-// Client calls f, which uses a client: a hook, a limiter or a credential source that panics or
-// calls runtime.Goexit is a failure like any other.
+// Client calls f, which uses a client. If a hook, limiter or credential source of the client
+// panics or calls runtime.Goexit, Client returns an error.
 func Client[T any](f func() (T, error)) (result T, err error) {
 	failed := Call{Name: "a function of the client", Slow: func(time.Duration) {}}.Do(func() (err error) {
 		result, err = f()
@@ -65,7 +65,7 @@ func Client[T any](f func() (T, error)) (result T, err error) {
 	}
 }
 
-// panicked must be called while the goroutine panics.
+// panicked returns the error for a panic. It must be called while the goroutine is panicking.
 func panicked(text string) *Error {
 	return &Error{errors.New(text), fmt.Sprintf("%s\n%s", text, debug.Stack())}
 }
@@ -94,8 +94,8 @@ func (c Call) await(done <-chan *Error) *Error {
 	}
 }
 
-// errorOf returns nil for nil. The text is rendered here, because the Error method of the
-// error may panic, for example on a nil pointer.
+// errorOf returns an Error for err, or nil if err is nil. It calls the Error method of err, which
+// may panic, for example on a nil pointer.
 func errorOf(err error) (failed *Error) {
 	if err == nil {
 		return nil

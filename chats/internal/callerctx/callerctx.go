@@ -1,5 +1,5 @@
-// Package callerctx relates waits and errors to the context of the caller: a program must
-// be able to rely on it that a context error is about its own context.
+// Package callerctx makes sure that errors match a context error only if the caller's own
+// context has ended, so that callers can rely on it.
 package callerctx
 
 import (
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Err returns the error of a context that has ended. A dialer may notice that the
-// deadline has passed before the context does.
+// Err returns the error of ctx, or DeadlineExceeded if its deadline has passed, which a dialer may
+// notice before the context does.
 func Err(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
@@ -18,9 +18,9 @@ func Err(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// HideOthers returns err so that it matches a context error only if the context of
-// the caller, ctx, has ended with it. The timeouts of an http.Client, a dialer or a limiter
-// would match as well, and a program would take them for its own deadline.
+// HideOthers returns an error like err that matches a context error only if the caller's
+// context, ctx, has ended with that error. Otherwise the timeout of an http.Client, a dialer or
+// a limiter could be mistaken for the caller's deadline.
 func HideOthers(ctx context.Context, err error) error {
 	var late *tooLateError
 	if deadline, _ := ctx.Deadline(); err == nil || errors.As(err, &late) && late.deadline.Equal(deadline) {
@@ -35,7 +35,7 @@ func HideOthers(ctx context.Context, err error) error {
 	return err
 }
 
-// Bare returns the bare ctx.Err() if err was caused by the end of ctx, and err otherwise.
+// Bare returns ctx.Err() if err was caused by the end of ctx, and err otherwise.
 func Bare(ctx context.Context, err error) error {
 	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
 		return ctxErr
@@ -43,7 +43,7 @@ func Bare(ctx context.Context, err error) error {
 	return err
 }
 
-// foreignTimeoutError matches what err does, without the context errors other than ended.
+// foreignTimeoutError matches whatever err matches, except context errors other than ended.
 type foreignTimeoutError struct{ err, ended error }
 
 func (e *foreignTimeoutError) Error() string { return e.err.Error() }
@@ -54,12 +54,12 @@ func (e *foreignTimeoutError) Is(target error) bool {
 }
 
 func (e *foreignTimeoutError) As(target any) bool {
-	_, isLate := target.(**tooLateError) // about another context's deadline
+	_, isLate := target.(**tooLateError) // concerns the deadline of another context
 	return !isLate && errors.As(e.err, target)
 }
 
-// Wait sleeps for d. It returns early if ctx ends, and at once if the deadline of ctx
-// comes before d is over.
+// Wait sleeps for d. It returns early if ctx ends, and immediately if the deadline of ctx is
+// before the end of d.
 func Wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -77,7 +77,7 @@ func Wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tooLateError is returned instead of waiting for a deadline only to fail then.
+// tooLateError is returned instead of waiting if the deadline would expire during the wait.
 type tooLateError struct {
 	wait     time.Duration
 	deadline time.Time // of the context

@@ -1,5 +1,5 @@
-// Package check has the assertions of the conformance tests of stores: a library for them
-// would come into the modules of those who run these tests.
+// Package check has the assertions used by the conformance tests of stores. An assertion library
+// would become a dependency of every module that runs these tests.
 package check
 
 import (

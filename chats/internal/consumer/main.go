@@ -1,5 +1,5 @@
-// Command consumer greets every customer who waits for the shop. It stands for a
-// user's program: a module of its own that imports only public packages.
+// Command consumer greets every customer who is waiting for the shop. It is an example of a
+// user's program: a separate module that imports only public packages.
 package main
 
 import (
@@ -36,10 +36,10 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	return answerWaiting(ctx, client, "Здравствуйте! Мы прочитали ваше сообщение и скоро ответим.", out)
 }
 
-// answerWaiting answers every chat that waits for the shop and prints what each
-// customer wrote last. A failure in one chat does not prevent the other answers.
+// answerWaiting answers every chat that is waiting for the shop and prints each customer's last
+// message. A failure in one chat does not affect the others.
 func answerWaiting(ctx context.Context, client *chats.Client, text string, out io.Writer) error {
-	// Read the whole list first: an answer removes its chat from the list.
+	// Read the whole list first, because an answered chat leaves the list.
 	var waiting []chats.Chat
 	for chat, err := range client.Chats(ctx, chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}) {
 		if err != nil {
@@ -53,7 +53,7 @@ func answerWaiting(ctx context.Context, client *chats.Client, text string, out i
 			failed = errors.Join(failed, fmt.Errorf("chat %d: %w", chat.ID, err))
 		}
 		if errors.Is(failed, chats.ErrRateLimited) || ctx.Err() != nil {
-			break // the next one would fail, too
+			break // the next answer would fail, too
 		}
 	}
 	return failed

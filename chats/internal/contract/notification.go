@@ -35,9 +35,9 @@ var loadNotifications = sync.OnceValues(func() (*routers.Route, error) {
 })
 
 // NotificationResponse checks the response to a notification against
-// api/notifications.openapi.yaml and what the library promises beyond it: a time in UTC,
-// and a type and a message in every failure. The response to unauthorised senders,
-// 403, must have the body of a 400.
+// api/notifications.openapi.yaml and against what the library promises in addition: a time in
+// UTC, and a type and a message in every failure. The response to unauthorised senders, a 403,
+// must have the body of a 400.
 func NotificationResponse(status int, header http.Header, body []byte) error {
 	route, err := loadNotifications()
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// The bounds of what Details reads: of a body, of a text that is not JSON, and of a list of
-// errors.
+// The maximum sizes that Details reads of a body and of a text that is not JSON, in bytes, and the
+// maximum number of errors.
 const (
 	maxBody    = 64 << 10
 	maxText    = 4 << 10
@@ -17,8 +17,8 @@ const (
 // Detail is one reason for a failure. Code is empty for plain text.
 type Detail struct{ Code, Message string }
 
-// IsAPI reports whether the body is one of the API's, successful or not. A gateway in
-// between sends HTML, nothing, or JSON of its own.
+// IsAPI reports whether the body was sent by the API, for a success or a failure. Gateways send
+// HTML, nothing, or JSON in another format.
 func (b Body) IsAPI() bool {
 	var body struct {
 		Status any
@@ -29,7 +29,7 @@ func (b Body) IsAPI() bool {
 		slices.ContainsFunc(body.Errors, func(e struct{ Code any }) bool { code, _ := e.Code.(string); return code != "" })
 }
 
-// Details returns what the body says about an error: the errors of the envelope, a bare
+// Details returns the details of an error from the body: the errors of the envelope, a bare
 // message, or any text.
 func (b Body) Details() []Detail {
 	text := []byte(b.Redactor.Redact(string(b.Text[:min(len(b.Text), maxBody)])))
@@ -57,17 +57,17 @@ func (b Body) Details() []Detail {
 	return []Detail{{Message: bare}}
 }
 
-// sanitize returns a text fit for an error, or "" if value is not a text.
+// sanitize returns value in a form fit for an error, or "" if it is not a string.
 func (b Body) sanitize(value any) string {
 	text, _ := value.(string)
 	return b.Redactor.Sanitize(text)
 }
 
-// markup matches the HTML around the text of a gateway's page.
+// markup matches the HTML around the text of an error page.
 var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>]*>`)
 
-// plainText returns the text of a body of unknown shape. It encodes JSON again, so that an
-// escaped secret is found. An empty envelope has no text.
+// plainText returns the text of a body in an unknown format. It re-encodes JSON, so that escaped
+// secrets are found. An empty envelope has no text.
 func plainText(text []byte) string {
 	var value any
 	if json.Unmarshal(text, &value) != nil {

@@ -1,5 +1,5 @@
-// Package envelope reads the bodies of the API's responses, {"status", "result", "errors"},
-// and what else a server or a gateway sends in their place.
+// Package envelope reads the bodies of API responses, {"status", "result", "errors"}, and
+// whatever a server or a gateway sends in their place.
 package envelope
 
 import (
@@ -14,7 +14,7 @@ import (
 // Body is the body of a response.
 type Body struct {
 	Text []byte
-	// Whole is set if the body has the length that was announced: if its JSON ends early, the
+	// Whole is set if the body has the announced length. If its JSON ends early nevertheless, the
 	// server sent it that way.
 	Whole    bool
 	Redactor Redactor
@@ -33,7 +33,7 @@ const (
 )
 
 var (
-	// ErrStatus is returned for a body of status ERROR. Its Details say why.
+	// ErrStatus is returned for a body with the status ERROR. Its Details have the reasons.
 	ErrStatus = errors.New("response status is ERROR")
 	// ErrNoStatus is returned together with the result, if there is one.
 	ErrNoStatus = errors.New("response has no status")
@@ -46,10 +46,10 @@ type envelope[T any] struct {
 	Result *T     `json:"result"`
 }
 
-// Decode returns the result of a body, or nil if it has none. It decodes into prepared if
-// that is not nil, so that a list of the page's size need not grow. A field that has
-// another type than in T is converted or dropped. The error matches [io.ErrUnexpectedEOF]
-// if the body was cut off.
+// Decode returns the result of a body, or nil if it has none. It decodes into prepared if that
+// is not nil, so that a list allocated for the page size need not grow. A field whose type
+// differs from the one in T is converted or dropped. The error matches [io.ErrUnexpectedEOF] if
+// the body was cut off.
 func Decode[T any](b Body, prepared *T) (*T, error) {
 	env := envelope[T]{Result: prepared}
 	if err := json.Unmarshal(b.Text, &env); err != nil {
@@ -68,7 +68,7 @@ func Decode[T any](b Body, prepared *T) (*T, error) {
 	return env.Result, ErrUnknownStatus
 }
 
-// repair decodes a body that encoding/json has refused with err.
+// repair decodes a body that encoding/json has rejected with err.
 func (env *envelope[T]) repair(text []byte, err error) error {
 	if isSyntaxError(err) {
 		text = repairSyntax(text)
@@ -85,11 +85,10 @@ func (env *envelope[T]) repair(text []byte, err error) error {
 	return err
 }
 
-// jsonError returns the decoder's error sanitized, because it may quote the body at any
-// length.
+// jsonError returns the sanitized error of the decoder, which may quote any amount of the body.
 func (b Body) jsonError(err error) error {
 	isBlank := len(bytes.TrimSpace(b.Text)) == 0
-	endsEarly := isBlank || err.Error() == "unexpected end of JSON input" // encoding/json has no other sign of it
+	endsEarly := isBlank || err.Error() == "unexpected end of JSON input" // encoding/json has no sentinel error for it
 	switch {
 	case endsEarly && !b.Whole:
 		return fmt.Errorf("invalid JSON response: %w", io.ErrUnexpectedEOF)
@@ -98,7 +97,7 @@ func (b Body) jsonError(err error) error {
 	}
 	text := err.Error()
 	var mistyped *json.UnmarshalTypeError
-	if errors.As(err, &mistyped) { // its own text names Go types
+	if errors.As(err, &mistyped) { // the error's own text names Go types
 		text = "unexpected " + mistyped.Value + " in " + cmp.Or(mistyped.Field, "the body")
 	}
 	return errors.New("invalid JSON response: " + b.Redactor.Sanitize(text))

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// maxDepth is the depth of nesting below which values are dropped, if encoding/json refuses
-// a body. The contract's types have a depth of eight.
+// maxDepth is the nesting depth below which values are dropped if encoding/json rejects a body.
+// The contract's types have a depth of eight.
 const maxDepth = 100
 
-// maxGrowth is how much longer than the body a repaired one may be: what is longer is refused
-// as it is.
+// maxGrowth is how many bytes longer than the original a repaired body may be. A body that would
+// grow more is not repaired.
 const maxGrowth = 1 << 20
 
 func isSyntaxError(err error) bool {
@@ -25,24 +25,24 @@ func isSyntaxError(err error) bool {
 	return errors.As(err, &syntax)
 }
 
-// unmarshalAny decodes what it can of a body. What does not match stays empty.
+// unmarshalAny decodes as much of a body as it can. Fields that do not match stay empty.
 func unmarshalAny(body []byte, into any) {
 	if isSyntaxError(json.Unmarshal(body, into)) {
 		_ = json.Unmarshal(repairSyntax(body), into)
 	}
 }
 
-// repairSyntax returns a JSON object in which null is in place of the values that encoding/json
-// refuses, because they are nested too deeply, are not JSON, such as NaN, or are missing, and
-// in which control characters in strings are escaped and commas too many are dropped.
-// encoding/json refuses the whole text because of one of them.
+// repairSyntax returns a JSON object that encoding/json accepts. It replaces values that are
+// nested too deeply, are not JSON, such as NaN, or are missing by null. It also escapes control
+// characters in strings and drops superfluous commas. encoding/json would reject the whole text
+// because of any of these.
 func repairSyntax(text []byte) []byte {
 	if !bytes.HasPrefix(text, []byte("{")) {
 		return text
 	}
 	out, rest := make([]byte, 0, len(text)), text
 	limit := len(text) + maxGrowth
-	var open []byte // the brackets that are not closed
+	var open []byte // the closing brackets that are expected
 	isValue := false
 	for len(rest) > 0 {
 		token := rest[:tokenLen(rest)]
@@ -53,7 +53,7 @@ func repairSyntax(text []byte) []byte {
 		}
 		switch c := token[0]; c {
 		case '{', '[':
-			if open = append(open, c+2); len(open) == maxDepth+1 { // '}' and ']' follow two later
+			if open = append(open, c+2); len(open) == maxDepth+1 { // in ASCII, '{'+2 is '}' and '['+2 is ']'
 				out = append(out, "null"...)
 			}
 			isDeep = len(open) > maxDepth
@@ -83,8 +83,8 @@ func repairSyntax(text []byte) []byte {
 	return out
 }
 
-// closeGap adds the value that is missing before a comma or a bracket, or drops the comma that is
-// there too many. It is called with the beginning of an object, which is not empty.
+// closeGap adds a missing value before a comma or a bracket, or drops a superfluous comma. object
+// is the beginning of an object and is not empty.
 func closeGap(object []byte) []byte {
 	before := bytes.TrimRight(object, " \t\r\n")
 	switch before[len(before)-1] {
@@ -97,8 +97,8 @@ func closeGap(object []byte) []byte {
 	}
 }
 
-// tokenLen returns the length of the string, or of the number or name, at the beginning of a
-// JSON text. Any other character is a token of its own.
+// tokenLen returns the length of the string, number or name at the beginning of a JSON text. Any
+// other character is a token by itself.
 func tokenLen(text []byte) int {
 	const others = "{}[],: \t\r\n"
 	switch {
@@ -119,8 +119,8 @@ func tokenLen(text []byte) int {
 	return len(text)
 }
 
-// repairString returns a string of JSON with its control characters escaped, and without the
-// backslashes that begin no escape. It stops once the result is longer than limit.
+// repairString returns a JSON string with its control characters escaped, and without
+// backslashes that do not begin an escape. It stops once the result is longer than limit.
 func repairString(text []byte, limit int) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text) && len(out) <= limit; i++ {
@@ -138,7 +138,7 @@ func repairString(text []byte, limit int) []byte {
 	return out
 }
 
-// escapeLen returns the length of the escape at the beginning of text, or 0.
+// escapeLen returns the length of the escape sequence at the beginning of text, or 0.
 func escapeLen(text []byte) int {
 	switch {
 	case len(text) < 2 || text[0] != '\\':
@@ -152,9 +152,9 @@ func escapeLen(text []byte) int {
 	return 0
 }
 
-// decodeRepaired decodes a body that the contract's types cannot read: it makes the fields
-// that have another type readable, or drops them, so that a malformed field affects nothing
-// but itself. It takes several times as long as decoding the contract's types.
+// decodeRepaired decodes a body that does not match the contract's types. It converts fields of
+// the wrong type, or drops them, so that a malformed field does not affect the others. It takes
+// several times as long as decoding into the contract's types directly.
 func decodeRepaired(body []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -170,10 +170,11 @@ func decodeRepaired(body []byte, into any) error {
 	return json.Unmarshal(repaired, into)
 }
 
-// repairs are the contract's fields, in lower case because encoding/json ignores case, each
-// with a function that returns a value of the field's type, or nil. The structure of a page
-// is never dropped, so that a malformed one fails: result, the lists of chats and messages,
-// and paging with its token, without which the page would look like the last one.
+// repairs holds the contract's fields, in lower case because encoding/json ignores case, each
+// with a function that returns a value of the field's type, or nil. Fields that make up the
+// structure of a page are never dropped, so that decoding a malformed page fails: result, the
+// lists of chats and messages, and paging with its token, without which the page would look like
+// the last one.
 var repairs = map[string]func(any) any{
 	"chatid": toInteger, "messageid": toInteger, "campaignid": toInteger, "orderid": toInteger, "returnid": toInteger, "size": toInteger,
 	"createdat": toTime, "updatedat": toTime,
@@ -203,7 +204,7 @@ func repair(value any) {
 	}
 }
 
-// only returns value if it is a T, and otherwise nil.
+// only returns value if it is a T, and nil otherwise.
 func only[T any](value any) any {
 	if _, ok := value.(T); ok {
 		return value
@@ -211,7 +212,7 @@ func only[T any](value any) any {
 	return nil
 }
 
-// onlyObjects replaces the elements of a list that are not objects by null.
+// onlyObjects replaces the elements of a list that are not objects with nil.
 func onlyObjects(value any) any {
 	if list, ok := value.([]any); ok {
 		for i := range list {
@@ -221,7 +222,8 @@ func onlyObjects(value any) any {
 	return value
 }
 
-// dropEmpty replaces what is written for an empty object or text in place of it by null.
+// dropEmpty returns nil for the values that some encoders write in place of an empty object or
+// text, and value otherwise.
 func dropEmpty(value any) any {
 	switch text, _ := json.Marshal(value); string(text) { //nolint:errchkjson // decoded JSON can be encoded
 	case "[]", "{}", "false", `""`:
@@ -244,7 +246,7 @@ func toInteger(value any) any {
 	return nil
 }
 
-// parseInteger reads integers, including those in strings or with a fraction of zero.
+// parseInteger parses integers, including those in strings or with a fraction of zero.
 func parseInteger(value any) (int64, bool) {
 	text := strings.TrimSpace(fmt.Sprint(value))
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -257,8 +259,8 @@ func parseInteger(value any) (int64, bool) {
 
 var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04:05", "2006-01-02T15:04"}
 
-// toTime reads times, including those without an offset (taken to be UTC), with a space
-// instead of the T, and Unix times. A date alone is no time.
+// toTime parses times, including times without an offset (which are taken as UTC), times with a
+// space instead of the T, and Unix times. A date alone is not a time.
 func toTime(value any) any {
 	var t time.Time
 	if n, ok := parseInteger(value); ok {
@@ -273,7 +275,7 @@ func toTime(value any) any {
 			}
 		}
 	}
-	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 { // encoding/json refuses those
+	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 { // encoding/json rejects such years
 		return nil
 	}
 	return t

@@ -2,9 +2,9 @@
 //
 //	filegraph DIR=LIMIT...
 //
-// A file depends on another one if it uses a package-level object or a method that is declared
-// there. Files that depend on each other, directly or through others, can only be understood
-// together. Tests do not count.
+// A file depends on another one if it uses a package-level object or a method declared there.
+// Files that depend on each other, directly or indirectly, can only be understood together. Test
+// files are ignored.
 package main
 
 import (
@@ -54,7 +54,7 @@ func check(arg string) error {
 	return err
 }
 
-// graph has the files that each file uses.
+// graph maps each file to the files that it uses.
 type graph map[string]map[string]bool
 
 // load type-checks a package.
@@ -110,7 +110,7 @@ func base(files *token.FileSet, pos token.Pos) string {
 }
 
 func goList(dir string, args ...string) (string, error) {
-	command := exec.CommandContext(context.Background(), "go", append([]string{"list"}, args...)...) //nolint:gosec // of the Makefile
+	command := exec.CommandContext(context.Background(), "go", append([]string{"list"}, args...)...) //nolint:gosec // the arguments come from the Makefile
 	command.Dir = dir
 	out, err := command.Output()
 	var exit *exec.ExitError
@@ -120,7 +120,7 @@ func goList(dir string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// cycles returns the sets of files that reach each other.
+// cycles returns the sets of files that depend on each other.
 func cycles(uses graph) (sets [][]string) {
 	reached := graph{}
 	for file := range uses {
@@ -144,7 +144,7 @@ func cycles(uses graph) (sets [][]string) {
 	return sets
 }
 
-// reach adds the files that a file uses, directly or through others.
+// reach adds the files that a file uses, directly or indirectly, to reached.
 func (g graph) reach(file string, reached map[string]bool) {
 	for other := range g[file] {
 		if !reached[other] {

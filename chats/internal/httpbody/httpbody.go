@@ -1,4 +1,4 @@
-// Package httpbody reads the bodies of responses into pooled buffers, within bounds.
+// Package httpbody reads the bodies of responses, up to a maximum size, into pooled buffers.
 package httpbody
 
 import (
@@ -9,44 +9,45 @@ import (
 	"sync"
 )
 
-// maxBody bounds a response body. The largest body that the contract allows is about
-// 7 MB: a page of 100 messages of 4,096 characters, each escaped to twelve bytes, with
+// maxBody is the maximum size of a response body. The largest body that the contract allows has
+// about 7 MB: a page of 100 messages of 4,096 characters, each escaped to twelve bytes, with
 // ten attachments of 2,000 characters each.
 const maxBody = 8 << 20
 
 // maxPooledBody is the capacity up to which a buffer returns to the pool.
 const maxPooledBody = 1 << 20
 
-// maxElements bounds the elements and fields of a JSON body. A page of 100 messages with ten
-// attachments each has about 5,000.
+// maxElements is the maximum number of elements and fields of a JSON body. A page of 100 messages
+// with ten attachments each has about 5,000.
 const maxElements = 1 << 16
 
-// The errors for a body that is not read to its end, or must not be decoded.
+// The errors for a body that was not read to its end, or must not be decoded.
 var (
 	ErrTooLarge     = errors.New("response is larger than 8 MiB")
 	ErrTooManyItems = errors.New("response has too many items")
 )
 
-// leading is dropped in front of a body: whitespace and byte order marks.
+// leading has the characters that are dropped at the beginning of a body: whitespace and byte
+// order marks.
 const leading = "\ufeff \t\r\n"
 
-// buffers pools the bodies. Reading into a pooled buffer of the response's size takes
-// half the memory of io.ReadAll. A buffer can be reused once the response is decoded,
-// because encoding/json copies what it keeps.
+// buffers is the pool of buffers. Reading into a pooled buffer of the response's size takes half
+// the memory of io.ReadAll. A buffer can be reused once the response is decoded, because
+// encoding/json copies what it keeps.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// Read reads the whole body, up to 8 MiB, and closes it. It returns what was read, without
-// whitespace and byte order marks at its beginning, together with an error. What it drops
-// does not count in resp.ContentLength any more. Pass the buffer to [Release] when it is not
-// used any more.
+// Read reads the whole body, up to 8 MiB, and closes it. It returns what it has read, without
+// whitespace and byte order marks at the beginning, even if there is an error. The dropped
+// characters are subtracted from resp.ContentLength. Pass the buffer to [Release] when it is no
+// longer used.
 func Read(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	buf, _ := buffers.Get().(*bytes.Buffer)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return buf, nil // the body is the bare connection, which no context ends
 	}
-	// Content-Length is not verified, so it reserves no more than the pool keeps. The
-	// extra MinRead lets the read that finds the end do so without growing the buffer.
+	// Content-Length may be wrong, so at most the capacity that the pool keeps is reserved. The
+	// extra MinRead lets the final read find the end without growing the buffer.
 	if n := resp.ContentLength; n > 0 {
 		buf.Grow(int(min(n, maxPooledBody)) + bytes.MinRead)
 	}
@@ -63,12 +64,12 @@ func Read(resp *http.Response) (*bytes.Buffer, error) {
 	return buf, err
 }
 
-// hasTooManyElements reports whether a JSON text has so many elements that the few
-// kilobytes of it on the wire would take hundreds of megabytes when it is decoded.
+// hasTooManyElements reports whether a JSON text has more than maxElements elements. Decoded,
+// such a text could take hundreds of megabytes, even if it has only a few kilobytes on the wire.
 func hasTooManyElements(body []byte) bool {
 	n := 0
 	for _, c := range []string{",", "{", "["} {
-		n += bytes.Count(body, []byte(c)) // fast, but counts those in strings, too
+		n += bytes.Count(body, []byte(c)) // fast, but also counts characters in strings
 	}
 	if n <= maxElements {
 		return false

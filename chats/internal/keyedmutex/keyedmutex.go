@@ -1,4 +1,4 @@
-// Package keyedmutex is a mutex for each of many keys.
+// Package keyedmutex provides a mutex for each of many keys.
 package keyedmutex
 
 import (
@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// Mutex is a mutex for each key. The zero Mutex is ready to use. It stores nothing for keys
-// that are not locked.
+// Mutex is a set of mutexes, one for each key. The zero Mutex is ready to use. It stores nothing
+// for keys that are not locked.
 type Mutex[K comparable] struct {
 	mu   sync.Mutex
 	held map[K]chan struct{} // closed on unlock
 }
 
-// Lock waits until it holds key, or until ctx ends.
+// Lock locks the mutex of key. It returns the error of ctx if ctx ends first.
 func (m *Mutex[K]) Lock(ctx context.Context, key K) (unlock func(), err error) {
 	own := make(chan struct{})
 	for {

@@ -22,8 +22,8 @@ func (p *probe) fileAuth(ctx context.Context, req *http.Request) error {
 	return nil
 }
 
-// files finds out whether an attachment can be downloaded without the credential,
-// and with it. The key is sent to the API's host and to the configured one only.
+// files finds out whether an attachment can be downloaded with and without the credential. The
+// key is sent only to the API's host and to the configured one.
 func (p *probe) files() {
 	link, err := url.Parse(p.file.URL)
 	if err != nil || link.Host == "" {

@@ -16,7 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// pageLimits exceeds the documented bounds, which the library itself does not.
+// pageLimits exceeds the documented page sizes, which the library itself never does.
 func (p *probe) pageLimits() {
 	p.report.add("page limits of chats", "%s", p.limitsOf(chats.MaxChatsPage, p.rawChats))
 	if p.sample.chat.ID == 0 {
@@ -26,7 +26,7 @@ func (p *probe) pageLimits() {
 	p.report.add("page limits of messages", "%s", p.limitsOf(chats.MaxHistoryPage, p.rawHistory))
 }
 
-// rawRequest makes a request with a limit, or without one if it is nil.
+// rawRequest makes a request with a page size, or without one if limit is nil.
 type rawRequest func(ctx context.Context, limit *int32) (*http.Response, error)
 
 func (p *probe) rawChats(ctx context.Context, limit *int32) (*http.Response, error) {
@@ -46,8 +46,8 @@ func (p *probe) limitsOf(maximum int32, send rawRequest) string {
 	return fmt.Sprintf("%d: %s; %d: %s; without: %s", maximum, atMaximum, above, beyond, without)
 }
 
-// pageOf returns the status of the response, and the number of its items if
-// another page follows.
+// pageOf returns the status of the response and, if another page follows, the number of its
+// items.
 func (p *probe) pageOf(ctx context.Context, limit *int32, send rawRequest) (status, items string) {
 	resp, err := send(ctx, limit)
 	if err != nil {
@@ -70,7 +70,7 @@ func (p *probe) pageOf(ctx context.Context, limit *int32, send rawRequest) (stat
 	return status, fmt.Sprintf("%d a page", len(body.Result.Chats)+len(body.Result.Messages))
 }
 
-// headers reports what the headers of all responses said.
+// headers reports on the headers of all responses.
 func (p *probe) headers() {
 	all := p.traffic.exchanges()
 	p.report.add("limit headers", "%s", presence(all, "X-RateLimit-Resource-Limit", "X-RateLimit-Resource-Remaining", "X-RateLimit-Resource-Until"))
@@ -123,7 +123,7 @@ func hourly(all []exchange) string {
 	return cmp.Or(sortedList(quotas), "not reported")
 }
 
-// countdown compares consecutive responses of one operation.
+// countdown reports how Remaining changes between consecutive responses of an operation.
 func countdown(all []exchange) string {
 	last := map[chats.Operation]int{}
 	steps := map[string]bool{}
@@ -140,7 +140,8 @@ func countdown(all []exchange) string {
 	return "changes between responses by " + cmp.Or(sortedList(steps), "an unknown number")
 }
 
-// untils parses the dates leniently: the name of the day may be wrong.
+// untils reports on the dates of Until. It parses them leniently, because the name of the day may
+// be wrong.
 func untils(all []exchange) string {
 	var reported, parsed, day, hour int
 	for _, e := range all {

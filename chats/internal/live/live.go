@@ -1,9 +1,9 @@
-// Package live finds out how the real Market behaves where its documentation does
-// not say, and checks every response against the contract. The tests run the same
-// code against the in-memory Market.
+// Package live finds out how the real Market behaves where its behaviour is not documented, and
+// checks every response against the contract. The tests run the same code against the in-memory
+// Market.
 //
-// It only reads unless it gets a test order. It prints no name, text, link or ID of the
-// shop's chats, only their structure.
+// It only reads, unless a test order is configured. It prints the structure of the shop's chats,
+// but none of their names, texts, links or IDs.
 package live
 
 import (
@@ -21,11 +21,11 @@ import (
 
 // Config configures a run.
 type Config struct {
-	BaseURL  string // empty: the real one
+	BaseURL  string // empty means the real Market
 	Key      string
 	Business chats.BusinessID
 	Order    chats.OrderID // a test order; if set, messages are posted to its chat
-	FileHost string        // a host of attachments that may see the key; empty: the API's only
+	FileHost string        // a host of attachments that may receive the key, in addition to the API's host
 }
 
 // ErrNotAsked is returned by FromEnv if the environment has no key.
@@ -63,8 +63,8 @@ func number(getenv func(string) string, name string, required bool) (int64, erro
 	return n, nil
 }
 
-// Run runs every probe and returns the report. It fails tb for every violation of
-// the contract, and for every field and enum value that the contract does not have.
+// Run runs every probe and returns the report. It reports every violation of the contract, and
+// every field and enum value that is not in the contract, as an error of tb.
 func Run(tb testing.TB, config Config) *Report {
 	tb.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -82,9 +82,9 @@ func Run(tb testing.TB, config Config) *Report {
 	return p.report
 }
 
-// probe is one run.
+// probe is the state of one run.
 type probe struct {
-	ctx     context.Context //nolint:containedctx // of the test
+	ctx     context.Context //nolint:containedctx // the test's context
 	tb      testing.TB
 	config  Config
 	client  *chats.Client
@@ -92,9 +92,9 @@ type probe struct {
 	traffic *traffic
 	report  *Report
 
-	chats  []chats.Chat  // the first of the list
+	chats  []chats.Chat  // the first chats of the list
 	sample historySample // the longest history that was read
-	file   chats.File    // any attachment that was found
+	file   chats.File    // an attachment, if any was found
 }
 
 func (p *probe) connect(transport http.RoundTripper) *chats.Client {
@@ -137,14 +137,14 @@ func (p *probe) unknowns() {
 	}
 }
 
-// Report is what a run found out: questions and findings.
+// Report is the result of a run: questions and findings.
 type Report struct{ lines [][2]string }
 
 func (r *Report) add(question, format string, args ...any) {
 	r.lines = append(r.lines, [2]string{question, fmt.Sprintf(format, args...)})
 }
 
-// Finding returns what was found out about a question, or "".
+// Finding returns the findings for a question, or "".
 func (r *Report) Finding(question string) string {
 	var all []string
 	for _, line := range r.lines {
@@ -163,7 +163,7 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// outcome describes an error without the server's text, which may contain anything.
+// outcome describes an error without the server's text, which may contain personal data.
 func outcome(err error) string {
 	var failed *chats.Error
 	switch {

@@ -17,7 +17,7 @@ const (
 	TooFew                 = "unknown: too few"
 )
 
-// direction is 1 if a list ascends, -1 if it descends, else 0. It is not known if
+// direction returns 1 if a list ascends, -1 if it descends, and 0 otherwise. known is false if
 // the list is too short.
 func direction[T any](list []T, compare func(a, b T) int) (dir int, known bool) {
 	for i := 1; i < len(list); i++ {
@@ -65,7 +65,7 @@ func orderOf(first, second []chats.Message) string {
 
 func byID(a, b chats.Message) int { return cmp.Compare(a.ID, b.ID) }
 
-// orderOfChats returns the order of chats and the field that it follows.
+// orderOfChats returns the order of a list of chats and the field by which it is sorted.
 func orderOfChats(list []chats.Chat) string {
 	for _, by := range []struct {
 		name    string

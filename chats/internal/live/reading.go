@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// How much is read: enough to decide, and a small part of an hourly quota.
+// How much is read: enough for a result, but a small part of an hourly quota.
 const (
 	sampleChats     = 60
 	sampleHistories = 20
@@ -30,7 +30,7 @@ func (p *probe) listing() {
 	for len(p.chats) < sampleChats {
 		page, err := p.client.ChatsPage(p.ctx, chats.Filter{}, chats.PageRequest{Token: token})
 		if err != nil {
-			p.tb.Fatalf("the list of chats: %s", outcome(err)) // every other probe needs it
+			p.tb.Fatalf("the list of chats: %s", outcome(err)) // every other probe needs the list
 		}
 		p.chats = append(p.chats, page.Items...)
 		if token = page.Next; token == "" {
@@ -82,7 +82,7 @@ func (p *probe) noteFile(messages []chats.Message) {
 	}
 }
 
-// forms reports how messages are made up.
+// forms reports on the content, senders, IDs and times of messages.
 func (p *probe) forms(read []historySample) {
 	var messages, texts, files, both, neither, micro, last, whole int
 	senders := map[string]bool{}
@@ -131,7 +131,7 @@ func share(some, all int) string {
 	return fmt.Sprintf("%d of %d", some, all)
 }
 
-// orderFrom reads two pages of the longest history, as small as possible.
+// orderFrom returns the order of two consecutive pages of the longest history.
 func (p *probe) orderFrom(since chats.MessageID) string {
 	n := len(p.sample.messages)
 	if n < 3 {
@@ -149,8 +149,8 @@ func (p *probe) orderFrom(since chats.MessageID) string {
 	return orderOf(first.Items, second.Items)
 }
 
-// since finds out what messageIdFrom means for an existing message, for an ID that
-// no message has, and for the pages after the first.
+// since finds out what messageIdFrom means with the ID of a message, with an ID that no message
+// has, and for the pages after the first.
 func (p *probe) since() {
 	if len(p.sample.messages) < 2 {
 		p.report.add("messageIdFrom", TooFew)
@@ -225,7 +225,7 @@ func around(messages []chats.Message, id chats.MessageID) (before, itself, after
 	return before, itself, after
 }
 
-// noSuchID is larger than any id that was seen, and fits a JavaScript number.
+// noSuchID is larger than any ID seen so far, and fits into a JavaScript number.
 const noSuchID = 1<<53 - 1
 
 func (p *probe) singles() {
@@ -243,7 +243,7 @@ func (p *probe) singles() {
 	p.report.add("a chat that does not exist", "%s", outcome(err))
 }
 
-// mustSucceed fails the test if a plain call failed.
+// mustSucceed reports err, if there is one, as an error of the test.
 func (p *probe) mustSucceed(err error, what string) {
 	p.tb.Helper()
 	if err != nil {
@@ -251,8 +251,8 @@ func (p *probe) mustSucceed(err error, what string) {
 	}
 }
 
-// filters finds out whether filters may be combined. One source says that only one
-// is accepted at a time.
+// filters finds out whether filters may be combined. According to one source, only one is
+// accepted at a time.
 func (p *probe) filters() {
 	together := chats.Filter{
 		Types:        []chats.ChatType{chats.ChatTypeChat},

@@ -8,8 +8,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
-// redactingTB reports each violation of the contract once, without the values that
-// the validator quotes.
+// redactingTB reports each violation of the contract once, without the values quoted by the
+// validator.
 type redactingTB struct {
 	testing.TB
 

@@ -22,7 +22,7 @@ type traffic struct {
 	mu    sync.Mutex
 	seen  []exchange
 	found map[contract.Unknown]bool
-	times map[string]bool // the form of times, each digit as a 9
+	times map[string]bool // the formats of times, with each digit replaced by 9
 }
 
 // exchange is a response without its body.

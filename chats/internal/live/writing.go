@@ -7,8 +7,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// testText has what a server may change: spaces at its edges and within, a line
-// break, a character outside the basic plane.
+// testText contains what a server may change: spaces at the edges and within the text, a line
+// break, and a character outside the Basic Multilingual Plane.
 const testText = " ymchats-go:  a test of the API,\nplease ignore it 🙂 "
 
 const testFile = "ymchats-go test.txt"

@@ -8,44 +8,44 @@ import (
 	"time"
 )
 
-// rememberedIDs is the number of last emitted IDs that a Merge remembers, to distinguish a
-// repeated item from one that arrived too late.
+// rememberedIDs is the number of last emitted IDs that a Merge remembers, to distinguish
+// repeated items from items that arrive too late.
 const rememberedIDs = 1024
 
 // Merge turns the pages of one list into one ascending sequence. The list may be read from
 // its beginning several times ([Merge.Restart]).
 //
-// While the order is not proven to be oldest first, all pages are buffered. After that, one
-// page of items is held back until the next page arrives, because neighbours may be swapped
+// Until the order is proven to be oldest first, all pages are buffered. After that, one page of
+// items is held back until the next page arrives, because neighbouring items may be swapped
 // across a page boundary.
 type Merge[T any] struct {
 	id        func(T) int64
 	first     int64             // since of the first listing
 	createdAt func(T) time.Time // zero if unknown
 	listing[T]
-	longest int // the largest number of items that a listing had added to the buffer when it was given up
+	longest int // the largest number of items that an abandoned listing had added to the buffer
 }
 
-// listing is the state of a Merge that ends with a listing.
+// listing is the part of the state of a Merge that Restart resets.
 type listing[T any] struct {
-	since       int64     // items up to here are dropped
+	since       int64     // items up to this ID are dropped
 	asOf        time.Time // the server's time when the first page was requested
 	order       order
 	buffered    []T   // not emitted yet; sorted if the order is oldestFirst
-	pageSize    int   // the limit that was requested, or the length of a longer page
-	kept        int   // the number of items at the beginning of buffered from earlier listings
-	previous    int   // the number of items at the end of buffered from the last page
+	pageSize    int   // the requested page size, or the length of a longer page
+	kept        int   // the number of items at the beginning of buffered that are from earlier listings
+	previous    int   // the number of items at the end of buffered that are from the last page
 	low, high   int64 // the lowest and the highest ID received
-	highBefore  int64 // high without the current page
+	highBefore  int64 // high before the current page
 	lastEmitted int64
 	recentIDs   []int64        // the last IDs emitted, ascending
-	known       map[int64]bool // the IDs received, in an order in which the range does not show what is new
+	known       map[int64]bool // the IDs received; nil while low and high suffice to detect new items
 }
 
-// OrderError reports an item that came after later ones were emitted.
+// OrderError reports an item that arrived after later ones had been emitted.
 type OrderError struct {
-	Late, Emitted int64 // the item, and the last one emitted
-	Resume        int64 // since: nothing that was emitted is proof of completeness any longer
+	Late, Emitted int64 // the late item, and the last one emitted
+	Resume        int64 // the original since: the emitted items may not be complete
 }
 
 func (e *OrderError) Error() string {
@@ -53,7 +53,7 @@ func (e *OrderError) Error() string {
 }
 
 // New returns a Merge of the items with IDs above since. If buffer is set, it emits nothing
-// before the last page, which is right in every order.
+// before the last page, which is correct for any order.
 func New[T any](id func(T) int64, createdAt func(T) time.Time, since int64, buffer bool) *Merge[T] {
 	m := &Merge[T]{id: id, createdAt: createdAt, first: since, listing: listing[T]{since: since}}
 	if buffer {
@@ -65,14 +65,13 @@ func New[T any](id func(T) int64, createdAt func(T) time.Time, since int64, buff
 // Since returns the ID above which items are expected.
 func (m *Merge[T]) Since() int64 { return m.since }
 
-// Begin sets how the first page of a listing was requested: with pageSize as the limit, at
-// asOf by the server's clock.
+// Begin sets when the first page of a listing was requested, by the server's clock, and with
+// which page size.
 func (m *Merge[T]) Begin(asOf time.Time, pageSize int) { m.asOf, m.pageSize = asOf, pageSize }
 
-// Restart prepares for a new listing of the same items, after the last item up to which the
-// sequence is certainly complete. It reports whether the listing got further than those
-// before it. The items that were buffered are kept: a proxy may send an old page in place of
-// the first one.
+// Restart prepares for a new listing of the same items, from the last item emitted. It reports
+// whether the abandoned listing got further than earlier ones. Buffered items are kept, because
+// a proxy may send an old page in place of the first one.
 func (m *Merge[T]) Restart() (further bool) {
 	added, kept := len(m.buffered)-m.kept, m.sortUnique(m.buffered)
 	further = m.lastEmitted > 0 || added > m.longest
@@ -81,9 +80,8 @@ func (m *Merge[T]) Restart() (further bool) {
 	return further
 }
 
-// Add accepts a page, which it may reorder, and returns the items that can be emitted.
-// further reports whether the page has an item that no previous page had. The error is an
-// [OrderError].
+// Add adds a page, which it may reorder, and returns the items that can be emitted. further
+// reports whether the page has an item that no previous page had. The error is an [OrderError].
 func (m *Merge[T]) Add(page []T, last bool) (ready []T, further bool, err error) {
 	further = m.hasNew(page)
 	m.pageSize = max(m.pageSize, len(page))
@@ -110,9 +108,9 @@ func (m *Merge[T]) Add(page []T, last bool) (ready []T, further bool, err error)
 	return ready, further, nil
 }
 
-// hasNew reports whether a page has an item that no previous page had. Almost always the
-// range of IDs shows it. All IDs are remembered only if a page was within the range, and not
-// if the order is oldest first, in which case such a page has nothing new.
+// hasNew reports whether a page has an item that no previous page had. Almost always the page
+// extends the range of IDs, which proves it. IDs are remembered only once a page has been within
+// the range, and not if the order is oldest first, because such a page then has nothing new.
 func (m *Merge[T]) hasNew(page []T) bool {
 	extended := m.extendRange(page)
 	if m.order == oldestFirst || extended && m.known == nil {
@@ -133,7 +131,7 @@ func (m *Merge[T]) learn(items []T) {
 	}
 }
 
-// extendRange reports whether a page has a lower or higher id than all previous pages.
+// extendRange extends low and high by a page and reports whether they have changed.
 func (m *Merge[T]) extendRange(page []T) (extended bool) {
 	m.highBefore = m.high
 	for _, item := range page {
@@ -160,8 +158,7 @@ func (m *Merge[T]) insert(page []T) []T {
 	return m.sortUnique(append(m.buffered, page...))
 }
 
-// dropSeen sorts a page and drops the items up to since and those that are emitted
-// already.
+// dropSeen sorts a page and drops the items up to since and those already emitted.
 func (m *Merge[T]) dropSeen(page []T) ([]T, error) {
 	page = m.sortUnique(page)
 	if len(page) == 0 || m.id(page[0]) > max(m.since, m.lastEmitted) {

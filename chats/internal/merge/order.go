@@ -13,13 +13,13 @@ const (
 	otherOrder
 )
 
-// clockTolerance is how much an item must be older than the first request to prove that it
-// was there before: the clocks that the two times come from may differ.
+// clockTolerance is how much older than the first request an item must be to prove that it
+// existed before. The two times may come from different clocks.
 const clockTolerance = 5 * time.Minute
 
-// detectOrder looks for proof that the order is oldest first: a page whose IDs are above
-// all earlier ones and which has a message from before the first request. Higher IDs alone
-// are not enough, because any number of messages may have arrived between two requests.
+// detectOrder looks for proof that the order is oldest first: a page whose IDs are above all
+// earlier ones, with a message created before the first request. Higher IDs alone are not
+// enough, because any number of messages may have arrived between two requests.
 func (m *Merge[T]) detectOrder(page []T) {
 	if !slices.IsSortedFunc(page, m.compare) {
 		m.order = otherOrder
@@ -32,7 +32,7 @@ func (m *Merge[T]) detectOrder(page []T) {
 		switch {
 		case m.id(item) > m.highBefore:
 			proven = proven || m.existedBefore(item)
-		case !slices.ContainsFunc(previous, isSame): // a page may begin with the end of the one before
+		case !slices.ContainsFunc(previous, isSame): // a page may begin with the end of the previous one
 			return
 		}
 	}

@@ -9,9 +9,9 @@ import (
 // maxUnescapes is the maximum number of times that a text is unescaped.
 const maxUnescapes = 4
 
-// Normalize returns what two texts must have in common to be the same message. It drops
-// what a server is known to change: the kind and number of whitespace characters, control
-// and zero-width characters, and HTML escapes.
+// Normalize returns the normalized form of a text; texts with the same form count as the same
+// message. It removes differences that a server is known to introduce: in the kind and number of
+// whitespace characters, in control and zero-width characters, and in HTML escapes.
 func Normalize(text string) string {
 	if isNormal(text) {
 		return text
@@ -32,8 +32,8 @@ func Normalize(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// isNormal reports whether Normalize would certainly return the text as it is, which for most
-// texts takes a tenth of the time that Normalize takes.
+// isNormal reports whether Normalize would certainly return the text unchanged. For most texts,
+// it takes a tenth of the time of the normalization.
 func isNormal(text string) bool {
 	last := ' '
 	for _, r := range text {

@@ -15,12 +15,11 @@ var breaks = []*regexp.Regexp{
 	regexp.MustCompile(`[\s\p{Z}]+`),                                                            // words
 }
 
-// Split splits a text into parts of at most longest characters, which are Unicode code
-// points. It prefers to split after a paragraph, then after a sentence or line, then after a
-// word. If a word is too long, it splits anywhere except before a combining mark or inside
-// an emoji sequence. Only the whitespace at the splits is dropped. A text that is short
-// enough is returned unchanged; a blank text has no parts. Invalid UTF-8 is kept, each byte
-// counting as a character.
+// Split splits a text into parts of at most longest characters (Unicode code points). It prefers
+// to split after a paragraph, then after a sentence or line, then after a word. If a word is too
+// long, it splits anywhere except before a combining mark or inside an emoji sequence. Only the
+// whitespace at the splits is dropped. A text that is short enough is returned unchanged; a blank
+// text has no parts. Invalid UTF-8 is kept, with each byte counting as a character.
 func Split(text string, longest int) (parts []string) {
 	for strings.TrimSpace(text) != "" {
 		end := runeOffset(text, longest)
@@ -36,7 +35,7 @@ func Split(text string, longest int) (parts []string) {
 	return parts
 }
 
-// runeOffset returns the offset of the n-th character, or the length of a shorter text.
+// runeOffset returns the offset of the character with index n, or len(text) if text is shorter.
 func runeOffset(text string, n int) int {
 	for offset := range text {
 		if n == 0 {
@@ -47,9 +46,10 @@ func runeOffset(text string, n int) int {
 	return len(text)
 }
 
-// splitAt returns where to split a text of which the first end bytes are short enough.
+// splitAt returns where to split a text so that the first part has at most end bytes, not counting
+// trailing whitespace.
 func splitAt(text string, end int) int {
-	// Whitespace that follows is dropped, so it may lie beyond the maximum.
+	// Whitespace at a split is dropped, so it may exceed the maximum.
 	window := text[:len(text)-len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))]
 	for _, pattern := range breaks {
 		if all := pattern.FindAllStringIndex(window, -1); len(all) > 0 && all[len(all)-1][1] > 0 {
@@ -67,8 +67,8 @@ func splitAt(text string, end int) int {
 	return end
 }
 
-// belongTogether reports whether a split between two characters would change what is
-// displayed. Flags are pairs of letters: any two are kept together.
+// belongTogether reports whether a split between two characters would change how they are
+// displayed. Flags are pairs of regional indicators; any two of those are kept together.
 func belongTogether(last, next rune) bool {
 	const zeroWidthJoiner = '\u200d'
 	isFlag := func(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }

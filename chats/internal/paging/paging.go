@@ -1,5 +1,5 @@
-// Package paging reads a list of a server page by page: one page ahead, and only as long as
-// the list makes progress.
+// Package paging reads a list from a server page by page. It reads one page ahead, and only while
+// the listing makes progress.
 package paging
 
 import (
@@ -13,15 +13,14 @@ import (
 // maxStalePages is the number of pages without a new item after which a listing fails.
 const maxStalePages = 1000
 
-// maxReplays is the maximum number of new requests for a page that the server sent a second
-// time. maxRestarts is how often a listing whose page tokens expire may start over without
-// progress.
+// maxReplays is the maximum number of further requests with a page token that the server repeats.
+// maxRestarts is how often a listing whose page tokens expire may start over without progress.
 const (
 	maxReplays  = 3
 	maxRestarts = 3
 )
 
-// The errors for a listing that would never end, and for one whose fetch has ended its goroutine.
+// The errors for a listing that would never end, and for a fetch that has ended its goroutine.
 var (
 	ErrRepeatedToken = errors.New("the server repeats a page token: the listing would never end")
 	ErrNoProgress    = errors.New("no new items in 1000 pages: the listing would never end")
@@ -34,12 +33,12 @@ type Page[T any] struct {
 	Next  string
 }
 
-// Listing is a list of the server that is read page by page.
+// Listing is a list on the server that is read page by page.
 type Listing[T any] struct {
 	// Fetch requests a page. It is called in a separate goroutine.
 	Fetch func(ctx context.Context, token string) (Page[T], error)
-	// Accept returns the items that can be yielded after a page, and reports whether the
-	// page has an item that no page had since the listing began or started over.
+	// Accept returns the items that can be yielded after a page, and reports whether the page has
+	// an item that no other page has had since the listing began or started over.
 	Accept func(page Page[T]) (ready []T, progress bool, err error)
 	// Refused reports whether the server has refused a page token, which may have expired.
 	Refused func(err error) bool
@@ -50,15 +49,15 @@ type Listing[T any] struct {
 
 type lastKey struct{}
 
-// WithLast returns a context under which [Items] sets last before it yields the items of the
-// last page: no request follows then.
+// WithLast returns a context under which [Items] sets last before it yields the items of the last
+// page, after which it makes no more requests.
 func WithLast(ctx context.Context, last *bool) context.Context {
 	return context.WithValue(ctx, lastKey{}, last)
 }
 
-// Items returns a sequence of the items of a listing. The next page is fetched while the
-// caller works on the current one. If the caller stops, that fetch is cancelled and waited
-// for. If the server refuses a page token, the listing starts over. An error is yielded once
+// Items returns a sequence of the items of a listing. The next page is fetched while the caller
+// works on the current one. If the caller stops, Items cancels that fetch and waits for it to
+// return. If the server refuses a page token, the listing starts over. An error is yielded once
 // and ends the sequence; it is ctx.Err() if ctx has ended.
 func Items[T any](ctx context.Context, l Listing[T]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
@@ -85,7 +84,7 @@ func Items[T any](ctx context.Context, l Listing[T]) iter.Seq2[T, error] {
 	}
 }
 
-// pages yields what Accept returns of each page.
+// pages yields the items that Accept returns for each page.
 func (l Listing[T]) pages(ctx context.Context) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
 		ahead := &lookahead[T]{fetch: l.Fetch}
@@ -140,7 +139,7 @@ type lookahead[T any] struct {
 	done  chan struct{}
 	page  Page[T]
 	err   error
-	panic error // what fetch panicked with, and its stack
+	panic error // the value with which fetch panicked, and the stack
 }
 
 func (l *lookahead[T]) start(ctx context.Context, token string) {
@@ -169,7 +168,7 @@ func (l *lookahead[T]) await() (Page[T], error) {
 	return page, l.err
 }
 
-// wait waits for the fetch and panics if it did, so that the caller can recover.
+// wait waits for the fetch. If the fetch has panicked, wait panics, so that the caller can recover.
 func (l *lookahead[T]) wait() {
 	<-l.done
 	if failed := l.panic; failed != nil {
@@ -178,17 +177,17 @@ func (l *lookahead[T]) wait() {
 	}
 }
 
-// tokenGuard detects a listing without an end. Among pages without a new item it finds
-// cycles of page tokens by Brent's algorithm: compare each token with a kept one, and
-// replace that one ever more rarely. So its memory does not grow with the listing.
+// tokenGuard detects a listing that never ends. Among pages without a new item, it finds cycles
+// of page tokens by Brent's algorithm: it compares each token with a kept one, which it replaces
+// less and less often. Its memory thus does not grow with the listing.
 type tokenGuard struct {
 	last, kept  string
-	stale, next int // pages without a new item; the one that replaces kept
+	stale, next int // the number of pages without a new item, and the number at which kept is replaced
 	replays     int
 }
 
-// check reports whether the listing can continue with token. A token may stay the same
-// while pages bring something new.
+// check returns an error if the listing must not continue with token. A token may stay the same
+// while pages have new items.
 func (g *tokenGuard) check(token string, progress bool) error {
 	if token == "" {
 		return nil
@@ -199,7 +198,7 @@ func (g *tokenGuard) check(token string, progress bool) error {
 	}
 	g.stale++
 	switch {
-	case token == g.last: // perhaps a proxy has sent the page before again
+	case token == g.last: // perhaps a proxy has sent the previous page again
 		if g.replays++; g.replays > maxReplays {
 			return ErrRepeatedToken
 		}

@@ -1,4 +1,4 @@
-// Package recent remembers what has happened lately, in bounded memory.
+// Package recent remembers recent keys and times in bounded memory.
 package recent
 
 import (
@@ -10,7 +10,8 @@ import (
 // minKeys is the minimum number of keys that a Set remembers.
 const minKeys = 1024
 
-// Set has the keys that were added last. The zero Set is ready to use, also concurrently.
+// Set holds the keys that were added last. The zero Set is ready to use. It is safe for
+// concurrent use.
 type Set[K comparable] struct {
 	mu             sync.Mutex
 	newest, before map[K]bool
@@ -33,7 +34,8 @@ func (s *Set[K]) Has(key K) bool {
 	return s.newest[key] || s.before[key]
 }
 
-// Times has a time for each key, for MaxAge. It is safe for concurrent use.
+// Times holds a time for each key, and forgets times older than MaxAge. It is safe for
+// concurrent use.
 type Times[K comparable] struct {
 	MaxAge time.Duration
 

@@ -19,17 +19,17 @@ import (
 // Placeholder replaces a secret in a text.
 const Placeholder = "[redacted]"
 
-// minPart is the length of the shortest part of a secret that is redacted. Shorter ones say
+// minPart is the length of the shortest part of a secret that is redacted. Shorter parts reveal
 // little, and redacting them would make texts unreadable.
 const minPart = 8
 
 // Secrets are values that must be redacted from all text.
 type Secrets []string
 
-// Redact replaces every secret, and every part of one of minPart characters or more,
-// however it is written: in upper or lower case, in base64 or hexadecimal, with anything
-// between its letters and digits, or escaped for a URL, HTML, JSON or another language,
-// also several times.
+// Redact replaces every secret, and every part of a secret that has at least minPart characters.
+// It finds secrets in upper or lower case, in base64 or hexadecimal, with punctuation or tags
+// between their letters and digits, or escaped, once or several times, for a URL, HTML, JSON or
+// another language.
 func (s Secrets) Redact(text string) string {
 	known := s.windows()
 	long := windows{minPart: known[minPart]}
@@ -38,7 +38,7 @@ func (s Secrets) Redact(text string) string {
 		from[i] = i
 	}
 	var hidden []span
-	for range maxEscapes + 1 { // each level, because what looks like an escape may be the secret
+	for range maxEscapes + 1 { // at each level, because what looks like an escape may be part of a secret
 		hidden = append(hidden, known.find(plain, from, from[1:])...)
 		hidden = append(hidden, long.find(compact(plain, from))...)
 		decoded, at := decodeEscapes(plain, from)
@@ -59,8 +59,8 @@ func (s Secrets) Redact(text string) string {
 	return out.String() + text[end:]
 }
 
-// windows are all parts of minPart characters of the secrets, in lower case, by their
-// length: a short secret has only itself. Every longer part is made of them.
+// windows holds all parts of minPart characters of the secrets, in lower case, indexed by length.
+// A shorter secret is a single part. Longer parts consist of these.
 type windows [minPart + 1]map[string]bool
 
 func (s Secrets) windows() (all windows) {
@@ -68,7 +68,7 @@ func (s Secrets) windows() (all windows) {
 		plain := []byte(secret)
 		all.add(plain)
 		all.addEncoded(plain)
-		for range maxEscapes { // as in a text, where what looks like an escape is decoded, too
+		for range maxEscapes { // because text that looks like an escape is decoded in Redact, too
 			decoded, _ := decodeEscapes(plain, make([]int, len(plain)+1))
 			if len(decoded) == len(plain) || len(decoded) < minPart {
 				break
@@ -94,8 +94,8 @@ func (w *windows) add(value []byte) {
 	}
 }
 
-// addEncoded adds what the beginning of a longer secret looks like in base64, wherever in the
-// encoded text it is, in hexadecimal, and without its punctuation.
+// addEncoded adds the forms of the beginning of a longer secret in base64, at any offset in the
+// encoded text, in hexadecimal, and without punctuation.
 func (w *windows) addEncoded(secret []byte) {
 	if len(secret) < minPart {
 		return
@@ -114,8 +114,8 @@ func (w *windows) addEncoded(secret []byte) {
 	}
 }
 
-// compact drops what may stand between the characters of a secret: everything but letters
-// and digits, and short tags. It returns where each of the others begins and ends.
+// compact drops the characters that may separate those of a secret: short tags, and everything
+// except letters and digits. It returns where each remaining character begins and ends.
 func compact(text []byte, at []int) (plain []byte, from, to []int) {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -131,8 +131,8 @@ func compact(text []byte, at []int) (plain []byte, from, to []int) {
 // span is a part of a text.
 type span struct{ from, to int }
 
-// find returns the spans that are made of windows. from and to have where each byte of plain
-// begins and ends in the text of the spans.
+// find returns the spans that consist of windows. from and to hold the positions at which each
+// byte of plain begins and ends in the original text.
 func (w *windows) find(plain []byte, from, to []int) (all []span) {
 	plain = lower(plain)
 	for n, known := range w {
@@ -151,7 +151,7 @@ func (w *windows) find(plain []byte, from, to []int) (all []span) {
 	return all
 }
 
-// lower returns a copy in lower case. Secrets are ASCII.
+// lower returns a copy of text in lower case. Only ASCII matters, because secrets are ASCII.
 func lower(text []byte) []byte {
 	text = slices.Clone(text)
 	for i, c := range text {
@@ -165,10 +165,10 @@ func lower(text []byte) []byte {
 // maxEscapes is how many times an escaped text is decoded.
 const maxEscapes = 6
 
-// escapes matches escaped characters, the backslash as often as JSON in JSON doubles it:
+// escapes matches escaped characters, with repeated backslashes as in JSON within JSON:
 //   - %41, %u0041 and =41
 //   - \u0041, \U00000041, \u{41}, \x41, \x{41}, \101, \n and \/
-//   - &#65; and &#x41; of any length, also without the semicolon, and &colon;
+//   - &#65; and &#x41; of any length, with or without the semicolon, and &colon;
 var escapes = regexp.MustCompile(`(?i)%(?:u[0-9a-f]{4}|[0-9a-f]{2})|=[2-7][0-9a-f]|` +
 	`\\+(?:u(?:0000[0-9a-f]{4}|[0-9a-f]{4})|[ux]\{[0-9a-f]+\}|x[0-9a-f]{2}|[01][0-7]{2}|[^ux])|` +
 	`&#(?:x[0-9a-f]+|[0-9]+);?|&[a-z0-9]{1,32};|&(?:amp|lt|gt|quot)`)
@@ -189,7 +189,7 @@ func decodeEscapes(text []byte, from []int) (plain []byte, at []int) {
 	return append(plain, text[end:]...), append(at, from[end:]...)
 }
 
-// unescape returns the character that is escaped, and false if there is no such character.
+// unescape returns the character of an escape. ok is false if it is not a valid escape.
 func unescape(escape string) (char byte, ok bool) {
 	code := strings.TrimLeft(escape, `\`)
 	isBackslash := len(code) < len(escape)
@@ -212,9 +212,9 @@ func unescape(escape string) (char byte, ok bool) {
 	return byte(min(hexadecimal, other)), true
 }
 
-// OfRequest returns the secrets of the request for a link: the Api-Key, what has been added
-// to the headers and to the query of the link, and its user and password. Redacting short values would
-// make texts unreadable.
+// OfRequest returns the secrets of the request for a link: the Api-Key, values added to the
+// headers and to the query of the link, and the user and password. It omits short values, because
+// redacting them would make texts unreadable.
 func OfRequest(req *http.Request, link string) (all Secrets) {
 	for name, values := range req.Header {
 		for value := range strings.FieldsSeq(strings.Join(values, " ")) {

@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// maxText is the maximum length of a sanitized text, in characters, and maxInput the number
-// of bytes of which it is made.
+// maxText is the maximum length of a sanitized text, in characters. maxInput is the maximum number
+// of bytes of the input that are used.
 const (
 	maxText  = 512
 	maxInput = 64 << 10
@@ -24,9 +24,9 @@ func (s Secrets) Sanitize(text string) string {
 	return string(runes[:min(len(runes), maxText)])
 }
 
-// SanitizeError returns an error with a sanitized text: net/http quotes a malformed line
-// of a response, whatever it contains. An error whose text held a secret is not wrapped,
-// because its text could be printed.
+// SanitizeError returns an error with a sanitized text, because net/http quotes malformed lines
+// of a response. It does not wrap an error whose text contains a secret, because that text could
+// be printed.
 func (s Secrets) SanitizeError(err error) error {
 	if err == nil {
 		return nil

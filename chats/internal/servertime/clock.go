@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Clock is the server's clock. The zero Clock is ready to use, also concurrently.
+// Clock is the server's clock. The zero Clock is ready to use. It is safe for concurrent use.
 type Clock struct {
 	mu   sync.Mutex
 	date time.Time // of the last response
@@ -24,8 +24,8 @@ func (c *Clock) Observe(h http.Header) {
 	c.date, c.at = date, time.Now()
 }
 
-// Now returns the Date of the last response plus the time since. ok is false until a
-// response had a Date.
+// Now returns the Date of the last response plus the time elapsed since. ok is false until a
+// response has had a Date.
 func (c *Clock) Now() (now time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

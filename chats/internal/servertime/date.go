@@ -1,5 +1,5 @@
-// Package servertime reads the times in the headers of responses, and relates them to the
-// local clock, which may be wrong.
+// Package servertime reads the times in the headers of responses and relates them to the local
+// clock, which may be wrong.
 package servertime
 
 import (
@@ -17,10 +17,10 @@ var dateLayouts = []string{
 	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z0700 2006", "2 Jan 06 15:04:05",
 }
 
-// zones replaces the names of time zones, whose offsets package time does not know.
+// zones replaces the names of time zones by offsets, because package time does not know them.
 var zones = strings.NewReplacer("GMT+", "+", "GMT-", "-", "GMT", "Z", "UTC+", "+", "UTC-", "-", "UTC", "Z", "MSK", "+0300")
 
-// zoneLayouts are the layouts of what zones writes.
+// zoneLayouts are the layouts of time zones after zones has replaced their names.
 var zoneLayouts = []string{"", "Z0700", " Z0700", "Z07:00", " Z07:00", "Z07", " Z07"}
 
 const digits = "0123456789"
@@ -28,7 +28,7 @@ const digits = "0123456789"
 // Parse parses an HTTP date, an ISO 8601 date with a time, or the seconds or milliseconds
 // since 1970. The time is zero if ok is false.
 func Parse(text string) (at time.Time, ok bool) {
-	if !strings.ContainsAny(text, digits) { // most responses lack some of the headers, and trying every layout is slow
+	if !strings.ContainsAny(text, digits) { // most responses lack some headers, and trying every layout is slow
 		return time.Time{}, false
 	}
 	if t, err := time.Parse(http.TimeFormat, text); err == nil { // almost always
@@ -44,7 +44,7 @@ func Parse(text string) (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	text = strings.ToUpper(strings.Trim(text, `"'; `))
-	if end := strings.IndexAny(text, "(["); end >= 0 { // the zone's name
+	if end := strings.IndexAny(text, "(["); end >= 0 { // the name of the zone
 		text = text[:end]
 	}
 	if day, date, found := strings.Cut(text, ","); found && !strings.ContainsAny(day, digits) {
@@ -65,9 +65,9 @@ func Parse(text string) (at time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// Until returns the time until at, but no more than longest. It uses the Date of the
-// response, because the clocks may differ, unless that Date is implausible: a cache may have
-// kept the response for days.
+// Until returns the time until at, but at most longest. It uses the Date of the response, because
+// the clocks may differ, unless that Date is implausible: a cache may have kept the response for
+// days.
 func Until(at time.Time, h http.Header, now time.Time, longest time.Duration) time.Duration {
 	in := at.Sub(now)
 	if date, ok := Parse(h.Get("Date")); ok {

@@ -11,8 +11,8 @@ import (
 // maxRetryAfter is the longest Retry-After in seconds. It is longer than any wait.
 const maxRetryAfter = 1 << 32
 
-// RetryAfter returns the time until the Retry-After of a response, or 0. If it is a date, it
-// is as in [Until].
+// RetryAfter returns the delay of the Retry-After header of a response, or 0. If the header is a
+// date, the delay is computed by [Until].
 func RetryAfter(h http.Header, now time.Time, longest time.Duration) time.Duration {
 	text := strings.Trim(h.Get("Retry-After"), "\t \"';s")
 	if seconds, err := strconv.ParseFloat(text, 64); seconds >= 0 && (err == nil || errors.Is(err, strconv.ErrRange)) {

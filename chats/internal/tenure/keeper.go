@@ -13,9 +13,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// maxAcquireFailures is the number of consecutive failed acquisitions, about half a
-// minute's worth, after which a store that has never granted the lease, or named its holder,
-// is considered unusable. A store that has is only down for now.
+// maxAcquireFailures is the number of consecutive failed acquisitions, over about half a minute,
+// after which a store is considered unusable if it has neither granted the lease nor named its
+// holder before. Otherwise the store is considered temporarily down.
 const maxAcquireFailures = 6
 
 // Store keeps leases of type L.
@@ -25,7 +25,7 @@ type Store[L any] interface {
 	Release(ctx context.Context, lease L) error
 }
 
-// Held is what a store reports of a lease that another holder has.
+// Held is what a store reports about a lease held by another holder.
 type Held struct {
 	Holder    string
 	Since     time.Time
@@ -35,10 +35,10 @@ type Held struct {
 // FinalError ends a run.
 type FinalError struct{ error }
 
-// Final returns err as one that ends a run.
+// Final returns err wrapped in a [FinalError].
 func Final(err error) error { return &FinalError{err} }
 
-// Unwrap returns what ends the run.
+// Unwrap returns the wrapped error.
 func (e *FinalError) Unwrap() error { return e.error }
 
 // Keeper runs work under the lease of one business and purpose.
@@ -50,11 +50,10 @@ type Keeper[L any] struct {
 	Log      *slog.Logger
 	Duration func(L) time.Duration
 	Held     func(error) (Held, bool) // reports whether an error of Acquire means that the lease is held
-	Lost     error                    // the store's error for a lease that is lost
+	Lost     error                    // the store's error for a lost lease
 }
 
-// NewHolder returns a name for a holder that is unique among all processes and readable by
-// people.
+// NewHolder returns a human-readable name for a holder that is unique among all processes.
 func NewHolder() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -64,8 +63,8 @@ func NewHolder() string {
 }
 
 // Run runs work under one lease after another until ctx ends, and then returns nil. It ends
-// sooner if work returns nil or a [FinalError], or if the store fails maxAcquireFailures
-// times when Run first tries to acquire the lease. work ends the tenure that it is passed.
+// sooner if work returns nil or a [FinalError], or if the store fails maxAcquireFailures times
+// when Run first tries to acquire the lease. work must end the tenure passed to it.
 func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Tenure[L]) error) error {
 	isFirst := true
 	for failures := 1; ; failures++ {
@@ -90,14 +89,14 @@ func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Tenure[
 			err = cause
 		}
 		if errors.Is(err, ErrUnsaved) {
-			delay = max(delay, 2*t.Duration) // a standby may have a database that works
+			delay = max(delay, 2*t.Duration) // the database may work for a standby
 		}
 		k.warn(ctx, "work interrupted", err, slog.Duration("retry_in", delay))
 		wait.Sleep(ctx, delay)
 	}
 }
 
-// Once has work done under one lease. next is what work returns, put off if it fails, or
+// Once runs work under one lease. next is the time returned by work, postponed if work fails, or
 // the time at which to try again if the lease cannot be acquired.
 func (k *Keeper[L]) Once(
 	ctx context.Context, work func(context.Context, *Tenure[L]) (time.Time, error),
@@ -120,7 +119,7 @@ func (k *Keeper[L]) Once(
 	return wait.Later(next, time.Now().Add(time.Second)), err
 }
 
-// await stands by until the lease is acquired; it returns nil if ctx ends first.
+// await stands by until it has acquired the lease. It returns nil if ctx ends first.
 func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Tenure[L], error) {
 	var standingBy string
 	for failures := 0; ctx.Err() == nil; {

@@ -9,8 +9,8 @@ import (
 // MemoryDuration is how long the leases of [Memory] last.
 const MemoryDuration = 5 * time.Second
 
-// Memory has the leases of a store in memory. It is not safe for concurrent use. The zero
-// value is ready.
+// Memory holds the leases of a store in memory. It is not safe for concurrent use. The zero value
+// is ready to use.
 type Memory struct{ leases map[memoryKey]memoryLease }
 
 type memoryKey struct {
@@ -19,7 +19,7 @@ type memoryKey struct {
 }
 
 type memoryLease struct {
-	holder  string // empty if it is free
+	holder  string // empty if the lease is free
 	token   int64
 	since   time.Time
 	expires time.Time
@@ -27,7 +27,7 @@ type memoryLease struct {
 
 func (l memoryLease) isHeld() bool { return l.holder != "" && time.Now().Before(l.expires) }
 
-// Acquire returns the token of a lease, or the holder that has it.
+// Acquire acquires a lease and returns its token, or the current holder if the lease is held.
 func (m *Memory) Acquire(business chats.BusinessID, purpose, holder string) (token int64, held *Held) {
 	key, now := memoryKey{business, purpose}, time.Now()
 	l := m.leases[key]
@@ -47,12 +47,12 @@ func (m *Memory) Holds(business chats.BusinessID, purpose, holder string, token 
 	return l.isHeld() && l.token == token && l.holder == holder
 }
 
-// Extend makes a lease that is held last until [MemoryDuration] from now.
+// Extend extends a held lease to [MemoryDuration] from now.
 func (m *Memory) Extend(business chats.BusinessID, purpose string) {
 	m.set(business, purpose, func(l *memoryLease) { l.expires = time.Now().Add(MemoryDuration) })
 }
 
-// Free makes a lease available.
+// Free releases a lease.
 func (m *Memory) Free(business chats.BusinessID, purpose string) {
 	m.set(business, purpose, func(l *memoryLease) { l.holder = "" })
 }
@@ -64,7 +64,8 @@ func (m *Memory) set(business chats.BusinessID, purpose string, change func(*mem
 	m.leases[key] = l
 }
 
-// Holder returns who has a lease, and since when; an empty name if it is free.
+// Holder returns the holder of a lease and when it acquired the lease. The holder is empty if the
+// lease is free.
 func (m *Memory) Holder(business chats.BusinessID, purpose string) (holder string, since time.Time) {
 	if l := m.leases[memoryKey{business, purpose}]; l.isHeld() {
 		return l.holder, l.since

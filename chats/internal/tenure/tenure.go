@@ -1,5 +1,5 @@
-// Package tenure keeps a lease while there is work under it, and stands by while another
-// process has it. The inbox and the outbox share it.
+// Package tenure keeps a lease while work is done under it, and stands by while another process
+// holds it. The inbox and the outbox use it.
 package tenure
 
 import (
@@ -12,18 +12,18 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// MaxRenewal is the maximum interval between two renewals, and so the longest time that
-// work put into the store by another process waits.
+// MaxRenewal is the maximum interval between two renewals, and so the longest time before the
+// holder notices work that another process has added to the store.
 const MaxRenewal = time.Second
 
 const (
-	acquireTime = 30 * time.Second // generous, because a call may wait for a connection of a pool
+	acquireTime = 30 * time.Second // generous, because a call may wait for a connection from a pool
 	releaseTime = 5 * time.Second
 )
 
 var (
-	// ErrUnsaved ends the tenure of a process that can renew its lease but write nothing
-	// else: a standby may reach a database that works.
+	// ErrUnsaved ends the tenure of a process that can renew its lease but save nothing else,
+	// because the database may work for a standby.
 	ErrUnsaved = errors.New("nothing could be saved for longer than the lease lasts")
 	errExpired = errors.New("the lease could not be renewed in time")
 	errEnded   = errors.New("the tenure was ended")
@@ -31,14 +31,14 @@ var (
 
 // Tenure is the period during which a lease is held.
 //
-// A lease is relied on for its duration from the moment at which the last successful
-// renewal was sent, by the local monotonic clock. The store counts from a later moment, so
-// the tenure ends here before another holder can acquire the lease, unless the process was
-// frozen. That is why every save has the store check the lease, too.
+// A tenure lasts for the duration of the lease from the moment at which the last successful
+// renewal was sent, by the local monotonic clock. The store counts from a later moment, so the
+// tenure ends before another holder can acquire the lease, unless the process was frozen. That
+// is why the store also checks the lease with every save.
 type Tenure[L any] struct {
 	Lease    L
 	Duration time.Duration
-	Acquired time.Time // everything that an earlier holder has begun was begun before
+	Acquired time.Time // no earlier holder has begun work after this time
 
 	// Ctx ends with the tenure.
 	Ctx    context.Context //nolint:containedctx // the lease's lifetime, not a call's
@@ -49,8 +49,8 @@ type Tenure[L any] struct {
 	validUntil time.Time
 }
 
-// newTenure begins the tenure of a lease whose Acquire was sent at a time. It lasts beyond
-// the end of ctx, until it is lost or ended.
+// newTenure begins the tenure of a lease whose Acquire was sent at the given time. The tenure
+// lasts beyond the end of ctx, until it is lost or ended.
 func newTenure[L any](ctx context.Context, k *Keeper[L], lease L, sent time.Time) *Tenure[L] {
 	t := &Tenure[L]{Lease: lease, Duration: k.Duration(lease), Acquired: time.Now(), keeper: k}
 	t.Ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -58,14 +58,14 @@ func newTenure[L any](ctx context.Context, k *Keeper[L], lease L, sent time.Time
 	return t
 }
 
-// Keep renews the lease until the tenure ends. onRenewal is called with what Renew has
-// returned.
+// Keep renews the lease until the tenure ends. It calls onRenewal with the time returned by each
+// successful renewal.
 func (t *Tenure[L]) Keep(onRenewal func(time.Time)) {
 	pause := min(MaxRenewal, t.Duration/5)
 	expiry := time.AfterFunc(time.Until(t.validity()), t.expire)
 	defer expiry.Stop()
 	for sent := t.validity().Add(-t.Duration); t.Ctx.Err() == nil; {
-		wait.Sleep(t.Ctx, time.Until(sent.Add(pause))) // a slow renewal is followed at once
+		wait.Sleep(t.Ctx, time.Until(sent.Add(pause))) // after a slow renewal, the next follows immediately
 		sent = time.Now()
 		next, err := t.Renew()
 		switch {
@@ -107,15 +107,15 @@ func (t *Tenure[L]) expire() {
 	}
 }
 
-// Lose ends the tenure of a lease that is lost.
+// Lose ends the tenure because the lease is lost.
 func (t *Tenure[L]) Lose(cause error) { t.cancel(cause) }
 
-// IsValid reports whether the lease may be relied on now. It does not depend on a timer,
-// which a process that was frozen may see late.
+// IsValid reports whether the lease is valid now. It does not depend on a timer, because in a
+// process that was frozen the timer may fire late.
 func (t *Tenure[L]) IsValid() bool { return t.Ctx.Err() == nil && time.Now().Before(t.validity()) }
 
-// End ends the tenure and calls release, the store's Release or a method that does more. If
-// that fails, the lease expires.
+// End ends the tenure and calls release, which calls the store's Release or a method that
+// includes it. If that fails, the lease expires.
 func (t *Tenure[L]) End(ctx context.Context, release func(context.Context, L) error) {
 	t.cancel(errEnded)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)

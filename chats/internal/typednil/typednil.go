@@ -1,4 +1,4 @@
-// Package typednil recognises arguments that are nil although they do not compare equal to nil.
+// Package typednil recognises nil arguments that do not compare equal to nil.
 package typednil
 
 import "reflect"

@@ -16,19 +16,19 @@ var (
 	errFileGrew      = errors.New("the file is longer than its size")
 )
 
-// body is the body of one attempt. A separate goroutine writes it into a pipe, so
-// that a caller's reader that blocks delays nothing else.
+// body is the body of one attempt. A separate goroutine writes it into a pipe, so that a
+// caller's reader that blocks delays nothing else.
 type body struct {
 	*io.PipeReader
 	pipe   *io.PipeWriter
 	form   *Form
-	detach func() bool // from the attempt's context
+	detach func() bool // detaches the body from the attempt's context
 
 	start     sync.Once
 	done      chan struct{} // closed when the goroutine has ended
-	readErr   error         // the caller's reader's own; after done
-	whole     bool          // the transport has read everything; after done
-	tailBegun atomic.Bool   // before that, the server cannot have the whole form
+	readErr   error         // the error of the caller's reader; valid after done
+	whole     bool          // the transport has read everything; valid after done
+	tailBegun atomic.Bool   // if not set, the server cannot have the whole form
 
 	mu      sync.Mutex
 	closed  bool // no Read or Seek of the caller's reader may begin
@@ -54,8 +54,8 @@ func (f *Form) Open(ctx context.Context) (io.ReadCloser, error) {
 	return b, nil
 }
 
-// Rewindable reports whether the body can be opened once more. The attempt before must have
-// been stopped.
+// Rewindable reports whether the body can be opened again. The previous attempt must have been
+// stopped.
 func (f *Form) Rewindable() bool {
 	if f.body != nil && f.leftBehind() {
 		return false
@@ -98,8 +98,8 @@ func (b *body) writeForm(w *io.PipeWriter) error {
 
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// writeContent writes the caller's content and reads one byte more: if it is longer than
-// measured, the form must not be completed.
+// writeContent writes the caller's content and tries to read one more byte. If the content is
+// longer than measured, the form must not be completed.
 func (b *body) writeContent(w io.Writer) error {
 	buf, _ := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
@@ -147,8 +147,8 @@ func (b *body) readContent(p []byte) (n int, err error) {
 	return n, err
 }
 
-// readFailed records the caller's reader's error, and returns it wrapped: its Error method may
-// panic, and fmt calls it safely.
+// readFailed records the error of the caller's reader and returns it wrapped by fmt, which calls
+// its Error method safely. That method may panic.
 func (b *body) readFailed(err error) error {
 	if err == nil || err == errAttemptOver { //nolint:errorlint // our own, unwrapped
 		return err
@@ -157,8 +157,8 @@ func (b *body) readFailed(err error) error {
 	return b.readErr
 }
 
-// rewind seeks to the start of the content, unless nothing has been read. A Seek may block,
-// like a Read.
+// rewind seeks to the start of the content, unless nothing has been read. Like a Read, a Seek may
+// block.
 func (b *body) rewind() error {
 	if !b.form.touched {
 		return nil
@@ -178,10 +178,9 @@ func (b *body) setReading(reading bool) (ok bool) {
 	return !b.closed
 }
 
-// Stop ends the attempt. net/http may read a body even after it has returned a response;
-// once Stop has returned, no Read or Seek of the caller's reader begins any more. It waits
-// for one in progress until ctx ends, and then abandons it. Stop returns the reader's error,
-// if it failed.
+// Stop ends the attempt. net/http may read a body even after it has returned a response. Once
+// Stop has returned, no new Read or Seek of the caller's reader begins. Stop waits for one in
+// progress until ctx ends, and then abandons it. It returns the reader's error, if there is one.
 func (f *Form) Stop(ctx context.Context) error {
 	if f == nil {
 		return nil
@@ -208,7 +207,8 @@ func (f *Form) Stop(ctx context.Context) error {
 	return b.readErr
 }
 
-// leftBehind reports whether a Read of the caller's reader is still running.
+// leftBehind reports whether the goroutine of the last attempt is still running, because a Read or
+// Seek of the caller's reader blocks.
 func (f *Form) leftBehind() bool {
 	select {
 	case <-f.body.done:
@@ -218,8 +218,8 @@ func (f *Form) leftBehind() bool {
 	}
 }
 
-// Unsent reports whether it is certain that the server did not get the end of the form,
-// because that was never read, and so cannot have posted the file.
+// Unsent reports whether the server certainly has not posted the file, because the end of the form
+// was never read.
 func (f *Form) Unsent() bool { return f != nil && !f.body.tailBegun.Load() }
 
 // Whole reports whether the transport has read the whole form.

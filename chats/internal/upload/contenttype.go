@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// contentTypes are the types of the files that customers and shops send, as
-// subtype:extension. The tables of package mime depend on the machine: in an empty container
-// image they have a dozen types.
+// contentTypes are the types of the files that customers and shops send, as subtype:extension.
+// The tables of package mime depend on the machine; in an empty container image they have only a
+// dozen types.
 var contentTypes = map[string]string{
 	"image":       "jpeg:jpg jpeg:jpeg jpeg:jfif png:png gif:gif webp:webp heic:heic heif:heif avif:avif bmp:bmp tiff:tif tiff:tiff svg+xml:svg",
 	"video":       "mp4:mp4 mp4:m4v quicktime:mov webm:webm x-msvideo:avi x-matroska:mkv 3gpp:3gp mpeg:mpg mpeg:mpeg",
@@ -22,7 +22,7 @@ const office = "msword:doc vnd.ms-excel:xls vnd.ms-powerpoint:ppt " +
 	"vnd.openxmlformats-officedocument.presentationml.presentation:pptx " +
 	"vnd.oasis.opendocument.text:odt vnd.oasis.opendocument.spreadsheet:ods vnd.oasis.opendocument.presentation:odp"
 
-// contentTypeOf returns the content type of a file by its name.
+// contentTypeOf returns the content type of a file according to its name.
 func contentTypeOf(name string) string {
 	extension := strings.TrimPrefix(strings.ToLower(path.Ext(name)), ".")
 	for kind, list := range contentTypes {

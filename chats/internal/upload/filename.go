@@ -7,10 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxFileName is in bytes of UTF-8, as in file systems; Market documents no maximum.
+// maxFileName is the maximum length of a file name in bytes of UTF-8, as in file systems. Market
+// documents no maximum.
 const maxFileName = 255
 
-// CheckFileName returns why a file cannot be sent under a name, or an empty string.
+// CheckFileName returns the reason why a file cannot be sent under a name, or an empty string.
 func CheckFileName(name string) (reason string) {
 	switch {
 	case name == "":

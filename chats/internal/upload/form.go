@@ -1,5 +1,5 @@
-// Package upload streams a caller's file as a multipart form. The caller's reader may
-// block, panic, fail, and have more or less content than it seems to have.
+// Package upload streams a caller's file as a multipart form. The caller's reader may block,
+// panic or fail, and may have more or less content than its size suggests.
 package upload
 
 import (
@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// Form is a multipart form around the caller's reader. It is streamed with a known length:
-// head, content, tail. A nil Form is that of a request without a file.
+// Form is a multipart form around the caller's reader. It is streamed with a known length: head,
+// content, tail. A nil Form stands for a request without a file.
 type Form struct {
 	head, tail  []byte
 	contentType string
@@ -29,14 +29,15 @@ type Form struct {
 	body    *body // of the last attempt
 }
 
-// InvalidError reports content that is not sent.
+// InvalidError reports content that cannot be sent.
 type InvalidError struct{ Reason string }
 
 func (e *InvalidError) Error() string { return e.Reason }
 
-// New returns the form of a file. Content of known size is streamed; other content is read
-// into memory first, up to maxSize. If ctx ends first, a blocked reader is abandoned, and no
-// further Read of it begins. The error is an [InvalidError], or why the content could not be read.
+// New returns the form for a file. Content of known size is streamed; other content is first read
+// into memory, up to maxSize. If ctx ends during that, a blocked reader is abandoned, and no
+// further Read of it begins. The error is an [InvalidError], or the reason why the content could
+// not be read.
 func New(ctx context.Context, name string, content io.Reader, maxSize int64) (*Form, error) {
 	if v := reflect.ValueOf(content); !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 		return nil, &InvalidError{"is nil"}

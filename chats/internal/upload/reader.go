@@ -12,8 +12,8 @@ var errBadCount = errors.New("the reader returned an impossible count")
 // error.
 const maxEmptyReads = 100
 
-// checkedReader is a caller's reader that keeps to the rules of [io.Reader] and makes
-// progress.
+// checkedReader wraps a caller's reader. It returns an error if the reader violates the rules of
+// [io.Reader] or makes no progress.
 type checkedReader struct {
 	content io.Reader
 	empty   int // consecutive Reads
@@ -47,7 +47,7 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return r.content.Read(p)
 }
 
-// contextSeeker begins no Seek after ctx has ended: the one before may have been abandoned.
+// contextSeeker begins no Seek once ctx has ended, because an earlier one may have been abandoned.
 type contextSeeker struct {
 	ctx    context.Context //nolint:containedctx // the seeker's interface has none
 	seeker io.Seeker

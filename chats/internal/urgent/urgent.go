@@ -1,6 +1,6 @@
-// Package urgent lets the caller of a step learn when something is due that cannot wait for
-// the next sweep: a chat that a push has named or that is failing. When anything at all is
-// due is what the step returns.
+// Package urgent lets the caller of a step learn when urgent work is due: a poll of a chat that a
+// push has named or that is failing, which cannot wait for the next sweep. The step itself returns
+// only when any work is due.
 package urgent
 
 import (
@@ -11,7 +11,7 @@ import (
 
 type key struct{}
 
-// Time is the earliest of the times that were noted.
+// Time holds the earliest noted time.
 type Time struct {
 	mu sync.Mutex
 	at time.Time
@@ -20,7 +20,7 @@ type Time struct {
 // WithTime returns a context under which Note notes times in t.
 func WithTime(ctx context.Context, t *Time) context.Context { return context.WithValue(ctx, key{}, t) }
 
-// Note notes that something is due at a time. It may be called concurrently.
+// Note notes that urgent work is due at a time. It may be called concurrently.
 func Note(ctx context.Context, at time.Time) {
 	t, _ := ctx.Value(key{}).(*Time)
 	if t == nil {
@@ -33,7 +33,7 @@ func Note(ctx context.Context, at time.Time) {
 	}
 }
 
-// Get returns the time, zero if none was noted.
+// Get returns the earliest noted time, or the zero time if there is none.
 func (t *Time) Get() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package wait has what the inbox, the outbox and their stores need to decide when to do something
-// again. Times follow one rule: the zero time means never.
+// Package wait has helpers with which the inbox, the outbox and their stores schedule work. As a
+// due time, the zero time means never.
 package wait
 
 import (
@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// Max is the upper bound of the delays after failures that end by themselves: those of the
-// server, the network and the store.
+// Max is the maximum delay after failures that are expected to end without human attention: those
+// of the server, the network and the store.
 const Max = time.Minute
 
-// Backoff returns the delay after the n-th failure in a row, n from 1: 1 s, doubling.
+// Backoff returns the delay after the n-th consecutive failure, counted from 1. It is 1 s after the
+// first failure and doubles up to longest.
 func Backoff(n int, longest time.Duration) time.Duration {
 	delay := time.Second
 	for range n - 1 {
@@ -32,7 +33,7 @@ func Sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Earliest returns the earlier of two times, unless one of them is never.
+// Earliest returns the earlier of two times, where the zero time is later than all others.
 func Earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -40,7 +41,7 @@ func Earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// Later returns the later of two times, the zero time being the earliest of all.
+// Later returns the later of two times, where the zero time is earlier than all others.
 func Later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
