@@ -29,10 +29,10 @@
 // The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every
 // message is handled, the IDs of the messages handled above it, the time of the next poll, and
 // the last error. The state of a business is also one row, [BusinessState]. It holds the
-// StartTime (see The first start), the progress of the sweeps, and the use of the quota. An
-// inbox does the work that the rows show to be due, one step at a time. It can be killed at
-// any point; its successor continues from the rows, even on another machine. An inbox never
-// loads all rows at once, so a quiet chat costs nothing but its row.
+// StartTime (see The first start), the progress of the sweeps, and how much of the quota has
+// been used. An inbox does the work that is due according to the rows, one step at a time. It
+// can be killed at any point; its successor continues from the rows, even on another machine.
+// An inbox never loads all rows at once, so a quiet chat costs nothing but its row.
 //
 // # The first start
 //
@@ -102,7 +102,7 @@
 // fits into the poll interval (with the default settings, up to 160 chats), only full sweeps
 // are made. A message in a chat that stays FINISHED, or has a status unknown to this library,
 // is found only by a full sweep or a push. Chats that have left the incremental list are polled
-// once more, at most 100 of them per sweep, or a quarter of the list, whichever is larger.
+// once more, but at most 100 per sweep, or a quarter of the list, whichever is larger.
 //
 // While sweeps take longer than the poll interval, the first page of the list is also fetched
 // separately from time to time, followed by up to nine more for as long as every chat on a page
@@ -155,13 +155,13 @@
 // The lease is a row that expires by the store's clock, and every Save checks it in its own
 // transaction. A leader that fails to renew its lease for that duration stops, by its own
 // clock, before another process can acquire the lease, and the contexts of its handlers end.
-// Two processes therefore never both save. A running handler cannot be stopped, however: one
-// that ignores its context, or whose process was frozen and resumes, may still be running when
-// the next leader delivers the same message. A leader that can renew its lease but not save
-// releases it.
+// Only one process at a time can therefore save. A running handler cannot be stopped, however:
+// one that ignores its context, or whose process was frozen and resumes, may still be running
+// when the next leader delivers the same message. A leader that can renew its lease but not
+// save releases it.
 //
 // Two programs that each need all messages of a business need separate stores, or separate
-// table prefixes in sqlstore. If they share a store, the second program stands by and logs it.
+// table prefixes in sqlstore. If they share a store, the second one stands by, and logs this.
 //
 // # Operation
 //

@@ -17,7 +17,7 @@ import (
 // ErrRunning is returned if the [Inbox] is already running.
 var ErrRunning = errors.New("inbox: already running")
 
-// Inbox delivers every message of a business's chats. Make one with [New].
+// Inbox delivers every message of a business's chats. Create one with [New].
 type Inbox struct {
 	client  *chats.Client
 	store   boundedStore

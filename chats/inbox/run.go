@@ -44,7 +44,7 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //
 // A message is handled once the loop has asked for the next one. If the loop exits early, the
 // last message does not count as handled and is delivered again in the next run. When ctx ends,
-// the sequence ends without an error; an error is yielded once and ends the sequence. Otherwise
+// the sequence ends without an error. Any error is yielded once and ends the sequence. Otherwise
 // Messages behaves like [Inbox.Run] with one worker, except that the loop is not notified when
 // the lease is lost or the handler timeout expires. The message that it is working on is then
 // delivered again, by this process or another one.

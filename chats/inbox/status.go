@@ -32,7 +32,7 @@ type Status struct {
 	LastFullSweep time.Time
 	NextSweep     time.Time // when the next page is listed
 
-	Failing     []ChatState                     // chats whose handling or reading fails, the longest-failing first; 100 at most
+	Failing     []ChatState                     // chats that cannot be handled or read, the longest-failing first; 100 at most
 	Quota       map[chats.Operation]chats.Limit // the inbox's share of the quota in the current window, and what remains of it
 	LastError   string                          // the last failure of a sweep
 	LastErrorAt time.Time

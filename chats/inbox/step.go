@@ -10,8 +10,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// Step does the work that is due, and returns the time at which more (a page of a sweep, a
-// poll or a retry) is due. It is meant for programs that serve many businesses from a job
+// Step does the work that is due, and returns the time at which more work is due: a page of a
+// sweep, a poll or a retry. It is meant for programs that serve many businesses from a job
 // queue. After 20 s, Step begins no more polls; from a chat that it is already reading, it
 // delivers messages until 20 s after it has read the first of them. It waits for running
 // handlers.

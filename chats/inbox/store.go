@@ -60,9 +60,9 @@ type Summary struct {
 }
 
 // Store keeps the state of the inboxes of any number of businesses. It must be safe for
-// concurrent use, by several processes if they share it. Once a method has returned nil, its
-// effect must survive a crash of the process. Package inboxtest tests a Store against this
-// contract.
+// concurrent use, including use by several processes that share it. Once a method has returned
+// nil, its effect must survive a crash of the process. Package inboxtest tests a Store against
+// this contract.
 //
 // Any method may return errors other than those named here; the inbox then tries again.
 // Times are kept at least to the microsecond, and the zero time stays zero.
@@ -82,10 +82,10 @@ type Store interface {
 	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
 
 	// Save writes the rows, each of a different chat, and the business's row unless it is
-	// nil, in one transaction: all or nothing. It returns [ErrLeaseLost] unless the lease is
-	// valid, by the store's clock and in the same transaction, and [ErrConflict] unless every
-	// Version is the stored one, where 0 means that there is no row or that only Wake has
-	// written it. On success it increments the Versions, in the store and in the arguments.
+	// nil, in one transaction: all or nothing. In that transaction, it checks the lease by the
+	// store's clock and returns [ErrLeaseLost] if it is not valid. It returns [ErrConflict]
+	// unless every Version is the stored one, where 0 means that there is no row or that only
+	// Wake has written it. On success it increments the Versions, also in the arguments.
 	//
 	// Save does not write Wakes. If the stored Wakes differs from the argument's, a push
 	// arrived after the row was loaded. The stored DueAt then becomes the earlier of the

@@ -70,20 +70,21 @@
 // measured against the real Market. A process that is frozen within this window, and resumes
 // after another one has taken over, posts an item that the other one is working on. This is
 // harmless if it happens within the search time of the other process, which then finds the
-// message. An item is thus posted twice only if a freeze begins within the window and lasts
-// longer than about 20 s (the lease plus the search time). No client can close the window,
-// because the API has no idempotency key by which the server could recognise the second request.
+// message. An item is posted twice in this way only if a freeze begins within the window and
+// lasts longer than about 20 s (the lease plus the search time). No client can close the
+// window, because the API has no idempotency key by which the server could recognise the second
+// request.
 //
 // # Failures
 //
 //	failure                                    what happens
 //	hourly quota exhausted                     waits for the next window, at least a minute; does not count as an attempt
-//	no connection, 5xx                         retried after 1 s, doubling to 1 min, indefinitely
+//	no connection, 5xx                         retried after 1 s, doubling up to 1 min, indefinitely
 //	parallel limit, or another 420 or 429      retried after 1 s, without doubling, indefinitely
 //	response lost, 5xx after the request       resolved by searching the history
 //	4xx                                        Failed, with the server's details
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately
-//	403 for one chat                           retried after 1 s, doubling to 15 min, indefinitely; Uncertain after 17 min
+//	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
 //	history refused, or a 4xx without a code   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store

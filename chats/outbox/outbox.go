@@ -18,7 +18,7 @@ import (
 // ErrRunning is returned if the [Outbox] is already running.
 var ErrRunning = errors.New("outbox: already running")
 
-// Outbox posts every item of a business once. Make one with [New].
+// Outbox posts every item of a business once. Create one with [New].
 type Outbox struct {
 	client    *chats.Client
 	store     Store

@@ -46,9 +46,9 @@ type Summary struct {
 	HeldSince                                      time.Time
 }
 
-// Store keeps the items of any number of businesses. It must be safe for concurrent use, by
-// several processes if they share it. Once a method has returned nil, its effect must survive a
-// crash of the process. Package outboxtest tests a Store against this contract.
+// Store keeps the items of any number of businesses. It must be safe for concurrent use,
+// including use by several processes that share it. Once a method has returned nil, its effect
+// must survive a crash of the process. Package outboxtest tests a Store against this contract.
 //
 // Any method may return errors other than those named here; the outbox then tries again. Times
 // are kept at least to the microsecond, and the zero time stays zero.
@@ -61,7 +61,7 @@ type Store interface {
 	// with a different Digest.
 	Put(ctx context.Context, business chats.BusinessID, items ...Item) error
 
-	// Item returns the record with a key, without its file, or [ErrUnknownKey].
+	// Item returns the record with the given key, without its file, or [ErrUnknownKey].
 	Item(ctx context.Context, business chats.BusinessID, key string) (Record, error)
 
 	// Head returns the first unsettled record of a chat, with its file, or [ErrUnknownKey] if
@@ -72,19 +72,19 @@ type Store interface {
 	// items whose DueAt is not after at, the earliest first.
 	Backlog(ctx context.Context, business chats.BusinessID, at time.Time) (Backlog, error)
 
-	// SaveItem writes a record, except for its key, chat, content, position and QueuedAt. It
-	// returns [inbox.ErrLeaseLost] unless the lease is valid, by the store's clock and in the
-	// same transaction, [ErrConflict] unless the Version is the stored one, and
-	// [ErrMessageTaken] if another record of the chat has the same message. On success it
-	// increments the Version, in the store and in the argument. It deletes the file if the
+	// SaveItem writes a record, except for its key, chat, content, position and QueuedAt. In
+	// the same transaction, it checks the lease by the store's clock and returns
+	// [inbox.ErrLeaseLost] if it is not valid. It returns [ErrConflict] unless the Version is
+	// the stored one, and [ErrMessageTaken] if another record of the chat has the same message.
+	// On success it increments the Version, also in the argument. It deletes the file if the
 	// state is final: settled, and not Uncertain.
 	SaveItem(ctx context.Context, lease inbox.Lease, record *Record) error
 
 	// ResolveItem is SaveItem without a lease.
 	ResolveItem(ctx context.Context, record *Record) error
 
-	// PostedAs returns the IDs of the messages that resulted from posting items of a chat,
-	// those above the given ID, in any order.
+	// PostedAs returns, in any order, the IDs above the given one of the messages that resulted
+	// from posting items of a chat.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
 	// DeleteSettled deletes at most limit records that were settled before the given time, have

@@ -30,10 +30,10 @@ var (
 	_ inbox.StepStore = (*Store)(nil)
 )
 
-// New returns a store in db. Unless [WithoutMigration] is given, it creates or migrates the
-// tables (see [Migrate]). It fails if a newer release has migrated the tables, or if a SQLite
-// file is not writable. The Store does not close db. It uses at most 4 connections at a time,
-// or fewer if the pool is smaller.
+// New returns a store that keeps its tables in db. Unless [WithoutMigration] is given, it creates
+// or migrates the tables (see [Migrate]). It fails if a newer release has migrated them, or if a
+// SQLite file is not writable. The Store does not close db. It uses at most 4 connections at a
+// time, or fewer if the pool is smaller.
 func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 	c, err := newConfig(db, dialect, options)
 	if err != nil {
