@@ -109,7 +109,7 @@ func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bo
 		if wait = d.untilDue(now); wait > 0 {
 			return wait, false
 		}
-		if err := d.load(ctx, now); err != nil && ctx.Err() == nil { // the end of the context is no failure
+		if err := d.load(ctx, now); err != nil && ctx.Err() == nil { // the end of the context is not a failure
 			d.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading due chats failed",
 				slog.Any("error", err), slog.Duration("retry_in", time.Second))
 			d.note(now.Add(time.Second))
@@ -137,7 +137,7 @@ func (d *dispatcher) freeWorkers() int {
 	return workers - d.busy
 }
 
-// isOneByOne reports whether many chats fail.
+// isOneByOne reports whether chats are tried one at a time, because many fail.
 func (d *dispatcher) isOneByOne() bool { return d.handlers.isOpen() || d.reads.isOpen() }
 
 // isDone reports whether no poll is in progress and none may begin now.
@@ -226,7 +226,7 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 		switch err {
 		case nil:
 			d.note(f.row.DueAt)
-		case errLeft, ErrLeaseLost: //nolint:errorlint // our own, unwrapped
+		case errLeft, ErrLeaseLost: //nolint:errorlint // our own error, never wrapped
 			d.end(err)
 		default:
 			d.log.LogAttrs(ctx, slog.LevelError, "inbox: saving a chat failed",

@@ -52,7 +52,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 		l.pushed = l.pushed.Add(time.Until(server))
 	}
 	_, err := callback.Client(func() (any, error) { return nil, l.read(counting) })
-	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own, unwrapped
+	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own error, never wrapped
 		s.flights.drop(f)
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	if f.row.isWoken() || !f.row.FailingSince.IsZero() {
 		urgent.Note(ctx, f.row.DueAt)
 	}
-	if saveErr != nil || err != errLeft { //nolint:errorlint // our own, unwrapped
+	if saveErr != nil || err != errLeft { //nolint:errorlint // our own error, never wrapped
 		return saveErr
 	}
 	return errLeft
@@ -263,7 +263,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 				append(d.attrs(), slog.Int("attempts", d.Attempt), slog.Time("failing_since", l.row.FailingSince))...)
 		}
 		return nil
-	case failed.Err == errLeft: //nolint:errorlint // our own, unwrapped; a handler's error may panic
+	case failed.Err == errLeft: //nolint:errorlint // our own error, never wrapped; a handler's error may panic
 		return errLeft
 	case !l.tenure.IsValid():
 		return ErrLeaseLost
@@ -299,13 +299,13 @@ func (l *poll) conclude(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		l.complete()
-	case err == errStopped, err == errLeft, err != nil && ctx.Err() != nil: //nolint:errorlint // our own, unwrapped
+	case err == errStopped, err == errLeft, err != nil && ctx.Err() != nil: //nolint:errorlint // our own error, never wrapped
 		// The chat stays due.
 	case errors.As(err, &failed):
 		l.row.SeenWakes, l.row.RefusedSince = l.row.Wakes, time.Time{}
 		l.row.fail(failed.Text, now)
 		l.retry(ctx, "inbox: handler failed", failed, now, wait.Backoff(l.row.Attempts, maxHandlerBackoff))
-	case err == errNoMatch: //nolint:errorlint // our own, unwrapped
+	case err == errNoMatch: //nolint:errorlint // our own error, never wrapped
 		l.forget()
 	case errors.As(err, &postponed):
 		l.row.DueAt = postponed.until

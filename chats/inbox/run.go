@@ -104,7 +104,7 @@ func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) 
 			open = make(chan error, 1)
 		case err := <-done:
 			done <- nil
-			if err != nil && err != errLeft { //nolint:errorlint // our own, unwrapped
+			if err != nil && err != errLeft { //nolint:errorlint // our own error, never wrapped
 				yield(Delivery{}, err)
 			}
 			return

@@ -27,7 +27,7 @@ type ChatState struct {
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle it
-	FailingSince time.Time       // when handling or reading the chat began to fail; zero if neither fails
+	FailingSince time.Time       // when handling or reading the chat began to fail; zero if neither is failing
 	RefusedSince time.Time       // start of the current series of refused reads or invalid responses; zero if there is none
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }

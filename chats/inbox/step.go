@@ -49,7 +49,7 @@ func (in *Inbox) work(
 ) (next time.Time, err error) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
-	defer t.Lose(nil) // if a panic passes
+	defer t.Lose(nil) // in case of a panic
 	d := newDispatcher()
 	renewing.Go(func() { t.Keep(d.note) }) // before the state is loaded, which may take long
 	state, err := in.load(ctx)

@@ -34,7 +34,7 @@ const (
 	restartAfter   = 3               // failures of a page after which a sweep starts over
 	maxRefusedGap  = 15 * time.Second
 	digestLifetime = time.Hour
-	maxUnsaved     = 5 * time.Second // without a save while pages change no row; after a kill those are listed again
+	maxUnsaved     = 5 * time.Second // between saves while pages change no row; after a kill, those pages are listed again
 )
 
 // sweepKind is a kind of sweep.
@@ -251,7 +251,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	if err != nil {
 		done()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the context has ended, which is no error
+			return nil //nolint:nilerr // the context has ended, which is not an error
 		}
 		sw := w.sweep(kind) // the page will be listed again
 		sw.Failures++
@@ -461,7 +461,7 @@ func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
 // notLoaded logs that rows could not be loaded.
 func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 	if ctx.Err() != nil {
-		return // the context has ended, which is no failure
+		return // the context has ended, which is not a failure
 	}
 	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading chats failed",
 		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(next))))
@@ -470,7 +470,7 @@ func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 // failed decides what to do about a page that could not be listed.
 func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the context has ended, which is no error
+		return nil //nolint:nilerr // the context has ended, which is not an error
 	}
 	now, sw := time.Now(), w.sweep(kind)
 	sw.Failures++

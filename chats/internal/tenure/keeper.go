@@ -80,7 +80,7 @@ func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Tenure[
 		case err == nil, errors.As(err, &final):
 			return err
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the context has ended, which is no error
+			return nil //nolint:nilerr // the context has ended, which is not an error
 		case time.Since(began) > wait.Max:
 			failures = 1
 		}
@@ -148,7 +148,7 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Tenure[L], error)
 			wait.Sleep(ctx, delay)
 		}
 	}
-	return nil, nil //nolint:nilnil // the context has ended, which is no error
+	return nil, nil //nolint:nilnil // the context has ended, which is not an error
 }
 
 func (k *Keeper[L]) acquire(ctx context.Context) (*Tenure[L], error) {

@@ -74,7 +74,7 @@ func (b *body) write(w *io.PipeWriter) {
 	b.readErr = errReaderExited // unless writeForm returns
 	defer func() { _ = w.CloseWithError(b.readErr) }()
 	err := b.writeForm(w)
-	if b.readErr == errReaderExited { //nolint:errorlint // our own, unwrapped
+	if b.readErr == errReaderExited { //nolint:errorlint // our own error, never wrapped
 		b.readErr = nil
 	}
 	_ = w.CloseWithError(err)
@@ -150,7 +150,7 @@ func (b *body) readContent(p []byte) (n int, err error) {
 // readFailed records the error of the caller's reader and returns it wrapped by fmt, which calls
 // its Error method safely. That method may panic.
 func (b *body) readFailed(err error) error {
-	if err == nil || err == errAttemptOver { //nolint:errorlint // our own, unwrapped
+	if err == nil || err == errAttemptOver { //nolint:errorlint // our own error, never wrapped
 		return err
 	}
 	b.readErr = fmt.Errorf("reading the file: %w", err)
