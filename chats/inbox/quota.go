@@ -77,7 +77,7 @@ func (q *quota) counting(ctx context.Context, skipped func(int)) context.Context
 }
 
 // prepaid is like counting, for use after one request of an operation has already been counted.
-// refund uncounts that request if it was not made.
+// refund takes that request off the count if it was not made.
 func (q *quota) prepaid(ctx context.Context, op chats.Operation, skipped func(int)) (counting context.Context, refund func()) {
 	var used atomic.Bool
 	counting = attempts.WithCounter(ctx, func(made string, n int) {

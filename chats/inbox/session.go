@@ -25,12 +25,12 @@ type session struct {
 
 	tenure   *tenure.Tenure[Lease]
 	handle   handleFunc
-	asked    <-chan struct{} // receives a value when the loop over Messages asks for the next one; nil if there is no loop
+	asked    <-chan struct{} // has a value when the loop over Messages asks for the next message; nil if there is no loop
 	workers  int
 	once     bool // the session is a step
 	stepEnd  time.Time
 	swept    atomic.Bool    // the sweeper has ended and no longer uses state
-	state    *BusinessState // used by the sweeper only
+	state    *BusinessState // used only by the sweeper until it has ended
 	stored   BusinessState  // state as last loaded or saved
 	storedAt time.Time
 	saver    *saver

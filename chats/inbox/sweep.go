@@ -236,7 +236,7 @@ func (w *sweeper) newStartTime(ctx context.Context) time.Time {
 		ahead := time.Until(server)
 		at = wait.Earliest(at, began.Add(ahead))
 		if ahead.Abs() > time.Minute {
-			w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: the server's clock differs; starting by the earlier one",
+			w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: server clock differs; the earlier clock sets the start time",
 				slog.Duration("ahead", ahead), slog.Time("start", at))
 		}
 	}

@@ -345,7 +345,7 @@ func (d *dispatcher) next() (next time.Time) {
 	return wait.Earliest(next, d.nextReport)
 }
 
-// prune deletes items that were settled before the retention time.
+// prune deletes items that were settled longer ago than the retention time.
 func (d *dispatcher) prune(ctx context.Context) {
 	if now := time.Now(); now.Before(d.pruneAt) {
 		return

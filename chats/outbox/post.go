@@ -21,7 +21,7 @@ import (
 func (s *session) work(chat chats.ChatID) outcome {
 	out, err := callback.Client(func() (outcome, error) { return s.workHead(chat) })
 	if err != nil && !errors.Is(err, inbox.ErrLeaseLost) && !errors.Is(err, ErrConflict) {
-		s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, "outbox: working on a chat failed",
+		s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, "outbox: processing a chat failed",
 			slog.Int64("chat", int64(chat)), slog.Any("error", err))
 		out.dueAt = time.Now().Add(time.Second)
 	}
@@ -248,8 +248,9 @@ func (p *post) refused(e *chats.Error, err error, now time.Time) {
 	}
 }
 
-// forbidden handles a 403 for the chat alone. A Queued item is retried until NotAfter or Resolve
-// ends that. A Sending item becomes Uncertain in the end, because its history cannot be read.
+// forbidden handles a 403 for the chat alone. A Queued item is retried until NotAfter has passed
+// or Resolve discards it. A Sending item eventually becomes Uncertain, because its history cannot
+// be read.
 func (p *post) forbidden(e *chats.Error, err error, now time.Time) {
 	r := p.record
 	r.countRefusal(e)

@@ -34,7 +34,7 @@ var resolutions = map[State][]State{
 }
 
 // ErrState is returned by [Outbox.Resolve] if the item's state does not allow the resolution.
-var ErrState = errors.New("outbox: the item's state does not allow it")
+var ErrState = errors.New("outbox: the item's state does not allow the resolution")
 
 // Resolution is a person's decision about an item.
 type Resolution struct {

@@ -83,7 +83,7 @@ func runNext[T any](ctx context.Context, d *database, limit time.Duration, do fu
 		case !isLockConflict(err):
 			return none, err
 		case time.Since(began) > lockWaitTimeout:
-			return none, fmt.Errorf("the database has been locked by others for %v: %w", lockWaitTimeout, err)
+			return none, fmt.Errorf("the database has been locked by other connections for %v: %w", lockWaitTimeout, err)
 		default:
 			if wait.Sleep(ctx, backoff/2+rand.N(backoff)); ctx.Err() != nil {
 				return none, fmt.Errorf("%w while waiting for a lock: %w", ctx.Err(), err)

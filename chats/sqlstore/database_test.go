@@ -272,7 +272,7 @@ func TestRun_TriesAgainAfterALockConflict(t *testing.T) {
 				start := time.Now()
 				err := runStatement(t.Context(), d, time.Second)
 				require.ErrorIs(t, err, conflict)
-				require.ErrorContains(t, err, "locked by others for 10s")
+				require.ErrorContains(t, err, "locked by other connections for 10s")
 				assert.InDelta(t, lockWaitTimeout.Seconds(), time.Since(start).Seconds(), 0.2)
 
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
