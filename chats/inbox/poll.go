@@ -268,7 +268,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	case !l.tenure.IsValid():
 		return ErrLeaseLost
 	case ctx.Err() != nil:
-		return errStopped // it was interrupted
+		return errStopped // the handler was interrupted
 	}
 	l.handlers.failed(l.row.Chat, d.Attempt == 1)
 	l.row.Head, l.row.Attempts = message.ID, d.Attempt

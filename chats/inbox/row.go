@@ -76,7 +76,7 @@ func (s *ChatState) move(now time.Time) {
 		s.hasten(now)
 		return
 	}
-	const skipped = 2 * time.Minute // of the schedule of rechecks
+	const skipped = 2 * time.Minute // the part of the recheck schedule that is skipped
 	if next := s.SeenAt.Add(skipped + restlessGap); next.After(now) {
 		s.DueAt = wait.Earliest(s.DueAt, next)
 		return

@@ -163,7 +163,7 @@ func (w *sweeper) gap(kind sweepKind) time.Duration {
 	return time.Duration(float64(window) / (share * w.quota.budget(chats.OpGetChats)))
 }
 
-// page lists one page. The error ends the run.
+// page lists one page. An error ends the run.
 func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	w.last = kind
 	sw := w.sweep(kind)

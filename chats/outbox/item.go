@@ -101,7 +101,7 @@ func (i *Item) checkFile() error {
 // the same digest. NotAfter is not included, because a retried Put may compute a later one.
 func (i *Item) Digest() [sha256.Size]byte {
 	h := sha256.New()
-	_ = binary.Write(h, binary.BigEndian, int64(i.Chat)) // a hash takes everything
+	_ = binary.Write(h, binary.BigEndian, int64(i.Chat)) // a hash never returns an error
 	for _, part := range [][]byte{[]byte(i.Text), []byte(i.FileName), i.File} {
 		_ = binary.Write(h, binary.BigEndian, int64(len(part)))
 		h.Write(part)

@@ -219,7 +219,7 @@ func (s *MemoryStore) save(record *Record) error {
 	return nil
 }
 
-// reopen keeps the unsettled records of a chat.
+// reopen updates the list of a chat's unsettled records after the state of r has changed.
 func (b *memoryBusiness) reopen(r *memoryRecord, wasOpen bool) {
 	chat, isOpen := r.Item.Chat, !r.State.IsSettled()
 	switch {

@@ -10,7 +10,7 @@ import (
 // Record is a stored item.
 type Record struct {
 	Business chats.BusinessID
-	Item     Item // File is set only if the method says so
+	Item     Item // File is set only by methods that document it
 	FileSize int
 	Position int64 // determines the order of the items of a chat; ascending in the order of Put
 	Version  int64 // incremented with every write
@@ -44,7 +44,7 @@ type Record struct {
 func (r *Record) resolve(as Resolution, now time.Time) (changed bool, err error) {
 	switch {
 	case as.to == r.State && as.message == r.Message.ID, as.to == Queued && as.attempts >= 0 && r.Attempts > as.attempts:
-		return false, nil // it was carried out before
+		return false, nil // the resolution was carried out before
 	case r.Attempts < as.attempts, !slices.Contains(resolutions[r.State], as.to):
 		return false, ErrState
 	}

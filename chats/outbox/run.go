@@ -28,7 +28,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	defer o.running.Store(false)
-	o.refusals.reset() // those of an earlier run do not end this one
+	o.refusals.reset() // refusals in an earlier run must not end this one
 	return o.keeper.Run(ctx, func(ctx context.Context, t *tenure.Tenure[inbox.Lease]) error {
 		_, err := (&session{Outbox: o, tenure: t}).run(ctx, false)
 		return err

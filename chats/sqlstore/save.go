@@ -146,7 +146,7 @@ func (s *Store) postgresSave(parameters saved) string {
 	}
 	lock, due := "SHARE", "NULL"
 	if parameters.last {
-		lock, due = "UPDATE", nextDue // which the statement does not change
+		lock, due = "UPDATE", nextDue // the statement does not change due times
 		writes += `, released AS (` + release + ` AND EXISTS (SELECT 1 FROM lease))`
 	}
 	return `WITH ` + locks + `lease AS (SELECT 1 FROM {p}leases AS l` + locked + ` WHERE ` + isLease + ` FOR ` + lock + ` OF l)` + writes + `,

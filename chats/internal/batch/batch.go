@@ -21,7 +21,7 @@ type Batcher[T any] struct {
 	next *batch[T]
 }
 
-// batch is the items of one call.
+// batch holds the items of one call.
 type batch[T any] struct {
 	items []T
 	done  chan struct{}

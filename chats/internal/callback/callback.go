@@ -14,7 +14,7 @@ const slowAfter = time.Minute
 
 // Error is a failed call.
 type Error struct {
-	Err  error  // what the function returned; its Error method does not panic
+	Err  error  // the error of the function; its Error method does not panic
 	Text string // of the error, or of a panic including its stack
 }
 

@@ -28,7 +28,7 @@ func (t T) ErrorIs(err, target error) {
 	}
 }
 
-// SameTime compares two times.
+// SameTime reports an error unless the times are equal.
 func (t T) SameTime(what string, got, want time.Time) {
 	t.Helper()
 	if !got.Equal(want) {
@@ -36,7 +36,7 @@ func (t T) SameTime(what string, got, want time.Time) {
 	}
 }
 
-// Equal compares two values.
+// Equal reports an error unless the values are equal.
 func Equal[V comparable](tb testing.TB, what string, got, want V) {
 	tb.Helper()
 	if got != want {
@@ -44,7 +44,7 @@ func Equal[V comparable](tb testing.TB, what string, got, want V) {
 	}
 }
 
-// Slices compares two slices.
+// Slices reports an error unless the slices are equal.
 func Slices[V comparable](tb testing.TB, what string, got, want []V) {
 	tb.Helper()
 	if !slices.Equal(got, want) {

@@ -252,7 +252,7 @@ func parseInteger(value any) (int64, bool) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, true
 	}
-	const exact = 1 << 53 // above it a float cannot represent a fraction
+	const exact = 1 << 53 // above this, a float cannot represent fractions
 	f, err := strconv.ParseFloat(text, 64)
 	return int64(f), err == nil && f == math.Trunc(f) && math.Abs(f) <= exact
 }
@@ -267,7 +267,7 @@ func toTime(value any) any {
 		t = unixTime(n)
 	} else if text, ok := value.(string); ok {
 		text = strings.ToUpper(strings.Replace(strings.TrimSpace(text), " ", "T", 1))
-		text = strings.ReplaceAll(text, " ", "") // before the offset
+		text = strings.ReplaceAll(text, " ", "") // a space before the offset
 		for _, layout := range timeLayouts {
 			if parsed, err := time.Parse(layout, text); err == nil {
 				t = parsed
@@ -282,7 +282,7 @@ func toTime(value any) any {
 }
 
 // unixTime returns the time of a Unix timestamp in seconds, milliseconds, microseconds or
-// nanoseconds, whichever its size suggests.
+// nanoseconds, depending on its magnitude.
 func unixTime(n int64) time.Time {
 	switch {
 	case n <= 0:

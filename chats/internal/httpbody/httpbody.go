@@ -14,7 +14,7 @@ import (
 // ten attachments of 2,000 characters each.
 const maxBody = 8 << 20
 
-// maxPooledBody is the capacity up to which a buffer returns to the pool.
+// maxPooledBody is the maximum capacity of a buffer that is returned to the pool.
 const maxPooledBody = 1 << 20
 
 // maxElements is the maximum number of elements and fields of a JSON body. A page of 100 messages
@@ -44,7 +44,7 @@ func Read(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	buf, _ := buffers.Get().(*bytes.Buffer)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return buf, nil // the body is the bare connection, which no context ends
+		return buf, nil // the body is the raw connection, and ctx would not end a read from it
 	}
 	// Content-Length may be wrong, so at most the capacity that the pool keeps is reserved. The
 	// extra MinRead lets the final read find the end without growing the buffer.

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// breaks are the places where a text may be split, the best first.
+// breaks are the places where a text may be split, in order of preference.
 var breaks = []*regexp.Regexp{
 	regexp.MustCompile(`\n[\t\r\p{Z}]*\n[\s\p{Z}]*`),                                            // paragraphs
 	regexp.MustCompile(`[.!?…؟۔।]["'»”’)\]]*[\s\p{Z}]+|[。！？]["'”’）」』]*[\s\p{Z}]*|\n[\s\p{Z}]*`), // sentences and lines

@@ -49,7 +49,7 @@ func (s Secrets) Redact(text string) string {
 	}
 	slices.SortFunc(hidden, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	var out strings.Builder
-	end := 0 // of what has been written
+	end := 0 // of the text that has been written
 	for _, part := range hidden {
 		if part.from >= end {
 			out.WriteString(text[end:part.from] + Placeholder)
@@ -103,7 +103,7 @@ func (w *windows) addEncoded(secret []byte) {
 	secret = secret[:min(len(secret), maxText)]
 	forms := []string{string(secret), hex.EncodeToString(secret)}
 	for before := range 3 {
-		whole := (before + len(secret)) / 3 * 3 // the rest depends on what follows
+		whole := (before + len(secret)) / 3 * 3 // the remaining characters depend on the text that follows
 		text := append(make([]byte, before), secret...)[:whole]
 		forms = append(forms, base64.StdEncoding.EncodeToString(text)[(before*4+2)/3:])
 	}
@@ -136,7 +136,7 @@ type span struct{ from, to int }
 func (w *windows) find(plain []byte, from, to []int) (all []span) {
 	plain = lower(plain)
 	for n, known := range w {
-		end := 0 // of the last span, in plain
+		end := 0 // of the last span in plain
 		for i := 0; known != nil && i+n <= len(plain); i++ {
 			if !known[string(plain[i:i+n])] {
 				continue
@@ -178,7 +178,7 @@ const other = 0xff
 
 // decodeEscapes decodes one level of escapes.
 func decodeEscapes(text []byte, from []int) (plain []byte, at []int) {
-	end := 0 // of what has been decoded
+	end := 0 // of the text that has been decoded
 	for _, m := range escapes.FindAllIndex(text, -1) {
 		if char, ok := unescape(string(text[m[0]:m[1]])); ok {
 			plain = append(append(plain, text[end:m[0]]...), char)
@@ -225,7 +225,7 @@ func OfRequest(req *http.Request, link string) (all Secrets) {
 	}
 	for name, values := range req.URL.Query() {
 		for _, value := range values {
-			value = cmp.Or(value, name) // a token alone
+			value = cmp.Or(value, name) // a token without a name
 			if len(value) >= minPart/2 && !strings.Contains(link, url.QueryEscape(value)) {
 				all = append(all, value)
 			}
@@ -233,9 +233,9 @@ func OfRequest(req *http.Request, link string) (all Secrets) {
 	}
 	_, header, _ := req.BasicAuth()
 	ofURL, _ := req.URL.User.Password()
-	all = append(all, cmp.Or(header, ofURL)) // net/http sends that of the URL only without the header
+	all = append(all, cmp.Or(header, ofURL)) // net/http sends the password of the URL only if there is no header
 	if name := req.URL.User.Username(); len(name) >= minPart && !strings.Contains(link, name) {
-		all = append(all, name) // a token
+		all = append(all, name) // it may be a token
 	}
 	return all
 }

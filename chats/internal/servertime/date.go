@@ -78,7 +78,7 @@ func Until(at time.Time, h http.Header, now time.Time, longest time.Duration) ti
 	return min(in, longest)
 }
 
-// Bound returns at, or the time that is longest from now if at is later by both clocks.
+// Bound returns at, or now plus longest if at is further away than longest by both clocks.
 func Bound(at time.Time, h http.Header, now time.Time, longest time.Duration) time.Time {
 	if Until(at, h, now, longest) == longest {
 		return now.Add(longest)

@@ -71,7 +71,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) write(w *io.PipeWriter) {
 	defer close(b.done)
-	b.readErr = errReaderExited // unless writeForm returns
+	b.readErr = errReaderExited // in case writeForm does not return
 	defer func() { _ = w.CloseWithError(b.readErr) }()
 	err := b.writeForm(w)
 	if b.readErr == errReaderExited { //nolint:errorlint // our own error, never wrapped
