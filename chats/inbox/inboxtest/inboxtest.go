@@ -41,32 +41,32 @@ func runTests(
 		run  func(*suite)
 	}{
 		{"an empty store", (*suite).empty},
-		{"a row comes back as it was saved", (*suite).roundTrip},
-		{"a business's row comes back as it was saved", (*suite).businessRoundTrip},
-		{"Chats returns the rows of the ids", (*suite).chatsByID},
-		{"Due: pushes first, then by time", (*suite).due},
+		{"a chat's row is loaded as it was saved", (*suite).roundTrip},
+		{"a business's row is loaded as it was saved", (*suite).businessRoundTrip},
+		{"Chats returns the rows with the IDs", (*suite).chatsByID},
+		{"Due returns pushes first, then orders by time", (*suite).due},
 		{"Open returns the open chats", (*suite).open},
 		{"Save compares the versions", (*suite).compareAndSet},
 		{"Save is all or nothing", (*suite).allOrNothing},
 		{"Save needs the lease", (*suite).saveNeedsLease},
-		{"Save by many at once", (*suite).concurrentSaves},
-		{"Wake makes a row", (*suite).wakeMakesRow},
-		{"Wake hastens, never delays", (*suite).wakeHastens},
-		{"Wake leaves a failing chat its time", (*suite).wakeOfFailingChat},
+		{"concurrent Saves", (*suite).concurrentSaves},
+		{"Wake creates a row", (*suite).wakeMakesRow},
+		{"Wake never delays a poll", (*suite).wakeHastens},
+		{"Wake keeps the due time of a failing chat", (*suite).wakeOfFailingChat},
 		{"Wake between load and Save is kept", (*suite).wakeDuringWork},
-		{"Wake by many at once", (*suite).concurrentWakes},
+		{"concurrent Wakes", (*suite).concurrentWakes},
 		{"Summary", (*suite).summary},
-		{"a lease excludes", (*suite).leaseExcludes},
-		{"a lease of another business or purpose is another", (*suite).leasesAreIndependent},
-		{"a released lease is free at once", (*suite).leaseReleased},
+		{"a lease excludes other holders", (*suite).leaseExcludes},
+		{"leases of other businesses and purposes are independent", (*suite).leasesAreIndependent},
+		{"a released lease is free immediately", (*suite).leaseReleased},
 		{"a lease expires", (*suite).leaseExpires},
 		{"a lease lasts while it is renewed", (*suite).leaseRenewed},
 		{"Renew returns the earliest due time", (*suite).renewReturnsNext},
 		{"AcquireBusiness takes the lease and reads the row", (*suite).acquireBusiness},
 		{"ReleaseBusiness saves, releases and returns the earliest due time", (*suite).releaseBusiness},
-		{"ReleaseBusiness does all or nothing", (*suite).releaseNothing},
+		{"ReleaseBusiness is all or nothing", (*suite).releaseNothing},
 		{"businesses are separate", (*suite).businessesAreSeparate},
-		{"an ended context is an error", (*suite).endedContext},
+		{"a canceled context is an error", (*suite).endedContext},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in(t, func(t *testing.T) {
@@ -520,7 +520,7 @@ func (s *suite) leaseExcludes() {
 		s.ErrorIs(err, inbox.ErrLeaseHeld)
 		var held *inbox.LeaseHeldError
 		if !errors.As(err, &held) {
-			s.Fatalf("%v is no LeaseHeldError", err)
+			s.Fatalf("%v is not a LeaseHeldError", err)
 		}
 		check.Equal(s, "held by", held.Holder, "a")
 		check.Equal(s, "expires in time", held.ExpiresIn > 0 && held.ExpiresIn <= lease.Duration, true)
@@ -650,7 +650,7 @@ func (s *suite) acquireBusiness() {
 	_, _, err = b.AcquireBusiness(s.Context(), business, inbox.Purpose, "b")
 	var held *inbox.LeaseHeldError
 	if !errors.As(err, &held) {
-		s.Fatalf("%v is no LeaseHeldError", err)
+		s.Fatalf("%v is not a LeaseHeldError", err)
 	}
 	check.Equal(s, "held by", held.Holder, "a")
 	check.Equal(s, "expires in time", held.ExpiresIn > 0 && held.ExpiresIn <= lease.Duration, true)

@@ -44,7 +44,7 @@ func Read(resp *http.Response) (*bytes.Buffer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	buf, _ := buffers.Get().(*bytes.Buffer)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return buf, nil // the body is the raw connection, and ctx would not end a read from it
+		return buf, nil // the body is the raw connection, and no context would end a read from it
 	}
 	// Content-Length may be wrong, so at most the capacity that the pool keeps is reserved. The
 	// extra MinRead lets the final read find the end without growing the buffer.

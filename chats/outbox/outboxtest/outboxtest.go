@@ -44,32 +44,32 @@ func runTests(
 		run  func(*suite)
 	}{
 		{"an empty store", (*suite).empty},
-		{"an item comes back as it was put", (*suite).putRoundTrip},
-		{"a record comes back as it was saved", (*suite).saveRoundTrip},
+		{"an item is loaded as it was put", (*suite).putRoundTrip},
+		{"a record is loaded as it was saved", (*suite).saveRoundTrip},
 		{"nothing is cut off or converted", (*suite).extremes},
 		{"keys are compared by their bytes", (*suite).keys},
-		{"Put again is no error", (*suite).putAgain},
+		{"a repeated Put is not an error", (*suite).putAgain},
 		{"Put is all or nothing", (*suite).putAllOrNothing},
 		{"Put checks the items", (*suite).putChecks},
-		{"Put by many at once", (*suite).concurrentPuts},
+		{"concurrent Puts", (*suite).concurrentPuts},
 		{"many items in one Put", (*suite).largePut},
 		{"items are in the order of Put", (*suite).order},
 		{"items are in the order of Put after others were deleted", (*suite).orderAfterDeletion},
 		{"Backlog lists the heads of the chats", (*suite).heads},
-		{"Backlog lists what is to be reported", (*suite).unreported},
-		{"a settled item makes room for the next", (*suite).settle},
+		{"Backlog lists the unreported items", (*suite).unreported},
+		{"after an item is settled, the next one is the head", (*suite).settle},
 		{"a resent item is the head again", (*suite).resend},
 		{"a file is kept until its item is final", (*suite).files},
 		{"SaveItem needs the lease", (*suite).saveNeedsLease},
 		{"SaveItem compares the version", (*suite).compareAndSet},
 		{"ResolveItem compares the version, without a lease", (*suite).resolve},
-		{"one of many saves at once succeeds", (*suite).concurrentSaves},
+		{"one of several concurrent saves succeeds", (*suite).concurrentSaves},
 		{"a message belongs to one item", (*suite).messages},
 		{"DeleteSettled", (*suite).deleteSettled},
 		{"Counts", (*suite).counts},
-		{"a lease excludes, and expires", (*suite).leases},
+		{"a lease excludes other holders, and expires", (*suite).leases},
 		{"businesses are separate", (*suite).businessesAreSeparate},
-		{"an ended context is an error", (*suite).endedContext},
+		{"a canceled context is an error", (*suite).endedContext},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in(t, func(t *testing.T) {
@@ -260,7 +260,7 @@ func (s *suite) saveRoundTrip() {
 	check.Equal(s, "text, which no save changes", got.Item.Text, "text of k")
 	check.Equal(s, "chat, which no save changes", got.Item.Chat, 5)
 	check.Equal(s, "file size", got.FileSize, 0)
-	check.Equal(s, "last message, which only Head fills in", got.LastMessage, 0)
+	check.Equal(s, "last message, which only Head sets", got.LastMessage, 0)
 	check.Equal(s, "version", got.Version, version+1)
 	check.Equal(s, "state", got.State, outbox.Sent)
 	s.SameTime("due at", got.DueAt, want.DueAt)
