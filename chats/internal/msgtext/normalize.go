@@ -33,7 +33,7 @@ func Normalize(text string) string {
 }
 
 // isNormal reports whether Normalize would certainly return the text unchanged. For most texts,
-// it takes a tenth of the time of the normalization.
+// this check takes a tenth of the time that the normalization takes.
 func isNormal(text string) bool {
 	last := ' '
 	for _, r := range text {

@@ -17,7 +17,7 @@ var dateLayouts = []string{
 	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z0700 2006", "2 Jan 06 15:04:05",
 }
 
-// zones replaces the names of time zones by offsets, because package time does not know them.
+// zones replaces the names of time zones with offsets, which package time does not know.
 var zones = strings.NewReplacer("GMT+", "+", "GMT-", "-", "GMT", "Z", "UTC+", "+", "UTC-", "-", "UTC", "Z", "MSK", "+0300")
 
 // zoneLayouts are the layouts of time zones after zones has replaced their names.

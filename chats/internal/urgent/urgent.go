@@ -1,6 +1,6 @@
 // Package urgent lets the caller of a step learn when urgent work is due: a poll of a chat that a
 // push has named or that is failing, which cannot wait for the next sweep. The step itself returns
-// only when any work is due.
+// the time at which any work, urgent or not, is due.
 package urgent
 
 import (
