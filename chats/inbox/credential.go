@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 // refusals decides when the refusal of a credential is final. A single refusal may be temporary:
@@ -36,7 +36,7 @@ func (r *refusals) refused(err error, isList bool) bool {
 		r.since = now
 	}
 	if now.Sub(r.since) >= refusedFor {
-		r.end(tenure.Final(fmt.Errorf("inbox: the credential is refused: %w", err)))
+		r.end(leasing.Final(fmt.Errorf("inbox: the credential is refused: %w", err)))
 	}
 	return true
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
@@ -24,7 +24,7 @@ type Inbox struct {
 	leases  *leases
 	config  config
 	log     *slog.Logger
-	keeper  *tenure.Keeper[Lease]
+	keeper  *leasing.Keeper[Lease]
 	woken   chan struct{} // holds one element after a Wake in this process
 	running atomic.Bool
 	listing listing

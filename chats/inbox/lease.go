@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 // leases acquires leases from a store. If that is a StepStore, it also reads the business's row.
@@ -17,7 +17,7 @@ type leases struct {
 	acquired *BusinessState // read with the lease; nil if it was not
 }
 
-// Acquire implements [tenure.Store].
+// Acquire implements [leasing.Store].
 func (l *leases) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error) {
 	steps, ok := l.Store.(StepStore)
 	if !ok {
@@ -29,17 +29,17 @@ func (l *leases) Acquire(ctx context.Context, business chats.BusinessID, purpose
 }
 
 // newKeeper returns the keeper of an inbox's lease.
-func newKeeper(store *leases, business chats.BusinessID, log *slog.Logger) *tenure.Keeper[Lease] {
-	return &tenure.Keeper[Lease]{
-		Store: store, Business: business, Purpose: Purpose, Holder: tenure.NewHolder(), Log: log,
+func newKeeper(store *leases, business chats.BusinessID, log *slog.Logger) *leasing.Keeper[Lease] {
+	return &leasing.Keeper[Lease]{
+		Store: store, Business: business, Purpose: Purpose, Holder: leasing.NewHolder(), Log: log,
 		Lost:     ErrLeaseLost,
 		Duration: func(lease Lease) time.Duration { return lease.Duration },
-		Held: func(err error) (tenure.Held, bool) {
+		Held: func(err error) (leasing.Held, bool) {
 			var held *LeaseHeldError
 			if !errors.As(err, &held) {
-				return tenure.Held{}, false
+				return leasing.Held{}, false
 			}
-			return tenure.Held{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}, true
+			return leasing.Held{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}, true
 		},
 	}
 }

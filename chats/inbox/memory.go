@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -19,7 +19,7 @@ import (
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness
-	leases     tenure.Memory
+	leases     leasing.Memory
 }
 
 var _ Store = (*MemoryStore)(nil)
@@ -207,7 +207,7 @@ func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, pu
 	if held != nil {
 		return Lease{}, &LeaseHeldError{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}
 	}
-	return Lease{Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: tenure.MemoryDuration}, nil
+	return Lease{Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: leasing.MemoryDuration}, nil
 }
 
 // Renew implements [Store].

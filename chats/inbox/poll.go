@@ -10,15 +10,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/paging"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
 	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 var (
 	errStopped = errors.New("inbox: the run is ending")
-	errLeft    = tenure.Final(errors.New("inbox: the loop was exited"))
+	errLeft    = leasing.Final(errors.New("inbox: the loop was exited"))
 	errNoMatch = errors.New("inbox: the chat does not match the filter")
 )
 
@@ -247,7 +247,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 			return errStopped
 		}
 	}
-	if !l.tenure.IsValid() {
+	if !l.term.IsValid() {
 		return ErrLeaseLost
 	}
 	d := Delivery{Business: l.client.Business(), Chat: l.row.Snapshot, Message: *message, Attempt: 1}
@@ -265,7 +265,7 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 		return nil
 	case failed.Err == errLeft: //nolint:errorlint // our own error, never wrapped; a handler's error may panic
 		return errLeft
-	case !l.tenure.IsValid():
+	case !l.term.IsValid():
 		return ErrLeaseLost
 	case ctx.Err() != nil:
 		return errStopped // the handler was interrupted

@@ -4,7 +4,7 @@ import (
 	"context"
 	"iter"
 
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 // Run delivers every message to handle until ctx ends. The messages of a chat are delivered
@@ -59,7 +59,7 @@ func (in *Inbox) run(ctx context.Context, workers int, asked <-chan struct{}, ha
 		return ErrRunning
 	}
 	defer in.running.Store(false)
-	return in.keeper.Run(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) error {
+	return in.keeper.Run(ctx, func(ctx context.Context, t *leasing.Term[Lease]) error {
 		_, err := in.work(ctx, t, workers, false, asked, handle)
 		return err
 	})

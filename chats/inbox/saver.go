@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -20,9 +20,9 @@ const (
 
 // saver saves rows under a lease and retries while the store fails.
 type saver struct {
-	store  Store
-	tenure *tenure.Tenure[Lease]
-	log    *slog.Logger
+	store Store
+	term  *leasing.Term[Lease]
+	log   *slog.Logger
 
 	savedAt atomic.Pointer[time.Time] // when rows were last written
 }
@@ -40,37 +40,37 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 			s.savedAt.Store(&now)
 			return nil
 		case errors.Is(err, ErrLeaseLost):
-			s.tenure.Lose(err)
+			s.term.Lose(err)
 			return ErrLeaseLost
 		case errors.Is(err, ErrConflict):
 			if uncertain && s.isSaved(business, rows) {
 				return nil
 			}
 			return ErrConflict
-		case s.tenure.Ctx.Err() != nil:
+		case s.term.Ctx.Err() != nil:
 			return ErrLeaseLost
 		case ctx.Err() != nil && time.Since(began) > graceTime, time.Since(began) > maxSaving:
 			return err
-		case time.Since(wait.Later(began, *s.savedAt.Load())) > s.tenure.Duration:
-			s.tenure.Lose(tenure.ErrUnsaved)
+		case time.Since(wait.Later(began, *s.savedAt.Load())) > s.term.Duration:
+			s.term.Lose(leasing.ErrUnsaved)
 			return ErrLeaseLost
 		}
 		uncertain = true
 		pause := min(wait.Backoff(failures, wait.Max)/10, time.Second)
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: save failed", slog.Any("error", err), slog.Duration("retry_in", pause))
-		wait.Sleep(s.tenure.Ctx, pause)
+		wait.Sleep(s.term.Ctx, pause)
 	}
 }
 
 func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*ChatState) error {
-	bounded, cancel := context.WithTimeout(s.tenure.Ctx, callTime)
+	bounded, cancel := context.WithTimeout(s.term.Ctx, callTime)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(graceTime, cancel) })()
 	batch := make([]ChatState, len(rows))
 	for i, row := range rows {
 		batch[i] = *row
 	}
-	if err := s.store.Save(bounded, s.tenure.Lease, business, batch); err != nil {
+	if err := s.store.Save(bounded, s.term.Lease, business, batch); err != nil {
 		return err
 	}
 	for i, row := range rows {
@@ -82,7 +82,7 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 // isSaved reports whether an attempt succeeded although it returned an error. Checking one row
 // is enough: all are written together, and only the holder of the lease increments a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
-	ctx, id := s.tenure.Ctx, s.tenure.Lease.Business
+	ctx, id := s.term.Ctx, s.term.Lease.Business
 	if business != nil {
 		stored, err := s.store.Business(ctx, id)
 		if err != nil || stored.Version != business.Version+1 {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 // session is the work under one lease, with the state shared by its parts.
@@ -17,13 +17,13 @@ import (
 //	sweeper     lists the chats page by page and saves which of them are due
 //	dispatcher  starts the polls of chats that are due, those with a push first
 //	poll        reads a chat and delivers its new messages, saving each before the next
-//	tenure      renews the lease, which also reveals pushes received by other processes
+//	term      renews the lease, which also reveals pushes received by other processes
 //
 // A later session continues from the rows: a session keeps no other state that matters.
 type session struct {
 	*Inbox
 
-	tenure   *tenure.Tenure[Lease]
+	term     *leasing.Term[Lease]
 	handle   handleFunc
 	asked    <-chan struct{} // has a value when the loop over Messages asks for the next message; nil if there is no loop
 	workers  int
@@ -65,10 +65,10 @@ func (in *Inbox) load(ctx context.Context) (state BusinessState, err error) {
 	return state, nil
 }
 
-func newSession(in *Inbox, t *tenure.Tenure[Lease], state *BusinessState) *session {
+func newSession(in *Inbox, t *leasing.Term[Lease], state *BusinessState) *session {
 	s := &session{
-		Inbox: in, tenure: t, state: state, stored: *state, storedAt: time.Now(),
-		saver: &saver{store: in.store, tenure: t, log: in.log}, flights: newFlights(),
+		Inbox: in, term: t, state: state, stored: *state, storedAt: time.Now(),
+		saver: &saver{store: in.store, term: t, log: in.log}, flights: newFlights(),
 		quota:    newQuota(in.client, in.config.reserve, state.Usage),
 		handlers: newBreaker("handler", state.Handlers, in.log), reads: newBreaker("reading", state.Reads, in.log),
 	}
@@ -118,7 +118,7 @@ const unknownDue = time.Second
 func (s *session) finish(ctx context.Context, asked bool) (due time.Time) {
 	due = time.Now().Add(unknownDue)
 	changes := s.changes()
-	s.tenure.End(ctx, func(ctx context.Context, lease Lease) (err error) {
+	s.term.End(ctx, func(ctx context.Context, lease Lease) (err error) {
 		next, err := s.store.release(ctx, lease, changes, asked)
 		if err == nil {
 			due = next
@@ -131,7 +131,7 @@ func (s *session) finish(ctx context.Context, asked bool) (due time.Time) {
 // changes returns the business's row if it has changed since it was last saved, nil otherwise.
 func (s *session) changes() *BusinessState {
 	s.collect()
-	if s.state.StartTime.IsZero() || !s.tenure.IsValid() || reflect.DeepEqual(*s.state, s.stored) {
+	if s.state.StartTime.IsZero() || !s.term.IsValid() || reflect.DeepEqual(*s.state, s.stored) {
 		return nil
 	}
 	return s.state

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -32,7 +32,7 @@ func (in *Inbox) Step(
 		return time.Now().Add(time.Second), ErrRunning
 	}
 	defer in.running.Store(false)
-	return in.keeper.Once(ctx, func(ctx context.Context, t *tenure.Tenure[Lease]) (time.Time, error) {
+	return in.keeper.Once(ctx, func(ctx context.Context, t *leasing.Term[Lease]) (time.Time, error) {
 		return in.work(ctx, t, in.config.workers, true, nil, handle)
 	})
 }
@@ -42,10 +42,10 @@ const stepTime = 20 * time.Second
 
 // work serves the business under a lease until ctx ends, and then returns nil, or until the
 // session ends, and then returns the reason: ErrLeaseLost, errLeft, another
-// [tenure.FinalError], or an error of the store. With once, it works until nothing is due, or
+// [leasing.FinalError], or an error of the store. With once, it works until nothing is due, or
 // for stepTime; next is when work is due again.
 func (in *Inbox) work(
-	ctx context.Context, t *tenure.Tenure[Lease], workers int, once bool, asked <-chan struct{}, handle handleFunc,
+	ctx context.Context, t *leasing.Term[Lease], workers int, once bool, asked <-chan struct{}, handle handleFunc,
 ) (next time.Time, err error) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()

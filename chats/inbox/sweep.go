@@ -15,7 +15,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -479,7 +479,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 		(refused.StatusCode == http.StatusBadRequest || refused.StatusCode == http.StatusNotFound)
 	switch {
 	case errors.Is(err, chats.ErrInvalidArgument): // the filter
-		return tenure.Final(fmt.Errorf("inbox: list chats: %w", err))
+		return leasing.Final(fmt.Errorf("inbox: list chats: %w", err))
 	case errors.Is(err, chats.ErrRateLimited):
 		sw.NextAt = wait.Later(w.quota.refuse(chats.OpGetChats, err), now.Add(wait.Backoff(sw.Failures, wait.Max)))
 	case w.refusals.refused(err, true):

@@ -7,7 +7,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 const (
@@ -17,17 +17,17 @@ const (
 )
 
 // newKeeper returns the keeper of an outbox's lease.
-func newKeeper(store Store, business chats.BusinessID, log *slog.Logger) *tenure.Keeper[inbox.Lease] {
-	return &tenure.Keeper[inbox.Lease]{
-		Store: store, Business: business, Purpose: Purpose, Holder: tenure.NewHolder(), Log: log,
+func newKeeper(store Store, business chats.BusinessID, log *slog.Logger) *leasing.Keeper[inbox.Lease] {
+	return &leasing.Keeper[inbox.Lease]{
+		Store: store, Business: business, Purpose: Purpose, Holder: leasing.NewHolder(), Log: log,
 		Lost:     inbox.ErrLeaseLost,
 		Duration: func(lease inbox.Lease) time.Duration { return lease.Duration },
-		Held: func(err error) (tenure.Held, bool) {
+		Held: func(err error) (leasing.Held, bool) {
 			var held *inbox.LeaseHeldError
 			if !errors.As(err, &held) {
-				return tenure.Held{}, false
+				return leasing.Held{}, false
 			}
-			return tenure.Held{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}, true
+			return leasing.Held{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}, true
 		},
 	}
 }

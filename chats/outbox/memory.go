@@ -10,7 +10,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 // MemoryStore is a [Store] in memory, for tests. Items that have not been posted are lost when
@@ -18,7 +18,7 @@ import (
 type MemoryStore struct {
 	mu         sync.Mutex
 	businesses map[chats.BusinessID]*memoryBusiness
-	leases     tenure.Memory
+	leases     leasing.Memory
 	position   int64
 }
 
@@ -322,7 +322,7 @@ func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, pu
 		return inbox.Lease{}, &inbox.LeaseHeldError{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}
 	}
 	return inbox.Lease{
-		Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: tenure.MemoryDuration,
+		Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: leasing.MemoryDuration,
 	}, nil
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
@@ -24,7 +24,7 @@ type Outbox struct {
 	store     Store
 	config    config
 	log       *slog.Logger
-	keeper    *tenure.Keeper[inbox.Lease]
+	keeper    *leasing.Keeper[inbox.Lease]
 	woken     wakes
 	attempted attempts
 	refusals  refusals

@@ -13,7 +13,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -21,7 +21,7 @@ import (
 func (s *session) work(chat chats.ChatID) outcome {
 	out, err := callback.Client(func() (outcome, error) { return s.workHead(chat) })
 	if err != nil && !errors.Is(err, inbox.ErrLeaseLost) && !errors.Is(err, ErrConflict) {
-		s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, "outbox: processing a chat failed",
+		s.log.LogAttrs(s.term.Ctx, slog.LevelWarn, "outbox: processing a chat failed",
 			slog.Int64("chat", int64(chat)), slog.Any("error", err))
 		out.dueAt = time.Now().Add(time.Second)
 	}
@@ -30,7 +30,7 @@ func (s *session) work(chat chats.ChatID) outcome {
 }
 
 func (s *session) workHead(chat chats.ChatID) (outcome, error) {
-	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
+	ctx, cancel := context.WithTimeout(s.term.Ctx, storeTime)
 	defer cancel()
 	r, err := s.store.Head(ctx, s.client.Business(), chat)
 	now := time.Now()
@@ -118,7 +118,7 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 // resumeFrom returns a time by which the last attempt had certainly ended, by the clock of this
 // process, because the clocks of other processes may differ. Their attempts had ended before
 // this process acquired the lease.
-func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.tenure.Acquired) }
+func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.term.Acquired) }
 
 // nextSearch returns when the history is searched again for an earlier attempt: at growing
 // intervals, and once its message can no longer become visible.
@@ -147,13 +147,13 @@ func (p *post) prepare(shop []chats.MessageID) error {
 		return errStopping
 	case p.record.isExpired(now):
 		return errTooLate
-	case !p.tenure.IsValid():
+	case !p.term.IsValid():
 		return inbox.ErrLeaseLost
 	default:
 		// The client searches before it retries a send that may have posted the item. A retry
 		// within the search time thus follows a send that certainly posted nothing.
 		isRetry := p.record.Attempts > p.attempts && now.Sub(p.record.LastAttempt) < chats.SearchTime
-		if p.record.begin(p.tenure.Lease.Token, shop, now); isRetry {
+		if p.record.begin(p.term.Lease.Token, shop, now); isRetry {
 			p.record.Attempts--
 		}
 	}
@@ -161,7 +161,7 @@ func (p *post) prepare(shop []chats.MessageID) error {
 		return err
 	}
 	// The save may have taken long. From here on, only sending the request takes time.
-	if !p.tenure.IsValid() {
+	if !p.term.IsValid() {
 		return inbox.ErrLeaseLost
 	}
 	return nil
@@ -240,7 +240,7 @@ func (p *post) refused(e *chats.Error, err error, now time.Time) {
 	pause, final := p.refusals.add(err)
 	switch {
 	case p.once:
-		p.end(tenure.Final(fmt.Errorf("outbox: the credential is refused: %w", err)))
+		p.end(leasing.Final(fmt.Errorf("outbox: the credential is refused: %w", err)))
 	case final != nil:
 		p.end(final)
 	default:

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -66,7 +66,7 @@ func (r *refusals) add(err error) (pause time.Duration, final error) {
 	}
 	r.last = now
 	if now.Sub(r.since) >= refusedFor {
-		return 0, tenure.Final(fmt.Errorf("outbox: the credential is refused: %w", err))
+		return 0, leasing.Final(fmt.Errorf("outbox: the credential is refused: %w", err))
 	}
 	return wait.Backoff(r.n, maxRefusedPause), nil
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -29,8 +29,8 @@ func (o *Outbox) Run(ctx context.Context) error {
 	}
 	defer o.running.Store(false)
 	o.refusals.reset() // refusals in an earlier run must not end this one
-	return o.keeper.Run(ctx, func(ctx context.Context, t *tenure.Tenure[inbox.Lease]) error {
-		_, err := (&session{Outbox: o, tenure: t}).run(ctx, false)
+	return o.keeper.Run(ctx, func(ctx context.Context, t *leasing.Term[inbox.Lease]) error {
+		_, err := (&session{Outbox: o, term: t}).run(ctx, false)
 		return err
 	})
 }
@@ -55,20 +55,20 @@ func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 		return time.Now().Add(time.Second), ErrRunning
 	}
 	defer o.running.Store(false)
-	return o.keeper.Once(ctx, func(ctx context.Context, t *tenure.Tenure[inbox.Lease]) (time.Time, error) {
-		return (&session{Outbox: o, tenure: t}).run(ctx, true)
+	return o.keeper.Once(ctx, func(ctx context.Context, t *leasing.Term[inbox.Lease]) (time.Time, error) {
+		return (&session{Outbox: o, term: t}).run(ctx, true)
 	})
 }
 
 // run works until ctx ends, and then returns nil, or until the session ends, and then returns
-// the reason: [inbox.ErrLeaseLost] or a [tenure.FinalError]. With once, it works until nothing
+// the reason: [inbox.ErrLeaseLost] or a [leasing.FinalError]. With once, it works until nothing
 // is due, or for stepTime; next is when work is due again.
 func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)
 	s.ending, s.once, s.until = ctx, once, time.Now().Add(stepTime)
-	defer context.AfterFunc(s.tenure.Ctx, func() { s.end(inbox.ErrLeaseLost) })()
-	posting, stopPosting := context.WithCancel(s.tenure.Ctx)
+	defer context.AfterFunc(s.term.Ctx, func() { s.end(inbox.ErrLeaseLost) })()
+	posting, stopPosting := context.WithCancel(s.term.Ctx)
 	defer stopPosting()
 	s.posting = posting
 	defer context.AfterFunc(ctx, func() {
@@ -76,7 +76,7 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 		stopPosting()
 	})()
 	var renewing sync.WaitGroup
-	renewing.Go(func() { s.tenure.Keep(func(time.Time) {}) })
+	renewing.Go(func() { s.term.Keep(func(time.Time) {}) })
 	d := newDispatcher(s)
 	d.run(ctx)
 	var ended *endError
@@ -84,7 +84,7 @@ func (s *session) run(ctx context.Context, once bool) (next time.Time, err error
 		err = ended.error
 	}
 	next = d.next()
-	s.tenure.End(ctx, s.store.Release)
+	s.term.End(ctx, s.store.Release)
 	renewing.Wait()
 	return next, err
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
@@ -22,36 +22,36 @@ func (s *session) save(r *Record) error {
 		case err == nil, errors.Is(err, ErrMessageTaken):
 			return err
 		case errors.Is(err, inbox.ErrLeaseLost):
-			s.tenure.Lose(err)
+			s.term.Lose(err)
 			return inbox.ErrLeaseLost
 		case errors.Is(err, ErrConflict):
 			if uncertain && s.isSaved(r) {
 				return nil
 			}
 			return ErrConflict
-		case s.tenure.Ctx.Err() != nil:
+		case s.term.Ctx.Err() != nil:
 			return inbox.ErrLeaseLost
 		case time.Since(began) > maxSaving:
-			s.tenure.Lose(tenure.ErrUnsaved)
+			s.term.Lose(leasing.ErrUnsaved)
 			return inbox.ErrLeaseLost
 		}
 		uncertain = true
 		pause := min(wait.Backoff(failures, wait.Max)/10, time.Second)
 		s.warnItem("outbox: save failed", r, err, slog.Duration("retry_in", pause))
-		wait.Sleep(s.tenure.Ctx, pause)
+		wait.Sleep(s.term.Ctx, pause)
 	}
 }
 
 func (s *session) trySave(r *Record) error {
-	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
+	ctx, cancel := context.WithTimeout(s.term.Ctx, storeTime)
 	defer cancel()
-	return s.store.SaveItem(ctx, s.tenure.Lease, r)
+	return s.store.SaveItem(ctx, s.term.Lease, r)
 }
 
 // isSaved reports whether an attempt succeeded although it returned an error. A concurrent
 // resolution would have left a different state or number of attempts.
 func (s *session) isSaved(r *Record) bool {
-	ctx, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
+	ctx, cancel := context.WithTimeout(s.term.Ctx, storeTime)
 	defer cancel()
 	stored, err := s.store.Item(ctx, r.Business, r.Item.Key)
 	if err != nil || stored.Version != r.Version+1 || stored.State != r.State || stored.Attempts != r.Attempts {
@@ -67,5 +67,5 @@ func (s *session) warnItem(text string, r *Record, err error, more ...slog.Attr)
 	if err != nil {
 		attrs = append(attrs, slog.Any("error", err))
 	}
-	s.log.LogAttrs(s.tenure.Ctx, slog.LevelWarn, text, attrs...)
+	s.log.LogAttrs(s.term.Ctx, slog.LevelWarn, text, attrs...)
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 // session is the work under one lease.
@@ -13,13 +13,13 @@ import (
 //	dispatcher  starts a worker for each head that is due, the longest-waiting chat first
 //	worker      posts one item
 //	reporter    calls the WithSettled function
-//	tenure      renews the lease
+//	term      renews the lease
 //
 // A later session continues from the store: a session keeps no other state that matters.
 type session struct {
 	*Outbox
 
-	tenure  *tenure.Tenure[inbox.Lease]
+	term    *leasing.Term[inbox.Lease]
 	once    bool
 	until   time.Time       // when a step begins no more work
 	posting context.Context //nolint:containedctx // ends graceTime after the run's

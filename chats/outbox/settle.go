@@ -80,7 +80,7 @@ func (s *session) callSettled(ctx context.Context, r *Record) error {
 
 // reportKey reads an item from the store and reports it if that is due.
 func (s *session) reportKey(ctx context.Context, key string) (again time.Time) {
-	limited, cancel := context.WithTimeout(s.tenure.Ctx, storeTime)
+	limited, cancel := context.WithTimeout(s.term.Ctx, storeTime)
 	defer cancel()
 	r, err := s.store.Item(limited, s.client.Business(), key)
 	switch {

@@ -1,6 +1,6 @@
-// Package tenure keeps a lease while work is done under it, and stands by while another process
+// Package leasing keeps a lease while work is done under it, and stands by while another process
 // holds it. The inbox and the outbox use it.
-package tenure
+package leasing
 
 import (
 	"context"
@@ -22,25 +22,25 @@ const (
 )
 
 var (
-	// ErrUnsaved ends the tenure of a process that can renew its lease but save nothing else,
+	// ErrUnsaved ends the term of a process that can renew its lease but save nothing else,
 	// because the database may work for a standby.
 	ErrUnsaved = errors.New("nothing could be saved for longer than the lease lasts")
 	errExpired = errors.New("the lease could not be renewed in time")
-	errEnded   = errors.New("the tenure was ended")
+	errEnded   = errors.New("the term was ended")
 )
 
-// Tenure is the period during which a lease is held.
+// Term is the period during which a lease is held.
 //
-// A tenure lasts for the duration of the lease from the moment at which the last successful
+// A term lasts for the duration of the lease from the moment at which the last successful
 // renewal was sent, by the local monotonic clock. The store counts from a later moment, so the
-// tenure ends before another holder can acquire the lease, unless the process was frozen. That
+// term ends before another holder can acquire the lease, unless the process was frozen. That
 // is why the store also checks the lease with every save.
-type Tenure[L any] struct {
+type Term[L any] struct {
 	Lease    L
 	Duration time.Duration
 	Acquired time.Time // no earlier holder has begun work after this time
 
-	// Ctx ends with the tenure.
+	// Ctx ends with the term.
 	Ctx    context.Context //nolint:containedctx // the lease's lifetime, not a call's
 	cancel context.CancelCauseFunc
 
@@ -49,18 +49,18 @@ type Tenure[L any] struct {
 	validUntil time.Time
 }
 
-// newTenure begins the tenure of a lease whose Acquire was sent at the given time. The tenure
+// newTerm begins the term of a lease whose Acquire was sent at the given time. The term
 // lasts beyond the end of ctx, until it is lost or ended.
-func newTenure[L any](ctx context.Context, k *Keeper[L], lease L, sent time.Time) *Tenure[L] {
-	t := &Tenure[L]{Lease: lease, Duration: k.Duration(lease), Acquired: time.Now(), keeper: k}
+func newTerm[L any](ctx context.Context, k *Keeper[L], lease L, sent time.Time) *Term[L] {
+	t := &Term[L]{Lease: lease, Duration: k.Duration(lease), Acquired: time.Now(), keeper: k}
 	t.Ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.extend(sent)
 	return t
 }
 
-// Keep renews the lease until the tenure ends. It calls onRenewal with the time returned by each
+// Keep renews the lease until the term ends. It calls onRenewal with the time returned by each
 // successful renewal.
-func (t *Tenure[L]) Keep(onRenewal func(time.Time)) {
+func (t *Term[L]) Keep(onRenewal func(time.Time)) {
 	pause := min(MaxRenewal, t.Duration/5)
 	expiry := time.AfterFunc(time.Until(t.validity()), t.expire)
 	defer expiry.Stop()
@@ -82,41 +82,41 @@ func (t *Tenure[L]) Keep(onRenewal func(time.Time)) {
 }
 
 // Renew renews the lease in the store.
-func (t *Tenure[L]) Renew() (next time.Time, err error) {
+func (t *Term[L]) Renew() (next time.Time, err error) {
 	ctx, cancel := context.WithTimeout(t.Ctx, t.Duration)
 	defer cancel()
 	return t.keeper.Store.Renew(ctx, t.Lease)
 }
 
-func (t *Tenure[L]) validity() time.Time {
+func (t *Term[L]) validity() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.validUntil
 }
 
-func (t *Tenure[L]) extend(sent time.Time) {
+func (t *Term[L]) extend(sent time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.validUntil = sent.Add(t.Duration)
 }
 
-// expire ends a tenure that was not renewed in time.
-func (t *Tenure[L]) expire() {
+// expire ends a term that was not renewed in time.
+func (t *Term[L]) expire() {
 	if !time.Now().Before(t.validity()) {
 		t.Lose(errExpired)
 	}
 }
 
-// Lose ends the tenure because the lease is lost.
-func (t *Tenure[L]) Lose(cause error) { t.cancel(cause) }
+// Lose ends the term because the lease is lost.
+func (t *Term[L]) Lose(cause error) { t.cancel(cause) }
 
 // IsValid reports whether the lease is valid now. It does not depend on a timer, because in a
 // process that was frozen the timer may fire late.
-func (t *Tenure[L]) IsValid() bool { return t.Ctx.Err() == nil && time.Now().Before(t.validity()) }
+func (t *Term[L]) IsValid() bool { return t.Ctx.Err() == nil && time.Now().Before(t.validity()) }
 
-// End ends the tenure and calls release, which calls the store's Release or a method that
+// End ends the term and calls release, which calls the store's Release or a method that
 // includes it. If that fails, the lease expires.
-func (t *Tenure[L]) End(ctx context.Context, release func(context.Context, L) error) {
+func (t *Term[L]) End(ctx context.Context, release func(context.Context, L) error) {
 	t.cancel(errEnded)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()

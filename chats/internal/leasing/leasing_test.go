@@ -1,4 +1,4 @@
-package tenure_test
+package leasing_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
-	"github.com/ymchats/ymchats-go/chats/internal/tenure"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 var (
@@ -22,11 +22,11 @@ var (
 	errDown = errors.New("down")
 )
 
-// store is a tenure.Store with one lease, whose type is its token.
+// store is a leasing.Store with one lease, whose type is its token.
 type store struct {
 	mu       sync.Mutex
-	leases   tenure.Memory
-	held     *tenure.Held
+	leases   leasing.Memory
+	held     *leasing.Held
 	down     bool
 	slow     time.Duration // what a Renew takes
 	acquired int
@@ -77,23 +77,23 @@ func (s *store) Release(_ context.Context, token int64) error {
 	return nil
 }
 
-func newKeeper(s *store) *tenure.Keeper[int64] {
-	return &tenure.Keeper[int64]{
+func newKeeper(s *store) *leasing.Keeper[int64] {
+	return &leasing.Keeper[int64]{
 		Store: s, Business: 1, Purpose: "test", Holder: "a", Log: slog.New(slog.DiscardHandler), Lost: errLost,
-		Duration: func(int64) time.Duration { return tenure.MemoryDuration },
-		Held: func(err error) (tenure.Held, bool) {
+		Duration: func(int64) time.Duration { return leasing.MemoryDuration },
+		Held: func(err error) (leasing.Held, bool) {
 			if !errors.Is(err, errHeld) {
-				return tenure.Held{}, false
+				return leasing.Held{}, false
 			}
 			return *s.held, true
 		},
 	}
 }
 
-// once begins a tenure and returns it with the function that ends it.
-func once(t *testing.T, s *store, during func(*tenure.Tenure[int64])) {
+// once begins a term and returns it with the function that ends it.
+func once(t *testing.T, s *store, during func(*leasing.Term[int64])) {
 	t.Helper()
-	_, err := newKeeper(s).Once(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) (time.Time, error) {
+	_, err := newKeeper(s).Once(t.Context(), func(ctx context.Context, kept *leasing.Term[int64]) (time.Time, error) {
 		var renewing sync.WaitGroup
 		renewing.Go(func() { kept.Keep(func(next time.Time) { assert.Equal(t, time.Unix(7, 0), next) }) })
 		during(kept)
@@ -104,11 +104,11 @@ func once(t *testing.T, s *store, during func(*tenure.Tenure[int64])) {
 	require.NoError(t, err)
 }
 
-func TestTenure_LastsWhileItIsRenewed(t *testing.T) {
+func TestTerm_LastsWhileItIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
-		once(t, s, func(kept *tenure.Tenure[int64]) {
+		once(t, s, func(kept *leasing.Term[int64]) {
 			time.Sleep(time.Hour)
 			assert.True(t, kept.IsValid())
 		})
@@ -117,13 +117,13 @@ func TestTenure_LastsWhileItIsRenewed(t *testing.T) {
 	})
 }
 
-func TestTenure_SurvivesAStoreThatIsDownForLessThanItsDuration(t *testing.T) {
+func TestTerm_SurvivesAStoreThatIsDownForLessThanItsDuration(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
-		once(t, s, func(kept *tenure.Tenure[int64]) {
+		once(t, s, func(kept *leasing.Term[int64]) {
 			s.setDown(true)
-			time.Sleep(tenure.MemoryDuration - 2*tenure.MaxRenewal)
+			time.Sleep(leasing.MemoryDuration - 2*leasing.MaxRenewal)
 			s.setDown(false)
 			time.Sleep(time.Minute)
 			assert.True(t, kept.IsValid())
@@ -131,21 +131,21 @@ func TestTenure_SurvivesAStoreThatIsDownForLessThanItsDuration(t *testing.T) {
 	})
 }
 
-func TestTenure_SurvivesAStoreThatIsSlow(t *testing.T) {
+func TestTerm_SurvivesAStoreThatIsSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		once(t, &store{slow: 2400 * time.Millisecond}, func(kept *tenure.Tenure[int64]) {
+		once(t, &store{slow: 2400 * time.Millisecond}, func(kept *leasing.Term[int64]) {
 			time.Sleep(time.Minute)
 			assert.True(t, kept.IsValid())
 		})
 	})
 }
 
-func TestTenure_EndsBeforeAnotherHolderCanHaveTheLease(t *testing.T) {
+func TestTerm_EndsBeforeAnotherHolderCanHaveTheLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
-		once(t, s, func(kept *tenure.Tenure[int64]) {
+		once(t, s, func(kept *leasing.Term[int64]) {
 			time.Sleep(90 * time.Second / 4)
 			s.setDown(true)
 			<-kept.Ctx.Done()
@@ -158,11 +158,11 @@ func TestTenure_EndsBeforeAnotherHolderCanHaveTheLease(t *testing.T) {
 	})
 }
 
-func TestTenure_EndsWhenTheLeaseIsLost(t *testing.T) {
+func TestTerm_EndsWhenTheLeaseIsLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
-		once(t, s, func(kept *tenure.Tenure[int64]) {
+		once(t, s, func(kept *leasing.Term[int64]) {
 			s.mu.Lock()
 			s.leases.Free(1, "test")
 			s.mu.Unlock()
@@ -180,12 +180,12 @@ func TestKeeper_RunStandsByAndTakesOver(t *testing.T) {
 		require.Nil(t, held)
 		began := time.Now()
 		ended := errors.New("ended")
-		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) error {
+		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *leasing.Term[int64]) error {
 			defer kept.End(ctx, s.Release)
-			return tenure.Final(ended)
+			return leasing.Final(ended)
 		})
 		require.ErrorIs(t, err, ended)
-		assert.InDelta(t, tenure.MemoryDuration.Seconds(), time.Since(began).Seconds(), 0.1)
+		assert.InDelta(t, leasing.MemoryDuration.Seconds(), time.Since(began).Seconds(), 0.1)
 		assert.LessOrEqual(t, s.acquired, 8, "it asks once a second")
 	})
 }
@@ -211,9 +211,9 @@ func TestKeeper_RunStandsByWhileTheStoreIsDown(t *testing.T) {
 		time.AfterFunc(time.Second, func() { s.setDown(true) })
 		time.AfterFunc(10*time.Minute, func() { s.setDown(false) })
 		ended := errors.New("ended")
-		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *tenure.Tenure[int64]) error {
+		err := newKeeper(s).Run(t.Context(), func(ctx context.Context, kept *leasing.Term[int64]) error {
 			defer kept.End(ctx, s.Release)
-			return tenure.Final(ended)
+			return leasing.Final(ended)
 		})
 		require.ErrorIs(t, err, ended)
 	})
@@ -223,14 +223,14 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string
-		fail  func(*tenure.Tenure[int64]) error
+		fail  func(*leasing.Term[int64]) error
 		after time.Duration
 	}{
-		{"of the work", func(*tenure.Tenure[int64]) error { return errDown }, time.Second},
-		{"a lost lease", func(kept *tenure.Tenure[int64]) error { kept.Lose(errLost); return errLost }, time.Second},
+		{"of the work", func(*leasing.Term[int64]) error { return errDown }, time.Second},
+		{"a lost lease", func(kept *leasing.Term[int64]) error { kept.Lose(errLost); return errLost }, time.Second},
 		{
-			"of every write", func(kept *tenure.Tenure[int64]) error { kept.Lose(tenure.ErrUnsaved); return errLost },
-			2 * tenure.MemoryDuration, // a standby's turn
+			"of every write", func(kept *leasing.Term[int64]) error { kept.Lose(leasing.ErrUnsaved); return errLost },
+			2 * leasing.MemoryDuration, // a standby's turn
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -239,7 +239,7 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				began, runs := time.Now(), 0
 				s := &store{}
-				err := newKeeper(s).Run(ctx, func(ctx context.Context, kept *tenure.Tenure[int64]) error {
+				err := newKeeper(s).Run(ctx, func(ctx context.Context, kept *leasing.Term[int64]) error {
 					defer kept.End(ctx, s.Release)
 					if runs++; runs == 1 {
 						return test.fail(kept)
@@ -256,8 +256,8 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 
 func TestKeeper_OnceReturnsWhenToTryAgain(t *testing.T) {
 	t.Parallel()
-	work := func(s *store, err error) func(context.Context, *tenure.Tenure[int64]) (time.Time, error) {
-		return func(ctx context.Context, kept *tenure.Tenure[int64]) (time.Time, error) {
+	work := func(s *store, err error) func(context.Context, *leasing.Term[int64]) (time.Time, error) {
+		return func(ctx context.Context, kept *leasing.Term[int64]) (time.Time, error) {
 			kept.End(ctx, s.Release)
 			return time.Now().Add(time.Millisecond), err
 		}
@@ -269,11 +269,11 @@ func TestKeeper_OnceReturnsWhenToTryAgain(t *testing.T) {
 		want  error
 		after time.Duration
 	}{
-		{"held", func(s *store) { s.leases.Acquire(1, "test", "b") }, nil, errHeld, tenure.MemoryDuration},
+		{"held", func(s *store) { s.leases.Acquire(1, "test", "b") }, nil, errHeld, leasing.MemoryDuration},
 		{"down", func(s *store) { s.down = true }, nil, errDown, time.Minute},
 		{"done", func(*store) {}, nil, nil, time.Millisecond},
 		{"failed", func(*store) {}, errDown, errDown, time.Second},
-		{"refused", func(*store) {}, tenure.Final(errDown), errDown, time.Minute},
+		{"refused", func(*store) {}, leasing.Final(errDown), errDown, time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

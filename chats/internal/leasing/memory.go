@@ -1,4 +1,4 @@
-package tenure
+package leasing
 
 import (
 	"time"

@@ -1,4 +1,4 @@
-package tenure
+package leasing
 
 import (
 	"context"
@@ -64,8 +64,8 @@ func NewHolder() string {
 
 // Run runs work under one lease after another until ctx ends, and then returns nil. It ends
 // sooner if work returns nil or a [FinalError], or if the store fails maxAcquireFailures times
-// when Run first tries to acquire the lease. work must end the tenure passed to it.
-func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Tenure[L]) error) error {
+// when Run first tries to acquire the lease. work must end the term passed to it.
+func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Term[L]) error) error {
 	isFirst := true
 	for failures := 1; ; failures++ {
 		t, err := k.await(ctx, isFirst)
@@ -99,7 +99,7 @@ func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Tenure[
 // Once runs work under one lease. next is the time returned by work, postponed if work fails, or
 // the time at which to try again if the lease cannot be acquired.
 func (k *Keeper[L]) Once(
-	ctx context.Context, work func(context.Context, *Tenure[L]) (time.Time, error),
+	ctx context.Context, work func(context.Context, *Term[L]) (time.Time, error),
 ) (next time.Time, err error) {
 	t, err := k.acquire(ctx)
 	if held, isHeld := k.Held(err); isHeld {
@@ -120,7 +120,7 @@ func (k *Keeper[L]) Once(
 }
 
 // await stands by until it has acquired the lease. It returns nil if ctx ends first.
-func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Tenure[L], error) {
+func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Term[L], error) {
 	var standingBy string
 	for failures := 0; ctx.Err() == nil; {
 		t, err := k.acquire(ctx)
@@ -151,7 +151,7 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Tenure[L], error)
 	return nil, nil //nolint:nilnil // the context has ended, which is not an error
 }
 
-func (k *Keeper[L]) acquire(ctx context.Context) (*Tenure[L], error) {
+func (k *Keeper[L]) acquire(ctx context.Context) (*Term[L], error) {
 	sent := time.Now()
 	limited, cancel := context.WithTimeout(ctx, acquireTime)
 	defer cancel()
@@ -159,7 +159,7 @@ func (k *Keeper[L]) acquire(ctx context.Context) (*Tenure[L], error) {
 	if err != nil {
 		return nil, err
 	}
-	return newTenure(ctx, k, lease, sent), nil
+	return newTerm(ctx, k, lease, sent), nil
 }
 
 func (k *Keeper[L]) info(ctx context.Context, text string, attrs ...slog.Attr) {
