@@ -4,7 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
 // LimitKind is one of Market's two kinds of limits. It is empty if the response, such as one
@@ -50,3 +55,57 @@ func clockTime(t time.Time) string {
 // isRateLimited reports whether status means that a limit was reached. Market sends 420 for
 // both kinds and never 429, but a proxy may.
 func isRateLimited(status int) bool { return status == 420 || status == http.StatusTooManyRequests }
+
+const (
+	headerLimit     = "X-Ratelimit-Resource-Limit"
+	headerRemaining = "X-Ratelimit-Resource-Remaining"
+	headerUntil     = "X-Ratelimit-Resource-Until"
+)
+
+// parseLimit returns the hourly quota from the headers. ok is false if they do not report it;
+// even then the limit may have an Until.
+func parseLimit(h http.Header) (limit Limit, ok bool) {
+	maximum, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
+	remaining, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))
+	until, _ := servertime.Parse(h.Get(headerUntil))
+	limit = Limit{Kind: LimitHourly, Until: until}
+	if err1 != nil || err2 != nil || maximum < 0 || remaining < 0 {
+		return limit, false
+	}
+	limit.Max, limit.Remaining = maximum, remaining
+	return limit, true
+}
+
+// parallelText and hourlyText match the text of a 420. A text about a quota names its period.
+var (
+	parallelText = regexp.MustCompile(`(?i)parallel|concurren|simultaneous|at once|at the same time|параллел|одновремен`)
+	hourlyText   = regexp.MustCompile(`(?i)hour|dai?ly|points per|per ([a-z0-9]+ )?(second|minute|day)|per [0-9]+ ?[smhd]|\PL(в|за) ([0-9]+ )?(час|часа|часов|минут|минуту|минуты|секунд|секунду|секунды|день|дня|дней|сутки|суток)(\PL|$)`)
+)
+
+// reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by the
+// text of the response rather than its headers, which report the hourly quota on every
+// response. Without such a text, a response with Retry-After or without any quota headers is a
+// gateway's and refers to neither limit; any other refers to the parallel limit if the quota
+// is not exhausted.
+func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
+	for _, d := range details {
+		switch {
+		case parallelText.MatchString(d.Message):
+			parallel := Limit{Kind: LimitParallel}
+			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 if the text differs
+			return parallel
+		case hourlyText.MatchString(d.Message):
+			if hourly.Until.IsZero() {
+				hourly.Until = retryAt
+			}
+			return hourly
+		}
+	}
+	switch {
+	case !retryAt.IsZero() || hourly == Limit{Kind: LimitHourly}:
+		return Limit{Until: retryAt}
+	case hourly.Remaining > 0:
+		return Limit{Kind: LimitParallel}
+	}
+	return hourly
+}

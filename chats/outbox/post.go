@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"time"
 
@@ -312,28 +311,6 @@ func (p *post) failed(e *chats.Error, err error, now time.Time) {
 		r.move(Uncertain, newFailure(err), now)
 	default:
 		p.retry(state, err, now)
-	}
-}
-
-// isDoubtful reports whether a refusal may come from a gateway or be temporary, because it is
-// for the history or has no API error code.
-func isDoubtful(e *chats.Error) bool {
-	if e == nil {
-		return false
-	}
-	hasCode := slices.ContainsFunc(e.Details, func(d chats.Detail) bool { return d.Code != "" })
-	return e.Operation == chats.OpGetChatHistory || !hasCode
-}
-
-// isRefusal reports whether the server, or this library, has refused the request itself.
-func isRefusal(e *chats.Error, err error) bool {
-	switch {
-	case errors.Is(err, chats.ErrInvalidArgument):
-		return true
-	case e == nil || errors.Is(err, chats.ErrProtocol):
-		return false
-	default:
-		return e.StatusCode/100 == 4 && e.StatusCode != http.StatusRequestTimeout && e.StatusCode != 499 || e.StatusCode/100 == 2
 	}
 }
 
