@@ -354,6 +354,20 @@ func TestRun_SettledReturnsATypedNil(t *testing.T) {
 	})
 }
 
+func TestStep_LogsAPostThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, log := chatstest.NewMarket(), &logged{}
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithLogger(slog.New(log)))
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		market.Fail(chats.OpSendMessageToChat, slices.Repeat([]chatstest.Fault{chatstest.Refused()}, 6)...)
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		require.Len(t, log.all(), 1)
+		assert.Contains(t, log.all()[0], "outbox: posting failed: chats: sendMessageToChat: ")
+	})
+}
+
 func TestRun_SettledThatHangsIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
