@@ -522,6 +522,7 @@ func TestRun_RefusalsBetweenOtherResponses(t *testing.T) {
 		ends  bool
 	}{
 		"another response": {chatstest.Status(400, ""), false},
+		"success":          {chatstest.Fault{}, false},
 		"no response":      {chatstest.Refused(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -539,7 +540,9 @@ func TestRun_RefusalsBetweenOtherResponses(t *testing.T) {
 					put(t, o, text(strconv.Itoa(k), market.AddChat(chats.Chat{})))
 				}
 				run := start(t, o)
-				pass(110 * time.Second)
+				pass(time.Minute)
+				put(t, o, text("later", market.AddChat(chats.Chat{})))
+				pass(50 * time.Second)
 				assert.Equal(t, c.ends, len(run.done) == 1)
 				err := run.stop()
 				assert.Equal(t, c.ends, errors.Is(err, chats.ErrUnauthorized), "%v", err)
