@@ -200,7 +200,7 @@ func (c *Client) setHeaders(req *http.Request) {
 }
 
 // ServerTime returns the time by the server's clock: the Date of the last response plus the
-// time elapsed since then. The result may be behind by up to a second, because a Date has only
-// whole seconds, plus the time that the response took to arrive. ok is false until a response
-// has contained a Date.
+// time elapsed since then. The result may be behind by the time that the response took to
+// arrive, plus up to a second because a Date has only whole seconds. ok is false until a
+// response has contained a Date.
 func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.Now() }

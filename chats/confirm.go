@@ -23,13 +23,13 @@ type ConfirmOption func(*confirmation)
 //
 // If the earlier call was made with the same Client, the new call waits until the message of
 // the earlier one can no longer appear, and for an hour the Client recognises that message
-// even if its ID is below last. A different Client does both only with [ConfirmResume], so
+// even if its ID is less than last. A different Client does both only with [ConfirmResume], so
 // also pass that option after a crash.
 //
-// The history above last is searched first. If a message from the shop has the same content,
-// it is returned and nothing is sent. If there is only a message from the shop with different
-// content, it may be from an earlier attempt to send this content, altered by the server. In
-// that case nothing is sent either, and the call fails with an error that matches
+// The messages with IDs above last are searched first. If a message from the shop has the same
+// content, it is returned and nothing is sent. If there is only a message from the shop with
+// different content, it may be from an earlier attempt to send this content, altered by the
+// server. In that case nothing is sent either, and the call fails with an error that matches
 // [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send
 // anyway, pass that ID to ConfirmAfter. A message that a confirmed send of this Client has
 // already returned is never mistaken for the one being sent, nor is a file for a text or a
@@ -47,10 +47,10 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 
 // ConfirmResume states that all earlier attempts to send this content had ended, or had been
 // cut short, by the given time. Pass [Error.SentAt] of the call that failed. The content is
-// sent only once [SearchTime], or the search time of a longer [RetryPolicy], has passed since
-// then, and only if the history still does not show the message. Until the history has been
-// read to its end, every error matches [ErrOutcomeUnknown]. The call also waits for any later
-// send of this content by the same Client.
+// sent only after [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is
+// longer, has passed since then, and only if the history still does not show the message.
+// Until the history has been read to its end, every error matches [ErrOutcomeUnknown]. The
+// call also waits for any later send of this content by the same Client.
 //
 // After a crash there is no error to take the time from. Do not pass the time at which the
 // call began: the call may have waited a long time before it sent. Pass a time, by the clock
@@ -97,10 +97,11 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 }
 
 // ConfirmBefore calls a function immediately before each request that sends the message,
-// including retries. shop holds the IDs of the shop's messages that existed before the first
+// including retries. It passes the IDs of the shop's messages that existed before the first
 // send; [ConfirmAfter] and [ConfirmExcept] need them after a crash. If the function returns an
-// error, nothing more is sent, and the call fails with an [Error] that wraps the returned one.
-// It also matches [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
+// error, nothing more is sent, and the call fails with an [Error] that wraps the returned
+// error. The Error also matches [ErrOutcomeUnknown] if an earlier send of the call may have
+// been processed.
 //
 // With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
 // otherwise the function has to decide whether to send. While the function runs, it occupies
@@ -124,8 +125,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // results:
 //
 //   - The message: the text was posted once.
-//   - [ErrUnconfirmed]: the server accepted the text, but the history does not show it
-//     within the search time.
+//   - [ErrUnconfirmed]: the server accepted the text, but the history does not show it within
+//     the search time, or could not be read.
 //   - [ErrOutcomeUnknown]: the text may have been posted, by this call or by an earlier
 //     attempt (see [ConfirmResume]).
 //   - Any other error: it is certain that this call posted nothing.
@@ -140,8 +141,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // [ConfirmFirstAttempt], otherwise from the beginning), sends once, and usually reads one more
 // page of history. If the outcome remains unknown, it makes up to RetryPolicy.MaxAttempts
 // sends, each followed by about six searches with the default policy. If Market is down before
-// anything was sent, the call fails once the retries of one read are exhausted; after a send,
-// and with [ConfirmResume], it keeps trying to read the history for several minutes. The
+// anything has been sent, the call fails when the retries of one read are exhausted; after a
+// send, and with [ConfirmResume], it keeps trying to read the history for several minutes. The
 // reading immediately before a send is not retried. If it fails, the call reads the history
 // with retries and then tries to send again, up to six times.
 //

@@ -14,7 +14,7 @@ import (
 // logged and marshalled as [redacted].
 //
 // Keys are created in the seller's cabinet, under "API and modules". Reading requires the
-// scope communication, all-methods or all-methods:read-only; writing requires communication or
+// communication, all-methods or all-methods:read-only scope; writing requires communication or
 // all-methods.
 type Credential struct {
 	// source is a closure rather than a string. fmt prints the unexported fields of a struct
@@ -31,23 +31,23 @@ func APIKey(key string) Credential {
 	return Credential{source: staticSource(key), invalid: checkSecret(key)}
 }
 
-// APIKeySource returns a credential that calls key before every request, so that keys can be
-// rotated. key must be safe for concurrent use. If it returns an error, the call fails and
-// nothing is sent.
+// APIKeySource returns a credential that calls the given function before every request, so
+// that keys can be rotated. The function must be safe for concurrent use. If it returns an
+// error, the call fails and nothing is sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: key}
 }
 
-// OAuthToken returns the credential for an OAuth token, which is passed without the prefix
-// Bearer. OAuth is the older method of authentication. Tokens expire; Market responds to an
+// OAuthToken returns the credential for an OAuth token, which is passed without the Bearer
+// prefix. OAuth is the older method of authentication. Tokens expire; Market responds to an
 // expired one with 403.
 func OAuthToken(token string) Credential {
 	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
 }
 
-// OAuthTokenSource returns a credential that calls token before every request, so that tokens
-// can be refreshed. token must be safe for concurrent use. If it returns an error, the call
-// fails and nothing is sent.
+// OAuthTokenSource returns a credential that calls the given function before every request, so
+// that tokens can be refreshed. The function must be safe for concurrent use. If it returns an
+// error, the call fails and nothing is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: token, oauth: true}
 }

@@ -8,12 +8,12 @@
 //
 // # Authentication
 //
-// A [Client] belongs to one business and one [Credential]: an [APIKey], created in the
-// seller's cabinet under "API and modules", or an [OAuthToken]. GET v2/campaigns of the
-// Partner API returns the business ID. Reading requires a key with the scope communication,
-// all-methods or all-methods:read-only; writing requires communication or all-methods. The
-// credential is sent only to the host of the base URL, even after redirects, and never
-// appears in errors, log lines or dumps.
+// A [Client] serves one business and authenticates with one [Credential]: an [APIKey],
+// created in the seller's cabinet (the seller's account on Market's website) under "API and
+// modules", or an [OAuthToken]. GET v2/campaigns of the Partner API returns the business ID.
+// Reading requires a key with the communication, all-methods or all-methods:read-only scope;
+// writing requires communication or all-methods. The credential is sent only to the host of
+// the base URL, even after redirects, and never appears in errors, log lines or dumps.
 //
 // # Reading
 //
@@ -95,7 +95,8 @@
 // call that fails because the certificate is not trusted, or because the server does not
 // speak TLS, is not retried. A response without a declared length counts as cut off if its
 // JSON is incomplete. A 400, 413 or 422 for the first page of a list may be caused by the
-// page size, so up to three smaller sizes are tried before the error is returned.
+// page size if it has an API error code, so up to three smaller sizes are tried before the
+// error is returned.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline
@@ -115,11 +116,12 @@
 //
 // If the quota of an operation is exhausted and the next window begins within
 // RetryPolicy.MaxDelay, calls wait for it. Otherwise they fail with [ErrRateLimited] and
-// Error.Limit, and until the window ends the client rejects calls of that operation, and of no
-// other, without making a request. A response that reports a remaining quota of 0 has the same
-// effect. Confirmed sends also need the quota of the history. A window is an hour, so no
-// header can block an operation for longer. [Client.Limit] returns the quota last reported by
-// the server. [WithLimiter] adds a rate limiter of your own.
+// Error.Limit, and until the window ends the client rejects calls of that operation, and of
+// no other, without making a request. A response that reports a remaining quota of 0 has the
+// same effect. Confirmed sends also need the quota of the history. A window is an hour, so
+// the client never blocks an operation for longer, whatever the headers say. [Client.Limit]
+// returns the quota last reported by the server. [WithLimiter] adds a rate limiter of your
+// own.
 //
 // # Errors
 //
@@ -147,8 +149,8 @@
 //
 // # Testing
 //
-// Package chatstest provides a fake, in-memory Market with configurable page orders, limits
-// and failures.
+// Package chatstest provides a fake, in-memory Market with configurable listing orders,
+// limits and failures.
 //
 // # Compatibility
 //

@@ -32,10 +32,11 @@ type Attachment struct {
 // Download opens an attachment. The caller reads and closes it.
 //
 // The credential is sent only to the host of the base URL; a different scheme or port counts
-// as a different host. Attachments are known to be stored on other hosts, which respond with
-// 403: use [WithAttachmentAuth] to authenticate there. Redirects are followed if the HTTP
-// client's CheckRedirect allows it. Once a redirect has led to another host, requests carry
-// neither the credential nor the headers from WithAttachmentAuth.
+// as a different host. According to public clients of the API, attachments are stored on
+// other hosts, which respond with 403: use [WithAttachmentAuth] to authenticate there.
+// Redirects are followed if the HTTP client's CheckRedirect allows it. After a redirect to
+// another host, requests carry neither the credential nor the headers from
+// WithAttachmentAuth.
 //
 // Download makes one request and does not retry. The request needs no slot of
 // [WithMaxParallel] and does not count against a quota. RetryPolicy.AttemptTimeout bounds the
@@ -218,10 +219,11 @@ func (d *downloadBody) Close() error {
 	return err
 }
 
-// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds the header
-// Authorization, with the scheme OAuth and the token, to https requests to the hosts of
-// Market's attachments, files.messenger.yandex.net and files.messenger.yandex.ru. All other
-// requests are left unchanged, and token is not called for them.
+// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds an Authorization
+// header, with the OAuth scheme and the token, to https requests to the hosts where public
+// clients find Market's attachments, files.messenger.yandex.net and
+// files.messenger.yandex.ru. All other requests are left unchanged, and the token function is
+// not called for them.
 func AttachmentOAuth(token func(context.Context) (string, error)) func(context.Context, *http.Request) error {
 	if token == nil {
 		return nil // which WithAttachmentAuth rejects

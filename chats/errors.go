@@ -47,10 +47,11 @@ var (
 	// If the error of a send matches neither ErrOutcomeUnknown nor [ErrUnconfirmed], it is
 	// certain that nothing was posted.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
-	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and [Client.SendFileConfirmed]
-	// if the server accepted the message, but the history does not show it as it was sent. Do
-	// not send it again. To find out what happened to it, read the history, where last is the
-	// ID of the newest message before the call:
+	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and
+	// [Client.SendFileConfirmed] if the server accepted the message, but the history does
+	// not show it as it was sent, or could not be read. Do not send it again. To find out
+	// what happened to it, read the history as follows, where last is the ID of the newest
+	// message before the call:
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
@@ -95,9 +96,9 @@ type Error struct {
 	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: no request
 	// that may have posted the message ended after this time. Pass it to [ConfirmResume].
 	SentAt time.Time
-	// ResumeAfter is set if [Client.History] found messages out of order after it had yielded
-	// later ones. It equals the argument since of that call. To get every message, read the
-	// history again from there with the same Client.
+	// ResumeAfter is set if [Client.History] found messages out of order after it had
+	// yielded later ones. It equals the since argument of that call. To get every message,
+	// read the history again from there with the same Client.
 	ResumeAfter *MessageID
 
 	kinds []error // sentinels in addition to that of the status

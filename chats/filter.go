@@ -7,8 +7,9 @@ import (
 )
 
 // Matches reports whether the chat matches the filter, as the server would decide for the
-// chat's current fields. A subject matches only the chat about exactly that order or return: a
-// chat about a return also has an order, but does not match [AboutOrder] of that order.
+// chat's current fields. A subject matches only the chat about exactly that order or return:
+// a chat about a return also has an order, but does not match [AboutOrder] with the ID of
+// that order.
 func (f Filter) Matches(chat Chat) bool {
 	isAbout := func(s Subject) bool {
 		return fromSubject(s) == fromSubject(chat.Subject)

@@ -13,10 +13,10 @@ import (
 )
 
 // History returns a sequence of the messages of a chat with IDs above since, each once, in
-// ascending order of IDs. A since of 0 starts at the beginning of the chat. Iteration may
-// stop at any point and resume from the last ID received without gaps or duplicates. A
-// message that becomes visible only later (because it was held for review, for example) and
-// has an ID below since is not included.
+// ascending order of IDs. If since is 0, the sequence starts at the beginning of the chat.
+// Iteration may stop at any point and resume from the last ID received without gaps or
+// duplicates. A message that becomes visible only later (because it was held for review, for
+// example) is not included if its ID is below since.
 //
 // The sequence is lazy: it requests nothing until it is ranged over, and each range starts
 // from the beginning. The next page is fetched while the caller works on the current one. An
@@ -26,21 +26,22 @@ import (
 // messages are listed up to one page late or arrive while it reads. If the oldest messages
 // come first, it holds up to three pages in memory: it yields a page when the next one has
 // been read. History recognises that order by a later page whose new messages all have IDs
-// above those of the earlier pages, provided that one of these messages was created more than
-// five minutes before the first request (plus a day if its time lacks seconds, and another day
-// if the server sends no Date). In any other order, and while the messages are too recent or
-// have no exact time, History holds all messages above since in memory until it has read the
-// last page. If a message is listed so late that later ones have already been yielded, History
-// yields an error that matches [ErrProtocol]. The messages yielded until then may have gaps:
-// to get all of them, read again with the same Client from [Error.ResumeAfter], which equals
-// since.
+// above those of the earlier pages, provided that at least one of the new messages was created
+// more than five minutes before the first request (plus a day if its time lacks seconds, and
+// another day if the server sends no Date). In any other order, and while the messages are too
+// recent or have no exact time, History holds all messages above since in memory until it has
+// read the last page. If a message is listed so late that later ones have already been
+// yielded, History yields an error that matches [ErrProtocol]. The messages yielded until then
+// may have gaps: to get all of them, read again with the same Client from [Error.ResumeAfter],
+// which equals since.
 //
 // A listing costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of these:
 //
 //   - the page size: 50, 20 and 10 are tried, and the client keeps the accepted size for an
 //     hour;
-//   - the ID since, because there is no such message: the history is read from its beginning;
+//   - the since argument, because there is no message with that ID: the history is read from
+//     its beginning;
 //   - a page token, which may have expired: the listing starts over after the last message
 //     yielded, up to three times without progress.
 //
@@ -116,10 +117,10 @@ func (h *history) accept(page paging.Page[Message]) (ready []Message, progress b
 	return ready, progress, err
 }
 
-// HistoryPage returns one page of a chat's messages in the server's order, which may include
-// since itself. It makes one request, unless the server refuses the size of a first page, in
-// which case it tries smaller sizes, as [Client.History] does, and returns fewer items. Most
-// programs want [Client.History].
+// HistoryPage returns one page of a chat's messages in the server's order. The page may
+// include the message whose ID equals since. HistoryPage makes one request, unless the server
+// refuses the size of a first page, in which case it tries smaller sizes, as [Client.History]
+// does, and returns fewer items. Most programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

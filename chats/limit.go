@@ -18,8 +18,8 @@ type LimitKind string
 
 // The kinds of limits.
 const (
-	LimitHourly   LimitKind = "hourly"   // the quota: requests of one operation per hour and business
-	LimitParallel LimitKind = "parallel" // concurrent requests per business
+	LimitHourly   LimitKind = "hourly"   // the quota: how many requests for one operation a business may make per hour
+	LimitParallel LimitKind = "parallel" // how many requests a business may make concurrently
 )
 
 // Limit is a limit as reported by the server. All programs that call the API for the same

@@ -7,8 +7,9 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Message returns one message (GET /v2/businesses/{id}/chats/message). Its hourly quota is a
-// tenth of that of the history: prefer [Client.History] for more than one message.
+// Message returns one message (GET /v2/businesses/{id}/chats/message). Its hourly
+// quota is a tenth of the history's: prefer [Client.History] for more than one
+// message.
 //
 // Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such message.
 func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Message, error) {

@@ -5,8 +5,8 @@ import "time"
 // IDs have distinct types, so that a message ID cannot be passed where a chat ID is expected.
 // Valid IDs are greater than zero; zero means that there is none.
 type (
-	// BusinessID identifies a seller's cabinet. GET v2/campaigns of the Partner API
-	// returns it for every shop.
+	// BusinessID identifies a seller's account on Market, which the vendor calls a cabinet.
+	// GET v2/campaigns of the Partner API returns it for every shop.
 	BusinessID int64
 	// CampaignID identifies one shop of a business.
 	CampaignID int64
@@ -31,8 +31,8 @@ type Chat struct {
 	Campaign CampaignID // the shop; 0 for SubjectDirect
 
 	CreatedAt time.Time
-	// UpdatedAt is the time of the chat's last message. Only whole seconds have been observed
-	// so far, so two messages may share a value.
+	// UpdatedAt is the time of the chat's last message. In the vendor's examples it is in
+	// whole seconds, so two messages may share a value.
 	UpdatedAt time.Time
 }
 

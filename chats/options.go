@@ -101,9 +101,9 @@ func WithHTTPClient(client *http.Client) Option {
 }
 
 // WithIntegration sets the name and version under which requests appear in the cabinet's
-// request log (header X-Market-Integration: name/version). They are also appended to the
-// User-Agent. They must be printable ASCII without spaces and have at most 100 characters in
-// total, including the slash.
+// request log (in the X-Market-Integration header, as name/version). They are also appended to
+// the User-Agent. They must be printable ASCII without spaces and have at most 100 characters
+// in total, including the slash.
 func WithIntegration(name, version string) Option {
 	return func(c *config) error {
 		c.integration = name + "/" + version
@@ -143,9 +143,9 @@ func WithRetry(policy RetryPolicy) Option {
 	}
 }
 
-// WithMaxParallel sets the maximum number of concurrent requests of the client. The default
-// is 4, Market's limit for a business: lower it if other programs call the API for the same
-// business.
+// WithMaxParallel sets the maximum number of concurrent requests that the client makes. The
+// default is 4, Market's limit for a business: lower it if other programs call the API for the
+// same business.
 func WithMaxParallel(n int) Option {
 	return func(c *config) error {
 		if n < 1 {

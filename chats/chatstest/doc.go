@@ -100,5 +100,5 @@
 //	Rewrite(func(r *Response) { r.Body = r.Body[:len(r.Body)/2] }) // a download shorter than File.Size
 //	Rewrite(func(r *Response) { r.Header.Set("Content-Encoding", "gzip") }) // a stored .gz
 //
-// Responses that may violate the contract carry the header [FaultHeader].
+// Responses that may violate the contract carry the header named by [FaultHeader].
 package chatstest

@@ -15,9 +15,9 @@ func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 }
 
 // FailFunc sets a function that selects the fault of every call for which [Market.Fail] has
-// none; n counts the calls of the operation from 1. choose is called for one request at a
-// time, so a random choice needs no lock. It may use the Market, except for FailFunc itself.
-// A nil choose removes the function.
+// none. It receives the operation and the number of the call, counted per operation from 1.
+// It is called for one request at a time, so a random choice needs no lock. It may use the
+// Market, except for FailFunc itself. FailFunc(nil) removes the function.
 func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 	m.failMu.Lock()
 	defer m.failMu.Unlock()
@@ -26,9 +26,9 @@ func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 
 type faultKey struct{}
 
-// ContextWithFault returns a context whose requests fail with fault, regardless of
-// [Market.Fail] and [Market.FailFunc]: a server that wraps [Market.ServeHTTP] can use it to
-// choose the fault of a single request.
+// ContextWithFault returns a context whose requests fail with the given fault, regardless
+// of [Market.Fail] and [Market.FailFunc]: a server that wraps [Market.ServeHTTP] can use it
+// to choose the fault of a single request.
 func ContextWithFault(ctx context.Context, fault Fault) context.Context {
 	return context.WithValue(ctx, faultKey{}, fault)
 }

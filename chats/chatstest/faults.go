@@ -11,7 +11,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Fault describes what goes wrong with one request. The zero Fault is that of [OK].
+// Fault describes what goes wrong with one request. The zero Fault is equivalent to [OK].
 type Fault struct {
 	dialError bool
 	early     bool // respond after bodyBytes of the request's body
@@ -31,8 +31,8 @@ func (f Fault) bodyLimit() int64 {
 	return maxFormBody + 1
 }
 
-// Response is what [Rewrite] changes. The Content-Length header is updated to match Body;
-// if it is deleted, the response declares no length.
+// Response is the response that [Rewrite] passes to its function. The Content-Length
+// header is updated to match Body; if it is deleted, the response declares no length.
 type Response struct {
 	Status int
 	Header http.Header
@@ -49,9 +49,10 @@ func Delay(d time.Duration) Fault { return Fault{delay: d} }
 // Status responds with the given status and body. The request is not processed.
 func Status(code int, body string) Fault { return Respond(code, nil, body) }
 
-// Respond responds with the given status and body, and adds header to the usual headers, for
-// example for a 429 with Retry-After, a 420 with a Date that is days off, or a redirect. A
-// header without values removes the usual one. The request is not processed.
+// Respond responds with the given status and body. The given headers are added to the
+// usual ones or replace those of the same name: the Retry-After of a 429, a Date that is
+// days off, or the Location of a redirect. A header without values removes the usual one.
+// The request is not processed.
 func Respond(code int, header http.Header, body string) Fault {
 	return respond("status", func(l *limits, op chats.Operation) response {
 		resp := newResponse(code, contentType(body), []byte(body))
@@ -63,17 +64,17 @@ func Respond(code int, header http.Header, body string) Fault {
 	})
 }
 
-// RespondEarly responds like [Status] once it has read n bytes of the request's body, and
-// closes the connection. The request is not processed.
+// RespondEarly responds like [Status] as soon as it has read n bytes of the request's
+// body, and closes the connection. The request is not processed.
 func RespondEarly(n int, code int, body string) Fault {
 	f := Status(code, body)
 	f.early, f.bodyBytes = true, int64(n)
 	return f
 }
 
-// Rewrite processes the request and lets change edit the response, for example to add a
-// byte order mark, to report an exhausted quota with a 200, to serve a file with a
-// Content-Encoding, or to shorten it. change must not use the Market.
+// Rewrite processes the request and passes the response to a function, which may edit it,
+// for example to add a byte order mark, to report an exhausted quota with a 200, to serve
+// a file with a Content-Encoding, or to shorten it. The function must not use the Market.
 func Rewrite(change func(*Response)) Fault {
 	return rewrite("rewrite", func(resp response) response {
 		edited := Response{resp.status, resp.header, bytes.Clone(resp.body)}
@@ -135,7 +136,8 @@ func RateLimitedParallel() Fault {
 // like [DropBefore].
 func Refused() Fault { return Fault{dialError: true} }
 
-// DropBefore closes the connection once the request has arrived, without processing it.
+// DropBefore closes the connection as soon as the request has arrived, without processing
+// it.
 func DropBefore() Fault {
 	return Fault{respond: func(*limits, chats.Operation) response { return response{dropped: true} }}
 }
@@ -145,8 +147,8 @@ func DropAfter() Fault {
 	return Fault{rewrite: func(response) response { return response{dropped: true} }}
 }
 
-// ProcessLate closes the connection immediately but processes the request d later, so a
-// message is stored after its call has failed.
+// ProcessLate closes the connection immediately but processes the request after a delay
+// of d, so a message is stored after its call has failed.
 func ProcessLate(d time.Duration) Fault { return Fault{late: d} }
 
 // SlowHeaders processes the request and delays the response by d.
@@ -166,9 +168,9 @@ func SlowBody(d time.Duration) Fault {
 	})
 }
 
-// Truncate processes the request and declares the full length of the response,
-// but closes the connection after n bytes of the body, or before its last byte if
-// it is not longer than n.
+// Truncate processes the request and declares the full length of the response, but closes
+// the connection after n bytes of the body, or before the last byte if the body is not
+// longer than n.
 func Truncate(n int) Fault {
 	return rewrite("truncate", func(resp response) response {
 		resp.truncated, resp.keep = true, max(min(n, len(resp.body)-1), 0)
@@ -176,8 +178,10 @@ func Truncate(n int) Fault {
 	})
 }
 
-// TruncateSilently is like [Truncate] but declares no length: the body ends with the
-// connection, so only its content shows that the rest is missing.
+// TruncateSilently processes the request, sends at most n bytes of the response's body
+// without declaring a length, and closes the connection, so only the content shows
+// whether something is missing. Unlike [Truncate], it sends a body that is not longer
+// than n completely.
 func TruncateSilently(n int) Fault {
 	return rewrite("truncate silently", func(resp response) response {
 		resp.body, resp.undelimited = resp.body[:min(max(n, 0), len(resp.body))], true
@@ -186,8 +190,8 @@ func TruncateSilently(n int) Fault {
 	})
 }
 
-// BadStatusLine processes the request and sends line instead of an HTTP response. On a
-// listener it needs an [http.Hijacker], which HTTP/2 does not provide.
+// BadStatusLine processes the request and sends the given line instead of an HTTP
+// response. On a listener it needs an [http.Hijacker], which HTTP/2 does not provide.
 func BadStatusLine(line string) Fault {
 	return Fault{rewrite: func(response) response { return response{statusLine: line} }}
 }

@@ -45,7 +45,7 @@ func (m *Market) lockAndCatchUp() {
 	m.catchUp()
 }
 
-// Business returns the business that owns the chats. Requests for any other fail
+// Business returns the business that owns the chats. Requests for any other business fail
 // with 403.
 func (m *Market) Business() chats.BusinessID {
 	m.lockAndCatchUp()
@@ -54,8 +54,8 @@ func (m *Market) Business() chats.BusinessID {
 }
 
 // SetOptions replaces the options that the Market was created with; options that are not
-// given return to their defaults. Chats, files and used quotas are kept, and so is the
-// visibility of existing messages.
+// given return to their defaults. Chats, files, used quotas and the visibility of existing
+// messages are kept.
 func (m *Market) SetOptions(options ...Option) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -70,8 +70,8 @@ func (m *Market) Key() string {
 	return m.key
 }
 
-// SetKey replaces the Api-Key that the Market accepts. Requests with the previous
-// one fail with 401 from then on.
+// SetKey replaces the Api-Key that the Market accepts. Requests with the previous key fail
+// with 401 from then on.
 func (m *Market) SetKey(key string) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -155,8 +155,8 @@ func (m *Market) Chat(id chats.ChatID) chats.Chat {
 	return m.settings.renderChat(m.mustChat(id).Chat)
 }
 
-// Chats returns all chats as a client would read them now, the one with the newest
-// message first.
+// Chats returns all chats as a client would read them now, the chat with the newest message
+// first.
 func (m *Market) Chats() []chats.Chat {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -175,8 +175,8 @@ func (m *Market) Messages(id chats.ChatID) []chats.Message {
 	return m.rendered(m.mustChat(id).messages)
 }
 
-// LastMessages returns the newest n messages of a chat with IDs below before, or the newest
-// n of all if before is 0, in the form and order of [Market.Messages].
+// LastMessages returns the newest n messages of a chat whose IDs are less than before (or
+// the newest n of all messages if before is 0), in the form and order of [Market.Messages].
 func (m *Market) LastMessages(id chats.ChatID, before chats.MessageID, n int) []chats.Message {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -207,8 +207,8 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 
 // OnChange sets a function to be called after every change of a chat: when it is added, when
 // its status or type changes, and when it gets a message. A message that becomes visible to
-// clients only later is reported again when it does. f must be quick and must not use the
-// Market. A later OnChange replaces f, and nil removes it.
+// clients only later is reported again when it does. The function must be quick and must not
+// use the Market. A later call to OnChange replaces it, and OnChange(nil) removes it.
 func (m *Market) OnChange(f func(chats.ChatID)) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -23,9 +23,10 @@ const notifyPeriod = 14 * 24 * time.Hour
 // ctx ends. The next call starts over, as if the shop had switched the
 // subscription on again.
 //
-// An event without a business gets the Market's; one without a time gets the
-// current time. While an event is being delivered, other calls to Notify wait. If the Market
-// was created in a testing/synctest bubble, none of this takes real time.
+// An event without a business gets the Market's business, and an event without a
+// time gets the current time. While an event is being delivered, other calls to
+// Notify wait. If the Market was created in a testing/synctest bubble, none of
+// this takes real time.
 //
 // The request comes from one of Market's addresses and goes to the URL of
 // [WithNotificationURL] with /notification appended. The response is in memory;

@@ -9,8 +9,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Order is the order in which the history is listed. The real one is not documented, so a
-// program must work with each.
+// Order is the order in which the history is listed. Market's order is not documented, so
+// a program must work with each of these.
 type Order int
 
 const (
@@ -98,9 +98,9 @@ func WithBusiness(id chats.BusinessID) Option {
 	return func(s *settings) { s.business = id }
 }
 
-// WithSubjects sets the orders and returns that exist, in addition to those of
-// earlier WithSubjects and of [Market.AddChat]. Opening a chat about any other
-// fails with 404. By default every order and return exists.
+// WithSubjects sets the orders and returns that exist, in addition to the subjects from
+// earlier WithSubjects options and from [Market.AddChat]. Opening a chat about any other
+// order or return fails with 404. By default every order and return exists.
 func WithSubjects(subjects ...chats.Subject) Option {
 	return func(s *settings) {
 		known := maps.Clone(s.subjects)
@@ -114,8 +114,9 @@ func WithSubjects(subjects ...chats.Subject) Option {
 	}
 }
 
-// WithCustomers sets the customer of each chat that a client opens about an order or a
-// return. By default the customer has no name. customer must not use the Market.
+// WithCustomers sets a function that returns the customer of each chat that a client opens
+// about an order or a return. By default the customer has no name. The function must not
+// use the Market.
 func WithCustomers(customer func(chats.Subject) chats.Customer) Option {
 	return func(s *settings) { s.customer = customer }
 }
@@ -138,8 +139,8 @@ func WithStrictSince() Option {
 	return func(s *settings) { s.strictSince = true }
 }
 
-// WithEmptyPages makes the first page of every list, and every third one after
-// it, empty except for the token of the next.
+// WithEmptyPages makes the first page of every list, and every third page after it, empty
+// except for the token of the next page.
 func WithEmptyPages() Option {
 	return func(s *settings) { s.emptyPages = true }
 }
@@ -150,21 +151,21 @@ func WithDuplicates() Option {
 	return func(s *settings) { s.duplicates = true }
 }
 
-// WithRepeatingToken makes every list endless: each page after the first returns
-// its own token as the next one.
+// WithRepeatingToken makes every list endless: each page after the first returns its own
+// token as the token of the next page.
 func WithRepeatingToken() Option {
 	return func(s *settings) { s.repeatingToken = true }
 }
 
-// WithConstantToken makes every page return the same token for the next one: the
-// Market remembers the position of each list, as a server with cursors does. A request that
-// is retried because its response was lost gets the page after the lost one.
+// WithConstantToken makes every page return the same token for the next page: the Market
+// remembers the position of each list, as a server with cursors does. A request that is
+// retried because its response was lost gets the page after the lost one.
 func WithConstantToken() Option {
 	return func(s *settings) { s.constantToken = true }
 }
 
-// WithTokenLifetime makes page tokens expire d after they were issued. Requests with
-// an expired one fail with 400. With 0 no token is accepted.
+// WithTokenLifetime makes page tokens expire d after they were issued. Requests with an
+// expired token fail with 400. If d is 0, no token is accepted.
 func WithTokenLifetime(d time.Duration) Option {
 	return func(s *settings) { s.tokenLifetime = d }
 }
@@ -195,10 +196,10 @@ func WithLegacyOrderIDs() Option {
 	return func(s *settings) { s.legacyOrderIDs = true }
 }
 
-// WithOddItems calls change with every chat and message of a response, decoded from its
-// JSON, before it is sent: change may drop fields, set them to null, or give them other
-// types; numbers are json.Number. A response that change has altered has [FaultHeader].
-// change must not use the Market.
+// WithOddItems sets a function that is called with every chat and message of a response,
+// decoded from its JSON, before the response is sent. The function may drop fields, set
+// them to null, or give them other types; numbers are json.Number. A response that it has
+// altered has the header named by [FaultHeader]. The function must not use the Market.
 func WithOddItems(change func(map[string]any)) Option {
 	return func(s *settings) { s.oddItems = change }
 }
@@ -206,24 +207,26 @@ func WithOddItems(change func(map[string]any)) Option {
 // WithTrimmedTexts removes leading and trailing whitespace from texts before storing them.
 func WithTrimmedTexts() Option { return WithStoredText(strings.TrimSpace) }
 
-// WithStoredText stores the text that change returns for each text sent: normalised,
-// escaped, masked or truncated, for example. It does not affect [Market.AddMessage].
+// WithStoredText sets a function that returns the text to store for each text sent:
+// normalised, escaped, masked or truncated, for example. It does not affect
+// [Market.AddMessage].
 func WithStoredText(change func(string) string) Option {
 	return func(s *settings) { s.storedText = change }
 }
 
-// WithStoredFile makes messages show an uploaded file as change returns it, for example
-// renamed or without a size. [Market.Uploads] still returns files as they were sent, and
+// WithStoredFile sets a function that changes how messages show uploaded files: renamed or
+// without a size, for example. [Market.Uploads] still returns files as they were sent, and
 // [Market.AddFile] is not affected.
 func WithStoredFile(change func(chats.File) chats.File) Option {
 	return func(s *settings) { s.storedFile = change }
 }
 
-// WithVisibility delays the visibility of each message by what delay returns, as if a
-// message were held for review or a file scanned: it becomes visible with an ID below those
-// of newer messages. Until then neither the history nor the chat's status and time show it.
-// Afterwards the chat's UpdatedAt is the time of its newest visible message. delay must not
-// use the Market; [Market.Messages] returns messages that are not visible yet as well.
+// WithVisibility sets a function that returns how long each message remains invisible, as
+// if a message were held for review or a file scanned: it becomes visible with an ID below
+// those of newer messages. Until then neither the history nor the chat's status and time
+// show it. Afterwards the chat's UpdatedAt is the time of its newest visible message. The
+// function must not use the Market. [Market.Messages] also returns messages that are not
+// visible yet.
 func WithVisibility(delay func(chats.Message) time.Duration) Option {
 	return func(s *settings) { s.visibility = delay }
 }
@@ -252,9 +255,9 @@ func WithLatency(d time.Duration) Option {
 	return func(s *settings) { s.latency = d }
 }
 
-// WithFileBase sets the base of file URLs. The in-process transport serves files
-// on every host: https://files.messenger.yandex.net puts them on a host other
-// than the API's, as the real Market does. By default they are on the API's.
+// WithFileBase sets the base of file URLs. The in-process transport serves files on every
+// host: https://files.messenger.yandex.net puts them on a host other than the API's, as the
+// real Market appears to do. By default they are on the API's host.
 func WithFileBase(url string) Option {
 	return func(s *settings) { s.fileBase = strings.TrimSuffix(url, "/") }
 }

@@ -17,9 +17,10 @@
 //
 // # Where to mount the handler
 //
-// Market appends /notification to the address entered in the seller's cabinet. The
-// address must be HTTPS, with a certificate from a public certificate authority.
-// [Handler.Mount] registers the handler for every path that Market then posts to:
+// Market appends /notification to the address that was entered in the seller's cabinet
+// (the seller's account on Market's website). The address must be HTTPS, with a
+// certificate from a public certificate authority. [Handler.Mount] registers the handler
+// for every path that Market then posts to:
 //
 //	mux := http.NewServeMux()
 //	server := &http.Server{Addr: ":8080", Handler: handler.Mount(mux, "/market")}
@@ -30,8 +31,8 @@
 // # What Market expects
 //
 // Market waits 10 seconds for a response, or 1 second for a PING. Until a notification
-// gets a 200 or 400, Market retries it and sends nothing else: every minute for an
-// hour, every 15 minutes for a day, then every hour. After 14 days it disables the
+// gets a 200 or 400, Market sends nothing else and retries it: every minute for an hour,
+// every 15 minutes for a day, then every hour. After 14 days it disables the
 // subscription. So store the event and return, and return an error only if a retry may
 // help. If the function does not return in time, the handler responds without it.
 //
@@ -40,6 +41,6 @@
 // takes longer than Market waits is not called again and again. Not everything is
 // announced (stickers are not), so a correct program also polls the chats.
 //
-// This section is based on the page "push-notifications" of the Partner API's documentation
-// and on api/notifications.openapi.yaml.
+// This section is based on the "push-notifications" page of the Partner API's
+// documentation and on api/notifications.openapi.yaml.
 package notify

@@ -32,20 +32,20 @@ type Handler struct {
 }
 
 // NewHandler returns a handler that calls handle for every event except [Ping],
-// concurrently if several arrive at the same time. name and version identify the program,
-// with 1 to 100 characters each; they are part of every 200. An invalid argument is
-// reported as a [chats.ArgumentError].
+// concurrently if several arrive at the same time. name and version, of 1 to 100
+// characters each, identify the program; they are part of every 200 response. An invalid
+// argument is reported as a [chats.ArgumentError].
 //
-// handle returns nil if the event need not be sent again, and an error if a retry may
-// help. The error is logged and never sent to Market. A panic counts as an error. The
+// The function returns nil if the event need not be sent again, and an error if a retry
+// may help. The error is logged and never sent to Market. A panic counts as an error. The
 // context carries the values of the request's context and ends 8 seconds after the
-// request arrived, or when handle returns. It does not end when Market disconnects:
-// Market sends the event again anyway, and the work would be left half done. If handle
-// has not returned 9 seconds after the request arrived, Market gets 500, and handle keeps
-// running. Work that takes longer belongs in a queue, or needs its own context
-// ([context.WithoutCancel]): if it succeeds after all, the next retry gets 200 (see
-// [WithDedupe]). A late return is logged. [http.Server.Shutdown] waits for the responses,
-// but not for a handle call that missed its deadline.
+// request arrived, or when the function returns. It does not end when Market disconnects:
+// Market sends the event again anyway, and the work would be left half done. If the
+// function has not returned 9 seconds after the request arrived, Market gets 500, and the
+// function keeps running. Work that takes longer belongs in a queue, or needs its own
+// context ([context.WithoutCancel]): if it succeeds after all, the next retry gets 200
+// (see [WithDedupe]). A late return is logged. [http.Server.Shutdown] waits for the
+// responses, but not for a call of the function that missed its deadline.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of
@@ -54,7 +54,7 @@ type Handler struct {
 //   - 200 if the event was handled, or is a [Ping];
 //   - 400, after which Market drops the notification, if [Parse] rejects it, if it
 //     is larger than 1 MiB, or if the request is not a POST;
-//   - 500, after which Market sends it again, if handle failed or did not return in
+//   - 500, after which Market sends it again, if the function failed or did not return in
 //     time, or if the body could not be read.
 //
 // A body may be in gzip format; its content type does not matter. It must arrive within 3

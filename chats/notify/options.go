@@ -66,7 +66,7 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 // with or without brackets), [WithAllowedNetworks] refuses the request with 403.
 // Without WithAllowedNetworks the option affects only the address in the log.
 //
-// It cannot be combined with [WithClientAddr].
+// WithTrustedProxies cannot be combined with [WithClientAddr].
 func WithTrustedProxies(proxies ...netip.Prefix) Option {
 	return func(c *config) error {
 		if err := checkNetworks("trusted proxies", proxies); err != nil {
@@ -81,8 +81,8 @@ func WithTrustedProxies(proxies ...netip.Prefix) Option {
 // [WithTrustedProxies] does not cover: another header, or a proxy that connects over a
 // Unix socket. If it returns an error or panics, the request is refused with 403.
 //
-// Anyone can set a header. Trust one only if the request comes from your proxy, and then only
-// the part that the proxy itself wrote.
+// Anyone can set a header. Trust a header only if the request comes from your proxy, and
+// then only the part that the proxy itself wrote.
 func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 	return func(c *config) error {
 		if addr == nil {
@@ -102,16 +102,16 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 // process ends.
 //
 // Events are duplicates if they have the same type, business and chat, and the same message
-// or, if the event is not about a message, the same time. An event without these, such as a
-// [MessageSent] without a usable ID or an [Other], is compared by the bytes of its body, and
-// only until Market has got its 200: after that, two events that look the same both reach
-// the function.
+// or, if the event is not about a message, the same time. An event that lacks this
+// information, such as a [MessageSent] without a usable ID or an [Other], is compared by the
+// bytes of its body, and only until Market has got its 200: after that, two events that look
+// the same both reach the function.
 //
 // An event whose handling failed is not remembered. A duplicate that arrives while the
-// function is running waits for the outcome, as long as its own deadline allows, and
-// gets the same response: the function never runs twice for one event at the same time,
-// even if it outlives the request that started it, which gets a 500. If the function
-// succeeds late, the next duplicate gets 200. Running invocations do not count towards size.
+// function is running waits for the outcome, as long as its own deadline allows, and gets
+// the same response: the function never runs twice for one event at the same time, even if
+// it outlives the request that started it; that request gets a 500. If the function succeeds
+// late, the next duplicate gets 200. Running invocations do not count towards size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
 		switch {

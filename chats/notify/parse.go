@@ -19,8 +19,8 @@ var fieldNames = map[string]bool{
 	"time": true, "createdAt": true, "sentAt": true, "startedAt": true, "finishedAt": true,
 }
 
-// Parse parses the body of a notification. A type that this package does not define
-// is returned as [Other].
+// Parse parses the body of a notification. A notification of a type that this package
+// does not define is returned as an [Other].
 //
 // Parse returns a [ParseError] only if there is nothing to act on:
 //
@@ -30,11 +30,11 @@ var fieldNames = map[string]bool{
 //   - the notification is of another type and not valid JSON, which would make [Other].Raw
 //     useless.
 //
-// Everything else is optional. A missing or unusable field is zero: businessId,
-// messageId, and times that are not RFC 3339 with an offset. IDs are integers greater
-// than 0, as numbers or strings. Unknown fields are ignored, whatever they contain. If
-// a field is duplicated, its last usable value counts. A byte order mark before the
-// object and anything after it are ignored.
+// Everything else is optional: businessId, messageId and the times are zero if they are
+// missing or unusable. An ID is usable if it is an integer greater than 0, as a number
+// or a string; a time, if it is in RFC 3339 format with an offset. Unknown fields are
+// ignored, whatever they contain. If a field is duplicated, its last usable value
+// counts. A byte order mark before the object and anything after it are ignored.
 func Parse(body []byte) (Event, error) {
 	event, _, err := parse(body)
 	if err != nil {
