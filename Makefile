@@ -214,4 +214,4 @@ vulns: ## report known vulnerabilities; queries the Go vulnerability database
 static: fmt vet cross files generate-check deps api-check workflows lint ## run all checks except tests
 
 .PHONY: check
-check: static cover nested browser demo ## run all offline checks
+check: static cover nested browser demo ## run the checks that every change must pass

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// FaultHeader names the fault in every response that may deliberately violate the API's
-// contract. A test that checks responses against the contract can skip those that have it.
+// FaultHeader names the fault in every response that may deliberately violate the
+// API's contract. A test that checks responses against the contract can skip such
+// responses.
 const FaultHeader = "X-Chatstest-Fault"
 
 // response is an HTTP response and the way it is delivered.
