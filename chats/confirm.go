@@ -84,7 +84,7 @@ func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 }
 
 // ConfirmExcept names messages from the shop that belong to other sends, so that none of them
-// is mistaken for the message of this one.
+// is mistaken for the message being sent.
 func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	return func(c *confirmation) {
 		for _, id := range messages {

@@ -63,8 +63,8 @@
 // Retries depend on what an operation does, not on its HTTP method: reads and OpenChat are
 // idempotent and are retried after transient failures; a send is retried only if the request
 // was certainly not processed. The table shows the result of each failure. "retried" means
-// that the call makes up to RetryPolicy.MaxAttempts requests and then returns the error of the
-// last one. "soon" means within RetryPolicy.MaxDelay, and "later" means beyond it:
+// that the call makes up to RetryPolicy.MaxAttempts requests and then returns the error of
+// the last request. "soon" means within RetryPolicy.MaxDelay, and "later" means beyond it:
 //
 //	failure                  | reads, OpenChat | SendText, SendFile
 //	no connection            | retried         | retried

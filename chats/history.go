@@ -36,7 +36,7 @@ import (
 // which equals since.
 //
 // A listing costs one getChatHistory request for every 100 messages (POST
-// /v2/businesses/{id}/chats/history), and more if the server refuses one of these:
+// /v2/businesses/{id}/chats/history), and more if the server refuses one of the following:
 //
 //   - the page size: 50, 20 and 10 are tried, and the client keeps the accepted size for an
 //     hour;

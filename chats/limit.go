@@ -26,7 +26,7 @@ const (
 // business share it.
 type Limit struct {
 	Kind      LimitKind
-	Max       int       // requests per quota window, or concurrent ones; 0 if not reported
+	Max       int       // requests per quota window, or concurrent requests; 0 if not reported
 	Remaining int       // requests left in the window
 	Until     time.Time // end of the window by the server's clock, or of Retry-After, at most an hour ahead; zero if not reported
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Client returns an in-process client of this Market. Its base URL is the real one, but
-// no request leaves the process. The options are applied after the Market's own, so that
-// WithHTTPClient can wrap [Market.Transport]. Client panics if [chats.New] returns an
-// error.
+// Client returns an in-process client of this Market. Its base URL is that of the real
+// API, but no request leaves the process. The options are applied after the Market's
+// own, so that WithHTTPClient can wrap [Market.Transport]. Client panics if [chats.New]
+// returns an error.
 func (m *Market) Client(options ...chats.Option) *chats.Client {
 	return m.client(&http.Client{Transport: m.Transport()}, options)
 }

@@ -180,8 +180,8 @@ func Truncate(n int) Fault {
 
 // TruncateSilently processes the request, sends at most n bytes of the response's body
 // without declaring a length, and closes the connection, so only the content shows
-// whether something is missing. Unlike [Truncate], it sends a body that is not longer
-// than n completely.
+// whether something is missing. Unlike [Truncate], it does not shorten a body of n bytes
+// or fewer.
 func TruncateSilently(n int) Fault {
 	return rewrite("truncate silently", func(resp response) response {
 		resp.body, resp.undelimited = resp.body[:min(max(n, 0), len(resp.body))], true

@@ -10,16 +10,16 @@ import (
 )
 
 // Order is the order in which the history is listed. Market's order is not documented, so
-// a program must work with each of these.
+// a program must work with every order.
 type Order int
 
 const (
 	// OldestFirst lists messages from the oldest to the newest. A message that
 	// arrives between two pages is listed at the end.
 	OldestFirst Order = iota
-	// NewestFirst lists messages from the newest to the oldest and counts from the
-	// newest: a message that arrives between two pages shifts the rest, so that the
-	// last message of a page is repeated on the next.
+	// NewestFirst lists messages from the newest to the oldest and counts from the newest:
+	// a message that arrives between two pages shifts the rest, so that the last message
+	// of a page is repeated on the next page.
 	NewestFirst
 	// NewestPageFirst lists pages from the newest to the oldest, with the messages
 	// of each page oldest first. A message that arrives between two pages is not
@@ -159,7 +159,7 @@ func WithRepeatingToken() Option {
 
 // WithConstantToken makes every page return the same token for the next page: the Market
 // remembers the position of each list, as a server with cursors does. A request that is
-// retried because its response was lost gets the page after the lost one.
+// retried because its response was lost gets the page after the lost page.
 func WithConstantToken() Option {
 	return func(s *settings) { s.constantToken = true }
 }
@@ -231,8 +231,8 @@ func WithVisibility(delay func(chats.Message) time.Duration) Option {
 	return func(s *settings) { s.visibility = delay }
 }
 
-// WithHistoryLag makes the history lag behind the list of chats: a new message changes
-// its chat's status and time immediately but appears in the history d later.
+// WithHistoryLag makes the history lag behind the list of chats: a new message changes its
+// chat's status and time immediately but appears in the history with a delay of d.
 func WithHistoryLag(d time.Duration) Option {
 	return func(s *settings) { s.historyLag = d }
 }

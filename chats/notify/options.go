@@ -110,8 +110,8 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 // An event whose handling failed is not remembered. A duplicate that arrives while the
 // function is running waits for the outcome, as long as its own deadline allows, and gets
 // the same response: the function never runs twice for one event at the same time, even if
-// it outlives the request that started it; that request gets a 500. If the function succeeds
-// late, the next duplicate gets 200. Running invocations do not count towards size.
+// it outlives the request that started it and that request gets a 500. If the function
+// succeeds late, the next duplicate gets 200. Running invocations do not count towards size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
 		switch {
