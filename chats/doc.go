@@ -110,9 +110,9 @@
 // operation. All programs that call the API for the same business share both limits;
 // exceeding either one results in a 420.
 //
-// A client makes at most four concurrent requests ([WithMaxParallel]). A request holds a slot
-// only while it is in flight, except that a confirmed send also holds its slot while it reads
-// the history immediately before sending.
+// A client makes at most four concurrent API requests ([WithMaxParallel]). A request holds a
+// slot only while it is in flight, except that a confirmed send also holds its slot while it
+// reads the history immediately before sending.
 //
 // If the quota of an operation is exhausted and the next window begins within
 // RetryPolicy.MaxDelay, calls wait for it. Otherwise they fail with [ErrRateLimited] and
