@@ -13,8 +13,9 @@ type object map[string][]json.RawMessage
 // object.
 //
 // It looks at the top level only, because nothing below it is needed: a value that
-// encoding/json would reject, such as one nested too deeply, does not affect the others.
-// A byte order mark before the object and anything after it are ignored.
+// encoding/json would reject, such as one nested too deeply, or one that is missing does not
+// affect the others. A byte order mark before the object, extra or missing commas, and anything
+// after the object are ignored.
 func scanObject(data []byte, names map[string]bool) (fields object, text []byte, ok bool) {
 	s := scanner{data: bytes.TrimLeft(data, "\ufeff \t\r\n")}
 	text = s.data
@@ -22,18 +23,15 @@ func scanObject(data []byte, names map[string]bool) (fields object, text []byte,
 	if !s.accept('{') {
 		return nil, nil, false
 	}
-	for first := true; !s.accept('}'); first = false {
-		if !first && !s.accept(',') {
-			return nil, nil, false
+	for !s.accept('}') {
+		if s.accept(',') {
+			continue
 		}
 		key := s.value()
 		if !isString(key) || !s.accept(':') {
 			return nil, nil, false
 		}
 		value := s.value()
-		if len(value) == 0 {
-			return nil, nil, false
-		}
 		var name string
 		if json.Unmarshal(key, &name) == nil && names[name] {
 			fields[name] = append(fields[name], value)

@@ -34,7 +34,8 @@ var fieldNames = map[string]bool{
 // missing or unusable. An ID is usable if it is an integer greater than 0, as a number
 // or a string; a time, if it is in RFC 3339 format with an offset. Unknown fields are
 // ignored, whatever they contain. If a field is duplicated, its last usable value
-// counts. A byte order mark before the object and anything after it are ignored.
+// counts. A byte order mark before the object, extra or missing commas, and anything after the
+// object are ignored.
 func Parse(body []byte) (Event, error) {
 	event, _, err := parse(body)
 	if err != nil {
