@@ -88,6 +88,9 @@
 //	2xx, cut off             | retried         | ErrProtocol, ErrOutcomeUnknown
 //	2xx, not JSON or too big | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, status ERROR        | Error           | Error
+//	2xx, OK and errors       | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
+//
+// A read whose response has both errors and a result returns the result.
 //
 // A 404 whose body is empty, or is not the API's envelope, comes from a gateway: it says
 // nothing about the chat or about the outcome of a send. A redirect in response to a send is

@@ -41,6 +41,7 @@ func failures() map[string][]chatstest.Fault {
 		"2xx, cut off":             {chatstest.Truncate(5)},
 		"2xx, not JSON or too big": {chatstest.Malformed("<html>"), chatstest.Malformed(""), chatstest.EndlessBody()},
 		"2xx, status ERROR":        {chatstest.Status(200, envelope)},
+		"2xx, OK and errors":       {chatstest.Malformed(strings.Replace(envelope, "ERROR", "OK", 1))},
 	}
 }
 

@@ -57,7 +57,9 @@ func (e *Error) classify2xx(r *response) {
 	}
 	e.kinds = append(e.kinds, ErrProtocol)
 	e.cause = joinCause(r.decodeErr, e.cause)
-	e.Details = nil
+	if r.decodeErr != envelope.ErrErrors { //nolint:errorlint // as above
+		e.Details = nil
+	}
 }
 
 // errNotTheAPI is the cause of an [Error] for a 404 from a gateway.

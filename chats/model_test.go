@@ -231,6 +231,26 @@ func TestSendTextAndSendFile_NeedNoResult(t *testing.T) {
 	}
 }
 
+// A message that the server may not have posted must not look posted.
+func TestSendTextAndSendFile_ErrorsDespiteStatusOKAreDoubt(t *testing.T) {
+	t.Parallel()
+	for _, errs := range []string{`[{"code":"A","message":"why"}]`, `[{"code":"A","message":"why"}],"result":{}`} {
+		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpSendFileToChat} {
+			_, err := callWithBody(t, op, `{"status":"OK","errors":`+errs+`}`)
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+			require.ErrorIs(t, err, chats.ErrProtocol)
+			var e *chats.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, []chats.Detail{{Code: "A", Message: "why"}}, e.Details, "a person has to know")
+		}
+	}
+	_, err := callWithBody(t, chats.OpGetChatHistory, `{"status":"OK","errors":[{"code":"A"}],"result":{"messages":[]}}`)
+	require.NoError(t, err, "the result counts")
+	_, err = callWithBody(t, chats.OpGetChatHistory, `{"status":"OK","errors":[{"code":"A"}]}`)
+	require.ErrorIs(t, err, chats.ErrProtocol)
+	assert.ErrorContains(t, err, "A; response has status OK and errors")
+}
+
 func TestEnums_MatchTheContract(t *testing.T) {
 	t.Parallel()
 	assertEnum(t, "ChatType", chats.ChatType.Known, chats.ChatTypeChat, chats.ChatTypeArbitrage)

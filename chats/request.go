@@ -18,10 +18,7 @@ func invoke[G, T any](ctx context.Context, c *Client, call *call, prepared *G, r
 	call.decode = func(r *response) error {
 		call.requestedAt = r.time().Add(-call.duration)
 		decoded, err := envelope.Decode(r.envelope(), prepared)
-		prepared = nil                                                                     // a failed attempt may have written to it
-		if err != nil && err != envelope.ErrUnknownStatus && err != envelope.ErrNoStatus { //nolint:errorlint // Decode returns them unwrapped
-			return err
-		}
+		prepared = nil // a failed attempt may have written to it
 		if decoded == nil {
 			return cmp.Or(err, errNoResult)
 		}

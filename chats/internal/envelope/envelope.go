@@ -35,6 +35,8 @@ const (
 var (
 	// ErrStatus is returned for a body with the status ERROR. Its Details have the reasons.
 	ErrStatus = errors.New("response status is ERROR")
+	// ErrErrors is returned together with the result, if there is one.
+	ErrErrors = errors.New("response has status OK and errors")
 	// ErrNoStatus is returned together with the result, if there is one.
 	ErrNoStatus = errors.New("response has no status")
 	// ErrUnknownStatus is returned together with the result, if there is one.
@@ -44,6 +46,7 @@ var (
 type envelope[T any] struct {
 	Status string `json:"status"`
 	Result *T     `json:"result"`
+	Errors any    `json:"errors"`
 }
 
 // Decode returns the result of a body, or nil if it has none. It decodes into prepared if that
@@ -59,6 +62,9 @@ func Decode[T any](b Body, prepared *T) (*T, error) {
 	}
 	switch env.Status {
 	case statusOK:
+		if env.Errors != nil && dropEmpty(env.Errors) != nil {
+			return env.Result, ErrErrors
+		}
 		return env.Result, nil
 	case statusError:
 		return nil, ErrStatus

@@ -42,6 +42,14 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 		`{"STATUS":"OK","Result":{"messageId":7},"more":1}`: {true, nil},
 		`{"status":"OK"}`: {false, nil},
 		`{"status":"OK","result":null,"errors":{}}`:   {false, nil},
+		`{"status":"OK","errors":null}`:               {false, nil},
+		`{"status":"OK","errors":[ ]}`:                {false, nil},
+		`{"status":"OK","errors":""}`:                 {false, nil},
+		`{"status":"OK","errors":false}`:              {false, nil},
+		`{"status":"OK","errors":[{"code":"A"}]}`:     {false, ErrErrors},
+		`{"status":"OK","errors":{"code":"A"}}`:       {false, ErrErrors},
+		`{"status":"OK","errors":"A","result":{},}`:   {true, ErrErrors},
+		`{"errors":[null],"status":"OK","result":{}}`: {true, ErrErrors},
 		`{"status":"ERROR","result":{"messageId":7}}`: {false, ErrStatus},
 		`{"status":"ERROR","result":"none"}`:          {false, ErrStatus},
 		`{"result":{"messageId":7}}`:                  {true, ErrNoStatus},
@@ -65,11 +73,11 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 func TestDecode_ErrorsAreOneCleanText(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
-		`{"status":"OK",key}`:                  "invalid JSON response: invalid character 'k' looking for beginning of object key string",
-		`{"status":"OK","result":"key"}`:       "invalid JSON response: unexpected string in result",
-		`[]`:                                   "invalid JSON response: unexpected array in the body",
-		`{"status":"OK","result":{}} and more`: "invalid JSON response: invalid character 'a' after top-level value",
-		"<html>":                               "invalid JSON response: invalid character '<' looking for beginning of value",
+		`{"status":"OK",key}`:            "invalid JSON response: invalid character 'k' looking for beginning of object key string",
+		`{"status":"OK","result":"key"}`: "invalid JSON response: unexpected string in result",
+		`[]`:                             "invalid JSON response: unexpected array in the body",
+		`"key" and more`:                 "invalid JSON response: invalid character 'a' after top-level value",
+		"<html>":                         "invalid JSON response: invalid character '<' looking for beginning of value",
 	} {
 		_, err := Decode[item](of(body), nil)
 		require.Error(t, err, body)
@@ -180,6 +188,24 @@ func TestDetails_AnyBodyHasAText(t *testing.T) {
 		`{"errors":[` + strings.Repeat(`{"code":"A"},`, maxDetails) + `{"code":"B"}]}`: {{"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}, {"A", ""}},
 	} {
 		assert.Equal(t, want, of(body).Details(), "%.100s", body)
+	}
+}
+
+// A gateway may add to a body. Of two bodies, nothing says which one counts.
+func TestDecode_WhatFollowsTheBodyIsIgnored(t *testing.T) {
+	t.Parallel()
+	const body = `{"status":"OK","result":{"messageId":7,"message":"}"}}`
+	for _, behind := range []string{"}", "]}", ",", ";", "\x00\x00", "<!-- -->", " and more", `"`, "\ufeff", ":{}"} {
+		got, err := Decode[item](of(body+behind), nil)
+		if assert.NoError(t, err, "%q", behind) {
+			assert.Equal(t, &item{ID: 7, Text: "}"}, got, "%q", behind)
+		}
+		assert.True(t, of(`{"status":"ERROR"}`+behind).IsAPI(), "%q", behind)
+		assert.Equal(t, []Detail{{"A", "why"}}, of(`{"errors":[{"code":"A","message":"why"}]}`+behind).Details(), "%q", behind)
+	}
+	for _, behind := range []string{body, "\n" + body, `{"status":"ERROR"}`, "[]", "{"} {
+		_, err := Decode[item](of(body+behind), nil)
+		assert.ErrorContains(t, err, "invalid JSON response", "%q", behind)
 	}
 }
 

@@ -34,8 +34,9 @@ func unmarshalAny(body []byte, into any) {
 
 // repairSyntax returns a JSON object that encoding/json accepts. It replaces values that are
 // nested too deeply, are not JSON, such as NaN, or are missing by null. It also escapes control
-// characters in strings and drops superfluous commas. encoding/json would reject the whole text
-// because of any of these.
+// characters in strings, and drops superfluous commas and what follows the object, unless that
+// is another object or a list. encoding/json would reject the whole text because of any of
+// these.
 func repairSyntax(text []byte) []byte {
 	if !bytes.HasPrefix(text, []byte("{")) {
 		return text
@@ -47,6 +48,9 @@ func repairSyntax(text []byte) []byte {
 	for len(rest) > 0 {
 		token := rest[:tokenLen(rest)]
 		rest = rest[len(token):]
+		if len(open) == 0 && len(out) > 0 && strings.IndexByte("{[ \t\r\n", token[0]) < 0 {
+			return out
+		}
 		isDeep := len(open) > maxDepth
 		if strings.IndexByte(",}]", token[0]) >= 0 {
 			out = closeGap(out)
