@@ -22,8 +22,11 @@ var errAttemptTimeout = errors.New("no response within RetryPolicy.AttemptTimeou
 var errEarlyResponse = errors.New("the response came before the file was sent")
 
 // wire is the innermost function of the chain. It makes one attempt, from the request to
-// the last byte of the response, within timeout.
+// the last byte of the response, within timeout. Once a connection that was used before has
+// failed, requests ask for their connections to be closed: otherwise every other send could be
+// in doubt, although it had never arrived.
 func wire(client *http.Client, timeout time.Duration) doFunc {
+	var closesConns atomic.Bool // the server, without saying so: Market does not support keep-alive
 	return func(caller context.Context, c *call) (*response, error) {
 		ctx, cancel := context.WithTimeout(caller, timeout)
 		defer cancel()
@@ -36,6 +39,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			closeBody(req)
 			return nil, err // nothing was sent; an error from net/http would not say so
 		}
+		req.Close = req.Close || closesConns.Load()
 		c.attempts++
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
@@ -44,6 +48,9 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
 			failed.permanent = failed.permanent || isTLSFailure(err)
+			if sent.reusedConn.Load() && callerctx.Err(caller) == nil {
+				closesConns.Store(true)
+			}
 			return nil, failed
 		}
 		buf, err := httpbody.Read(resp)
@@ -88,12 +95,12 @@ func (c *call) attemptError(caller, attempt context.Context, err error) error {
 // if the transport reported that it needs a connection but not that it got one. WroteHeaders
 // would be too late: if the context ends after a connection was found, net/http returns while
 // its writer may still be writing.
-type sentTrace struct{ gettingConn, gotConn atomic.Bool }
+type sentTrace struct{ gettingConn, gotConn, reusedConn atomic.Bool }
 
 func (s *sentTrace) hooks() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) { s.gettingConn.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { s.gotConn.Store(true) },
+		GotConn: func(conn httptrace.GotConnInfo) { s.gotConn.Store(true); s.reusedConn.Store(conn.Reused) },
 	}
 }
 

@@ -189,6 +189,63 @@ func TestSendText_IdleConnectionClosedByServerPostsAtMostOnce(t *testing.T) {
 	}
 }
 
+// A server that closes each connection after its response, without saying so, costs one send
+// its outcome, and not every other one.
+func TestSendText_ServerThatClosesConnectionsSilently(t *testing.T) {
+	t.Parallel()
+	server := newRawServer(t, func(c *rawServer, conn net.Conn) {
+		from := bufio.NewReader(conn)
+		if c.request(from) {
+			writeResponse(conn, `{"status":"OK","result":{"chatId":1}}`)
+			_, _ = from.ReadByte() // of the next request, which it does not read
+		}
+	})
+	transport := &http.Transport{}
+	client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://"+server.Addr().String()),
+		chats.WithHTTPClient(&http.Client{Transport: transport}))
+	require.NoError(t, err)
+	var doubts int
+	for n := range 10 {
+		_, err = client.Chat(t.Context(), 1)
+		require.NoError(t, err)
+		if err := client.SendText(t.Context(), 1, fmt.Sprint("Ответ ", n)); err != nil {
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+			doubts++
+		}
+	}
+	transport.CloseIdleConnections()
+	assert.Equal(t, 1, doubts)
+	assert.Len(t, server.posted(), 9)
+}
+
+// A caller that stops waiting proves nothing about the connection.
+func TestWire_ConnectionsAreReusedAfterACancelledCall(t *testing.T) {
+	t.Parallel()
+	closes := make(chan bool, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		closes <- r.Close
+		if r.URL.Query().Get("chatId") == "2" {
+			<-r.Context().Done()
+		}
+		_, _ = io.WriteString(w, `{"status":"OK","result":{"chatId":1}}`)
+	}))
+	t.Cleanup(server.Close)
+	client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(server.URL), chats.WithHTTPClient(server.Client()))
+	require.NoError(t, err)
+	for range 3 {
+		_, err = client.Chat(t.Context(), 1)
+		require.NoError(t, err)
+		assert.False(t, <-closes)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			assert.False(t, <-closes)
+			cancel()
+		}()
+		_, err = client.Chat(ctx, 2)
+		require.ErrorIs(t, err, context.Canceled)
+	}
+}
+
 func TestSendText_RefusedConnectionIsRetried(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
