@@ -84,6 +84,17 @@ func TestRetryAfter_SecondsCountFromNow(t *testing.T) {
 	}
 }
 
+func TestRetryAfter_UnixTime(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1795730000, 0)
+	for text, want := range map[string]time.Duration{
+		"1795730010": 10 * time.Second, "1795730010000": 10 * time.Second, "1795729990": 0, "1795740000": time.Hour,
+		"999999999": 999999999 * time.Second, "9999999999": time.Hour, // not about now
+	} {
+		assert.Equal(t, want, RetryAfter(http.Header{"Retry-After": {text}}, now, time.Hour), text)
+	}
+}
+
 func TestClock_FollowsTheLastDate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
