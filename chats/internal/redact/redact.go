@@ -166,10 +166,10 @@ func lower(text []byte) []byte {
 const maxEscapes = 6
 
 // escapes matches escaped characters, with repeated backslashes as in JSON within JSON:
-//   - %41, %u0041 and =41
+//   - %41, %u0041, U+0041, 0x41 and =41
 //   - \u0041, \U00000041, \u{41}, \x41, \x{41}, \101, \n and \/
 //   - &#65; and &#x41; of any length, with or without the semicolon, and &colon;
-var escapes = regexp.MustCompile(`(?i)%(?:u[0-9a-f]{4}|[0-9a-f]{2})|=[2-7][0-9a-f]|` +
+var escapes = regexp.MustCompile(`(?i)(?:%u|U\+)[0-9a-f]{4}|(?:%|0x)[0-9a-f]{2}|=[2-7][0-9a-f]|` +
 	`\\+(?:u(?:0000[0-9a-f]{4}|[0-9a-f]{4})|[ux]\{[0-9a-f]+\}|x[0-9a-f]{2}|[01][0-7]{2}|[^ux])|` +
 	`&#(?:x[0-9a-f]+|[0-9]+);?|&[a-z0-9]{1,32};|&(?:amp|lt|gt|quot)`)
 
@@ -208,7 +208,7 @@ func unescape(escape string) (char byte, ok bool) {
 		octal, _ := strconv.ParseUint(code, 8, 8)
 		return byte(octal), true
 	}
-	hexadecimal, _ := strconv.ParseUint(strings.Trim(code, "%=uUxX{}"), 16, 64)
+	hexadecimal, _ := strconv.ParseUint(strings.Trim(strings.TrimPrefix(code, "0"), "%=uU+xX{}"), 16, 64)
 	return byte(min(hexadecimal, other)), true
 }
 

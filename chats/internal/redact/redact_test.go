@@ -101,6 +101,9 @@ var echoForms = map[string]func(string) string{
 	},
 	"hexadecimal":            func(s string) string { return hex.EncodeToString([]byte(s)) },
 	"hexadecimal, separated": func(s string) string { return each(s, "%02X:") },
+	"hexadecimal, a dump":    func(s string) string { return fmt.Sprintf("% #x", s) },
+	"bytes of Go":            func(s string) string { return fmt.Sprintf("%#v", []byte(s)) },
+	"code points":            func(s string) string { return fmt.Sprintf("%U", []rune(s)) },
 }
 
 func TestRedact_HidesASecretHoweverItIsEchoed(t *testing.T) {
