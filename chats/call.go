@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/redact"
 	"github.com/ymchats/ymchats-go/chats/internal/upload"
 )
 
@@ -29,10 +30,11 @@ type call struct {
 	// the attempt's slot; its error ends the call.
 	prepare func(context.Context) error
 
-	secret   secret        // of the current attempt
-	attempts int           // made so far
-	waited   time.Duration // since the previous attempt
-	duration time.Duration // of the last attempt
+	secret   secret         // of the current attempt
+	secrets  redact.Secrets // of all attempts: a response may be about an earlier one's
+	attempts int            // made so far
+	waited   time.Duration  // since the previous attempt
+	duration time.Duration  // of the last attempt
 
 	skipped     int       // number of unreadable items on the page
 	requestedAt time.Time // when the last attempt began, by the server's clock or ours, whichever is behind

@@ -34,7 +34,7 @@ func (cr Credential) middleware(next doFunc) doFunc {
 		if err != nil {
 			return nil, err
 		}
-		c.secret = value
+		c.secret, c.secrets = value, append(c.secrets, value.raw)
 		return next(ctx, c)
 	}
 }

@@ -88,9 +88,6 @@ func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	return func(c *confirmation) {
 		for _, id := range messages {
-			if c.except == nil {
-				c.except = map[MessageID]bool{}
-			}
 			c.except[id] = true
 		}
 	}
@@ -158,7 +155,7 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 func (c *Client) SendTextConfirmed(
 	ctx context.Context, id ChatID, text string, options ...ConfirmOption,
 ) (Message, error) {
-	confirm := confirmation{client: c}
+	confirm := confirmation{client: c, except: map[MessageID]bool{}}
 	err := cmp.Or(checkID("chat", id), checkText(text), checkNotBlank(text), confirm.configure(options))
 	if err != nil {
 		return Message{}, err
@@ -180,7 +177,7 @@ func (c *Client) SendTextConfirmed(
 func (c *Client) SendFileConfirmed(
 	ctx context.Context, id ChatID, name string, content io.ReadSeeker, options ...ConfirmOption,
 ) (Message, error) {
-	confirm := confirmation{client: c}
+	confirm := confirmation{client: c, except: map[MessageID]bool{}}
 	if err := confirm.configure(options); err != nil {
 		return Message{}, err
 	}

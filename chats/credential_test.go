@@ -104,6 +104,26 @@ func TestCredential_SourceIsCalledBeforeEveryAttempt(t *testing.T) {
 	assert.Equal(t, 4, calls)
 }
 
+// The response may come from a cache, or say that the key before was replaced.
+func TestCredential_KeyOfAnEarlierAttemptIsRedacted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		keys := []string{"ACMA:first-of-several-keys", "ACMA:another-one-afterwards", "ACMA:the-last-of-all-of-them"}
+		calls := 0
+		source := chats.APIKeySource(func(context.Context) (string, error) {
+			calls++
+			return keys[calls-1], nil
+		})
+		client, err := chats.New(market.Business(), source, withContract(t, market.Transport()))
+		require.NoError(t, err)
+		echo := fmt.Sprintf(`{"status":"ERROR","errors":[{"code":"A","message":"%s or %s"}]}`, keys[0], keys[2])
+		market.Fail(chats.OpGetChat, chatstest.Status(500, ""), chatstest.Status(502, ""), chatstest.Status(400, echo))
+		_, err = client.Chat(t.Context(), 1)
+		require.EqualError(t, err, "chats: getChat: 400: A: [redacted] or [redacted]")
+	})
+}
+
 func TestCredential_FailingSourceSendsNothing(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

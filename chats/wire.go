@@ -10,7 +10,6 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
-	"github.com/ymchats/ymchats-go/chats/internal/redact"
 )
 
 // errAttemptTimeout is the error of an attempt that timed out. It is not a context error,
@@ -65,7 +64,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		return &response{
 			business: c.business, op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
 			body: buf, bodyErr: err, isWhole: resp.ContentLength == int64(buf.Len()),
-			secrets: redact.Secrets{c.secret.raw}, attempts: c.attempts, unsent: c.upload.Unsent(),
+			secrets: c.secrets, attempts: c.attempts, unsent: c.upload.Unsent(),
 		}, nil
 	}
 }
@@ -88,7 +87,7 @@ func (c *call) attemptError(caller, attempt context.Context, err error) error {
 	case attempt.Err() != nil && callerctx.Err(caller) == nil:
 		return errAttemptTimeout
 	}
-	return callerctx.HideOthers(caller, redact.Secrets{c.secret.raw}.SanitizeError(withoutURL(err)))
+	return callerctx.HideOthers(caller, c.secrets.SanitizeError(withoutURL(err)))
 }
 
 // sentTrace records whether a request may have been sent. It is certain that nothing was sent
