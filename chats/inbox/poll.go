@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -102,8 +103,8 @@ func (l *poll) refresh(ctx context.Context) error {
 	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat, l.skipped(ctx, l.row.Chat))
 	defer refund()
 	chat, err := l.client.Chat(counting, l.row.Chat)
-	if err != nil {
-		return err
+	if err != nil || chat.ID != l.row.Chat { // a cache in between may have another chat's
+		return cmp.Or(err, chats.ErrProtocol)
 	}
 	l.refusals.accepted()
 	l.row.observe(chat, l.startTime(), l.config.isTiered(), l.began)

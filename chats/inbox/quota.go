@@ -35,14 +35,10 @@ type quota struct {
 }
 
 func newQuota(client *chats.Client, reserve float64, usage map[chats.Operation]Usage) *quota {
-	q := &quota{
-		client: client, reserve: reserve, usage: maps.Clone(usage),
+	return &quota{
+		client: client, reserve: reserve, usage: maps.Collect(maps.All(usage)), // not nil
 		blocked: map[chats.Operation]time.Time{}, last: map[chats.Operation]time.Time{},
 	}
-	if q.usage == nil {
-		q.usage = map[chats.Operation]Usage{}
-	}
-	return q
 }
 
 // budget returns how many requests of an operation the inbox may make per window.

@@ -1,7 +1,9 @@
 package inbox_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -51,6 +53,29 @@ func TestWake_MakesAMessageArriveAtOnce(t *testing.T) {
 		assert.Equal(t, market.Chat(fresh), seen.all()[1].Chat)
 		assert.Equal(t, sweeps, market.Calls(chats.OpGetChats), "without a sweep")
 		assert.Equal(t, 1, market.Calls(chats.OpGetChat), "once, for the chat that was unknown")
+	})
+}
+
+// A reply to the chat of a delivery must not reach another customer.
+func TestWake_AnotherChatsResponseIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		fresh := market.AddChat(chats.Chat{})
+		market.CustomerSays(fresh, "unknown")
+		market.Fail(chats.OpGetChat, chatstest.Rewrite(func(r *chatstest.Response) {
+			r.Body = bytes.ReplaceAll(r.Body, fmt.Append(nil, fresh), fmt.Append(nil, id))
+		}))
+		wake(t, in, fresh)
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		require.Equal(t, []string{"unknown"}, seen.texts(), "with the next poll")
+		assert.Equal(t, market.Chat(fresh), seen.all()[0].Chat)
+		assert.Equal(t, 2, market.Calls(chats.OpGetChat))
 	})
 }
 
