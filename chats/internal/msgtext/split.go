@@ -67,12 +67,17 @@ func splitAt(text string, end int) int {
 	return end
 }
 
+// viramas join the letters around them into one, in the scripts of India and Cambodia.
+const viramas = "\u094d\u09cd\u0acd\u0b4d\u0c4d\u0ccd\u0d4d\u17d2"
+
 // belongTogether reports whether a split between two characters would change how they are
 // displayed. Flags are pairs of regional indicators; any two of those are kept together.
 func belongTogether(last, next rune) bool {
 	const zeroWidthJoiner = '\u200d'
 	isFlag := func(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }
 	isModifier := func(r rune) bool { return r >= 0x1F3FB && r <= 0x1F3FF }
-	return last == zeroWidthJoiner || isModifier(next) || isFlag(last) && isFlag(next) ||
+	isPart := func(r rune) bool { return r >= 0x1160 && r <= 0x11FF || r == 0x0E33 || r == 0x0EB3 } // of a Korean, Thai or Lao syllable
+	return last == zeroWidthJoiner || isModifier(next) || isFlag(last) && isFlag(next) || isPart(next) ||
+		strings.ContainsRune(viramas, last) && unicode.IsLetter(next) ||
 		unicode.In(next, unicode.M, unicode.Cf)
 }
