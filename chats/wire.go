@@ -47,7 +47,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
 			failed.permanent = failed.permanent || isTLSFailure(err)
-			if sent.reusedConn.Load() && callerctx.Err(caller) == nil {
+			if sent.reusedConn.Load() && !failed.permanent && callerctx.Err(caller) == nil {
 				closesConns.Store(true)
 			}
 			return nil, failed

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -218,11 +219,16 @@ func TestSendText_ServerThatClosesConnectionsSilently(t *testing.T) {
 	assert.Len(t, server.posted(), 9)
 }
 
-// A caller that stops waiting proves nothing about the connection.
-func TestWire_ConnectionsAreReusedAfterACancelledCall(t *testing.T) {
+// A caller that stops waiting, or whose file cannot be read, proves nothing about the
+// connection.
+func TestWire_ConnectionsAreReusedAfterTheCallersFailures(t *testing.T) {
 	t.Parallel()
 	closes := make(chan bool, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			_, _ = io.Copy(io.Discard, r.Body)
+			return
+		}
 		closes <- r.Close
 		if r.URL.Query().Get("chatId") == "2" {
 			<-r.Context().Done()
@@ -236,6 +242,11 @@ func TestWire_ConnectionsAreReusedAfterACancelledCall(t *testing.T) {
 		_, err = client.Chat(t.Context(), 1)
 		require.NoError(t, err)
 		assert.False(t, <-closes)
+		err = client.SendFile(t.Context(), 1, "a.txt", io.NewSectionReader(unreadable{}, 0, 5))
+		require.ErrorIs(t, err, fs.ErrPermission)
+		_, err = client.Chat(t.Context(), 1)
+		require.NoError(t, err)
+		assert.False(t, <-closes)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			assert.False(t, <-closes)
@@ -245,6 +256,10 @@ func TestWire_ConnectionsAreReusedAfterACancelledCall(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	}
 }
+
+type unreadable struct{}
+
+func (unreadable) ReadAt([]byte, int64) (int, error) { return 0, fs.ErrPermission }
 
 func TestSendText_RefusedConnectionIsRetried(t *testing.T) {
 	t.Parallel()
