@@ -35,7 +35,15 @@ func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose,
 func (s *Store) AcquireBusiness(
 	ctx context.Context, business chats.BusinessID, purpose, holder string,
 ) (inbox.Lease, inbox.BusinessState, error) {
-	return s.acquire(ctx, business, purpose, holder, true)
+	lease, state, err := s.acquire(ctx, business, purpose, holder, true)
+	if err != nil || s.db.dialect == PostgreSQL {
+		return lease, state, err
+	}
+	// Not with the lease: after a lock conflict that would be taken again, although it is held.
+	if state, err = s.Business(ctx, business); err != nil {
+		_ = s.Release(context.WithoutCancel(ctx), lease)
+	}
+	return lease, state, err
 }
 
 func (s *Store) acquire(
@@ -140,13 +148,6 @@ func (s *Store) take(ctx context.Context, conn *sql.Conn, lease inbox.Lease, wit
 			return got, held[0]
 		}
 		err = conn.QueryRowContext(ctx, s.sql(takeSQLite), args...).Scan(&got.token)
-		if err != nil || !withRow {
-			return got, err
-		}
-		rows, err := queryOn(ctx, conn, scanBusiness, s.sql(selectBusiness), args[0])
-		if len(rows) > 0 {
-			got.state = rows[0]
-		}
 		return got, err
 	}
 	var held inbox.LeaseHeldError

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -399,6 +401,59 @@ func TestWithTablePrefix_SeparatesConsumers(t *testing.T) {
 		require.NoError(t, other.Forget(t.Context(), business))
 		assert.Len(t, values(t, one), 1)
 	})
+}
+
+// lockedFile is a SQLite file of which others have the lock when a text is first in a statement.
+type lockedFile struct {
+	driver driver.Driver
+	dsn    string
+	text   string
+	locked atomic.Bool
+}
+
+type sqliteConn interface {
+	driver.Conn
+	driver.ExecerContext
+	driver.QueryerContext
+}
+
+type lockedConn struct {
+	sqliteConn
+
+	file *lockedFile
+}
+
+func (f *lockedFile) Driver() driver.Driver { return f.driver }
+
+func (f *lockedFile) Connect(context.Context) (driver.Conn, error) {
+	conn, err := f.driver.Open(f.dsn)
+	if err != nil {
+		return nil, err
+	}
+	return lockedConn{conn.(sqliteConn), f}, nil //nolint:forcetypeassert // the driver's
+}
+
+func (c lockedConn) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
+	if strings.Contains(statement, c.file.text) && !c.file.locked.Swap(true) {
+		return nil, errors.New("database is locked (5) (SQLITE_BUSY)")
+	}
+	return c.sqliteConn.QueryContext(ctx, statement, args)
+}
+
+// Whichever statement finds the file locked, the lease that was acquired is not in the way.
+func TestAcquireBusiness_OfAFileThatIsLocked(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"INSERT INTO ymchats_leases", "ymchats_inbox_businesses"} {
+		d := sqliteFile(t)
+		file := &lockedFile{driver: d.open(t).Driver(), dsn: d.dsn, text: text}
+		db := sql.OpenDB(file)
+		store, err := sqlstore.New(t.Context(), db, d.dialect)
+		require.NoError(t, err)
+		_, _, err = store.AcquireBusiness(t.Context(), business, inbox.Purpose, "worker")
+		require.NoError(t, err, text)
+		assert.True(t, file.locked.Load(), text)
+		require.NoError(t, db.Close())
+	}
 }
 
 // A Save that writes ends before another process has the lease, so the next holder reads
