@@ -29,7 +29,7 @@ type batch[T any] struct {
 }
 
 // New returns a Batcher that makes one call of do at a time. The context of a call ends after
-// the timeout.
+// the timeout; a call that goes on for a second more is abandoned.
 func New[T any](timeout time.Duration, do func(context.Context, []T) error) *Batcher[T] {
 	return &Batcher[T]{do: do, timeout: timeout, slot: make(chan struct{}, 1)}
 }
@@ -60,7 +60,7 @@ func (b *Batcher[T]) call(ctx context.Context, mine *batch[T]) {
 	b.next = nil
 	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
-	call := callback.Call{Name: "the function", Slow: func(time.Duration) {}}
+	call := callback.Call{Name: "the function", Timeout: b.timeout + time.Second, Slow: func(time.Duration) {}}
 	if failed := call.Do(func() error { return b.do(ctx, mine.items) }); failed != nil {
 		mine.err = failed.Err
 	}

@@ -93,3 +93,21 @@ func TestBatcher_TheCallHasATimeout(t *testing.T) {
 		assert.Equal(t, time.Minute, time.Since(began))
 	})
 }
+
+// A function that does not heed its context, on a dead connection, holds up no later items.
+func TestBatcher_ACallThatHangsIsAbandoned(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := batch.New(time.Minute, func(_ context.Context, items []int) error {
+			if items[0] == 0 {
+				<-time.After(24 * time.Hour)
+			}
+			return nil
+		})
+		began := time.Now()
+		assert.ErrorContains(t, b.Do(t.Context(), 0), "no return within")
+		assert.NoError(t, b.Do(t.Context(), 1))
+		assert.Equal(t, time.Minute+time.Second, time.Since(began))
+		<-time.After(24 * time.Hour)
+	})
+}

@@ -20,10 +20,10 @@ type Time struct {
 // WithTime returns a context under which Note notes times in t.
 func WithTime(ctx context.Context, t *Time) context.Context { return context.WithValue(ctx, key{}, t) }
 
-// Note notes that urgent work is due at a time. It may be called concurrently.
+// Note notes that urgent work is due at a time, if at all. It may be called concurrently.
 func Note(ctx context.Context, at time.Time) {
 	t, _ := ctx.Value(key{}).(*Time)
-	if t == nil {
+	if t == nil || at.IsZero() {
 		return
 	}
 	t.mu.Lock()

@@ -19,5 +19,6 @@ func TestNote_KeepsTheEarliest(t *testing.T) {
 	urgent.Note(ctx, now)
 	urgent.Note(ctx, now.Add(-time.Second))
 	urgent.Note(ctx, now.Add(time.Second))
+	urgent.Note(ctx, time.Time{}) // never
 	assert.Equal(t, now.Add(-time.Second), at.Get())
 }
