@@ -368,9 +368,10 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 	errors.As(err, &failed)
 	isAbsent := errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrForbidden)
 	if row.Snapshot.ID == 0 && (isAbsent || failed != nil && failed.StatusCode == http.StatusBadRequest) {
-		if l.woken {
+		if l.woken || !row.FailingSince.IsZero() {
 			row.SeenAt = l.began
 		}
+		row.recovered()
 		row.SeenWakes, row.DueAt = row.Wakes, firstAfter(row.SeenAt, unknownAfter, l.began)
 		return
 	}

@@ -568,6 +568,31 @@ func TestStep_OfAStepStore(t *testing.T) {
 	})
 }
 
+// A business's row that cannot be saved at the end is no reason to keep the lease.
+func TestStep_ALeaseIsReleasedWithoutTheRow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(50, chats.StatusNew)
+		store, seen := stepping{&shaky{MemoryStore: inbox.NewMemoryStore()}}, &notebook{}
+		client := connect(t, market)
+		stepper(t, client, store, 330*time.Second, seen.handle)
+		wake(t, newInbox(t, client, store), ids[0])
+		var failed bool
+		store.set(func(call string) error {
+			if call == "ReleaseBusiness" && !failed {
+				failed = true
+				return inbox.ErrConflict
+			}
+			return nil
+		}, nil)
+		for range 2 {
+			_, err := newInbox(t, client, store).Step(t.Context(), seen.handle)
+			require.NoError(t, err)
+		}
+		assert.True(t, failed)
+	})
+}
+
 // usage returns the stored number of requests for histories.
 func usage(t *testing.T, store inbox.Store, market *chatstest.Market) int {
 	t.Helper()

@@ -426,3 +426,55 @@ func TestWake_HastensAChatThatCouldNotBeRead(t *testing.T) {
 		assert.Less(t, seen.all()[1].at.Sub(said), 2*time.Second)
 	})
 }
+
+// A push for a chat that is about to appear meets a failing server first: the chat is asked for
+// again once the server answers, and a chat that never appears does not fail for ever.
+func TestWake_OfAChatThatIsNotThereYetAfterAFailure(t *testing.T) {
+	t.Parallel()
+	for name, appears := range map[string]bool{"it appears": true, "it never does": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, _ := shop()
+				fresh := market.AddChat(chats.Chat{})
+				var status, missing atomic.Int64
+				client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+					switch code := int(status.Load()); {
+					case code != 0 && asksFor(req, "/chat", fresh):
+						if code == http.StatusNotFound {
+							missing.Add(1)
+						}
+						return respond(req, code, `{"status":"ERROR","errors":[{"code":"NOT_FOUND"}]}`)
+					case asksFor(req, "/chats", 0):
+						return respond(req, 200, `{"status":"OK","result":{"chats":[]}}`)
+					default:
+						return nil
+					}
+				}))
+				seen := &notebook{}
+				in := newInbox(t, client, inbox.NewMemoryStore())
+				run := start(t, in, seen.handle)
+				pass(10 * time.Second)
+				market.CustomerSays(fresh, "first")
+				status.Store(500)
+				wake(t, in, fresh)
+				pass(time.Minute)
+				status.Store(404)
+				for missing.Load() == 0 {
+					pass(time.Second)
+				}
+				if appears {
+					status.Store(0)
+				}
+				pass(2 * time.Minute)
+				require.NoError(t, run.stop())
+				if appears {
+					assert.Equal(t, []string{"first"}, seen.texts())
+				}
+				now, err := in.Status(t.Context())
+				require.NoError(t, err)
+				assert.Empty(t, now.Failing)
+			})
+		})
+	}
+}
