@@ -59,7 +59,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	}
 	l.conclude(ctx, err)
 	saveErr := s.land(ctx, f)
-	if f.row.isWoken() || !f.row.FailingSince.IsZero() {
+	if f.row.isWoken() || !f.row.FailingSince.IsZero() || !f.row.Explained {
 		urgent.Note(ctx, f.row.DueAt)
 	}
 	if saveErr != nil || err != errLeft { //nolint:errorlint // our own error, never wrapped

@@ -479,7 +479,7 @@ func (s stepping) ReleaseBusiness(ctx context.Context, lease inbox.Lease, state 
 }
 
 // What cannot wait for the next sweep: a chat that fails, one that a push has named and that was
-// not polled, and what a step had no time for.
+// not polled or showed nothing, and what a step had no time for.
 func TestStep_NotesWhatIsUrgent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -513,6 +513,17 @@ func TestStep_NotesWhatIsUrgent(t *testing.T) {
 		}
 		slow := func(context.Context, inbox.Delivery) error { pass(21 * time.Second); return nil }
 		assert.WithinDuration(t, time.Now(), step(slow), time.Minute, "two of them, and not the other two")
+		assert.Zero(t, step(seen.handle))
+
+		pass(3 * time.Second)
+		assert.Zero(t, step(seen.handle), "rechecks")
+		wake(t, newInbox(t, client, store), ids[5]) // before the history shows its message
+		pushed := time.Now()
+		for _, after := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second} {
+			assert.WithinDuration(t, pushed.Add(after), step(seen.handle), time.Second/2)
+			pass(time.Until(pushed.Add(after)))
+		}
+		market.CustomerSays(ids[5], "message")
 		assert.Zero(t, step(seen.handle))
 
 		say(ids[0])

@@ -1,6 +1,6 @@
 // Package urgent lets the caller of a step learn when urgent work is due: a poll of a chat that a
-// push has named or that is failing, which cannot wait for the next sweep. The step itself returns
-// the time at which any work, urgent or not, is due.
+// push has named, that is failing, or whose messages do not explain its activity yet, which cannot
+// wait for the next sweep. The step itself returns the time at which any work, urgent or not, is due.
 package urgent
 
 import (
