@@ -233,7 +233,7 @@ func TestWake_ManyAreInsertedAtOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
-		assert.Equal(t, []int{1, 7}, sizes)
+		assert.Equal(t, []int{1, 7, 1}, sizes[:3], "then each by itself, because that failed")
 	})
 }
 

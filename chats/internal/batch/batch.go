@@ -21,11 +21,11 @@ type Batcher[T any] struct {
 	next *batch[T]
 }
 
-// batch holds the items of one call.
+// batch holds the items of one call, and then the error of each.
 type batch[T any] struct {
 	items []T
 	done  chan struct{}
-	err   error
+	errs  []error
 }
 
 // New returns a Batcher that makes one call of do at a time. The context of a call ends after
@@ -34,21 +34,22 @@ func New[T any](timeout time.Duration, do func(context.Context, []T) error) *Bat
 	return &Batcher[T]{do: do, timeout: timeout, slot: make(chan struct{}, 1)}
 }
 
-// Do passes the item to the function, possibly together with others, and returns the error of
-// that call. If ctx ends first, Do returns its error, and the item may still be passed to the
-// function. If the function panics or ends its goroutine, Do returns an error.
+// Do passes the item to the function, possibly together with others, and alone if that call has
+// failed before the timeout; it returns the error of the last call. If ctx ends first, Do returns
+// its error, and the item may still be passed to the function. If the function panics or ends its
+// goroutine, Do returns an error.
 func (b *Batcher[T]) Do(ctx context.Context, item T) error {
 	b.mu.Lock()
 	if b.next == nil {
 		b.next = &batch[T]{done: make(chan struct{})}
 		go b.call(context.WithoutCancel(ctx), b.next)
 	}
-	mine := b.next
+	mine, n := b.next, len(b.next.items)
 	mine.items = append(mine.items, item)
 	b.mu.Unlock()
 	select {
 	case <-mine.done:
-		return mine.err
+		return mine.errs[n]
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -60,11 +61,22 @@ func (b *Batcher[T]) call(ctx context.Context, mine *batch[T]) {
 	b.next = nil
 	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
-	call := callback.Call{Name: "the function", Timeout: b.timeout + time.Second, Slow: func(time.Duration) {}}
-	if failed := call.Do(func() error { return b.do(ctx, mine.items) }); failed != nil {
-		mine.err = failed.Err
+	err := b.try(ctx, mine.items)
+	for n := range mine.items {
+		mine.errs = append(mine.errs, err)
+		if err != nil && len(mine.items) > 1 && ctx.Err() == nil { // it may be that of one item
+			mine.errs[n] = b.try(ctx, mine.items[n:n+1])
+		}
 	}
 	cancel()
 	<-b.slot
 	close(mine.done)
+}
+
+func (b *Batcher[T]) try(ctx context.Context, items []T) error {
+	call := callback.Call{Name: "the function", Timeout: b.timeout + time.Second, Slow: func(time.Duration) {}}
+	if failed := call.Do(func() error { return b.do(ctx, items) }); failed != nil {
+		return failed.Err
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,6 +59,42 @@ func TestBatcher_AnErrorIsThatOfItsCall(t *testing.T) {
 	assert.ErrorContains(t, b.Do(t.Context(), 2), "two")
 	assert.ErrorContains(t, b.Do(t.Context(), 3), "ended its goroutine")
 	assert.NoError(t, b.Do(t.Context(), 4))
+}
+
+// An item that the function refuses, or that makes it panic, fails no other.
+func TestBatcher_AnItemFailsForItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		errOdd := errors.New("odd")
+		var calls [][]int
+		b := batch.New(time.Minute, func(_ context.Context, items []int) error {
+			<-time.After(time.Second)
+			calls = append(calls, items)
+			if slices.Contains(items, 2) {
+				panic("two")
+			}
+			if slices.Contains(items, 3) {
+				return errOdd
+			}
+			return nil
+		})
+		var all sync.WaitGroup
+		for n := range 5 {
+			all.Go(func() {
+				switch err := b.Do(t.Context(), n); n {
+				case 2:
+					assert.ErrorContains(t, err, "two")
+				case 3:
+					assert.ErrorIs(t, err, errOdd)
+				default:
+					assert.NoError(t, err, n)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2, 3, 4}, {1}, {2}, {3}, {4}}, calls)
+	})
 }
 
 // A caller waits no longer than its context, and its end does not end the call for the others.
