@@ -39,9 +39,8 @@ func (s boundedStore) Open(ctx context.Context, id chats.BusinessID) ([]chats.Ch
 // it returns the earliest time at which a row is due.
 func (s boundedStore) release(ctx context.Context, lease Lease, business *BusinessState, asked bool) (due time.Time, err error) {
 	if steps, ok := s.Store.(StepStore); ok {
-		due, err = steps.ReleaseBusiness(ctx, lease, business)
-		if err != nil && business != nil { // the lease is not to wait for the row
-			_, _ = steps.ReleaseBusiness(ctx, lease, nil)
+		if due, err = steps.ReleaseBusiness(ctx, lease, business); err != nil && business != nil {
+			_, _ = steps.ReleaseBusiness(ctx, lease, nil) // the lease does not wait for the row
 		}
 		return due, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // session is the work under one lease, with the state shared by its parts.
@@ -47,10 +48,7 @@ type session struct {
 // load loads the business's row. It notes the time of the first attempt to serve the business,
 // even if loading fails.
 func (in *Inbox) load(ctx context.Context) (state BusinessState, err error) {
-	now := time.Now()
-	if in.began.IsZero() {
-		in.began = now
-	}
+	in.began = wait.Earliest(in.began, time.Now())
 	if in.leases.acquired != nil {
 		state = *in.leases.acquired
 	} else if state, err = in.store.Business(ctx, in.client.Business()); err != nil {
@@ -60,7 +58,7 @@ func (in *Inbox) load(ctx context.Context) (state BusinessState, err error) {
 		in.began = time.Time{}
 	}
 	if state.Version == 0 { // without a row, the store does not report what is due
-		state.DueAt = now
+		state.DueAt = time.Now()
 	}
 	return state, nil
 }

@@ -35,15 +35,7 @@ func (s *Store) Acquire(ctx context.Context, business chats.BusinessID, purpose,
 func (s *Store) AcquireBusiness(
 	ctx context.Context, business chats.BusinessID, purpose, holder string,
 ) (inbox.Lease, inbox.BusinessState, error) {
-	lease, state, err := s.acquire(ctx, business, purpose, holder, true)
-	if err != nil || s.db.dialect == PostgreSQL {
-		return lease, state, err
-	}
-	// Not with the lease: after a lock conflict that would be taken again, although it is held.
-	if state, err = s.Business(ctx, business); err != nil {
-		_ = s.Release(context.WithoutCancel(ctx), lease)
-	}
-	return lease, state, err
+	return s.acquire(ctx, business, purpose, holder, true)
 }
 
 func (s *Store) acquire(
@@ -65,7 +57,12 @@ func (s *Store) acquire(
 		return inbox.Lease{}, got.state, s.errorf(err, "acquiring the lease of business %d", business)
 	}
 	lease.Token = got.token
-	return lease, got.state, nil
+	if withRow && s.db.dialect == SQLite { // not with the lease: after a lock conflict that would be acquired again
+		if got.state, err = s.Business(ctx, business); err != nil {
+			_ = s.Release(context.WithoutCancel(ctx), lease)
+		}
+	}
+	return lease, got.state, err
 }
 
 func checkLease(lease inbox.Lease) error {
