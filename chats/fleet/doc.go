@@ -47,6 +47,7 @@
 //	                            credential is tried immediately, the same
 //	                            one after 15 s, doubling to 30 min
 //	shop fails, panics, hangs   the same                                     no effect
+//	a middleware fails          tried again after 1 s, doubling to 1 min     no effect
 //	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
 //	quota exhausted             waits for the next window                    no effect
 //	backlog of a million        handled 20 s at a time                       one worker fewer

@@ -20,6 +20,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/internal/batch"
 	"github.com/ymchats/ymchats-go/chats/internal/urgent"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -120,8 +121,7 @@ func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.B
 	if len(params) == 0 {
 		return nil
 	}
-	_, err := jobs.InsertMany(ctx, params)
-	return err
+	return p.insert(ctx, params)
 }
 
 func (p *purpose) stop(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
@@ -238,15 +238,16 @@ type worker[T river.JobArgs] struct {
 // Timeout implements [river.Worker].
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return jobTimeout }
 
-// NextRetry implements [river.Worker]: a rescued job is retried after one second.
-func (w *worker[T]) NextRetry(*river.Job[T]) time.Time { return time.Now().Add(time.Second) }
+// NextRetry implements [river.Worker]: a rescued job is retried after one second, one that keeps
+// failing, in a middleware of the caller, after up to a minute.
+func (w *worker[T]) NextRetry(job *river.Job[T]) time.Time {
+	isOld := func(e rivertype.AttemptError) bool { return time.Since(e.At) > 10*wait.Max }
+	return time.Now().Add(wait.Backoff(1+len(slices.DeleteFunc(slices.Clone(job.Errors), isOld)), wait.Max))
+}
 
 // Work implements [river.Worker].
 func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
-	p := w.fleet.inbox
-	if job.Queue == outboxQueue {
-		p = w.fleet.outbox
-	}
+	p := cmp.Or(map[string]*purpose{outboxQueue: w.fleet.outbox}[job.Queue], w.fleet.inbox)
 	if next := w.work(p, ctx, businessOf(job.JobRow), job.JobRow); !next.IsZero() {
 		return river.JobSnooze(max(0, time.Until(next)))
 	}

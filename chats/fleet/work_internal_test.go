@@ -252,6 +252,23 @@ func work(t *testing.T, f *Fleet) (times int, took time.Duration) {
 	}
 }
 
+// A middleware of the caller fails for hours: the jobs of thousands of businesses are not retried
+// every second, and their rows do not collect thousands of errors. A process that is killed now
+// and then delays nothing.
+func TestNextRetry_IsLaterWhileAJobKeepsFailing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		job := &river.Job[turnArgs]{JobRow: &rivertype.JobRow{}}
+		retry := func() time.Duration { return time.Until((&worker[turnArgs]{}).NextRetry(job)) }
+		for began := time.Now(); time.Since(began) < 6*time.Hour; time.Sleep(retry()) {
+			job.Errors = append(job.Errors, rivertype.AttemptError{At: time.Now()})
+		}
+		assert.Less(t, len(job.Errors), 400)
+		time.Sleep(time.Hour)
+		assert.Equal(t, time.Second, retry())
+	})
+}
+
 func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
