@@ -367,7 +367,11 @@ func (l *life) run(ctx context.Context) error {
 	}
 	client := l.w.market.Client(chats.WithHTTPClient(&http.Client{Transport: mortal{l, transport}}))
 	options := append([]inbox.Option{inbox.WithPollInterval(l.w.plan.interval)}, l.w.plan.inbox...)
-	in, err := inbox.New(client, &mortalStore{l, l.w.store}, options...)
+	var store inbox.Store = &mortalStore{l, l.w.store}
+	if l.random.IntN(2) == 0 {
+		store = mortalSteps{&mortalStore{l, l.w.store}}
+	}
+	in, err := inbox.New(client, store, options...)
 	if err != nil {
 		return err
 	}
@@ -499,6 +503,39 @@ func (s *mortalStore) Renew(ctx context.Context, lease inbox.Lease) (next time.T
 
 func (s *mortalStore) Release(ctx context.Context, lease inbox.Lease) error {
 	return s.do(ctx, func() error { return s.MemoryStore.Release(ctx, lease) })
+}
+
+// mortalSteps is a mortalStore that is a StepStore.
+type mortalSteps struct{ *mortalStore }
+
+func (s mortalSteps) AcquireBusiness(
+	ctx context.Context, id chats.BusinessID, purpose, holder string,
+) (lease inbox.Lease, state inbox.BusinessState, err error) {
+	err = s.do(ctx, func() (err error) {
+		if lease, err = s.MemoryStore.Acquire(ctx, id, purpose, holder); err == nil {
+			state, err = s.MemoryStore.Business(ctx, id)
+		}
+		return err
+	})
+	return lease, state, err
+}
+
+func (s mortalSteps) ReleaseBusiness(
+	ctx context.Context, lease inbox.Lease, state *inbox.BusinessState,
+) (next time.Time, err error) {
+	err = s.do(ctx, func() (err error) {
+		if state != nil {
+			written := *state
+			if err = s.MemoryStore.Save(ctx, lease, &written, nil); err != nil {
+				return err
+			}
+		}
+		if next, err = s.MemoryStore.Renew(ctx, lease); err == nil {
+			err = s.MemoryStore.Release(ctx, lease)
+		}
+		return err
+	})
+	return next, err
 }
 
 func isHandled(row inbox.ChatState, id chats.MessageID) bool {
