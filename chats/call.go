@@ -31,7 +31,7 @@ type call struct {
 	prepare func(context.Context) error
 
 	secret   secret         // of the current attempt
-	secrets  redact.Secrets // of all attempts: a response may be about an earlier one's
+	secrets  redact.Secrets // of all attempts, because a response may quote that of an earlier one
 	attempts int            // made so far
 	waited   time.Duration  // since the previous attempt
 	duration time.Duration  // of the last attempt

@@ -21,11 +21,11 @@ var errAttemptTimeout = errors.New("no response within RetryPolicy.AttemptTimeou
 var errEarlyResponse = errors.New("the response came before the file was sent")
 
 // wire is the innermost function of the chain. It makes one attempt, from the request to
-// the last byte of the response, within timeout. Once a connection that was used before has
-// failed, requests ask for their connections to be closed: otherwise every other send could be
-// in doubt, although it had never arrived.
+// the last byte of the response, within timeout. After a reused connection has failed,
+// every request asks the server to close its connection: otherwise the outcome of every other
+// send could be unknown, although the request had never arrived.
 func wire(client *http.Client, timeout time.Duration) doFunc {
-	var closesConns atomic.Bool // the server, without saying so: Market does not support keep-alive
+	var closesConns atomic.Bool // whether the server closes connections unannounced; Market does not support keep-alive
 	return func(caller context.Context, c *call) (*response, error) {
 		ctx, cancel := context.WithTimeout(caller, timeout)
 		defer cancel()

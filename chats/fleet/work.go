@@ -238,8 +238,8 @@ type worker[T river.JobArgs] struct {
 // Timeout implements [river.Worker].
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return jobTimeout }
 
-// NextRetry implements [river.Worker]: a rescued job is retried after one second, one that keeps
-// failing, in a middleware of the caller, after up to a minute.
+// NextRetry implements [river.Worker]: a rescued job is retried after one second. If a job
+// keeps failing, because of the caller's middleware, the delay doubles to a minute.
 func (w *worker[T]) NextRetry(job *river.Job[T]) time.Time {
 	isOld := func(e rivertype.AttemptError) bool { return time.Since(e.At) > 10*wait.Max }
 	return time.Now().Add(wait.Backoff(1+len(slices.DeleteFunc(slices.Clone(job.Errors), isOld)), wait.Max))

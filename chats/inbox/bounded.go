@@ -40,7 +40,7 @@ func (s boundedStore) Open(ctx context.Context, id chats.BusinessID) ([]chats.Ch
 func (s boundedStore) release(ctx context.Context, lease Lease, business *BusinessState, asked bool) (due time.Time, err error) {
 	if steps, ok := s.Store.(StepStore); ok {
 		if due, err = steps.ReleaseBusiness(ctx, lease, business); err != nil && business != nil {
-			_, _ = steps.ReleaseBusiness(ctx, lease, nil) // the lease does not wait for the row
+			_, _ = steps.ReleaseBusiness(ctx, lease, nil) // release the lease although the row cannot be saved
 		}
 		return due, err
 	}

@@ -103,7 +103,7 @@ func (l *poll) refresh(ctx context.Context) error {
 	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat, l.skipped(ctx, l.row.Chat))
 	defer refund()
 	chat, err := l.client.Chat(counting, l.row.Chat)
-	if err != nil || chat.ID != l.row.Chat { // a cache in between may have another chat's
+	if err != nil || chat.ID != l.row.Chat { // a cache on the way may return another chat
 		return cmp.Or(err, chats.ErrProtocol)
 	}
 	l.refusals.accepted()

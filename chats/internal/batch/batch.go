@@ -21,7 +21,7 @@ type Batcher[T any] struct {
 	next *batch[T]
 }
 
-// batch holds the items of one call, and then the error of each.
+// batch holds the items of one call and, after the call, the error of each item.
 type batch[T any] struct {
 	items []T
 	done  chan struct{}
@@ -29,13 +29,13 @@ type batch[T any] struct {
 }
 
 // New returns a Batcher that makes one call of do at a time. The context of a call ends after
-// the timeout; a call that goes on for a second more is abandoned.
+// the timeout; a call that has not returned a second later is abandoned.
 func New[T any](timeout time.Duration, do func(context.Context, []T) error) *Batcher[T] {
 	return &Batcher[T]{do: do, timeout: timeout, slot: make(chan struct{}, 1)}
 }
 
-// Do passes the item to the function, possibly together with others, and alone if that call has
-// failed before the timeout; it returns the error of the last call. If ctx ends first, Do returns
+// Do passes the item to the function, possibly together with others. If that call fails before
+// the timeout, the item is passed again, alone. Do returns the error of the last call. If ctx ends first, Do returns
 // its error, and the item may still be passed to the function. If the function panics or ends its
 // goroutine, Do returns an error.
 func (b *Batcher[T]) Do(ctx context.Context, item T) error {
@@ -64,7 +64,7 @@ func (b *Batcher[T]) call(ctx context.Context, mine *batch[T]) {
 	err := b.try(ctx, mine.items)
 	for n := range mine.items {
 		mine.errs = append(mine.errs, err)
-		if err != nil && len(mine.items) > 1 && ctx.Err() == nil { // it may be that of one item
+		if err != nil && len(mine.items) > 1 && ctx.Err() == nil { // the error may be due to a single item
 			mine.errs[n] = b.try(ctx, mine.items[n:n+1])
 		}
 	}

@@ -1,6 +1,6 @@
 // Package urgent lets the caller of a step learn when urgent work is due: a poll of a chat that a
-// push has named, that is failing, or whose messages do not explain its activity yet, which cannot
-// wait for the next sweep. The step itself returns the time at which any work, urgent or not, is due.
+// push has named, that is failing, or whose latest activity is not explained by its messages yet.
+// Such polls cannot wait for the next sweep. The step itself returns the time at which any work, urgent or not, is due.
 package urgent
 
 import (
@@ -20,7 +20,7 @@ type Time struct {
 // WithTime returns a context under which Note notes times in t.
 func WithTime(ctx context.Context, t *Time) context.Context { return context.WithValue(ctx, key{}, t) }
 
-// Note notes that urgent work is due at a time, if at all. It may be called concurrently.
+// Note notes the time at which urgent work is due. A zero time is ignored. It may be called concurrently.
 func Note(ctx context.Context, at time.Time) {
 	t, _ := ctx.Value(key{}).(*Time)
 	if t == nil || at.IsZero() {
