@@ -1,6 +1,6 @@
-// Package inbox delivers every message of a business's chats to a handler, at least
-// once, across restarts and machines. A handled message is not delivered again, with one
-// exception (see Polls).
+// Package inbox delivers every message of a business's chats to a handler, at least once, across
+// restarts and machines. A message whose handling has been saved is delivered again only if the
+// server lists messages too far out of order (see Polls) or the store loses the save.
 //
 //	in, err := inbox.New(client, store)
 //	...
@@ -10,49 +10,52 @@
 //
 // # Guarantees
 //
-// Every message of every chat that matches the filter reaches the handler at least once. The
-// messages of a chat are delivered one at a time, in ascending order. A message that becomes
-// visible late, with an ID below those of messages already handled, is delivered once it is
-// visible. A message is handled once the handler has returned nil or, with [Inbox.Messages],
-// once the loop has asked for the next message. This is saved in the [Store] before the next
-// message of the chat is delivered. From then on the message is not delivered again, on any
-// machine that shares the store, unless the server lists messages too far out of order (see
-// Polls). Until then it may be delivered again after an error, a panic, a crash, or the loss
-// of the lease, so handlers must be idempotent.
+// Every new message (see The first start) in every chat that matches the filter reaches the
+// handler at least once. The messages of a chat are delivered one at a time, in ascending order.
+// A message that becomes visible late, with an ID below those of messages already handled, is
+// delivered after it has become visible, unless too many handled messages are above it (see
+// Polls). A message counts as handled when the handler has returned nil or, with
+// [Inbox.Messages], when the loop has asked for the next message. This is saved in the [Store]
+// before the next message of the chat is delivered. From then on the message is not delivered
+// again, on any machine that shares the store, unless the server lists messages too far out of
+// order (see Polls), or the store loses the save, as after a restore from a backup or a failover
+// to a replica that lags behind. Until then it may be delivered again after an error, a panic, a
+// crash, or the loss of the lease, so handlers must be idempotent.
 //
-// Failures of Market, the store, the network and the handler are retried. [Inbox.Run] returns
-// an error if the credential is refused for a minute, or if the store fails for about half a
-// minute when Run starts.
+// Failures of Market, the store, the network and the handler are retried. [Inbox.Run] returns an
+// error if the credential is refused for a minute, or if the store fails for about half a minute
+// when Run starts.
 //
 // # State
 //
-// The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every
-// message is handled, the IDs of the messages handled above it, the time of the next poll, and
-// the last error. The state of a business is also one row, [BusinessState]. It holds the
-// StartTime (see The first start), the progress of the sweeps, and how much of the quota has
-// been used. An inbox does the work that is due according to the rows, one step at a time. It
-// can be killed at any point; its successor continues from the rows, even on another machine.
-// An inbox never loads all rows at once, so a quiet chat costs nothing but its row.
+// The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every message
+// is handled, the IDs of the messages handled above it, the time of the next poll, and the last
+// error. The state of a business is also one row, [BusinessState]. It holds the StartTime (see
+// The first start), the progress of the sweeps, and how much of the quota has been used. An inbox
+// does the work that is due according to the rows, one step at a time. It can be killed at any
+// point; its successor continues from the rows, even on another machine. An inbox never loads all
+// rows at once. A quiet chat costs its row, its place in the sweeps and, if it is listed without
+// a time, regular polls (see Rechecks).
 //
 // # The first start
 //
 // When an inbox serves a business for the first time, the messages already in the chats of the
 // business are old and are not delivered, unless [WithStartTime] sets another start. Messages
-// that arrive from then on are delivered. The start is the time of the first attempt to list
-// the chats, successful or not, and is saved before the first request. After the first page
-// has been listed, it is stored as BusinessState.StartTime: the time by the local clock or by
-// Market's (the Date of its responses), whichever is earlier, minus 1 s, because times may be
-// truncated to whole seconds. Messages from the last seconds before the start are therefore
-// delivered as well. If the local clock is behind Market's, the start is earlier by the
-// difference.
+// that arrive from then on are delivered. The start is the time of the first attempt to list the
+// chats, successful or not, and is saved before the first request. After the first page has been
+// listed, it is stored as BusinessState.StartTime: the time by the local clock or by Market's
+// (the Date of its responses), whichever is earlier, minus 1 s and truncated to whole seconds,
+// because the times of messages may be truncated, too. Messages from the last seconds before the
+// start are therefore delivered as well. If the local clock is behind Market's, the start is
+// earlier by the difference.
 //
-// In a chat that has not yet been read to its end, a message is old if it was created before
-// the StartTime, unless it was created after the UpdatedAt with which the chat was first listed
-// and the list or a push has since reported activity. A message without a time is never old,
-// nor is a message in a chat created after the StartTime. A time before 1990 or more than a
-// year ahead is treated as missing. Chats that were active in the 24 hours before the start are
-// polled once, a few minutes after it, to distinguish messages that become visible later from
-// those that were already there.
+// Until a chat has been read to its end, a message created before the StartTime is old unless
+// both of these are true: it was created after the UpdatedAt with which the chat was first
+// listed, and the list or a push has reported activity since then. A message without a time is
+// never old, nor is a message in a chat created after the StartTime. A time before 1990 or more
+// than a year ahead is treated as missing. Chats that were active in the 24 hours before the
+// start are polled once, a few minutes after it, to distinguish messages that become visible
+// later from those that were already there.
 //
 // # Polls
 //
@@ -71,15 +74,15 @@
 //
 // # Rechecks
 //
-// A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it.
-// It is polled again after 2 s, because times are in whole seconds and a second message within
-// the same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h, to find
-// messages that become visible late. If the newest message is older than UpdatedAt, or more
-// than a second older than the push, the history lags behind, and the delays are 1, 5 and 30 s,
-// then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A message
-// in an otherwise quiet chat thus costs six history requests within a day, and a message in a
-// busy chat two or three. Either may cost up to eleven if UpdatedAt is later than the message,
-// or if the push arrives more than a second after it.
+// A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it. It
+// is polled again after 2 s, because times may be in whole seconds, in which case a second
+// message within the same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h,
+// to find messages that become visible late. If the newest message is older than UpdatedAt, or
+// more than a second older than the push, the history lags behind, and the delays are 1, 5 and
+// 30 s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A
+// message in an otherwise quiet chat thus costs six history requests within a day, and a message
+// in a busy chat two or three. Either may cost up to eleven if UpdatedAt is later than the
+// message, or if the push arrives more than a second after it.
 //
 // A chat whose UpdatedAt has changed four times in a row without a new message is polled for
 // such changes at most every 5 min, until a message is found. While less than a quarter of the
@@ -93,16 +96,17 @@
 // # Sweeps
 //
 // A sweep lists the chats, 20 per request. While nothing happens, the inbox makes no other
-// requests. Incremental sweeps list the chats that are not FINISHED, by filtering on the other
-// five statuses known today; full sweeps list all chats. The two take turns page by page, so
-// that neither delays the other. Each starts once per [WithPollInterval] if its share of the
-// quota allows it, and less often otherwise. Incremental sweeps get 78% of the inbox's quota
-// and full sweeps 20%. With the default quota and 10,000 chats, 1,000 of them not finished,
-// there is an incremental sweep every 92 s and a full one every hour. As long as a full sweep
-// fits into the poll interval (with the default settings, up to 160 chats), only full sweeps
-// are made. A message in a chat that stays FINISHED, or has a status unknown to this library,
-// is found only by a full sweep or a push. Chats that have left the incremental list are polled
-// once more, but at most 100 per sweep, or a quarter of the list, whichever is larger.
+// requests, except for the polls of chats that are listed without a time. Incremental sweeps list
+// the chats that are not FINISHED, by filtering on the other five statuses known today; full
+// sweeps list all chats. The two take turns page by page, so that neither delays the other. Each
+// starts once per [WithPollInterval] if its share of the quota allows it, and less often
+// otherwise. Incremental sweeps get 78% of the inbox's quota and full sweeps 20%. With the
+// default quota and 10,000 chats, 1,000 of them not finished, there is an incremental sweep every
+// 92 s and a full one every hour. As long as a full sweep fits into the poll interval (with the
+// default settings, up to 160 chats), only full sweeps are made. A message in a chat that stays
+// FINISHED, or has a status unknown to this library, is found only by a full sweep or a push.
+// Chats that have left the incremental list are polled once more, but at most 100 per sweep, or a
+// quarter of the list, whichever is larger.
 //
 // While sweeps take longer than the poll interval, the first page of the list is also fetched
 // separately from time to time, followed by up to nine more for as long as every chat on a page
@@ -115,24 +119,23 @@
 //
 // # Quota
 //
-// The inbox counts its own requests, including retries, and uses at most half of Market's
-// hourly quota of each operation ([WithQuotaReserve]), except for the retries and further pages
-// of polls that have begun. Requests of other programs are ignored until the quota is
-// exhausted. Work left over at the end of a quota window is done in the next one.
+// The inbox counts its own requests, including retries, and uses at most half of Market's hourly
+// quota of each operation ([WithQuotaReserve]), except for the retries and further pages of polls
+// that have begun. Requests from other programs are ignored until the quota is exhausted. Work
+// left over at the end of a quota window is done in the next one.
 //
 // # Failures
 //
 // A message whose handler fails is delivered again after 1 s, with the delay doubling up to
 // 5 min. Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat
-// wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler
-// fails for three chats in a row, only one chat at a time is tried, after 1 s, with the delay
-// doubling up to 30 s, until the handler works again. An outage thus costs about 120 requests
-// an hour, however many chats are waiting. A poll that finds no message for the handler counts
-// neither as a failure nor as a success. Chats that have not failed yet are tried first, then
-// those that have been due longest; pushes do not change this order. The same applies to
-// histories that cannot be read, for any reason, except that each attempt may take up to twelve
-// requests, because the client retries it. Once histories can be read again, all are read
-// within minutes.
+// wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails
+// for three chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling
+// up to 30 s, until the handler works again. An outage thus costs about 120 requests an hour,
+// however many chats are waiting. A poll that finds no message for the handler counts neither as
+// a failure nor as a success. Chats that have not failed yet are tried first, then those that
+// have been due longest; pushes do not change this order. The same applies to histories that
+// cannot be read, for any reason, except that each attempt may take up to twelve requests,
+// because the client retries it. When histories can be read again, all are read within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min.
 // Unless the handler has failed for it, the maximum is 1 h if the history is refused or the
@@ -153,12 +156,11 @@
 //	       not renewed for the lease duration (5 s): expired
 //
 // The lease is a row that expires by the store's clock, and every Save checks it in its own
-// transaction. A leader that fails to renew its lease for that duration stops, by its own
-// clock, before another process can acquire the lease, and the contexts of its handlers end.
-// Only one process at a time can therefore save. A running handler cannot be stopped, however:
-// one that ignores its context, or whose process was frozen and resumes, may still be running
-// when the next leader delivers the same message. A leader that can renew its lease but not
-// save releases it.
+// transaction. A leader that fails to renew its lease for the lease duration, by its own clock,
+// stops before another process can acquire the lease, and the contexts of its handlers end. So
+// only one process at a time can save. But a running handler cannot be stopped: one that ignores
+// its context, or whose process was frozen and resumes, may still be running when the next leader
+// delivers the same message. A leader that can renew its lease but not save releases it.
 //
 // Two programs that each need all messages of a business need separate stores, or separate
 // table prefixes in sqlstore. If they share a store, the second one stands by, and logs this.

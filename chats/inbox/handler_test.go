@@ -216,7 +216,7 @@ func TestWithMaxAttempts_GivesAMessageUp(t *testing.T) {
 		assert.Equal(t, "poison", dead[0].d.Message.Text)
 		assert.Equal(t, market.Business(), dead[0].d.Business)
 		assert.Equal(t, []string{"after"}, seen.texts())
-		assert.Len(t, log.lines("message given up"), 1)
+		assert.Len(t, log.lines("gave up on a message"), 1)
 	})
 }
 

@@ -67,18 +67,18 @@ func WithFilter(filter chats.Filter) Option {
 
 // WithSenders restricts the inbox to messages from the given senders. For example,
 // WithSenders(chats.SenderCustomer) leaves out messages from the shop and from support, and
-// automatic ones. Messages that are left out count as handled. If they are from a sender
-// unknown to this library, this is logged once.
+// automatic ones. Messages that are left out count as handled. The first one from each sender
+// unknown to this library is logged.
 func WithSenders(senders ...chats.Sender) Option {
 	return option(len(senders) > 0, "senders", "must not be empty: nothing would be delivered",
 		func(c *config) { c.senders = slices.Clone(senders) })
 }
 
-// WithStartTime delivers the messages created at since or later, to the second, by Market's
-// clock; the zero time is the beginning of every chat. By default only messages that arrive
-// after the first start are delivered. The option takes effect when an inbox serves a business
-// for the first time, and has no effect on later starts. since may be in the future: until
-// then, every message that has a time counts as old.
+// WithStartTime makes the inbox deliver the messages created at the given time or later, to the
+// second, by Market's clock; the zero time is the beginning of every chat. By default only
+// messages that arrive after the first start are delivered. The option takes effect when an
+// inbox serves a business for the first time, and has no effect on later starts. The time may
+// be in the future: until then, every message with a time is old.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -86,11 +86,10 @@ func WithStartTime(since time.Time) Option {
 	}
 }
 
-// WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused,
-// at least 0 and less than 1. The default is one half: the inbox makes at most half of the
-// allowed requests of each operation, except for the retries and further pages of polls that
-// have begun. Requests of other programs are not counted. Sweeps are spread over the quota
-// window accordingly.
+// WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused, at
+// least 0 and less than 1. The default is one half: the inbox makes at most half of the allowed
+// requests of each operation, except for the retries and further pages of polls that have
+// begun. Requests from other programs are not counted. Sweeps are spread over the quota window.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither
 	return option(isValid, "reserve", "must be at least 0 and less than 1", func(c *config) { c.reserve = fraction })
@@ -114,10 +113,10 @@ func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
 
-// WithMaxAttempts sets the number of failures after which a message is given up. After the
-// n-th failure, dead is called with the delivery and the last error. If dead returns nil, the
-// message counts as handled; otherwise it is retried like any other failed message. By default
-// a message is retried until it is handled.
+// WithMaxAttempts sets the number of failures after which the inbox gives up on a message.
+// After the n-th failure, the function dead is called with the delivery and the last error. If
+// it returns nil, the message counts as handled; otherwise the message is retried like any
+// other failed one. By default a message is retried until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {
 		if n < 1 {

@@ -287,7 +287,7 @@ func (l *poll) giveUp(ctx context.Context, d Delivery, failed *callback.Error) e
 	if again := l.call(attempts.WithCounter(ctx, nil), d, dead); again != nil {
 		return again
 	}
-	l.log.LogAttrs(ctx, slog.LevelError, "inbox: message given up",
+	l.log.LogAttrs(ctx, slog.LevelError, "inbox: gave up on a message",
 		append(d.attrs(), slog.Int("attempts", d.Attempt), slog.String("error", failed.Text))...)
 	return nil
 }

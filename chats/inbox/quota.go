@@ -23,7 +23,7 @@ var documentedQuota = map[chats.Operation]int{
 }
 
 // quota counts the inbox's own requests and keeps them within its share of Market's quota.
-// Requests of other programs are ignored until the quota is exhausted.
+// Requests from other programs are ignored until the quota is exhausted.
 type quota struct {
 	client  *chats.Client
 	reserve float64 // the fraction left unused

@@ -7,25 +7,25 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
-// Run delivers every message to handle until ctx ends. The messages of a chat are delivered
-// one at a time, in ascending order; messages of different chats are handled concurrently, up
-// to [WithWorkers] at a time.
+// Run calls handle for every message until ctx ends. The messages of a chat are delivered one
+// at a time, in ascending order; messages of different chats are handled concurrently, up to
+// [WithWorkers] at a time.
 //
-// A message is handled once handle has returned nil. If handle returns an error, panics or
-// calls [runtime.Goexit], the message is delivered again after 1 s, then 2 s, doubling up to
-// 5 min. Meanwhile, later messages of the chat wait; other chats do not. If handle fails for
-// three chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up
-// to 30 s, until handle works again. The context passed to handle ends when ctx ends or the
-// lease is lost. If handle then still returns nil, the message counts as handled in the first
-// case but not in the second.
+// A message counts as handled when handle has returned nil. If handle returns an error, panics
+// or calls [runtime.Goexit], the message is delivered again after 1 s, then 2 s, doubling up to
+// 5 min. Meanwhile, later messages of the chat wait; other chats do not. If the handler fails
+// for three chats in a row, only one chat at a time is tried, after 1 s, with the delay
+// doubling up to 30 s, until the handler works again. The context passed to handle ends when
+// ctx ends or the lease is lost. If handle nevertheless returns nil, the message counts as
+// handled in the first case but not in the second.
 //
-// If another process holds the lease, Run stands by and takes over when that lease ends.
+// If another process holds the lease, Run stands by and takes over when the lease ends.
 //
-// Run returns nil once ctx has ended, the last handler has returned, and its result has been
-// saved, which may take up to 5 s. It returns an error if the server refuses the credential
-// for a minute, if the store fails for about half a minute (six attempts) when Run first tries
-// to acquire the lease, if an argument is invalid ([chats.ErrInvalidArgument]), or if the
-// inbox is already running ([ErrRunning]). All other failures are logged and retried.
+// Run returns nil after ctx has ended, the last handler has returned, and its result has been
+// saved, which may take up to 5 s. It returns an error if the server refuses the credential for
+// a minute, if the store fails for about half a minute (six attempts) when Run first tries to
+// acquire the lease, if an argument is invalid ([chats.ErrInvalidArgument]), or if the inbox is
+// already running ([ErrRunning]). All other failures are logged and retried.
 func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
 	if handle == nil {
 		return badArgument("handle", "is nil")
@@ -42,9 +42,9 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //		...
 //	}
 //
-// A message is handled once the loop has asked for the next one. If the loop exits early, the
-// last message does not count as handled and is delivered again in the next run. When ctx ends,
-// the sequence ends without an error. Any error is yielded once and ends the sequence. Otherwise
+// A message counts as handled when the loop has asked for the next one. If the loop exits
+// early, the last message does not count as handled and is delivered again in the next run.
+// When ctx ends, the sequence ends without an error. Any error ends the sequence. Otherwise
 // Messages behaves like [Inbox.Run] with one worker, except that the loop is not notified when
 // the lease is lost or the handler timeout expires. The message that it is working on is then
 // delivered again, by this process or another one.

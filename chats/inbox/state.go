@@ -17,17 +17,17 @@ type ChatState struct {
 	SeenWakes   int64             // the value of Wakes that the last poll covered; if it differs from Wakes, a push is pending
 	Open        bool              // the incremental sweep is expected to list the chat
 	Read        bool              // the history has been read to its end; after that no message is old, unless the StartTime is in the future
-	Checkpoint  chats.MessageID   // every message up to it is handled
-	Handled     []chats.MessageID // the handled messages above it, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
-	UpdatedAt   time.Time         // the time up to which polls cover, or will cover, the chat's activity; may be later than the list's UpdatedAt; until Read, the first one listed
-	SeenAt      time.Time         // when that activity, or the last push, was first seen, by the local clock
-	Explained   bool              // a message that accounts for that activity was found: see Rechecks in the package documentation
+	Checkpoint  chats.MessageID   // every message up to this one is handled
+	Handled     []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
+	UpdatedAt   time.Time         // the time up to which polls cover, or will cover, the chat's activity; may be later than the list's UpdatedAt; while Read is false, the UpdatedAt with which the chat was first listed
+	SeenAt      time.Time         // when the activity at UpdatedAt, or the last push, was first seen, by the local clock
+	Explained   bool              // a message that accounts for this activity was found: see Rechecks in the package documentation
 	Unexplained int               // consecutive changes of UpdatedAt for which no message was found
 	DueAt       time.Time         // when to poll next; zero if no poll is scheduled
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
-	Attempts     int             // failed attempts to handle it
-	FailingSince time.Time       // when handling or reading the chat began to fail; zero if neither is failing
+	Attempts     int             // failed attempts to handle Head
+	FailingSince time.Time       // when handling or reading the chat began to fail; zero if neither fails
 	RefusedSince time.Time       // start of the current series of refused reads or invalid responses; zero if there is none
 	Failure      string          // the last error: valid UTF-8 without control characters, 512 bytes at most
 }
@@ -35,13 +35,13 @@ type ChatState struct {
 // BusinessState is one business's row in the [Store]. A store may keep it as one JSON
 // document, apart from Version.
 type BusinessState struct {
-	Version int64     `json:"-"` // set by the store, like that of a chat
+	Version int64     `json:"-"` // set by the store, like ChatState.Version
 	DueAt   time.Time `json:"-"` // earliest DueAt of the business's chats when the row was loaded; zero if none was set
 
 	// StartTime is the time set by WithStartTime or, without that option, the time at which an
-	// inbox first served the business, by the local clock or Market's, whichever is earlier. In
-	// a chat that has not been read yet, a message created before it is old. It is zero until a
-	// page has been listed.
+	// inbox first served the business, by the local clock or Market's, whichever is earlier,
+	// minus 1 s; both truncated to whole seconds. It determines which messages are old: see The
+	// first start in the package documentation. It is zero until a page has been listed.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
@@ -99,7 +99,7 @@ func (s *ChatState) adjust(now time.Time) bool {
 // BreakerState is the state of a circuit breaker.
 type BreakerState struct {
 	Failures int       // consecutive failures, each of a different chat; from 3 on only one chat at a time is tried
-	Probes   int       // failed probes since then
+	Probes   int       // failed attempts to handle or read a chat since Failures reached 3
 	RetryAt  time.Time // when the next chat is tried
 }
 

@@ -9,14 +9,14 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ErrConflict is returned by [Store].Save if the Version of a row is not the stored one.
+// ErrConflict is returned by [Store].Save if the Version of a row differs from the stored one.
 var ErrConflict = errors.New("inbox: the row was changed concurrently")
 
 // ErrLeaseLost is returned by a [Store] if the lease has expired or another holder has taken
 // it. Nothing has been saved in that case.
 var ErrLeaseLost = errors.New("inbox: the lease is lost")
 
-// ErrLeaseHeld matches a [LeaseHeldError] with [errors.Is].
+// ErrLeaseHeld is matched by every [LeaseHeldError].
 var ErrLeaseHeld = errors.New("inbox: the lease is held")
 
 // LeaseHeldError is returned by [Store].Acquire if another holder has the lease.
@@ -36,8 +36,8 @@ func (e *LeaseHeldError) Is(target error) bool { return target == ErrLeaseHeld }
 // Purpose is the purpose of an inbox's lease.
 const Purpose = "inbox"
 
-// Lease is the exclusive right to serve a business. It ends when it is released, or
-// Duration after its last renewal by the store's clock.
+// Lease is the exclusive right to serve a business. It ends when it is released, or when
+// Duration has passed since its last renewal, by the store's clock.
 //
 // A holder may rely on the lease for Duration, by its own monotonic clock, after it has sent
 // Acquire or the last successful Renew.
@@ -49,7 +49,7 @@ type Lease struct {
 	Duration time.Duration
 }
 
-// Summary is what a [Store] reports about a business's chats.
+// Summary describes a business's chats and the holder of its lease.
 type Summary struct {
 	Chats     int // rows
 	Due       int // rows that are due
@@ -60,7 +60,7 @@ type Summary struct {
 }
 
 // Store keeps the state of the inboxes of any number of businesses. It must be safe for
-// concurrent use, including use by several processes that share it. Once a method has returned
+// concurrent use, including use by several processes that share it. After a method has returned
 // nil, its effect must survive a crash of the process. Package inboxtest tests a Store against
 // this contract.
 //
@@ -74,40 +74,40 @@ type Store interface {
 	// 100 IDs.
 	Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error)
 
-	// Due returns at most limit rows whose DueAt is set and not after at: first those whose
-	// Wakes differs from SeenWakes, then the others, both in the order of DueAt.
+	// Due returns at most limit rows whose DueAt is set and not after the given time: first those
+	// whose Wakes differs from SeenWakes, then the others, each group in order of DueAt.
 	Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]ChatState, error)
 
 	// Open returns the IDs of the rows with Open set, in any order.
 	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
 
-	// Save writes the rows, each of a different chat, and the business's row unless it is
-	// nil, in one transaction: all or nothing. In that transaction, it checks the lease by the
-	// store's clock and returns [ErrLeaseLost] if it is not valid. It returns [ErrConflict]
-	// unless every Version is the stored one, where 0 means that there is no row or that only
-	// Wake has written it. On success it increments the Versions, also in the arguments.
+	// Save writes the rows, each of a different chat, and the business's row unless it is nil, in
+	// one transaction: all or nothing. In that transaction, it checks the lease by the store's
+	// clock and returns [ErrLeaseLost] if it is not valid. It returns [ErrConflict] unless every
+	// Version equals the stored one, where 0 means that there is no row or that only Wake has
+	// written it. On success it increments the Versions, both in the store and in the arguments.
 	//
-	// Save does not write Wakes. If the stored Wakes differs from the argument's, a push
-	// arrived after the row was loaded. The stored DueAt then becomes the earlier of the
-	// stored and the given DueAt, ignoring a zero one, so that no push is lost.
+	// Save does not write Wakes. If the stored Wakes differs from the given one, a push arrived
+	// after the row was loaded. The stored DueAt then becomes the earlier of the stored and the
+	// given DueAt, ignoring a zero one, so that no push is lost.
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
-	// Wake increments a chat's Wakes and sets its DueAt to at, unless DueAt is already earlier
-	// or the chat has both Attempts and a DueAt. A chat without a row gets one with Version 0.
-	// Wake needs no lease and does not change a Version.
+	// Wake increments a chat's Wakes and sets its DueAt to the given time, unless DueAt is already
+	// earlier or the chat has both Attempts and a DueAt. A chat without a row gets one with
+	// Version 0. Wake needs no lease and does not change a Version.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 
-	// Summary returns what Status reports. A row is due if its DueAt is set and not after at.
+	// Summary reports on a business. A row is due if its DueAt is set and not after the given time.
 	Summary(ctx context.Context, business chats.BusinessID, at time.Time) (Summary, error)
 
 	// Acquire takes the lease of a business for a purpose, without waiting. It returns a
 	// [LeaseHeldError] if the lease is held, even by the same holder.
 	Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error)
 
-	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease
-	// that has expired is lost even if no other holder has taken it. next is the earliest
-	// DueAt of the business's chats, or zero if none is set. It lets the holder notice pushes
-	// received by other processes.
+	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease that has
+	// expired is lost even if no other holder has taken it. next is the earliest DueAt of the
+	// business's chats, or zero if none is set. With it, the holder notices pushes that other
+	// processes received.
 	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
 
 	// Release ends a lease, so that the next Acquire succeeds. Releasing a lease that is
@@ -118,11 +118,11 @@ type Store interface {
 // StepStore is an optional interface of a [Store], with which a step begins and ends with one
 // statement each. An inbox uses its methods instead of those that they combine.
 type StepStore interface {
-	// AcquireBusiness combines Acquire and Business: it returns the row as all earlier holders
-	// of the lease have left it.
+	// AcquireBusiness combines Acquire and Business: it returns the row with everything that
+	// earlier holders of the lease have saved.
 	AcquireBusiness(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, BusinessState, error)
 
-	// ReleaseBusiness combines Save of the business's row, unless it is nil, and Release, all
-	// or nothing. Like Renew, it returns the earliest DueAt of the business's chats.
+	// ReleaseBusiness combines Save, of the business's row unless it is nil, and Release: both or
+	// neither. Like Renew, it returns the earliest DueAt of the business's chats.
 	ReleaseBusiness(ctx context.Context, lease Lease, business *BusinessState) (next time.Time, err error)
 }

@@ -1,4 +1,4 @@
-// Package sqlstore implements [inbox.Store] and [outbox.Store] in SQLite or PostgreSQL.
+// Package sqlstore implements [inbox.Store] and [outbox.Store] on top of SQLite or PostgreSQL.
 //
 // It uses only database/sql; the caller chooses the driver:
 //
@@ -10,10 +10,10 @@
 //
 // [New] creates six tables in the schema selected by the search path of the connection, and
 // migrates them if a later release needs it. It does so in one transaction and under a lock, so
-// any number of processes may start at the same time, and one that is killed leaves nothing half
-// done. A release refuses tables that a newer one has migrated: after upgrading one machine,
-// upgrade each of the others before restarting it. The encoding of a PostgreSQL database must be
-// UTF8, because texts and names may contain any character.
+// any number of processes may start at the same time, and one that is killed leaves nothing
+// half done. A release refuses to use tables that a newer release has migrated: after upgrading
+// one machine, upgrade each of the others before restarting it. The encoding of a PostgreSQL
+// database must be UTF8, because texts and names may contain any character.
 //
 // Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
@@ -31,7 +31,7 @@
 //	  state                    internal JSON: everything else
 //	ymchats_inbox_businesses   one row per business; primary key (business)
 //	  version                  incremented by every Save
-//	  start_time               when an inbox first served the business, or the time of WithStartTime
+//	  start_time               see inbox.BusinessState.StartTime
 //	  last_error, last_error_at
 //	  state                    internal JSON: sweeps, quota
 //	ymchats_leases             one row per business and purpose; primary key (business, purpose)
@@ -79,15 +79,15 @@
 //
 // When the tables with the default prefix are created, the table ymchats_inbox_marks of builds
 // before 2026-12 is imported. Stop the processes of the old release first. The old table is
-// kept, but its version is raised, so that old releases refuse to start. Drop it once no old
+// kept, but its version is raised, so that old releases refuse to start. Drop it when no old
 // release is needed any more.
 //
 // # Saves
 //
-// A Save is atomic, and once it has returned nil its effect survives a kill -9. On
-// PostgreSQL it is one statement, for any number of rows, that compares every version and
-// checks the lease. A failover to a replica that lacks the last commits undoes them, and their
-// messages are delivered again. With synchronous replication no commit is lost.
+// A Save is atomic, and after it has returned nil, its effect survives a kill -9. On PostgreSQL
+// it is one statement, for any number of rows, that compares every version and checks the
+// lease. A failover to a replica that lacks the last commits undoes them, and their messages
+// are delivered again. With synchronous replication no commit is lost.
 //
 // A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. It waits at most
 // 10 s for a connection. After that, a statement times out after 10 s, and a lease statement
@@ -131,14 +131,14 @@
 //
 // # Databases and drivers
 //
-// On PostgreSQL use pgx. Other drivers work as well. With one that ignores contexts, such as
-// lib/pq on a connection that was cut silently, a statement is abandoned half a second after
+// On PostgreSQL use pgx. Other drivers work as well. With a driver that ignores contexts, such
+// as lib/pq on a connection that was cut silently, a statement is abandoned half a second after
 // its timeout, in a goroutine that keeps its connection until the driver returns.
 //
 // SQLite is for one machine. Several processes may use one file; the store retries while
 // another process has it locked, with or without a busy timeout in the data source name. A
 // process that is frozen within a transaction keeps the file locked; SQLite offers no way
-// around that. Stop the processes before replacing the file with a backup: with a write-ahead
-// log they would keep using the old one. An in-memory database needs a pool of one connection
+// around this. Stop the processes before replacing the file with a backup: with a write-ahead
+// log they would keep using the old file. An in-memory database needs a pool of one connection
 // ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
 package sqlstore

@@ -16,7 +16,7 @@ import (
 
 // Save implements [inbox.Store]. After any error other than [inbox.ErrConflict] and
 // [inbox.ErrLeaseLost] the rows may or may not have been saved. A second attempt is safe: it
-// returns ErrConflict if they have been saved.
+// returns ErrConflict if the first one has saved them.
 //
 // On PostgreSQL, Save is one statement. It therefore stays atomic and blocks no other process
 // even if this one is killed or frozen, and it works through a pooler in transaction mode.

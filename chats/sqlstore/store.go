@@ -211,7 +211,7 @@ func (s *Store) Summary(ctx context.Context, business chats.BusinessID, at time.
 
 // Forget deletes everything stored for a business: the state of the inbox, the outbox,
 // including items that have not been posted yet, and the leases. A process that serves the
-// business loses its lease and starts over, so stop it first.
+// business loses its lease and starts over, so stop that process first.
 func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 	if business <= 0 {
 		return badArgument("business", "must be greater than 0")
