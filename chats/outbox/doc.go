@@ -1,4 +1,5 @@
-// Package outbox posts every reply from a shop once, across restarts and machines.
+// Package outbox posts a shop's replies from a queue that survives restarts and can be shared
+// by several machines.
 //
 //	store, err := sqlstore.New(ctx, db, sqlstore.PostgreSQL)
 //	...
@@ -10,10 +11,12 @@
 //	...
 //	err = box.Put(ctx, outbox.Item{Key: "order 17, reply 3", Chat: id, Text: "On its way!"})
 //
-// Once Put has returned nil, each of its items is posted once, even if the process is killed
-// between posting and recording the post, the response is lost, Market is down for an hour,
-// or the hourly quota is exhausted. The items of a chat are posted in the order of Put, one at
-// a time; chats do not wait for each other.
+// After Put has returned nil, each of its items is posted exactly once unless it ends as
+// Failed, Expired, Uncertain or Discarded (see States), even if the process is killed between
+// posting and recording the post, the response is lost, Market is down for an hour, or the
+// hourly quota is exhausted. The exceptions are rare; Posting and Leases list all of them. The
+// items of a chat are posted in the order of Put, one at a time; chats do not wait for each
+// other.
 //
 // # States
 //
@@ -29,34 +32,37 @@
 //	                                            +--------> Sent       Resolve: MarkSent
 //
 // Sending means that a request may have posted the item. A Sending item becomes Queued, Failed
-// or Expired only if that is ruled out. All states except Queued and Sending are settled: the
-// next item of the chat is then posted, and the function passed to [WithSettled] is called.
+// or Expired only if it is certain that no request has posted it. All states except Queued and
+// Sending are settled: the next item of the chat is then posted, and the function passed to
+// [WithSettled] is called.
 //
-// # How an item is posted once
+// # Posting
 //
-// Right before each request, the item is saved in the state Sending, together with its
-// baseline (the IDs of the shop's newest messages in the chat) and the ID above which the
-// baseline is complete. A message from the shop is new if its ID is above that one and not in
-// the baseline. After the request, the history is searched for a new message with the same
-// content ([chats.Client.SendTextConfirmed]). If there is one, the item is Sent.
+// Right before each request, the item is saved in the Sending state, together with its baseline
+// (the IDs of the shop's newest messages in the chat) and the ID above which the baseline is
+// complete. A message from the shop is new if its ID is above that ID and not in the baseline.
+// After the request, the history is searched for a new message with the same content
+// ([chats.Client.SendTextConfirmed]). If there is one, the item is Sent.
 //
-// A process that finds an item in the state Sending resumes it. It searches the history until
+// A process that finds an item in the Sending state resumes it. It searches the history until
 // the message of an earlier attempt can no longer become visible: for at least
 // [chats.SearchTime] after it acquired the lease, or after its own attempt ended. A new message
 // from the shop with the same content is matched to the item, unless it belongs to another
-// item; each message belongs to at most one. If there is no new message from the shop, the item
-// is posted again. If there is one with different content, it may be this item, altered by the
-// server, and there is no way to find out. The item is then Uncertain, and is not posted again
-// unless [Outbox.Resolve] requests it. An item is also Uncertain if the server accepted it and
-// the history does not show it.
+// item; each message belongs to at most one item. If there is no new message from the shop, the
+// item is posted again. If there is a new message with different content, it may be this item,
+// altered by the server, and there is no way to find out. The item is then Uncertain, and is
+// not posted again unless [Outbox.Resolve] requests it. An item is also Uncertain if the server
+// accepted it and the history does not show it, or if it may have been posted and the history
+// cannot be read (see Failures).
 //
-// Apart from the window described under Leases, an item is posted twice in only two cases. In
-// the first, the response, the process or the lease was lost while the item was being posted,
-// and the server shows its message later than the search time. In the second, the store loses
-// what it has saved, as after a restore from a backup or a failover to a replica that lags
-// behind. An item is wrongly considered Sent only if its outcome is unknown, it was not posted,
-// and someone else posts the same text, or a file of the same name and size, to the chat before
-// the search ends. The search lasts [chats.SearchTime], or until the history can be read.
+// Apart from [Resend] and the window described under Leases, an item is posted twice in only
+// two cases. In the first, the response, the process or the lease was lost while the item was
+// being posted, and the server shows its message only after the search time. In the second, the
+// store loses what it has saved, as after a restore from a backup or a failover to a replica
+// that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it was
+// not posted, and someone else posts the same text, or a file of the same name and size, to the
+// chat before the search ends. The search lasts [chats.SearchTime], or longer if the history
+// cannot be read at that time.
 //
 // # Leases
 //
@@ -79,14 +85,17 @@
 //
 //	failure                                    what happens
 //	hourly quota exhausted                     waits for the next window, at least a minute; does not count as an attempt
-//	no connection, 5xx                         retried after 1 s, doubling up to 1 min, indefinitely
+//	no connection; history: response invalid,  retried after 1 s, doubling up to 1 min, indefinitely
+//	408, 499, 5xx or a gateway's 404
 //	parallel limit, or another 420 or 429      retried after 1 s, without doubling, indefinitely
-//	response lost, 5xx after the request       resolved by searching the history
-//	4xx                                        Failed, with the server's details
+//	send: response lost, invalid, 3xx, 408,    resolved by searching the history
+//	499, 5xx or a gateway's 404
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately
 //	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
-//	history refused, or a 4xx without a code   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
+//	history refused, or a refusal without an   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
+//	API error code
+//	any other 4xx, or a 2xx with status ERROR  Failed, with the server's details
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //

@@ -34,8 +34,8 @@ type Item struct {
 	FileName string // as for [chats.Client.SendFile]; empty for a text
 	File     []byte // 1 byte to 5 MiB; nil for a text
 
-	// NotAfter is the time after which the item expires instead of being posted; zero means
-	// never. An item queued behind another one in its chat expires when its turn comes.
+	// NotAfter is the time after which the item expires instead of being posted; zero means never.
+	// An item queued behind another one in its chat expires only when its turn comes.
 	NotAfter time.Time
 }
 

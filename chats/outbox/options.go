@@ -30,11 +30,11 @@ func WithWorkers(n int) Option {
 // Expired or Discarded), and again if Resolve changes the result. The process that holds the
 // lease calls it at least once per item, even after a crash, one call at a time. If it returns
 // an error or panics, it is called again after 1 s, then 2 s, doubling up to 5 min. While a
-// call is running, no other item is reported, which is logged after a minute, but items are
-// still posted.
+// call is running, items are still posted, but no other item is reported; this is logged after
+// a minute.
 //
-// The context of a call ends 5 s after the run, or with the lease. A call that has not returned
-// a second later is abandoned, as is one that is running when [Outbox.Step] ends after its
+// The context of a call ends 5 s after the run, or with the lease. A call is abandoned if it
+// has not returned a second later, or if it is still running when [Outbox.Step] ends after its
 // 60 s. The item is reported again, but only after that call has returned. An item that was
 // settled by a process without this option is not reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
@@ -43,8 +43,8 @@ func WithSettled(settled func(context.Context, Result) error) Option {
 
 // WithRetention sets how long items are kept after they are settled. The default is 30 days.
 // Put is idempotent for that long; after that, an item with the same key is posted again. Items
-// that are Uncertain are kept, and so are items that have not been reported. These include
-// items settled by Resolve, until a process with WithSettled has reported them.
+// that are Uncertain or have not been reported are kept longer. An item settled by Resolve is
+// not reported until a process with WithSettled serves the business.
 func WithRetention(d time.Duration) Option {
 	return option(d > 0, "retention", "must be greater than 0", func(c *config) { c.retention = d })
 }

@@ -18,7 +18,7 @@ import (
 // ErrRunning is returned if the [Outbox] is already running.
 var ErrRunning = errors.New("outbox: already running")
 
-// Outbox posts every item of a business once. Create one with [New].
+// Outbox posts the items of a business. Create one with [New].
 type Outbox struct {
 	client    *chats.Client
 	store     Store
@@ -60,10 +60,12 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 	return o, nil
 }
 
-// Put adds items to the queue, all or none. Once Put has returned nil, each item is posted
-// once, whatever happens to this process. Put may be called in any process, whether or not the
-// outbox runs there. The process that holds the lease notices the items immediately if it is
-// this process, and within about a second otherwise.
+// Put adds items to the queue, all or none. After Put has returned nil, each item is posted
+// exactly once, whatever happens to this process, unless it ends as [Failed], [Expired],
+// [Uncertain] or [Discarded]; the package documentation lists the rare exceptions under Posting
+// and Leases. Put may be called in any process, whether or not the outbox runs there. The
+// process that holds the lease notices the items immediately if it is this process, and within
+// about a second otherwise.
 //
 // Put may be retried after any error: an item that already exists with the same key and
 // content is skipped, whatever its state. The items of a chat are posted in the order of Put.
@@ -109,8 +111,8 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 
 // Resolve carries out a person's decision about an [Uncertain] item: [Resend], [ResendAfter],
 // [Discard] or [MarkSent]. Discard also removes a [Queued] item from the queue. Resolve may be
-// called in any process, and may be retried: a resolution that was already carried out is not
-// an error. Resend is the exception: after the item has been posted again, a retried call
+// called in any process, and may be retried: a resolution that has already been carried out is
+// not an error. Resend is the exception: after the item has been posted again, a retried call
 // returns [ErrState], or posts the item once more if it is Uncertain again.
 //
 // The error is [ErrUnknownKey], [ErrState] if the item's state does not allow the resolution, a

@@ -14,8 +14,8 @@ import (
 // stepTime is how long after its start a step still begins new work.
 const stepTime = 60 * time.Second
 
-// Run posts queued items until ctx ends. If another process serves the business, Run stands
-// by and takes over when that process's lease ends.
+// Run posts queued items until ctx ends. If another process serves the business, Run stands by
+// and takes over when the lease of that process ends.
 //
 // Run returns nil after ctx has ended. Posts in progress have 5 s to finish; the next run
 // resumes those that do not. Run returns an error if the server refuses the credential for a
@@ -45,11 +45,11 @@ func (o *Outbox) Run(ctx context.Context) error {
 // [chats.SearchTime], 15.5 s. If ctx ends before that, the same [Outbox] continues the search
 // in its next Step; a new Outbox starts over.
 //
-// The error is an [inbox.LeaseHeldError] if another process serves the business, an
-// [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the
-// credential ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), an error
-// of the store, or [ErrRunning]. In each case, next is the time to try again. Failures of a
-// single item are not returned, but stored, and retried when due.
+// The error is an [inbox.LeaseHeldError] if another process serves the business,
+// [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the credential
+// ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), an error of the store,
+// or [ErrRunning]. In each case, next is the time to try again. Failures of a single item are
+// not returned, but stored, and retried when due.
 func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	if !o.running.CompareAndSwap(false, true) {
 		return time.Now().Add(time.Second), ErrRunning

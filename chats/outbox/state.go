@@ -13,14 +13,14 @@ type State string
 const (
 	Queued    State = "queued"    // it has not been posted; after Resend, this is assumed
 	Sending   State = "sending"   // it may have been posted: the history is searched
-	Sent      State = "sent"      // it was posted once
-	Failed    State = "failed"    // the server refused it; it has not been posted
+	Sent      State = "sent"      // it was posted, according to the history or to MarkSent
+	Failed    State = "failed"    // the server refused it, or the history of its chat; it has not been posted
 	Uncertain State = "uncertain" // it may have been posted, and the history is inconclusive; see [Outbox.Resolve]
 	Expired   State = "expired"   // its NotAfter has passed; it has not been posted
 	Discarded State = "discarded" // Resolve discarded it
 )
 
-// IsSettled reports whether s is a settled state. Once an item is settled, the next item of its
+// IsSettled reports whether s is a settled state. When an item is settled, the next item of its
 // chat is posted.
 func (s State) IsSettled() bool { return s != Queued && s != Sending }
 
@@ -57,5 +57,5 @@ func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attemp
 // [Queued] one from the queue.
 func Discard() Resolution { return Resolution{to: Discarded} }
 
-// MarkSent settles an [Uncertain] item as posted: its message is the one with this ID.
+// MarkSent settles an [Uncertain] item as [Sent], as the message with the given ID.
 func MarkSent(message chats.MessageID) Resolution { return Resolution{to: Sent, message: message} }

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	// ErrConflict is returned by a [Store] if the Version of a record is not the stored one.
+	// ErrConflict is returned by a [Store] if the Version of a record differs from the stored one.
 	ErrConflict = errors.New("outbox: the record was changed concurrently")
 	// ErrMessageTaken is returned by a [Store] if a record's message belongs to another item.
 	ErrMessageTaken = errors.New("outbox: the message belongs to another item")
@@ -47,7 +47,7 @@ type Summary struct {
 }
 
 // Store keeps the items of any number of businesses. It must be safe for concurrent use,
-// including use by several processes that share it. Once a method has returned nil, its effect
+// including use by several processes that share it. After a method has returned nil, its effect
 // must survive a crash of the process. Package outboxtest tests a Store against this contract.
 //
 // Any method may return errors other than those named here; the outbox then tries again. Times
@@ -69,29 +69,29 @@ type Store interface {
 	Head(ctx context.Context, business chats.BusinessID, chat chats.ChatID) (Record, error)
 
 	// Backlog returns the pending work: the heads of all chats, due or not, and the unreported
-	// items whose DueAt is not after at, the earliest first.
+	// items whose DueAt is not after the given time, the earliest first.
 	Backlog(ctx context.Context, business chats.BusinessID, at time.Time) (Backlog, error)
 
-	// SaveItem writes a record, except for its key, chat, content, position and QueuedAt. In
-	// the same transaction, it checks the lease by the store's clock and returns
-	// [inbox.ErrLeaseLost] if it is not valid. It returns [ErrConflict] unless the Version is
-	// the stored one, and [ErrMessageTaken] if another record of the chat has the same message.
-	// On success it increments the Version, also in the argument. It deletes the file if the
+	// SaveItem writes a record, except for its key, chat, content, position and QueuedAt. In the
+	// same transaction, it checks the lease by the store's clock and returns [inbox.ErrLeaseLost]
+	// if it is not valid. It returns [ErrConflict] unless the Version equals the stored one, and
+	// [ErrMessageTaken] if another record of the chat has the same message. On success it
+	// increments the Version, both in the store and in the argument. It deletes the file if the
 	// state is final: settled, and not Uncertain.
 	SaveItem(ctx context.Context, lease inbox.Lease, record *Record) error
 
 	// ResolveItem is SaveItem without a lease.
 	ResolveItem(ctx context.Context, record *Record) error
 
-	// PostedAs returns, in any order, the IDs above the given one of the messages that resulted
-	// from posting items of a chat.
+	// PostedAs returns, in any order, the IDs of the messages that resulted from posting items of a
+	// chat, if they are above the given ID.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
 	// DeleteSettled deletes at most limit records that were settled before the given time, have
 	// been reported, and are not Uncertain. It returns how many it has deleted.
 	DeleteSettled(ctx context.Context, business chats.BusinessID, before time.Time, limit int) (int, error)
 
-	// Counts returns what Status reports.
+	// Counts returns the Summary of a business.
 	Counts(ctx context.Context, business chats.BusinessID) (Summary, error)
 
 	Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (inbox.Lease, error)
