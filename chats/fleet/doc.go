@@ -22,20 +22,20 @@
 //
 // # Jobs
 //
-// Each business has two unique jobs of the kind ymchats_turn: one in the queue for inboxes,
-// ymchats_inbox, and one in the queue for outboxes, ymchats_outbox. Each job runs one step and
-// then snoozes until something is due again. A step is [inbox.Inbox.Step], which begins no
-// poll after 20 s, or [outbox.Outbox.Step], for at most 25 s. A business with more to do goes
-// to the back of the queue. Any process with a free worker takes the next job, so a new
-// process has work immediately, and one that stops leaves nothing behind.
+// Each business has two unique ymchats_turn jobs: one in the queue for inboxes, ymchats_inbox,
+// and one in the queue for outboxes, ymchats_outbox. Each job runs one step and then snoozes
+// until something is due again. A step is a call to [inbox.Inbox.Step], which begins no poll
+// after 20 s, or to [outbox.Outbox.Step], for at most 25 s. A business with more to do goes to
+// the back of the queue. Any process with a free worker takes the next job, so a new process
+// has work immediately, and one that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which has
 // priority over all turns and runs a step immediately, in any process. The work is recorded
 // in the store, not in the job, so losing a job loses no work, and a step that finds no work
 // is harmless.
 //
-// Every step holds a lease in the store. If River considers a process dead and another one
-// takes over its job, that one waits for the lease. A process that was frozen or cut off has
+// Every step holds a lease in the store. If River considers a process dead and another process
+// takes over its job, the new one waits for the lease. A process that was frozen or cut off has
 // lost the lease and can save nothing.
 //
 // # Failures
@@ -43,11 +43,12 @@
 //	failure                     the business concerned                       other businesses
 //	process killed              served again within 75 s; see Config         no effect, or delayed by up to 22 s; see Config
 //	process stopped             its step is allowed to finish                no effect
-//	credential refused          shop is called every 15 s; a changed         no effect
-//	                            credential is tried immediately, the same
-//	                            one after 15 s, doubling to 30 min
-//	shop fails, panics, hangs   the same                                     no effect
-//	a middleware fails          tried again after 1 s, doubling to 1 min     no effect
+//	credential refused          the shop function is called every 15 s; a    no effect
+//	                            changed credential is tried immediately, the
+//	                            same one after 15 s, doubling to 30 min
+//	shop function fails,        it is called every 15 s                      no effect
+//	panics or hangs
+//	a River middleware fails    tried again after 1 s, doubling to 1 min     no effect
 //	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
 //	quota exhausted             waits for the next window                    no effect
 //	backlog of a million        handled 20 s at a time                       one worker fewer
@@ -67,21 +68,21 @@
 //
 // # What to know about River
 //
-//   - A running job can be neither made available again nor inserted a second time, so each
+//   - A running job can neither be made available again nor be inserted a second time, so each
 //     push inserts its own job.
 //   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
 //     another one takes over within 22 s; pushes do not depend on it.
 //   - The interval at which River looks for stuck jobs, 30 s, is fixed.
-//   - The leader discards jobs of unknown kinds, and without its ymchats_turn a business is not
-//     served: call [Fleet.Register] and [Fleet.Config] for every client that works jobs of this
-//     schema.
+//   - The leader discards jobs of unknown kinds, and a business without its ymchats_turn jobs
+//     is not served: call [Fleet.Register] and [Fleet.Config] for every client that works jobs
+//     of this schema.
 //   - A job's due time is set by the clock of the process that last worked it, and compared
 //     with the leader's clock: keep the clocks synchronised.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
 //     [Fleet.PutTx] create a second client, on riverdatabasesql, that works no jobs.
-//   - A session that is frozen within a transaction keeps its row locks. The fleet takes
-//     none outside River's own statements; set idle_in_transaction_session_timeout to
-//     limit how long other sessions can keep theirs.
+//   - A session that is frozen within a transaction keeps its row locks. The fleet itself takes
+//     no row locks outside River's own statements; to limit how long other sessions can keep
+//     their locks, set idle_in_transaction_session_timeout.
 package fleet

@@ -33,11 +33,11 @@ type Store interface {
 
 // Shop is one business: its client, and the options of its inbox and outbox.
 //
-// Pass the same http.Client ([chats.WithHTTPClient]) to the clients of all shops, or to none
-// of them. The handler timeout of an inbox is 15 s unless Inbox contains
+// Pass the same http.Client ([chats.WithHTTPClient]) to the clients of all shops, or to none of
+// them. The handler timeout of an inbox is 15 s unless Inbox contains
 // [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. An inbox
-// handles two chats at once unless Inbox contains [inbox.WithWorkers], so that one shop's
-// backlog does not starve the others. Inbox and outbox use the fleet's logger.
+// handles two chats concurrently unless Inbox contains [inbox.WithWorkers], so that one shop's
+// backlog does not starve the others. By default, both use the fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option
@@ -73,10 +73,11 @@ type Fleet struct {
 	entries map[chats.BusinessID]*entry
 }
 
-// New returns a fleet that keeps its state in store. shop is called when a business is worked
-// on; its result is cached for at most 10 min, and dropped if the credential is refused. It
-// must be safe for concurrent use and return within 5 s; a call that takes longer counts as
-// failed. handle is the handler of every inbox. The error is a [chats.ArgumentError].
+// New returns a fleet that keeps its state in store. The function shop is called when a
+// business is worked on; its result is cached for at most 10 min, and dropped if the credential
+// is refused. The function must be safe for concurrent use and return within 5 s; a call that
+// takes longer counts as failed. The function handle is the handler of every inbox. The error
+// is a [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
@@ -103,9 +104,9 @@ func New(
 // Option configures a [Fleet].
 type Option func(*Fleet)
 
-// WithWorkers sets how many businesses a process works on at once, for each of inbox and
-// outbox, from 1 to 10,000. The default is 50. A business whose handler hangs occupies one
-// of them most of the time.
+// WithWorkers sets how many businesses a process works on at once, separately for inboxes and
+// for outboxes, from 1 to 10,000. The default is 50. A business whose handler hangs occupies
+// one worker most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
 // WithLogger sets the logger for failures and how they are handled, including those of the
@@ -120,7 +121,7 @@ func badArgument(field, reason string) error {
 type Stats struct {
 	InboxSteps, OutboxSteps atomic.Int64
 	Held                    atomic.Int64 // steps that found the lease held by another job, and were postponed
-	Refused                 atomic.Int64 // steps that ended because the credential was refused, and shops that could not be obtained
+	Refused                 atomic.Int64 // steps that ended because the credential was refused, or whose Shop could not be obtained
 	Failed                  atomic.Int64 // steps that failed otherwise
 	Pushes                  atomic.Int64 // chat events passed to Notify
 	Unknown                 atomic.Int64 // pushes and replies for a business that is not served
@@ -177,14 +178,14 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 	return &c
 }
 
-// Start begins to serve the given businesses, on all machines that work the fleet's jobs,
-// until [Fleet.Stop]. Every process must call it before starting its River client, possibly
-// without businesses: from then on the fleet inserts its River jobs through jobs.
+// Start begins to serve the given businesses, on all machines that work the fleet's jobs, until
+// [Fleet.Stop]. Every process must call it before starting its River client, possibly without
+// businesses: from then on the fleet uses the given client to insert its River jobs.
 //
 // Start is idempotent. The first steps of new businesses are spread out, 100 a second. For a
-// business that is already served, Start does nothing, unless its credential was refused, in
-// which case shop is called again immediately. If Stop has interrupted a step of a business,
-// Start waits for the step to end.
+// business that is already served, Start does nothing, unless its credential was refused: then
+// the function passed to [New] is called again immediately. If Stop has interrupted a step of a
+// business, Start waits for the step to end.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
@@ -223,14 +224,14 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 	return nil, ErrNotStarted
 }
 
-// Notify handles a push. Pass it to [notify.NewHandler] as the handle function, on every
-// machine. Once it has returned nil, the chat is due, and a worker of any process picks it
-// up immediately.
+// Notify handles a push. Pass it to [notify.NewHandler] as the handler function, on every
+// machine. When it has returned nil for an event that it does not ignore, the chat is due, and
+// a worker of any process picks it up immediately.
 //
-// Events that concern no chat, or a business that is not served, are ignored, so that
-// Market does not send them again; the latter are counted in [Stats] and logged. A process
-// may take up to 10 s to notice that another one has started to serve a business. The error
-// is [ErrNotStarted] or a database error.
+// Events that concern no chat, or a business that is not served, are ignored, so that Market
+// does not send them again. Those for a business that is not served are counted in [Stats] and
+// logged. A process may take up to 10 s to notice that another one has started to serve a
+// business. The error is [ErrNotStarted] or a database error.
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 	business, chat := chatOf(event)
 	if business < 1 || chat < 1 {
@@ -268,9 +269,11 @@ func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
 }
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
-// Items that are put or resolved are worked on immediately, by any process. Do not call its
-// Run or Step. Do not keep it either: each call of Outbox returns one whose credential shop
-// returned at most 10 min ago. The error is the one that shop returned.
+// Items that are put or resolved are worked on immediately, by any process. Do not call its Run
+// or Step. Do not keep it, either: each call to Outbox returns one whose Shop was obtained from
+// the function passed to [New] at most 10 min ago. The error wraps the cause: that function
+// failed, panicked or took longer than 5 s; the Shop has no Client for this business; its
+// credential cannot be read; or one of its options is invalid (a [chats.ArgumentError]).
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {
@@ -296,18 +299,18 @@ func (s wakingStore) ResolveItem(ctx context.Context, record *outbox.Record) err
 	return s.outbox.wake(ctx, record.Business, s.Store.ResolveItem(ctx, record))
 }
 
-// TxInserter inserts jobs in a transaction of database/sql: a client of riverdatabasesql or
-// riversqlite, which need not work any jobs.
+// TxInserter inserts jobs in a transaction of database/sql: a client with the driver
+// riverdatabasesql or riversqlite. The client need not work any jobs.
 type TxInserter interface {
 	InsertTx(ctx context.Context, tx *sql.Tx, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 }
 
-// PutTx adds items to the outbox of a business within the caller's transaction: they are
-// posted as soon as it is committed, and discarded if it is rolled back. The caller must roll
-// back after any error.
+// PutTx adds items to the outbox of a business within the caller's transaction: the items are
+// queued if it is committed, in which case a step runs immediately, and not added if it is
+// rolled back. The caller must roll back after any error.
 //
-// PutTx inserts a new job and touches no other, so a transaction that stays open does not
-// hold up other businesses.
+// PutTx inserts a new job and touches no existing one, so a transaction that stays open does
+// not hold up other businesses.
 func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	if typednil.Is(jobs) {
 		return badArgument("jobs", "must not be nil")
@@ -323,7 +326,7 @@ func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business
 type ShopStatus struct {
 	Business chats.BusinessID
 	Job      *rivertype.JobRow // of the inbox: its state, when it is due, which process worked it
-	Trouble  Trouble
+	Trouble  Trouble           // of the inbox
 	Inbox    inbox.Summary
 	State    inbox.BusinessState
 	Outbox   outbox.Summary

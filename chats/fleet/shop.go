@@ -76,13 +76,14 @@ func (f *Fleet) fill(ctx context.Context, business chats.BusinessID, e *entry) e
 	return cmp.Or(errs[:]...)
 }
 
-// Trouble describes why a business is not being worked on; the zero value means that it is.
-// It is stored in the metadata of the ymchats_turn job, so the delays keep growing even if
-// different processes work the job. Inbox and outbox each have such a job, and so a Trouble.
+// Trouble describes why a business is not being worked on; the zero value means that nothing is
+// wrong. A Trouble is stored in the metadata of the ymchats_turn job, so the delays keep
+// growing even if different processes work the job. The inbox and the outbox each have such a
+// job, and therefore each has a Trouble of its own.
 type Trouble struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again
-	Fingerprint string    `json:"fingerprint,omitempty"` // of the refused credential; empty if there was no shop
+	Fingerprint string    `json:"fingerprint,omitempty"` // of the refused credential; empty if no Shop could be obtained
 	Error       string    `json:"error,omitempty"`
 }
 
