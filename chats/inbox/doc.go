@@ -61,10 +61,10 @@
 //
 // A poll reads a chat's history from the checkpoint on, usually in one request. The checkpoint
 // stays [WithLookback] messages, 50 by default, behind the newest handled one. A message that
-// becomes visible late is therefore found if at most that many handled messages are above it.
-// If the server refuses the checkpoint because its message was deleted, or returns none of the
-// handled messages above it, the chat is read from its beginning. Items without a readable ID
-// are skipped, which is logged once per chat.
+// becomes visible late is therefore found if at most that many handled messages are above it. If
+// the server refuses the checkpoint because its message was deleted, or returns none of the
+// handled messages above it, the chat is read from its beginning. Items without a readable ID are
+// skipped; this is logged once per chat.
 //
 // Until a history has been read to its end, up to 1,000 handled messages are kept above the
 // checkpoint, so that a message listed out of order is found even if the reading is
@@ -120,9 +120,9 @@
 // # Quota
 //
 // The inbox counts its own requests, including retries, and uses at most half of Market's hourly
-// quota of each operation ([WithQuotaReserve]), except for the retries and further pages of polls
-// that have begun. Requests from other programs are ignored until the quota is exhausted. Work
-// left over at the end of a quota window is done in the next one.
+// quota for each operation ([WithQuotaReserve]), except for the retries and further pages of
+// polls that have begun. Requests from other programs are ignored until the quota is exhausted.
+// Work left over at the end of a quota window is done in the next one.
 //
 // # Failures
 //

@@ -88,7 +88,7 @@ func WithStartTime(since time.Time) Option {
 
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused, at
 // least 0 and less than 1. The default is one half: the inbox makes at most half of the allowed
-// requests of each operation, except for the retries and further pages of polls that have
+// requests for each operation, except for the retries and further pages of polls that have
 // begun. Requests from other programs are not counted. Sweeps are spread over the quota window.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither
@@ -113,10 +113,10 @@ func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
 
-// WithMaxAttempts sets the number of failures after which the inbox gives up on a message.
-// After the n-th failure, the function dead is called with the delivery and the last error. If
-// it returns nil, the message counts as handled; otherwise the message is retried like any
-// other failed one. By default a message is retried until it is handled.
+// WithMaxAttempts sets the number of failures after which a message is no longer retried. After
+// the n-th failure, the function dead is called with the delivery and the last error. If it
+// returns nil, the message counts as handled; otherwise the message is retried like any other
+// failed one. By default a message is retried until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {
 		if n < 1 {

@@ -26,9 +26,9 @@ type Status struct {
 	Since     time.Time // when the holder acquired the lease
 	Chats     int       // number of known chats
 	Due       int       // how many of them are due now
-	OldestDue time.Time // when the oldest of these became due; zero if none is due
+	OldestDue time.Time // when the oldest due chat became due; zero if none is due
 
-	LastSweep     time.Time // end of the last incremental sweep, or of the last full one if there are no others
+	LastSweep     time.Time // end of the last incremental sweep, or of the last full one if all sweeps are full
 	LastFullSweep time.Time
 	NextSweep     time.Time // when the next page is listed
 

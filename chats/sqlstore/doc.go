@@ -123,9 +123,9 @@
 //     such as PgBouncer. pgx then needs default_query_exec_mode=exec.
 //
 // A lease cannot stop a running handler. A handler that is running when the process freezes
-// continues when the process resumes, perhaps while the next holder passes the same message
-// to its own handler. Its result is then not saved, but its side effects remain, so handlers
-// must be idempotent.
+// continues when the process resumes, perhaps while the next holder passes the same message to
+// its own handler. The first handler's result is then not saved, but its side effects remain,
+// so handlers must be idempotent.
 //
 // If the database's clock jumps forward, leases expire and are acquired again.
 //
