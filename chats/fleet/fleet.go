@@ -37,7 +37,8 @@ type Store interface {
 // them. The handler timeout of an inbox is 15 s unless Inbox contains
 // [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. An inbox
 // handles two chats concurrently unless Inbox contains [inbox.WithWorkers], so that one shop's
-// backlog does not starve the others. By default, both use the fleet's logger.
+// backlog does not starve the others. By default, the inbox and the outbox use the fleet's
+// logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option
@@ -270,10 +271,10 @@ func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
 // Items that are put or resolved are worked on immediately, by any process. Do not call its Run
-// or Step. Do not keep it, either: each call to Outbox returns one whose Shop was obtained from
-// the function passed to [New] at most 10 min ago. The error wraps the cause: that function
-// failed, panicked or took longer than 5 s; the Shop has no Client for this business; its
-// credential cannot be read; or one of its options is invalid (a [chats.ArgumentError]).
+// or Step. Do not keep it, either: each call returns an outbox whose Shop was obtained from the
+// function passed to [New] at most 10 min ago. The error wraps the cause: that function failed,
+// panicked or took longer than 5 s; the Shop has no Client for this business; its credential
+// cannot be read; or one of its options is invalid (a [chats.ArgumentError]).
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {

@@ -34,7 +34,7 @@
 // The first start), the progress of the sweeps, and how much of the quota has been used. An inbox
 // does the work that is due according to the rows, one step at a time. It can be killed at any
 // point; its successor continues from the rows, even on another machine. An inbox never loads all
-// rows at once. A quiet chat costs its row, its place in the sweeps and, if it is listed without
+// rows at once. A quiet chat costs its row, its share of the sweeps and, if it is listed without
 // a time, regular polls (see Rechecks).
 //
 // # The first start

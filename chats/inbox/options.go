@@ -113,10 +113,10 @@ func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
 
-// WithMaxAttempts sets the number of failures after which a message is no longer retried. After
-// the n-th failure, the function dead is called with the delivery and the last error. If it
-// returns nil, the message counts as handled; otherwise the message is retried like any other
-// failed one. By default a message is retried until it is handled.
+// WithMaxAttempts sets the number of failures of a message after which the function dead is
+// called, with the delivery and the last error. If it returns nil, the message counts as
+// handled; otherwise the message is retried, like any other failed one. By default a message is
+// retried until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {
 		if n < 1 {

@@ -14,9 +14,8 @@
 // After Put has returned nil, each of its items is posted exactly once unless it ends as
 // Failed, Expired, Uncertain or Discarded (see States), even if the process is killed between
 // posting and recording the post, the response is lost, Market is down for an hour, or the
-// hourly quota is exhausted. The exceptions are rare; Posting and Leases list all of them. The
-// items of a chat are posted in the order of Put, one at a time; chats do not wait for each
-// other.
+// hourly quota is exhausted. The rare exceptions are listed under Posting and Leases. The items
+// of a chat are posted in the order of Put, one at a time; chats do not wait for each other.
 //
 // # States
 //
@@ -74,7 +73,7 @@
 // request's slot is held. The remaining window lasts until the request has been written: the
 // dial, the TLS handshake and the write. It is assumed to last about 100 ms; this has not been
 // measured against the real Market. A process that is frozen within this window, and resumes
-// after another one has taken over, posts an item that the other one is working on. This is
+// after another one has taken over, posts an item that the other process is working on. This is
 // harmless if it happens within the search time of the other process, which then finds the
 // message. An item is posted twice in this way only if a freeze begins within the window and
 // lasts longer than about 20 s (the lease plus the search time). No client can close the

@@ -62,8 +62,8 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 
 // Put adds items to the queue, all or none. After Put has returned nil, each item is posted
 // exactly once, whatever happens to this process, unless it ends as [Failed], [Expired],
-// [Uncertain] or [Discarded]; the package documentation lists the rare exceptions under Posting
-// and Leases. Put may be called in any process, whether or not the outbox runs there. The
+// [Uncertain] or [Discarded]; see Posting and Leases in the package documentation for the rare
+// exceptions. Put may be called in any process, whether or not the outbox runs there. The
 // process that holds the lease notices the items immediately if it is this process, and within
 // about a second otherwise.
 //
