@@ -212,6 +212,7 @@ func TestWake_WaitsNoLongerThanItsContext(t *testing.T) {
 		assert.ErrorIs(t, f.inbox.wake(ctx, 7, nil), context.DeadlineExceeded)
 		assert.Equal(t, time.Second, time.Since(began))
 		time.Sleep(2 * time.Hour)
+		synctest.Wait()
 		jobs.insert = func(context.Context, int) error { return nil }
 		assert.ErrorIs(t, f.inbox.wake(t.Context(), 7, assert.AnError), assert.AnError)
 		assert.NoError(t, f.inbox.wake(t.Context(), 7, nil))
@@ -233,6 +234,7 @@ func TestWake_ManyAreInsertedAtOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		assert.Equal(t, []int{1, 7, 1}, sizes[:3], "then each by itself, because that failed")
 	})
 }
