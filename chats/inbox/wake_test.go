@@ -423,7 +423,8 @@ func TestWake_HastensAChatThatCouldNotBeRead(t *testing.T) {
 		pass(5 * time.Hour)
 		require.NoError(t, run.stop())
 		require.Len(t, seen.all(), 2)
-		assert.Less(t, seen.all()[1].at.Sub(said), 2*time.Second)
+		// Not at once if the push meets a retry, whose call may be waiting between two attempts.
+		assert.Less(t, seen.all()[1].at.Sub(said), 20*time.Second)
 	})
 }
 
