@@ -87,10 +87,12 @@
 //	below 200                | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, cut off             | retried         | ErrProtocol, ErrOutcomeUnknown
 //	2xx, not JSON or too big | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
-//	2xx, status ERROR        | Error           | Error
+//	2xx, ERROR with details  | Error           | Error
+//	2xx, ERROR, no details   | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, OK and errors       | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //
-// A read whose response has both errors and a result returns the result.
+// The last row applies to a read only if it has no usable result: with status OK, the result
+// counts despite the errors.
 //
 // A 404 whose body is empty, or is not the API's envelope, comes from a gateway: it says
 // nothing about the chat or about the outcome of a send. A redirect in response to a send is
@@ -106,6 +108,8 @@
 // comes before the next attempt, the call fails immediately and the error says so. An attempt
 // that exceeds RetryPolicy.AttemptTimeout, or a timeout of the http.Client, counts as
 // dropped. A file is sent again only if its reader can be rewound or has not been read from.
+// If an upload ended early, before the server can have received the whole file, nothing was
+// posted: a 5xx, a dropped connection and a timeout are then retried.
 //
 // # Rate limits
 //
@@ -146,9 +150,10 @@
 //
 // # Observability
 //
-// Functions passed to [WithHook] are called once per attempt. [WithLogger] logs the same
-// information at debug level, limited to a fixed set of attributes. [OperationFromContext]
-// returns the operation of a request, for naming spans in a transport of your own.
+// Functions passed to [WithHook] are called once per attempt. [WithLogger] logs each attempt at
+// debug level, with a fixed set of attributes, and skipped items at warn level.
+// [OperationFromContext] returns the operation of a request, for naming spans in a transport of
+// your own.
 //
 // # Testing
 //

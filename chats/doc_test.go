@@ -40,7 +40,8 @@ func failures() map[string][]chatstest.Fault {
 		"408, 499":                 {chatstest.Status(408, ""), chatstest.Status(499, "")},
 		"2xx, cut off":             {chatstest.Truncate(5)},
 		"2xx, not JSON or too big": {chatstest.Malformed("<html>"), chatstest.Malformed(""), chatstest.EndlessBody()},
-		"2xx, status ERROR":        {chatstest.Status(200, envelope)},
+		"2xx, ERROR with details":  {chatstest.Status(200, envelope)},
+		"2xx, ERROR, no details":   {chatstest.Malformed(`{"status":"ERROR"}`)},
 		"2xx, OK and errors":       {chatstest.Malformed(strings.Replace(envelope, "ERROR", "OK", 1))},
 	}
 }

@@ -32,7 +32,7 @@ type Attachment struct {
 // Download opens an attachment. The caller reads and closes it.
 //
 // The credential is sent only to the host of the base URL; a different scheme or port counts
-// as a different host. According to public clients of the API, attachments are stored on
+// as a different host. According to other published clients of the API, attachments are stored on
 // other hosts, which respond with 403: use [WithAttachmentAuth] to authenticate there.
 // Redirects are followed if the HTTP client's CheckRedirect allows it. After a redirect to
 // another host, requests carry neither the credential nor the headers from
@@ -220,7 +220,7 @@ func (d *downloadBody) Close() error {
 }
 
 // AttachmentOAuth returns a function for [WithAttachmentAuth] that adds an Authorization
-// header, with the OAuth scheme and the token, to https requests to the hosts where public
+// header, with the OAuth scheme and the token, to https requests to the hosts where other published
 // clients find Market's attachments, files.messenger.yandex.net and
 // files.messenger.yandex.ru. All other requests are left unchanged, and the token function is
 // not called for them.

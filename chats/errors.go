@@ -83,8 +83,8 @@ func badArgument(field, format string, args ...any) error {
 // and truncated to 512 characters. Code is empty if the server sent plain text.
 type Detail struct{ Code, Message string }
 
-// Error describes a failed call. StatusCode is set if the server responded; otherwise
-// Unwrap returns the cause. Match it against the sentinels with errors.Is.
+// Error describes a failed call. StatusCode is set if the server responded. Match the error
+// against the sentinels with errors.Is; Unwrap also returns the cause, if there is one.
 type Error struct {
 	Business    BusinessID
 	Operation   Operation

@@ -69,8 +69,8 @@ func operationOf(method, path string) (Operation, bool) {
 type operationKey struct{}
 
 // OperationFromContext returns the operation of a request from the request's context, for
-// example to name a span in the transport set with [WithHTTPClient]. It returns false for the
-// request of a download.
+// example to name a span in the transport set with [WithHTTPClient]. It returns false for a
+// download request.
 func OperationFromContext(ctx context.Context) (Operation, bool) {
 	op, ok := ctx.Value(operationKey{}).(Operation)
 	return op, ok

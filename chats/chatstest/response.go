@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// FaultHeader names the fault in every response that may deliberately violate the
-// API's contract. A test that checks responses against the contract can skip such
-// responses.
+// FaultHeader is the header that names the fault. Every response that a fault may have made
+// violate the API's contract carries it. A test that checks responses against the contract
+// can skip such responses.
 const FaultHeader = "X-Chatstest-Fault"
 
 // response is an HTTP response and the way it is delivered.

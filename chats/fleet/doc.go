@@ -25,7 +25,7 @@
 // Each business has two unique ymchats_turn jobs: one in the queue for inboxes, ymchats_inbox,
 // and one in the queue for outboxes, ymchats_outbox. Each job runs one step and then snoozes
 // until something is due again. A step is a call to [inbox.Inbox.Step], which begins no poll
-// after 20 s, or to [outbox.Outbox.Step], for at most 25 s. A business with more to do goes to
+// after 20 s, or to [outbox.Outbox.Step], whose context ends after 25 s. A business with more to do goes to
 // the back of the queue. Any process with a free worker takes the next job, so a new process
 // has work immediately, and one that stops leaves nothing behind.
 //
@@ -54,8 +54,8 @@
 //	backlog of a million        handled 20 s at a time                       one worker fewer
 //	messages
 //
-// Configure a few more workers than the number of businesses that may hang at the same time
-// ([WithWorkers]).
+// Configure a few more workers ([WithWorkers]) than the number of businesses whose handlers may
+// hang at the same time.
 //
 // # Load
 //

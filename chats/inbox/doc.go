@@ -42,10 +42,10 @@
 // When an inbox serves a business for the first time, the messages already in the chats of the
 // business are old and are not delivered, unless [WithStartTime] sets another start. Messages
 // that arrive from then on are delivered. The start is the time of the first attempt to list the
-// chats, successful or not, and is saved before the first request. After the first page has been
-// listed, it is stored as BusinessState.StartTime: the time by the local clock or by Market's
-// (the Date of its responses), whichever is earlier, minus 1 s and truncated to whole seconds,
-// because the times of messages may be truncated, too. Messages from the last seconds before the
+// chats, successful or not. It is saved before that attempt, so it survives a crash. Once the
+// first page has been listed, BusinessState.StartTime is derived from it: the start by the local
+// clock or by Market's (the Date of its responses), whichever is earlier, minus 1 s and truncated
+// to whole seconds, because the times of messages may be truncated, too. Messages from the last seconds before the
 // start are therefore delivered as well. If the local clock is behind Market's, the start is
 // earlier by the difference.
 //
@@ -75,9 +75,9 @@
 // # Rechecks
 //
 // A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it. It
-// is polled again after 2 s, because times may be in whole seconds, in which case a second
-// message within the same second does not change UpdatedAt, and after 10 min, 2 h, 12 h and 24 h,
-// to find messages that become visible late. If the newest message is older than UpdatedAt, or
+// is polled again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s is needed because
+// times may be in whole seconds, so another message in the same second does not change
+// UpdatedAt; the later ones find messages that become visible late. If the newest message is older than UpdatedAt, or
 // more than a second older than the push, the history lags behind, and the delays are 1, 5 and
 // 30 s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A
 // message in an otherwise quiet chat thus costs six history requests within a day, and a message

@@ -67,7 +67,7 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 }
 
 // Wake makes a chat due. Call it for the pushes that chats/notify receives: the message is then
-// delivered within a second, without waiting for a sweep. Wake writes to the store, so it may
+// usually delivered within about a second, without waiting for a sweep. Wake writes to the store, so it may
 // be called in any process, before, during and after a run. It takes effect immediately if this
 // process holds the lease, and within a second otherwise.
 //

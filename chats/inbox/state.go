@@ -49,7 +49,7 @@ type BusinessState struct {
 	Usage       map[chats.Operation]Usage // the inbox's own requests in the current quota window
 	Handlers    BreakerState              // breaker for failures of the handler
 	Reads       BreakerState              // breaker for failures to read histories
-	LastError   string                    // the last failure that does not belong to one chat
+	LastError   string                    // the last failure to list the chats
 	LastErrorAt time.Time
 }
 
@@ -65,9 +65,9 @@ type SweepState struct {
 	Failures   int          // consecutive failures to list its next page
 	Plain      bool         // it lists all chats, because the server refused the statuses
 	NextAt     time.Time    // when its next page, or the next sweep, is due
-	FinishedAt time.Time    // when the last complete sweep ended
-	Cost       int          // requests made by the last complete sweep
-	CutShort   bool         // it ended early, because the list did not end
+	FinishedAt time.Time    // when the last sweep ended
+	Cost       int          // pages listed by that sweep
+	CutShort   bool         // that sweep was cut short, because the list did not end
 
 	// Digests are hashes of a full sweep's first pages, 0 for a page that has to be applied again.
 	Digests [10]uint64 `json:",omitzero"`

@@ -34,7 +34,7 @@ type Status struct {
 
 	Failing     []ChatState                     // chats that cannot be handled or read, the longest-failing first; 100 at most
 	Quota       map[chats.Operation]chats.Limit // the inbox's share of the quota in the current window, and what remains of it
-	LastError   string                          // the last failure of a sweep
+	LastError   string                          // the last failure to list the chats
 	LastErrorAt time.Time
 }
 

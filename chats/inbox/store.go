@@ -115,14 +115,14 @@ type Store interface {
 	Release(ctx context.Context, lease Lease) error
 }
 
-// StepStore is an optional interface of a [Store], with which a step begins and ends with one
-// statement each. An inbox uses its methods instead of those that they combine.
+// StepStore is an optional interface of a [Store]. With it, a step needs one statement to begin
+// and one to end. An inbox uses its methods instead of those that they combine.
 type StepStore interface {
 	// AcquireBusiness combines Acquire and Business: it returns the row with everything that
 	// earlier holders of the lease have saved.
 	AcquireBusiness(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, BusinessState, error)
 
-	// ReleaseBusiness combines Save, of the business's row unless it is nil, and Release: both or
+	// ReleaseBusiness saves the business's row, unless it is nil, and releases the lease: both or
 	// neither. Like Renew, it returns the earliest DueAt of the business's chats.
 	ReleaseBusiness(ctx context.Context, lease Lease, business *BusinessState) (next time.Time, err error)
 }

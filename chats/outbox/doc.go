@@ -66,8 +66,9 @@
 // # Leases
 //
 // One process at a time serves a business: it holds a lease in the store, and others stand by.
-// Every write of an item is checked against the lease and the item's version in the same
-// transaction, so a process that was frozen and has lost its lease changes nothing.
+// Every write by the process that serves the business is checked against the lease and the
+// item's version in the same transaction, so a process that was frozen and has lost its lease
+// changes nothing. Put and Resolve need no lease.
 //
 // The lease is also checked right before each request, after the last write and while the
 // request's slot is held. The remaining window lasts until the request has been written: the
@@ -95,12 +96,13 @@
 //	history refused, or a refusal without an   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
 //	API error code
 //	any other 4xx, or a 2xx with status ERROR  Failed, with the server's details
+//	and details
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then requested
-// as well. This costs one getChats request, at most once a minute per worker while the list is
-// accepted, and for every such 403 otherwise. [Item].NotAfter limits how long the outbox tries
+// as well. This costs one getChats request: at most once a minute per worker while that request
+// succeeds, and once for every such 403 otherwise. [Item].NotAfter limits how long the outbox tries
 // to post an item. The quota is shared fairly: the chat that has waited longest since its last
 // post is next, and a chat whose post was refused because of the quota keeps its turn.
 package outbox

@@ -78,22 +78,22 @@
 // at deployment and use [WithoutMigration].
 //
 // When the tables with the default prefix are created, the table ymchats_inbox_marks of builds
-// before 2026-12 is imported. Stop the processes of the old release first. The old table is
-// kept, but its version is raised, so that old releases refuse to start. Drop it when no old
-// release is needed any more.
+// before 2026-12 is imported. Stop all processes of such builds first. The old table is kept, but
+// its version is raised, so that such builds refuse to start. Drop it when none of them is needed
+// any more.
 //
 // # Saves
 //
 // A Save is atomic, and after it has returned nil, its effect survives a kill -9. On PostgreSQL
 // it is one statement, for any number of rows, that compares every version and checks the
-// lease. A failover to a replica that lacks the last commits undoes them, and their messages
-// are delivered again. With synchronous replication no commit is lost.
+// lease. A failover to a replica that lacks the last commits undoes them, and the messages
+// that they recorded as handled are delivered again. With synchronous replication no commit is lost.
 //
 // A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. It waits at most
 // 10 s for a connection. After that, a statement times out after 10 s, and a lease statement
 // after half the lease duration, 10 s at most; Put, Forget and migrations have no timeout other
-// than their context. Waiting for locks is also limited to 10 s, except in Put, Forget and
-// migrations on PostgreSQL. Acquire and Renew do not queue behind other statements. A connection
+// than their context. Waiting for locks is also limited to 10 s, except that on PostgreSQL
+// Put, Forget and migrations wait without a limit. Acquire and Renew do not queue behind other statements. A connection
 // whose session is read-only is not returned to the pool, so saves succeed as soon as the
 // database accepts writes again.
 //
