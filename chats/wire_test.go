@@ -223,37 +223,27 @@ func TestSendText_ServerThatClosesConnectionsSilently(t *testing.T) {
 // connection.
 func TestWire_ConnectionsAreReusedAfterTheCallersFailures(t *testing.T) {
 	t.Parallel()
-	closes := make(chan bool, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			_, _ = io.Copy(io.Discard, r.Body)
-			return
-		}
-		closes <- r.Close
-		if r.URL.Query().Get("chatId") == "2" {
-			<-r.Context().Done()
-		}
-		_, _ = io.WriteString(w, `{"status":"OK","result":{"chatId":1}}`)
-	}))
-	t.Cleanup(server.Close)
-	client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL(server.URL), chats.WithHTTPClient(server.Client()))
-	require.NoError(t, err)
+	server := chatstest.NewServer(t)
+	chat, transport := server.AddChat(chats.Chat{}), server.Transport()
+	client := server.Client(withContract(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+		assert.False(t, req.Close)
+		return transport.RoundTrip(req)
+	})))
 	for range 3 {
-		_, err = client.Chat(t.Context(), 1)
+		_, err := client.Chat(t.Context(), chat)
 		require.NoError(t, err)
-		assert.False(t, <-closes)
-		err = client.SendFile(t.Context(), 1, "a.txt", io.NewSectionReader(unreadable{}, 0, 5))
+		err = client.SendFile(t.Context(), chat, "a.txt", io.NewSectionReader(unreadable{}, 0, 5))
 		require.ErrorIs(t, err, fs.ErrPermission)
-		_, err = client.Chat(t.Context(), 1)
+		_, err = client.Chat(t.Context(), chat)
 		require.NoError(t, err)
-		assert.False(t, <-closes)
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			assert.False(t, <-closes)
+		server.FailFunc(func(chats.Operation, int) chatstest.Fault {
 			cancel()
-		}()
-		_, err = client.Chat(ctx, 2)
+			return chatstest.Delay(time.Minute) // ends with the request
+		})
+		_, err = client.Chat(ctx, chat)
 		require.ErrorIs(t, err, context.Canceled)
+		server.FailFunc(nil)
 	}
 }
 

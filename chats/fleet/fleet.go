@@ -192,7 +192,7 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")
 	}
 	f.jobs.Store(&jobs)
-	return cmp.Or(f.inbox.start(ctx, jobs, businesses), f.outbox.start(ctx, jobs, businesses))
+	return cmp.Or(f.inbox.start(ctx, businesses), f.outbox.start(ctx, businesses))
 }
 
 // Stop stops serving the given businesses. The context of a step under way is cancelled, and

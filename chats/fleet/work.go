@@ -91,17 +91,17 @@ var unfinished = slices.DeleteFunc(rivertype.UniqueOptsByStateDefault(), func(s 
 
 // start inserts the turns that are missing. It lists the existing ones first, because
 // inserting a unique job that exists locks its row.
-func (p *purpose) start(ctx context.Context, jobs Inserter, businesses []chats.BusinessID) error {
+func (p *purpose) start(ctx context.Context, businesses []chats.BusinessID) error {
 	defer p.listed.Store(&listing{}) // so that this process knows them immediately
 	followed := map[chats.BusinessID]bool{}
 	for job, err := range p.turns(ctx) {
 		// A turn that was running when Stop cancelled it cannot be retried or, until it has ended, inserted again.
 		for err == nil && job.FinalizedAt == nil && bytes.Contains(job.Metadata, []byte(`"cancel_attempted_at"`)) && slices.Contains(businesses, businessOf(job)) {
 			<-time.After(heldPause / 2)
-			job, err = jobs.JobGet(ctx, job.ID)
+			job, err = p.client().JobGet(ctx, job.ID)
 		}
 		if err == nil && troubleOf(job).Failures > 0 && slices.Contains(businesses, businessOf(job)) {
-			_, err = jobs.JobRetry(ctx, job.ID)
+			_, err = p.client().JobRetry(ctx, job.ID)
 		}
 		if err != nil {
 			return err
@@ -149,8 +149,8 @@ func (p *purpose) wake(ctx context.Context, business chats.BusinessID, err error
 	return p.wakes.Do(ctx, river.InsertManyParams{Args: wakeArgs{business}, InsertOpts: p.options(1)})
 }
 
-func (f *Fleet) insert(ctx context.Context, wakes []river.InsertManyParams) error {
-	_, err := f.client().InsertMany(ctx, wakes)
+func (f *Fleet) insert(ctx context.Context, jobs []river.InsertManyParams) error {
+	_, err := f.client().InsertMany(ctx, jobs)
 	return err
 }
 
@@ -247,7 +247,7 @@ func (w *worker[T]) NextRetry(job *river.Job[T]) time.Time {
 
 // Work implements [river.Worker].
 func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
-	p := cmp.Or(map[string]*purpose{outboxQueue: w.fleet.outbox}[job.Queue], w.fleet.inbox)
+	p := map[string]*purpose{inboxQueue: w.fleet.inbox, outboxQueue: w.fleet.outbox}[job.Queue]
 	if next := w.work(p, ctx, businessOf(job.JobRow), job.JobRow); !next.IsZero() {
 		return river.JobSnooze(max(0, time.Until(next)))
 	}
