@@ -57,7 +57,7 @@ func (s *Store) acquire(
 		return inbox.Lease{}, got.state, s.errorf(err, "acquiring the lease of business %d", business)
 	}
 	lease.Token = got.token
-	if withRow && s.db.dialect == SQLite { // a separate statement: a retry after a lock conflict would find the lease held by itself
+	if withRow && s.db.dialect == SQLite { // apart, because a retry after a lock conflict would find the lease taken
 		if got.state, err = s.Business(ctx, business); err != nil {
 			_ = s.Release(context.WithoutCancel(ctx), lease)
 		}

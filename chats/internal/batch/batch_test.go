@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,8 +41,9 @@ func TestBatcher_DoesTogetherWhatComesMeanwhile(t *testing.T) {
 
 func TestBatcher_AnErrorIsThatOfItsCall(t *testing.T) {
 	t.Parallel()
-	errOdd := errors.New("odd")
+	errOdd, calls := errors.New("odd"), 0
 	b := batch.New(time.Minute, func(_ context.Context, items []int) error {
+		calls++
 		switch items[0] {
 		case 1:
 			return errOdd
@@ -59,6 +61,7 @@ func TestBatcher_AnErrorIsThatOfItsCall(t *testing.T) {
 	assert.ErrorContains(t, b.Do(t.Context(), 2), "two")
 	assert.ErrorContains(t, b.Do(t.Context(), 3), "ended its goroutine")
 	assert.NoError(t, b.Do(t.Context(), 4))
+	assert.Equal(t, 5, calls, "a single item is not tried twice")
 }
 
 // An item that the function refuses, or that makes it panic, fails no other.
@@ -121,13 +124,21 @@ func TestBatcher_AContextIsTheCallersAlone(t *testing.T) {
 func TestBatcher_TheCallHasATimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
 		b := batch.New(time.Minute, func(ctx context.Context, _ []int) error {
+			calls.Add(1)
 			<-ctx.Done()
 			return ctx.Err()
 		})
 		began := time.Now()
-		assert.ErrorIs(t, b.Do(t.Context(), 0), context.DeadlineExceeded)
-		assert.Equal(t, time.Minute, time.Since(began))
+		var all sync.WaitGroup
+		for n := range 3 {
+			all.Go(func() { assert.ErrorIs(t, b.Do(t.Context(), n), context.DeadlineExceeded) })
+			synctest.Wait()
+		}
+		all.Wait()
+		assert.Equal(t, 2*time.Minute, time.Since(began))
+		assert.EqualValues(t, 2, calls.Load(), "there is no time to try items alone")
 	})
 }
 

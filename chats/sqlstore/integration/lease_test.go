@@ -403,12 +403,13 @@ func TestWithTablePrefix_SeparatesConsumers(t *testing.T) {
 	})
 }
 
-// lockedFile is a SQLite file of which others have the lock when a text is first in a statement.
-type lockedFile struct {
+// failingFile is a SQLite file on which the first statement with a text fails.
+type failingFile struct {
 	driver driver.Driver
 	dsn    string
 	text   string
-	locked atomic.Bool
+	err    error
+	failed atomic.Bool
 }
 
 type sqliteConn interface {
@@ -417,43 +418,60 @@ type sqliteConn interface {
 	driver.QueryerContext
 }
 
-type lockedConn struct {
+type failingConn struct {
 	sqliteConn
 
-	file *lockedFile
+	file *failingFile
 }
 
-func (f *lockedFile) Driver() driver.Driver { return f.driver }
+func (f *failingFile) Driver() driver.Driver { return f.driver }
 
-func (f *lockedFile) Connect(context.Context) (driver.Conn, error) {
+func (f *failingFile) Connect(context.Context) (driver.Conn, error) {
 	conn, err := f.driver.Open(f.dsn)
 	if err != nil {
 		return nil, err
 	}
-	return lockedConn{conn.(sqliteConn), f}, nil //nolint:forcetypeassert // the driver's
+	return failingConn{conn.(sqliteConn), f}, nil //nolint:forcetypeassert // the driver's
 }
 
-func (c lockedConn) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
-	if strings.Contains(statement, c.file.text) && !c.file.locked.Swap(true) {
-		return nil, errors.New("database is locked (5) (SQLITE_BUSY)")
+func (c failingConn) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
+	if strings.Contains(statement, c.file.text) && !c.file.failed.Swap(true) {
+		return nil, c.file.err
 	}
 	return c.sqliteConn.QueryContext(ctx, statement, args)
 }
+
+var errLocked = errors.New("database is locked (5) (SQLITE_BUSY)")
 
 // Whichever statement finds the file locked, the lease that was acquired is not in the way.
 func TestAcquireBusiness_OfAFileThatIsLocked(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"INSERT INTO ymchats_leases", "ymchats_inbox_businesses"} {
 		d := sqliteFile(t)
-		file := &lockedFile{driver: d.open(t).Driver(), dsn: d.dsn, text: text}
+		file := &failingFile{driver: d.open(t).Driver(), dsn: d.dsn, text: text, err: errLocked}
 		db := sql.OpenDB(file)
 		store, err := sqlstore.New(t.Context(), db, d.dialect)
 		require.NoError(t, err)
 		_, _, err = store.AcquireBusiness(t.Context(), business, inbox.Purpose, "worker")
 		require.NoError(t, err, text)
-		assert.True(t, file.locked.Load(), text)
+		assert.True(t, file.failed.Load(), text)
 		require.NoError(t, db.Close())
 	}
+}
+
+// A lease without its row is of no use to the holder, so it is released.
+func TestAcquireBusiness_WhoseRowCannotBeRead(t *testing.T) {
+	t.Parallel()
+	d := sqliteFile(t)
+	errDisk := errors.New("disk I/O error")
+	db := sql.OpenDB(&failingFile{driver: d.open(t).Driver(), dsn: d.dsn, text: "ymchats_inbox_businesses", err: errDisk})
+	t.Cleanup(func() { _ = db.Close() })
+	store, err := sqlstore.New(t.Context(), db, d.dialect)
+	require.NoError(t, err)
+	_, _, err = store.AcquireBusiness(t.Context(), business, inbox.Purpose, "worker")
+	require.ErrorIs(t, err, errDisk)
+	_, err = store.Acquire(t.Context(), business, inbox.Purpose, "standby")
+	require.NoError(t, err)
 }
 
 // A Save that writes ends before another process has the lease, so the next holder reads
