@@ -50,28 +50,45 @@ type viewport struct {
 
 var desktop = viewport{width: 1440, height: 900}
 
+// launch starts a browser that ends with the test. Chromium sometimes ends before its first
+// page, so launch tries five times.
+func launch(t *testing.T) context.Context {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		options := append(chromedp.DefaultExecAllocatorOptions[:],
+			chromedp.NoSandbox, chromedp.Flag("accept-lang", "ru-RU"), chromedp.UserDataDir(t.TempDir()),
+			chromedp.WSURLReadTimeout(patience))
+		if path := os.Getenv("CHROMIUM"); path != "" {
+			options = append(options, chromedp.ExecPath(path))
+		}
+		ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+		ctx, cancel := chromedp.NewContext(ctx)
+		err := chromedp.Do(ctx) // the browser lives as long as the context of its first action
+		if err == nil {
+			t.Cleanup(func() {
+				require.NoError(t, chromedp.Cancel(ctx))
+				cancel()
+				stop()
+			})
+			return ctx
+		}
+		cancel()
+		stop()
+		t.Logf("attempt %d to start the browser: %v", attempt, err)
+		require.Less(t, attempt, 5, "the browser does not start")
+		time.Sleep(time.Second)
+	}
+}
+
 // browse opens the page. A script error fails the test.
 func browse(t *testing.T, s *sandbox, v viewport) *tab {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, chromedp.Flag("accept-lang", "ru-RU"), chromedp.UserDataDir(t.TempDir()),
-		chromedp.WSURLReadTimeout(patience))
-	if path := os.Getenv("CHROMIUM"); path != "" {
-		options = append(options, chromedp.ExecPath(path))
-	}
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, cancel := chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		require.NoError(t, chromedp.Cancel(ctx))
-		cancel()
-		stop()
-	})
+	ctx := launch(t)
 	b := &tab{t, ctx}
 	scheme := "light"
 	if v.dark {
 		scheme = "dark"
 	}
-	require.NoError(t, chromedp.Do(ctx), "start the browser") // the browser lives as long as the context of its first action
 	require.NoError(t, chromedp.Listen(ctx, func(event any) {
 		if e, thrown := event.(*runtime.EventExceptionThrown); thrown {
 			t.Errorf("the page: %s: %+v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
