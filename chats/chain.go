@@ -14,10 +14,10 @@ import (
 //	slot        waits for a slot and records the limits of the response
 //	wire        sends one request and reads the whole response
 //
-// A slot is held only while wire runs, so neither backoff nor decoding nor a slow credential
-// source blocks other calls. A confirmed send also reads the history in its slot, immediately
-// before wire runs. observer is outside the limits, because an attempt has succeeded only once
-// its response has been decoded.
+// A slot is held only while wire runs, so neither backoff nor decoding nor a slow credential source
+// blocks other calls. A confirmed send also reads the history and calls the ConfirmBefore function
+// in its slot, immediately before wire runs. observer is outside the limits, because an attempt has
+// succeeded only once its response has been decoded.
 func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
 	do := wire(client, cfg.retry.AttemptTimeout)
 	do = l.slotMiddleware(do)

@@ -13,7 +13,7 @@ import (
 // Chats returns a sequence of the chats that match filter, each once, in the server's order,
 // which is not documented. The sequence is lazy: it requests nothing until it is ranged over,
 // and each range starts from the beginning. An error is yielded once and ends the sequence; it
-// is ctx.Err() if ctx has ended.
+// is ctx.Err() if ctx is done.
 //
 // The list may shift while it is read: a chat that receives a message in the meantime may be
 // missing from this listing, but will be in the next. Replying to a chat removes it from the

@@ -50,20 +50,20 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // sent only after [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is
 // longer, has passed since then, and only if the history still does not show the message.
 // Until the history has been read to its end, every error matches [ErrOutcomeUnknown]. The
-// call also waits for any later send of this content by the same Client.
+// call also waits for sends of this content that the same Client has made since then.
 //
 // After a crash there is no error to take the time from. Do not pass the time at which the
 // call began: the call may have waited a long time before it sent. Pass a time, by the clock
 // of this machine, at which the crashed process was certainly no longer running, such as the
 // start of the current process.
 //
-// The message of the earlier attempt is recognised as described for [ConfirmAfter]. A message
-// with an ID below last also counts if it was created after the message with ID last and no
-// earlier than five minutes before the given time, because the senders' clocks may differ. If
-// the history does not show when the message with ID last was created, and that ID, read as a
-// time in microseconds, is more than five minutes after the given time, only the times are
-// compared. Without ConfirmAfter, a message from the shop counts if it has no time, or if it
-// was created no earlier than five minutes before the given time.
+// The message of the earlier attempt is recognised as described for [ConfirmAfter]. A message with
+// an ID below last also counts if it was created after the message with ID last and no earlier than
+// five minutes before the given time, because the senders' clocks may differ. If the history does
+// not show when the message with ID last was created, the second condition alone decides, provided
+// that last, read as a time in microseconds, is more than five minutes after the given time. Without
+// ConfirmAfter, a message from the shop counts if it has no time, or if it was created no earlier
+// than five minutes before the given time.
 //
 // If this machine's clock is ahead of the server's ([Client.ServerTime]), the message may be
 // older by the difference, up to a day. If the first attempt may have begun even earlier, pass
@@ -140,7 +140,7 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // sends, each followed by about six searches with the default policy. If Market is down before
 // anything has been sent, the call fails when the retries of one read are exhausted; after a
 // send, and with [ConfirmResume], it keeps trying to read the history for several minutes. The
-// reading immediately before a send is not retried. If it fails, the call reads the history
+// read immediately before a send is not retried. If it fails, the call reads the history
 // with retries and then tries to send again, up to six times.
 //
 // A Client sends messages to the same chat one at a time. If it has just posted the same text

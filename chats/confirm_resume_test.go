@@ -170,12 +170,12 @@ func TestConfirmResume_EveryErrorBeforeTheSearchIsUnknown(t *testing.T) {
 			f.market.Fail(chats.OpGetChatHistory, times(999, chatstest.Status(503, ""))...)
 			return context.Background()
 		},
-		"context ends": func(*fixture) context.Context {
+		"context is canceled": func(*fixture) context.Context {
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(3*time.Second, cancel)
 			return ctx
 		},
-		"context has ended": func(*fixture) context.Context {
+		"context is done": func(*fixture) context.Context {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			return ctx
@@ -496,7 +496,7 @@ func TestSendTextConfirmed_PolicyWithoutDelays(t *testing.T) {
 	})
 }
 
-// Wherever the context ends, the error is an *Error, and says whether anything was sent.
+// Wherever the context is done, the error is an *Error, and says whether anything was sent.
 func TestSendTextConfirmed_ContextErrorsAreErrors(t *testing.T) {
 	t.Parallel()
 	for n := range 4 {

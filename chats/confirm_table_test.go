@@ -193,12 +193,12 @@ func TestDocs_ConfirmedTableIsThePackageDocumentations(t *testing.T) {
 
 // row returns the key of the confirmedTable for a send that was posted.
 func (s *confirmedSend) row(lost bool) string {
-	fate, shown := "accepted", "another new one"
+	fate, shown := "accepted", "other content"
 	if lost {
 		fate = "outcome unknown"
 	}
 	if s.same {
-		shown = "the same"
+		shown = "the content sent"
 	}
 	return fate + ", " + shown + ", " + strings.Fields(s.name)[0]
 }
@@ -248,7 +248,7 @@ func TestPackageDoc_ConfirmedTableNothingNew(t *testing.T) {
 				f := newFixtureOn(t, chatstest.NewMarket(send.option))
 				f.market.Fail(send.op, fault)
 				_, err := send.send(t.Context(), f.client, f.chat)
-				promise, posted := table[key+", nothing new, "+content], 0
+				promise, posted := table[key+", no new message, "+content], 0
 				if promise == "sent again" {
 					promise, posted = "Message", 1
 				}

@@ -179,7 +179,7 @@ func confirmFailures() []confirmFailure {
 			wantErrs: []error{unknown, limited}, wantSends: 3, // MaxAttempts counts the sends
 		},
 		{
-			name: "context ends during the search", sends: []chatstest.Fault{chatstest.DropBefore()}, cancel: 3 * time.Second,
+			name: "context is done during the search", sends: []chatstest.Fault{chatstest.DropBefore()}, cancel: 3 * time.Second,
 			wantErrs: []error{unknown, context.Canceled}, wantSends: 1,
 		},
 	}

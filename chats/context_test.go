@@ -180,7 +180,7 @@ func TestAPI_ClosesTheBodyWhateverHappens(t *testing.T) {
 		options []chats.Option
 		faults  []chatstest.Fault
 	}{
-		{"context ended", ended, chats.APIKey("key"), nil, nil},
+		{"context done", ended, chats.APIKey("key"), nil, nil},
 		{"quota exhausted", t.Context(), chats.APIKey("key"), nil, []chatstest.Fault{chatstest.RateLimitedHourly(time.Now().Add(time.Hour))}},
 		{"no key", t.Context(), failing, nil, nil},
 		{"limiter", t.Context(), chats.APIKey("key"), []chats.Option{chats.WithLimiter(&countingLimiter{wait: func(context.Context) error { return errLimiter }})}, nil},

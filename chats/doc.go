@@ -39,16 +39,16 @@
 // the shop the history shows within the search time:
 //
 //	send            | the history shows | text               | file
-//	accepted        | the same          | Message            | Message
-//	accepted        | another new one   | ErrUnconfirmed     | Message
-//	accepted        | nothing new       | ErrUnconfirmed     | ErrUnconfirmed
-//	outcome unknown | the same          | Message            | Message
-//	outcome unknown | another new one   | ErrOutcomeUnknown  | ErrOutcomeUnknown
-//	outcome unknown | nothing new       | sent again         | sent again
+//	accepted        | the content sent  | Message            | Message
+//	accepted        | other content     | ErrUnconfirmed     | Message
+//	accepted        | no new message    | ErrUnconfirmed     | ErrUnconfirmed
+//	outcome unknown | the content sent  | Message            | Message
+//	outcome unknown | other content     | ErrOutcomeUnknown  | ErrOutcomeUnknown
+//	outcome unknown | no new message    | sent again         | sent again
 //
-// Another new message may be the one that was sent, altered by the server. If a file was
-// accepted, the call returns the shop's new message with a file, provided that it is the
-// only new message that could be the one sent.
+// A new message with other content may be the one that was sent, altered by the server. If a file
+// was accepted, the call returns the shop's new message with a file, provided that it is the only
+// new message that could be the one sent.
 //
 // A confirmed send has two limitations: it cannot distinguish two programs or clients that
 // post the same content to the same chat at the same moment, and it may post twice if the
@@ -75,8 +75,8 @@
 //	420, quota resets later  | ErrRateLimited  | ErrRateLimited
 //	429, Retry-After soon    | retried         | retried
 //	429, Retry-After later   | ErrRateLimited  | ErrRateLimited
-//	503, Retry-After later   | ErrServer       | ErrServer, ErrOutcomeUnknown
-//	5xx                      | retried         | ErrServer, ErrOutcomeUnknown
+//	5xx, Retry-After later   | ErrServer       | ErrServer, ErrOutcomeUnknown
+//	5xx, otherwise           | retried         | ErrServer, ErrOutcomeUnknown
 //	401                      | ErrUnauthorized | ErrUnauthorized
 //	403                      | ErrForbidden    | ErrForbidden
 //	404                      | ErrNotFound     | ErrNotFound
@@ -91,8 +91,8 @@
 //	2xx, ERROR, no details   | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, OK and errors       | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //
-// The last row applies to a read only if it has no usable result: with status OK, the result
-// counts despite the errors.
+// For reads, the last row applies only if the response has no usable result; otherwise the
+// errors are ignored.
 //
 // A 404 whose body is empty, or is not the API's envelope, comes from a gateway: it says
 // nothing about the chat or about the outcome of a send. A redirect in response to a send is
@@ -118,8 +118,8 @@
 // exceeding either one results in a 420.
 //
 // A client makes at most four concurrent API requests ([WithMaxParallel]). A request holds a
-// slot only while it is in flight, except that a confirmed send also holds its slot while it
-// reads the history immediately before sending.
+// slot only while it is in flight, except that a confirmed send also holds its slot during the
+// last read of the history and the [ConfirmBefore] function.
 //
 // If the quota of an operation is exhausted and the next window begins within
 // RetryPolicy.MaxDelay, calls wait for it. Otherwise they fail with [ErrRateLimited] and
@@ -132,15 +132,15 @@
 //
 // # Errors
 //
-// An invalid argument results in an [ArgumentError], which matches [ErrInvalidArgument] and
-// means that nothing was sent. A sequence whose context has ended yields ctx.Err(). Any
-// other failure is an [*Error]: match it against the sentinels with errors.Is; its fields
-// StatusCode, Details and TraceParent carry the rest. Outside 2xx, the HTTP status
-// determines the error, not the status in the body; for a 404, it also matters whether the
-// body is the API's. A 400 from the server matches no sentinel.
+// An invalid argument results in an [ArgumentError], which matches [ErrInvalidArgument] and means
+// that nothing was sent. A sequence whose context is done yields ctx.Err(). Any other failed call to
+// the API returns an [*Error]: match it against the sentinels with errors.Is; its fields StatusCode,
+// Details and TraceParent carry the rest. Outside 2xx, the HTTP status determines the error, not the
+// status in the body; for a 404, it also matters whether the body is the API's. A 400 from the
+// server matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
-// has ended, or if its deadline leaves no time for the next attempt. A timeout of a
+// is done, or if its deadline leaves no time for the next attempt. A timeout of a
 // transport, [Limiter] or credential source matches neither; its text and its other causes
 // are kept.
 //

@@ -140,7 +140,7 @@ func sentinelOf(status int) error {
 	return nil
 }
 
-// Error returns a text that says what happened and what to do next.
+// Error describes the failure and, if there is one, the remedy.
 func (e *Error) Error() string {
 	parts := []string{"chats: " + string(e.Operation)}
 	if e.StatusCode != 0 {

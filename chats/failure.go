@@ -96,7 +96,7 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	return e
 }
 
-// addEnded makes the error match ctx.Err() if the caller's context has ended; net/http returns
+// addEnded makes the error match ctx.Err() if the caller's context is done; net/http returns
 // the cause of the context instead.
 func (e *Error) addEnded(ctx context.Context) {
 	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(e, ended) {

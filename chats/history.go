@@ -20,15 +20,15 @@ import (
 //
 // The sequence is lazy: it requests nothing until it is ranged over, and each range starts
 // from the beginning. The next page is fetched while the caller works on the current one. An
-// error is yielded once and ends the sequence; it is ctx.Err() if ctx has ended.
+// error is yielded once and ends the sequence; it is ctx.Err() if ctx is done.
 //
 // Market does not document the order of messages. History works with any stable order, even if
 // messages are listed up to one page late or arrive while it reads. If the oldest messages
 // come first, it holds up to three pages in memory: it yields a page when the next one has
-// been read. History recognises that order by a later page whose new messages all have IDs
-// above those of the earlier pages, provided that at least one of the new messages was created
-// more than five minutes before the first request (plus a day if its time lacks seconds, and
-// another day if the server sends no Date). In any other order, and while the messages are too
+// been read. History recognises that order when every new ID on a later page is above all
+// earlier ones, and one of the new messages was created more than five minutes before the
+// first request (a day more if the message's time lacks seconds, and another day if the server
+// sends no Date). In any other order, and while the messages are too
 // recent or have no exact time, History holds all messages above since in memory until it has
 // read the last page. If a message is listed so late that later ones have already been
 // yielded, History yields an error that matches [ErrProtocol]. The messages yielded until then

@@ -4,7 +4,7 @@ import "time"
 
 // SearchTime is the time after a send within which its message is expected to appear in the
 // history; Market itself gives up on a request after 10 s. A confirmed send that does not
-// find its message searches for at least this long, unless the context ends, or reading the
+// find its message searches for at least this long, unless the context is done, or reading the
 // history fails with an error that retries cannot fix, such as a 403 or an exhausted quota.
 const SearchTime = 15500 * time.Millisecond
 

@@ -92,7 +92,7 @@ func (c *call) attemptError(caller, attempt context.Context, err error) error {
 
 // sentTrace records whether a request may have been sent. It is certain that nothing was sent
 // if the transport reported that it needs a connection but not that it got one. WroteHeaders
-// would be too late: if the context ends after a connection was found, net/http returns while
+// would be too late: if the context is done after a connection was found, net/http returns while
 // its writer may still be writing.
 type sentTrace struct{ gettingConn, gotConn, reusedConn atomic.Bool }
 

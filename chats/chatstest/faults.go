@@ -42,7 +42,7 @@ type Response struct {
 // OK lets a call succeed, for example between two that fail.
 func OK() Fault { return Fault{} }
 
-// Delay delays the processing of the request by d. A request whose context ends before
+// Delay delays the processing of the request by d. A request whose context is done before
 // then is not processed.
 func Delay(d time.Duration) Fault { return Fault{delay: d} }
 

@@ -250,7 +250,7 @@ func TestProcessLate_KeepsTheOrderOfDueTimes(t *testing.T) {
 	})
 }
 
-// A request that has not been processed when its context ends is never processed.
+// A request that has not been processed when its context is done is never processed.
 func TestTransport_EveryDelayEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

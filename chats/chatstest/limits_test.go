@@ -162,7 +162,7 @@ func TestClient_KeepsWithinTheParallelLimit(t *testing.T) {
 	})
 }
 
-// A response is in flight until it is read or closed or its context ends.
+// A response is in flight until it is read or closed or its context is done.
 func TestTransport_ResponseIsInFlightUntilRead(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithParallelLimit(1))
@@ -191,7 +191,7 @@ func TestTransport_ResponseIsInFlightUntilRead(t *testing.T) {
 		third := open(ctx)
 		cancel()
 		synctest.Wait()
-		assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its context has ended")
+		assert.Equal(t, http.StatusOK, get(t.Context(), t, m).status, "its context is done")
 		_, err := third.Body.Read(make([]byte, 1))
 		require.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, third.Body.Close())

@@ -20,7 +20,7 @@ const notifyPeriod = 14 * 24 * time.Hour
 // PING), Market sends the event again: every minute for an hour, every 15 minutes
 // for a day, then hourly. After 14 days it switches the subscription off. Notify
 // then returns the last response, or nil if there was none; it does the same when
-// ctx ends. The next call starts over, as if the shop had switched the
+// ctx is done. The next call starts over, as if the shop had switched the
 // subscription on again.
 //
 // An event without a business gets the Market's business, and an event without a

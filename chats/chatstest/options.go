@@ -176,8 +176,8 @@ func WithMaxPage(op chats.Operation, n int) Option {
 	return func(s *settings) { s.maxPage[op] = n }
 }
 
-// WithSwappedNeighbours lists every second message of the history after its
-// successor, counted from where the list begins: 1 3 2 5 4. Pages of even size have a
+// WithSwappedNeighbours swaps every second message in the list with its successor:
+// 1 3 2 5 4. Pages of even size have a
 // pair across each boundary. The order is the same on every page.
 func WithSwappedNeighbours() Option {
 	return func(s *settings) { s.swappedNeighbours = true }
@@ -189,8 +189,8 @@ func WithPreciseTimes() Option {
 	return func(s *settings) { s.preciseTimes = true }
 }
 
-// WithLegacyOrderIDs enables the order IDs that the vendor has switched off: orderIds
-// of getChats and orderId of createChat, of chats and of histories. By default they are
+// WithLegacyOrderIDs enables the order ID fields that the vendor has disabled:
+// orderIds of getChats, and orderId of createChat, chats and histories. By default they are
 // ignored in requests, like unknown fields, and absent from responses.
 func WithLegacyOrderIDs() Option {
 	return func(s *settings) { s.legacyOrderIDs = true }
@@ -244,7 +244,7 @@ func WithParallelLimit(n int) Option {
 }
 
 // WithHourlyLimit enforces an hourly quota of n requests for op. Further requests
-// fail with 420 until the next full hour. By default the headers report the
+// fail with 420 until the hour is over. By default the headers report the
 // documented quotas, but none is enforced.
 func WithHourlyLimit(op chats.Operation, n int) Option {
 	return func(s *settings) { s.hourly[op] = max(n, 0) }

@@ -37,7 +37,7 @@ func (m *Market) begin(ctx context.Context, op chats.Operation) *inflight {
 	return f
 }
 
-// serve responds to a request. It returns an error only if the context ends
+// serve responds to a request. It returns an error only if the context is done
 // before the response's header is due.
 func (m *Market) serve(ctx context.Context, f *inflight, r *request) (response, error) {
 	if f.fault.respond == nil && !f.admitted {

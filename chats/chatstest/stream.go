@@ -54,7 +54,7 @@ func (s *stream) complete() bool {
 
 var endlessPiece = bytes.Repeat([]byte("."), 4<<10)
 
-// sleep waits for d or until the context ends.
+// sleep waits for d or until the context is done.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 // Transport returns a transport that serves requests in process: no socket, and no
 // goroutine that outlives its request. It serves every host, calls the hooks of
 // net/http/httptrace as net/http does, and stops every wait when the request's
-// context ends. In a testing/synctest bubble it waits in the bubble's time.
+// context is done. In a testing/synctest bubble it waits in the bubble's time.
 func (m *Market) Transport() http.RoundTripper { return &transport{m} }
 
 type transport struct{ market *Market }

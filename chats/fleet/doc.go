@@ -25,9 +25,9 @@
 // Each business has two unique ymchats_turn jobs: one in the queue for inboxes, ymchats_inbox,
 // and one in the queue for outboxes, ymchats_outbox. Each job runs one step and then snoozes
 // until something is due again. A step is a call to [inbox.Inbox.Step], which begins no poll
-// after 20 s, or to [outbox.Outbox.Step], whose context ends after 25 s. A business with more to do goes to
-// the back of the queue. Any process with a free worker takes the next job, so a new process
-// has work immediately, and one that stops leaves nothing behind.
+// after 20 s, or to [outbox.Outbox.Step], whose context is canceled after 25 s. A business with
+// more to do goes to the back of the queue. Any process with a free worker takes the next job,
+// so a new process has work immediately, and one that stops leaves nothing behind.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which has
 // priority over all turns and runs a step immediately, in any process. The work is recorded
@@ -59,12 +59,12 @@
 //
 // # Load
 //
-// The first steps of businesses that are started together are spread out, 100 a second, and
-// their sweeps are spread over the poll interval. An idle business costs its rows in the
-// database, about 120 bytes in each process, and two kinds of steps: one per poll interval
-// for its inbox, which takes two statements and three requests if there are fifty chats, and
-// one an hour for its outbox. If pushes announce most messages, [inbox.WithPollInterval] can be
-// long: see docs/scaling.md. A pool of ten connections per process suffices.
+// The first steps of businesses that are started together are spread out, 100 a second, and their
+// sweeps are spread over the poll interval. An idle business costs its rows in the database, about
+// 120 bytes in each process, an inbox step per poll interval (two statements and, for fifty chats,
+// three requests), and an outbox step an hour. If pushes announce most messages,
+// [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of ten connections per process
+// suffices.
 //
 // # What to know about River
 //

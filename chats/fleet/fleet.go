@@ -125,7 +125,7 @@ type Stats struct {
 	Refused                 atomic.Int64 // steps that ended because the credential was refused, or whose Shop could not be obtained
 	Failed                  atomic.Int64 // steps that failed otherwise
 	Pushes                  atomic.Int64 // chat events passed to Notify
-	Unknown                 atomic.Int64 // pushes and replies for a business that is not served
+	Unknown                 atomic.Int64 // pushes and outbox wakes for a business that is not served
 }
 
 // Stats returns the counters of this process; they continue to be updated.
@@ -160,7 +160,7 @@ func (f *Fleet) Register(workers *river.Workers) {
 //
 // If a process is killed, the businesses that it was working on wait for at most 75 s: their
 // jobs count as stuck 40 s after they began, River looks for stuck jobs every 30 s, and makes
-// the jobs to be retried available every 5 s. By then the leases of the steps, 5 s each, have
+// retryable jobs available every 5 s. By then the leases of the steps, 5 s each, have
 // expired. A push or a Put does not wait that long: it runs its own step as soon as the lease
 // has expired. Other businesses are delayed only if the process was River's leader, which
 // makes scheduled jobs available: another one takes over within 22 s, and until then only

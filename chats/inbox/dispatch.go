@@ -47,7 +47,7 @@ func (d *dispatcher) signal() {
 	}
 }
 
-// run polls the chats that are due until ctx ends, or until isIdle reports that no more will
+// run polls the chats that are due until ctx is done, or until isIdle reports that no more will
 // become due, and returns when the last poll has ended.
 func (d *dispatcher) run(ctx context.Context, isIdle func() bool) {
 	defer d.polls.Wait()

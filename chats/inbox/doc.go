@@ -1,6 +1,6 @@
 // Package inbox delivers every message of a business's chats to a handler, at least once, across
-// restarts and machines. A message whose handling has been saved is delivered again only if the
-// server lists messages too far out of order (see Polls) or the store loses the save.
+// restarts and machines. A message saved as handled is delivered again only if the server lists
+// messages too far out of order (see Polls) or the store loses the save.
 //
 //	in, err := inbox.New(client, store)
 //	...
@@ -10,7 +10,7 @@
 //
 // # Guarantees
 //
-// Every new message (see The first start) in every chat that matches the filter reaches the
+// Every new message (see First run) in every chat that matches the filter reaches the
 // handler at least once. The messages of a chat are delivered one at a time, in ascending order.
 // A message that becomes visible late, with an ID below those of messages already handled, is
 // delivered after it has become visible, unless too many handled messages are above it (see
@@ -19,8 +19,8 @@
 // before the next message of the chat is delivered. From then on the message is not delivered
 // again, on any machine that shares the store, unless the server lists messages too far out of
 // order (see Polls), or the store loses the save, as after a restore from a backup or a failover
-// to a replica that lags behind. Until then it may be delivered again after an error, a panic, a
-// crash, or the loss of the lease, so handlers must be idempotent.
+// to a replica that lags behind. Until it is saved, a message may be delivered again after an
+// error, a panic, a crash, or the loss of the lease, so handlers must be idempotent.
 //
 // Failures of Market, the store, the network and the handler are retried. [Inbox.Run] returns an
 // error if the credential is refused for a minute, or if the store fails for about half a minute
@@ -31,23 +31,23 @@
 // The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every message
 // is handled, the IDs of the messages handled above it, the time of the next poll, and the last
 // error. The state of a business is also one row, [BusinessState]. It holds the StartTime (see
-// The first start), the progress of the sweeps, and how much of the quota has been used. An inbox
+// First run), the progress of the sweeps, and how much of the quota has been used. An inbox
 // does the work that is due according to the rows, one step at a time. It can be killed at any
 // point; its successor continues from the rows, even on another machine. An inbox never loads all
 // rows at once. A quiet chat costs its row, its share of the sweeps and, if it is listed without
 // a time, regular polls (see Rechecks).
 //
-// # The first start
+// # First run
 //
 // When an inbox serves a business for the first time, the messages already in the chats of the
-// business are old and are not delivered, unless [WithStartTime] sets another start. Messages
-// that arrive from then on are delivered. The start is the time of the first attempt to list the
-// chats, successful or not. It is saved before that attempt, so it survives a crash. Once the
-// first page has been listed, BusinessState.StartTime is derived from it: the start by the local
-// clock or by Market's (the Date of its responses), whichever is earlier, minus 1 s and truncated
-// to whole seconds, because the times of messages may be truncated, too. Messages from the last seconds before the
-// start are therefore delivered as well. If the local clock is behind Market's, the start is
-// earlier by the difference.
+// business are old and are not delivered, unless [WithStartTime] sets another start. Messages that
+// arrive from then on are delivered. The start is the time of the first attempt to list the chats,
+// successful or not. It is saved before that attempt, so it survives a crash. Once the first page
+// has been listed, BusinessState.StartTime is derived from it: the start by the local clock or by
+// Market's (the Date of its responses), whichever is earlier, minus 1 s and truncated to whole
+// seconds, because the times of messages may be truncated, too. Messages from the last seconds
+// before the start are therefore delivered as well. If the local clock is behind Market's, the start
+// is earlier by the difference.
 //
 // Until a chat has been read to its end, a message created before the StartTime is old unless
 // both of these are true: it was created after the UpdatedAt with which the chat was first
@@ -67,22 +67,22 @@
 // skipped; this is logged once per chat.
 //
 // Until a history has been read to its end, up to 1,000 handled messages are kept above the
-// checkpoint, so that a message listed out of order is found even if the reading is
+// checkpoint, so that a message listed out of order is found even if the read is
 // interrupted. If a message is listed so late that [chats.Client.History] has already yielded
 // later ones, the checkpoint moves back to where it was when the poll began, and the handled
 // messages above it, except the last 1,000, are delivered again.
 //
 // # Rechecks
 //
-// A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it. It
-// is polled again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s is needed because
-// times may be in whole seconds, so another message in the same second does not change
-// UpdatedAt; the later ones find messages that become visible late. If the newest message is older than UpdatedAt, or
-// more than a second older than the push, the history lags behind, and the delays are 1, 5 and
-// 30 s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A
-// message in an otherwise quiet chat thus costs six history requests within a day, and a message
-// in a busy chat two or three. Either may cost up to eleven if UpdatedAt is later than the
-// message, or if the push arrives more than a second after it.
+// A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
+// polled again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s is needed because times may
+// be in whole seconds, so another message in the same second does not change UpdatedAt; the later
+// ones find messages that become visible late. If the newest message is older than UpdatedAt, or
+// more than a second older than the push, the history lags behind, and the delays are 1, 5 and 30 s,
+// then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A message in an
+// otherwise quiet chat thus costs six history requests within a day, and a message in a busy chat
+// two or three. Either may cost up to eleven if UpdatedAt is later than the message, or if the push
+// arrives more than a second after it.
 //
 // A chat whose UpdatedAt has changed four times in a row without a new message is polled for
 // such changes at most every 5 min, until a message is found. While less than a quarter of the
@@ -133,7 +133,7 @@
 // up to 30 s, until the handler works again. An outage thus costs about 120 requests an hour,
 // however many chats are waiting. A poll that finds no message for the handler counts neither as
 // a failure nor as a success. Chats that have not failed yet are tried first, then those that
-// have been due longest; pushes do not change this order. The same applies to histories that
+// have been due longest, among about 100 at a time. The same applies to histories that
 // cannot be read, for any reason, except that each attempt may take up to twelve requests,
 // because the client retries it. When histories can be read again, all are read within minutes.
 //
@@ -157,10 +157,10 @@
 //
 // The lease is a row that expires by the store's clock, and every Save checks it in its own
 // transaction. A leader that fails to renew its lease for the lease duration, by its own clock,
-// stops before another process can acquire the lease, and the contexts of its handlers end. So
+// stops before another process can acquire the lease, and cancels its handlers' contexts. So
 // only one process at a time can save. But a running handler cannot be stopped: one that ignores
 // its context, or whose process was frozen and resumes, may still be running when the next leader
-// delivers the same message. A leader that can renew its lease but not save releases it.
+// delivers the same message. A leader that can renew its lease but cannot save gives it up.
 //
 // Two programs that each need all messages of a business need separate stores, or separate
 // table prefixes in sqlstore. If they share a store, the second one stands by, and logs this.

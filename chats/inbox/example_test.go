@@ -11,7 +11,7 @@ import (
 )
 
 // Every message of every chat, handled by several workers, until the context
-// ends. With a store that lasts it goes on after a restart where it was.
+// is done. With a store that lasts it goes on after a restart where it was.
 func ExampleInbox_Run() {
 	market := chatstest.NewMarket()
 	id := market.AddChat(chats.Chat{Customer: chats.Customer{Name: "Anna"}})

@@ -76,9 +76,9 @@ func WithSenders(senders ...chats.Sender) Option {
 
 // WithStartTime makes the inbox deliver the messages created at the given time or later, to the
 // second, by Market's clock; the zero time is the beginning of every chat. By default only
-// messages that arrive after the first start are delivered. The option takes effect when an
-// inbox serves a business for the first time, and has no effect on later starts. The time may
-// be in the future: until then, every message with a time is old.
+// messages that arrive after the start of the first run are delivered. The option takes effect
+// when an inbox serves a business for the first time, and not in later runs. The time may be in
+// the future: until then, every message with a time is old.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -106,9 +106,9 @@ func WithLookback(messages int) Option {
 
 const maxLookback = 1000
 
-// WithHandlerTimeout sets how long a handler may take; by default there is no limit. If a
-// handler takes longer, its context ends and the delivery counts as failed, even if the handler
-// does not return. It may then still be running when the message is delivered again.
+// WithHandlerTimeout sets how long a handler may take; by default there is no limit. If a handler
+// takes longer, its context is canceled and the delivery counts as failed, even if the handler does
+// not return. It may then still be running when the message is delivered again.
 func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
@@ -131,8 +131,8 @@ func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) O
 }
 
 // WithLogger sets the logger; by default nothing is logged. Log lines contain the business, IDs
-// of chats and messages, and errors, including those of the handler. They never contain the
-// text of a message or the name of a customer.
+// of chats and messages, and errors, including those of the handler. The inbox adds neither the
+// text of a message nor the name of a customer.
 func WithLogger(logger *slog.Logger) Option {
 	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
 }

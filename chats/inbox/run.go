@@ -7,7 +7,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
-// Run calls handle for every message until ctx ends. The messages of a chat are delivered one
+// Run calls handle for every message until ctx is done. The messages of a chat are delivered one
 // at a time, in ascending order; messages of different chats are handled concurrently, up to
 // [WithWorkers] at a time.
 //
@@ -16,12 +16,12 @@ import (
 // 5 min. Meanwhile, later messages of the chat wait; other chats do not. If the handler fails
 // for three chats in a row, only one chat at a time is tried, after 1 s, with the delay
 // doubling up to 30 s, until the handler works again. The context passed to handle ends when
-// ctx ends or the lease is lost. If handle nevertheless returns nil, the message counts as
+// ctx is done or the lease is lost. If handle nevertheless returns nil, the message counts as
 // handled in the first case but not in the second.
 //
 // If another process holds the lease, Run stands by and takes over when the lease ends.
 //
-// Run returns nil after ctx has ended, the last handler has returned, and its result has been
+// Run returns nil after ctx is done, the last handler has returned, and its result has been
 // saved, which may take up to 5 s. It returns an error if the server refuses the credential for
 // a minute, if the store fails for about half a minute (six attempts) when Run first tries to
 // acquire the lease, if an argument is invalid ([chats.ErrInvalidArgument]), or if the inbox is
@@ -44,7 +44,7 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //
 // A message counts as handled when the loop has asked for the next one. If the loop exits
 // early, the last message does not count as handled and is delivered again in the next run.
-// When ctx ends, the sequence ends without an error. Any error ends the sequence. Otherwise
+// When ctx is done, the sequence ends without an error. Any error ends the sequence. Otherwise
 // Messages behaves like [Inbox.Run] with one worker, except that the loop is not notified when
 // the lease is lost or the handler timeout expires. The message that it is working on is then
 // delivered again, by this process or another one.
@@ -52,7 +52,7 @@ func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }
 
-// run works under one lease after another until ctx ends. If asked is not nil, each call of
+// run works under one lease after another until ctx is done. If asked is not nil, each call of
 // handle waits for a value from it.
 func (in *Inbox) run(ctx context.Context, workers int, asked <-chan struct{}, handle handleFunc) error {
 	if !in.running.CompareAndSwap(false, true) {

@@ -29,7 +29,7 @@ type saver struct {
 
 // save saves rows. It returns ErrLeaseLost if the lease is lost or was given up, ErrConflict if
 // the rows in the store have changed, and the store's error if the rows cannot be saved within
-// maxSaving or, once ctx has ended, within graceTime.
+// maxSaving or, once ctx is done, within graceTime.
 func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*ChatState) error {
 	began, uncertain := time.Now(), false
 	for failures := 1; ; failures++ {

@@ -40,8 +40,8 @@ type BusinessState struct {
 
 	// StartTime is the time set by WithStartTime or, without that option, the time at which an
 	// inbox first served the business, by the local clock or Market's, whichever is earlier,
-	// minus 1 s; both truncated to whole seconds. It determines which messages are old: see The
-	// first start in the package documentation. It is zero until a page has been listed.
+	// minus 1 s; both truncated to whole seconds. It determines which messages are old: see First
+	// run in the package documentation. It is zero until a page has been listed.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats
@@ -98,7 +98,7 @@ func (s *ChatState) adjust(now time.Time) bool {
 
 // BreakerState is the state of a circuit breaker.
 type BreakerState struct {
-	Failures int       // consecutive failures, each of a different chat; from 3 on only one chat at a time is tried
+	Failures int       // consecutive failures, each of a different chat; from 3, chats are tried one at a time
 	Probes   int       // failed attempts to handle or read a chat since Failures reached 3
 	RetryAt  time.Time // when the next chat is tried
 }

@@ -15,7 +15,7 @@ type Role string
 // The roles of an inbox.
 const (
 	RoleLeader  Role = "leader"  // it holds the lease and delivers messages
-	RoleStandby Role = "standby" // it is running, but another inbox holds the lease
+	RoleStandby Role = "standby" // it is running, but does not hold the lease
 	RoleIdle    Role = "idle"    // it is not running in this process
 )
 

@@ -10,11 +10,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// Step does the work that is due, and returns the time at which more work is due: a page of a
-// sweep, a poll or a retry. It is meant for programs that serve many businesses from a job
-// queue. After 20 s, Step begins no more polls; from a chat that it is already reading, it
-// delivers messages until 20 s after it has read the first of them. It waits for running
-// handlers.
+// Step does the work that is due (pages of sweeps, polls and retries), and returns the time at
+// which more work is due. It is meant for programs that serve many businesses from a job queue.
+// After 20 s, Step begins no more polls; a poll in progress delivers messages until 20 s after it
+// has read its first one. Step waits for running handlers.
 //
 // The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if
 // the lease was lost meanwhile, the server's refusal of the credential
@@ -40,7 +39,7 @@ func (in *Inbox) Step(
 // stepTime is how long after its start a step still begins new work.
 const stepTime = 20 * time.Second
 
-// work serves the business under a lease until ctx ends, and then returns nil, or until the
+// work serves the business under a lease until ctx is done, and then returns nil, or until the
 // session ends, and then returns the reason: ErrLeaseLost, errLeft, another
 // [leasing.FinalError], or an error of the store. With once, it works until nothing is due, or
 // for stepTime; next is when work is due again.

@@ -65,7 +65,7 @@ func newSweeper(s *session, onDue func(time.Time)) *sweeper {
 	return &sweeper{session: s, onDue: onDue, last: sweepKinds - 1, first: !s.once}
 }
 
-// run lists pages until ctx ends or, in a step, until none is due.
+// run lists pages until ctx is done or, in a step, until none is due.
 func (w *sweeper) run(ctx context.Context) error {
 	if !w.once {
 		wait.Sleep(ctx, w.spread(spreadTime))
@@ -251,7 +251,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 	if err != nil {
 		done()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the context has ended, which is not an error
+			return nil //nolint:nilerr // the context is done, which is not an error
 		}
 		sw := w.sweep(kind) // the page will be listed again
 		sw.Failures++
@@ -461,7 +461,7 @@ func (w *sweeper) close(ctx context.Context, ids []chats.ChatID) error {
 // notLoaded logs that rows could not be loaded.
 func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 	if ctx.Err() != nil {
-		return // the context has ended, which is not a failure
+		return // the context is done, which is not a failure
 	}
 	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading chats failed",
 		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(next))))
@@ -470,7 +470,7 @@ func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 // failed decides what to do about a page that could not be listed.
 func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the context has ended, which is not an error
+		return nil //nolint:nilerr // the context is done, which is not an error
 	}
 	now, sw := time.Now(), w.sweep(kind)
 	sw.Failures++

@@ -78,7 +78,7 @@ func newDispatcher(s *session) *dispatcher {
 	}
 }
 
-// run works until ctx ends or, in a step, until nothing is due. It finishes work in progress.
+// run works until ctx is done or, in a step, until nothing is due. It finishes work in progress.
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.woken.reset(nil)
 	for ctx.Err() == nil {
@@ -98,7 +98,7 @@ func (d *dispatcher) run(ctx context.Context) {
 }
 
 // finish waits for the work in progress when the run ends: for posts, which end soon after their
-// context, and for a call of the WithSettled function, until a second after its context ends.
+// context, and for a call of the WithSettled function, until a second after its context is done.
 func (d *dispatcher) finish() {
 	var left <-chan time.Time
 	for ended := d.posting.Done(); d.working > 0 || d.reporting; {

@@ -11,11 +11,11 @@
 //	...
 //	err = box.Put(ctx, outbox.Item{Key: "order 17, reply 3", Chat: id, Text: "On its way!"})
 //
-// After Put has returned nil, each of its items is posted exactly once unless it ends as
-// Failed, Expired, Uncertain or Discarded (see States), even if the process is killed between
-// posting and recording the post, the response is lost, Market is down for an hour, or the
-// hourly quota is exhausted. The rare exceptions are listed under Posting and Leases. The items
-// of a chat are posted in the order of Put, one at a time; chats do not wait for each other.
+// After Put has returned nil, each of its items is posted once unless it ends as Failed,
+// Expired, Uncertain or Discarded (see States), even if the process is killed between posting
+// and recording the post, the response is lost, Market is down for an hour, or the hourly quota
+// is exhausted. The rare exceptions are listed under Posting and Leases. The items of a chat
+// are posted in the order of Put, one at a time; chats do not wait for each other.
 //
 // # States
 //
@@ -54,7 +54,7 @@
 // accepted it and the history does not show it, or if it may have been posted and the history
 // cannot be read (see Failures).
 //
-// Apart from [Resend] and the window described under Leases, an item is posted twice in only
+// Apart from [Resend] and the race described under Leases, an item is posted twice in only
 // two cases. In the first, the response, the process or the lease was lost while the item was
 // being posted, and the server shows its message only after the search time. In the second, the
 // store loses what it has saved, as after a restore from a backup or a failover to a replica
@@ -66,15 +66,16 @@
 // # Leases
 //
 // One process at a time serves a business: it holds a lease in the store, and others stand by.
-// Every write by the process that serves the business is checked against the lease and the
-// item's version in the same transaction, so a process that was frozen and has lost its lease
-// changes nothing. Put and Resolve need no lease.
+// Every change of an item by the process that serves the business is checked against the lease
+// and the item's version in the same transaction, so a process that was frozen and has lost its
+// lease changes nothing. Put, Resolve and the deletion of settled items need no lease.
 //
 // The lease is also checked right before each request, after the last write and while the
-// request's slot is held. The remaining window lasts until the request has been written: the
-// dial, the TLS handshake and the write. It is assumed to last about 100 ms; this has not been
-// measured against the real Market. A process that is frozen within this window, and resumes
-// after another one has taken over, posts an item that the other process is working on. This is
+// request's slot is held. What remains is a race window, from that check until the request has been
+// written: the dial, the TLS handshake and the write. It is assumed to last about 100 ms; this
+// has not been measured against the real Market. A process that is frozen within this window,
+// and resumes after another one has taken over, posts an item that the other process is working
+// on. This is
 // harmless if it happens within the search time of the other process, which then finds the
 // message. An item is posted twice in this way only if a freeze begins within the window and
 // lasts longer than about 20 s (the lease plus the search time). No client can close the
@@ -87,7 +88,7 @@
 //	hourly quota exhausted                     waits for the next window, at least a minute; does not count as an attempt
 //	no connection; history: response invalid,  retried after 1 s, doubling up to 1 min, indefinitely
 //	408, 499, 5xx or a gateway's 404
-//	parallel limit, or another 420 or 429      retried after 1 s, without doubling, indefinitely
+//	parallel limit, or another 420 or 429      retried without further doubling, indefinitely
 //	send: response lost, invalid, 3xx, 408,    resolved by searching the history
 //	499, 5xx or a gateway's 404
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately

@@ -61,8 +61,8 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 }
 
 // Put adds items to the queue, all or none. After Put has returned nil, each item is posted
-// exactly once, whatever happens to this process, unless it ends as [Failed], [Expired],
-// [Uncertain] or [Discarded]; see Posting and Leases in the package documentation for the rare
+// once, whatever happens to this process, unless it ends as [Failed], [Expired], [Uncertain] or
+// [Discarded]; see Posting and Leases in the package documentation for the rare
 // exceptions. Put may be called in any process, whether or not the outbox runs there. The
 // process that holds the lease notices the items immediately if it is this process, and within
 // about a second otherwise.
@@ -154,7 +154,7 @@ type Status struct {
 	Queued     int
 	Sending    int
 	Uncertain  int // waiting for [Outbox.Resolve]
-	Failed     int // within the retention
+	Failed     int // until they are deleted
 	Unreported int // settled, but the WithSettled function has not returned nil yet
 	Oldest     time.Time
 	LastError  string                          // why an item has not been posted yet

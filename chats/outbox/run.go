@@ -14,10 +14,10 @@ import (
 // stepTime is how long after its start a step still begins new work.
 const stepTime = 60 * time.Second
 
-// Run posts queued items until ctx ends. If another process serves the business, Run stands by
+// Run posts queued items until ctx is done. If another process serves the business, Run stands by
 // and takes over when the lease of that process ends.
 //
-// Run returns nil after ctx has ended. Posts in progress have 5 s to finish; the next run
+// Run returns nil after ctx is done. Posts in progress have 5 s to finish; the next run
 // resumes those that do not. Run returns an error if the server refuses the credential for a
 // minute ([chats.ErrUnauthorized], or [chats.ErrForbidden] if not even the list of chats is
 // allowed; nothing is lost), if the store fails for about half a minute (six attempts) when
@@ -35,14 +35,14 @@ func (o *Outbox) Run(ctx context.Context) error {
 	})
 }
 
-// Step posts the items that are due, for at most 60 s, and returns the time at which more work
-// is due, or the zero time if nothing is queued. It is meant for programs that serve many
-// businesses from a job queue. After 60 s, Step waits for posts in progress, but not for a
-// WithSettled function, whose item is then reported again. If ctx ends, posts have 5 s to
+// Step posts the items that are due, and returns the time at which more work is due, or the zero
+// time if nothing is queued. It is meant for programs that serve many businesses from a job
+// queue. After 60 s, Step begins no more posts; it waits for those in progress, but not for a
+// WithSettled function, whose item is then reported again. If ctx is done, posts have 5 s to
 // finish, and Step waits at most 6 s for a WithSettled function.
 //
 // If another process may have posted an item, Step searches for its message for
-// [chats.SearchTime], 15.5 s. If ctx ends before that, the same [Outbox] continues the search
+// [chats.SearchTime], 15.5 s. If ctx is done before that, the same [Outbox] continues the search
 // in its next Step; a new Outbox starts over.
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business,
@@ -60,7 +60,7 @@ func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	})
 }
 
-// run works until ctx ends, and then returns nil, or until the session ends, and then returns
+// run works until ctx is done, and then returns nil, or until the session ends, and then returns
 // the reason: [inbox.ErrLeaseLost] or a [leasing.FinalError]. With once, it works until nothing
 // is due, or for stepTime; next is when work is due again.
 func (s *session) run(ctx context.Context, once bool) (next time.Time, err error) {

@@ -73,7 +73,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	return c, nil
 }
 
-// run serves until the context ends.
+// run serves until the context is done.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	c, err := parse(args, out)
 	if err != nil {
@@ -98,7 +98,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return errors.Join(s.serve(ctx, listener), s.close())
 }
 
-// serve closes every connection when the context ends, because event streams never end.
+// serve closes every connection when the context is done, because event streams never end.
 func (s *sandbox) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,

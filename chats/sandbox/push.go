@@ -251,7 +251,7 @@ func (p *pusher) change(n int, do func(*delivery)) {
 	p.kick()
 }
 
-// run delivers until the context ends.
+// run delivers until the context is done.
 func (p *pusher) run(ctx context.Context) {
 	for {
 		d, wait := p.next()

@@ -107,7 +107,7 @@ func (w *world) signal() {
 	}
 }
 
-// watch reports changes until the context ends or another world replaces this one.
+// watch reports changes until the context is done or another world replaces this one.
 func (w *world) watch(ctx context.Context) {
 	defer close(w.ended)
 	late := time.NewTicker(200 * time.Millisecond)

@@ -19,7 +19,7 @@ const (
 	connectTimeout   = 10 * time.Second // for getting a connection from the pool
 	statementTimeout = 10 * time.Second // for a statement on that connection
 	rollbackTimeout  = 2 * time.Second
-	driverGrace      = 500 * time.Millisecond // for a driver to notice that its context has ended
+	driverGrace      = 500 * time.Millisecond // for a driver to notice that its context is done
 	lockWaitTimeout  = 10 * time.Second       // while other connections have the database locked
 	maxLockBackoff   = 25 * time.Millisecond
 )
@@ -183,7 +183,7 @@ func (d *database) inTx(ctx context.Context, conn *sql.Conn, do func() error) er
 	return err
 }
 
-// rollback ends the transaction of a connection, even if ctx has ended. It keeps the connection
+// rollback ends the transaction of a connection, even if ctx is done. It keeps the connection
 // if SQLite has already rolled back, because an in-memory database ends with its connection.
 func rollback(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)

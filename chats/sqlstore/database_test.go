@@ -326,7 +326,7 @@ func TestInTx_RollsBack(t *testing.T) {
 					return err
 				}
 				if statement == "work" {
-					cancel() // a rollback happens although the context has ended
+					cancel() // a rollback happens although the context is done
 				}
 				return c.fails[statement]
 			}}

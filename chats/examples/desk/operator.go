@@ -21,7 +21,7 @@ type operator struct {
 	echo  bool // print the lines, because the terminal does not show them
 }
 
-// newOperator reads lines from in until in or ctx ends. A read from a terminal cannot be
+// newOperator reads lines from in until in ends or ctx is done. A read from a terminal cannot be
 // cancelled, so it happens in a separate goroutine.
 func newOperator(ctx context.Context, in io.Reader, out io.Writer, echo bool) *operator {
 	lines := make(chan string)

@@ -71,7 +71,7 @@ func demo(ctx context.Context, out io.Writer) error {
 		return errors.New("DATABASE_URL is not set: run make demo-fleet")
 	}
 	d := &demonstration{out: out, town: town{}, sent: map[string]time.Time{}}
-	defer d.close() //nolint:contextcheck // it also cleans up after ctx has ended
+	defer d.close() //nolint:contextcheck // it also cleans up after ctx is done
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func main() {
 // even longer; see kubernetes.yaml.
 const stopTime = 40 * time.Second
 
-// run works until ctx ends. It then accepts no more requests and jobs, and finishes those
+// run works until ctx is done. It then accepts no more requests and jobs, and finishes those
 // under way.
 func run(ctx context.Context, listen, admin string, interval time.Duration) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))

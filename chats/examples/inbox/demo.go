@@ -33,7 +33,7 @@ func demo(ctx context.Context, out io.Writer) error {
 		"Спасибо!", // Thank you!
 	}
 	_, _ = fmt.Fprintln(out, "Demo: a scripted customer on an in-memory Market. Nothing is sent to Yandex Market.")
-	_, _ = fmt.Fprintln(out, "First start: the messages that arrive from now on.")
+	_, _ = fmt.Fprintln(out, "First run: the messages that arrive from now on.")
 	if err := follow(ctx, market, filepath.Join(dir, "inbox.db"), chat, first, out); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func follow(
 	})
 }
 
-// write acts as the customer. On its first start the inbox delivers only what is written
+// write acts as the customer. In its first run the inbox delivers only what is written
 // after the inbox has started, so the customer waits for a sweep.
 func write(
 	ctx context.Context, market *chatstest.Market, handler http.Handler, chat chats.ChatID, texts []string, last *lastMessage,

@@ -58,7 +58,7 @@ func run(ctx context.Context, env func(string) string, listen, proxy string, out
 	return serve(ctx, newReader(client, out), listen, proxy)
 }
 
-// serve listens until ctx ends. Only Market's networks are allowed.
+// serve listens until ctx is done. Only Market's networks are allowed.
 func serve(ctx context.Context, reader *reader, listen, proxy string) error {
 	address, err := netip.ParseAddr(proxy)
 	if err != nil {

@@ -85,7 +85,7 @@ const (
 	maxBackoff = 5 * time.Minute
 )
 
-// run reads the pending chats until ctx ends.
+// run reads the pending chats until ctx is done.
 func (r *reader) run(ctx context.Context) {
 	for {
 		select {

@@ -34,10 +34,10 @@ func New[T any](timeout time.Duration, do func(context.Context, []T) error) *Bat
 	return &Batcher[T]{do: do, timeout: timeout, slot: make(chan struct{}, 1)}
 }
 
-// Do passes the item to the function, possibly together with others. If that call fails before
-// the timeout, the item is passed again, alone. Do returns the error of the last call. If ctx ends first, Do returns
-// its error, and the item may still be passed to the function. If the function panics or ends its
-// goroutine, Do returns an error.
+// Do passes the item to the function, possibly together with others. If that call fails before the
+// timeout, the item is passed again, alone. Do returns the error of the last call. If ctx is done
+// first, Do returns its error, and the item may still be passed to the function. If the function
+// panics or ends its goroutine, Do returns an error.
 func (b *Batcher[T]) Do(ctx context.Context, item T) error {
 	b.mu.Lock()
 	if b.next == nil {

@@ -1,5 +1,5 @@
 // Package callerctx makes sure that errors match a context error only if the caller's own
-// context has ended, so that callers can rely on it.
+// context is done, so that callers can rely on it.
 package callerctx
 
 import (
@@ -58,7 +58,7 @@ func (e *foreignTimeoutError) As(target any) bool {
 	return !isLate && errors.As(e.err, target)
 }
 
-// Wait sleeps for d. It returns early if ctx ends, and immediately if the deadline of ctx is
+// Wait sleeps for d. It returns early if ctx is done, and immediately if the deadline of ctx is
 // before the end of d.
 func Wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {

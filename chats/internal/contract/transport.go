@@ -73,7 +73,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil && !record.complete() {
 		return resp, err // there is no complete request to check
 	}
-	ctx := context.WithoutCancel(req.Context()) // check the exchange even if its context has ended
+	ctx := context.WithoutCancel(req.Context()) // check the exchange even if its context is done
 	input := &openapi3filter.RequestValidationInput{
 		Request: record.request(ctx, req), PathParams: params, Route: route, Options: options(),
 	}

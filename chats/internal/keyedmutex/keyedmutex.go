@@ -13,7 +13,7 @@ type Mutex[K comparable] struct {
 	held map[K]chan struct{} // closed on unlock
 }
 
-// Lock locks the mutex of key. It returns the error of ctx if ctx ends first.
+// Lock locks the mutex of key. It returns the error of ctx if ctx is done first.
 func (m *Mutex[K]) Lock(ctx context.Context, key K) (unlock func(), err error) {
 	own := make(chan struct{})
 	for {

@@ -62,7 +62,7 @@ func NewHolder() string {
 	return fmt.Sprintf("%s/%d/%08x", host, os.Getpid(), rand.Uint32())
 }
 
-// Run runs work under one lease after another until ctx ends, and then returns nil. It ends
+// Run runs work under one lease after another until ctx is done, and then returns nil. It ends
 // sooner if work returns nil or a [FinalError], or if the store fails maxAcquireFailures times
 // when Run first tries to acquire the lease. work must end the term passed to it.
 func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Term[L]) error) error {
@@ -80,7 +80,7 @@ func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Term[L]
 		case err == nil, errors.As(err, &final):
 			return err
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the context has ended, which is not an error
+			return nil //nolint:nilerr // the context is done, which is not an error
 		case time.Since(began) > wait.Max:
 			failures = 1
 		}
@@ -119,7 +119,7 @@ func (k *Keeper[L]) Once(
 	return wait.Later(next, time.Now().Add(time.Second)), err
 }
 
-// await stands by until it has acquired the lease. It returns nil if ctx ends first.
+// await stands by until it has acquired the lease. It returns nil if ctx is done first.
 func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Term[L], error) {
 	var standingBy string
 	for failures := 0; ctx.Err() == nil; {
@@ -148,7 +148,7 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Term[L], error) {
 			wait.Sleep(ctx, delay)
 		}
 	}
-	return nil, nil //nolint:nilnil // the context has ended, which is not an error
+	return nil, nil //nolint:nilnil // the context is done, which is not an error
 }
 
 func (k *Keeper[L]) acquire(ctx context.Context) (*Term[L], error) {

@@ -58,7 +58,7 @@ func WithLast(ctx context.Context, last *bool) context.Context {
 // Items returns a sequence of the items of a listing. The next page is fetched while the caller
 // works on the current one. If the caller stops, Items cancels that fetch and waits for it to
 // return. If the server refuses a page token, the listing starts over. An error is yielded once
-// and ends the sequence; it is ctx.Err() if ctx has ended.
+// and ends the sequence; it is ctx.Err() if ctx is done.
 func Items[T any](ctx context.Context, l Listing[T]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T

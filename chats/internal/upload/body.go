@@ -180,7 +180,7 @@ func (b *body) setReading(reading bool) (ok bool) {
 
 // Stop ends the attempt. net/http may read a body even after it has returned a response. Once
 // Stop has returned, no new Read or Seek of the caller's reader begins. Stop waits for one in
-// progress until ctx ends, and then abandons it. It returns the reader's error, if there is one.
+// progress until ctx is done, and then abandons it. It returns the reader's error, if there is one.
 func (f *Form) Stop(ctx context.Context) error {
 	if f == nil {
 		return nil

@@ -35,7 +35,7 @@ type InvalidError struct{ Reason string }
 func (e *InvalidError) Error() string { return e.Reason }
 
 // New returns the form for a file. Content of known size is streamed; other content is first read
-// into memory, up to maxSize. If ctx ends during that, a blocked reader is abandoned, and no
+// into memory, up to maxSize. If ctx is done during that, a blocked reader is abandoned, and no
 // further Read of it begins. The error is an [InvalidError], or the reason why the content could
 // not be read.
 func New(ctx context.Context, name string, content io.Reader, maxSize int64) (*Form, error) {
@@ -134,7 +134,7 @@ func (f *Form) frame(name string) error {
 }
 
 // await runs do, which calls the caller's reader, in a separate goroutine and waits until
-// do returns or ctx ends. In the latter case the goroutine is abandoned.
+// do returns or ctx is done. In the latter case the goroutine is abandoned.
 func await(ctx context.Context, do func() error) error {
 	done := make(chan error, 1)
 	go func() {

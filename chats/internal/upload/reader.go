@@ -34,7 +34,7 @@ func (r *checkedReader) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// contextReader begins no Read once ctx has ended.
+// contextReader begins no Read once ctx is done.
 type contextReader struct {
 	ctx     context.Context //nolint:containedctx // the reader's interface has none
 	content io.Reader
@@ -47,7 +47,7 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return r.content.Read(p)
 }
 
-// contextSeeker begins no Seek once ctx has ended, because an earlier one may have been abandoned.
+// contextSeeker begins no Seek once ctx is done, because an earlier one may have been abandoned.
 type contextSeeker struct {
 	ctx    context.Context //nolint:containedctx // the seeker's interface has none
 	seeker io.Seeker

@@ -23,7 +23,7 @@ func Backoff(n int, longest time.Duration) time.Duration {
 	return delay
 }
 
-// Sleep returns after d, or when the context ends.
+// Sleep returns after d, or when the context is done.
 func Sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
