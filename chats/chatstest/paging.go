@@ -51,7 +51,7 @@ func (p *pager) resume() *problem {
 	if err != nil || at.request != p.at.request {
 		return badRequest("Parameter 'pageToken' is unknown or was issued for another request: '%s'", p.token)
 	}
-	if p.now.Sub(time.Unix(0, at.issued)) >= p.store.settings.tokenLifetime {
+	if at.isExpired(p.now, p.store.settings.tokenLifetime) {
 		return badRequest("Parameter 'pageToken' has expired: '%s'", p.token)
 	}
 	p.at = at

@@ -11,8 +11,6 @@ import (
 
 var (
 	errNotRewindable = errors.New("the file's reader cannot be rewound")
-	errAttemptOver   = errors.New("the attempt has ended")
-	errReaderExited  = errors.New("the reader ended its goroutine")
 	errFileGrew      = errors.New("the file is longer than its size")
 )
 
@@ -33,12 +31,6 @@ type body struct {
 	mu      sync.Mutex
 	closed  bool // no Read or Seek of the caller's reader may begin
 	reading bool
-}
-
-func recoverReader(err *error) {
-	if v := recover(); v != nil {
-		*err = fmt.Errorf("the reader panicked: %v", v)
-	}
 }
 
 // Open returns the body of an attempt, from its start. Call [Form.Stop] when the attempt has
@@ -128,16 +120,6 @@ func (b *body) writeContent(w io.Writer) error {
 	return nil
 }
 
-// use calls do, which uses the caller's reader, unless the attempt has ended.
-func (b *body) use(do func() error) (err error) {
-	if !b.setReading(true) {
-		return errAttemptOver
-	}
-	defer b.setReading(false)
-	defer recoverReader(&err)
-	return do()
-}
-
 func (b *body) readContent(p []byte) (n int, err error) {
 	err = b.use(func() error {
 		b.form.touched = true
@@ -169,53 +151,6 @@ func (b *body) rewind() error {
 		}
 		return nil
 	}))
-}
-
-func (b *body) setReading(reading bool) (ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.reading = reading && !b.closed
-	return !b.closed
-}
-
-// Stop ends the attempt. net/http may read a body even after it has returned a response. Once
-// Stop has returned, no new Read or Seek of the caller's reader begins. Stop waits for one in
-// progress until ctx is done, and then abandons it. It returns the reader's error, if there is one.
-func (f *Form) Stop(ctx context.Context) error {
-	if f == nil {
-		return nil
-	}
-	b := f.body
-	b.detach()
-	b.start.Do(func() { close(b.done) })
-	b.mu.Lock()
-	b.closed = true
-	mayBlock := b.reading && !f.inMemory
-	b.mu.Unlock()
-	_ = b.pipe.CloseWithError(errAttemptOver)
-	if mayBlock {
-		select {
-		case <-b.done:
-		case <-ctx.Done():
-		}
-	} else {
-		<-b.done
-	}
-	if f.leftBehind() {
-		return nil
-	}
-	return b.readErr
-}
-
-// leftBehind reports whether the goroutine of the last attempt is still running, because a Read or
-// Seek of the caller's reader blocks.
-func (f *Form) leftBehind() bool {
-	select {
-	case <-f.body.done:
-		return false
-	default:
-		return true
-	}
 }
 
 // Unsent reports whether the server certainly has not posted the file, because the end of the form

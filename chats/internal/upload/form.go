@@ -132,21 +132,3 @@ func (f *Form) frame(name string) error {
 	f.contentType = w.FormDataContentType()
 	return nil
 }
-
-// await runs do, which calls the caller's reader, in a separate goroutine and waits until
-// do returns or ctx is done. In the latter case the goroutine is abandoned.
-func await(ctx context.Context, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errReaderExited
-		defer func() { done <- err }()
-		defer recoverReader(&err)
-		err = do()
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -3,6 +3,7 @@ package chatstest
 import (
 	"encoding/base64"
 	"fmt"
+	"time"
 )
 
 // cursor is what a page token contains.
@@ -27,6 +28,11 @@ func parseToken(token string) (c cursor, err error) {
 		_, err = fmt.Sscanf(string(text), cursorForm, &c.number, &c.position, &c.parity, &c.issued, &c.request)
 	}
 	return c, err
+}
+
+// isExpired reports whether the token is refused; see WithTokenLifetime.
+func (c cursor) isExpired(now time.Time, lifetime time.Duration) bool {
+	return now.Sub(time.Unix(0, c.issued)) >= lifetime
 }
 
 // constantToken is the token of WithConstantToken.

@@ -1,7 +1,6 @@
 package upload
 
 import (
-	"context"
 	"errors"
 	"io"
 )
@@ -32,30 +31,4 @@ func (r *checkedReader) Read(p []byte) (n int, err error) {
 		}
 	}
 	return n, err
-}
-
-// contextReader begins no Read once ctx is done.
-type contextReader struct {
-	ctx     context.Context //nolint:containedctx // the reader's interface has none
-	content io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.content.Read(p)
-}
-
-// contextSeeker begins no Seek once ctx is done, because an earlier one may have been abandoned.
-type contextSeeker struct {
-	ctx    context.Context //nolint:containedctx // the seeker's interface has none
-	seeker io.Seeker
-}
-
-func (s contextSeeker) Seek(offset int64, whence int) (int64, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.seeker.Seek(offset, whence)
 }
