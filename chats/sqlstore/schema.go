@@ -184,7 +184,13 @@ func (s *Store) check(ctx context.Context) error {
 }
 
 // sql returns a statement for the database, with {p} replaced by the table prefix and {now} by
-// the database's clock.
+// the database's clock. It caches the text, because replacing takes longer than looking it up;
+// the number of statements is limited.
 func (s *Store) sql(statement string) string {
-	return s.db.dialect.bind(s.names.Replace(statement))
+	if text, ok := s.texts.Load(statement); ok {
+		return text.(string) //nolint:forcetypeassert // it has only texts
+	}
+	text := s.db.dialect.bind(s.names.Replace(statement))
+	s.texts.Store(statement, text)
+	return text
 }

@@ -23,6 +23,7 @@ type Store struct {
 	names  *strings.Replacer
 	lease  time.Duration
 	saves  *sync.Map // PostgreSQL statements, by their parameters
+	texts  *sync.Map // of statements, for the database
 }
 
 var (
@@ -54,7 +55,7 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*
 func newStore(db *sql.DB, dialect Dialect, c config) *Store {
 	return &Store{
 		db: newDatabase(db, dialect), prefix: c.prefix, lease: c.lease,
-		names: strings.NewReplacer("{p}", c.prefix, "{now}", dialect.now()), saves: &sync.Map{},
+		names: strings.NewReplacer("{p}", c.prefix, "{now}", dialect.now()), saves: &sync.Map{}, texts: &sync.Map{},
 	}
 }
 
