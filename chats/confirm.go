@@ -94,7 +94,7 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 }
 
 // ConfirmBefore calls a function immediately before each request that sends the message,
-// including retries. It passes the IDs of the shop's messages that existed before the first
+// including retries. It passes the IDs of the shop's messages that the call read before the first
 // send; [ConfirmAfter] and [ConfirmExcept] need them after a crash. If the function returns an
 // error, nothing more is sent, and the call fails with an [Error] that wraps the returned
 // error. The Error also matches [ErrOutcomeUnknown] if an earlier send of the call may have

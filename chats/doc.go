@@ -13,7 +13,7 @@
 // modules", or an [OAuthToken]. GET v2/campaigns of the Partner API returns the business ID.
 // Reading requires a key with the communication, all-methods or all-methods:read-only scope;
 // writing requires communication or all-methods. The credential is sent only to the host of
-// the base URL, even after redirects, and never appears in errors, log lines or dumps.
+// the base URL, even after redirects, and never appears in errors, logs or the output of fmt.
 //
 // # Reading
 //
@@ -26,7 +26,7 @@
 // Unknown fields and enum values never cause an error. Unknown values are passed through;
 // Known reports whether a value is defined here. A field that cannot be decoded is zero, even
 // if its value is not valid JSON. An item without a readable ID is skipped and counted in
-// [Attempt.Skipped], and the listing continues. The size of every response is limited, in
+// [Attempt.Skipped], and the listing continues. The size of API responses is limited, in
 // bytes and in items.
 //
 // # Sending
@@ -54,8 +54,8 @@
 // post the same content to the same chat at the same moment, and it may post twice if the
 // server shows the message only after the search for it has ended.
 //
-// [SplitText] splits texts that are too long. [Client.OpenChat] returns the chat about an
-// order or a return, and opens it if there is none. Arguments are checked before anything
+// [SplitText] splits texts that are too long. [Client.OpenChat] returns the ID of the chat
+// about an order or a return, and opens one if there is none. Arguments are checked before anything
 // is sent; an invalid one results in an [ArgumentError].
 //
 // # Retries
@@ -145,8 +145,8 @@
 // are kept.
 //
 // A panic in a hook, [Limiter], credential source or transport is propagated to the caller's
-// goroutine. A sequence fetches pages in a separate goroutine, so its panics include the
-// original stack. A nil context causes a panic.
+// goroutine. A sequence fetches pages in a separate goroutine, whose stack is added to
+// the panic. A nil context causes a panic.
 //
 // # Observability
 //

@@ -38,9 +38,9 @@ type Attachment struct {
 // another host, requests carry neither the credential nor the headers from
 // WithAttachmentAuth.
 //
-// Download makes one request and does not retry. The request needs no slot of
-// [WithMaxParallel] and does not count against a quota. RetryPolicy.AttemptTimeout bounds the
-// wait for the response headers; ctx covers the whole download.
+// Download makes one request, without retries, hooks, [Limiter] or log lines. The request needs no
+// slot of [WithMaxParallel] and does not count against a quota. RetryPolicy.AttemptTimeout bounds
+// the wait for the response headers; ctx covers the whole download.
 //
 // A 2xx without the whole file, such as a 206 in response to a request without Range, results
 // in an error that matches [ErrProtocol].

@@ -22,8 +22,9 @@ var (
 	// business, the API is disabled for the business, or an OAuth token is invalid or has
 	// expired.
 	ErrForbidden = errors.New("forbidden")
-	// ErrNotFound is returned for 404: there is no such chat, message, order or return. A 404
-	// whose body is not the API's comes from a gateway; it matches [ErrProtocol] instead.
+	// ErrNotFound is returned for 404: there is no such chat, message, order, return or
+	// file. In response to an API call, a 404 whose body is not the API's comes from a gateway
+	// and matches [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
 	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request,
 	// while the hourly quota is known to be exhausted or the Retry-After of a 429 has not

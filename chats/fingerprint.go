@@ -7,8 +7,8 @@ import (
 )
 
 // CredentialFingerprint returns a short hash of the current credential, so that a program
-// whose credential was rejected can detect that it has been replaced. The hash reveals nothing
-// about the secret and differs from business to business. CredentialFingerprint calls the
+// whose credential was rejected can detect that it has been replaced. The hash cannot be
+// reversed and differs from business to business. CredentialFingerprint calls the
 // source of an [APIKeySource] or [OAuthTokenSource], and returns its error if it fails. It
 // sends no request.
 func (c *Client) CredentialFingerprint(ctx context.Context) (string, error) {

@@ -29,7 +29,7 @@ import (
 // earlier ones, and one of the new messages was created more than five minutes before the
 // first request (a day more if the message's time lacks seconds, and another day if the server
 // sends no Date). In any other order, and while the messages are too
-// recent or have no exact time, History holds all messages above since in memory until it has
+// recent or have no time, History holds all messages above since in memory until it has
 // read the last page. If a message is listed so late that later ones have already been
 // yielded, History yields an error that matches [ErrProtocol]. The messages yielded until then
 // may have gaps: to get all of them, read again with the same Client from [Error.ResumeAfter],

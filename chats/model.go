@@ -12,7 +12,7 @@ type (
 	CampaignID int64
 	// ChatID identifies a chat of a business.
 	ChatID int64
-	// MessageID identifies a message within its chat. IDs increase within a chat. Whether
+	// MessageID identifies a message within its chat. IDs appear to increase within a chat. Whether
 	// messages of two chats may share an ID is not documented.
 	MessageID int64
 	// OrderID identifies an order.
@@ -58,8 +58,8 @@ type Customer struct {
 	PublicID string
 }
 
-// Subject is what a chat is about; the API calls it context. Order is set for
-// SubjectOrder, Order and Return for SubjectReturn, neither for SubjectDirect.
+// Subject is what a chat is about; the API calls it context. In a Chat, Order is
+// set for SubjectOrder, Order and Return for SubjectReturn, neither for SubjectDirect.
 type Subject struct {
 	Kind   SubjectKind
 	Order  OrderID

@@ -6,8 +6,8 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// OpenChat returns the chat about an order or a return, and opens one if there is none yet
-// (POST /v2/businesses/{id}/chats/new). It is idempotent: a second call returns the same chat.
+// OpenChat returns the ID of the chat about an order or a return, and opens one if there is none
+// yet (POST /v2/businesses/{id}/chats/new). It is idempotent: a second call returns the same ID.
 // A test order from the cabinet's debugging page has a test chat, in which no customer
 // replies.
 //

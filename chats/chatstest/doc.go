@@ -90,7 +90,7 @@
 //	TruncateSilently      is processed                   a truncated response without a declared length
 //	EndlessBody           is processed                   200 and an endless body
 //
-// Respond and Rewrite express most other faults. Some examples:
+// Respond and Rewrite cover most other faults. Some examples:
 //
 //	Respond(503, http.Header{"Retry-After": {"7"}}, "")
 //	Respond(420, http.Header{"Date": {"Sat, 25 Dec 1999 00:00:00 GMT"}}, `{"status":"ERROR"}`)

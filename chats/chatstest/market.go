@@ -205,10 +205,10 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 	return slices.Clone(m.mustChat(id).uploads)
 }
 
-// OnChange sets a function to be called after every change of a chat: when it is added, when
-// its status or type changes, and when it gets a message. A message that becomes visible to
-// clients only later is reported again when it does. The function must be quick and must not
-// use the Market. A later call to OnChange replaces it, and OnChange(nil) removes it.
+// OnChange sets a function to be called after every change of a chat: when it is added, when its
+// status or type changes, and when it gets a message. It may be called more than once for a message,
+// and again when the message becomes visible to clients. The function must be quick and must not use
+// the Market. A later call to OnChange replaces it, and OnChange(nil) removes it.
 func (m *Market) OnChange(f func(chats.ChatID)) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

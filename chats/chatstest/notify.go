@@ -23,8 +23,8 @@ const notifyPeriod = 14 * 24 * time.Hour
 // ctx is done. The next call starts over, as if the shop had switched the
 // subscription on again.
 //
-// An event without a business gets the Market's business, and an event without a
-// time gets the current time. While an event is being delivered, other calls to
+// A chat event without a business gets the Market's, and one without a time gets the
+// current time. While an event is being delivered, other calls to
 // Notify wait. If the Market was created in a testing/synctest bubble, none of
 // this takes real time.
 //

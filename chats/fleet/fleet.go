@@ -195,7 +195,7 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 	return cmp.Or(f.inbox.start(ctx, businesses), f.outbox.start(ctx, businesses))
 }
 
-// Stop stops serving the given businesses. The context of a step under way is cancelled, and
+// Stop stops serving the given businesses. The context of a step under way is canceled, and
 // the step then has 5 s to save what it has done; a step that was begun by a push or a Put is
 // allowed to finish. The rows stay in the store: a later Start continues from them, and
 // sqlstore's Forget deletes them. Stop is idempotent. Start must have been called in this
@@ -306,9 +306,9 @@ type TxInserter interface {
 	InsertTx(ctx context.Context, tx *sql.Tx, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 }
 
-// PutTx adds items to the outbox of a business within the caller's transaction: the items are
-// queued if it is committed, in which case a step runs immediately, and not added if it is
-// rolled back. The caller must roll back after any error.
+// PutTx adds items to the outbox of a business within the caller's transaction: if it
+// is committed, the items are queued and a step runs immediately; if it is rolled back, they are
+// not added. The caller must roll back after any error.
 //
 // PutTx inserts a new job and touches no existing one, so a transaction that stays open does
 // not hold up other businesses.

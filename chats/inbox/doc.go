@@ -43,7 +43,7 @@
 // business are old and are not delivered, unless [WithStartTime] sets another start. Messages that
 // arrive from then on are delivered. The start is the time of the first attempt to list the chats,
 // successful or not. It is saved before that attempt, so it survives a crash. Once the first page
-// has been listed, BusinessState.StartTime is derived from it: the start by the local clock or by
+// has been listed, BusinessState.StartTime is set to the start by the local clock or by
 // Market's (the Date of its responses), whichever is earlier, minus 1 s and truncated to whole
 // seconds, because the times of messages may be truncated, too. Messages from the last seconds
 // before the start are therefore delivered as well. If the local clock is behind Market's, the start
@@ -78,9 +78,9 @@
 // polled again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s is needed because times may
 // be in whole seconds, so another message in the same second does not change UpdatedAt; the later
 // ones find messages that become visible late. If the newest message is older than UpdatedAt, or
-// more than a second older than the push, the history lags behind, and the delays are 1, 5 and 30 s,
-// then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A message in an
-// otherwise quiet chat thus costs six history requests within a day, and a message in a busy chat
+// more than a second older than the push, the history may lag behind, and the delays are 1, 5 and 30
+// s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A message in
+// an otherwise quiet chat thus costs six history requests within a day, and a message in a busy chat
 // two or three. Either may cost up to eleven if UpdatedAt is later than the message, or if the push
 // arrives more than a second after it.
 //
@@ -134,8 +134,8 @@
 // however many chats are waiting. A poll that finds no message for the handler counts neither as
 // a failure nor as a success. Chats that have not failed yet are tried first, then those that
 // have been due longest, among about 100 at a time. The same applies to histories that
-// cannot be read, for any reason, except that each attempt may take up to twelve requests,
-// because the client retries it. When histories can be read again, all are read within minutes.
+// cannot be read, except that each attempt may take up to twelve requests,
+// because the client retries it. When histories can be read again, all are due within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min.
 // Unless the handler has failed for it, the maximum is 1 h if the history is refused or the

@@ -19,7 +19,7 @@ var ErrLeaseLost = errors.New("inbox: the lease is lost")
 // ErrLeaseHeld is matched by every [LeaseHeldError].
 var ErrLeaseHeld = errors.New("inbox: the lease is held")
 
-// LeaseHeldError is returned by [Store].Acquire if another holder has the lease.
+// LeaseHeldError is returned by [Store].Acquire if the lease is held.
 type LeaseHeldError struct {
 	Holder    string
 	Since     time.Time     // when it was acquired, by the store's clock
@@ -44,7 +44,7 @@ const Purpose = "inbox"
 type Lease struct {
 	Business chats.BusinessID
 	Purpose  string // what the lease is for; leases of a business for different purposes are independent
-	Holder   string // unique among all processes and sessions
+	Holder   string // unique among all inboxes and outboxes
 	Token    int64  // increases with every acquisition for the business and purpose
 	Duration time.Duration
 }

@@ -40,7 +40,7 @@ type Handler struct {
 // retry may help. The error is logged and never sent to Market. A panic counts as an
 // error. The context carries the values of the request's context and ends 8 seconds after
 // the request arrived, or when the function returns. It does not end when Market
-// disconnects: Market sends the event again anyway, and the work would be left half done.
+// disconnects, so that no work is left half done: Market sends the event again anyway.
 // If the function has not returned 9 seconds after the request arrived, Market gets 500,
 // and the function keeps running. Work that takes longer belongs in a queue, or needs its
 // own context ([context.WithoutCancel]): if it succeeds after all, the next retry gets
@@ -110,7 +110,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n, rejected = receive(r, began.Add(bodyTimeout))
 	}
 	if rejected == nil {
-		// The server removes the deadline once it has read the body, unless the deadline was set after that.
+		// The server removes the deadline once it has read the body, unless the deadline was set
+		// after that.
 		_ = conn.SetReadDeadline(time.Time{})
 		rejected = h.deliver(r.Context(), n, began)
 	}

@@ -131,8 +131,8 @@ func WithDedupe(window time.Duration, size int) Option {
 // WithLogger sets the logger; the default is [slog.Default]. Every request is logged once,
 // at debug level if it got 200, at warn level for 400 and 403, and at error level for 500.
 // A line has, where known, the event's type, business, chat and message, the status, the
-// duration, the sender's address ("remote") and the error, which is what the handle
-// function returned, or its panic with the stack. It never contains a body. The messages
+// duration, the sender's address ("remote") and the error, for a panic with the stack. It
+// never contains a body. The messages
 // are:
 //
 //   - "notify: notification handled"

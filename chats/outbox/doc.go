@@ -59,8 +59,8 @@
 // being posted, and the server shows its message only after the search time. In the second, the
 // store loses what it has saved, as after a restore from a backup or a failover to a replica
 // that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it was
-// not posted, and someone else posts the same text, or a file of the same name and size, to the
-// chat before the search ends. The search lasts [chats.SearchTime], or longer if the history
+// not posted, and someone else posts the same text, or a file of the same name (and size, if shown),
+// to the chat before the search ends. The search lasts [chats.SearchTime], or longer if the history
 // cannot be read at that time.
 //
 // # Leases

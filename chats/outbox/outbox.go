@@ -63,9 +63,9 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 // Put adds items to the queue, all or none. After Put has returned nil, each item is posted
 // once, whatever happens to this process, unless it ends as [Failed], [Expired], [Uncertain] or
 // [Discarded]; see Posting and Leases in the package documentation for the rare
-// exceptions. Put may be called in any process, whether or not the outbox runs there. The
-// process that holds the lease notices the items immediately if it is this process, and within
-// about a second otherwise.
+// exceptions. Put may be called in any process, whether or not the outbox runs there. If
+// this Outbox holds the lease, it notices the items immediately; otherwise the holder does
+// within about a second.
 //
 // Put may be retried after any error: an item that already exists with the same key and
 // content is skipped, whatever its state. The items of a chat are posted in the order of Put.
@@ -154,7 +154,7 @@ type Status struct {
 	Queued     int
 	Sending    int
 	Uncertain  int // waiting for [Outbox.Resolve]
-	Failed     int // until they are deleted
+	Failed     int // and not yet deleted
 	Unreported int // settled, but the WithSettled function has not returned nil yet
 	Oldest     time.Time
 	LastError  string                          // why an item has not been posted yet

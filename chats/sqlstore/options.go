@@ -56,7 +56,7 @@ func WithLeaseDuration(d time.Duration) Option {
 }
 
 // WithoutMigration keeps [New] from creating or migrating tables. New then fails unless
-// [Migrate] of the same release has been run.
+// the tables are up to date; see [Migrate].
 func WithoutMigration() Option {
 	return func(c *config) error {
 		c.noMigrate = true
