@@ -159,6 +159,18 @@ func TestDecode_DeeplyNestedValueAffectsNothingElse(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
+// Every value is looked at once, however deeply it is nested.
+func TestDecode_NestedPagingTakesNoTime(t *testing.T) {
+	t.Parallel()
+	const depth = 5_000
+	began := time.Now()
+	got, err := Decode[item](of(`{"status":"OK","result":{"messageId":"7","paging":`+strings.Repeat(`{"paging":`, depth)+
+		`"`+strings.Repeat("long ", 1<<19)+`"`+strings.Repeat("}", depth)+`}}`), nil)
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, got.ID)
+	assert.Less(t, time.Since(began), 5*time.Second)
+}
+
 func TestIsAPI_DistinguishesGateways(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]bool{

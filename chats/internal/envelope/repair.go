@@ -229,8 +229,8 @@ func onlyObjects(value any) any {
 // dropEmpty returns nil for the values that some encoders write in place of an empty object or
 // text, and value otherwise.
 func dropEmpty(value any) any {
-	switch text, _ := json.Marshal(value); string(text) { //nolint:errchkjson // decoded JSON can be encoded
-	case "[]", "{}", "false", `""`:
+	fields, isObject := value.(map[string]any)
+	if isEmpty(value) || value == false || isObject && len(fields) == 0 {
 		return nil
 	}
 	return value
