@@ -121,7 +121,8 @@ func parseID(value json.RawMessage) int64 {
 // after the ninth are ignored.
 func (o object) time(field string) time.Time {
 	for _, value := range slices.Backward(o[field]) {
-		if at, err := time.Parse(time.RFC3339, parseString(value)); err == nil {
+		at, err := time.Parse(time.RFC3339, parseString(value))
+		if _, invalid := at.MarshalText(); err == nil && invalid == nil { // Parse accepts offsets of a day
 			return at
 		}
 	}

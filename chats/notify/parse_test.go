@@ -122,6 +122,7 @@ func TestParse_Tolerates(t *testing.T) {
 		"time without an offset":      {with("sentAt", `"2026-04-20T09:30:00"`), withoutTime(sent)},
 		"a date alone":                {with("sentAt", `"2026-04-20"`), withoutTime(sent)},
 		"a day that does not exist":   {with("sentAt", `"2026-02-30T09:30:00Z"`), withoutTime(sent)},
+		"a day as an offset":          {with("sentAt", `"2026-04-20T09:30:00+24:00"`), withoutTime(sent)}, // encoding/json could not write the event
 		"the chat alone":              {`{"notificationType":"CHAT_MESSAGE_SENT","chatId":2}`, notify.MessageSent{Chat: 2}},
 		"a new chat alone":            {`{"notificationType":"CHAT_CREATED","chatId":2}`, notify.ChatCreated{Chat: 2}},
 		"a new dispute alone":         {`{"notificationType":"CHAT_ARBITRAGE_STARTED","chatId":2}`, notify.ArbitrageStarted{Chat: 2}},
