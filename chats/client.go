@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,11 +104,7 @@ func (c *Client) String() string { return fmt.Sprintf("chats.Client(business %d)
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, c.String()) }
 
 func (c *Client) userAgent() string {
-	agent := "ymchats-go/" + Version
-	if c.config.integration != "" {
-		agent += " " + c.config.integration
-	}
-	return agent
+	return strings.TrimSpace("ymchats-go/" + Version + " " + c.config.integration)
 }
 
 // doer sends the requests of the generated client through the chain.

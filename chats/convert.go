@@ -17,7 +17,20 @@ var (
 	errNoMessageID = errors.New("response has a message without an ID")
 	errNoChats     = errors.New("response has no list of chats")
 	errNoMessages  = errors.New("response has no list of messages")
+	errAnotherItem = errors.New("response has another chat or message than the one requested")
 )
+
+// only returns a function that converts an item and rejects it if it is not the one requested. A
+// cache between the program and Market may ignore the query of a request, which names the item.
+func only[G, T any](convert func(*G) (T, error), requested func(T) bool) func(*G) (T, error) {
+	return func(received *G) (T, error) {
+		item, err := convert(received)
+		if err == nil && !requested(item) {
+			err = errAnotherItem
+		}
+		return item, err
+	}
+}
 
 func toChat(c *gen.Chat) (Chat, error) {
 	if c.ChatID < 1 {
@@ -27,16 +40,12 @@ func toChat(c *gen.Chat) (Chat, error) {
 		ID:        ChatID(c.ChatID),
 		Type:      ChatType(c.Type),
 		Status:    Status(c.Status),
-		Subject:   toSubject(&c.Context),
+		Subject:   Subject{SubjectKind(c.Context.Type), OrderID(c.Context.OrderID), ReturnID(c.Context.ReturnID)},
 		Customer:  Customer{Name: c.Context.Customer.Name, PublicID: c.Context.Customer.PublicID},
 		Campaign:  CampaignID(c.Context.CampaignID),
 		CreatedAt: toTime(c.CreatedAt),
 		UpdatedAt: toTime(c.UpdatedAt),
 	}, nil
-}
-
-func toSubject(c *gen.ChatFullContext) Subject {
-	return Subject{Kind: SubjectKind(c.Type), Order: OrderID(c.OrderID), Return: ReturnID(c.ReturnID)}
 }
 
 // toMessage returns the readable part of a message even if it returns an error.

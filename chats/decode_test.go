@@ -100,7 +100,11 @@ func TestHistory_OddMessageCostsThatMessageOnly(t *testing.T) {
 			assert.Equal(t, "before", got[0].Text)
 			assert.True(t, testTime.Equal(got[0].CreatedAt))
 			assert.Equal(t, "after", got[len(got)-1].Text)
-			one, err := f.client.Message(t.Context(), f.chat, 7)
+			id := chats.MessageID(7)
+			if tt.want != nil {
+				id = tt.want.ID
+			}
+			one, err := f.client.Message(t.Context(), f.chat, id)
 			if tt.want == nil {
 				assert.Len(t, got, 2)
 				assert.Equal(t, 1, skipped[0])
@@ -364,6 +368,7 @@ func TestResponse_BodyWithoutLengthThatEndsEarlyIsRetried(t *testing.T) {
 					resp.ContentLength = -1
 					return resp, nil
 				})}))
+				f.chat, f.first = 1, 1
 				err := f.call(t.Context(), op)
 				if isSend(op) {
 					require.ErrorIs(t, err, chats.ErrOutcomeUnknown, op)

@@ -33,8 +33,8 @@ var (
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
 	// ErrProtocol is returned if a response violates the API contract (it is not JSON, is
-	// truncated or too large, lacks its result, or is a 404 from a gateway) or if a listing
-	// does not end.
+	// truncated or too large, lacks its result or has another chat's or message's, or is a 404
+	// from a gateway) or if a listing does not end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// find out without posting twice, make the confirmed send below, where last is the ID of

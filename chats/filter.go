@@ -11,9 +11,7 @@ import (
 // a chat about a return also has an order, but does not match [AboutOrder] with the ID of
 // that order.
 func (f Filter) Matches(chat Chat) bool {
-	isAbout := func(s Subject) bool {
-		return fromSubject(s) == fromSubject(chat.Subject)
-	}
+	isAbout := func(s Subject) bool { return fromSubject(s) == fromSubject(chat.Subject) }
 	return (len(f.Subjects) == 0 || slices.ContainsFunc(f.Subjects, isAbout)) &&
 		allows(f.SubjectKinds, chat.Subject.Kind) && allows(f.Types, chat.Type) && allows(f.Statuses, chat.Status)
 }

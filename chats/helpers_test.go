@@ -114,10 +114,11 @@ func (f *fixture) posted() (n int) {
 	return n
 }
 
-// callWithBody makes a call of op and responds to it with 200 and body.
+// callWithBody makes a call of op about chat 1 and message 1, and responds to it with 200 and body.
 func callWithBody(t *testing.T, op chats.Operation, body string) (*fixture, error) {
 	t.Helper()
 	f := newFixture(t, noRetry)
+	f.chat, f.first = 1, 1
 	f.market.Fail(op, chatstest.Malformed(body))
 	return f, f.call(t.Context(), op)
 }

@@ -11,7 +11,8 @@ import (
 // quota is a tenth of the history's: prefer [Client.History] for more than one
 // message.
 //
-// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such message.
+// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such message, [ErrProtocol] if
+// the response has another one.
 func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Message, error) {
 	if err := cmp.Or(checkID("chat", id), checkID("message", message)); err != nil {
 		return Message{}, err
@@ -19,5 +20,5 @@ func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Mes
 	req, err := gen.NewGetChatMessageRequest(c.base(), int64(c.business), &gen.GetChatMessageParams{
 		ChatID: int64(id), MessageID: int64(message),
 	})
-	return invoke(ctx, c, newCall(c.business, OpGetChatMessage, req, err), nil, toMessage)
+	return invoke(ctx, c, newCall(c.business, OpGetChatMessage, req, err), nil, only(toMessage, func(m Message) bool { return m.ID == message }))
 }

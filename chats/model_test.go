@@ -62,7 +62,7 @@ func TestChats_UnknownValuesAndFieldsAreAccepted(t *testing.T) {
 			f := newFixture(t)
 			f.market.Fail(chats.OpGetChat, chatstest.Malformed(successBody(chats.OpGetChat, tt.chat)))
 			f.market.Fail(chats.OpGetChats, chatstest.Malformed(successBody(chats.OpGetChats, tt.chat+`,{"chatId":8}`)))
-			got, err := f.client.Chat(t.Context(), 7)
+			got, err := f.client.Chat(t.Context(), tt.want.ID)
 			require.NoError(t, err)
 			assertSameChat(t, tt.want, got)
 			list := mustCollect(t, f.client.Chats(t.Context(), chats.Filter{}))
@@ -160,6 +160,33 @@ func TestResponse_UnknownStatusFailsNoRead(t *testing.T) {
 			_, err := callWithBody(t, op, `{`+status+`"result":{"chatId":1,"messageId":1,"chats":[],"messages":[]}}`)
 			require.NoError(t, err, "%s: %s", op, status)
 		}
+	}
+}
+
+// A cache may ignore the query of a request, and respond with another customer's chat.
+func TestResponse_OfAnotherChatOrMessageIsError(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	other := f.market.AddChat(chats.Chat{})
+	second := f.market.CustomerSays(f.chat, "Ау?")
+	for op, calls := range map[chats.Operation][]func() (any, error){
+		chats.OpGetChat: {
+			func() (any, error) { return f.client.Chat(t.Context(), f.chat) },
+			func() (any, error) { return f.client.Chat(t.Context(), other) },
+		},
+		chats.OpGetChatMessage: {
+			func() (any, error) { return f.client.Message(t.Context(), f.chat, f.first) },
+			func() (any, error) { return f.client.Message(t.Context(), f.chat, second) },
+		},
+	} {
+		_, err := calls[0]()
+		require.NoError(t, err)
+		f.market.Fail(op, chatstest.Replay())
+		got, err := calls[1]()
+		require.ErrorIs(t, err, chats.ErrProtocol, op)
+		assert.Zero(t, got, op)
+		require.ErrorContains(t, err, "another chat or message", op)
+		assert.Equal(t, 2, f.market.Calls(op), "a retry would not help")
 	}
 }
 

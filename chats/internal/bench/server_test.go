@@ -23,10 +23,10 @@ import (
 // The server responds at once and does as little as possible, so that the client is
 // what is measured. The chat's id selects what it does.
 const (
-	chatPlain   = 1 // one page of 100 messages
-	chatChunked = 2 // the same without a Content-Length
-	chatSlow    = 3 // slowMessages in pages, each after pageLatency
-	chatLong    = 4 // longMessages in pages
+	chatPlain   = 9021 // one page of 100 messages
+	chatChunked = 2    // the same without a Content-Length
+	chatSlow    = 3    // slowMessages in pages, each after pageLatency
+	chatLong    = 4    // longMessages in pages
 )
 
 const (
