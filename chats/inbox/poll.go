@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -103,8 +102,8 @@ func (l *poll) refresh(ctx context.Context) error {
 	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat, l.skipped(ctx, l.row.Chat))
 	defer refund()
 	chat, err := l.client.Chat(counting, l.row.Chat)
-	if err != nil || chat.ID != l.row.Chat { // a cache on the way may return another chat
-		return cmp.Or(err, chats.ErrProtocol)
+	if err != nil {
+		return err
 	}
 	l.refusals.accepted()
 	l.row.observe(chat, l.startTime(), l.config.isTiered(), l.began)
