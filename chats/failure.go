@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -155,10 +156,8 @@ func (e *quotaError) Unwrap() error { return e.cause }
 func joinCause(last, stop error) error {
 	var exhausted *quotaError
 	switch {
-	case last == nil:
-		return stop
-	case stop == nil:
-		return last
+	case last == nil || stop == nil:
+		return cmp.Or(last, stop)
 	case errors.As(stop, &exhausted):
 		return &quotaError{exhausted.limit, joinCause(last, exhausted.cause)}
 	}

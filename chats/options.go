@@ -77,11 +77,8 @@ func (c *config) checkScheme() error {
 }
 
 func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	addr, _ := netip.ParseAddr(host)
+	return host == "localhost" || addr.IsLoopback()
 }
 
 // WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. The client is

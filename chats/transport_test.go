@@ -1,6 +1,7 @@
 package chats_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +113,22 @@ func TestWire_OtherConnectionFailuresAreRetried(t *testing.T) {
 		require.ErrorIs(t, err, failure)
 		assert.Equal(t, 3, attempts)
 	}
+}
+
+// Of a proxy's response, net/http returns the status text alone, which could be taken for Market's.
+func TestWire_RefusalOfAProxyIsNoResponse(t *testing.T) {
+	t.Parallel()
+	proxy := newRawServer(t, func(_ *rawServer, conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+		}
+	}).Addr().String()
+	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy})}
+	client, err := chats.New(1, chats.APIKey("key"), noRetry, chats.WithHTTPClient(&http.Client{Transport: transport}))
+	require.NoError(t, err)
+	require.EqualError(t, client.SendText(t.Context(), 1, "Да"), "chats: sendMessageToChat: no connection: Forbidden")
+	_, err = client.Chat(t.Context(), 1)
+	require.EqualError(t, err, "chats: getChat: no connection: Forbidden")
 }
 
 // The transport of the documentation, also if the default one has been used before.

@@ -3,6 +3,7 @@ package chats
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -74,6 +75,9 @@ func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace
 	if readErr := c.upload.Stop(ctx); readErr != nil {
 		// The request was aborted before its end.
 		return &transportError{err: readErr, unsent: true, permanent: true}
+	}
+	if sent.provablyUnsent() { // of a proxy's refusal, net/http returns the status text alone
+		err = fmt.Errorf("no connection: %w", err)
 	}
 	return &transportError{err: err, unsent: sent.provablyUnsent() || c.upload.Unsent()}
 }
