@@ -3,6 +3,7 @@ package chatstest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -42,14 +43,14 @@ func (m *Market) Notify(ctx context.Context, handler http.Handler, event notify.
 	n, url := m.notification(event)
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
-		resp := n.post(ctx, handler, url)
+		resp, reason := n.post(ctx, handler, url)
 		elapsed := time.Since(began)
 		retryIn := notifyRetryDelay(elapsed)
 		if isDelivered(resp) || elapsed+retryIn > notifyPeriod {
 			return resp
 		}
 		if attempt == 1 {
-			logUndelivered(ctx, url, resp, retryIn)
+			logUndelivered(ctx, url, reason, retryIn)
 		}
 		if sleep(ctx, retryIn) != nil {
 			return resp
@@ -76,17 +77,14 @@ func notifyRetryDelay(elapsed time.Duration) time.Duration {
 }
 
 // logUndelivered logs why a test seems to hang.
-func logUndelivered(ctx context.Context, url string, resp *http.Response, retryIn time.Duration) {
-	reason := "no response in time"
-	if resp != nil {
-		reason = "unexpected response: " + resp.Status
-	}
+func logUndelivered(ctx context.Context, url, reason string, retryIn time.Duration) {
 	slog.WarnContext(ctx, "chatstest: notification not delivered", "url", url, "reason", reason, "retry_in", retryIn)
 }
 
-// post makes one attempt. If the handler panics, there is no response, because net/http
-// would close the connection.
-func (n notification) post(ctx context.Context, handler http.Handler, url string) *http.Response {
+// post makes one attempt. If the handler panics or exits its goroutine, as FailNow of a test does,
+// there is no response, because net/http would close the connection. reason says what happened, in
+// case the response does not end the delivery.
+func (n notification) post(ctx context.Context, handler http.Handler, url string) (resp *http.Response, reason string) {
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(n.body))
@@ -94,21 +92,28 @@ func (n notification) post(ctx context.Context, handler http.Handler, url string
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Traceparent", "00-0000000000000000000000000000002a-000000000000002a-01")
 
-	done := make(chan *http.Response, 1)
+	type outcome struct {
+		resp   *http.Response
+		reason string
+	}
+	done := make(chan outcome, 1)
 	go func() {
-		var resp *http.Response
+		o := outcome{reason: "the handler exited its goroutine"}
 		defer func() {
-			_ = recover()
-			done <- resp
+			if value := recover(); value != nil {
+				o.reason = fmt.Sprintf("the handler panicked: %v", value)
+			}
+			done <- o
 		}()
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
-		resp = w.Result()
+		o.resp = w.Result()
+		o.reason = "unexpected response: " + o.resp.Status
 	}()
 	select {
-	case resp := <-done:
-		return resp
+	case o := <-done:
+		return o.resp, o.reason
 	case <-ctx.Done():
-		return nil
+		return nil, "no response in time"
 	}
 }

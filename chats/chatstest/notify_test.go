@@ -1,11 +1,14 @@
 package chatstest_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -192,6 +195,34 @@ func TestNotify_RetriesUnexpectedResponses(t *testing.T) {
 				require.Len(t, h.at, 2)
 				assert.Equal(t, tt.after, h.at[1].Sub(h.at[0]))
 			})
+		})
+	}
+}
+
+// Not parallel: the default logger is global.
+func TestNotify_LogsWhyATestSeemsToHang(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	for reason, fail := range map[string]func(http.ResponseWriter){
+		"unexpected response: 503 Service Unavailable": func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"no response in time":                          func(http.ResponseWriter) { time.Sleep(11 * time.Second) },
+		"the handler panicked: no such queue":          func(http.ResponseWriter) { panic("no such queue") },
+		"the handler exited its goroutine":             func(http.ResponseWriter) { runtime.Goexit() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+			h := &attempts{respond: func(n int, w http.ResponseWriter) {
+				if n > 1 {
+					good(w)
+					return
+				}
+				fail(w)
+			}}
+			resp := chatstest.NewMarket().Notify(t.Context(), h, notify.ChatCreated{})
+			assert.Equal(t, 200, delivered(t, resp))
+			assert.Contains(t, out.String(), reason)
+			assert.Equal(t, 1, strings.Count(out.String(), "not delivered"))
 		})
 	}
 }
