@@ -266,6 +266,16 @@ func TestDownload_ErrorsMatchSentinels(t *testing.T) {
 }
 
 // Of the statuses of success, only some come with the whole file.
+// The scopes of the key, which the other operations advise to check, have nothing to do with it.
+func TestDownload_RefusalSaysWhatMayHelp(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		_, err := newDownloadClient(t, status, "").Download(t.Context(), chats.File{URL: "https://files.messenger.yandex.net/a"})
+		require.ErrorContains(t, err, "the link may have expired, or its host requires WithAttachmentAuth")
+		assert.NotContains(t, err.Error(), "the credential")
+	}
+}
+
 // A key that the function of WithAttachmentAuth has set is not replaced by the client's.
 func TestDownload_AttachmentAuthMayBringAKeyOfItsOwn(t *testing.T) {
 	t.Parallel()

@@ -143,12 +143,11 @@ func sentinelOf(status int) error {
 
 // Error describes the failure and, if there is one, the remedy.
 func (e *Error) Error() string {
-	parts := []string{"chats: " + string(e.Operation)}
+	text := "chats: " + string(e.Operation) + ": "
 	if e.StatusCode != 0 {
-		parts = append(parts, strconv.Itoa(e.StatusCode))
+		text += strconv.Itoa(e.StatusCode) + ": "
 	}
-	parts = append(parts, e.reason())
-	text := strings.Join(parts, ": ")
+	text += e.reason()
 	switch {
 	case errors.Is(e, ErrOutcomeUnknown):
 		text += "; it may have been posted: read the history before sending it again"
@@ -164,12 +163,17 @@ var advice = map[error]string{
 	ErrForbidden:    "the credential lacks access: check its scopes and its business, and whether the token has expired",
 }
 
+// downloadAdvice takes the place of advice for a download, which rarely carries the credential.
+const downloadAdvice = "the link may have expired, or its host requires WithAttachmentAuth"
+
 func (e *Error) reason() string {
 	var parts []string
 	if e.Limit != nil && (e.cause == nil || !strings.Contains(e.cause.Error(), e.Limit.describe())) {
 		parts = append(parts, e.Limit.describe())
-	} else if text, ok := advice[sentinelOf(e.StatusCode)]; ok {
+	} else if text, ok := advice[sentinelOf(e.StatusCode)]; ok && e.Operation != OpDownload {
 		parts = append(parts, text)
+	} else if ok {
+		parts = append(parts, downloadAdvice)
 	}
 	for _, d := range e.Details {
 		parts = append(parts, d.String())
