@@ -218,7 +218,7 @@ func unescape(escape string) (char byte, ok bool) {
 func OfRequest(req *http.Request, link string) (all Secrets) {
 	for name, values := range req.Header {
 		for value := range strings.FieldsSeq(strings.Join(values, " ")) {
-			if name == "Api-Key" || name != "User-Agent" && len(value) >= minPart {
+			if name == "Api-Key" || name != "User-Agent" && name != "Accept-Encoding" && len(value) >= minPart {
 				all = append(all, value)
 			}
 		}

@@ -200,7 +200,7 @@ func TestOfRequest_AreWhatTheCallerAdded(t *testing.T) {
 	query.Set("access_token", "added-to-the-query")
 	query.Add("id", "s3cret")
 	req.URL.RawQuery = query.Encode()
-	req.Header = http.Header{"Authorization": {"OAuth a-token-of-the-user"}, "X-Token": {"a-token-of-the-caller", "short"}, "User-Agent": {"desk/1.2.3.4"}}
+	req.Header = http.Header{"Authorization": {"OAuth a-token-of-the-user"}, "X-Token": {"a-token-of-the-caller", "short"}, "User-Agent": {"desk/1.2.3.4"}, "Accept-Encoding": {"identity"}}
 	assert.ElementsMatch(t, []string{"a-token-of-the-user", "a-token-of-the-caller", "added-to-the-query", "s3cret", ""}, OfRequest(req, link))
 
 	req.URL.RawQuery = "id=attachment-1234567&a-token-without-a-name"
