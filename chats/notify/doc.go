@@ -38,7 +38,7 @@
 // Market retries.
 //
 // An event may arrive several times, and events may arrive in any order. The handler
-// drops duplicates of events from the last hour (see [WithDedupe]), so a function that
+// drops duplicates of events from the last two hours (see [WithDedupe]), so a function that
 // takes longer than Market waits is not called again and again. Not everything is
 // announced (stickers are not), so a correct program also polls the chats.
 //

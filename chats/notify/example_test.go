@@ -91,7 +91,7 @@ func ExampleWithDedupe() {
 	handler, err := notify.NewHandler("shop", "1.0", func(_ context.Context, event notify.Event) error {
 		fmt.Println("new chat:", event.(notify.ChatCreated).Chat)
 		return nil
-	}, notify.WithDedupe(24*time.Hour, 1_000_000)) // the default is an hour and 10,000 events
+	}, notify.WithDedupe(24*time.Hour, 1_000_000)) // the default is two hours and 10,000 events
 	if err != nil {
 		log.Fatal(err)
 	}
