@@ -70,7 +70,8 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // the option twice: once with the time at which the first attempt began, and once with the
 // time at which the last one ended.
 //
-// A zero time, or one in the future, results in an [ArgumentError].
+// A zero time, or one more than a minute in the future, results in an [ArgumentError]: the clock of
+// the machine that made the attempt may be slightly ahead.
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.resume(attempted) }
 }
@@ -235,8 +236,8 @@ func (c *confirmation) configure(options []ConfirmOption) error {
 		}
 		option(c)
 	}
-	if c.resumes && (c.began.IsZero() || c.ended.After(time.Now())) {
-		return badArgument("ConfirmResume", "must be the time at which an attempt ended")
+	if c.resumes && (c.began.IsZero() || c.ended.After(time.Now().Add(time.Minute))) {
+		return badArgument("ConfirmResume", "must be the time at which an attempt ended, at most a minute ahead of this machine's clock")
 	}
 	if err := cmp.Or(c.invalid, checkSince("ConfirmAfter", c.after), checkSince("ConfirmFirstAttempt", c.known)); err != nil {
 		return err

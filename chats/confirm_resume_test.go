@@ -138,10 +138,27 @@ func TestConfirmResume_AMessageWithoutARealTimeCounts(t *testing.T) {
 	}
 }
 
+// The machine that made the earlier attempt may have a clock that is ahead of this one's.
+func TestConfirmResume_TimeMayBeSlightlyAhead(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []time.Duration{time.Nanosecond, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, noRetry)
+			f.market.Fail(chats.OpSendMessageToChat, chatstest.ProcessLate(10*time.Second))
+			var failed *chats.Error
+			require.ErrorAs(t, f.client.SendText(t.Context(), f.chat, "Завтра"), &failed)
+			resume := chats.ConfirmResume(failed.SentAt.Add(ahead))
+			_, err := newClient(t, f.market).SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(f.first), resume)
+			require.NoError(t, err)
+			assert.Equal(t, 1, f.posted())
+		})
+	}
+}
+
 func TestConfirmResume_InvalidTimeIsArgumentError(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, attempted := range []time.Time{{}, time.Now().Add(time.Hour)} {
+	for _, attempted := range []time.Time{{}, time.Now().Add(2 * time.Minute)} {
 		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmResume(attempted))
 		require.ErrorIs(t, err, chats.ErrInvalidArgument)
 		require.ErrorContains(t, err, "ConfirmResume")
