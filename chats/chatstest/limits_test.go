@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -213,6 +214,23 @@ func (e eager) Write(p []byte) (int, error) {
 
 // On a listener a slot is released before the client can have received the whole response,
 // because its next request may arrive before the previous handler has returned.
+// A test may fail in a function of an option: FailNow exits the goroutine of the request.
+func TestTransport_RequestThatPanicsIsInFlightNoLonger(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(){"panic": func() { panic("boom") }, "exit": runtime.Goexit} {
+		market := chatstest.NewMarket(chatstest.WithParallelLimit(1), chatstest.WithStoredText(func(text string) string { fail(); return text }))
+		id := market.AddChat(chats.Chat{})
+		done := make(chan any)
+		go func() {
+			defer func() { done <- recover() }()
+			_ = market.Client().SendText(t.Context(), id, "text")
+		}()
+		<-done
+		_, err := market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1})).Chat(t.Context(), id)
+		require.NoError(t, err, name)
+	}
+}
+
 func TestServeHTTP_QuickClientIsNotRefused(t *testing.T) {
 	t.Parallel()
 	m := chatstest.NewMarket(chatstest.WithParallelLimit(1))

@@ -28,15 +28,21 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	trace := traceOf(ctx)
 	f := t.market.begin(ctx, route(req.Method, req.URL.Path))
+	responds := false
+	defer func() { // even after a panic
+		if !responds {
+			f.done()
+		}
+	}()
 	resp, err := t.exchange(req, trace, f)
 	if err != nil {
-		f.done()
 		return nil, err
 	}
 	trace.gotFirstByte()
 	if resp.unreadRequest {
 		trace.wroteRequest(errBrokenPipe)
 	}
+	responds = true
 	return resp.toHTTP(req, f.done), nil
 }
 
