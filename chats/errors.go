@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -181,10 +182,7 @@ func (e *Error) reason() string {
 	if e.cause != nil {
 		parts = append(parts, e.cause.Error())
 	}
-	if len(parts) == 0 {
-		return "the server gave no reason"
-	}
-	return strings.Join(parts, "; ")
+	return cmp.Or(strings.Join(parts, "; "), "the server gave no reason")
 }
 
 func (d Detail) String() string {

@@ -40,6 +40,8 @@ func (r *response) err() *Error {
 	case r.isGatewayNotFound():
 		e.kinds = append(e.kinds, ErrProtocol)
 		e.cause = joinCause(errNotTheAPI, e.cause)
+	case r.status/100 == 3 && r.op != OpDownload:
+		e.cause = joinCause(errRedirect, e.cause)
 	case r.status < 200:
 		e.kinds = append(e.kinds, ErrProtocol)
 	}
@@ -65,6 +67,9 @@ func (e *Error) classify2xx(r *response) {
 
 // errNotTheAPI is the cause of an [Error] for a 404 from a gateway.
 var errNotTheAPI = errors.New("the response comes from a gateway, not from the API")
+
+// errRedirect is the cause of an [Error] for a 3xx.
+var errRedirect = errors.New("redirects are not followed: check the base URL, and the proxies before it")
 
 // outcomeUnknown reports whether a send with this response may have been posted. A 4xx, or
 // an error in a 2xx, from the API means that it was not. A redirect may follow a send that

@@ -114,11 +114,9 @@ func (r *response) httpResponse(req *http.Request) *http.Response {
 		body = io.MultiReader(body, errorReader{r.bodyErr})
 	}
 	return &http.Response{
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Status:        strconv.Itoa(r.status) + " " + http.StatusText(r.status),
 		StatusCode:    r.status,
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
 		Header:        r.header,
 		Body:          &responseBody{Reader: body, response: r},
 		ContentLength: int64(r.body.Len()),

@@ -66,6 +66,7 @@ func TestWire_RedirectIsErrorWithStatus(t *testing.T) {
 					var e *chats.Error
 					require.ErrorAs(t, err, &e, op)
 					assert.Equal(t, status, e.StatusCode, "%s: %v", op, err)
+					require.ErrorContains(t, err, "check the base URL", op)
 					require.Equal(t, isSend(op), errors.Is(err, chats.ErrOutcomeUnknown), "%s: it may have been processed", op)
 					assert.EqualValues(t, 1, requests.Load()-before, op)
 				}
