@@ -113,6 +113,7 @@ func TestHandler_RetriesOfOneMessageAreSpacedOut(t *testing.T) {
 			}
 			tries = append(tries, time.Now())
 			assert.Equal(t, len(tries), d.Attempt)
+			wake(t, in, bad) // nor does one that comes while the handler is at work
 			return errors.New("no")
 		}
 		run := start(t, in, handle)

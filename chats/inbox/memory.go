@@ -11,7 +11,6 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
-	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // MemoryStore is a [Store] in memory, for tests and for programs that may start from scratch
@@ -147,7 +146,8 @@ func (s *MemoryStore) Save(ctx context.Context, lease Lease, business *BusinessS
 		rows[i].Version++
 		row := rows[i].clone()
 		if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes { // a push after the row was loaded
-			row.Wakes, row.DueAt = stored.Wakes, wait.Earliest(row.DueAt, stored.DueAt)
+			row.Wakes = stored.Wakes
+			row.hasten(stored.DueAt)
 		}
 		b.put(row)
 	}
@@ -166,9 +166,7 @@ func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat 
 		row = *known
 	}
 	row.Wakes++
-	if row.Attempts == 0 || row.DueAt.IsZero() {
-		row.DueAt = wait.Earliest(row.DueAt, at)
-	}
+	row.hasten(at)
 	b.put(row)
 	return nil
 }

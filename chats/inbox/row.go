@@ -109,9 +109,9 @@ func (s *ChatState) isNew(start time.Time) bool {
 
 // hasten makes the chat due, unless its handler has failed and the next attempt is scheduled. A
 // chat that could not be read is retried immediately, because it has changed.
-func (s *ChatState) hasten(now time.Time) {
+func (s *ChatState) hasten(at time.Time) {
 	if s.Attempts == 0 || s.DueAt.IsZero() {
-		s.DueAt = wait.Earliest(s.DueAt, now)
+		s.DueAt = wait.Earliest(s.DueAt, at)
 	}
 }
 

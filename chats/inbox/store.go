@@ -89,7 +89,8 @@ type Store interface {
 	//
 	// Save does not write Wakes. If the stored Wakes differs from the given one, a push arrived
 	// after the row was loaded. The stored DueAt then becomes the earlier of the stored and the
-	// given DueAt, ignoring a zero one, so that no push is lost.
+	// given DueAt, ignoring a zero one, so that no push is lost; but if the given row has both
+	// Attempts and a DueAt, its DueAt is stored, so that a push does not shorten a backoff.
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
 	// Wake increments a chat's Wakes and sets its DueAt to the given time, unless DueAt is already

@@ -192,8 +192,8 @@ func (s *Store) saveTx(ctx context.Context, conn *sql.Conn, lease inbox.Lease, d
 // after the row was loaded keeps its due time, see [inbox.Store].Save.
 var upserts = map[string]string{
 	"wakes": "t.wakes",
-	"due_at": `CASE WHEN t.wakes = excluded.wakes OR t.due_at IS NULL THEN excluded.due_at
-		WHEN excluded.due_at < t.due_at THEN excluded.due_at ELSE t.due_at END`,
+	"due_at": `CASE WHEN t.wakes = excluded.wakes OR t.due_at IS NULL OR excluded.due_at < t.due_at
+		OR excluded.attempts > 0 AND excluded.due_at IS NOT NULL THEN excluded.due_at ELSE t.due_at END`,
 }
 
 // upsert returns a statement that writes the rows of a parameter whose version is the stored

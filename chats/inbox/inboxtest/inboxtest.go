@@ -439,14 +439,20 @@ func (s *suite) wakeOfFailingChat() {
 
 func (s *suite) wakeDuringWork() {
 	lease := s.acquire(s.a, business, "a")
-	for n, c := range []struct{ wake, saved, want time.Time }{
+	for n, c := range []struct {
+		wake, saved time.Time
+		attempts    int
+		want        time.Time
+	}{
 		{wake: base, saved: time.Time{}, want: base},
 		{wake: base, saved: base.Add(time.Hour), want: base},
 		{wake: base.Add(time.Hour), saved: base, want: base},
+		{wake: base, saved: base.Add(time.Hour), attempts: 1, want: base.Add(time.Hour)},
+		{wake: base, saved: time.Time{}, attempts: 1, want: base},
 	} {
 		row := s.save(lease, inbox.ChatState{Chat: chats.ChatID(n + 1)})[0]
 		s.NoError(s.b.Wake(s.Context(), business, row.Chat, c.wake))
-		row.DueAt = c.saved
+		row.DueAt, row.Attempts = c.saved, c.attempts
 		row = s.save(lease, row)[0]
 		stored := s.load(row.Chat)
 		s.SameTime("DueAt", stored.DueAt, c.want)
