@@ -333,31 +333,39 @@ func TestRun_GivesWayIfItCannotSave(t *testing.T) {
 	})
 }
 
-// The store saves, but its response is lost.
+// The store saves, but its response is lost. A store that has then tried again itself, as a driver
+// or a proxy may do, reports a conflict with what it has saved.
 func TestRun_ASaveWhoseResponseWasLostIsMade(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market, id := shop()
-		n := 0
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
-		store.set(nil, func(call string) error {
-			if call != "Save" {
-				return nil
-			}
-			if n++; n%2 == 0 {
-				return errors.New("connection reset")
-			}
-			return nil
+	for _, lost := range []error{errors.New("connection reset"), inbox.ErrConflict} {
+		t.Run(lost.Error(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				n := 0
+				store, seen, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}, &journal{}
+				store.set(nil, func(call string) error {
+					if call != "Save" {
+						return nil
+					}
+					if n++; n%2 == 0 {
+						return lost
+					}
+					return nil
+				})
+				run := start(t, newInbox(t, connect(t, market), store, log.option()), seen.handle)
+				pass(time.Minute)
+				for _, text := range numbers(10) {
+					market.CustomerSays(id, text)
+				}
+				pass(5 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Equal(t, numbers(10), seen.texts(), "once each")
+				assert.Empty(t, log.lines("saving a chat failed"))
+				assert.Empty(t, log.lines("interrupted"))
+			})
 		})
-		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
-		pass(time.Minute)
-		for _, text := range numbers(10) {
-			market.CustomerSays(id, text)
-		}
-		pass(5 * time.Minute)
-		require.NoError(t, run.stop())
-		assert.Equal(t, numbers(10), seen.texts(), "once each")
-	})
+	}
 }
 
 // particular is a store whose saves of one chat fail.

@@ -31,7 +31,7 @@ type saver struct {
 // the rows in the store have changed, and the store's error if the rows cannot be saved within
 // maxSaving or, once ctx is done, within graceTime.
 func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*ChatState) error {
-	began, uncertain := time.Now(), false
+	began := time.Now()
 	for failures := 1; ; failures++ {
 		err := s.attempt(ctx, business, rows)
 		switch {
@@ -43,7 +43,7 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 			s.term.Lose(err)
 			return ErrLeaseLost
 		case errors.Is(err, ErrConflict):
-			if uncertain && s.isSaved(business, rows) {
+			if s.isSaved(business, rows) {
 				return nil
 			}
 			return ErrConflict
@@ -55,7 +55,6 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 			s.term.Lose(leasing.ErrUnsaved)
 			return ErrLeaseLost
 		}
-		uncertain = true
 		pause := min(wait.Backoff(failures, wait.Max)/10, time.Second)
 		s.log.LogAttrs(ctx, slog.LevelWarn, "inbox: save failed", slog.Any("error", err), slog.Duration("retry_in", pause))
 		wait.Sleep(s.term.Ctx, pause)
@@ -79,8 +78,9 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 	return nil
 }
 
-// isSaved reports whether an attempt succeeded although it returned an error. Checking one row
-// is enough: all are written together, and only the holder of the lease increments a version.
+// isSaved reports whether a conflict is with an attempt that succeeded although its response was
+// lost; the store itself may have made another one. Checking one row is enough: all are written
+// together, and only the holder of the lease increments a version.
 func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
 	ctx, id := s.term.Ctx, s.term.Lease.Business
 	if business != nil {
