@@ -693,3 +693,27 @@ func TestPoll_AMessageManyPagesTooLateIsDelivered(t *testing.T) {
 		assert.Subset(t, seen.texts(), numbers(1500))
 	})
 }
+
+// The list is served by two replicas, one of which does not have the last message yet.
+func TestPoll_AListThatChangesBackAndForthCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		behind, n := time.Now().Add(-100*time.Hour).UTC().Format(time.RFC3339), 0
+		transport := edited(market, "/chats", func(result map[string]any) {
+			for _, item := range items(result, "chats") {
+				if n++; n%2 == 0 {
+					item["updatedAt"] = behind
+				}
+			}
+		})
+		seen, store := &notebook{}, inbox.NewMemoryStore()
+		run := startSteps(t, newInbox(t, through(t, market, transport), store), seen.handle)
+		pass(6 * time.Hour)
+		assert.Less(t, market.Calls(chats.OpGetChatHistory), 160, "requests in six hours")
+		market.CustomerSays(id, "hello")
+		pass(5*time.Minute + time.Second)
+		assert.Equal(t, []string{"hello"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}

@@ -322,6 +322,9 @@ func (l *poll) complete() {
 			slog.Int64("chat", int64(row.Chat)), slog.Time("failing_since", row.FailingSince))
 	}
 	row.recovered()
+	if l.found {
+		row.Unexplained = 0
+	}
 	if !row.Read {
 		row.Read, row.UpdatedAt = true, row.Snapshot.UpdatedAt
 	}

@@ -68,8 +68,8 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 
 // move makes a chat due after its UpdatedAt has changed.
 func (s *ChatState) move(now time.Time) {
-	if s.Unexplained++; s.Explained || !s.Read {
-		s.Unexplained = 0
+	if s.Read {
+		s.Unexplained++
 	}
 	if s.Unexplained <= restlessAfter {
 		s.SeenAt, s.Explained = now, false
