@@ -13,8 +13,10 @@ import (
 // breakAt is the number of chats that must fail in a row before a common cause is assumed.
 const breakAt = 3
 
-// maxProbeDelay is the maximum delay between two probes while a breaker is open.
-const maxProbeDelay = 30 * time.Second
+const (
+	maxProbeDelay = 30 * time.Second // the maximum delay between two probes while a breaker is open
+	maxProbe      = time.Minute      // how long the next probe waits for one that hangs
+)
 
 // breaker is a circuit breaker. While it is open, only one chat at a time is tried, with a
 // growing delay; the others stay due and cost nothing. The first success closes it.
@@ -28,7 +30,7 @@ type breaker struct {
 	mu      sync.Mutex
 	state   BreakerState
 	failing []chats.ChatID // the chats counted in Failures
-	probing bool
+	probing chats.ChatID   // the chat that is being tried; 0 if there is none
 }
 
 func newBreaker(what string, state BreakerState, log *slog.Logger) *breaker {
@@ -43,11 +45,11 @@ func (b *breaker) failed(chat chats.ChatID, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.state.Failures >= breakAt {
-		if b.probing {
+		if b.probing == chat {
+			b.probing = 0
 			b.state.Probes++
+			b.state.RetryAt = time.Now().Add(wait.Backoff(b.state.Probes+1, maxProbeDelay))
 		}
-		b.probing = false
-		b.state.RetryAt = time.Now().Add(wait.Backoff(b.state.Probes+1, maxProbeDelay))
 		return
 	}
 	if !first || slices.Contains(b.failing, chat) {
@@ -68,7 +70,7 @@ func (b *breaker) succeeded() {
 	if b.state.Failures >= breakAt {
 		b.log.Info("inbox: " + b.what + " works again")
 	}
-	b.state, b.failing, b.probing = BreakerState{}, nil, false
+	b.state, b.failing, b.probing = BreakerState{}, nil, 0
 }
 
 // isOpen reports whether the breaker is open.
@@ -77,23 +79,22 @@ func (b *breaker) isOpen() bool { return b.snapshot().Failures >= breakAt }
 // next returns when the next chat may be tried. The zero time means now.
 func (b *breaker) next() time.Time { return b.snapshot().RetryAt }
 
-// probe records, if the breaker is open, that a chat is being tried. The next one may be tried
-// after a delay, or as soon as this probe turns out to be inconclusive.
-func (b *breaker) probe() {
+// probe records, if the breaker is open, that a chat is being tried. The next one is tried after
+// this one, but does not wait for it for more than maxProbe.
+func (b *breaker) probe(chat chats.ChatID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.state.Failures >= breakAt {
-		b.probing = true
-		b.state.RetryAt = time.Now().Add(wait.Backoff(b.state.Probes+1, maxProbeDelay))
+		b.probing, b.state.RetryAt = chat, time.Now().Add(maxProbe)
 	}
 }
 
 // inconclusive ends a probe that has neither failed nor succeeded.
-func (b *breaker) inconclusive() {
+func (b *breaker) inconclusive(chat chats.ChatID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.probing {
-		b.probing, b.state.RetryAt = false, time.Time{}
+	if b.probing == chat {
+		b.probing, b.state.RetryAt = 0, time.Time{}
 	}
 }
 

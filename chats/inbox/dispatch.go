@@ -126,15 +126,11 @@ func (d *dispatcher) untilDue(now time.Time) time.Duration {
 	return min(d.due.Sub(now), maxIdle)
 }
 
-// freeWorkers returns how many more polls may begin. While many chats fail, there is one worker.
+// freeWorkers returns how many more polls may begin.
 func (d *dispatcher) freeWorkers() int {
-	workers := d.workers
-	if d.isOneByOne() {
-		workers = 1
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return workers - d.busy
+	return d.workers - d.busy
 }
 
 // isOneByOne reports whether chats are tried one at a time, because many fail.
@@ -163,7 +159,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	d.mu.Lock()
 	d.due, d.loaded = time.Time{}, true
 	d.mu.Unlock()
-	limit := d.flights.len() + max(1, d.freeWorkers()) // at least one, because a breaker may have opened
+	limit := d.flights.len() + d.freeWorkers()
 	isOneByOne := d.isOneByOne()
 	if isOneByOne {
 		limit += maxQueue
@@ -212,16 +208,16 @@ func byTurn(a, b ChatState) int {
 
 // begin polls a chat in a separate goroutine.
 func (d *dispatcher) begin(ctx context.Context, f *flight) {
-	d.handlers.probe()
-	d.reads.probe()
+	d.handlers.probe(f.row.Chat)
+	d.reads.probe(f.row.Chat)
 	d.quota.count(chats.OpGetChatHistory, 1)
 	d.mu.Lock()
 	d.busy++
 	d.mu.Unlock()
 	d.polls.Go(func() {
 		err := d.poll(ctx, f)
-		d.handlers.inconclusive()
-		d.reads.inconclusive()
+		d.handlers.inconclusive(f.row.Chat)
+		d.reads.inconclusive(f.row.Chat)
 		d.landed()
 		switch err {
 		case nil:

@@ -604,3 +604,45 @@ func TestWithMaxAttempts_AFailureIsStoredBeforeItIsGivenUp(t *testing.T) {
 		assert.Equal(t, "no", status.Failing[0].Failure)
 	})
 }
+
+// A handler that never returns takes one worker, also while one chat at a time is tried, and also
+// if it is that chat's.
+func TestHandler_OneThatHangsDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		ids := make([]chats.ChatID, 20)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		seen, release := &notebook{}, make(chan struct{})
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			switch {
+			case d.Message.Text == "endless", d.Chat.ID == ids[1] && d.Attempt == 2:
+				<-release
+			case d.Message.Text == "bad" && d.Attempt < 3:
+				return errors.New("no")
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		say := func(id chats.ChatID, text string) {
+			market.CustomerSays(id, text)
+			wake(t, in, id)
+			pass(time.Second)
+		}
+		say(ids[0], "endless")
+		for _, id := range ids[1:5] {
+			say(id, "bad")
+		}
+		for _, id := range ids[5:] {
+			say(id, "good")
+		}
+		pass(10 * time.Minute)
+		assert.Len(t, seen.texts(), 18)
+		close(release)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), 20)
+	})
+}
