@@ -217,7 +217,8 @@ func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 	if business <= 0 {
 		return badArgument("business", "must be greater than 0")
 	}
-	// The leases go first, so that no Save adds a row afterwards.
+	// The leases go first, so that no Save adds a row afterwards, and once before the transaction:
+	// a Save locks its rows before the lease, so that the two might block each other.
 	statements := []string{
 		`DELETE FROM {p}leases WHERE business = ?1`,
 		`DELETE FROM {p}inbox_chats WHERE business = ?1`,
@@ -225,8 +226,11 @@ func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 		`DELETE FROM {p}outbox_files WHERE business = ?1`,
 		`DELETE FROM {p}outbox WHERE business = ?1`,
 	}
-	err := s.inTx(ctx, 0, func(ctx context.Context, conn *sql.Conn) error {
-		return s.execAll(ctx, conn, statements, int64(business))
-	})
+	_, err := s.exec(ctx, 0, statements[0], int64(business))
+	if err == nil {
+		err = s.inTx(ctx, 0, func(ctx context.Context, conn *sql.Conn) error {
+			return s.execAll(ctx, conn, statements, int64(business))
+		})
+	}
 	return s.errorf(err, "forgetting business %d", business)
 }

@@ -274,3 +274,35 @@ func TestForget_DeletesTheBusinessOnly(t *testing.T) {
 		require.NoError(t, store.Save(t.Context(), leases[business+1], nil, []inbox.ChatState{{Chat: 1, Version: 1}}))
 	})
 }
+
+// An inbox that still runs locks its rows, then its lease. A deadlock with it would not be resolved
+// in time here.
+func TestForget_BesideAnInbox(t *testing.T) {
+	t.Parallel()
+	d := postgres(t).with("deadlock_timeout", "1h")
+	store, other := d.store(t), d.store(t)
+	for range 50 {
+		lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+		require.NoError(t, err)
+		var saving sync.WaitGroup
+		begun := make(chan struct{}, 1)
+		saving.Go(func() {
+			rows := make([]inbox.ChatState, 100)
+			for i := range rows {
+				rows[i].Chat = chats.ChatID(i + 1)
+			}
+			for err := error(nil); err == nil; {
+				err = store.Save(t.Context(), lease, nil, rows)
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+			}
+		})
+		<-begun
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		require.NoError(t, other.Forget(ctx, business))
+		cancel()
+		saving.Wait()
+	}
+}
