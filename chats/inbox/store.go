@@ -95,7 +95,8 @@ type Store interface {
 
 	// Wake increments a chat's Wakes and sets its DueAt to the given time, unless DueAt is already
 	// earlier or the chat has both Attempts and a DueAt. A chat without a row gets one with
-	// Version 0. Wake needs no lease and does not change a Version.
+	// Version 0. Wake needs no lease and does not change a Version. A store with a clock of its own
+	// should use that clock's time if the given one is later: the caller's clock may be ahead.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 
 	// Summary reports on a business. A row is due if its DueAt is set and not after the given time.

@@ -180,11 +180,12 @@ func (s *Store) inTx(ctx context.Context, limit time.Duration, do func(context.C
 	return err
 }
 
-// Wake implements [inbox.Store] in one statement.
+// Wake implements [inbox.Store] in one statement. The chat is due now if the time given is ahead of
+// the database's clock.
 func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
 	_, err := s.exec(ctx, statementTimeout, `INSERT INTO {p}inbox_chats AS t
 		(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, head, attempts, failure, state)
-		VALUES (?1, ?2, 0, 1, 0, FALSE, 0, ?3, 0, 0, '', '{}')
+		VALUES (?1, ?2, 0, 1, 0, FALSE, 0, CASE WHEN ?3 > {now} THEN {now} ELSE ?3 END, 0, 0, '', '{}')
 		ON CONFLICT (business, chat) DO UPDATE SET wakes = t.wakes + 1,
 			due_at = CASE WHEN t.due_at IS NULL OR t.attempts = 0 AND excluded.due_at < t.due_at
 				THEN excluded.due_at ELSE t.due_at END`, int64(business), int64(chat), micros(at))

@@ -529,3 +529,16 @@ func TestSave_OfARowThatIsLocked(t *testing.T) {
 	require.ErrorIs(t, <-result, inbox.ErrLeaseLost, "the next holder has read the row")
 	require.ErrorIs(t, <-result, inbox.ErrLeaseLost)
 }
+
+// A push comes to a machine whose clock is an hour ahead.
+func TestWake_ByAClockThatIsAhead(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		store := d.store(t)
+		for _, chat := range []chats.ChatID{1, 2, 2} { // the second one has a row
+			require.NoError(t, store.Wake(t.Context(), business, chat, time.Now().Add(time.Hour)))
+		}
+		rows, err := store.Due(t.Context(), business, time.Now().Add(time.Minute), 10)
+		require.NoError(t, err)
+		assert.Len(t, rows, 2)
+	})
+}
