@@ -646,3 +646,33 @@ func TestHandler_OneThatHangsDelaysNoOther(t *testing.T) {
 		assert.Len(t, seen.texts(), 20)
 	})
 }
+
+// Attempts that began before several chats had failed do not change when the next one is tried.
+func TestHandler_EarlierAttemptsDoNotHastenTheNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		began := time.Now().Add(time.Minute)
+		var tried, most atomic.Int64
+		run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
+			if time.Since(began) < time.Second { // eight at once, of which three fail now and one every 5 s
+				pass(max(0, time.Duration(d.Chat.Campaign)-3) * 5 * time.Second)
+				return errors.New("no")
+			}
+			most.Store(max(most.Load(), tried.Add(1)))
+			pass(20 * time.Second)
+			tried.Add(-1)
+			return errors.New("no")
+		})
+		pass(time.Minute)
+		for n := range 12 {
+			id := market.AddChat(chats.Chat{Campaign: chats.CampaignID(n)})
+			market.CustomerSays(id, "hello")
+			wake(t, in, id)
+		}
+		pass(2 * time.Minute)
+		assert.EqualValues(t, 1, most.Load(), "tried at once")
+		require.NoError(t, run.stop())
+	})
+}
