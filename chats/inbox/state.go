@@ -58,8 +58,8 @@ type SweepState struct {
 	StartedAt  time.Time    // of the current sweep; zero between sweeps
 	Token      string       // of its next page
 	Pages      int          // listed so far
-	Head       chats.ChatID // first chat of the page that later pages are compared with
-	Same       int          // later pages that began with the same chat
+	Head       chats.ChatID // last chat of the page that later pages are compared with
+	Same       int          // later pages that ended with the same chat
 	Empty      int          // consecutive pages without chats
 	Restarts   int          // consecutive restarts after refused page tokens; a restarted sweep lists its pages without delays
 	Failures   int          // consecutive failures to list its next page

@@ -195,16 +195,17 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 
 // isStuck reports whether a listing does not end: one of its pages is repeated, or too many
 // empty pages follow each other. Pages are compared with the 1st, 2nd, 4th, 8th ... page, one of
-// which is eventually part of the cycle. Page tokens do not reveal a cycle: the server may keep
-// the position itself, or issue a new token each time.
+// which is eventually part of the cycle, by their last chats: the first ones may be pinned to
+// every page. Page tokens do not reveal a cycle: the server may keep the position itself, or issue
+// a new token each time.
 func (sw *SweepState) isStuck(page chats.Page[chats.Chat]) bool {
 	if sw.Empty++; len(page.Items) > 0 {
 		sw.Empty = 0
-		switch first := page.Items[0].ID; {
-		case sw.Pages > 0 && first == sw.Head:
+		switch last := page.Items[len(page.Items)-1].ID; {
+		case sw.Pages > 0 && last == sw.Head:
 			sw.Same++
 		case sw.Pages&(sw.Pages-1) == 0:
-			sw.Head, sw.Same = first, 0
+			sw.Head, sw.Same = last, 0
 		}
 	}
 	return page.Next != "" && (sw.Same >= maxSamePages || sw.Empty >= maxEmptyPages)

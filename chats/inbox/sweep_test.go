@@ -671,3 +671,29 @@ func TestSweep_RowsThatCannotBeLoadedCostFewPages(t *testing.T) {
 		require.NoError(t, run.stop())
 	})
 }
+
+// Every page begins with the same chat, as if that was pinned. This is no listing without an end.
+func TestSweep_AChatOnEveryPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(500, chats.StatusNew)
+		var pinned any
+		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+			all := result["chats"].([]any) //nolint:forcetypeassert // ours
+			if pinned == nil {
+				pinned = all[0]
+			}
+			result["chats"] = append([]any{pinned}, all...)
+		}))
+		seen, log := &notebook{}, &journal{}
+		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), seen.handle)
+		pass(10 * time.Minute)
+		for _, id := range ids {
+			market.CustomerSays(id, "hello")
+		}
+		pass(10 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), len(ids))
+		assert.Empty(t, log.lines("list does not end"))
+	})
+}
