@@ -479,3 +479,27 @@ func TestWake_OfAChatThatIsNotThereYetAfterAFailure(t *testing.T) {
 		})
 	}
 }
+
+// Nor does it wait for the next renewal of the lease.
+func TestWake_DuringTheHandlingIsNextAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			pass(1500 * time.Millisecond)
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		market.CustomerSays(id, "first")
+		wake(t, in, id)
+		pass(time.Second)
+		market.CustomerSays(id, "second")
+		wake(t, in, id)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		require.Len(t, seen.all(), 2)
+		assert.Equal(t, 1500*time.Millisecond, seen.all()[1].at.Sub(seen.all()[0].at))
+	})
+}
