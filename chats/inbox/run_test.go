@@ -848,3 +848,27 @@ func TestRun_ClientFunctionThatPanics(t *testing.T) {
 		}
 	}
 }
+
+// A worker that is done takes the next chat that is due, and does not wait for a renewal of the
+// lease.
+func TestRun_ABacklogIsWorkedOffWithoutPauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		store, seen := inbox.NewMemoryStore(), &notebook{}
+		in := newInbox(t, connect(t, market), store, inbox.WithWorkers(2), seldom)
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		for _, text := range numbers(50) {
+			id := market.AddChat(chats.Chat{})
+			market.CustomerSays(id, text)
+			wake(t, in, id)
+		}
+		run = start(t, in, seen.handle)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		require.Len(t, seen.all(), 50)
+		assert.Less(t, seen.all()[49].at.Sub(seen.all()[0].at), time.Second)
+	})
+}
