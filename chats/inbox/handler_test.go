@@ -657,7 +657,7 @@ func TestHandler_EarlierAttemptsDoNotHastenTheNext(t *testing.T) {
 		var tried, most atomic.Int64
 		run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
 			if time.Since(began) < time.Second { // eight at once, of which three fail now and one every 5 s
-				pass(max(0, time.Duration(d.Chat.Campaign)-3) * 5 * time.Second)
+				pass(time.Duration(max(0, d.Chat.Campaign-3)*5) * time.Second)
 				return errors.New("no")
 			}
 			most.Store(max(most.Load(), tried.Add(1)))
