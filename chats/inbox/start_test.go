@@ -522,3 +522,32 @@ func TestWithStartTime_MayBeStillToCome(t *testing.T) {
 		assert.ElementsMatch(t, []string{"2", "2", "2", "3", "3", "3", "4", "4", "4"}, seen.texts())
 	})
 }
+
+// A push came before the first start. The list lags behind it, or has no time of the chat.
+func TestFirstStart_AfterAPush(t *testing.T) {
+	t.Parallel()
+	for name, updatedAt := range map[string]func() any{
+		"an earlier time": func() any { return time.Now().Add(-10 * time.Hour).UTC().Format(time.RFC3339) },
+		"no time":         func() any { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+					for _, chat := range items(result, "chats") {
+						chat["updatedAt"] = updatedAt()
+					}
+				}))
+				seen := &notebook{}
+				in := newInbox(t, client, inbox.NewMemoryStore())
+				wake(t, in, id)
+				run := start(t, in, seen.handle)
+				market.CustomerSays(id, "new")
+				pass(30 * time.Second)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"new"}, seen.texts())
+			})
+		})
+	}
+}
