@@ -1,6 +1,8 @@
 package inbox_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -550,4 +552,36 @@ func TestFirstStart_AfterAPush(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the quota is low, rechecks wait for the next window. Pushes and failing messages do not.
+func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(20, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 100))
+		pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			if d.Message.Text == "bad" && d.Attempt == 1 {
+				return errors.New("no")
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		say := func(id chats.ChatID, text string) {
+			market.CustomerSays(id, text)
+			wake(t, in, id)
+		}
+		for _, id := range ids {
+			say(id, "hello")
+		}
+		pass(5 * time.Minute)
+		require.Len(t, seen.all(), 20)
+		say(ids[0], "pushed")
+		say(ids[1], "bad")
+		pass(25 * time.Minute)
+		assert.ElementsMatch(t, []string{"pushed", "bad"}, seen.texts()[20:])
+		require.NoError(t, run.stop())
+	})
 }

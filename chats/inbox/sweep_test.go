@@ -697,3 +697,32 @@ func TestSweep_AChatOnEveryPage(t *testing.T) {
 		assert.Empty(t, log.lines("list does not end"))
 	})
 }
+
+// A chat that was not to be polled any more, because it was gone, is listed again without a time.
+func TestSweep_AChatThatComesBackWithoutATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+			for _, chat := range items(result, "chats") {
+				delete(chat, "updatedAt")
+			}
+		}))
+		seen, store := &notebook{}, inbox.NewMemoryStore()
+		in := newInbox(t, client, store)
+		run := start(t, in, seen.handle)
+		pass(time.Minute)
+		require.NoError(t, run.stop())
+		gone := row(t, store, market, id)
+		gone.DueAt = time.Time{}
+		lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "test")
+		require.NoError(t, err)
+		require.NoError(t, store.Save(t.Context(), lease, nil, []inbox.ChatState{gone}))
+		require.NoError(t, store.Release(t.Context(), lease))
+		market.CustomerSays(id, "new")
+		run = start(t, in, seen.handle)
+		pass(2 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"new"}, seen.texts())
+	})
+}
