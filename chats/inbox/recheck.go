@@ -49,7 +49,7 @@ func nextRecheck(row *ChatState, began time.Time, explained bool) time.Time {
 		after = explainedAfter
 	}
 	at := firstAfter(row.SeenAt, after, began)
-	if !row.UpdatedAt.IsZero() || row.Snapshot.ID == 0 {
+	if !row.UpdatedAt.IsZero() {
 		return at
 	}
 	if row.Open {

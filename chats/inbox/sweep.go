@@ -429,7 +429,7 @@ func (w *sweeper) missed(ctx context.Context) error {
 	slices.Sort(listed)
 	open = slices.DeleteFunc(open, func(id chats.ChatID) bool {
 		_, found := slices.BinarySearch(listed, id)
-		return found || w.flights.isHeld(id)
+		return found
 	})
 	open = open[:min(len(open), max(100, len(listed)/4))]
 	for chunk := range slices.Chunk(open, 100) {
