@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -73,7 +74,7 @@ type reported struct {
 
 func newDispatcher(s *session) *dispatcher {
 	return &dispatcher{
-		session: s, chats: map[chats.ChatID]*chatState{}, outcomes: make(chan outcome),
+		session: s, chats: map[chats.ChatID]*chatState{}, turn: s.lastTurn, outcomes: make(chan outcome),
 		isReported: map[string]bool{}, reported: make(chan reported, 1),
 	}
 }
@@ -81,6 +82,7 @@ func newDispatcher(s *session) *dispatcher {
 // run works until ctx is done or, in a step, until nothing is due. It finishes work in progress.
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.woken.reset(nil)
+	defer d.keepTurns()
 	for ctx.Err() == nil {
 		d.prune(ctx)
 		d.takeWoken()
@@ -112,6 +114,14 @@ func (d *dispatcher) finish() {
 		case <-left:
 			d.reporting, d.polled = false, false // the item must be reported later
 		}
+	}
+}
+
+// keepTurns keeps the turns of the chats for the next session.
+func (d *dispatcher) keepTurns() {
+	d.lastTurn, d.turns = d.turn, map[chats.ChatID]int64{}
+	for id, c := range d.chats {
+		d.turns[id] = c.turn
 	}
 }
 
@@ -182,6 +192,7 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 			c.notAfter, c.isFile, c.isKnown = head.NotAfter, head.IsFile, true
 		}
 	}
+	d.turns = nil // a chat with new items is new
 	for id, c := range d.chats {
 		if !listed[id] && !c.busy {
 			delete(d.chats, id)
@@ -204,7 +215,7 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 func (d *dispatcher) chat(id chats.ChatID) *chatState {
 	c := d.chats[id]
 	if c == nil {
-		c = &chatState{id: id, turn: d.turn}
+		c = &chatState{id: id, turn: cmp.Or(d.turns[id], d.turn)}
 		d.chats[id] = c
 	}
 	return c

@@ -105,5 +105,6 @@
 // as well. This costs one getChats request: at most once a minute per worker while that request
 // succeeds, and once for every such 403 otherwise. [Item].NotAfter limits how long the outbox tries
 // to post an item. The quota is shared fairly: the chat that has waited longest since its last
-// post is next, and a chat whose post was refused because of the quota keeps its turn.
+// post is next, and a chat whose post was refused because of the quota keeps its turn. A new
+// [Outbox], such as that of a new process, begins with the chats whose items were put first.
 package outbox

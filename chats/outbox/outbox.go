@@ -32,6 +32,11 @@ type Outbox struct {
 	settling  chan struct{} // a mutex for calls of the WithSettled function
 	running   atomic.Bool
 	pruneAt   time.Time // when settled items are deleted next
+
+	// The turns of the dispatcher when the last session ended. They outlive the lease, because
+	// every step has a new one.
+	lastTurn int64
+	turns    map[chats.ChatID]int64 // of the chats with unsettled items
 }
 
 // New returns an outbox for a client and a store. New itself makes no requests and does not

@@ -227,3 +227,37 @@ func TestStep_RemembersRefusals(t *testing.T) {
 		})
 	}
 }
+
+// A step does not start with the chats that the step before it has served.
+func TestStep_GoesOnWithTheChatsThatWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(300 * time.Millisecond))
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		ids := make([]chats.ChatID, 300)
+		for n := range ids {
+			ids[n] = market.AddChat(chats.Chat{})
+			for _, part := range []string{"a", "b", "c"} {
+				put(t, o, text(part+strconv.Itoa(n), ids[n]))
+			}
+		}
+		step := func() (counts map[int]int) {
+			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+			defer cancel()
+			_, err := o.Step(ctx)
+			require.NoError(t, err)
+			counts = map[int]int{}
+			for _, id := range ids {
+				counts[len(posted(market, id))]++
+			}
+			return counts
+		}
+		assert.Less(t, step()[1], len(ids)/2)
+		step()
+		assert.Zero(t, step()[0], "all chats have had their turn")
+		settled := ids[0]
+		for step()[3] < len(ids) {
+		}
+		assert.Len(t, posted(market, settled), 3)
+	})
+}
