@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 )
 
@@ -278,8 +279,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	defer unlock()
 	c.resumeOwn()
 	if c.before == nil {
-		c.plainAt = c.client.plain.Get(c.out.doubtKey)
-		c.plainFrom = c.client.plainFrom.Get(c.out.doubtKey)
+		c.plainAt, c.plainFrom = c.client.plain.Get(c.out.doubtKey), c.client.plainFrom.Get(c.out.doubtKey)
 	}
 	var done *result
 	if c.resumes || !c.plainAt.IsZero() {
@@ -318,6 +318,11 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 	}
 	c.sent, c.ended, c.sendErr = true, time.Now(), err
 	c.client.doubts.Set(c.out.doubtKey, c.ended) // even if it was accepted, because a panic may end the search
+	if err != nil && attempts.IsOneSend(ctx) {   // the caller searches for it
+		if seen, err := c.read(ctx); err != nil || seen.match == nil {
+			return c.doubt(c.sendErr, cmp.Or(err, errMessageNotFound))
+		}
+	}
 	return c.look(ctx)
 }
 
@@ -344,9 +349,7 @@ const maxNoteAge = time.Second
 // immediately.
 func (c *confirmation) prepare(ctx context.Context) error {
 	age := time.Since(c.notedAt)
-	noted := age >= 0 && age < maxNoteAge
-	c.notedAt = time.Time{}
-	if noted {
+	if c.notedAt = (time.Time{}); age >= 0 && age < maxNoteAge {
 		return nil
 	}
 	seen, err := c.read(ctx)

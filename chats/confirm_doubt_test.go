@@ -15,6 +15,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	sends "github.com/ymchats/ymchats-go/chats/internal/attempts"
 )
 
 // lateSend is a call that sends long after it began, and whose request the server processes
@@ -443,5 +444,47 @@ func TestSendTextConfirmed_AfterASendTextOfTheSameText(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Under WithOneSend, a call whose send is in doubt reads the history once and returns.
+func TestSendTextConfirmed_WithOneSendLeavesTheSearchToTheCaller(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fault   chatstest.Fault
+		lag     time.Duration
+		history chatstest.Fault
+		found   bool
+		sends   int
+		err     error
+		text    string
+	}{
+		"shown at once":      {fault: chatstest.DropAfter(), found: true},
+		"shown later":        {fault: chatstest.DropAfter(), lag: time.Second, err: chats.ErrOutcomeUnknown, text: "not found"},
+		"not processed":      {fault: chatstest.Status(500, ""), err: chats.ErrServer, text: "500"},
+		"history refused":    {fault: chatstest.DropAfter(), history: chatstest.Status(403, ""), err: chats.ErrOutcomeUnknown, text: "403"},
+		"no connection":      {fault: chatstest.Refused(), found: true, sends: 2},
+		"accepted, but late": {lag: time.Second, found: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return tt.lag })))
+				f.market.Fail(chats.OpSendMessageToChat, tt.fault)
+				f.market.Fail(chats.OpGetChatHistory, chatstest.OK(), tt.history)
+				began := time.Now()
+				message, err := f.client.SendTextConfirmed(sends.WithOneSend(t.Context()), f.chat, "Завтра")
+				assert.Equal(t, max(tt.sends, 1), f.market.Calls(chats.OpSendMessageToChat))
+				if tt.found {
+					require.NoError(t, err)
+					assert.Equal(t, "Завтра", message.Text)
+					return
+				}
+				require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+				require.ErrorIs(t, err, tt.err)
+				require.ErrorContains(t, err, tt.text)
+				assert.Zero(t, time.Since(began))
+			})
+		})
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// attempts holds the last attempts of items that may have been posted, each with a time by
+// lastAttempts holds the last attempts of items that may have been posted, each with a time by
 // which it had certainly ended, by the clock of this process. They outlive the lease, because
 // every step has a new one.
-type attempts struct {
+type lastAttempts struct {
 	mu    sync.Mutex
 	known map[string]attempt
 }
@@ -28,7 +28,7 @@ func attemptOf(r *Record, ended time.Time) attempt {
 
 // ended returns a time by which the record's last attempt had certainly ended. If this process
 // does not know the attempt yet, it returns latest and remembers it.
-func (a *attempts) ended(r *Record, latest time.Time) time.Time {
+func (a *lastAttempts) ended(r *Record, latest time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	found := attemptOf(r, latest)
@@ -41,7 +41,7 @@ func (a *attempts) ended(r *Record, latest time.Time) time.Time {
 
 // isAccepted reports whether the server has accepted the record's last attempt, which may not
 // have been saved in the store.
-func (a *attempts) isAccepted(r *Record) bool {
+func (a *lastAttempts) isAccepted(r *Record) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	known := a.known[r.Item.Key]
@@ -49,20 +49,20 @@ func (a *attempts) isAccepted(r *Record) bool {
 }
 
 // add records an attempt of this process that has ended.
-func (a *attempts) add(r *Record, now time.Time) {
+func (a *lastAttempts) add(r *Record, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.put(r.Item.Key, attemptOf(r, now))
 }
 
-func (a *attempts) put(key string, last attempt) {
+func (a *lastAttempts) put(key string, last attempt) {
 	if a.known == nil || len(a.known) >= maxAttempts {
 		a.known = map[string]attempt{} // a forgotten attempt only causes another wait
 	}
 	a.known[key] = last
 }
 
-func (a *attempts) remove(r *Record) {
+func (a *lastAttempts) remove(r *Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.known, r.Item.Key)

@@ -41,7 +41,9 @@
 // (the IDs of the shop's newest messages in the chat) and the ID above which the baseline is
 // complete. A message from the shop is new if its ID is above that ID and not in the baseline.
 // After the request, the history is searched for a new message with the same content
-// ([chats.Client.SendTextConfirmed]). If there is one, the item is Sent.
+// ([chats.Client.SendTextConfirmed]). If there is one, the item is Sent. If the outcome of the
+// request is unknown, the item remains Sending and is searched for as below; meanwhile, other chats
+// are worked on.
 //
 // A process that finds an item in the Sending state resumes it. It searches the history until
 // the message of an earlier attempt can no longer become visible: for at least
@@ -60,8 +62,8 @@
 // store loses what it has saved, as after a restore from a backup or a failover to a replica
 // that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it was
 // not posted, and someone else posts the same text, or a file of the same name (and size, if shown),
-// to the chat before the search ends. The search lasts [chats.SearchTime], or longer if the history
-// cannot be read at that time.
+// to the chat before the search ends. The search lasts [chats.SearchTime], up to a minute if sends
+// to the chat keep failing, or longer if the history cannot be read at that time.
 //
 // # Leases
 //
@@ -89,8 +91,8 @@
 //	no connection; history: response invalid,  retried after 1 s, doubling up to 1 min, indefinitely
 //	408, 499, 5xx or a gateway's 404
 //	parallel limit, or another 420 or 429      retried without further doubling, indefinitely
-//	send: response lost, invalid, 3xx, 408,    resolved by searching the history
-//	499, 5xx or a gateway's 404
+//	send: response lost, invalid, 3xx, 408,    resolved by searching the history, after 1 s, doubling up to 1 min;
+//	499, 5xx or a gateway's 404                posted again after 15.5 s or more if it does not show the message
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately
 //	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected

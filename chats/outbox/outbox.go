@@ -26,7 +26,7 @@ type Outbox struct {
 	log       *slog.Logger
 	keeper    *leasing.Keeper[inbox.Lease]
 	woken     wakes
-	attempted attempts
+	attempted lastAttempts
 	refusals  refusals
 	blocks    blocks
 	settling  chan struct{} // a mutex for calls of the WithSettled function

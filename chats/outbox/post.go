@@ -11,6 +11,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
@@ -91,9 +92,8 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 		}
 		options = append(options, chats.ConfirmAfter(r.Floor), chats.ConfirmExcept(r.Baseline...), chats.ConfirmExcept(others...))
 		// If it is too early, the worker ends instead of waiting.
-		from := p.resumeFrom()
-		if p.early = time.Since(from) < chats.SearchTime; !p.early {
-			options = append(options, chats.ConfirmResume(from))
+		if p.early = time.Now().Before(p.searchEnd()); !p.early {
+			options = append(options, chats.ConfirmResume(p.resumeFrom()))
 		}
 	}
 	message, err := p.send(ctx, options)
@@ -101,12 +101,15 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 	return p.finish()
 }
 
+// send sends the item. If the outcome is unknown, the message is searched for later, so that chats
+// whose sends keep failing do not occupy all workers.
 func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.Message, error) {
 	defer func() {
 		if p.record.Attempts > p.attempts {
 			p.attempted.add(p.record, time.Now())
 		}
 	}()
+	ctx = attempts.WithOneSend(ctx)
 	item := &p.record.Item
 	if item.IsFile() {
 		return p.client.SendFileConfirmed(ctx, item.Chat, item.FileName, bytes.NewReader(item.File), options...)
@@ -119,12 +122,21 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 // this process acquired the lease.
 func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.term.Acquired) }
 
+// searchEnd returns when the message of the last attempt can no longer become visible. An item
+// that has expired is searched for twice as long, because it will not be sent again.
+func (p *post) searchEnd() time.Time {
+	end := p.resumeFrom().Add(chats.SearchTime)
+	if p.record.isExpired(time.Now()) {
+		end = end.Add(chats.SearchTime)
+	}
+	return end
+}
+
 // nextSearch returns when the history is searched again for an earlier attempt: at growing
 // intervals, and once its message can no longer become visible.
 func (p *post) nextSearch(now time.Time) time.Time {
-	from := p.resumeFrom()
-	last := from.Add(chats.SearchTime)
-	if next := now.Add(max(now.Sub(from), time.Second)); next.Before(last) {
+	last := p.searchEnd()
+	if next := now.Add(max(now.Sub(p.resumeFrom()), time.Second)); next.Before(last) {
 		return next
 	}
 	return last
@@ -338,7 +350,11 @@ func (p *post) finish() (outcome, error) {
 		r.Attempts = p.attempts // the attempts of this call certainly posted nothing
 	}
 	if !r.State.IsSettled() {
-		return unsettled(r, p.waits), p.save(r)
+		out := unsettled(r, p.waits)
+		if r.State == Sending && time.Now().Before(p.searchEnd()) {
+			out.searchAt = r.DueAt
+		}
+		return out, p.save(r)
 	}
 	out, err := p.settle(r)
 	if !errors.Is(err, ErrMessageTaken) {

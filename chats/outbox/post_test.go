@@ -176,7 +176,7 @@ func TestPost_RefusalsAfterAnOutage(t *testing.T) {
 				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
 				put(t, o, text("a", market.AddChat(chats.Chat{})))
 				run := start(t, o)
-				pass(3 * time.Hour)
+				pass(4 * time.Hour)
 				require.NoError(t, run.stop())
 				assert.Equal(t, want, get(t, o, "a").State)
 			})

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -1180,4 +1182,47 @@ func TestRun_AttemptsThatCertainlyPostedNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// failing is a transport on which the sends to some chats fail with a 500.
+type failing struct {
+	http.RoundTripper
+
+	chats map[string]bool
+}
+
+func (f failing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.URL.Path, "/chats/message") && f.chats[req.URL.Query().Get("chatId")] {
+		return &http.Response{StatusCode: http.StatusInternalServerError, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+	}
+	return f.RoundTripper.RoundTrip(req)
+}
+
+// Chats whose sends keep failing, with unknown outcome, do not occupy the workers.
+func TestRun_FailingChatsDelayNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(300 * time.Millisecond))
+		transport := failing{market.Transport(), map[string]bool{}}
+		o := newOutbox(t, market.Client(chats.WithHTTPClient(&http.Client{Transport: transport})), outbox.NewMemoryStore())
+		for n := range 20 {
+			id := market.AddChat(chats.Chat{})
+			transport.chats[strconv.Itoa(int(id))] = true
+			put(t, o, text(fmt.Sprint("failing ", n), id))
+		}
+		run := start(t, o)
+		for n := range 50 {
+			id := market.AddChat(chats.Chat{})
+			put(t, o, text(strconv.Itoa(n), id))
+			pass(8 * time.Second)
+			assert.Len(t, posted(market, id), 1)
+		}
+		requests := market.Calls(chats.OpGetChatHistory)
+		pass(time.Hour)
+		assert.Less(t, market.Calls(chats.OpGetChatHistory)-requests, 20*60*3)
+		require.NoError(t, run.stop())
+		result := get(t, o, "failing 0")
+		assert.Equal(t, outbox.Sending, result.State)
+		require.ErrorContains(t, result.Err, "500")
+	})
 }

@@ -1,10 +1,14 @@
 // Package attempts lets the caller of a client method count the requests that the method makes,
-// including retries, and fallbacks that the result does not show.
+// including retries, and fallbacks that the result does not show. It also lets the caller of a
+// confirmed send search for the message itself.
 package attempts
 
 import "context"
 
-type key struct{}
+type (
+	key     struct{}
+	onceKey struct{}
+)
 
 // WithCounter returns a context under which count is called for every request, with its
 // operation and the number of items that were skipped because they have no readable ID. count
@@ -19,3 +23,11 @@ func Made(ctx context.Context, op string, skipped int) {
 		count(op, skipped)
 	}
 }
+
+// WithOneSend returns a context under which a confirmed send whose outcome is unknown reads the
+// history once. If that does not show the message, the caller searches for it, and decides whether
+// to send it again.
+func WithOneSend(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+// IsOneSend reports whether ctx was returned by WithOneSend or is derived from such a context.
+func IsOneSend(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }

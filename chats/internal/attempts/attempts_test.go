@@ -19,3 +19,11 @@ func TestMade_CountsUnderACounter(t *testing.T) {
 	attempts.Made(ctx, "b2", 1)
 	assert.Equal(t, []string{"a", "2"}, ops)
 }
+
+func TestIsOneSend_UnderItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(attempts.WithOneSend(t.Context()))
+	defer cancel()
+	assert.True(t, attempts.IsOneSend(ctx))
+	assert.False(t, attempts.IsOneSend(t.Context()))
+}
