@@ -226,6 +226,23 @@ func TestStop_EndsTheJobsAndStartGoesOn(t *testing.T) {
 	require.Len(t, d.statuses(), 1)
 }
 
+// A business is stopped while a wake's step handles a message, which fails. The retry, which is due
+// before the turn, does not bring the turn back.
+func TestStop_DuringAStepOfAWake(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.interval.Store(int64(time.Hour))
+	d.follow(first)
+	d.await(func() bool { return d.status().Job.State == rivertype.JobStateScheduled })
+	chat := d.town.Chats(first)[0]
+	d.town.Market(first).CustomerSays(chat, "stop")
+	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	d.await(func() bool { return d.count(first, "stop") == 1 })
+	d.awaitNoWakes()
+	assert.Empty(t, d.statuses())
+	assert.Never(t, func() bool { return d.count(first, "stop") > 1 }, 3*time.Second, 100*time.Millisecond)
+}
+
 func TestConfig_BoundsWhatAKillCosts(t *testing.T) {
 	t.Parallel()
 	f, err := fleet.New(inboxAndOutbox{}, func(context.Context, chats.BusinessID) (fleet.Shop, error) { return fleet.Shop{}, nil },

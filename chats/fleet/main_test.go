@@ -122,7 +122,7 @@ func (d *desk) shop(_ context.Context, id chats.BusinessID) (fleet.Shop, error) 
 	}, err
 }
 
-func (d *desk) handle(_ context.Context, delivery inbox.Delivery) error {
+func (d *desk) handle(ctx context.Context, delivery inbox.Delivery) error {
 	if delivery.Message.Text == "slow" {
 		if n := d.slow.Add(1); n > d.most.Load() {
 			d.most.Store(n)
@@ -133,8 +133,14 @@ func (d *desk) handle(_ context.Context, delivery inbox.Delivery) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := fmt.Sprint(int64(delivery.Business), " ", delivery.Message.Text)
-	if d.handled[key]++; delivery.Message.Text == "twice" && d.handled[key] < 3 {
+	switch d.handled[key]++; delivery.Message.Text {
+	case "stop":
+		assert.NoError(d, d.fleet.Stop(ctx, d.river, delivery.Business))
 		return assert.AnError
+	case "twice":
+		if d.handled[key] < 3 {
+			return assert.AnError
+		}
 	}
 	return nil
 }

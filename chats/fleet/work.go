@@ -340,7 +340,7 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 		next = soon.Get() // sweeps and rechecks wait for the turn
 	}
 	switch {
-	case errors.Is(err, errHeld) && age > wakeLifetime, (err == nil || after.Failures > 0) && p.hasten(ctx, turn, next) == nil:
+	case errors.Is(err, errHeld) && age > wakeLifetime, (err == nil || after.Failures > 0) && p.hasten(ctx, business, next) == nil:
 		return time.Time{} // the turn takes care of the rest
 	case err != nil:
 		return next
@@ -348,17 +348,18 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 	return time.Now().Add(max(heldPause, time.Until(next)))
 }
 
-// hasten makes a turn available if something is due before it. The error is errHeld if the turn
-// is running and so cannot be made available.
-func (p *purpose) hasten(ctx context.Context, turn *rivertype.JobRow, next time.Time) error {
-	due := turn.ScheduledAt
-	if turn.State == rivertype.JobStateRunning {
-		due = time.Now().Add(idlePause)
-	}
-	if next.IsZero() || !next.Before(due) {
+// hasten makes the turn of a business available if something is due before it. The turn is read
+// again, because the business may have been stopped during the step. The error is errHeld if the
+// turn is running and so cannot be made available.
+func (p *purpose) hasten(ctx context.Context, business chats.BusinessID, next time.Time) error {
+	if next.IsZero() {
 		return nil
 	}
-	turn, err := p.client().JobRetry(ctx, turn.ID)
+	turn, err := p.turn(ctx, business)
+	if err != nil || turn == nil || turn.State != rivertype.JobStateRunning && !next.Before(turn.ScheduledAt) {
+		return err
+	}
+	turn, err = p.client().JobRetry(ctx, turn.ID)
 	if err == nil && turn.State == rivertype.JobStateRunning {
 		return errHeld
 	}
