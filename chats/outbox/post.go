@@ -75,6 +75,7 @@ var (
 	errStopping = errors.New("outbox: the run is ending")
 	errNotYet   = errors.New("outbox: an earlier attempt may still become visible")
 	errNotShown = errors.New("the server accepted it, but the history does not show it")
+	errRefused  = errors.New("outbox: it has been refused too often")
 )
 
 // run sends the item, or searches for it if it may have been posted, and saves the outcome.
@@ -154,6 +155,8 @@ func (p *post) prepare(shop []chats.MessageID) error {
 		return errNotYet
 	case p.record.Accepted:
 		return errNotShown
+	case p.record.isRefused():
+		return errRefused
 	case p.isStopping():
 		return errStopping
 	case p.record.isExpired(now):
@@ -225,6 +228,8 @@ func (p *post) halted(err error, now time.Time) {
 	case errors.Is(p.halt, errNotYet), errors.Is(p.halt, inbox.ErrLeaseLost), errors.Is(p.halt, ErrConflict):
 	case errors.Is(err, chats.ErrOutcomeUnknown):
 		r.move(Sending, r.Failure, now)
+	case errors.Is(p.halt, errRefused):
+		r.move(Failed, r.Failure, now)
 	case errors.Is(p.halt, errTooLate):
 		r.move(Expired, r.Failure, now)
 	case errors.Is(p.halt, errStopping):
@@ -247,6 +252,7 @@ func (p *post) refused(e *chats.Error, err error, now time.Time) {
 		p.forbidden(e, err, now)
 		return
 	}
+	p.record.Refusals = 0
 	p.retry(p.unsettled(err), err, now)
 	pause, final := p.refusals.add(err)
 	switch {
@@ -301,11 +307,9 @@ func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
 	return min(max(limit.Until.Sub(now)+time.Second, wait.Max), time.Hour)
 }
 
-// maxDoubtfulRefusals is the number of consecutive refusals of an item that are treated as
-// possibly temporary.
-const maxDoubtfulRefusals = 5
-
-// failed handles any other error.
+// failed handles any other error. A refusal of the send without an API error code may come from a
+// gateway to which the response was lost, so the message is searched for before the next attempt, and
+// before the item is Failed.
 func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	r, state := p.record, p.unsettled(err)
 	isFinal := isRefusal(e, err)
@@ -314,7 +318,9 @@ func (p *post) failed(e *chats.Error, err error, now time.Time) {
 		r.Refusals = 0
 	case isDoubtful(e):
 		r.countRefusal(e)
-		isFinal = r.Refusals >= maxDoubtfulRefusals
+		if isFinal = r.isRefused(); e.Operation != chats.OpGetChatHistory {
+			state, isFinal = Sending, false
+		}
 	}
 	switch {
 	case isFinal && state == Queued:

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"net/http"
 	"slices"
 	"time"
 
@@ -78,6 +79,16 @@ func (r *Record) countRefusal(refusal *chats.Error) {
 		r.Refusals = 0
 	}
 	r.Refusals++
+}
+
+// maxDoubtfulRefusals is the number of consecutive refusals of an item that are treated as
+// possibly temporary.
+const maxDoubtfulRefusals = 5
+
+// isRefused reports whether an item has been refused too often. A 403 for its chat, which is also
+// counted, does not end the attempts.
+func (r *Record) isRefused() bool {
+	return r.Refusals >= maxDoubtfulRefusals && (r.Failure == nil || r.Failure.StatusCode != http.StatusForbidden)
 }
 
 // begin records an attempt that is about to be made. shop contains the shop's messages before
