@@ -105,6 +105,22 @@ func TestStart_NeedsNoPush(t *testing.T) {
 	assert.Error(t, d.fleet.Start(t.Context(), d.river, 0))
 }
 
+// The turns of more than a thousand businesses are listed in several pages.
+func TestNotify_KnowsEveryBusiness(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	require.NoError(t, d.river.StopAndCancel(t.Context())) // they are not worked
+	businesses := make([]chats.BusinessID, 2002)
+	for n := range businesses {
+		businesses[n] = chats.BusinessID(n + 1)
+	}
+	require.NoError(t, d.fleet.Start(t.Context(), d.river, businesses...))
+	for _, id := range []chats.BusinessID{1, 1001, 2002} {
+		require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: id, Chat: 7}))
+	}
+	assert.Zero(t, d.fleet.Stats().Unknown.Load())
+}
+
 // An operator or a middleware of the caller may end the jobs of a business.
 func TestStart_GoesOnWhateverHasEndedTheJobs(t *testing.T) {
 	t.Parallel()
