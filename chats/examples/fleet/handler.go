@@ -47,7 +47,7 @@ func (s *service) putShop(w http.ResponseWriter, r *http.Request) {
 		err = json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body)
 	}
 	if err == nil {
-		_, err = chats.New(id, chats.APIKey(body.Key))
+		_, err = s.client(id, body.Key)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -99,6 +99,10 @@ func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *service) queue(ctx context.Context, r reply) error {
+	item := outbox.Item{Key: r.Key, Chat: r.Chat, Text: r.Text}
+	if err := item.Check(); err != nil { // for a better error than the database's
+		return err
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -106,7 +110,7 @@ func (s *service) queue(ctx context.Context, r reply) error {
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	_, err = tx.ExecContext(ctx, `INSERT INTO replies (business, key) VALUES ($1, $2) ON CONFLICT DO NOTHING`, int64(r.Business), r.Key)
 	if err == nil {
-		err = s.fleet.PutTx(ctx, s.txs, tx, r.Business, outbox.Item{Key: r.Key, Chat: r.Chat, Text: r.Text})
+		err = s.fleet.PutTx(ctx, s.txs, tx, r.Business, item)
 	}
 	if err != nil {
 		return err

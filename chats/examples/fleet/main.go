@@ -68,23 +68,25 @@ func run(ctx context.Context, listen, admin string, interval time.Duration) erro
 	if err != nil {
 		return err
 	}
+	// Before the work starts: a process that cannot listen, and ends, must leave no jobs unfinished.
+	var listeners []net.Listener
+	for _, address := range []string{listen, admin} {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, listener)
+		fmt.Println("listening on", listener.Addr())
+	}
 	if err := s.start(ctx); err != nil {
 		return err
 	}
 	failed := make(chan error, 2)
 	var servers []*http.Server
-	for _, site := range []struct {
-		address string
-		handler http.Handler
-	}{{listen, public}, {admin, operators}} {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", site.address)
-		if err != nil {
-			return err
-		}
-		server := &http.Server{Handler: site.handler, ReadHeaderTimeout: 5 * time.Second}
+	for n, handler := range []http.Handler{public, operators} {
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 		servers = append(servers, server)
-		fmt.Println("listening on", listener.Addr())
-		go func() { failed <- server.Serve(listener) }()
+		go func() { failed <- server.Serve(listeners[n]) }()
 	}
 	select {
 	case err = <-failed:

@@ -31,7 +31,7 @@ import (
 
 const (
 	poolSize    = 10
-	migrateLock = `SELECT pg_advisory_xact_lock(81244321)`
+	migrateLock = `SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_advisory_xact_lock(81244321)`
 )
 
 type settings struct {
@@ -61,6 +61,12 @@ func newService(ctx context.Context, settings settings) (*service, error) {
 		return nil, errors.New("DATABASE_URL is not set")
 	}
 	s := &service{settings: settings, metrics: prometheus.NewRegistry(), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+	if s.interval <= 0 {
+		return nil, errors.New("-poll must be greater than 0")
+	}
+	if _, err := s.client(1, "any"); err != nil { // better now than for each shop
+		return nil, err
+	}
 	config, err := pgxpool.ParseConfig(s.database)
 	if err != nil {
 		return nil, err
@@ -173,13 +179,17 @@ func (s *service) shop(ctx context.Context, id chats.BusinessID) (fleet.Shop, er
 	if err != nil {
 		return fleet.Shop{}, fmt.Errorf("shop %d: %w", id, err)
 	}
-	options := []chats.Option{chats.WithHTTPClient(s.http), chats.WithIntegration("fleet-example", chats.Version)}
-	if s.market != "" {
-		options = append(options, chats.WithBaseURL(s.market))
-	}
-	client, err := chats.New(id, chats.APIKey(key), options...)
+	client, err := s.client(id, key)
 	return fleet.Shop{
 		Client: client,
 		Inbox:  []inbox.Option{inbox.WithPollInterval(s.interval), inbox.WithSenders(chats.SenderCustomer)},
 	}, err
+}
+
+func (s *service) client(id chats.BusinessID, key string) (*chats.Client, error) {
+	options := []chats.Option{chats.WithHTTPClient(s.http), chats.WithIntegration("fleet-example", chats.Version)}
+	if s.market != "" {
+		options = append(options, chats.WithBaseURL(s.market))
+	}
+	return chats.New(id, chats.APIKey(key), options...)
 }

@@ -42,7 +42,7 @@ func main() {
 }
 
 func run(ctx context.Context, file, listen string, interval time.Duration) error {
-	if os.Getenv("YANDEX_MARKET_API_KEY") == "" || os.Getenv("YANDEX_MARKET_BUSINESS_ID") == "" {
+	if os.Getenv("YANDEX_MARKET_API_KEY") == "" && os.Getenv("YANDEX_MARKET_BUSINESS_ID") == "" {
 		return demo(ctx, os.Stdout)
 	}
 	client, err := newClient(os.Getenv)

@@ -150,3 +150,15 @@ func TestNewClient_RejectsInvalidBusinessID(t *testing.T) {
 	_, err := newClient(func(string) string { return "name" })
 	assert.ErrorContains(t, err, "YANDEX_MARKET_BUSINESS_ID")
 }
+
+// With one of the two variables, it is not the demo that is wanted.
+func TestRun_NeedsBothVariables(t *testing.T) {
+	for _, name := range []string{"YANDEX_MARKET_API_KEY", "YANDEX_MARKET_BUSINESS_ID"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("YANDEX_MARKET_API_KEY", "")
+			t.Setenv("YANDEX_MARKET_BUSINESS_ID", "")
+			t.Setenv(name, "7")
+			assert.Error(t, run(t.Context(), "", "", time.Second))
+		})
+	}
+}

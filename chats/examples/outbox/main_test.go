@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -100,4 +101,16 @@ func rowState(t *testing.T, db *sql.DB, key string) (state string) {
 	t.Helper()
 	_ = db.QueryRowContext(t.Context(), `SELECT state FROM replies WHERE key = $1`, key).Scan(&state)
 	return state
+}
+
+// With one of the two variables, it is not the demo that is wanted.
+func TestRun_NeedsBothVariables(t *testing.T) {
+	for _, name := range []string{"YANDEX_MARKET_API_KEY", "YANDEX_MARKET_BUSINESS_ID"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("YANDEX_MARKET_API_KEY", "")
+			t.Setenv("YANDEX_MARKET_BUSINESS_ID", "")
+			t.Setenv(name, "7")
+			assert.Error(t, run(t.Context(), "", "", time.Second))
+		})
+	}
 }
