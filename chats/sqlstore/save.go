@@ -127,8 +127,8 @@ func (s *Store) saveStatement(ctx context.Context, conn *sql.Conn, lease inbox.L
 // saved.
 //
 // If the statement has not saved every row, it rolls itself back by casting a text that is not
-// a number; the server's log shows the text. parameters has the names of the parameters with
-// the documents.
+// a number; the server's log shows the text. MATERIALIZED keeps the planner from casting it if
+// there are no rows to save. parameters has the names of the parameters with the documents.
 func (s *Store) postgresSave(parameters saved) string {
 	var locks, writes, locked, written string
 	add := func(kind, table, key, match, which, parameter string, columns []column) {
@@ -150,7 +150,7 @@ func (s *Store) postgresSave(parameters saved) string {
 		writes += `, released AS (` + release + ` AND EXISTS (SELECT 1 FROM lease))`
 	}
 	return `WITH ` + locks + `lease AS (SELECT 1 FROM {p}leases AS l` + locked + ` WHERE ` + isLease + ` FOR ` + lock + ` OF l)` + writes + `,
-		saved AS (SELECT 0` + written + ` AS n)
+		saved AS MATERIALIZED (SELECT 0` + written + ` AS n)
 		SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM lease) THEN FALSE WHEN n = CAST(?5 AS BIGINT) THEN TRUE
 			ELSE CAST('ymchats: rolled back, rows have changed, unchanged were ' || n AS INTEGER) = 0 END, ` + due + ` FROM saved`
 }
