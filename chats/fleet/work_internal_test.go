@@ -28,6 +28,8 @@ type fakeJobs struct {
 	listed   func() // runs after the turns have been read
 	insert   func(context.Context, int) error
 	err      error
+	inserted []river.InsertManyParams // turns
+	wakes    []river.InsertManyParams // of the last batch
 	canceled []int64
 	retried  []int64
 	ends     time.Time // when stopped turns end
@@ -74,8 +76,10 @@ func (j *fakeJobs) InsertMany(ctx context.Context, params []river.InsertManyPara
 	for _, one := range params {
 		switch args := one.Args.(type) {
 		case turnArgs:
+			j.inserted = append(j.inserted, one)
 			j.add(int64(args.Business), rivertype.JobStateScheduled)
 		case wakeArgs:
+			j.wakes = params
 			return nil, j.insert(ctx, len(params))
 		}
 	}
@@ -170,10 +174,49 @@ func TestStart_WaitsUntilAStoppedTurnHasEnded(t *testing.T) {
 		jobs.ends = time.Now().Add(4 * time.Second)
 		require.NoError(t, f.Start(t.Context(), jobs, 8), "another business")
 		assert.Zero(t, stopped.FinalizedAt)
-		require.NoError(t, f.Start(t.Context(), jobs, 7))
+		require.NoError(t, f.inbox.start(t.Context(), []chats.BusinessID{7}))
 		assert.NotSame(t, stopped, jobs.turns[7], "it is inserted again")
 		assert.Equal(t, rivertype.JobStateScheduled, jobs.turns[7].State)
 	})
+}
+
+// The first steps of many businesses are spread out, and wakes come before them.
+func TestStart_SpreadsTheFirstSteps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs := newFake(t)
+		businesses := []chats.BusinessID{7, 7}
+		for n := range 300 {
+			businesses = append(businesses, chats.BusinessID(n+1))
+		}
+		require.NoError(t, f.inbox.start(t.Context(), businesses))
+		require.Len(t, jobs.inserted, 300, "each once")
+		jobs.insert = func(context.Context, int) error { return nil }
+		require.NoError(t, f.inbox.wake(t.Context(), 7, nil))
+		for n, turn := range jobs.inserted {
+			assert.Equal(t, turnArgs{chats.BusinessID(n + 1)}, turn.Args)
+			assert.Greater(t, turn.InsertOpts.Priority, jobs.wakes[0].InsertOpts.Priority)
+			assert.Equal(t, inboxQueue, turn.InsertOpts.Queue)
+			if n <= 100 {
+				assert.Zero(t, turn.InsertOpts.ScheduledAt, "River's scheduler is too coarse")
+			} else {
+				assert.Equal(t, time.Duration(n)*10*time.Millisecond, time.Until(turn.InsertOpts.ScheduledAt))
+			}
+		}
+	})
+}
+
+// Start asks for the credentials of the businesses that it is given.
+func TestStart_AsksForNoOtherCredentials(t *testing.T) {
+	t.Parallel()
+	f, jobs := newFake(t)
+	for id := range int64(2) {
+		jobs.add(7+id, rivertype.JobStateScheduled)
+		jobs.turns[7+id].Metadata = []byte(`{"ymchats_trouble":{"failures":1}}`)
+	}
+	require.NoError(t, f.inbox.start(t.Context(), []chats.BusinessID{7}))
+	assert.Equal(t, []int64{7}, jobs.retried)
+	assert.Empty(t, jobs.inserted)
 }
 
 func TestTurnID_ConcurrentPushesListTheTurnsOnce(t *testing.T) {
