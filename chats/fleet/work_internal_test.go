@@ -17,6 +17,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/internal/urgent"
+	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
 // fakeJobs has the turns of one queue.
@@ -372,4 +373,126 @@ func TestWake_OfATurnThatIsRunningMakesAnotherStepOnlyIfItIsUrgent(t *testing.T)
 		assert.Equal(t, 4, times)
 		assert.Equal(t, 15*time.Second, took)
 	})
+}
+
+// A turn snoozes until something is due, and longer by a share of that which differs from business to
+// business.
+func TestTurn_SnoozesUntilSomethingIsDue(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		next        time.Duration // -1: never
+		attempt     int
+		metadata    string
+		least, most time.Duration
+	}{
+		"it was due before":        {next: -time.Second, attempt: 2},
+		"now":                      {next: 0, attempt: 2},
+		"the first step":           {next: time.Minute, attempt: 1, least: 66 * time.Second, most: 2 * time.Minute},
+		"a later step":             {next: time.Minute, attempt: 1, metadata: `{"snoozes": 1}`, least: time.Minute, most: 66 * time.Second},
+		"the first after a rescue": {next: time.Minute, attempt: 2, least: time.Minute, most: 66 * time.Second},
+		"nothing is due":           {next: -1, attempt: 2, least: idlePause, most: 11 * idlePause / 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, _ := newFake(t)
+				f.inbox.step = func(context.Context, *entry) (time.Time, error) {
+					if tt.next == -1 {
+						return time.Time{}, nil
+					}
+					return time.Now().Add(tt.next), nil
+				}
+				var args river.Job[turnArgs]
+				args.JobRow = &rivertype.JobRow{
+					EncodedArgs: []byte(`{"business":7}`), Queue: inboxQueue, Attempt: tt.attempt, Metadata: []byte(tt.metadata),
+				}
+				time.Sleep(time.Second)
+				var snooze *river.JobSnoozeError
+				require.ErrorAs(t, (&worker[turnArgs]{fleet: f, work: (*purpose).workTurn}).Work(t.Context(), &args), &snooze)
+				assert.GreaterOrEqual(t, snooze.Duration, tt.least)
+				assert.LessOrEqual(t, snooze.Duration, tt.most)
+				assert.EqualValues(t, 1, f.stats.InboxSteps.Load())
+			})
+		})
+	}
+}
+
+// After a refusal, shop is called every 15 s, and the same credential is not tried before its time.
+func TestTurn_InTroubleAsksForAnotherCredential(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := newFake(t)
+		asked, steps, key := 0, 0, "a"
+		f.ask = func(_ context.Context, id chats.BusinessID) (Shop, error) {
+			asked++
+			client, err := chats.New(id, chats.APIKey(key))
+			return Shop{Client: client}, err
+		}
+		f.inbox.step = func(context.Context, *entry) (time.Time, error) { steps++; return time.Now().Add(time.Hour), nil }
+		refused, err := f.entry(t.Context(), 7, false)
+		require.NoError(t, err)
+		trouble := Trouble{Failures: 3, Until: time.Now().Add(time.Minute), Fingerprint: refused.fingerprint}
+		for n := range 3 {
+			next, after, err := f.inbox.makeStep(t.Context(), 7, trouble, heldPause)
+			require.NoError(t, err)
+			assert.Equal(t, askInterval, time.Until(next))
+			assert.Equal(t, trouble, after)
+			assert.Equal(t, 2+n, asked)
+			assert.Zero(t, steps)
+		}
+		time.Sleep(time.Minute - askInterval/3)
+		next, _, _ := f.inbox.makeStep(t.Context(), 7, trouble, heldPause)
+		assert.Equal(t, askInterval/3, time.Until(next), "the same credential is tried then")
+		key = "b"
+		next, after, err := f.inbox.makeStep(t.Context(), 7, trouble, heldPause)
+		require.NoError(t, err)
+		assert.Equal(t, time.Hour, time.Until(next))
+		assert.Zero(t, after)
+		assert.Equal(t, 1, steps)
+	})
+}
+
+func TestMakeStep_ByError(t *testing.T) {
+	t.Parallel()
+	const due = 7 * time.Minute // when the step says that something is due
+	for name, tt := range map[string]struct {
+		err       error
+		stops     bool // the process
+		want      error
+		next      time.Duration
+		failures  int
+		held      int64
+		isRefused int64
+		failed    int64
+	}{
+		"lease held":       {err: inbox.ErrLeaseHeld, want: errHeld, next: heldPause, held: 1},
+		"inbox running":    {err: inbox.ErrRunning, want: errHeld, next: heldPause, held: 1},
+		"outbox running":   {err: outbox.ErrRunning, want: errHeld, next: heldPause, held: 1},
+		"401":              {err: chats.ErrUnauthorized, want: chats.ErrUnauthorized, next: askInterval, failures: 1, isRefused: 1},
+		"403":              {err: chats.ErrForbidden, want: chats.ErrForbidden, next: askInterval, failures: 1, isRefused: 1},
+		"the database":     {err: assert.AnError, want: assert.AnError, next: due, failed: 1},
+		"the process ends": {err: assert.AnError, stops: true, want: assert.AnError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, _ := newFake(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				f.outbox.step = func(context.Context, *entry) (time.Time, error) {
+					if tt.stops {
+						cancel()
+					}
+					return time.Now().Add(due), tt.err
+				}
+				next, after, err := f.outbox.makeStep(ctx, 7, Trouble{}, heldPause)
+				require.ErrorIs(t, err, tt.want)
+				assert.Equal(t, tt.next, time.Until(next))
+				assert.Equal(t, tt.failures, after.Failures)
+				stats := f.Stats()
+				assert.Equal(t, []int64{tt.held, tt.isRefused, tt.failed, 0},
+					[]int64{stats.Held.Load(), stats.Refused.Load(), stats.Failed.Load(), stats.OutboxSteps.Load()})
+			})
+		})
+	}
 }

@@ -208,7 +208,7 @@ func (w *world) fault(op chats.Operation, _ int) chatstest.Fault {
 	}
 	if op != chats.OpGetChatHistory {
 		faults = append(faults, chatstest.ProcessLate(7*time.Second), chatstest.ProcessLate(time.Second), chatstest.RespondEarly(0, 500, ""),
-			chatstest.Status(400, badRequest))
+			chatstest.Status(400, badRequest), chatstest.StatusAfter(409, "<html>"))
 	}
 	if w.intN(100) >= 12 {
 		return chatstest.OK()

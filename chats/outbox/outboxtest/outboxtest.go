@@ -606,6 +606,9 @@ func (s *suite) deleteSettled() {
 	for range 5 {
 		n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Minute), 1)
 		s.NoError(err)
+		if n > 1 {
+			s.Errorf("deleted %d records, at most 1 allowed", n)
+		}
 		total += n
 	}
 	check.Equal(s, "deleted", total, 4)
