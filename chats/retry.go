@@ -94,10 +94,8 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 		return isRateLimited(resp.status) || transient && c.rule.repeatable || resp.status >= 500 && resp.unsent
 	}
 	var failed *transportError
-	if !errors.As(err, &failed) {
-		return false // refused before anything was sent
-	}
-	return !failed.permanent && (c.rule.repeatable || failed.unsent)
+	// Any other error is a refusal before anything was sent.
+	return errors.As(err, &failed) && !failed.permanent && (c.rule.repeatable || failed.unsent)
 }
 
 // awaitRetry waits before the next attempt. It does not wait for an exhausted quota to reset;
