@@ -13,12 +13,15 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
+// stepTime is how long after its start a step still begins new work.
+const stepTime = 20 * time.Second
+
 // session is the work under one lease, with the state shared by its parts.
 //
 //	sweeper     lists the chats page by page and saves which of them are due
 //	dispatcher  starts the polls of chats that are due, those with a push first
 //	poll        reads a chat and delivers its new messages, saving each before the next
-//	term      renews the lease, which also reveals pushes received by other processes
+//	term        renews the lease, which also reveals pushes received by other processes
 //
 // A later session continues from the rows: a session keeps no other state that matters.
 type session struct {

@@ -36,9 +36,6 @@ func (in *Inbox) Step(
 	})
 }
 
-// stepTime is how long after its start a step still begins new work.
-const stepTime = 20 * time.Second
-
 // work serves the business under a lease until ctx is done, and then returns nil, or until the
 // session ends, and then returns the reason: ErrLeaseLost, errLeft, another
 // [leasing.FinalError], or an error of the store. With once, it works until nothing is due, or
