@@ -2,8 +2,6 @@ package outbox
 
 import (
 	"errors"
-	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -35,26 +33,4 @@ func shortened(text string) string {
 		text = text[:maxReason]
 	}
 	return strings.ToValidUTF8(text, "")
-}
-
-// isDoubtful reports whether a refusal may come from a gateway or be temporary, because it is
-// for the history or has no API error code.
-func isDoubtful(e *chats.Error) bool {
-	if e == nil {
-		return false
-	}
-	hasCode := slices.ContainsFunc(e.Details, func(d chats.Detail) bool { return d.Code != "" })
-	return e.Operation == chats.OpGetChatHistory || !hasCode
-}
-
-// isRefusal reports whether the server, or this library, has refused the request itself.
-func isRefusal(e *chats.Error, err error) bool {
-	switch {
-	case errors.Is(err, chats.ErrInvalidArgument):
-		return true
-	case e == nil || errors.Is(err, chats.ErrProtocol):
-		return false
-	default:
-		return e.StatusCode/100 == 4 && e.StatusCode != http.StatusRequestTimeout && e.StatusCode != 499 || e.StatusCode/100 == 2
-	}
 }

@@ -6,44 +6,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
-
-// outcome is the result of a worker's turn at a chat.
-type outcome struct {
-	chat     chats.ChatID
-	isEmpty  bool      // the chat has no unsettled item
-	isKnown  bool      // the head has been read and remains unsettled
-	isFile   bool      // the head is a file
-	dueAt    time.Time // when the head is due
-	searchAt time.Time // when an earlier attempt is searched for again
-	notAfter time.Time // of the head, if it is Queued
-	waits    bool      // the head could not be posted yet, so the chat keeps its turn
-	settled  *Record   // to be reported
-}
-
-// unsettled returns the outcome of a turn at a head that remains unsettled.
-func unsettled(r *Record, waits bool) outcome {
-	return outcome{isKnown: true, isFile: r.Item.IsFile(), dueAt: r.DueAt, notAfter: r.notAfter(), waits: waits}
-}
-
-// settle saves a settled record. The outcome contains the record if it is to be reported.
-func (s *session) settle(r *Record) (outcome, error) {
-	if r.Reported = s.config.settled == nil; r.State != Sent {
-		s.warnItem("outbox: item is "+string(r.State), r, r.result().Err)
-	}
-	if err := s.save(r); err != nil {
-		return outcome{}, err
-	}
-	s.attempted.remove(r)
-	if r.Reported {
-		return outcome{}, nil
-	}
-	r.Item.File = nil
-	return outcome{settled: r}, nil
-}
 
 // report calls the WithSettled function for a record and saves the result. It returns when to
 // call the function again, or the zero time if it need not be called again.
