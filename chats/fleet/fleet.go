@@ -327,7 +327,7 @@ func (f *Fleet) PutTx(ctx context.Context, jobs TxInserter, tx *sql.Tx, business
 type ShopStatus struct {
 	Business chats.BusinessID
 	Job      *rivertype.JobRow // of the inbox: its state, when it is due, which process worked it
-	Trouble  Trouble           // of the inbox
+	Backoff  Backoff           // of the inbox
 	Inbox    inbox.Summary
 	State    inbox.BusinessState
 	Outbox   outbox.Summary
@@ -352,7 +352,7 @@ func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 
 func (f *Fleet) status(ctx context.Context, job *rivertype.JobRow) (ShopStatus, error) {
 	var errs [3]error
-	s := ShopStatus{Business: businessOf(job), Job: job, Trouble: troubleOf(job)}
+	s := ShopStatus{Business: businessOf(job), Job: job, Backoff: backoffOf(job)}
 	s.Inbox, errs[0] = f.store.Summary(ctx, s.Business, time.Now())
 	s.State, errs[1] = f.store.Business(ctx, s.Business)
 	s.Outbox, errs[2] = f.store.Counts(ctx, s.Business)

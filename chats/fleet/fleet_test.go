@@ -157,11 +157,11 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	chat := d.town.Chats(first)[0]
 	market.CustomerSays(chat, "hello")
 	require.NoError(t, d.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
-	d.await(func() bool { return d.status().Trouble.Failures > 0 })
+	d.await(func() bool { return d.status().Backoff.Failures > 0 })
 	d.awaitNoWakes()
 	status := d.status()
-	assert.NotEmpty(t, status.Trouble.Error)
-	assert.NotContains(t, status.Trouble.Error, "ACMA")
+	assert.NotEmpty(t, status.Backoff.Error)
+	assert.NotContains(t, status.Backoff.Error, "ACMA")
 
 	// Neither pushes nor Start try a refused key, but Start asks for another one.
 	calls, asks := market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory), d.asks(first)
@@ -169,7 +169,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	d.awaitNoWakes()
 	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 	d.await(func() bool { return d.asks(first) > asks })
-	if time.Now().Before(status.Trouble.Until) {
+	if time.Now().Before(status.Backoff.Until) {
 		assert.Equal(t, calls, market.Calls(chats.OpGetChats)+market.Calls(chats.OpGetChatHistory))
 	}
 
@@ -178,7 +178,7 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 		require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 		return d.count(first, "hello") > 0
 	})
-	d.await(func() bool { return d.status().Trouble.Failures == 0 })
+	d.await(func() bool { return d.status().Backoff.Failures == 0 })
 	assert.Equal(t, 1, d.count(first, "hello"))
 }
 
@@ -188,8 +188,8 @@ func TestTurn_ShopThatPanicsConcernsNoOther(t *testing.T) {
 	d.keys.Store(first, "")
 	require.NoError(t, d.fleet.Start(t.Context(), d.river, first))
 	d.follow(first + 1)
-	d.await(func() bool { return d.status().Trouble.Error != "" })
-	assert.Contains(t, d.status().Trouble.Error, "no key")
+	d.await(func() bool { return d.status().Backoff.Error != "" })
+	assert.Contains(t, d.status().Backoff.Error, "no key")
 	assert.Empty(t, d.status().Job.Errors, "no row collects errors")
 	_, err := d.fleet.Outbox(t.Context(), first)
 	assert.ErrorContains(t, err, "no key")

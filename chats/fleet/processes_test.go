@@ -90,7 +90,7 @@ func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 }
 
 // A refused key, a hanging handler and a backlog occupy only a few workers.
-func TestFleet_TroubledShopsHoldUpNoOther(t *testing.T) {
+func TestFleet_FaultyShopsHoldUpNoOther(t *testing.T) {
 	t.Parallel()
 	const hanging, refused, busy = first, first + 1, first + 2
 	s := newSiege(t, 20, 2, func(c *rig.WorkerConfig) { c.Hang, c.WrongKey, c.Workers = hanging, refused, 5 })

@@ -25,7 +25,7 @@ const (
 	shopLifetime   = 10 * time.Minute
 	maxEntries     = 500
 	askInterval    = 15 * time.Second // between calls of shop after a refusal, and before the same credential is tried again
-	maxTrouble     = 30 * time.Minute
+	maxBackoff     = 30 * time.Minute
 )
 
 // entry is a shop in the cache.
@@ -34,7 +34,7 @@ type entry struct {
 	outbox      *outbox.Outbox
 	fingerprint string
 	until       time.Time
-	refused     atomic.Bool // the Trouble may be gone: another process may have succeeded meanwhile
+	refused     atomic.Bool // the Backoff may be gone: another process may have succeeded meanwhile
 }
 
 // entry returns a shop, from the cache unless shop has to be called again.
@@ -76,42 +76,42 @@ func (f *Fleet) fill(ctx context.Context, business chats.BusinessID, e *entry) e
 	return cmp.Or(errs[:]...)
 }
 
-// Trouble describes why a business is not being worked on; the zero value means that nothing is
-// wrong. A Trouble is stored in the metadata of the ymchats_turn job, so the delays keep
+// Backoff describes why a business is not being worked on; the zero value means that nothing is
+// wrong. A Backoff is stored in the metadata of the ymchats_turn job, so the delays keep
 // growing even if different processes work the job. The inbox and the outbox each have such a
-// job, and therefore each has a Trouble of its own.
-type Trouble struct {
+// job, and therefore each has a Backoff of its own.
+type Backoff struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again
 	Fingerprint string    `json:"fingerprint,omitempty"` // of the refused credential; empty if no Shop could be obtained
 	Error       string    `json:"error,omitempty"`
 }
 
-// troubleOf reads the Trouble in a turn's metadata. It is zero if it cannot be read.
-func troubleOf(turn *rivertype.JobRow) Trouble {
+// backoffOf reads the Backoff in a turn's metadata. It is zero if it cannot be read.
+func backoffOf(turn *rivertype.JobRow) Backoff {
 	var metadata struct {
-		Trouble Trouble `json:"ymchats_trouble"`
+		Backoff Backoff `json:"ymchats_backoff"`
 	}
 	_ = json.Unmarshal(turn.Metadata, &metadata)
-	return metadata.Trouble
+	return metadata.Backoff
 }
 
 // holds reports whether to wait: the delay has not ended, and the credential is still the
 // refused one.
-func (t Trouble) holds(fingerprint string) bool {
-	return t.Fingerprint != "" && t.Fingerprint == fingerprint && time.Now().Before(t.Until)
+func (b Backoff) holds(fingerprint string) bool {
+	return b.Fingerprint != "" && b.Fingerprint == fingerprint && time.Now().Before(b.Until)
 }
 
 // nextAsk returns when to ask for another credential.
-func (t Trouble) nextAsk() time.Time { return time.Now().Add(min(askInterval, time.Until(t.Until))) }
+func (b Backoff) nextAsk() time.Time { return time.Now().Add(min(askInterval, time.Until(b.Until))) }
 
-// again returns the trouble after one more failure. The count starts over with another
+// again returns the backoff after one more failure. The count starts over with another
 // credential.
-func (t Trouble) again(e *entry, err error) Trouble {
+func (b Backoff) again(e *entry, err error) Backoff {
 	fingerprint := cmp.Or(e, &entry{}).fingerprint // e is nil if there was no shop
-	if t.Fingerprint != fingerprint {
-		t.Failures = 0
+	if b.Fingerprint != fingerprint {
+		b.Failures = 0
 	}
-	until := time.Now().Add(min(askInterval<<min(uint(t.Failures), 10), maxTrouble)).UTC().Truncate(time.Microsecond)
-	return Trouble{t.Failures + 1, until, fingerprint, fmt.Sprintf("%.300s", strings.ReplaceAll(err.Error(), "\x00", ""))}
+	until := time.Now().Add(min(askInterval<<min(uint(b.Failures), 10), maxBackoff)).UTC().Truncate(time.Microsecond)
+	return Backoff{b.Failures + 1, until, fingerprint, fmt.Sprintf("%.300s", strings.ReplaceAll(err.Error(), "\x00", ""))}
 }

@@ -56,7 +56,7 @@ func TestEntry_IsNotKeptAfterARefusal(t *testing.T) {
 	before, err := f.entry(t.Context(), 7, false)
 	require.NoError(t, err)
 	f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Time{}, chats.ErrForbidden }
-	_, after, _ := f.inbox.makeStep(t.Context(), 7, Trouble{}, 0)
+	_, after, _ := f.inbox.makeStep(t.Context(), 7, Backoff{}, 0)
 	assert.Equal(t, 1, after.Failures)
 	again, err := f.entry(t.Context(), 7, false)
 	require.NoError(t, err)
@@ -96,32 +96,32 @@ func TestEntry_ShopThatDoesNotReturnConcernsNoOther(t *testing.T) {
 }
 
 // PostgreSQL cannot store a zero byte. With one, River could not record the end of any job.
-func TestTrouble_HasNoZeroByte(t *testing.T) {
+func TestBackoff_HasNoZeroByte(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, "bad key", Trouble{Failures: -1}.again(nil, errors.New("bad\x00 key")).Error)
+	assert.Equal(t, "bad key", Backoff{Failures: -1}.again(nil, errors.New("bad\x00 key")).Error)
 }
 
-func TestTrouble_DelaysGrowUntilAnotherCredential(t *testing.T) {
+func TestBackoff_DelaysGrowUntilAnotherCredential(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		refused, e := errors.New("refused"), &entry{fingerprint: "a"}
-		var trouble Trouble
+		var backoff Backoff
 		for n, want := range []time.Duration{15 * time.Second, 30 * time.Second, time.Minute} {
-			trouble = trouble.again(e, refused)
-			assert.Equal(t, n+1, trouble.Failures)
-			assert.Equal(t, want, time.Until(trouble.Until))
+			backoff = backoff.again(e, refused)
+			assert.Equal(t, n+1, backoff.Failures)
+			assert.Equal(t, want, time.Until(backoff.Until))
 		}
 		for range 20 {
-			trouble = trouble.again(e, refused)
+			backoff = backoff.again(e, refused)
 		}
-		assert.Equal(t, maxTrouble, time.Until(trouble.Until))
-		assert.True(t, trouble.holds("a"))
-		assert.False(t, trouble.holds("b"), "another credential is tried at once")
-		assert.Equal(t, askInterval, time.Until(trouble.nextAsk()))
-		time.Sleep(maxTrouble)
-		assert.False(t, trouble.holds("a"))
-		trouble = trouble.again(&entry{fingerprint: "b"}, refused)
-		assert.Equal(t, 1, trouble.Failures)
-		assert.Equal(t, askInterval, time.Until(trouble.Until))
+		assert.Equal(t, maxBackoff, time.Until(backoff.Until))
+		assert.True(t, backoff.holds("a"))
+		assert.False(t, backoff.holds("b"), "another credential is tried at once")
+		assert.Equal(t, askInterval, time.Until(backoff.nextAsk()))
+		time.Sleep(maxBackoff)
+		assert.False(t, backoff.holds("a"))
+		backoff = backoff.again(&entry{fingerprint: "b"}, refused)
+		assert.Equal(t, 1, backoff.Failures)
+		assert.Equal(t, askInterval, time.Until(backoff.Until))
 	})
 }

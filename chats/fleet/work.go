@@ -100,7 +100,7 @@ func (p *purpose) start(ctx context.Context, businesses []chats.BusinessID) erro
 			<-time.After(heldPause / 2)
 			job, err = p.client().JobGet(ctx, job.ID)
 		}
-		if err == nil && troubleOf(job).Failures > 0 && slices.Contains(businesses, businessOf(job)) {
+		if err == nil && backoffOf(job).Failures > 0 && slices.Contains(businesses, businessOf(job)) {
 			_, err = p.client().JobRetry(ctx, job.ID)
 		}
 		if err != nil {
@@ -256,10 +256,10 @@ func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 
 // workTurn runs a step for a turn.
 func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
-	before := troubleOf(job)
+	before := backoffOf(job)
 	next, after, _ := p.makeStep(ctx, business, before, heldPause)
 	if before != after {
-		_ = river.MetadataSet(ctx, "ymchats_trouble", after) // it fails only outside of a worker
+		_ = river.MetadataSet(ctx, "ymchats_backoff", after) // it fails only outside of a worker
 	}
 	next = cmp.Or(next, time.Now().Add(idlePause))
 	isFirst := job.Attempt <= 1 && !bytes.Contains(job.Metadata, []byte(`"snoozes"`))
@@ -269,10 +269,10 @@ func (p *purpose) workTurn(ctx context.Context, business chats.BusinessID, job *
 // makeStep runs a step and counts it, unless the credential was refused and has not changed.
 // If the lease is held, the error is errHeld and the next step follows after a pause, not when
 // the lease would expire: its holder is working and will release it.
-func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Trouble, pause time.Duration) (next time.Time, after Trouble, err error) {
-	e, err := p.entry(ctx, business, t.Failures > 0)
-	if err == nil && t.holds(e.fingerprint) {
-		return t.nextAsk(), t, nil
+func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, b Backoff, pause time.Duration) (next time.Time, after Backoff, err error) {
+	e, err := p.entry(ctx, business, b.Failures > 0)
+	if err == nil && b.holds(e.fingerprint) {
+		return b.nextAsk(), b, nil
 	}
 	if err == nil {
 		next, err = p.step(ctx, e)
@@ -280,23 +280,23 @@ func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, t Tro
 	switch {
 	case err == nil:
 		p.steps.Add(1)
-		return next, Trouble{}, nil
+		return next, Backoff{}, nil
 	case errors.Is(err, inbox.ErrLeaseHeld), errors.Is(err, inbox.ErrRunning), errors.Is(err, outbox.ErrRunning):
 		p.stats.Held.Add(1)
-		return time.Now().Add(pause), t, errHeld
+		return time.Now().Add(pause), b, errHeld
 	case ctx.Err() != nil: // the process is stopping
-		return time.Now(), t, err
+		return time.Now(), b, err
 	case e == nil, errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
 		p.stats.Refused.Add(1)
 		cmp.Or(e, &entry{}).refused.Store(true)
-		t = t.again(e, err)
-		next = t.nextAsk()
+		b = b.again(e, err)
+		next = b.nextAsk()
 	default:
 		p.stats.Failed.Add(1)
 	}
 	p.log.LogAttrs(ctx, slog.LevelWarn, "fleet: step failed", slog.String("queue", p.queue),
 		slog.Int64("business", int64(business)), slog.Any("error", err), slog.Time("next", next))
-	return next, t, err
+	return next, b, err
 }
 
 var errHeld = errors.New("fleet: another step is running")
@@ -330,12 +330,12 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 	case turn == nil:
 		p.unknown(ctx, business)
 		return time.Time{}
-	case troubleOf(turn).Failures > 0:
+	case backoffOf(turn).Failures > 0:
 		return time.Time{} // the turn asks for another credential
 	}
 	age := job.AttemptedAt.Sub(job.CreatedAt)
 	var soon urgent.Time
-	next, after, err := p.makeStep(urgent.WithTime(ctx, &soon), business, Trouble{}, heldPause+age/10)
+	next, after, err := p.makeStep(urgent.WithTime(ctx, &soon), business, Backoff{}, heldPause+age/10)
 	if p == p.inbox && err == nil {
 		next = soon.Get() // sweeps and rechecks wait for the turn
 	}

@@ -213,7 +213,7 @@ func TestStart_AsksForNoOtherCredentials(t *testing.T) {
 	f, jobs := newFake(t)
 	for id := range int64(2) {
 		jobs.add(7+id, rivertype.JobStateScheduled)
-		jobs.turns[7+id].Metadata = []byte(`{"ymchats_trouble":{"failures":1}}`)
+		jobs.turns[7+id].Metadata = []byte(`{"ymchats_backoff":{"failures":1}}`)
 	}
 	require.NoError(t, f.inbox.start(t.Context(), []chats.BusinessID{7}))
 	assert.Equal(t, []int64{7}, jobs.retried)
@@ -347,7 +347,7 @@ func TestWake_OfARefusedCredentialMakesTheTurnAvailable(t *testing.T) {
 		assert.Len(t, jobs.retried, 1, "it is due soon enough")
 		jobs.turns[7].State = rivertype.JobStateRunning
 		assert.Equal(t, askInterval, time.Until(wake()), "its step may have ended before the refusal")
-		jobs.turns[7].Metadata = []byte(`{"ymchats_trouble":{"failures":1}}`)
+		jobs.turns[7].Metadata = []byte(`{"ymchats_backoff":{"failures":1}}`)
 		assert.Zero(t, wake(), "the turn knows")
 	})
 }
@@ -418,7 +418,7 @@ func TestTurn_SnoozesUntilSomethingIsDue(t *testing.T) {
 }
 
 // After a refusal, shop is called every 15 s, and the same credential is not tried before its time.
-func TestTurn_InTroubleAsksForAnotherCredential(t *testing.T) {
+func TestTurn_InBackoffAsksForAnotherCredential(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, _ := newFake(t)
@@ -431,20 +431,20 @@ func TestTurn_InTroubleAsksForAnotherCredential(t *testing.T) {
 		f.inbox.step = func(context.Context, *entry) (time.Time, error) { steps++; return time.Now().Add(time.Hour), nil }
 		refused, err := f.entry(t.Context(), 7, false)
 		require.NoError(t, err)
-		trouble := Trouble{Failures: 3, Until: time.Now().Add(time.Minute), Fingerprint: refused.fingerprint}
+		backoff := Backoff{Failures: 3, Until: time.Now().Add(time.Minute), Fingerprint: refused.fingerprint}
 		for n := range 3 {
-			next, after, err := f.inbox.makeStep(t.Context(), 7, trouble, heldPause)
+			next, after, err := f.inbox.makeStep(t.Context(), 7, backoff, heldPause)
 			require.NoError(t, err)
 			assert.Equal(t, askInterval, time.Until(next))
-			assert.Equal(t, trouble, after)
+			assert.Equal(t, backoff, after)
 			assert.Equal(t, 2+n, asked)
 			assert.Zero(t, steps)
 		}
 		time.Sleep(time.Minute - askInterval/3)
-		next, _, _ := f.inbox.makeStep(t.Context(), 7, trouble, heldPause)
+		next, _, _ := f.inbox.makeStep(t.Context(), 7, backoff, heldPause)
 		assert.Equal(t, askInterval/3, time.Until(next), "the same credential is tried then")
 		key = "b"
-		next, after, err := f.inbox.makeStep(t.Context(), 7, trouble, heldPause)
+		next, after, err := f.inbox.makeStep(t.Context(), 7, backoff, heldPause)
 		require.NoError(t, err)
 		assert.Equal(t, time.Hour, time.Until(next))
 		assert.Zero(t, after)
@@ -485,7 +485,7 @@ func TestMakeStep_ByError(t *testing.T) {
 					}
 					return time.Now().Add(due), tt.err
 				}
-				next, after, err := f.outbox.makeStep(ctx, 7, Trouble{}, heldPause)
+				next, after, err := f.outbox.makeStep(ctx, 7, Backoff{}, heldPause)
 				require.ErrorIs(t, err, tt.want)
 				assert.Equal(t, tt.next, time.Until(next))
 				assert.Equal(t, tt.failures, after.Failures)

@@ -364,13 +364,13 @@ func push(server string) error {
 // isolation compares the latency of 997 shops without and with three failing ones.
 func isolation(server string) error {
 	const n = 1000
-	for _, troubled := range []bool{false, true} {
+	for _, faulty := range []bool{false, true} {
 		s, err := newSite(server, n, *chatsOf)
 		if err != nil {
 			return err
 		}
 		p := &pusher{site: s, sent: map[string]time.Time{}}
-		if err := p.isolated(n, troubled); err != nil {
+		if err := p.isolated(n, faulty); err != nil {
 			s.close()
 			return err
 		}
@@ -381,9 +381,9 @@ func isolation(server string) error {
 
 const backlog = rig.FirstBusiness + 2
 
-func (p *pusher) isolated(n int, troubled bool) error {
+func (p *pusher) isolated(n int, faulty bool) error {
 	c := p.config()
-	if troubled {
+	if faulty {
 		c.WrongKey, c.Hang = rig.FirstBusiness, rig.FirstBusiness+1
 	}
 	for range 3 {
@@ -398,8 +398,8 @@ func (p *pusher) isolated(n int, troubled bool) error {
 		return err
 	}
 	time.Sleep(30 * time.Second)
-	name := "without troubled shops"
-	if troubled {
+	name := "without faulty shops"
+	if faulty {
 		name = "with three"
 		p.push(0, c.Hang)
 		delete(p.sent, "")
