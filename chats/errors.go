@@ -34,7 +34,7 @@ var (
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
 	// ErrProtocol is returned if a response violates the API contract (it is not JSON, is
-	// truncated or too large, lacks its result or has another chat's or message's, or is a 404
+	// truncated or too large, lacks its result, is for another chat or message, or is a 404
 	// from a gateway) or if a listing does not end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To

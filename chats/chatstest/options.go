@@ -171,7 +171,7 @@ func WithTokenLifetime(d time.Duration) Option {
 }
 
 // WithMaxPage lowers the maximum page size of op, getChats or getChatHistory, to n
-// items. A larger limit fails with 400.
+// items. A request for more gets a 400.
 func WithMaxPage(op chats.Operation, n int) Option {
 	return func(s *settings) { s.maxPage[op] = n }
 }

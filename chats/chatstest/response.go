@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// FaultHeader is the header that names the fault. Every response that a fault may have made
-// violate the API's contract carries it. A test that checks responses against the contract
+// FaultHeader is the header that names the fault. It is set on every response that may
+// violate the API's contract because of a fault. A test that checks responses against the contract
 // can skip such responses.
 const FaultHeader = "X-Chatstest-Fault"
 

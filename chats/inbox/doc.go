@@ -126,17 +126,16 @@
 //
 // # Failures
 //
-// A message whose handler fails is delivered again after 1 s, with the delay doubling up to
-// 5 min. Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat
-// wait; other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails
-// for three chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling
-// up to 30 s, until the handler works again; one that takes longer than a minute is not waited
-// for. An outage thus costs about 120 requests an hour, however many chats are waiting. A poll
-// that finds no message for the handler counts neither as a failure nor as a success. Chats that
-// have not failed yet are tried first, then those that have been due longest, among about 100 at
-// a time. The same applies to histories that cannot be read, except that each attempt may take up
-// to twelve requests, because the client retries it. When histories can be read again, all are
-// due within minutes.
+// A message whose handler fails is delivered again after 1 s, with the delay doubling up to 5 min.
+// Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat wait; other
+// chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails for three
+// chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up to 30 s,
+// until the handler works again; an attempt that hangs is waited for only for a minute. An outage
+// thus costs about 120 requests an hour, however many chats are waiting. A poll that finds no
+// message for the handler counts neither as a failure nor as a success. Chats that have not failed
+// yet are tried first, then those that have been due longest, among about 100 at a time. The same
+// applies to histories that cannot be read, except that each attempt may take up to twelve requests,
+// because the client retries it. When histories can be read again, all are due within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min.
 // Unless the handler has failed for it, the maximum is 1 h if the history is refused or the

@@ -95,8 +95,8 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 
 // WithDedupe sets how long a handled event is remembered, and the maximum number of
 // events remembered; a duplicate gets 200 without a call to the handle function. The
-// default is two hours and 10,000 events, which is plenty: Market sends an event again
-// only until it has got a 200, and waits an hour for that at most. Both must be greater than
+// default is two hours and 10,000 events, which is plenty: Market retries an
+// event until it gets a 200, and waits at most an hour between attempts. Both must be greater than
 // 0; WithDedupe(0, 0) turns deduplication off, so that every duplicate reaches the function,
 // even while the function is still running for an earlier one. Remembered events are lost
 // when the process ends.
@@ -131,7 +131,7 @@ func WithDedupe(window time.Duration, size int) Option {
 // WithLogger sets the logger; the default is [slog.Default]. Every request is logged once,
 // at debug level if it got 200, at warn level for 400 and 403, and at error level for 500.
 // A line has, where known, the event's type, business, chat and message, the status, the
-// duration, the sender's address ("remote") and the error, for a panic with the stack. It
+// duration, the sender's address ("remote") and the error, with the stack of a panic. It
 // never contains a body. The messages
 // are:
 //

@@ -103,8 +103,8 @@
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// A refusal of the send without an API error code may come from a gateway and follow a post, so the
-// history is searched before the next attempt, and before the item is Failed.
+// A send that is refused without an API error code, perhaps by a gateway, may have been posted, so
+// the history is searched before the next attempt, and before the item is Failed.
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then requested
 // as well. This costs one getChats request: at most once a minute per worker while that request

@@ -41,7 +41,7 @@ type Backlog struct {
 type Summary struct {
 	Queued, Sending, Uncertain, Failed, Unreported int
 	Oldest                                         time.Time // QueuedAt of the oldest unsettled item
-	LastError                                      string    // of the unsettled item that is due last
+	LastError                                      string    // of the failing item that is due last
 	Holder                                         string    // of the lease; empty if it is free
 	HeldSince                                      time.Time
 }
