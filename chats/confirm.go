@@ -61,15 +61,15 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]. A message with
 // an ID below last also counts if it was created after the message with ID last and no earlier than
 // five minutes before the given time, because the senders' clocks may differ. If the history does
-// not show when the message with ID last was created, only the five-minute condition applies,
-// provided that last, read as a time in microseconds, is more than five minutes after the given
-// time. Without ConfirmAfter, a message from the shop counts if it has no time, or if it was created
-// no earlier than five minutes before the given time.
+// not show when the message with ID last was created, only the second of these conditions applies,
+// and the message counts only if last, read as a time in microseconds, is more than five minutes
+// after the given time. Without ConfirmAfter, a message from the shop counts if it has no time, or
+// if it was created no earlier than five minutes before the given time.
 //
-// If this machine's clock is ahead of the server's ([Client.ServerTime]), the message may be
-// older by the difference, up to a day. If the first attempt may have begun even earlier, pass
-// the option twice: once with the time at which the first attempt began, and once with the
-// time at which the last one ended.
+// If this machine's clock is ahead of the server's ([Client.ServerTime]), the message may be older
+// by the difference, up to a day. If the first attempt may have begun before these limits, pass the
+// option twice: once with the time at which the first attempt began, and once with the time at which
+// the last one ended.
 //
 // A zero time, or one more than a minute in the future, results in an [ArgumentError]. The minute
 // allows for the clock of the machine that made the attempt.

@@ -95,8 +95,8 @@ type Error struct {
 	Attempts    int    // requests made; 0 if none was sent
 	Limit       *Limit // the limit that was reached, for ErrRateLimited; otherwise nil
 	TraceParent string // of the last response; the vendor's support asks for it
-	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: no request
-	// that may have posted the message ended after this time. Pass it to [ConfirmResume].
+	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: all
+	// requests that may have posted the message had ended by then. Pass it to [ConfirmResume].
 	SentAt time.Time
 	// ResumeAfter is set if [Client.History] found messages out of order after it had
 	// yielded later ones. It equals the since argument of that call. To get every message,

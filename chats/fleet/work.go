@@ -95,7 +95,7 @@ func (p *purpose) start(ctx context.Context, businesses []chats.BusinessID) erro
 	defer p.listed.Store(&listing{}) // so that this process knows them immediately
 	followed := map[chats.BusinessID]bool{}
 	for job, err := range p.turns(ctx) {
-		// A turn that was running when Stop cancelled it cannot be retried or, until it has ended, inserted again.
+		// A turn that was running when Stop canceled it cannot be retried or, until it has ended, inserted again.
 		for err == nil && job.FinalizedAt == nil && bytes.Contains(job.Metadata, []byte(`"cancel_attempted_at"`)) && slices.Contains(businesses, businessOf(job)) {
 			<-time.After(heldPause / 2)
 			job, err = p.client().JobGet(ctx, job.ID)

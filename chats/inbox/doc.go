@@ -43,11 +43,10 @@
 // business are old and are not delivered, unless [WithStartTime] sets another start. Messages that
 // arrive from then on are delivered. The start is the time of the first attempt to list the chats,
 // successful or not. It is saved before that attempt, so it survives a crash. Once the first page
-// has been listed, BusinessState.StartTime is set to the start by the local clock or by
-// Market's (the Date of its responses), whichever is earlier, minus 1 s and truncated to whole
-// seconds, because the times of messages may be truncated, too. Messages from the last seconds
-// before the start are therefore delivered as well. If the local clock is behind Market's, the start
-// is earlier by the difference.
+// has been listed, BusinessState.StartTime is set to the start, on the local clock or Market's (the
+// Date of its responses), whichever is earlier, minus 1 s, truncated to whole seconds, because
+// message times may be truncated, too. Messages from the last seconds before the start are therefore
+// delivered as well. If the local clock is behind Market's, the start is earlier by the difference.
 //
 // Until a chat has been read to its end, a message created before the StartTime is old unless
 // both of these are true: it was created after the UpdatedAt with which the chat was first
@@ -130,18 +129,18 @@
 // Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat wait; other
 // chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails for three
 // chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up to 30 s,
-// until the handler works again; an attempt that hangs is waited for only for a minute. An outage
+// until the handler works again; a hung attempt blocks the others for at most a minute. An outage
 // thus costs about 120 requests an hour, however many chats are waiting. A poll that finds no
-// message for the handler counts neither as a failure nor as a success. Chats that have not failed
-// yet are tried first, then those that have been due longest, among about 100 at a time. The same
-// applies to histories that cannot be read, except that each attempt may take up to twelve requests,
-// because the client retries it. When histories can be read again, all are due within minutes.
+// message for the handler counts neither as a failure nor as a success. Of about 100 chats at a
+// time, those that have not failed yet are tried first, then those due longest. The same applies to
+// histories that cannot be read, except that each attempt may take up to twelve requests, because
+// the client retries it. When histories can be read again, all are due within minutes.
 //
-// A single chat whose history cannot be read is retried with growing delays, up to 5 min.
-// Unless the handler has failed for it, the maximum is 1 h if the history is refused or the
-// response is not understood, and a day if the chat is missing or forbidden; a push or a
-// change in the list then brings the next attempt forward. A chat that has been missing or
-// forbidden for three days is not polled again until a push names it or a sweep lists it.
+// A single chat whose history cannot be read is retried with growing delays: up to 5 min or, if the
+// handler has not failed for it, up to 1 h if the history is refused or the response is not
+// understood, and up to a day if the chat is missing or forbidden. A push or a change in the list
+// brings the next attempt forward, unless the handler has failed for the chat. A chat that has been
+// missing or forbidden for three days is not polled again until a push names it or a sweep lists it.
 //
 // # Leases
 //

@@ -42,12 +42,12 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //		...
 //	}
 //
-// A message counts as handled when the loop has asked for the next one. If the loop exits
-// early, the last message does not count as handled and is delivered again in the next run.
-// When ctx is done, the sequence ends without an error. Any error ends the sequence. Otherwise
-// Messages behaves like [Inbox.Run] with one worker, except that the loop is not notified when
-// the lease is lost or the handler timeout expires. The message that it is working on is then
-// delivered again, by this process or another one.
+// A message counts as handled when the loop has asked for the next one. If the loop exits early, the
+// last message does not count as handled and is delivered again in the next run. When ctx is done,
+// the sequence ends without an error. Any error ends the sequence. In other respects, Messages
+// behaves like [Inbox.Run] with one worker, except that the loop is not notified when the lease is
+// lost or the handler timeout expires. The message that it is working on is then delivered again, by
+// this process or another one.
 func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }

@@ -15,11 +15,11 @@ import (
 // without a trailing slash. It registers POST patterns only, so mux can serve other methods
 // on those paths.
 //
-// Serve the returned handler instead of mux. It is mux with one difference: if the address
-// was entered with a trailing slash, Market posts to a path with a double slash, which an
-// [http.ServeMux] redirects before it matches any pattern, and Market is not known to follow
-// redirects. The returned handler cleans the path if the result matches a [Handler] on mux; all
-// other requests reach mux unchanged.
+// Serve the returned handler instead of mux. It also handles addresses that were entered with a
+// trailing slash: Market then posts to a path with a double slash, which an [http.ServeMux]
+// redirects before it matches any pattern, and Market is not known to follow redirects. The returned
+// handler cleans the path if the result matches a [Handler] on mux; all other requests reach mux
+// unchanged.
 //
 // The path begins with a slash and has no wildcards, escapes, query or host. Mount
 // panics with a [chats.ArgumentError] if it is invalid and, like [http.ServeMux.Handle],

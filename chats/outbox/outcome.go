@@ -68,7 +68,7 @@ func (p *post) conclude(message chats.Message, err error) {
 		r.Accepted = true
 		p.attempted.add(r, now)
 		p.retry(Sending, err, now)
-	case p.posting.Err() != nil: // the session cancelled the send
+	case p.posting.Err() != nil: // the session canceled the send
 		r.move(p.unsettled(err), r.Failure, now)
 	case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
 		p.refused(e, err, now)

@@ -14,7 +14,7 @@ const (
 	Queued    State = "queued"    // it has not been posted; after Resend, this is assumed
 	Sending   State = "sending"   // it may have been posted: the history is searched
 	Sent      State = "sent"      // it was posted, according to the history or to MarkSent
-	Failed    State = "failed"    // the server refused it, or the history of its chat; it has not been posted
+	Failed    State = "failed"    // the server refused it or the history request; it has not been posted
 	Uncertain State = "uncertain" // it may have been posted, and the history is inconclusive; see [Outbox.Resolve]
 	Expired   State = "expired"   // its NotAfter has passed; it has not been posted
 	Discarded State = "discarded" // Resolve discarded it
