@@ -11,8 +11,8 @@ import (
 // quota is a tenth of the history's: prefer [Client.History] for more than one
 // message.
 //
-// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such message, [ErrProtocol] if
-// the response has another one.
+// Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such message, [ErrProtocol] if the
+// response is for another.
 func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Message, error) {
 	if err := cmp.Or(checkID("chat", id), checkID("message", message)); err != nil {
 		return Message{}, err

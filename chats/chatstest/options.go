@@ -176,9 +176,8 @@ func WithMaxPage(op chats.Operation, n int) Option {
 	return func(s *settings) { s.maxPage[op] = n }
 }
 
-// WithSwappedNeighbours swaps every second message in the list with its successor:
-// 1 3 2 5 4. Pages of even size have a
-// pair across each boundary. The order is the same on every page.
+// WithSwappedNeighbours swaps every second message in the list with its successor: 1 3 2 5 4. With
+// an even page size, page boundaries split pairs. The order is the same on every page.
 func WithSwappedNeighbours() Option {
 	return func(s *settings) { s.swappedNeighbours = true }
 }

@@ -114,7 +114,7 @@
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists all chats and the next one tries the statuses
-// again. A list that repeats its pages or has 250 empty ones in a row is cut short there.
+// again. A sweep is cut short if the list repeats pages or has 250 empty ones in a row.
 //
 // # Quota
 //
@@ -131,8 +131,8 @@
 // chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up to 30 s,
 // until the handler works again; a hung attempt blocks the others for at most a minute. An outage
 // thus costs about 120 requests an hour, however many chats are waiting. A poll that finds no
-// message for the handler counts neither as a failure nor as a success. Of about 100 chats at a
-// time, those that have not failed yet are tried first, then those due longest. The same applies to
+// message for the handler counts neither as a failure nor as a success. In batches of about 100,
+// chats that have not failed yet are tried first, then those due longest. The same applies to
 // histories that cannot be read, except that each attempt may take up to twelve requests, because
 // the client retries it. When histories can be read again, all are due within minutes.
 //

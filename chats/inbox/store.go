@@ -39,7 +39,7 @@ const Purpose = "inbox"
 // Lease is the exclusive right to serve a business. It ends when it is released, or when
 // Duration has passed since its last renewal, by the store's clock.
 //
-// A holder may rely on the lease for Duration, by its own monotonic clock, after it has sent
+// A holder may rely on it until Duration has passed, by its own monotonic clock, since it sent
 // Acquire or the last successful Renew.
 type Lease struct {
 	Business chats.BusinessID

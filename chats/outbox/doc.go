@@ -37,13 +37,13 @@
 //
 // # Posting
 //
-// Right before each request, the item is saved in the Sending state, together with its baseline
-// (the IDs of the shop's newest messages in the chat) and the ID above which the baseline is
-// complete. A message from the shop is new if its ID is above that ID and not in the baseline.
-// After the request, the history is searched for a new message with the same content
+// Right before each request, the item is saved in the Sending state, together with its baseline (the
+// IDs of the shop's newest messages in the chat) and the ID above which the baseline is complete. A
+// message from the shop is new if its ID is above that ID and not in the baseline. After the
+// request, the history is searched for a new message with the same content
 // ([chats.Client.SendTextConfirmed]). If there is one, the item is Sent. If the outcome of the
-// request is unknown, the item remains Sending and is searched for as below; meanwhile, other chats
-// are worked on.
+// request is unknown, the item remains Sending until the search described below has ended; other
+// chats continue.
 //
 // A process that finds an item in the Sending state resumes it. It searches the history until
 // the message of an earlier attempt can no longer become visible: for at least
@@ -90,7 +90,7 @@
 //	hourly quota exhausted                     waits for the next window, at least a minute; does not count as an attempt
 //	no connection; history: response invalid,  retried after 1 s, doubling up to 1 min, indefinitely
 //	408, 499, 5xx or a gateway's 404
-//	parallel limit, or another 420 or 429      retried without further doubling, indefinitely
+//	parallel limit, or another 420 or 429      retried indefinitely; the delay does not grow
 //	send: response lost, invalid, 3xx, 408,    resolved by searching the history, after 1 s, doubling up to 1 min;
 //	499, 5xx or a gateway's 404                posted again after 15.5 s or more if it does not show the message
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately

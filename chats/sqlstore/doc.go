@@ -89,12 +89,12 @@
 // lease. A failover to a replica that lacks the last commits undoes them, and the messages
 // that they recorded as handled are delivered again. With synchronous replication no commit is lost.
 //
-// A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. Statements in excess
-// of that wait in line, limited only by their contexts; Acquire and Renew wait only for running
-// ones. After that, each statement waits at most 10 s for a connection from the pool, and may run
-// for 10 s on it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget
-// and migrations have no timeout other than their context. Waiting for locks is also limited to 10
-// s, except that on PostgreSQL Put, Forget and migrations wait without a limit. A connection whose
+// A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. Further statements
+// queue for as long as their contexts allow; Acquire and Renew wait only for running ones. After
+// that, each statement waits at most 10 s for a connection from the pool, and may run for 10 s on
+// it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget and
+// migrations have no timeout other than their context. Waiting for locks is also limited to 10 s,
+// except that on PostgreSQL Put, Forget and migrations wait without a limit. A connection whose
 // session is read-only is not returned to the pool, so saves succeed as soon as the database accepts
 // writes again.
 //
