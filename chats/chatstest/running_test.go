@@ -17,28 +17,31 @@ import (
 
 func TestSetOptions_ChangesARunningMarket(t *testing.T) {
 	t.Parallel()
-	m := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithHourlyLimit(chats.OpGetChat, 2))
-	id := m.AddChat(chats.Chat{})
-	m.CustomerSays(id, "one")
-	m.CustomerSays(id, "two")
-	c := client(t, m)
-	_, err := c.Chat(t.Context(), id)
-	require.NoError(t, err)
+	// On the real clock, the quota would reset within the test at the end of an hour.
+	synctest.Test(t, func(t *testing.T) {
+		m := chatstest.NewMarket(chatstest.WithOrder(chatstest.NewestFirst), chatstest.WithHourlyLimit(chats.OpGetChat, 2))
+		id := m.AddChat(chats.Chat{})
+		m.CustomerSays(id, "one")
+		m.CustomerSays(id, "two")
+		c := client(t, m)
+		_, err := c.Chat(t.Context(), id)
+		require.NoError(t, err)
 
-	m.SetOptions(chatstest.WithHourlyLimit(chats.OpGetChat, 1), chatstest.WithOrder(chatstest.OldestFirst))
-	_, err = c.Chat(t.Context(), id)
-	require.ErrorIs(t, err, chats.ErrRateLimited, "the used quota stays")
-	page, err := c.HistoryPage(t.Context(), id, 0, chats.PageRequest{})
-	require.NoError(t, err)
-	assert.Equal(t, "one", page.Items[0].Text)
+		m.SetOptions(chatstest.WithHourlyLimit(chats.OpGetChat, 1), chatstest.WithOrder(chatstest.OldestFirst))
+		_, err = c.Chat(t.Context(), id)
+		require.ErrorIs(t, err, chats.ErrRateLimited, "the used quota stays")
+		page, err := c.HistoryPage(t.Context(), id, 0, chats.PageRequest{})
+		require.NoError(t, err)
+		assert.Equal(t, "one", page.Items[0].Text)
 
-	m.SetOptions(chatstest.WithBusiness(7), chatstest.WithStoredText(func(string) string { return "stored" }))
-	assert.Equal(t, chats.BusinessID(7), m.Business())
-	c = client(t, m)
-	_, err = c.Chat(t.Context(), id)
-	require.NoError(t, err, "an option that is missing has its default")
-	require.NoError(t, c.SendText(t.Context(), id, "sent"))
-	assert.Equal(t, "stored", m.Messages(id)[2].Text)
+		m.SetOptions(chatstest.WithBusiness(7), chatstest.WithStoredText(func(string) string { return "stored" }))
+		assert.Equal(t, chats.BusinessID(7), m.Business())
+		c = client(t, m)
+		_, err = c.Chat(t.Context(), id)
+		require.NoError(t, err, "an option that is missing has its default")
+		require.NoError(t, c.SendText(t.Context(), id, "sent"))
+		assert.Equal(t, "stored", m.Messages(id)[2].Text)
+	})
 }
 
 func TestAddConversation_KeepsTimesAndIDs(t *testing.T) {
