@@ -158,8 +158,7 @@ func (c *Client) SendTextConfirmed(
 	ctx context.Context, id ChatID, text string, options ...ConfirmOption,
 ) (Message, error) {
 	confirm := confirmation{client: c, except: map[MessageID]bool{}}
-	err := cmp.Or(checkID("chat", id), checkText(text), checkNotBlank(text), confirm.configure(options))
-	if err != nil {
+	if err := cmp.Or(checkID("chat", id), checkText(text), checkNotBlank(text), confirm.configure(options)); err != nil {
 		return Message{}, err
 	}
 	confirm.out = c.textMessage(id, text)
@@ -318,12 +317,14 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 	}
 	c.sent, c.ended, c.sendErr = true, time.Now(), err
 	c.client.doubts.Set(c.out.doubtKey, c.ended) // even if it was accepted, because a panic may end the search
-	if err != nil && attempts.IsOneSend(ctx) {   // the caller searches for it
-		if seen, err := c.read(ctx); err != nil || seen.match == nil {
-			return c.doubt(c.sendErr, cmp.Or(err, errMessageNotFound))
-		}
+	if err == nil || !attempts.IsOneSend(ctx) {
+		return c.look(ctx)
 	}
-	return c.look(ctx)
+	seen, err := c.read(ctx)
+	if err != nil || seen.match == nil { // the caller searches for it
+		return c.doubt(c.sendErr, cmp.Or(err, errMessageNotFound))
+	}
+	return &result{message: *seen.match}
 }
 
 // errNotReady ends a call before its request is made.

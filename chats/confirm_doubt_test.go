@@ -475,6 +475,9 @@ func TestSendTextConfirmed_WithOneSendLeavesTheSearchToTheCaller(t *testing.T) {
 				began := time.Now()
 				message, err := f.client.SendTextConfirmed(sends.WithOneSend(t.Context()), f.chat, "Завтра")
 				assert.Equal(t, max(tt.sends, 1), f.market.Calls(chats.OpSendMessageToChat))
+				if name == "shown at once" {
+					assert.Equal(t, 2, f.market.Calls(chats.OpGetChatHistory), "before and after the send")
+				}
 				if tt.found {
 					require.NoError(t, err)
 					assert.Equal(t, "Завтра", message.Text)

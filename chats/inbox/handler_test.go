@@ -647,6 +647,44 @@ func TestHandler_OneThatHangsDelaysNoOther(t *testing.T) {
 	})
 }
 
+// While several chats fail, the chat that is tried hangs: the next one is tried a minute later.
+func TestHandler_AHungAttemptBlocksTheOthersForAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		seen, release := &notebook{}, make(chan struct{})
+		var down, hung atomic.Bool
+		down.Store(true)
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			switch {
+			case down.Load():
+				return errors.New("the CRM is down")
+			case hung.CompareAndSwap(false, true):
+				<-release
+			}
+			return seen.handle(ctx, d)
+		})
+		pass(time.Minute)
+		for range 5 {
+			id := market.AddChat(longAgo())
+			market.CustomerSays(id, "hello")
+			wake(t, in, id)
+		}
+		pass(10 * time.Minute)
+		down.Store(false)
+		for !hung.Load() {
+			pass(time.Second)
+		}
+		pass(59 * time.Second)
+		assert.Empty(t, seen.all(), "one chat at a time is tried")
+		pass(3 * time.Minute)
+		assert.Len(t, seen.all(), 4)
+		close(release)
+		require.NoError(t, run.stop())
+	})
+}
+
 // Attempts that began before several chats had failed do not change when the next one is tried.
 func TestHandler_EarlierAttemptsDoNotHastenTheNext(t *testing.T) {
 	t.Parallel()

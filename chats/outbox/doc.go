@@ -73,16 +73,14 @@
 // lease changes nothing. Put, Resolve and the deletion of settled items need no lease.
 //
 // The lease is also checked right before each request, after the last write and while the
-// request's slot is held. What remains is a race window, from that check until the request has been
-// written: the dial, the TLS handshake and the write. It is assumed to last about 100 ms; this
-// has not been measured against the real Market. A process that is frozen within this window,
+// request's slot is held. What remains is a race window, from that check until the request has
+// been written: the dial, the TLS handshake and the write. It is assumed to last about 100 ms;
+// this has not been measured against the real Market. A process that is frozen within this window,
 // and resumes after another one has taken over, posts an item that the other process is working
-// on. This is
-// harmless if it happens within the search time of the other process, which then finds the
-// message. An item is posted twice in this way only if a freeze begins within the window and
-// lasts longer than about 20 s (the lease plus the search time). No client can close the
-// window, because the API has no idempotency key by which the server could recognise the second
-// request.
+// on. This is harmless if it happens within the search time of the other process, which then finds
+// the message. An item is posted twice in this way only if a freeze begins within the window and
+// lasts longer than about 20 s (the lease plus the search time). No client can close the window,
+// because the API has no idempotency key by which the server could recognise the second request.
 //
 // # Failures
 //

@@ -175,8 +175,8 @@ func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
 }
 
 // failed handles any other error. A refusal of the send without an API error code may come from a
-// gateway to which the response was lost, so the message is searched for before the next attempt, and
-// before the item is Failed.
+// gateway that has lost the server's response, so the message is searched for before the next
+// attempt, and before the item is Failed.
 func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	r, state := p.record, p.unsettled(err)
 	isFinal := isRefusal(e, err)

@@ -189,6 +189,29 @@ func TestPost_RefusalsAfterAnOutage(t *testing.T) {
 	}
 }
 
+// A credential that is refused while a refusal is searched for says nothing about the item, so its
+// refusals are counted anew.
+func TestPost_ARefusedCredentialIsNotTheReason(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		market.Fail(chats.OpSendMessageToChat, slices.Repeat([]chatstest.Fault{chatstest.Status(400, "")}, 20)...)
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		run := start(t, o)
+		for market.Calls(chats.OpSendMessageToChat) < 5 {
+			pass(time.Second)
+		}
+		market.Fail(chats.OpGetChatHistory, chatstest.Status(401, ""))
+		pass(time.Hour)
+		require.NoError(t, run.stop())
+		result := get(t, o, "a")
+		assert.Equal(t, outbox.Failed, result.State)
+		require.ErrorContains(t, result.Err, "400")
+		assert.Equal(t, 10, market.Calls(chats.OpSendMessageToChat))
+	})
+}
+
 // The delays grow while the errors differ from one attempt to the next.
 func TestPost_BacksOffWhileErrorsAlternate(t *testing.T) {
 	t.Parallel()

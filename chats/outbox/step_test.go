@@ -228,6 +228,21 @@ func TestStep_RemembersRefusals(t *testing.T) {
 	}
 }
 
+// The next step may be made by another process, which would start the search over.
+func TestStep_SearchesForItsOwnSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return 5 * time.Second }))
+		market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		next, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, next)
+		assert.Equal(t, outbox.Sent, get(t, o, "a").State)
+	})
+}
+
 // A step does not start with the chats that the step before it has served.
 func TestStep_GoesOnWithTheChatsThatWait(t *testing.T) {
 	t.Parallel()

@@ -8,8 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A process with a wrong setting does not start. It would mark every shop that it works on as
-// troubled.
+// A process with a wrong setting does not start: every step that it made would fail.
 func TestNewService_RefusesWrongSettings(t *testing.T) {
 	t.Parallel()
 	good := settings{database: "postgres://127.0.0.1:1/none", interval: time.Minute, log: slog.New(slog.DiscardHandler)}
