@@ -58,3 +58,20 @@ type Other struct {
 	Type string          // notificationType
 	Raw  json.RawMessage // copy of the whole notification
 }
+
+// ChatOf returns the chat that an event is about, and its business. Both are 0 for [Ping] and
+// [Other]; the business is also 0 if the notification has no usable value for it.
+func ChatOf(event Event) (chats.BusinessID, chats.ChatID) {
+	switch e := event.(type) {
+	case ChatCreated:
+		return e.Business, e.Chat
+	case MessageSent:
+		return e.Business, e.Chat
+	case ArbitrageStarted:
+		return e.Business, e.Chat
+	case ArbitrageFinished:
+		return e.Business, e.Chat
+	default:
+		return 0, 0
+	}
+}

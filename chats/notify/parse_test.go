@@ -151,6 +151,19 @@ func TestParse_Tolerates(t *testing.T) {
 
 const sentAs3 = `{"notificationType":"CHAT_MESSAGE_SENT","chatId":2,"messageId":"3","businessId":1,"sentAt":"2026-04-20T09:30:00Z"}`
 
+func TestChatOf(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]chats.ChatID{createdBody: 9021, sentBody: 9021, startedBody: 9021, finishedBody: 9021, pingBody: 0, otherBody: 0} {
+		event, err := notify.Parse([]byte(body))
+		require.NoError(t, err)
+		business, chat := notify.ChatOf(event)
+		assert.Equal(t, want, chat, body)
+		assert.Equal(t, chat != 0, business == 7431, body)
+	}
+	_, chat := notify.ChatOf(nil)
+	assert.Zero(t, chat)
+}
+
 func withoutTime(e notify.MessageSent) notify.Event     { e.At = time.Time{}; return e }
 func withoutBusiness(e notify.MessageSent) notify.Event { e.Business = 0; return e }
 func withoutMessage(e notify.MessageSent) notify.Event  { e.Message = 0; return e }

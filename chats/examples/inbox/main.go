@@ -99,11 +99,8 @@ func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
 
 func wake(in *inbox.Inbox) (*notify.Handler, error) {
 	return notify.NewHandler("inbox-example", chats.Version, func(ctx context.Context, event notify.Event) error {
-		switch e := event.(type) {
-		case notify.ChatCreated:
-			return in.Wake(ctx, e.Chat)
-		case notify.MessageSent:
-			return in.Wake(ctx, e.Chat)
+		if _, chat := notify.ChatOf(event); chat != 0 {
+			return in.Wake(ctx, chat)
 		}
 		return nil
 	})

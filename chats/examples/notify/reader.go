@@ -51,11 +51,8 @@ func newHandler(reader *reader, options ...notify.Option) (*notify.Handler, erro
 // handle queues the chat of an event and returns, because Market sends nothing else until
 // it has the response.
 func (r *reader) handle(_ context.Context, event notify.Event) error {
-	switch e := event.(type) {
-	case notify.ChatCreated:
-		r.enqueue(e.Chat)
-	case notify.MessageSent:
-		r.enqueue(e.Chat)
+	if _, chat := notify.ChatOf(event); chat != 0 {
+		r.enqueue(chat)
 	}
 	return nil
 }
