@@ -37,8 +37,10 @@ type Store interface {
 // them. The handler timeout of an inbox is 15 s unless Inbox contains
 // [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. An inbox
 // handles two chats concurrently unless Inbox contains [inbox.WithWorkers], so that one shop's
-// backlog does not starve the others. By default, the inbox and the outbox use the fleet's
-// logger.
+// backlog does not starve the others. For the same reason, a shop's messages are handled at no
+// more than 300 a second, after the first 500: the hourly quota of getChatHistory, 10,000 pages
+// of 100 messages, allows no more on average. By default, the inbox and the outbox use the
+// fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option
@@ -90,7 +92,7 @@ func New(
 		store: store, ask: shop, workers: 50, log: slog.New(slog.DiscardHandler),
 		entries: map[chats.BusinessID]*entry{},
 	}
-	stepInbox := func(ctx context.Context, e *entry) (time.Time, error) { return e.inbox.Step(ctx, handle) }
+	stepInbox := func(ctx context.Context, e *entry) (time.Time, error) { return e.inbox.Step(ctx, e.pace(handle)) }
 	f.inbox = newPurpose(f, inboxQueue, &f.stats.InboxSteps, stepInbox)
 	f.outbox = newPurpose(f, outboxQueue, &f.stats.OutboxSteps, stepOutbox)
 	for _, option := range options {
@@ -234,7 +236,7 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 // logged. A process may take up to 10 s to notice that another one has started to serve a
 // business. The error is [ErrNotStarted] or a database error.
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
-	business, chat := chatOf(event)
+	business, chat := notify.ChatOf(event)
 	if business < 1 || chat < 1 {
 		return nil
 	}
@@ -252,21 +254,6 @@ func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
 	f.stats.Unknown.Add(1)
 	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: business is not served", slog.Int64("business", int64(business)))
-}
-
-func chatOf(event notify.Event) (chats.BusinessID, chats.ChatID) {
-	switch e := event.(type) {
-	case notify.MessageSent:
-		return e.Business, e.Chat
-	case notify.ChatCreated:
-		return e.Business, e.Chat
-	case notify.ArbitrageStarted:
-		return e.Business, e.Chat
-	case notify.ArbitrageFinished:
-		return e.Business, e.Chat
-	default:
-		return 0, 0
-	}
 }
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
+	"golang.org/x/time/rate"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
@@ -26,6 +27,8 @@ const (
 	maxEntries     = 500
 	askInterval    = 15 * time.Second // between calls of shop after a refusal, and before the same credential is tried again
 	maxBackoff     = 30 * time.Minute
+	maxRate        = 300 // messages of a shop per second, see Shop
+	maxBurst       = 500
 )
 
 // entry is a shop in the cache.
@@ -35,6 +38,15 @@ type entry struct {
 	fingerprint string
 	until       time.Time
 	refused     atomic.Bool // the Backoff may be gone: another process may have succeeded meanwhile
+	messages    *rate.Limiter
+}
+
+// pace returns a handler that handles messages no faster than the limiter allows.
+func (e *entry) pace(handle func(context.Context, inbox.Delivery) error) func(context.Context, inbox.Delivery) error {
+	return func(ctx context.Context, d inbox.Delivery) error {
+		_ = e.messages.Wait(ctx) // it fails only if ctx ends, of which handle learns from ctx
+		return handle(ctx, d)
+	}
 }
 
 // entry returns a shop, from the cache unless shop has to be called again.
@@ -46,7 +58,7 @@ func (f *Fleet) entry(ctx context.Context, business chats.BusinessID, anew bool)
 		return cached, nil
 	}
 	// If shop or the credential's source panics or hangs, only this business is affected.
-	e, call := &entry{until: time.Now().Add(shopLifetime)}, callback.Call{Name: "shop", Timeout: shopTimeout + time.Second}
+	e, call := &entry{until: time.Now().Add(shopLifetime), messages: rate.NewLimiter(maxRate, maxBurst)}, callback.Call{Name: "shop", Timeout: shopTimeout + time.Second}
 	limited, cancel := context.WithTimeout(ctx, shopTimeout)
 	defer cancel()
 	if failed := call.Do(func() error { return f.fill(limited, business, e) }); failed != nil {

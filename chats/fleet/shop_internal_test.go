@@ -63,6 +63,35 @@ func TestEntry_IsNotKeptAfterARefusal(t *testing.T) {
 	assert.NotSame(t, before, again)
 }
 
+func TestEntry_HandlesABacklogAtTheRateOfTheQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shop := func(_ context.Context, id chats.BusinessID) (Shop, error) {
+			client, err := chats.New(id, chats.APIKey("key"))
+			return Shop{Client: client}, err
+		}
+		f, err := New(struct{ Store }{}, shop, func(context.Context, inbox.Delivery) error { return nil })
+		require.NoError(t, err)
+		e, err := f.entry(t.Context(), 1, false)
+		require.NoError(t, err)
+		handled := 0
+		handle := e.pace(func(context.Context, inbox.Delivery) error {
+			handled++
+			return errors.ErrUnsupported
+		})
+		began := time.Now()
+		for range maxBurst {
+			require.ErrorIs(t, handle(t.Context(), inbox.Delivery{}), errors.ErrUnsupported)
+		}
+		assert.Zero(t, time.Since(began), "a burst")
+		for range 10 * maxRate {
+			_ = handle(t.Context(), inbox.Delivery{})
+		}
+		assert.InDelta(t, 10, time.Since(began).Seconds(), 0.1)
+		assert.Equal(t, maxBurst+10*maxRate, handled)
+	})
+}
+
 func TestEntry_ShopThatDoesNotReturnConcernsNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
