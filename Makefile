@@ -113,7 +113,7 @@ mutants: $(BIN)/gremlins-$(GREMLINS_VERSION) ## mutate the code and count the mu
 	$(MUTANTS) --exclude-files '^outboxtest/' ./chats/outbox
 	$(MUTANTS) --exclude-files '^integration/' ./chats/sqlstore
 	$(MUTANTS) --exclude-files '^(chatstest|examples|inbox|internal|notify|outbox|sqlstore)/' ./chats
-	for part in $$(go list -deps ./chats | sed -n 's#.*/chats/internal/#./chats/internal/#p'); do $(MUTANTS) "$$part"; done
+	for part in $$(cd chats/fleet && go list -mod=readonly -deps . | sed -n 's#.*/chats/internal/#./chats/internal/#p'); do $(MUTANTS) "$$part"; done
 
 .PHONY: live
 live: ## check the real Market against the contract; needs YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID

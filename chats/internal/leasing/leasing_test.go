@@ -1,9 +1,11 @@
 package leasing_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -141,6 +143,26 @@ func TestTerm_SurvivesAStoreThatIsSlow(t *testing.T) {
 	})
 }
 
+// A lease that is shorter than five renewals a second apart is renewed more often.
+func TestTerm_ShortLeaseLastsWhileItIsRenewed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		keeper := newKeeper(s)
+		keeper.Duration = func(int64) time.Duration { return leasing.MaxRenewal }
+		_, err := keeper.Once(t.Context(), func(ctx context.Context, kept *leasing.Term[int64]) (time.Time, error) {
+			var renewing sync.WaitGroup
+			renewing.Go(func() { kept.Keep(func(time.Time) {}) })
+			time.Sleep(time.Minute)
+			assert.True(t, kept.IsValid())
+			kept.End(ctx, s.Release)
+			renewing.Wait()
+			return time.Time{}, nil
+		})
+		require.NoError(t, err)
+	})
+}
+
 func TestTerm_EndsBeforeAnotherHolderCanHaveTheLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -249,6 +271,59 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 				})
 				require.NoError(t, err)
 				assert.Equal(t, test.after, time.Since(began))
+			})
+		})
+	}
+}
+
+func TestKeeper_RunWaitsLongerAfterEachFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began, runs := time.Now(), 0
+		s := &store{}
+		err := newKeeper(s).Run(ctx, func(ctx context.Context, kept *leasing.Term[int64]) error {
+			defer kept.End(ctx, s.Release)
+			if runs++; runs == 4 {
+				cancel()
+			}
+			return errDown
+		})
+		require.NoError(t, err)
+		assert.Equal(t, (1+2+4)*time.Second, time.Since(began))
+	})
+}
+
+func TestKeeper_LogsChangesOfTheHolderAndFailedReleases(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name       string
+		held, down bool // the lease, when Run begins; the store, when the term ends
+		logged     []int
+	}{
+		{"a free lease", false, false, []int{0, 0, 0}},
+		{"a held lease", true, false, []int{1, 1, 0}},
+		{"a failed release", false, true, []int{0, 0, 1}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, log := &store{}, bytes.Buffer{}
+				if test.held {
+					_, held := s.leases.Acquire(1, "test", "b")
+					require.Nil(t, held)
+				}
+				keeper := newKeeper(s)
+				keeper.Log = slog.New(slog.NewTextHandler(&log, nil))
+				err := keeper.Run(t.Context(), func(ctx context.Context, kept *leasing.Term[int64]) error {
+					s.setDown(test.down)
+					kept.End(ctx, s.Release)
+					return nil
+				})
+				require.NoError(t, err)
+				for n, text := range []string{"standing by", "taking over", "releasing the lease failed"} {
+					assert.Equal(t, test.logged[n], strings.Count(log.String(), text), text)
+				}
 			})
 		})
 	}
