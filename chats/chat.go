@@ -8,8 +8,8 @@ import (
 
 // Chat returns one chat (GET /v2/businesses/{id}/chat).
 //
-// Errors: [ArgumentError], [Error]; [ErrNotFound] if the business has no such chat, [ErrProtocol] if
-// the response is for another.
+// Errors: [ArgumentError], [Error]; [ErrNotFound] if the business has no such chat, [ErrProtocol]
+// if the response is for a different chat.
 func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
 	if err := checkID("chat", id); err != nil {
 		return Chat{}, err

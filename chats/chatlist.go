@@ -16,14 +16,15 @@ import (
 // is ctx.Err() if ctx is done.
 //
 // The list may shift while it is read: a chat that receives a message in the meantime may be
-// missing from this listing, but will be in the next. Replying to a chat removes it from the
-// list of chats with [StatusWaitingForPartner] and shifts later pages: collect the list before
+// missing from this listing; list the chats again to find it. Replying to a chat removes it from
+// the list of chats with [StatusWaitingForPartner] and shifts later pages: collect the list before
 // replying.
 //
 // A listing costs one getChats request for every 20 chats (POST /v2/businesses/{id}/chats). It
-// costs more if the server refuses the page size (10 and 5 are tried) or a page token, which
-// may have expired: the list is then read again from the beginning, without the chats already
-// yielded. A chat without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
+// costs more if the server refuses the page size, in which case 10 and 5 are tried. It also costs
+// more if the server refuses a page token, which may have expired: the list is then read again from
+// the beginning, and the chats already yielded are left out. A chat without a readable ID is
+// skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
 	filter = filter.clone() // the caller may change its slices between two pages
 	return func(yield func(Chat, error) bool) {

@@ -22,21 +22,21 @@ type ConfirmOption func(*confirmation)
 // error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0 if
 // the chat was empty; to post the same content once more, pass the ID of a newer message.
 //
-// If the earlier call was made with the same Client, the new call waits until the message of
-// the earlier one can no longer appear, and for an hour the Client recognises that message
-// even if its ID is less than last. A different Client does both only with [ConfirmResume], so
-// also pass that option after a crash.
+// If the earlier call was made with the same Client, the new call waits until the earlier call's
+// message can no longer appear, and for an hour the Client recognises that message even if its ID
+// is less than last. A different Client does both only with [ConfirmResume], so also pass that
+// option after a crash.
 //
 // The messages with IDs above last are searched first. If a message from the shop has the same
 // content, it is returned and nothing is sent. If there is only a message from the shop with
-// different content, it may be from an earlier attempt to send this content, altered by the
-// server. In that case nothing is sent either, and the call fails with an error that matches
-// [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send
-// anyway, pass that ID to ConfirmAfter. A message that a confirmed send of this Client has
-// already returned is never mistaken for the one being sent, nor is a file for a text or a
-// text for a file. A message without a readable ID is treated as newer than the message with
-// ID last unless it was created before that message; if it may be the one being sent, the call
-// fails in the same way, but names no ID.
+// different content, it may be from an earlier attempt to send this content, altered by the server.
+// In that case nothing is sent either, and the call fails with an error that matches
+// [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send anyway,
+// pass that ID to ConfirmAfter. A message that a confirmed send of this Client has already returned
+// is never mistaken for the one being sent, nor is a file for a text or a text for a file. A
+// message without a readable ID is treated as newer than the message with ID last unless it was
+// created earlier. If the message without a readable ID may be the one being sent, the call fails
+// with the same errors, but its text names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message
@@ -58,18 +58,20 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // of this machine, at which the crashed process was certainly no longer running, such as the
 // start of the current process.
 //
-// The message of the earlier attempt is recognised as described for [ConfirmAfter]. A message with
-// an ID below last also counts if it was created after the message with ID last and no earlier than
-// five minutes before the given time, because the senders' clocks may differ. If the history does
-// not show when the message with ID last was created, only the second of these conditions applies,
-// and the message counts only if last, read as a time in microseconds, is more than five minutes
-// after the given time. Without ConfirmAfter, a message from the shop counts if it has no time, or
-// if it was created no earlier than five minutes before the given time.
+// The message of the earlier attempt is recognised as described for [ConfirmAfter]. Because the
+// senders' clocks may differ, a message with an ID below last also counts if it meets two
+// conditions. First, it was created after the message with ID last, or at the same time but with an
+// ID that is lower by a second or more (IDs are read as times in microseconds). Second, it was
+// created no earlier than five minutes before the given time. If the history does not show when the
+// message with ID last was created, the first condition is replaced: last, read as a time in
+// microseconds, must be more than five minutes after the given time. Without ConfirmAfter, a
+// message from the shop counts if it has no time, or if it was created no earlier than five minutes
+// before the given time.
 //
-// If this machine's clock is ahead of the server's ([Client.ServerTime]), the message may be older
-// by the difference, up to a day. If the first attempt may have begun before these limits, pass the
-// option twice: once with the time at which the first attempt began, and once with the time at which
-// the last one ended.
+// If this machine's clock is ahead of the server's ([Client.ServerTime]), messages that are older
+// by the difference, up to a day, also count. If the first attempt may have begun even earlier,
+// pass the option twice: once with the time at which the first attempt began, and once with the
+// time at which the last one ended.
 //
 // A zero time, or one more than a minute in the future, results in an [ArgumentError]. The minute
 // allows for the clock of the machine that made the attempt.
@@ -95,12 +97,12 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	}
 }
 
-// ConfirmBefore calls a function immediately before each request that sends the message,
-// including retries. It passes the IDs of the shop's messages that the call read before the first
-// send; [ConfirmAfter] and [ConfirmExcept] need them after a crash. If the function returns an
-// error, nothing more is sent, and the call fails with an [Error] that wraps the returned
-// error. The Error also matches [ErrOutcomeUnknown] if an earlier send of the call may have
-// been processed.
+// ConfirmBefore calls a function immediately before each request that sends the message, including
+// retries. The function receives the IDs of the shop's messages that the call read before the first
+// send. After a crash, these IDs are needed for [ConfirmAfter] and [ConfirmExcept]. If the function
+// returns an error, nothing more is sent, and the call fails with an [Error] that wraps the
+// returned error. The Error also matches [ErrOutcomeUnknown] if an earlier send of the call may
+// have been processed.
 //
 // With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
 // otherwise the function has to decide whether to send. While the function runs, it occupies
@@ -136,14 +138,14 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // message from the shop that could be this text, altered by the server. So if the server
 // alters texts, the result is an error rather than a second post.
 //
-// A call reads the history (from one day before the message named in [ConfirmAfter] or
-// [ConfirmFirstAttempt], otherwise from the beginning), sends once, and usually reads one more
-// page of history. If the outcome remains unknown, it makes up to RetryPolicy.MaxAttempts
-// sends, each followed by about six searches with the default policy. If Market is down before
-// anything has been sent, the call fails when the retries of one read are exhausted; after a
-// send, and with [ConfirmResume], it keeps trying to read the history for several minutes. The
-// read immediately before a send is not retried. If it fails, the call reads the history
-// with retries and then tries to send again, up to six times.
+// A call reads the history, sends once, and usually reads one more page of history. The first read
+// starts one day before the message named in [ConfirmAfter] or [ConfirmFirstAttempt], or at the
+// beginning if neither option is given. If the outcome remains unknown, the call makes up to
+// RetryPolicy.MaxAttempts sends, each followed by about six searches with the default policy. If
+// Market is down before anything has been sent, the call fails when the retries of one read are
+// exhausted; after a send, and with [ConfirmResume], it keeps trying to read the history for
+// several minutes. The read immediately before a send is not retried. If it fails, the call reads
+// the history with retries and then tries to send again, up to six times.
 //
 // A Client sends messages to the same chat one at a time. If it has just posted the same text
 // without confirming it, the call waits until the history shows that message, but no longer

@@ -94,14 +94,13 @@
 // For reads, the last row applies only if the response has no usable result; otherwise the
 // errors are ignored.
 //
-// A 404 whose body is empty, or is not the API's envelope, comes from a gateway: it says
-// nothing about the chat or about the outcome of a send. A redirect in response to a send is
-// equally inconclusive, because a server may redirect after it has processed the request. A
-// call that fails because the certificate is not trusted, or because the server does not
-// speak TLS, is not retried. A response without a declared length counts as cut off if its
-// JSON is incomplete. A 400, 413 or 422 for the first page of a list may be caused by the
-// page size if it has an API error code, so up to three smaller sizes are tried before the
-// error is returned.
+// A 404 whose body is empty, or is not the API's envelope, comes from a gateway: it says nothing
+// about the chat or about the outcome of a send. A redirect in response to a send is equally
+// inconclusive, because a server may redirect after it has processed the request. A call that fails
+// because the certificate is not trusted, or because the server does not speak TLS, is not retried.
+// A response without a declared length counts as cut off if its JSON is incomplete. If a 400, 413
+// or 422 for the first page of a list has an API error code, the page size may be the cause, so up
+// to three smaller sizes are tried before the error is returned.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline

@@ -27,15 +27,15 @@ var (
 	// file. In response to an API call, a 404 whose body is not the API's comes from a gateway
 	// and matches [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
-	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request,
-	// while the hourly quota is known to be exhausted or the Retry-After of a 429 has not
-	// elapsed. [Error.Limit] says when that ends.
+	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request, while the
+	// hourly quota is known to be exhausted or the Retry-After of a 429 has not elapsed. The Until
+	// field of [Error.Limit] says when that ends; it is zero if the server has not reported it.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
-	// ErrProtocol is returned if a response violates the API contract (it is not JSON, is
-	// truncated or too large, lacks its result, is for another chat or message, or is a 404
-	// from a gateway) or if a listing does not end.
+	// ErrProtocol is returned if a response violates the API contract (it is not JSON, is truncated or
+	// too large, lacks its result, is for a different chat or message, or is a 404 from a gateway) or
+	// if a listing does not end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// find out without posting twice, make the confirmed send below, where last is the ID of

@@ -6,11 +6,11 @@ import (
 	"encoding/hex"
 )
 
-// CredentialFingerprint returns a short hash of the current credential, so that a program
-// whose credential was rejected can detect that it has been replaced. The hash cannot be
-// reversed and differs from business to business. CredentialFingerprint calls the
-// source of an [APIKeySource] or [OAuthTokenSource], and returns its error if it fails. It
-// sends no request.
+// CredentialFingerprint returns a short hash of the current credential, so that a program can
+// detect that a rejected credential has been replaced. The hash cannot be reversed and differs from
+// business to business. If the credential was made by [APIKeySource] or [OAuthTokenSource],
+// CredentialFingerprint calls the source, and returns the source's error if the call fails.
+// CredentialFingerprint sends no request.
 func (c *Client) CredentialFingerprint(ctx context.Context) (string, error) {
 	secret, err := c.credential.read(ctx)
 	if err != nil {

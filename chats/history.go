@@ -23,17 +23,16 @@ import (
 // error is yielded once and ends the sequence; it is ctx.Err() if ctx is done.
 //
 // Market does not document the order of messages. History works with any stable order, even if
-// messages are listed up to one page late or arrive while it reads. If the oldest messages
-// come first, it holds up to three pages in memory: it yields a page when the next one has
-// been read. History recognises that order when every new ID on a later page is above all
-// earlier ones, and one of the new messages was created more than five minutes before the
-// first request (a day more if the message's time lacks seconds, and another day if the server
-// sends no Date). In any other order, and while the messages are too
-// recent or have no time, History holds all messages above since in memory until it has
-// read the last page. If a message is listed so late that later ones have already been
-// yielded, History yields an error that matches [ErrProtocol]. The messages yielded until then
-// may have gaps: to get all of them, read again with the same Client from [Error.ResumeAfter],
-// which equals since.
+// messages are listed up to one page late or arrive while it reads. If the oldest messages come
+// first, it holds up to three pages in memory: it yields a page when the next one has been read.
+// History recognises that order when every new ID on a later page is above all earlier ones, and
+// one of the new messages was created long enough before the first request: more than five minutes,
+// plus a day if the message's time lacks seconds, plus another day if the server sends no Date. In
+// any other order, and while the messages are too recent or have no time, History holds all
+// messages above since in memory until it has read the last page. If a message is listed so late
+// that messages with higher IDs have already been yielded, History yields an error that matches
+// [ErrProtocol]. The messages yielded until then may have gaps: to get every message, read again
+// with the same Client from [Error.ResumeAfter], which equals since.
 //
 // A listing costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of the following:

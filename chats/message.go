@@ -12,7 +12,7 @@ import (
 // message.
 //
 // Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such message, [ErrProtocol] if the
-// response is for another.
+// response is for a different message.
 func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Message, error) {
 	if err := cmp.Or(checkID("chat", id), checkID("message", message)); err != nil {
 		return Message{}, err
