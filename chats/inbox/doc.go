@@ -43,54 +43,55 @@
 // business are old and are not delivered, unless [WithStartTime] sets another start. Messages that
 // arrive from then on are delivered. The start is the time of the first attempt to list the chats,
 // successful or not. It is saved before that attempt, so it survives a crash. Once the first page
-// has been listed, BusinessState.StartTime is set to the start, on the local clock or Market's (the
-// Date of its responses), whichever is earlier, minus 1 s, truncated to whole seconds, because
-// message times may be truncated, too. Messages from the last seconds before the start are therefore
-// delivered as well. If the local clock is behind Market's, the start is earlier by the difference.
+// has been listed, BusinessState.StartTime is set. It is the start by the local clock or by
+// Market's (the Date of its responses), whichever is earlier, minus 1 s. It is truncated to whole
+// seconds, because message times may be truncated, too. Messages from the last seconds before the
+// start are therefore delivered as well. If the local clock is behind Market's, the start is
+// earlier by the difference.
 //
-// Until a chat has been read to its end, a message created before the StartTime is old unless
-// both of these are true: it was created after the UpdatedAt with which the chat was first
-// listed, and the list or a push has reported activity since then. A message without a time is
-// never old, nor is a message in a chat created after the StartTime. A time before 1990 or more
-// than a year ahead is treated as missing. Chats that were active in the 24 hours before the
-// start are polled once, a few minutes after it, to distinguish messages that become visible
-// later from those that were already there.
+// Until a chat has been read to its end, a message created before the StartTime is old unless both
+// of these are true: it was created after the UpdatedAt with which the chat was first listed, and
+// the list or a push has reported activity since then. A message is never old if it has no time, or
+// if its chat was created after the StartTime. A time before 1990 or more than a year ahead is
+// treated as missing. Chats that were active in the 24 hours before the start are polled once, a
+// few minutes after the start, to distinguish messages that become visible later from those that
+// were already there.
 //
 // # Polls
 //
 // A poll reads a chat's history from the checkpoint on, usually in one request. The checkpoint
 // stays [WithLookback] messages, 50 by default, behind the newest handled one. A message that
 // becomes visible late is therefore found if at most that many handled messages are above it. If
-// the server refuses the checkpoint because its message was deleted, or returns none of the
-// handled messages above it, the chat is read from its beginning. Items without a readable ID are
-// skipped; this is logged once per chat.
+// the server refuses the checkpoint because its message was deleted, or returns none of the handled
+// messages above the checkpoint, the chat is read from its beginning. Items without a readable ID
+// are skipped; this is logged once per chat.
 //
 // Until a history has been read to its end, up to 1,000 handled messages are kept above the
-// checkpoint, so that a message listed out of order is found even if the read is
-// interrupted. If a message is listed so late that [chats.Client.History] has already yielded
-// later ones, the checkpoint moves back to where it was when the poll began, and the handled
-// messages above it, except the last 1,000, are delivered again.
+// checkpoint, so that a message listed out of order is found even if the read is interrupted. If a
+// message is listed so late that [chats.Client.History] has already yielded later ones, the
+// checkpoint moves back to where it was when the poll began, and the handled messages above that
+// position, except the last 1,000, are delivered again.
 //
 // # Rechecks
 //
 // A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
-// polled again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s is needed because times may
-// be in whole seconds, so another message in the same second does not change UpdatedAt; the later
-// ones find messages that become visible late. If the newest message is older than UpdatedAt, or
-// more than a second older than the push, the history may lag behind, and the delays are 1, 5 and 30
-// s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity restarts the schedule. A message in
-// an otherwise quiet chat thus costs six history requests within a day, and a message in a busy chat
-// two or three. Either may cost up to eleven if UpdatedAt is later than the message, or if the push
-// arrives more than a second after it.
+// polled immediately, and again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s is needed
+// because times may be in whole seconds, so another message in the same second does not change
+// UpdatedAt; the later polls find messages that become visible late. If the newest message is older
+// than UpdatedAt, or more than a second older than the push, the history may lag behind, and the
+// delays are instead 1, 5 and 30 s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity
+// restarts the schedule. A message in an otherwise quiet chat thus costs six history requests
+// within a day, and a message in a busy chat two or three. Either may cost up to eleven if
+// UpdatedAt is later than the message, or if the push arrives more than a second after the message.
 //
-// A chat whose UpdatedAt has changed four times in a row without a new message is polled for
-// such changes at most every 5 min, until a message is found. While less than a quarter of the
-// inbox's quota is left, rechecks that are due a minute or more after the activity was first
-// seen are postponed to the next quota window. A message that becomes visible late without a
-// change in the list is found by the next recheck or, more than a day after the last activity,
-// when the chat is next active. A chat that is listed without a time is polled every 10 min if
-// incremental sweeps are expected to list it (see Sweeps), and every 2 h otherwise: if it is
-// finished or has an unknown status, or if the filter has Statuses.
+// A chat whose UpdatedAt has changed four times in a row without a new message is polled for such
+// changes at most every 5 min, until a message is found. While less than a quarter of the inbox's
+// quota is left, rechecks that are due a minute or more after the activity was first seen are
+// postponed to the next quota window. A message that becomes visible late without a change in the
+// list is found by the next recheck or, more than a day after the last activity, when the chat is
+// next active. A chat that is listed without a time is polled every 10 min if incremental sweeps
+// are expected to list it (see Sweeps). They are not if the chat is finished or has an unknown
+// status, or if the filter has Statuses; such a chat is polled every 2 h.
 //
 // # Sweeps
 //
@@ -113,8 +114,8 @@
 // Correctness does not depend on it, because the order is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
-// combination with the filter, one sweep lists all chats and the next one tries the statuses
-// again. A sweep is cut short if the list repeats pages or has 250 empty ones in a row.
+// combination with the filter, one sweep lists all chats and the next one tries the statuses again.
+// A sweep is cut short if the list repeats pages or has 250 empty pages in a row.
 //
 // # Quota
 //
@@ -126,21 +127,23 @@
 // # Failures
 //
 // A message whose handler fails is delivered again after 1 s, with the delay doubling up to 5 min.
-// Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat wait; other
-// chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails for three
-// chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up to 30 s,
-// until the handler works again; a hung attempt blocks the others for at most a minute. An outage
-// thus costs about 120 requests an hour, however many chats are waiting. A poll that finds no
-// message for the handler counts neither as a failure nor as a success. In batches of about 100,
-// chats that have not failed yet are tried first, then those due longest. The same applies to
-// histories that cannot be read, except that each attempt may take up to twelve requests, because
-// the client retries it. When histories can be read again, all are due within minutes.
+// Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat wait;
+// other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails for
+// three chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up to
+// 30 s, until the handler works again; a hung attempt blocks the others for at most a minute. An
+// outage thus costs about 120 requests an hour, however many chats are waiting. A poll that finds
+// no message for the handler counts neither as a failure nor as a success. Chats are taken in
+// batches of about 100; within a batch, those that have not failed yet are tried first, then those
+// that have been due for the longest time. All of this also applies to histories that cannot be
+// read, except that each attempt may take up to twelve requests, because the client retries it.
+// When histories can be read again, all the waiting chats become due within minutes.
 //
-// A single chat whose history cannot be read is retried with growing delays: up to 5 min or, if the
-// handler has not failed for it, up to 1 h if the history is refused or the response is not
-// understood, and up to a day if the chat is missing or forbidden. A push or a change in the list
+// A single chat whose history cannot be read is retried with growing delays, up to 5 min. If the
+// handler has not failed for the chat, the maximum is 1 h if the history is refused or the response
+// is not understood, and a day if the chat is missing or forbidden. A push or a change in the list
 // brings the next attempt forward, unless the handler has failed for the chat. A chat that has been
-// missing or forbidden for three days is not polled again until a push names it or a sweep lists it.
+// missing or forbidden for three days is not polled again until a push names it or a sweep lists
+// it.
 //
 // # Leases
 //
@@ -156,10 +159,10 @@
 //
 // The lease is a row that expires by the store's clock, and every Save checks it in its own
 // transaction. A leader that fails to renew its lease for the lease duration, by its own clock,
-// stops before another process can acquire the lease, and cancels its handlers' contexts. So
-// only one process at a time can save. But a running handler cannot be stopped: one that ignores
-// its context, or whose process was frozen and resumes, may still be running when the next leader
-// delivers the same message. A leader that can renew its lease but cannot save gives it up.
+// stops before another process can acquire the lease, and cancels its handlers' contexts. So only
+// one process at a time can save. But a running handler cannot be stopped: one that ignores its
+// context, or whose process was frozen and resumes, may still be running when the next leader
+// delivers the same message. A leader that can renew its lease but cannot save gives up the lease.
 //
 // Two programs that each need all messages of a business need separate stores, or separate
 // table prefixes in sqlstore. If they share a store, the second one stands by, and logs this.

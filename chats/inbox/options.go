@@ -108,15 +108,15 @@ const maxLookback = 1000
 
 // WithHandlerTimeout sets how long a handler may take; by default there is no limit. If a handler
 // takes longer, its context is canceled and the delivery counts as failed, even if the handler does
-// not return. It may then still be running when the message is delivered again.
+// not return. The handler may then still be running when the message is delivered again.
 func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
 
-// WithMaxAttempts sets the number of failures of a message after which the function dead is
-// called, with the delivery and the last error. If it returns nil, the message counts as
-// handled; otherwise the message is retried, like any other failed one. By default a message is
-// retried until it is handled.
+// WithMaxAttempts sets the number of failures of a message after which the function dead is called,
+// with the delivery and the last error. If dead returns nil, the message counts as handled;
+// otherwise the message is retried, like any other failed one. By default a message is retried
+// until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {
 		if n < 1 {

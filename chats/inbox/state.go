@@ -19,7 +19,7 @@ type ChatState struct {
 	Read        bool              // the history has been read to its end; after that no message is old, unless the StartTime is in the future
 	Checkpoint  chats.MessageID   // every message up to this one is handled
 	Handled     []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
-	UpdatedAt   time.Time         // the time up to which polls cover, or will cover, the chat's activity; may be later than the list's UpdatedAt; while Read is false, the UpdatedAt with which the chat was first listed
+	UpdatedAt   time.Time         // past or scheduled polls cover the chat's activity up to this time; may be later than the list's UpdatedAt; while Read is false, the UpdatedAt with which the chat was first listed
 	SeenAt      time.Time         // when the activity at UpdatedAt, or the last push, was first seen, by the local clock
 	Explained   bool              // a message that accounts for this activity was found: see Rechecks in the package documentation
 	Unexplained int               // consecutive changes of UpdatedAt for which no message was found
@@ -39,8 +39,8 @@ type BusinessState struct {
 	DueAt   time.Time `json:"-"` // earliest DueAt of the business's chats when the row was loaded; zero if none was set
 
 	// StartTime is set by WithStartTime. Without that option, it is when an inbox first served the
-	// business, by the local clock or Market's, whichever is earlier, minus 1 s. Either is
-	// truncated to whole seconds. It determines which messages are old: see First run in the
+	// business, by the local clock or Market's, whichever is earlier, minus 1 s. In both cases it is
+	// truncated to whole seconds. StartTime determines which messages are old: see First run in the
 	// package documentation. It is zero until a page has been listed.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished

@@ -39,8 +39,8 @@ const Purpose = "inbox"
 // Lease is the exclusive right to serve a business. It ends when it is released, or when
 // Duration has passed since its last renewal, by the store's clock.
 //
-// A holder may rely on it until Duration has passed, by its own monotonic clock, since it sent
-// Acquire or the last successful Renew.
+// A holder may rely on the lease until Duration has passed, by the holder's own monotonic clock,
+// since it sent Acquire or the last successful Renew.
 type Lease struct {
 	Business chats.BusinessID
 	Purpose  string // what the lease is for; leases of a business for different purposes are independent
@@ -108,7 +108,7 @@ type Store interface {
 
 	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease that has
 	// expired is lost even if no other holder has taken it. next is the earliest DueAt of the
-	// business's chats, or zero if none is set. With it, the holder notices pushes that other
+	// business's chats, or zero if none is set. From next, the holder learns of pushes that other
 	// processes received.
 	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
 
@@ -117,8 +117,9 @@ type Store interface {
 	Release(ctx context.Context, lease Lease) error
 }
 
-// StepStore is an optional interface of a [Store]. With it, a step needs one statement to begin
-// and one to end. An inbox uses its methods instead of those that they combine.
+// StepStore is an optional interface of a [Store]. With it, a step needs one statement to begin and
+// one to end. If a store has these two methods, an inbox calls them instead of the methods that
+// they combine.
 type StepStore interface {
 	// AcquireBusiness combines Acquire and Business: it returns the row with everything that
 	// earlier holders of the lease have saved.
