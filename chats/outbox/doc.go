@@ -90,7 +90,7 @@
 //	408, 499, 5xx or a gateway's 404
 //	parallel limit, or another 420 or 429      retried indefinitely; the delay does not grow
 //	send: response lost, invalid, 3xx, 408,    resolved by searching the history, after 1 s, doubling up to 1 min;
-//	499, 5xx or a gateway's 404                posted again after 15.5 s or more if it does not show the message
+//	499, 5xx or a gateway's 404                posted again after 15.5 s or more if the history does not show it
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately
 //	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
@@ -101,13 +101,14 @@
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// A send that is refused without an API error code, perhaps by a gateway, may have been posted, so
-// the history is searched before the next attempt, and before the item is Failed.
+// If a send is refused without an API error code, perhaps by a gateway, the item may have been
+// posted nevertheless, so the history is searched before the next attempt, and before the item
+// becomes Failed.
 //
-// A 403 for one chat says nothing about the credential, so the list of chats is then requested
-// as well. This costs one getChats request: at most once a minute per worker while that request
-// succeeds, and once for every such 403 otherwise. [Item].NotAfter limits how long the outbox tries
-// to post an item. The quota is shared fairly: the chat that has waited longest since its last
-// post is next, and a chat whose post was refused because of the quota keeps its turn. A new
-// [Outbox], such as that of a new process, begins with the chats whose items were put first.
+// A 403 for one chat says nothing about the credential, so the list of chats is then requested as
+// well. While these getChats requests succeed, each worker makes at most one a minute; otherwise
+// there is one for every such 403. [Item].NotAfter limits how long the outbox tries to post an
+// item. The quota is shared fairly: the chat that has waited longest since its last post is next,
+// and a chat whose post was refused because of the quota keeps its turn. A new [Outbox], for
+// example after a restart, begins with the chats whose items were put first.
 package outbox

@@ -115,9 +115,9 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 
 // Resolve carries out a person's decision about an [Uncertain] item: [Resend], [ResendAfter],
 // [Discard] or [MarkSent]. Discard also removes a [Queued] item from the queue. Resolve may be
-// called in any process, and may be retried: a resolution that has already been carried out is
-// not an error. Resend is the exception: after the item has been posted again, a retried call
-// returns [ErrState], or posts the item once more if it is Uncertain again.
+// called in any process, and may be retried: repeating a resolution that has already been carried
+// out is not an error. Resend is the exception: after the item has been posted again, a retried
+// call returns [ErrState], or posts the item once more if it is Uncertain again.
 //
 // The error is [ErrUnknownKey], [ErrState] if the item's state does not allow the resolution, a
 // [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or an error

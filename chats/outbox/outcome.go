@@ -176,7 +176,7 @@ func (p *post) untilReset(limit *chats.Limit, now time.Time) time.Duration {
 
 // failed handles any other error. A refusal of the send without an API error code may come from a
 // gateway that has lost the server's response, so the message is searched for before the next
-// attempt, and before the item is Failed.
+// attempt, and before the item becomes Failed.
 func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	r, state := p.record, p.unsettled(err)
 	isFinal := isRefusal(e, err)

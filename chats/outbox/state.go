@@ -14,7 +14,7 @@ const (
 	Queued    State = "queued"    // it has not been posted; after Resend, this is assumed
 	Sending   State = "sending"   // it may have been posted: the history is searched
 	Sent      State = "sent"      // it was posted, according to the history or to MarkSent
-	Failed    State = "failed"    // the server refused it or the history request; it has not been posted
+	Failed    State = "failed"    // the server refused the item or the history request; the item has not been posted
 	Uncertain State = "uncertain" // it may have been posted, and the history is inconclusive; see [Outbox.Resolve]
 	Expired   State = "expired"   // its NotAfter has passed; it has not been posted
 	Discarded State = "discarded" // Resolve discarded it
@@ -49,13 +49,14 @@ type Resolution struct {
 // further Resend posts it once more. Use [ResendAfter] where a call may be retried.
 func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
-// ResendAfter is a [Resend] that may be retried. It is carried out only if the number of
-// attempts is still the [Result].Attempts on which the decision was based.
+// ResendAfter is a [Resend] that may be retried. Pass the [Result].Attempts on which the decision
+// was based: the Resend is carried out only if the item's number of attempts is still the same.
 func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: max(attempts, 0)} }
 
-// Discard settles an [Uncertain] item without knowing whether it was posted, or removes a
-// [Queued] one from the queue.
+// Discard settles an [Uncertain] item, leaving open whether it was posted, or removes a [Queued]
+// one from the queue.
 func Discard() Resolution { return Resolution{to: Discarded} }
 
-// MarkSent settles an [Uncertain] item as [Sent], as the message with the given ID.
+// MarkSent settles an [Uncertain] item as [Sent] and records the message with the given ID as the
+// one that was posted.
 func MarkSent(message chats.MessageID) Resolution { return Resolution{to: Sent, message: message} }

@@ -55,10 +55,10 @@ type Summary struct {
 //
 // Acquire, Renew and Release are those of [inbox.Store], for the [Purpose] of an outbox.
 type Store interface {
-	// Put adds items as Queued, all or none, in the given order and behind those that existed
-	// when it began. It calls [CheckItems] first. An item that already exists with the same
-	// Digest is skipped. Put returns [ErrKeyReused] if an item has the key of an existing item
-	// with a different Digest.
+	// Put adds items as Queued, all or none, in the given order and behind the items that existed when
+	// Put began. It calls [CheckItems] first. An item that already exists with the same Digest is
+	// skipped. Put returns [ErrKeyReused] if an item has the key of an existing item with a different
+	// Digest.
 	Put(ctx context.Context, business chats.BusinessID, items ...Item) error
 
 	// Item returns the record with the given key, without its file, or [ErrUnknownKey].
@@ -84,7 +84,7 @@ type Store interface {
 	ResolveItem(ctx context.Context, record *Record) error
 
 	// PostedAs returns, in any order, the IDs of the messages that resulted from posting items of a
-	// chat, if they are above the given ID.
+	// chat. IDs that are not above the given one are left out.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
 	// DeleteSettled deletes at most limit records that were settled before the given time, have

@@ -23,7 +23,7 @@
 //	  wakes, seen_wakes        number of pushes so far, and how many of them the last poll covered
 //	  open                     the chat is expected in the list of unfinished chats
 //	  checkpoint               every message up to this ID is handled
-//	  updated_at               the time up to which polls cover, or will cover, the chat's activity;
+//	  updated_at               past or scheduled polls cover the chat's activity up to this time;
 //	                           may be later than the list's UpdatedAt
 //	  due_at                   when the chat is polled next
 //	  head, attempts           the message whose handling failed last, and how often it failed
@@ -79,8 +79,8 @@
 //
 // When the tables with the default prefix are created, the table ymchats_inbox_marks of builds
 // before 2026-12 is imported. Stop all processes of such builds first. The old table is kept, but
-// its version is raised, so that such builds refuse to start. Drop it when none of them is needed
-// any more.
+// its version is raised, so that such builds refuse to start. Drop the old table when no such build
+// is needed any more.
 //
 // # Saves
 //
@@ -90,13 +90,13 @@
 // that they recorded as handled are delivered again. With synchronous replication no commit is lost.
 //
 // A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. Further statements
-// queue for as long as their contexts allow; Acquire and Renew wait only for running ones. After
-// that, each statement waits at most 10 s for a connection from the pool, and may run for 10 s on
-// it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget and
-// migrations have no timeout other than their context. Waiting for locks is also limited to 10 s,
-// except that on PostgreSQL Put, Forget and migrations wait without a limit. A connection whose
-// session is read-only is not returned to the pool, so saves succeed as soon as the database accepts
-// writes again.
+// queue for as long as their contexts allow; Acquire and Renew wait only for statements that are
+// already running. After that, each statement waits at most 10 s for a connection from the pool,
+// and may run for 10 s on it; a lease statement may run for half the lease duration, 10 s at most.
+// Put, Forget and migrations have no timeout other than their context. Waiting for locks is also
+// limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait without a limit. A
+// connection whose session is read-only is not returned to the pool, so saves succeed as soon as
+// the database accepts writes again.
 //
 // # Leases
 //
@@ -120,8 +120,8 @@
 //     reads everything that was saved.
 //   - A process that was frozen, at any point, saves nothing after another process has acquired
 //     the lease: Save returns [inbox.ErrLeaseLost].
-//   - They need no session state, so statements may go through a pooler in transaction mode,
-//     such as PgBouncer. pgx then needs default_query_exec_mode=exec.
+//   - Leases need no session state, so statements may go through a pooler in transaction mode, such
+//     as PgBouncer. pgx then needs default_query_exec_mode=exec.
 //
 // A lease cannot stop a running handler. A handler that is running when the process freezes
 // continues when the process resumes, perhaps while the next holder passes the same message to

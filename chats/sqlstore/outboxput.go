@@ -22,9 +22,9 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 	return s.errorf(err, "putting items of business %d", business)
 }
 
-// PutTx adds items to the outbox of a business within the caller's transaction: they are queued
-// if it is committed, and not added otherwise. The items are checked as by [outbox.Outbox.Put].
-// The caller must roll back after any error, including [outbox.ErrKeyReused].
+// PutTx adds items to the outbox of a business within the caller's transaction: the items are
+// queued if the transaction is committed, and not added otherwise. The items are checked as by
+// [outbox.Outbox.Put]. The caller must roll back after any error, including [outbox.ErrKeyReused].
 //
 // The process that serves the business finds the items within about a second of the commit.
 // Items put by concurrent transactions are posted in no particular order, even if they belong

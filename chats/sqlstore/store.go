@@ -180,8 +180,8 @@ func (s *Store) inTx(ctx context.Context, limit time.Duration, do func(context.C
 	return err
 }
 
-// Wake implements [inbox.Store] in one statement. The chat is due now if the time given is ahead of
-// the database's clock.
+// Wake implements [inbox.Store] in one statement. If the given time is ahead of the database's
+// clock, that clock's time is used instead.
 func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
 	_, err := s.exec(ctx, statementTimeout, `INSERT INTO {p}inbox_chats AS t
 		(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, head, attempts, failure, state)
