@@ -1,11 +1,11 @@
 // Package chatstest implements Yandex Market's chats API in memory, for tests of programs
 // that use package chats.
 //
-// A [Market] holds chats and messages and implements all seven operations over HTTP. It
-// is strict: a request with a wrong path, parameter, content type, form or credential, or
-// with a value out of bounds, gets the real Market's status and error text, if known. A
-// test sets up chats, runs its program against [Market.Client], and then checks what the
-// chats contain:
+// A [Market] holds chats and messages and implements all seven operations over HTTP. It is strict:
+// a request with a wrong path, parameter, content type, form or credential, or with a value out of
+// bounds, gets the same status and error text as from the real Market, where these are known. A
+// test sets up chats, runs its program against [Market.Client], and then checks what the chats
+// contain:
 //
 //	func TestGreeting(t *testing.T) {
 //		market := chatstest.NewMarket()

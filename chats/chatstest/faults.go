@@ -49,10 +49,10 @@ func Delay(d time.Duration) Fault { return Fault{delay: d} }
 // Status responds with the given status and body. The request is not processed.
 func Status(code int, body string) Fault { return Respond(code, nil, body) }
 
-// Respond responds with the given status and body. The given headers are added to the
-// usual ones or replace those of the same name: the Retry-After of a 429, a Date that is
-// days off, or the Location of a redirect. A header without values removes the usual one.
-// The request is not processed.
+// Respond responds with the given status and body. The given headers are added to the usual ones or
+// replace those of the same name, for example the Retry-After of a 429, a Date that is days off, or
+// the Location of a redirect. A header without values removes the usual one. The request is not
+// processed.
 func Respond(code int, header http.Header, body string) Fault {
 	return respond("status", func(l *limits, op chats.Operation) response {
 		resp := newResponse(code, contentType(body), []byte(body))

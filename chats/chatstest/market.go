@@ -98,10 +98,10 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 	return m.addFile(name, http.DetectContentType(data), data)
 }
 
-// AddConversation adds a chat with messages from the past: each keeps its CreatedAt, and its
-// ID unless that is 0. They must be in ascending order and are visible immediately. Zero
-// fields of the chat are filled in as by [Market.AddChat], but its times and its status
-// follow from the messages.
+// AddConversation adds a chat with messages from the past: each keeps its CreatedAt, and its ID
+// unless that is 0. The messages must be in ascending order; they are visible immediately. Zero
+// fields of the chat are filled in as by [Market.AddChat], but its times and its status follow from
+// the messages.
 func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -206,9 +206,9 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 }
 
 // OnChange sets a function to be called after every change of a chat: when it is added, when its
-// status or type changes, and when it gets a message. It may be called more than once for a message,
-// and again when the message becomes visible to clients. The function must be quick and must not use
-// the Market. A later call to OnChange replaces it, and OnChange(nil) removes it.
+// status or type changes, and when it gets a message. The function may be called more than once for
+// a message, and again when the message becomes visible to clients. The function must be quick and
+// must not use the Market. A later call to OnChange replaces it, and OnChange(nil) removes it.
 func (m *Market) OnChange(f func(chats.ChatID)) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -37,14 +37,14 @@ type Handler struct {
 // argument is reported as a [chats.ArgumentError].
 //
 // The handle function returns nil if the event need not be sent again, and an error if a
-// retry may help. The error is logged and never sent to Market. A panic counts as an
-// error. The context carries the values of the request's context and ends 8 seconds after
-// the request arrived, or when the function returns. It does not end when Market
-// disconnects, so that no work is left half done: Market sends the event again anyway.
-// If the function has not returned 9 seconds after the request arrived, Market gets 500,
-// and the function keeps running. Work that takes longer belongs in a queue, or needs its
-// own context ([context.WithoutCancel]): if it succeeds after all, the next retry gets
-// 200 (see [WithDedupe]). A late return is logged. [http.Server.Shutdown] waits for the
+// retry may help. The error is logged and never sent to Market. A panic counts as an error.
+// The context carries the values of the request's context and ends 8 seconds after the
+// request arrived, or when the function returns. It does not end when Market disconnects,
+// so that no work is left half done: Market sends the event again anyway. If the function
+// has not returned 9 seconds after the request arrived, Market gets 500, and the function
+// keeps running. Work that takes longer belongs in a queue, or needs its own context
+// ([context.WithoutCancel]): if the function succeeds after all, the next retry gets 200
+// (see [WithDedupe]). A late return is logged. [http.Server.Shutdown] waits for the
 // responses, but not for a call of the function that missed its deadline.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
@@ -52,8 +52,9 @@ type Handler struct {
 // three responses:
 //
 //   - 200 if the event was handled, or is a [Ping];
-//   - 400, after which Market drops the notification, if [Parse] rejects it, if it
-//     is larger than 1 MiB, or if the request is not a POST;
+//   - 400, after which Market drops the notification, if [Parse] rejects it, if it is
+//     larger than 1 MiB, or if the request is not a POST (behind [Handler.Mount], the mux
+//     responds to such a request itself);
 //   - 500, after which Market sends it again, if the function failed or did not return in
 //     time, or if the body could not be read.
 //

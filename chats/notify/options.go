@@ -55,10 +55,10 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 }
 
 // WithTrustedProxies names the proxies in front of the server, each of which must append
-// the address of its peer to X-Forwarded-For or replace the header with it. The address
-// of the sender is then the last entry that is not one of these proxies. Anything before
-// that entry is ignored, because the sender may have written it. The option may be given more
-// than once; the proxies are combined.
+// the address of its peer to X-Forwarded-For or set the header to that address alone. The
+// address of the sender is then the last entry that is not one of these proxies. Anything
+// before that entry is ignored, because the sender may have written it. The option may be
+// given more than once; the proxies are combined.
 //
 // The header counts only if the peer of the connection is one of the proxies;
 // otherwise the peer is the sender. If a proxy passes on a header without the address
@@ -109,8 +109,9 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 // An event whose handling failed is not remembered. A duplicate that arrives while the
 // function is running waits for the outcome, as long as its own deadline allows, and gets
 // the same response: the function never runs twice for one event at the same time, even if
-// it outlives the request that started it and that request gets a 500. If the function
-// succeeds late, the next duplicate gets 200. Running invocations do not count towards size.
+// a call outlives the request that started it, which then gets a 500. If the function
+// succeeds late, the next duplicate gets 200. Running invocations do not count towards
+// size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
 		switch {

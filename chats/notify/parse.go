@@ -27,8 +27,8 @@ var fieldNames = map[string]bool{
 //   - the body is not a JSON object,
 //   - notificationType is not a string, or is empty,
 //   - a notification about a chat has no usable chatId,
-//   - the notification is of another type and not valid JSON, which would make [Other].Raw
-//     useless.
+//   - the notification is of a type that this package does not define, and the body is not
+//     valid JSON, which would make [Other].Raw useless.
 //
 // Everything else is optional: businessId, messageId and the times are zero if they are
 // missing or unusable. An ID is usable if it is an integer greater than 0, as a number
