@@ -22,12 +22,12 @@
 //
 // # Jobs
 //
-// Each business has two unique ymchats_turn jobs: one in the queue for inboxes, ymchats_inbox,
-// and one in the queue for outboxes, ymchats_outbox. Each job runs one step and then snoozes
-// until something is due again. A step is a call to [inbox.Inbox.Step], which begins no poll
-// after 20 s, or to [outbox.Outbox.Step], whose context is canceled after 25 s. A business with
-// more to do goes to the back of the queue. Any process with a free worker takes the next job,
-// so a new process has work immediately, and one that stops leaves nothing behind.
+// Each business has two unique ymchats_turn jobs: one in the queue for inboxes, ymchats_inbox, and
+// one in the queue for outboxes, ymchats_outbox. Each job runs one step and then snoozes until
+// something is due again. A step is a call to [inbox.Inbox.Step], which begins no poll after 20 s,
+// or to [outbox.Outbox.Step], whose context is canceled after 25 s. A business with more to do goes
+// to the back of the queue. Any process with a free worker takes the next job, so a new process has
+// work immediately, and when one stops, the others take over its jobs.
 //
 // Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which has
 // priority over all turns and runs a step immediately, in any process. The work is recorded
@@ -82,7 +82,8 @@
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
 //     [Fleet.PutTx] create a second client, on riverdatabasesql, that works no jobs.
-//   - A session that is frozen within a transaction keeps its row locks. The fleet itself takes
-//     no row locks outside River's own statements; to limit how long other sessions can keep
-//     their locks, set idle_in_transaction_session_timeout.
+//   - A session that is frozen within a transaction keeps its row locks. Apart from River's own
+//     statements, the fleet and its store lock rows for longer than one statement only in Put, in
+//     PutTx (where the transaction is yours), and in sqlstore's Forget and migrations. To limit how
+//     long a frozen session can keep its locks, set idle_in_transaction_session_timeout.
 package fleet

@@ -141,8 +141,8 @@ const (
 	startGap = 10 * time.Millisecond
 )
 
-// Register adds the fleet's workers to those of a River client, next to the caller's own.
-// Like [river.AddWorker], it panics if they have already been added.
+// Register adds the fleet's workers to the workers of a River client, next to the caller's own.
+// Like [river.AddWorker], it panics if the fleet's workers have already been added.
 func (f *Fleet) Register(workers *river.Workers) {
 	river.AddWorker(workers, &worker[turnArgs]{fleet: f, work: (*purpose).workTurn})
 	river.AddWorker(workers, &worker[wakeArgs]{fleet: f, work: (*purpose).workWake})
@@ -160,13 +160,13 @@ func (f *Fleet) Register(workers *river.Workers) {
 //   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
 //     leaves a completed job.
 //
-// If a process is killed, the businesses that it was working on wait for at most 75 s: their
-// jobs count as stuck 40 s after they began, River looks for stuck jobs every 30 s, and makes
-// retryable jobs available every 5 s. By then the leases of the steps, 5 s each, have
-// expired. A push or a Put does not wait that long: it runs its own step as soon as the lease
-// has expired. Other businesses are delayed only if the process was River's leader, which
-// makes scheduled jobs available: another one takes over within 22 s, and until then only
-// pushes and Puts are worked.
+// If a process is killed, the businesses that it was working on wait for at most 75 s: their jobs
+// count as stuck 40 s after they began, River looks for stuck jobs every 30 s, and makes retryable
+// jobs available every 5 s. By then the leases of the steps, 5 s each, have expired. A push or a
+// Put does not wait that long: it runs its own step as soon as the lease has expired. Other
+// businesses are delayed only if the process was River's leader, which makes scheduled jobs
+// available: another process takes over within 22 s, and until then only pushes and Puts are
+// worked.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -231,10 +231,10 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 // machine. When it has returned nil for an event that it does not ignore, the chat is due, and
 // a worker of any process picks it up immediately.
 //
-// Events that concern no chat, or a business that is not served, are ignored, so that Market
-// does not send them again. Those for a business that is not served are counted in [Stats] and
-// logged. A process may take up to 10 s to notice that another one has started to serve a
-// business. The error is [ErrNotStarted] or a database error.
+// Events that concern no chat, or a business that is not served, are ignored, so that Market does
+// not send them again. Events for a business that is not served are counted in [Stats] and logged.
+// A process may take up to 10 s to notice that another one has started to serve a business. The
+// error is [ErrNotStarted] or a database error.
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 	business, chat := notify.ChatOf(event)
 	if business < 1 || chat < 1 {
@@ -256,12 +256,13 @@ func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
 	f.log.LogAttrs(ctx, slog.LevelWarn, "fleet: business is not served", slog.Int64("business", int64(business)))
 }
 
-// Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process.
-// Items that are put or resolved are worked on immediately, by any process. Do not call its Run
-// or Step. Do not keep it, either: each call returns an outbox whose Shop was obtained from the
-// function passed to [New] at most 10 min ago. The error wraps the cause: that function failed,
-// panicked or took longer than 5 s; the Shop has no Client for this business; its credential
-// cannot be read; or one of its options is invalid (a [chats.ArgumentError]).
+// Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process. Items
+// that are put or resolved are worked on immediately, by any process. Do not call its Run or Step.
+// Do not keep the outbox; call this method again each time: its Shop was obtained from the function
+// passed to [New] at most 10 min earlier, so a kept outbox becomes outdated. The error wraps the
+// cause: that function failed, panicked or took longer than 5 s; the Shop has no Client for this
+// business; its credential cannot be read; or one of its options is invalid (a
+// [chats.ArgumentError]).
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {
