@@ -197,7 +197,7 @@ func (c *Client) setHeaders(req *http.Request) {
 }
 
 // ServerTime returns the time by the server's clock: the Date of the last response plus the
-// time elapsed since then. The result may be behind by the time that the response took to
-// arrive, plus up to a second because a Date has only whole seconds. ok is false until a
-// response has contained a Date.
+// time elapsed since then. The result may lag by as long as the response took to arrive, plus up to
+// a second because a Date has only whole seconds. ok is false until a response has contained a
+// Date.
 func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.Now() }

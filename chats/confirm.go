@@ -23,20 +23,21 @@ type ConfirmOption func(*confirmation)
 // the chat was empty; to post the same content once more, pass the ID of a newer message.
 //
 // If the earlier call was made with the same Client, the new call waits until the earlier call's
-// message can no longer appear, and for an hour the Client recognises that message even if its ID
-// is less than last. A different Client does both only with [ConfirmResume], so also pass that
-// option after a crash.
+// message is no longer expected to appear, and for an hour the Client recognises that message even
+// if its ID is less than last. A different Client does both only with [ConfirmResume], so also pass
+// that option after a crash.
 //
 // The messages with IDs above last are searched first. If a message from the shop has the same
 // content, it is returned and nothing is sent. If there is only a message from the shop with
 // different content, it may be from an earlier attempt to send this content, altered by the server.
 // In that case nothing is sent either, and the call fails with an error that matches
 // [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send anyway,
-// pass that ID to ConfirmAfter. A message that a confirmed send of this Client has already returned
-// is never mistaken for the one being sent, nor is a file for a text or a text for a file. A
-// message without a readable ID is treated as newer than the message with ID last unless it was
-// created earlier. If the message without a readable ID may be the one being sent, the call fails
-// with the same errors, but its text names no ID.
+// pass that ID to ConfirmAfter. A message with different content is not mistaken for the one being
+// sent if it is among the last 1,024 messages that confirmed sends of this Client have returned. A
+// file is never mistaken for a text, nor a text for a file. A message without a readable ID is
+// treated as newer than the message with ID last unless it was created earlier. If the message
+// without a readable ID may be the one being sent, the call fails with the same errors, but its
+// text names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message

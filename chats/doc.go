@@ -107,8 +107,8 @@
 // comes before the next attempt, the call fails immediately and the error says so. An attempt
 // that exceeds RetryPolicy.AttemptTimeout, or a timeout of the http.Client, counts as
 // dropped. A file is sent again only if its reader can be rewound or has not been read from.
-// If an upload ended early, before the server can have received the whole file, nothing was
-// posted: a 5xx, a dropped connection and a timeout are then retried.
+// If an upload ended early, before the server could have received the whole file, nothing was
+// posted, so a 5xx, a dropped connection or a timeout is then retried.
 //
 // # Rate limits
 //

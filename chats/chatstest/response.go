@@ -9,8 +9,8 @@ import (
 )
 
 // FaultHeader is the header that names the fault. It is set on every response that may
-// violate the API's contract because of a fault. A test that checks responses against the contract
-// can skip such responses.
+// violate the API's contract because of a fault or [WithOddItems]. A test that checks responses
+// against the contract can skip such responses.
 const FaultHeader = "X-Chatstest-Fault"
 
 // response is an HTTP response and the way it is delivered.

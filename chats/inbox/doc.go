@@ -90,23 +90,24 @@
 // postponed to the next quota window. A message that becomes visible late without a change in the
 // list is found by the next recheck or, more than a day after the last activity, when the chat is
 // next active. A chat that is listed without a time is polled every 10 min if incremental sweeps
-// are expected to list it (see Sweeps). They are not if the chat is finished or has an unknown
-// status, or if the filter has Statuses; such a chat is polled every 2 h.
+// are expected to list it (see Sweeps). They are not expected to list a chat that is finished or
+// has an unknown status, or any chat if the filter has Statuses; in these cases, a chat without a
+// time is polled every 2 h.
 //
 // # Sweeps
 //
 // A sweep lists the chats, 20 per request. While nothing happens, the inbox makes no other
 // requests, except for the polls of chats that are listed without a time. Incremental sweeps list
 // the chats that are not FINISHED, by filtering on the other five statuses known today; full
-// sweeps list all chats. The two take turns page by page, so that neither delays the other. Each
-// starts once per [WithPollInterval] if its share of the quota allows it, and less often
-// otherwise. Incremental sweeps get 78% of the inbox's quota and full sweeps 20%. With the
+// sweeps list all chats. The two take turns page by page, so that neither has to wait for the other
+// to finish. Each starts once per [WithPollInterval] if its share of the quota allows it, and less
+// often otherwise. Incremental sweeps get 78% of the inbox's quota and full sweeps 20%. With the
 // default quota and 10,000 chats, 1,000 of them not finished, there is an incremental sweep every
 // 92 s and a full one every hour. As long as a full sweep fits into the poll interval (with the
 // default settings, up to 160 chats), only full sweeps are made. A message in a chat that stays
-// FINISHED, or has a status unknown to this library, is found only by a full sweep or a push.
-// Chats that have left the incremental list are polled once more, but at most 100 per sweep, or a
-// quarter of the list, whichever is larger.
+// FINISHED, or has a status unknown to this library, is found only by a full sweep or a push. Chats
+// that have left the incremental list are polled once more, but at most 100 per sweep, or a quarter
+// of the list, whichever is larger.
 //
 // While sweeps take longer than the poll interval, the first page of the list is also fetched
 // separately from time to time, followed by up to nine more for as long as every chat on a page
@@ -129,14 +130,15 @@
 // A message whose handler fails is delivered again after 1 s, with the delay doubling up to 5 min.
 // Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat wait;
 // other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails for
-// three chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up to
-// 30 s, until the handler works again; a hung attempt blocks the others for at most a minute. An
-// outage thus costs about 120 requests an hour, however many chats are waiting. A poll that finds
-// no message for the handler counts neither as a failure nor as a success. Chats are taken in
-// batches of about 100; within a batch, those that have not failed yet are tried first, then those
-// that have been due for the longest time. All of this also applies to histories that cannot be
-// read, except that each attempt may take up to twelve requests, because the client retries it.
-// When histories can be read again, all the waiting chats become due within minutes.
+// three chats in a row, not counting repeated attempts, only one chat at a time is tried, after 1
+// s, with the delay doubling up to 30 s, until the handler works again; a hung attempt blocks the
+// others for at most a minute. An outage thus costs about 120 requests an hour, however many chats
+// are waiting. A poll that finds no message for the handler counts neither as a failure nor as a
+// success. Chats are taken in batches of about 100; within a batch, those that have not failed yet
+// are tried first, then those that have been due for the longest time. The limit to one chat at a
+// time and the order of the attempts also apply to histories that cannot be read, except that each
+// attempt may take up to twelve requests, because the client retries it. When histories can be read
+// again, all the waiting chats become due within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min. If the
 // handler has not failed for the chat, the maximum is 1 h if the history is refused or the response

@@ -14,10 +14,10 @@ import (
 // A message counts as handled when handle has returned nil. If handle returns an error, panics or
 // calls [runtime.Goexit], the message is delivered again after 1 s, then 2 s, doubling up to 5 min.
 // Meanwhile, later messages of the chat wait; other chats do not. If the handler fails for three
-// chats in a row, only one chat at a time is tried, after 1 s, with the delay doubling up to 30 s,
-// until the handler works again. The context passed to handle ends when ctx is done or the lease is
-// lost. If handle nevertheless returns nil, the message counts as handled if ctx is done, but not
-// if the lease is lost.
+// chats in a row, not counting repeated attempts, only one chat at a time is tried, after 1 s, with
+// the delay doubling up to 30 s, until the handler works again. The context passed to handle ends
+// when ctx is done or the lease is lost. If handle nevertheless returns nil, the message counts as
+// handled if ctx is done, but not if the lease is lost.
 //
 // If another process holds the lease, Run stands by and takes over when the lease ends.
 //

@@ -98,7 +98,7 @@ func (s *ChatState) adjust(now time.Time) bool {
 
 // BreakerState is the state of a circuit breaker.
 type BreakerState struct {
-	Failures int       // consecutive failures, each of a different chat; from 3, chats are tried one at a time
+	Failures int       // consecutive first failures, each of a different chat; from 3, chats are tried one at a time
 	Probes   int       // failed attempts to handle or read a chat since Failures reached 3
 	RetryAt  time.Time // when the next chat is tried
 }

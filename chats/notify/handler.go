@@ -40,12 +40,12 @@ type Handler struct {
 // retry may help. The error is logged and never sent to Market. A panic counts as an error.
 // The context carries the values of the request's context and ends 8 seconds after the
 // request arrived, or when the function returns. It does not end when Market disconnects,
-// so that no work is left half done: Market sends the event again anyway. If the function
-// has not returned 9 seconds after the request arrived, Market gets 500, and the function
-// keeps running. Work that takes longer belongs in a queue, or needs its own context
-// ([context.WithoutCancel]): if the function succeeds after all, the next retry gets 200
-// (see [WithDedupe]). A late return is logged. [http.Server.Shutdown] waits for the
-// responses, but not for a call of the function that missed its deadline.
+// so that no work is left half done: Market sends the event again anyway. If the function is still
+// running 9 seconds after the request arrived, Market gets 500, and the function continues. Work
+// that takes longer belongs in a queue, or needs its own context ([context.WithoutCancel]): if the
+// function succeeds after all, the next retry gets 200 (see [WithDedupe]). A late return is logged.
+// [http.Server.Shutdown] waits for the responses, but not for a call of the function that missed
+// its deadline.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of

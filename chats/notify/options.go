@@ -96,9 +96,10 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 // WithDedupe sets how long a handled event is remembered, and the maximum number of events
 // remembered; a duplicate gets 200 without a call to the handle function. The default is two hours
 // and 10,000 events, which is plenty: Market retries an event until it gets a 200, and waits at
-// most an hour between attempts. Both must be greater than 0; WithDedupe(0, 0) turns deduplication
-// off, so that every duplicate reaches the function, even while the function is still running for
-// an earlier one. Remembered events are lost when the process ends.
+// most an hour between attempts. The window and the size must both be greater than 0, or both be 0:
+// WithDedupe(0, 0) turns deduplication off, so that every duplicate reaches the function, even
+// while the function is still running for an earlier one. Remembered events are lost when the
+// process ends.
 //
 // Events are duplicates if they have the same type, business and chat, and the same message
 // or, if the event is not about a message, the same time. An event that lacks this

@@ -45,16 +45,16 @@
 // request is unknown, the item remains Sending until the search described below has ended; other
 // chats continue.
 //
-// A process that finds an item in the Sending state resumes it. It searches the history until
-// the message of an earlier attempt can no longer become visible: for at least
+// A process that finds an item in the Sending state resumes it. It searches the history until the
+// message of an earlier attempt is no longer expected to become visible: for at least
 // [chats.SearchTime] after it acquired the lease, or after its own attempt ended. A new message
-// from the shop with the same content is matched to the item, unless it belongs to another
-// item; each message belongs to at most one item. If there is no new message from the shop, the
-// item is posted again. If there is a new message with different content, it may be this item,
-// altered by the server, and there is no way to find out. The item is then Uncertain, and is
-// not posted again unless [Outbox.Resolve] requests it. An item is also Uncertain if the server
-// accepted it and the history does not show it, or if it may have been posted and the history
-// cannot be read (see Failures).
+// from the shop with the same content is matched to the item, unless it belongs to another item;
+// each message belongs to at most one item. If there is no new message from the shop, the item is
+// posted again. If there is a new message with different content, it may be this item, altered by
+// the server, and there is no way to find out. The item is then Uncertain, and is not posted again
+// unless [Outbox.Resolve] requests it. An item is also Uncertain if the server accepted it and the
+// history does not show it, or if it may have been posted and the history cannot be read (see
+// Failures).
 //
 // Apart from [Resend] and the race described under Leases, an item is posted twice in only
 // two cases. In the first, the response, the process or the lease was lost while the item was

@@ -115,9 +115,9 @@
 // frozen or disconnected process can be acquired after its duration, 5 s by default. Leases have
 // these properties:
 //
-//   - At most one holder can Save at any time. The statement that saves checks holder, token
-//     and expiry, and blocks the next acquisition until it has ended, so that the next holder
-//     reads everything that was saved.
+//   - At most one holder can Save at any time. The statement behind a Save checks the holder, the
+//     token and the expiry. Until that statement has ended, it blocks the next acquisition, so the
+//     next holder reads everything that was saved.
 //   - A process that was frozen, at any point, saves nothing after another process has acquired
 //     the lease: Save returns [inbox.ErrLeaseLost].
 //   - Leases need no session state, so statements may go through a pooler in transaction mode, such
@@ -132,9 +132,10 @@
 //
 // # Databases and drivers
 //
-// On PostgreSQL use pgx. Other drivers work as well. With a driver that ignores contexts, such
-// as lib/pq on a connection that was cut silently, a statement is abandoned half a second after
-// its timeout, in a goroutine that keeps its connection until the driver returns.
+// On PostgreSQL use pgx, with which the store is tested. Other drivers should work as well. With a
+// driver that ignores contexts, such as lib/pq on a connection that was cut silently, a statement
+// is abandoned half a second after its timeout, in a goroutine that keeps its connection until the
+// driver returns.
 //
 // SQLite is for one machine. Several processes may use one file; the store retries while
 // another process has it locked, with or without a busy timeout in the data source name. A

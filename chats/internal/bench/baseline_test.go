@@ -19,7 +19,7 @@ import (
 // baseline is what a careful developer would write by hand: net/http,
 // encoding/json into structs with the required fields, io.ReadAll. Its http.Client
 // has the settings of the library's except for the TLS session cache, which
-// handwritten code forgets. It neither retries nor observes limits.
+// hand-written code forgets. It neither retries nor observes limits.
 type baseline struct {
 	address string
 	client  *http.Client

@@ -149,7 +149,7 @@ func slowConsumer(tb testing.TB) pair {
 }
 
 // BenchmarkConnectionPerCall uses a server that closes every connection. The default
-// client resumes its TLS sessions; the handwritten one starts new ones.
+// client resumes its TLS sessions; the hand-written one starts new ones.
 func BenchmarkConnectionPerCall(b *testing.B) {
 	needTrust(b)
 	connectionPerCall(b, rowTLS, ours, market.RSA).run(b)
@@ -242,7 +242,7 @@ func heap() uint64 {
 const sharedCalls = 512
 
 // BenchmarkManyGoroutines measures the cost of the limit on concurrent requests: 64
-// goroutines share a client, against 64 that share a handwritten semaphore of four.
+// goroutines share a client, against 64 that share a hand-written semaphore of four.
 // The difference is microseconds in a wait of milliseconds, so it takes many pairs.
 func BenchmarkManyGoroutines(b *testing.B) {
 	p := manyGoroutines(b)
