@@ -130,8 +130,8 @@
 // A message whose handler fails is delivered again after 1 s, with the delay doubling up to 5 min.
 // Delivery.Attempt counts the attempts, even across restarts. Later messages of the chat wait;
 // other chats do not. [WithMaxAttempts] limits the number of attempts. If the handler fails for
-// three chats in a row, not counting repeated attempts, only one chat at a time is tried, after 1
-// s, with the delay doubling up to 30 s, until the handler works again; a hung attempt blocks the
+// three chats in a row, not counting repeated attempts, only one chat at a time is tried, after
+// 1 s, with the delay doubling up to 30 s, until the handler works again; a hung attempt blocks the
 // others for at most a minute. An outage thus costs about 120 requests an hour, however many chats
 // are waiting. A poll that finds no message for the handler counts neither as a failure nor as a
 // success. Chats are taken in batches of about 100; within a batch, those that have not failed yet
