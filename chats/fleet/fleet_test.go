@@ -224,6 +224,25 @@ func TestOutbox_PostsAtOnce(t *testing.T) {
 	assert.ErrorIs(t, err, outbox.ErrUnknownKey)
 }
 
+// Another process starts two businesses, one after the other, and puts a reply to each after its
+// first step. The process that works the wakes has listed the turns for the first reply, and does not
+// list them again for the second.
+func TestOutbox_OfBusinessesThatAnotherProcessHasJustStarted(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2)
+	other, err := fleet.New(d.store, d.shop, d.handle)
+	require.NoError(t, err)
+	for id := first; id < first+2; id++ {
+		steps := d.fleet.Stats().OutboxSteps.Load()
+		require.NoError(t, other.Start(t.Context(), d.river, id))
+		d.await(func() bool { return d.fleet.Stats().OutboxSteps.Load() > steps }, "the first step")
+		box, err := other.Outbox(t.Context(), id)
+		require.NoError(t, err)
+		require.NoError(t, box.Put(t.Context(), outbox.Item{Key: "k", Chat: d.town.Chats(id)[0], Text: "hello"}))
+		d.await(func() bool { return d.posts(id)["hello"] == 1 })
+	}
+}
+
 func TestStop_EndsTheJobsAndStartGoesOn(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)

@@ -314,8 +314,10 @@ func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 // neither retries a running job nor inserts a unique one again. So a push first makes the chat
 // due and then inserts its own job, which runs its own step. If another step has the lease,
 // the wake tries again, less and less often, so the wakes of a business with a backlog cost
-// little. A wake older than the longest step completes: the step that has the lease began
-// after the push, or its job will be rescued and run another step.
+// little. A wake also tries again, for listInterval, if the business is not served as far as this
+// process knows, because another one may just have started it. A wake older than the longest step
+// completes: the step that has the lease began after the push, or its job will be rescued and run
+// another step.
 //
 // If a handler has failed or an item could not be posted, the retry may be due before the turn
 // is. The turn is then made available, so that it learns of the retry. While the turn is
@@ -323,17 +325,17 @@ func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 // end being recorded yet, or its process may be dead. In that case the wake runs another step
 // when something is due.
 func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
+	age := job.AttemptedAt.Sub(job.CreatedAt)
 	turn, err := p.turn(ctx, business)
 	switch {
-	case err != nil:
-		return time.Now().Add(heldPause) // the database's error, which River and the inboxes log
+	case err != nil, turn == nil && age < listInterval: // River and the inboxes log the error
+		return time.Now().Add(heldPause)
 	case turn == nil:
 		p.unknown(ctx, business)
 		return time.Time{}
 	case backoffOf(turn).Failures > 0:
 		return time.Time{} // the turn asks for another credential
 	}
-	age := job.AttemptedAt.Sub(job.CreatedAt)
 	var soon urgent.Time
 	next, after, err := p.makeStep(urgent.WithTime(ctx, &soon), business, Backoff{}, heldPause+age/10)
 	if p == p.inbox && err == nil {
