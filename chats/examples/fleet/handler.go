@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,6 +109,14 @@ func (s *service) queue(ctx context.Context, r reply) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
+	// A reply to a shop that is not in the table would never be posted.
+	err = tx.QueryRowContext(ctx, `SELECT 1 FROM shops WHERE business = $1`, int64(r.Business)).Scan(new(int))
+	if errors.Is(err, sql.ErrNoRows) {
+		return errUnknownShop
+	}
+	if err != nil {
+		return err
+	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO replies (business, key) VALUES ($1, $2) ON CONFLICT DO NOTHING`, int64(r.Business), r.Key)
 	if err == nil {
 		err = s.fleet.PutTx(ctx, s.txs, tx, r.Business, item)
@@ -118,12 +127,16 @@ func (s *service) queue(ctx context.Context, r reply) error {
 	return tx.Commit()
 }
 
+var errUnknownShop = errors.New("there is no such shop: add it with PUT /shops/{business}")
+
 func respond(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, chats.ErrInvalidArgument):
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.Is(err, errUnknownShop):
+		http.Error(w, err.Error(), http.StatusNotFound)
 	case errors.Is(err, outbox.ErrKeyReused):
 		http.Error(w, err.Error(), http.StatusConflict)
 	default:

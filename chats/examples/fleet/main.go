@@ -2,8 +2,8 @@
 // and posts their replies. Start as many processes as you like on one PostgreSQL database:
 //
 //	DATABASE_URL=postgres://... fleet
-//	curl -X PUT localhost:8080/shops/1000 -d '{"key": "ACMA:..."}'
-//	curl -X POST localhost:8080/reply -d '{"business": 1000, "chat": 70000001, "key": "order 17, 1", "text": "On its way!"}'
+//	curl -X PUT localhost:8080/shops/1234567 -d '{"key": "ACMA:..."}'
+//	curl -X POST localhost:8080/reply -d '{"business": 1234567, "chat": 70000003, "key": "order 17, 1", "text": "On its way!"}'
 //
 // Market's notifications go to /market. A second address, only for operators, has /healthz,
 // /metrics and River's web interface at /river/. README.md is the deployment guide. With

@@ -1,7 +1,7 @@
 // Command outbox is a small HTTP service that posts each of an operator's replies once, even
 // if it is killed and restarted.
 //
-//	curl -X POST localhost:8080/reply -H 'Idempotency-Key: order 17, 1' -d '{"chat": 70000001, "text": "On its way!"}'
+//	curl -X POST localhost:8080/reply -H 'Idempotency-Key: order 17, 1' -d '{"chat": 70000003, "text": "On its way!"}'
 //	curl 'localhost:8080/reply/order%2017,%201'
 //
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it posts to the real Market
