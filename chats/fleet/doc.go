@@ -20,6 +20,9 @@
 // same database, with another table prefix for its store, needs a separate schema for River's
 // tables (river.Config.Schema), because jobs do not record which store they belong to.
 //
+// River's tables must exist: create them with its package rivermigrate, or with its command river
+// migrate-up.
+//
 // # Jobs
 //
 // Each business has two unique ymchats_turn jobs: one in the queue for inboxes, ymchats_inbox, and
