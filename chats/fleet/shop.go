@@ -44,7 +44,7 @@ type entry struct {
 // pace returns a handler that handles messages no faster than the limiter allows.
 func (e *entry) pace(handle func(context.Context, inbox.Delivery) error) func(context.Context, inbox.Delivery) error {
 	return func(ctx context.Context, d inbox.Delivery) error {
-		_ = e.messages.Wait(ctx) // it fails only if ctx ends, of which handle learns from ctx
+		_ = e.messages.Wait(ctx) // it fails only if ctx ends, or would end first; handle learns of that from ctx
 		return handle(ctx, d)
 	}
 }
