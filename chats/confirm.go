@@ -298,7 +298,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	if c.sent && c.sendErr == nil { // the search for it may have ended early
 		c.client.notePlain(c.out)
 	}
-	if e := (*Error)(nil); errors.As(done.err, &e) && e.Operation == c.out.op {
+	if e, ok := as[*Error](done.err); ok && e.Operation == c.out.op {
 		e.Attempts = c.attempts
 	}
 	return done.message, done.err
@@ -475,7 +475,7 @@ func (c *confirmation) unread(err error) *result {
 // notSent returns the error of a confirmed send that has sent nothing.
 func (c *confirmation) notSent(err error) error {
 	own := Error{Business: c.client.business, Operation: c.out.op, cause: err}
-	if failed := (*Error)(nil); errors.As(err, &failed) {
+	if failed, ok := as[*Error](err); ok {
 		own = *failed
 	}
 	if c.pending {
@@ -492,10 +492,10 @@ func (c *confirmation) doubt(sendErr, cause error) *result {
 		kind = ErrUnconfirmed
 	}
 	e := &Error{Business: c.client.business, Operation: c.out.op}
-	if failed := (*Error)(nil); errors.As(sendErr, &failed) {
+	if failed, ok := as[*Error](sendErr); ok {
 		e = failed
 	}
-	if limited := (*Error)(nil); e.Limit == nil && errors.As(cause, &limited) {
+	if limited, ok := as[*Error](cause); ok && e.Limit == nil {
 		e.Limit = limited.Limit
 	}
 	e.cause = joinCause(e.cause, cause)

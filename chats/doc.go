@@ -82,7 +82,9 @@
 //	404                      | ErrNotFound     | ErrNotFound
 //	404 from a gateway       | retried         | ErrProtocol, ErrOutcomeUnknown
 //	408, 499                 | Error           | ErrOutcomeUnknown
+//	413, 414, 431            | Error           | Error
 //	other 4xx                | Error           | Error
+//	other 4xx from a gateway | Error           | ErrOutcomeUnknown
 //	3xx                      | Error           | ErrOutcomeUnknown
 //	below 200                | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, cut off             | retried         | ErrProtocol, ErrOutcomeUnknown
@@ -94,13 +96,16 @@
 // For reads, the last row applies only if the response has no usable result; otherwise the
 // errors are ignored.
 //
-// A 404 whose body is empty, or is not the API's envelope, comes from a gateway: it says nothing
-// about the chat or about the outcome of a send. A redirect in response to a send is equally
+// A 4xx whose body is empty, or is not the API's envelope, comes from a gateway. A 404 then says
+// nothing about the chat. Nor does a gateway's 4xx say anything about the outcome of a send, because
+// the gateway may have passed the request on. The exceptions are 401, 403, 413, 414, 420, 429 and
+// 431, with which gateways decline to do that. A redirect in response to a send is equally
 // inconclusive, because a server may redirect after it has processed the request. A call that fails
-// because the certificate is not trusted, or because the server does not speak TLS, is not retried.
-// A response without a declared length counts as cut off if its JSON is incomplete. If a 400, 413
-// or 422 for the first page of a list has an API error code, the page size may be the cause, so up
-// to three smaller sizes are tried before the error is returned.
+// because the certificate is not trusted, because the server does not speak TLS, or because it
+// refuses the client's certificate, TLS versions or ciphers, is not retried. A response without a
+// declared length counts as cut off if its JSON is incomplete. If a 400, 413 or 422 for the first
+// page of a list has an API error code, the page size may be the cause, so up to three smaller sizes
+// are tried before the error is returned.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline

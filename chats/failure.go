@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/envelope"
@@ -73,9 +75,11 @@ var errRedirect = errors.New("redirects are not followed: check the base URL, an
 
 // outcomeUnknown reports whether a send with this response may have been posted. A 4xx, or
 // an error in a 2xx, from the API means that it was not. A redirect may follow a send that
-// was processed, and a gateway's response or a status below 200 is inconclusive.
+// was processed, and a status below 200 is inconclusive. So is a gateway's response, except
+// those with which a gateway declines to pass a request on.
 func (r *response) outcomeUnknown(e *Error) bool {
-	doubtful := errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status)
+	declined := isRateLimited(r.status) || slices.Contains([]int{401, 403, 413, 414, 431}, r.status)
+	doubtful := errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status) || r.isGateways() && !declined
 	return doubtful && (r.ok() || !r.unsent)
 }
 
@@ -84,8 +88,7 @@ func isTimeoutStatus(status int) bool { return status == http.StatusRequestTimeo
 
 // applyRefusal moves a quotaError from the cause to Limit, which describes it.
 func (e *Error) applyRefusal() {
-	var exhausted *quotaError
-	if errors.As(e.cause, &exhausted) {
+	if exhausted, ok := as[*quotaError](e.cause); ok {
 		e.Limit, e.kinds, e.cause = &exhausted.limit, append(e.kinds, ErrRateLimited), exhausted.cause
 	}
 }
@@ -94,8 +97,7 @@ func (e *Error) applyRefusal() {
 func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: callerctx.HideOthers(ctx, err)}
 	e.applyRefusal()
-	var failed *transportError
-	if c.attempts > 0 && errors.As(err, &failed) && !c.rule.repeatable && !failed.unsent {
+	if failed, ok := as[*transportError](err); ok && c.attempts > 0 && !c.rule.repeatable && !failed.unsent {
 		e.setOutcomeUnknown()
 	}
 	e.addEnded(ctx)
@@ -121,23 +123,30 @@ func (e *transportError) Error() string { return e.err.Error() }
 
 func (e *transportError) Unwrap() error { return e.err }
 
+// tlsRefusal matches the texts of TLS errors, which have no types: the server rejects the client's
+// certificate or the lack of one, or the two have no version or cipher in common. Other alerts may
+// be transient.
+var tlsRefusal = regexp.MustCompile(`tls: .*(certificate|handshake failure|protocol version|security level)`)
+
 // isTLSFailure reports whether TLS failed for a reason that a retry cannot change: the server
-// does not speak TLS, or its certificate is not trusted.
+// does not speak TLS, its certificate is not trusted, or it refuses the client.
 func isTLSFailure(err error) bool {
-	var certificate *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError // this one and the next two come from a caller's VerifyConnection
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var noTLS tls.RecordHeaderError
-	return errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) ||
-		errors.As(err, &noTLS) || errors.Is(err, http.ErrSchemeMismatch)
+	_, certificate := as[*tls.CertificateVerificationError](err)
+	_, authority := as[x509.UnknownAuthorityError](err) // this one and the next two come from a caller's VerifyConnection
+	_, name := as[x509.HostnameError](err)
+	_, invalid := as[x509.CertificateInvalidError](err)
+	_, noTLS := as[tls.RecordHeaderError](err)
+	return certificate || authority || name || invalid || noTLS || errors.Is(err, http.ErrSchemeMismatch) ||
+		tlsRefusal.MatchString(err.Error())
 }
+
+// as returns the first error of type T that err wraps.
+func as[T error](err error) (found T, ok bool) { ok = errors.As(err, &found); return found, ok }
 
 // withoutURL removes the method and address that net/http adds; an Error names the operation
 // instead.
 func withoutURL(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := as[*url.Error](err); ok {
 		return wrapped.Err
 	}
 	return err
@@ -159,11 +168,11 @@ func (e *quotaError) Unwrap() error { return e.cause }
 // joinCause returns the last failure together with the reason for not retrying. Either may
 // be nil. A quotaError remains the outermost error.
 func joinCause(last, stop error) error {
-	var exhausted *quotaError
+	exhausted, ok := as[*quotaError](stop)
 	switch {
 	case last == nil || stop == nil:
 		return cmp.Or(last, stop)
-	case errors.As(stop, &exhausted):
+	case ok:
 		return &quotaError{exhausted.limit, joinCause(last, exhausted.cause)}
 	}
 	return fmt.Errorf("%w; %w", last, stop)

@@ -3,7 +3,6 @@ package chats
 import (
 	"cmp"
 	"context"
-	"errors"
 	"iter"
 	"time"
 
@@ -107,8 +106,7 @@ func (h *history) skip(items []Message) {
 // listings of the chat buffer all messages.
 func (h *history) accept(page paging.Page[Message]) (ready []Message, progress bool, err error) {
 	ready, progress, err = h.merge.Add(page.Items, page.Next == "")
-	var broken *merge.OrderError
-	if errors.As(err, &broken) {
+	if broken, ok := as[*merge.OrderError](err); ok {
 		h.client.unordered.Store(h.chat, true)
 		resume := MessageID(broken.Resume)
 		err = &Error{Business: h.client.business, Operation: OpGetChatHistory, ResumeAfter: &resume, kinds: []error{ErrProtocol}, cause: broken}

@@ -87,15 +87,15 @@ var sizeRefusals = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge
 // isRefusedByAPI reports whether err has one of sizeRefusals and comes from the API, whose
 // errors have codes. An error from a gateway says nothing about the size.
 func isRefusedByAPI(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && slices.Contains(sizeRefusals, e.StatusCode) &&
+	e, ok := as[*Error](err)
+	return ok && slices.Contains(sizeRefusals, e.StatusCode) &&
 		slices.ContainsFunc(e.Details, func(d Detail) bool { return d.Code != "" })
 }
 
 // isRefused reports whether the server rejected the request itself, rather than the credential
 // or the time of the request.
 func isRefused(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&
+	e, ok := as[*Error](err)
+	return ok && e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&
 		e.StatusCode != http.StatusForbidden && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }

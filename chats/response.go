@@ -81,11 +81,13 @@ func (r *response) envelope() envelope.Body {
 	return b
 }
 
-// isGatewayNotFound reports whether a 404 comes from a gateway, as it may while the API is
-// being deployed, and so says nothing about a chat, message or order.
-func (r *response) isGatewayNotFound() bool {
-	return r.status == http.StatusNotFound && r.op != OpDownload && (r.isTooLarge() || !r.envelope().IsAPI())
+// isGateways reports whether a 4xx comes from a gateway. A 404 may while the API is being
+// deployed, and then says nothing about a chat, message or order.
+func (r *response) isGateways() bool {
+	return r.status/100 == 4 && r.op != OpDownload && (r.isTooLarge() || !r.envelope().IsAPI())
 }
+
+func (r *response) isGatewayNotFound() bool { return r.status == http.StatusNotFound && r.isGateways() }
 
 // details returns the details of an error from the body.
 func (r *response) details() (all []Detail) {

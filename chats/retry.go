@@ -93,9 +93,8 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 		transient := resp.status >= 500 || resp.ok() && resp.truncated() || resp.isGatewayNotFound()
 		return isRateLimited(resp.status) || transient && c.rule.repeatable || resp.status >= 500 && resp.unsent
 	}
-	var failed *transportError
-	// Any other error is a refusal before anything was sent.
-	return errors.As(err, &failed) && !failed.permanent && (c.rule.repeatable || failed.unsent)
+	failed, ok := as[*transportError](err) // any other error is a refusal before anything was sent
+	return ok && !failed.permanent && (c.rule.repeatable || failed.unsent)
 }
 
 // awaitRetry waits before the next attempt. It does not wait for an exhausted quota to reset;

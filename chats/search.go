@@ -2,7 +2,6 @@ package chats
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
@@ -65,8 +64,8 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 // isFinal reports whether an error makes it pointless to search further. An exhausted hourly
 // quota is final, so that the caller learns at once when it resets.
 func isFinal(err error) bool {
-	var e *Error
-	if !errors.As(err, &e) {
+	e, ok := as[*Error](err)
+	if !ok {
 		return false
 	}
 	hourly := e.Limit != nil && e.Limit.Kind == LimitHourly

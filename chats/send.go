@@ -157,7 +157,7 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 		return nil, err
 	}
 	form, err := upload.New(ctx, name, content, MaxFileSize)
-	if invalid := (*upload.InvalidError)(nil); errors.As(err, &invalid) {
+	if invalid, ok := as[*upload.InvalidError](err); ok {
 		return nil, badArgument("file content", "%s", invalid.Reason)
 	}
 	if err != nil {

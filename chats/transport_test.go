@@ -72,6 +72,30 @@ func TestWire_PermanentTLSErrorsAreNotRetried(t *testing.T) {
 	}
 }
 
+// What the server refuses is no more likely to succeed the next time.
+func TestWire_ServersThatRefuseTheClientAreNotRetried(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]*tls.Config{
+		"versions":            {MaxVersion: tls.VersionTLS11},
+		"ciphers":             {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}},
+		"certificate":         {ClientAuth: tls.RequireAnyClientCert},
+		"certificate, in 1.2": {ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12},
+	} {
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.TLS = config
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		client := newClientAt(t, server.URL, chats.APIKey("key"), chats.WithHTTPClient(server.Client()), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+		_, err := client.Chat(t.Context(), 1)
+		var e *chats.Error
+		require.ErrorAs(t, err, &e, name)
+		assert.Equal(t, 1, e.Attempts, "%s: %v", name, err)
+		require.ErrorAs(t, client.SendText(t.Context(), 1, "Да"), &e, name)
+		assert.Equal(t, 1, e.Attempts, "%s: %v", name, e)
+	}
+}
+
 // ownVerification returns a configuration with which the program itself verifies the server.
 func ownVerification(server *httptest.Server, change func(*x509.VerifyOptions)) *tls.Config {
 	options := x509.VerifyOptions{Roots: x509.NewCertPool()}
