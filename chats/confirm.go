@@ -136,8 +136,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // If the outcome of a send is unknown, the search lasts for [SearchTime], or for the maximum
 // total backoff of the [RetryPolicy] if that is longer. The text is sent again only if the
 // history, read to its end after that time and immediately before the send, shows no new
-// message from the shop that could be this text, altered by the server. So if the server
-// alters texts, the result is an error rather than a second post.
+// message from the shop: any of them could be this text, altered by the server. So if the server
+// alters texts, or shows them as files, the result is an error rather than a second post.
 //
 // A call reads the history, sends once, and usually reads one more page of history. The first read
 // starts one day before the message named in [ConfirmAfter] or [ConfirmFirstAttempt], or at the

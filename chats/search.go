@@ -161,12 +161,14 @@ func (m *Message) hasFileOfShop() bool { return m.Sender == SenderPartner && len
 func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == SenderPartner }
 
 // compare adds a message that may be new to seen, and reports whether it has the same content.
+// After a send whose outcome is unknown, any other message may be this one: the server may show a
+// file as a text, such as a link, and a text as a file.
 func (c *confirmation) compare(seen *view, m Message) (same bool) {
 	switch {
 	case m.Sender == SenderPartner && c.out.equals(m):
 		seen.match = &m
 		return true
-	case c.out.resembles(m) && !c.client.confirmed.Has(messageKey{c.out.chat, m.ID}):
+	case (c.out.resembles(m) || c.sent && c.sendErr != nil) && !c.client.confirmed.Has(messageKey{c.out.chat, m.ID}):
 		seen.others = append(seen.others, m)
 	}
 	return false
