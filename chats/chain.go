@@ -27,12 +27,12 @@ func newChain(cfg *config, client *http.Client, credential Credential, l *limits
 	return cfg.retry.middleware(l, do)
 }
 
-// middleware sets the secret of the attempt.
+// middleware sets the secret of the attempt. An error of the source may quote that of an earlier one.
 func (cr Credential) middleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		value, err := cr.read(ctx)
 		if err != nil {
-			return nil, err
+			return nil, c.secrets.SanitizeError(err)
 		}
 		c.secret, c.secrets = value, append(c.secrets, value.raw)
 		return next(ctx, c)

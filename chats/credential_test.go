@@ -7,8 +7,10 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -348,4 +350,20 @@ func TestCredentialFingerprint_ChangesWithTheSecretAndTheBusiness(t *testing.T) 
 	require.NoError(t, err)
 	_, err = client.CredentialFingerprint(t.Context())
 	assert.ErrorIs(t, err, failing)
+}
+
+// A token that could not be refreshed is quoted by some token sources.
+func TestCredential_ErrorOfTheSourceDoesNotShowTheLastSecret(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	t.Cleanup(server.Close)
+	client := newClientAt(t, server.URL, chats.OAuthTokenSource(func(context.Context) (string, error) {
+		if calls++; calls > 1 {
+			return "", fmt.Errorf("refreshing %s: %w", testSecret, io.ErrUnexpectedEOF)
+		}
+		return testSecret, nil
+	}), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	_, err := client.Chat(t.Context(), 1)
+	require.EqualError(t, err, "chats: getChat: 503: refreshing [redacted]: unexpected EOF")
 }
