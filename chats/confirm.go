@@ -33,11 +33,11 @@ type ConfirmOption func(*confirmation)
 // In that case nothing is sent either, and the call fails with an error that matches
 // [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send anyway,
 // pass that ID to ConfirmAfter. A message with different content is not mistaken for the one being
-// sent if it is among the last 1,024 messages that confirmed sends of this Client have returned. A
-// file is never mistaken for a text, nor a text for a file. A message without a readable ID is
-// treated as newer than the message with ID last unless it was created earlier. If the message
-// without a readable ID may be the one being sent, the call fails with the same errors, but its
-// text names no ID.
+// sent if it is among the last 1,024 messages that confirmed sends of this Client have returned.
+// Without ConfirmResume, a file is not mistaken for a text either, nor a text for a file. A message
+// without a readable ID is treated as newer than the message with ID last unless it was created
+// earlier. If the message without a readable ID may be the one being sent, the call fails with the
+// same errors, but its text names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message

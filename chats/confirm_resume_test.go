@@ -705,6 +705,24 @@ func TestConfirmed_FilesShownAsTextsAndTextsAsFilesAreDoubt(t *testing.T) {
 	}
 }
 
+func TestConfirmResume_FilesShownAsTextsAndTextsAsFilesAreDoubt(t *testing.T) {
+	t.Parallel()
+	for _, resumes := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			last := f.market.AddMessage(f.chat, chats.SenderCustomer, "Когда?")
+			f.market.AddMessage(f.chat, chats.SenderPartner, "Файл проверяется")
+			options := []chats.ConfirmOption{chats.ConfirmAfter(last)}
+			if resumes {
+				options = append(options, chats.ConfirmResume(time.Now()))
+			}
+			_, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("content"), options...)
+			assert.Equal(t, resumes, errors.Is(err, chats.ErrAmbiguous), "%v", err)
+			assert.Equal(t, !resumes, f.market.Calls(chats.OpSendFileToChat) == 1)
+		})
+	}
+}
+
 // A message whose sender is not known may be the shop's.
 func TestSendTextConfirmed_UnknownSenderIsDoubt(t *testing.T) {
 	t.Parallel()

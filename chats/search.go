@@ -137,7 +137,7 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 	for _, message := range skipped {
 		if message.mayBeShops() {
 			seen.unreadable[content{message.Sender, message.CreatedAt.UnixMicro(), message.Text, len(message.Files)}]++
-			seen.doubtful = seen.doubtful || (c.resumes || c.hasAfter) && c.out.resembles(message) && c.mayBeLater(message)
+			seen.doubtful = seen.doubtful || (c.resumes || c.hasAfter && c.out.resembles(message)) && c.mayBeLater(message)
 		}
 	}
 	return seen, nil
@@ -161,14 +161,14 @@ func (m *Message) hasFileOfShop() bool { return m.Sender == SenderPartner && len
 func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == SenderPartner }
 
 // compare adds a message that may be new to seen, and reports whether it has the same content.
-// After a send whose outcome is unknown, any other message may be this one: the server may show a
-// file as a text, such as a link, and a text as a file.
+// After a send whose outcome is unknown, also that of an earlier call, any other message may be this
+// one: the server may show a file as a text, such as a link, and a text as a file.
 func (c *confirmation) compare(seen *view, m Message) (same bool) {
 	switch {
 	case m.Sender == SenderPartner && c.out.equals(m):
 		seen.match = &m
 		return true
-	case (c.out.resembles(m) || c.sent && c.sendErr != nil) && !c.client.confirmed.Has(messageKey{c.out.chat, m.ID}):
+	case (c.out.resembles(m) || c.resumes || c.sent && c.sendErr != nil) && !c.client.confirmed.Has(messageKey{c.out.chat, m.ID}):
 		seen.others = append(seen.others, m)
 	}
 	return false
