@@ -40,7 +40,7 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		row.SeenWakes, row.DueAt = row.Wakes, firstAfter(row.SeenAt, unknownAfter, l.began)
 		return
 	}
-	if failed != nil && errors.Is(err, chats.ErrRateLimited) {
+	if failed != nil && failed.Limit != nil && *failed.Limit != (chats.Limit{}) { // a gateway's 429 is like a 503
 		l.limited(ctx, failed, err, now)
 		return
 	}
@@ -78,9 +78,10 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 // limited handles a rate limit: the quota of an operation, or the limit of parallel requests.
 func (l *poll) limited(ctx context.Context, failed *chats.Error, err error, now time.Time) {
 	next := l.quota.refuse(failed.Operation, err)
-	if failed.Operation != chats.OpGetChatHistory {
-		l.row.DueAt = next
-	} else if failed.Limit != nil && failed.Limit.Kind == chats.LimitParallel {
+	if failed.Operation != chats.OpGetChatHistory || failed.Limit.Kind != chats.LimitHourly {
+		l.row.DueAt = next // so that the others come first
+	}
+	if failed.Operation == chats.OpGetChatHistory && failed.Limit.Kind == chats.LimitParallel {
 		l.reads.failed(l.row.Chat, true)
 	}
 	l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: reading a chat refused", slog.Int64("chat", int64(l.row.Chat)),

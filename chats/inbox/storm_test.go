@@ -269,3 +269,45 @@ func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
 		})
 	}
 }
+
+// Something refuses the histories of more chats than there are workers, again and again, as if
+// there were too many requests.
+func TestReads_ChatsThatAreRateLimitedDelayNoOther(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"420, HTML": {420, `<html>ddos guard</html>`},
+		"429":       {429, `{"status":"ERROR","errors":[{"code":"TOO_MANY_REQUESTS"}]}`},
+		"parallel":  {420, `{"status":"ERROR","errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests"}]}`},
+	} {
+		for _, pushed := range []bool{false, true} {
+			bubble(t, name+", pushed "+strconv.FormatBool(pushed), func(t *testing.T) {
+				t.Helper()
+				market, ids := bigShop(60, chats.StatusNew)
+				client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+					for _, id := range ids[:10] {
+						if asksFor(req, "/chats/history", id) {
+							return respond(req, c.status, c.body)
+						}
+					}
+					return nil
+				}))
+				seen := &notebook{}
+				in := newInbox(t, client, inbox.NewMemoryStore())
+				run := start(t, in, seen.handle)
+				pass(time.Hour)
+				for _, id := range ids {
+					market.CustomerSays(id, "new")
+					if pushed {
+						wake(t, in, id)
+					}
+				}
+				pass(10 * time.Minute)
+				assert.Len(t, seen.texts(), 50)
+				require.NoError(t, run.stop())
+			})
+		}
+	}
+}
