@@ -17,7 +17,8 @@ type refusals struct {
 	end func(error)
 
 	mu    sync.Mutex
-	since time.Time
+	since time.Time // the first refusal
+	last  time.Time
 }
 
 // refusedFor is how long the credential may be refused before the run ends.
@@ -32,9 +33,10 @@ func (r *refusals) refused(err error, isList bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if r.since.IsZero() {
+	if now.Sub(r.last) > refusedFor { // after an acceptance, or an outage
 		r.since = now
 	}
+	r.last = now
 	if now.Sub(r.since) >= refusedFor {
 		r.end(leasing.Final(fmt.Errorf("inbox: the credential is refused: %w", err)))
 	}
@@ -45,5 +47,5 @@ func (r *refusals) refused(err error, isList bool) bool {
 func (r *refusals) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.since = time.Time{}
+	r.last = time.Time{}
 }

@@ -168,6 +168,29 @@ func TestRun_ARefusedCredentialEndsItAfterAMinute(t *testing.T) {
 	}
 }
 
+// A stray refusal long after another one, with an outage between them, is a stray one still.
+func TestRun_RefusalsWithAnOutageBetween(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop()
+		began := time.Now()
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault {
+			switch at := time.Since(began); {
+			case at < 10*time.Second, at > 5*time.Minute && at < 5*time.Minute+40*time.Second:
+				return chatstest.Status(401, `{"status":"ERROR"}`)
+			case at < 5*time.Minute:
+				return chatstest.Status(503, `{"status":"ERROR"}`)
+			default:
+				return chatstest.OK()
+			}
+		})
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&notebook{}).handle)
+		pass(10 * time.Minute)
+		assert.Empty(t, run.done)
+		require.NoError(t, run.stop())
+	})
+}
+
 // A 401 to histories ends it, too; a 403 to one chat says nothing of the credential.
 func TestRun_WhatASingleChatIsRefused(t *testing.T) {
 	t.Parallel()
