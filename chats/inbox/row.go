@@ -49,6 +49,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	before := s.Snapshot
 	isOpen := tracked && slices.Contains(unfinished, chat.Status)
 	left := s.Open && !isOpen // the chat left the incremental list, perhaps with a last message
+	hasTurned := chat.Status != before.Status && sameSecond(chat.UpdatedAt, before.UpdatedAt)
 	changed = s.adjust(now) || s.Open != isOpen || !sameChat(before, chat)
 	s.Open, s.Snapshot = isOpen, chat
 	switch {
@@ -59,7 +60,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 			s.UpdatedAt = chat.UpdatedAt
 		}
 		s.move(now)
-	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero():
+	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero(), hasTurned:
 		s.hasten(now)
 		changed = true
 	}

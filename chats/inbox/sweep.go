@@ -31,7 +31,8 @@ const (
 	maxNewest      = 10              // pages of a listing of the newest chats
 	maxSamePages   = 3               // repetitions of a page after which a listing is considered endless
 	maxEmptyPages  = 250             // consecutive empty pages after which a listing is considered endless
-	restartAfter   = 3               // failures of a page after which a sweep starts over
+	restartAfter   = 3               // failures of a page after which a sweep is cut short
+	failedCost     = 18              // requests that those failures cost, with the client's retries
 	maxRefusedGap  = 15 * time.Second
 	digestLifetime = time.Hour
 	maxUnsaved     = 5 * time.Second // between saves while pages change no row; after a kill, those pages are listed again
@@ -56,7 +57,7 @@ type sweeper struct {
 	onDue   func(time.Time)
 	last    sweepKind
 	first   bool  // no sweep has ended yet in this run
-	stuck   bool  // the listing of the last page does not end
+	stuck   bool  // the current sweep is cut short
 	refused error // the error of the last page, if it was a refusal of the credential
 }
 
@@ -371,7 +372,7 @@ func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bo
 		}
 	}
 	if page.Next == "" || kind == newest && (!allNew || sw.Pages >= maxNewest) {
-		w.finish(kind, now)
+		w.finish(kind, sw.Pages, now)
 		return
 	}
 	sw.NextAt = now
@@ -380,8 +381,8 @@ func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bo
 	}
 }
 
-// finish ends a sweep and decides when the next one begins.
-func (w *sweeper) finish(kind sweepKind, now time.Time) {
+// finish ends a sweep that cost a number of pages, and decides when the next one begins.
+func (w *sweeper) finish(kind sweepKind, cost int, now time.Time) {
 	sw := w.sweep(kind)
 	began := sw.StartedAt
 	wasPlain := sw.Plain
@@ -390,12 +391,12 @@ func (w *sweeper) finish(kind sweepKind, now time.Time) {
 		w.first = false
 		interval = interval/2 + w.spread(interval/2)
 	}
-	next := wait.Later(began.Add(interval), began.Add(time.Duration(sw.Pages)*w.gap(kind)))
+	next := wait.Later(began.Add(interval), began.Add(time.Duration(cost)*w.gap(kind)))
 	if kind == newest {
 		next = wait.Later(now.Add(w.config.interval), now.Add(w.gap(kind)))
 	}
 	*sw = SweepState{
-		Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: sw.Pages, CutShort: w.stuck, NextAt: next,
+		Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: cost, CutShort: w.stuck, NextAt: next,
 		Digests: sw.Digests,
 	}
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
@@ -488,13 +489,15 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
 	case isBad && kind == incremental && !sw.Plain && sw.Token == "":
 		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
-	case isBad && sw.Token != "":
+	case isBad && sw.Token != "" && sw.Restarts == 0:
 		w.restart(sw, now)
+	case sw.Token != "" && (isBad || sw.Failures >= restartAfter): // the first pages must not wait for a later one
+		w.log.Warn("inbox: a page cannot be listed; sweep cut short",
+			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages))
+		w.stuck, w.listing = true, listing{}
+		w.finish(kind, sw.Pages+failedCost, now)
 	default:
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, wait.Max))
-		if sw.Failures%restartAfter == 0 {
-			sw.Token, sw.Pages = "", 0 // the first pages must not wait for a later one
-		}
 	}
 	w.state.LastError, w.state.LastErrorAt = shortened(err.Error()), now
 	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: listing chats failed", slog.String("sweep", kind.String()),
@@ -508,9 +511,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 func (w *sweeper) restart(sw *SweepState, now time.Time) {
 	need := min(max(sw.Cost, sw.Pages+1), int(w.quota.budget(chats.OpGetChats)))
 	sw.StartedAt, sw.Token, sw.Pages, sw.NextAt = now, "", 0, now
-	if sw.Restarts++; sw.Restarts > 1 {
-		sw.NextAt = now.Add(wait.Backoff(sw.Restarts-1, wait.Max))
-	}
+	sw.Restarts++
 	if w.quota.left(chats.OpGetChats) < need {
 		sw.NextAt = w.quota.end(chats.OpGetChats)
 	}

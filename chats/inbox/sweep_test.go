@@ -288,6 +288,68 @@ func TestSweep_APageThatFailsHidesNoOther(t *testing.T) {
 	}
 }
 
+// A page in the middle of the list cannot be had for hours. The pages before it are listed as
+// often as before, within the quota.
+func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{500, 400} {
+		bubble(t, strconv.Itoa(status), func(t *testing.T) {
+			t.Helper()
+			market, ids := bigShop(400, chats.StatusNew)
+			var pages, lists atomic.Int32
+			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if !asksFor(req, "/chats", 0) {
+					return nil
+				}
+				lists.Add(1)
+				if req.URL.Query().Get("pageToken") == "" {
+					pages.Store(0)
+				} else if pages.Load() >= 4 {
+					return respond(req, status, `{"status":"ERROR","errors":[{"code":"X"}]}`)
+				}
+				pages.Add(1)
+				return nil
+			}))
+			seen := &notebook{}
+			run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
+			toFullHour()
+			pass(time.Hour)
+			lists.Store(0)
+			for _, text := range numbers(12) {
+				market.CustomerSays(ids[0], text)
+				pass(4 * time.Minute)
+				assert.Contains(t, seen.texts(), text)
+				pass(time.Minute)
+			}
+			assert.Less(t, lists.Load(), int32(2_300))
+			require.NoError(t, run.stop())
+		})
+	}
+}
+
+// A chat is reopened, and the list shows only the status.
+func TestSweep_AStatusThatChangesAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		market.FinishChat(id)
+		stuck := time.Now().Format(time.RFC3339)
+		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+			items(result, "chats")[0]["updatedAt"] = stuck
+		}))
+		seen := &notebook{}
+		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
+		pass(30 * time.Hour)
+		market.CustomerSays(id, "new")
+		market.SetStatus(id, chats.StatusWaitingForPartner)
+		before := market.Calls(chats.OpGetChatHistory)
+		pass(2 * time.Minute)
+		assert.Equal(t, []string{"new"}, seen.texts())
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, 2)
+		require.NoError(t, run.stop())
+	})
+}
+
 // expiring is a Market whose page tokens live for a minute.
 func expiring(t *testing.T, market *chatstest.Market) http.RoundTripper {
 	t.Helper()
