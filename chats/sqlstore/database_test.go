@@ -250,7 +250,7 @@ func TestRun_GivesUpOnADatabaseThatIsReadOnly(t *testing.T) {
 func TestRun_TriesAgainAfterALockConflict(t *testing.T) {
 	t.Parallel()
 	for _, conflict := range []error{
-		sqlError("40001"), sqlError("40P01"), errors.New("database is locked (5)"), errors.New("SQLITE_BUSY"),
+		sqlError("40001"), sqlError("40P01"), sqlError("55P03"), errors.New("database is locked (5)"), errors.New("SQLITE_BUSY"),
 	} {
 		t.Run(conflict.Error(), func(t *testing.T) {
 			t.Parallel()

@@ -11,7 +11,7 @@ import (
 // use SQLSTATE codes, those for SQLite the texts of its messages.
 func isLockConflict(err error) bool {
 	switch sqlState(err) {
-	case "40001", "40P01": // serialization failure, if that isolation is the default; deadlock
+	case "40001", "40P01", "55P03": // serialization failure, if that isolation is the default; deadlock; lock_timeout
 		return true
 	case "":
 		text := err.Error()

@@ -29,6 +29,7 @@ func TestStore_KeepsTheContract(t *testing.T) {
 		{name: "PostgreSQL", open: postgres, idle: 8},
 		{name: "PostgreSQL, one connection", open: postgres, conns: 1, idle: 1},
 		{name: "PostgreSQL, serializable", open: postgresWith("default_transaction_isolation", "serializable"), idle: 2},
+		{name: "PostgreSQL, lock timeout", open: postgresWith("lock_timeout", "1"), idle: 2},
 		{name: "PostgreSQL, plans for any parameters", open: postgresWith("plan_cache_mode", "force_generic_plan"), idle: 2},
 		// As behind a pooler that hands out single transactions: a session for every statement.
 		{name: "PostgreSQL, pooler", open: postgresWith("default_query_exec_mode", "exec"), idle: -1},
