@@ -181,7 +181,8 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 				d.skipped.Store(true)
 			}
 		case isLow && isPatient(row):
-			row.DueAt = d.quota.end(chats.OpGetChatHistory).Add(time.Duration(row.Chat%3600) * time.Second)
+			end := d.quota.end(chats.OpGetChatHistory)
+			row.DueAt = end.Add(max(0, window+row.DueAt.Sub(end)) / 4) // in the same order, so that none waits forever
 			postponed = append(postponed, row)
 		case d.freeWorkers() > 0 && !d.gate().After(now):
 			d.begin(ctx, d.flights.take(*row))

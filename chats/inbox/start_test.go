@@ -585,3 +585,25 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 		require.NoError(t, run.stop())
 	})
 }
+
+// The quota does not suffice for the polls of chats that are listed without a time. They take turns.
+func TestQuota_ChatsWhosePollsWaitTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(60, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 100))
+		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+			for _, chat := range items(result, "chats") {
+				delete(chat, "updatedAt")
+			}
+		}))
+		seen := &notebook{}
+		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
+		pass(6 * time.Hour)
+		for i, id := range ids {
+			market.CustomerSays(id, strconv.Itoa(i))
+		}
+		pass(4 * time.Hour)
+		assert.ElementsMatch(t, numbers(60), seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
