@@ -316,6 +316,50 @@ func TestRun_HealsWithTheStore(t *testing.T) {
 	}
 }
 
+// The end of a failure is logged, like its beginning.
+func TestRun_LogsTheEndOfAFailure(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fails  string
+		during time.Duration
+		begins string
+		ends   string
+	}{
+		"a list":       {"", time.Minute, "inbox: listing chats failed", "inbox: chats can be listed again"},
+		"a save":       {"Save", 2 * time.Second, "inbox: save failed", "inbox: saved after failures"},
+		"a lost lease": {"all", time.Minute, "inbox: work interrupted", "inbox: lease acquired again"},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market, id := shop()
+			store, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}
+			run := start(t, newInbox(t, connect(t, market), store, log.option()), (&notebook{}).handle)
+			pass(5 * time.Minute)
+			require.Empty(t, log.lines(c.ends))
+			market.CustomerSays(id, "new")
+			if c.fails == "" {
+				market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.HTML(502) })
+				pass(5 * time.Minute)
+			} else {
+				for len(log.lines(c.begins)) == 0 {
+					store.fails(c.fails)
+					pass(c.during)
+				}
+			}
+			require.NotEmpty(t, log.lines(c.begins))
+			require.Empty(t, log.lines(c.ends))
+			market.FailFunc(nil)
+			store.fails()
+			pass(5 * time.Minute)
+			require.NoError(t, run.stop())
+			for _, line := range log.lines(c.ends) {
+				assert.Contains(t, line, "business=")
+			}
+			assert.NotEmpty(t, log.lines(c.ends))
+		})
+	}
+}
+
 // Every call of the store takes 2 s, which is less than half of what the lease lasts.
 func TestRun_AStoreThatIsSlow(t *testing.T) {
 	t.Parallel()

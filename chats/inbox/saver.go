@@ -38,6 +38,9 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 		case err == nil:
 			now := time.Now()
 			s.savedAt.Store(&now)
+			if failures > 1 {
+				s.log.LogAttrs(ctx, slog.LevelInfo, "inbox: saved after failures")
+			}
 			return nil
 		case errors.Is(err, ErrLeaseLost):
 			s.term.Lose(err)

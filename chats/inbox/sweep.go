@@ -360,6 +360,9 @@ func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bo
 			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages+1))
 		w.listing, page.Next = listing{}, "" // chats may be missing from the listing
 	}
+	if sw.Failures > 0 {
+		w.log.Info("inbox: chats can be listed again", slog.String("sweep", kind.String()))
+	}
 	sw.Pages++
 	sw.Failures = 0
 	sw.Token = page.Next

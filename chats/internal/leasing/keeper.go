@@ -129,6 +129,8 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Term[L], error) {
 		case err == nil:
 			if standingBy != "" {
 				k.info(ctx, "taking over", slog.String("from", standingBy))
+			} else if !isFirst || failures > 0 {
+				k.info(ctx, "lease acquired again")
 			}
 			return t, nil
 		case ctx.Err() != nil:
