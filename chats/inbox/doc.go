@@ -116,7 +116,8 @@
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists all chats and the next one tries the statuses again.
-// A sweep is cut short if the list repeats pages or has 250 empty pages in a row.
+// A sweep is cut short if the list repeats pages or has 250 empty pages in a row, or if one of its
+// pages cannot be listed.
 //
 // # Quota
 //

@@ -61,13 +61,13 @@ type SweepState struct {
 	Head       chats.ChatID // last chat of the page that later pages are compared with
 	Same       int          // later pages that ended with the same chat
 	Empty      int          // consecutive pages without chats
-	Restarts   int          // consecutive restarts after refused page tokens; a restarted sweep lists its pages without delays
+	Restarts   int          // 1 after a page token was refused; sweeps then list their pages without delays
 	Failures   int          // consecutive failures to list its next page
 	Plain      bool         // it lists all chats, because the server refused the statuses
 	NextAt     time.Time    // when its next page, or the next sweep, is due
 	FinishedAt time.Time    // when the last sweep ended
-	Cost       int          // pages listed by that sweep
-	CutShort   bool         // that sweep was cut short, because the list did not end
+	Cost       int          // pages listed by that sweep, and failed requests if one of them could not be listed
+	CutShort   bool         // that sweep was cut short, because the list did not end or a page could not be listed
 
 	// Digests are hashes of a full sweep's first pages, 0 for a page that has to be applied again.
 	Digests [10]uint64 `json:",omitzero"`

@@ -399,7 +399,7 @@ func (w *sweeper) finish(kind sweepKind, cost int, now time.Time) {
 		next = wait.Later(now.Add(w.config.interval), now.Add(w.gap(kind)))
 	}
 	*sw = SweepState{
-		Restarts: min(sw.Restarts, 1), FinishedAt: now, Cost: cost, CutShort: w.stuck, NextAt: next,
+		Restarts: sw.Restarts, FinishedAt: now, Cost: cost, CutShort: w.stuck, NextAt: next,
 		Digests: sw.Digests,
 	}
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
@@ -514,7 +514,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 func (w *sweeper) restart(sw *SweepState, now time.Time) {
 	need := min(max(sw.Cost, sw.Pages+1), int(w.quota.budget(chats.OpGetChats)))
 	sw.StartedAt, sw.Token, sw.Pages, sw.NextAt = now, "", 0, now
-	sw.Restarts++
+	sw.Restarts = 1
 	if w.quota.left(chats.OpGetChats) < need {
 		sw.NextAt = w.quota.end(chats.OpGetChats)
 	}
