@@ -705,21 +705,27 @@ func TestConfirmed_FilesShownAsTextsAndTextsAsFilesAreDoubt(t *testing.T) {
 	}
 }
 
-func TestConfirmResume_FilesShownAsTextsAndTextsAsFilesAreDoubt(t *testing.T) {
+func TestConfirmResume_AFileShownAsATextIsDoubt(t *testing.T) {
 	t.Parallel()
+	const shown = "Файл проверяется"
 	for _, resumes := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t)
-			last := f.market.AddMessage(f.chat, chats.SenderCustomer, "Когда?")
-			f.market.AddMessage(f.chat, chats.SenderPartner, "Файл проверяется")
-			options := []chats.ConfirmOption{chats.ConfirmAfter(last)}
-			if resumes {
-				options = append(options, chats.ConfirmResume(time.Now()))
-			}
-			_, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("content"), options...)
-			assert.Equal(t, resumes, errors.Is(err, chats.ErrAmbiguous), "%v", err)
-			assert.Equal(t, !resumes, f.market.Calls(chats.OpSendFileToChat) == 1)
-		})
+		for _, hasID := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixtureOn(t, chatstest.NewMarket(chatstest.WithOddItems(func(item map[string]any) {
+					if item["message"] == shown && !hasID {
+						item["messageId"] = nil
+					}
+				})))
+				f.market.AddMessage(f.chat, chats.SenderPartner, shown)
+				options := []chats.ConfirmOption{chats.ConfirmAfter(f.first)}
+				if resumes {
+					options = append(options, chats.ConfirmResume(time.Now()))
+				}
+				_, err := f.client.SendFileConfirmed(t.Context(), f.chat, "a.txt", strings.NewReader("content"), options...)
+				assert.Equal(t, resumes, errors.Is(err, chats.ErrAmbiguous), "%v", err)
+				assert.Equal(t, !resumes, f.market.Calls(chats.OpSendFileToChat) == 1)
+			})
+		}
 	}
 }
 

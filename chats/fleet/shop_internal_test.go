@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"net/http"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
@@ -63,32 +65,40 @@ func TestEntry_IsNotKeptAfterARefusal(t *testing.T) {
 	assert.NotSame(t, before, again)
 }
 
-func TestEntry_HandlesABacklogAtTheRateOfTheQuota(t *testing.T) {
+// memory is a Store with the inbox's methods only.
+type memory struct {
+	*inbox.MemoryStore
+	rest
+}
+
+type rest struct{ Store }
+
+func TestStep_HandlesABacklogAtTheRateOfTheQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		began, handled := time.Now(), []time.Duration{}
+		id := market.AddChat(chats.Chat{})
+		for range maxBurst + 10*maxRate {
+			market.CustomerSays(id, "hello")
+		}
 		shop := func(_ context.Context, id chats.BusinessID) (Shop, error) {
-			client, err := chats.New(id, chats.APIKey("key"))
-			return Shop{Client: client}, err
+			client, err := chats.New(id, chats.APIKey(market.Key()), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+			return Shop{Client: client, Inbox: []inbox.Option{inbox.WithStartTime(began.Add(-time.Hour))}}, err
 		}
-		f, err := New(struct{ Store }{}, shop, func(context.Context, inbox.Delivery) error { return nil })
-		require.NoError(t, err)
-		e, err := f.entry(t.Context(), 1, false)
-		require.NoError(t, err)
-		handled := 0
-		handle := e.pace(func(context.Context, inbox.Delivery) error {
-			handled++
-			return errors.ErrUnsupported
+		began = time.Now()
+		f, err := New(memory{MemoryStore: inbox.NewMemoryStore()}, shop, func(context.Context, inbox.Delivery) error {
+			handled = append(handled, time.Since(began))
+			return nil
 		})
-		began := time.Now()
-		for range maxBurst {
-			require.ErrorIs(t, handle(t.Context(), inbox.Delivery{}), errors.ErrUnsupported)
-		}
-		assert.Zero(t, time.Since(began), "a burst")
-		for range 10 * maxRate {
-			_ = handle(t.Context(), inbox.Delivery{})
-		}
-		assert.InDelta(t, 10, time.Since(began).Seconds(), 0.1)
-		assert.Equal(t, maxBurst+10*maxRate, handled)
+		require.NoError(t, err)
+		e, err := f.entry(t.Context(), market.Business(), false)
+		require.NoError(t, err)
+		_, err = f.inbox.step(t.Context(), e)
+		require.NoError(t, err)
+		require.Len(t, handled, maxBurst+10*maxRate)
+		assert.Less(t, handled[maxBurst-1], time.Second, "a burst")
+		assert.InDelta(t, 10, handled[len(handled)-1].Seconds(), 1)
 	})
 }
 

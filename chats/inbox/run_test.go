@@ -327,7 +327,7 @@ func TestRun_LogsTheEndOfAFailure(t *testing.T) {
 	}{
 		"a list":       {"", time.Minute, "inbox: listing chats failed", "inbox: chats can be listed again"},
 		"a save":       {"Save", 2 * time.Second, "inbox: save failed", "inbox: saved after failures"},
-		"a lost lease": {"all", time.Minute, "inbox: work interrupted", "inbox: lease acquired again"},
+		"a lost lease": {"all", time.Minute, "inbox: work interrupted", "inbox: lease acquired"},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			t.Helper()

@@ -130,7 +130,7 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Term[L], error) {
 			if standingBy != "" {
 				k.info(ctx, "taking over", slog.String("from", standingBy))
 			} else if !isFirst || failures > 0 {
-				k.info(ctx, "lease acquired again")
+				k.info(ctx, "lease acquired")
 			}
 			return t, nil
 		case ctx.Err() != nil:
