@@ -20,11 +20,6 @@ import (
 
 var manyKills = flag.Bool("kills", false, "kill the processes 200 times, with 2,400 replies, and wait for River's rescue")
 
-func pass(d time.Duration) {
-	timer := time.NewTimer(d)
-	<-timer.C
-}
-
 func TestFleet_ProcessesComeAndGo(t *testing.T) {
 	t.Parallel()
 	s := newSiege(t, 30, 3, nil)
@@ -138,7 +133,7 @@ func TestFleet_PostsOnceThoughProcessesAreKilled(t *testing.T) {
 			return w.Post("/put", rig.Put{Business: id, Items: []outbox.Item{item}}, nil)
 		})
 		if n%(replies/kills) == 0 {
-			pass(time.Duration(rand.IntN(100)) * time.Millisecond)
+			time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 			s.remove(rand.IntN(2)).Kill()
 			s.add(s.config)
 		}
@@ -175,7 +170,7 @@ func TestFleet_KilledProcessCostsItsShopsAMinute(t *testing.T) {
 	for _, id := range s.shops {
 		s.push(id)
 	}
-	pass(5 * time.Second) // the wakes are in their handlers
+	time.Sleep(5 * time.Second) // the wakes are in their handlers
 	killed := s.remove(0)
 	s.add(s.config)
 	began := time.Now()

@@ -94,7 +94,7 @@ func newWorld(t *testing.T, p plan) *world {
 			w.market.CustomerSays(id, "old")
 		}
 	}
-	pass(time.Hour + 2*p.late) // until all that is old is visible
+	time.Sleep(time.Hour + 2*p.late) // until all that is old is visible
 	return w
 }
 
@@ -156,7 +156,7 @@ func (w *world) live() {
 	w.calm.Store(true)
 	w.market.FailFunc(nil)
 	for began := time.Now(); !w.isDone() && time.Since(began) < 48*time.Hour; {
-		pass(time.Minute)
+		time.Sleep(time.Minute)
 	}
 	cancel()
 	all.Wait()
@@ -164,11 +164,11 @@ func (w *world) live() {
 
 func (w *world) awaitStart() {
 	for {
-		pass(time.Second)
+		time.Sleep(time.Second)
 		state, err := w.store.Business(w.t.Context(), w.market.Business())
 		assert.NoError(w.t, err)
 		if !state.StartTime.IsZero() {
-			pass(5 * time.Second)
+			time.Sleep(5 * time.Second)
 			return
 		}
 	}
@@ -187,7 +187,7 @@ func (w *world) others(ctx context.Context) {
 		for range w.plan.quota / 2 {
 			_, _ = client.ChatsPage(ctx, chats.Filter{PageSize: 1}, chats.PageRequest{})
 		}
-		pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 	}
 }
 
@@ -199,7 +199,7 @@ func (w *world) customers(all *sync.WaitGroup) {
 	newOneIn := max(20, 2*w.plan.messages/w.plan.chats) // so that at most half as many come to be
 	senders := []chats.Sender{chats.SenderCustomer, chats.SenderCustomer, chats.SenderPartner, chats.SenderMarket, chats.SenderSupport}
 	for posted := 0; posted < w.plan.messages; {
-		pass(time.Duration(random.ExpFloat64() * mean))
+		time.Sleep(time.Duration(random.ExpFloat64() * mean))
 		id := w.ids[random.IntN(len(w.ids))]
 		switch {
 		case random.IntN(newOneIn) == 0:
@@ -244,7 +244,7 @@ func (w *world) push(all *sync.WaitGroup, id chats.ChatID, random *rand.Rand) {
 			late *= 100
 		}
 		all.Go(func() {
-			pass(late)
+			time.Sleep(late)
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if in := w.inbox.Load(); in != nil {
@@ -302,7 +302,7 @@ func (w *world) runInboxes(ctx context.Context) {
 			return
 		}
 		w.kills++
-		pass(time.Duration(random.IntN(20)) * time.Second)
+		time.Sleep(time.Duration(random.IntN(20)) * time.Second)
 	}
 }
 
@@ -576,7 +576,7 @@ func (l *life) handle(_ context.Context, d inbox.Delivery) error {
 	}
 	l.w.check(d)
 	if l.chance(3) {
-		pass(time.Duration(d.Message.ID%3000) * time.Millisecond)
+		time.Sleep(time.Duration(d.Message.ID%3000) * time.Millisecond)
 	}
 	if hour := time.Now().Hour() % 12; !l.w.calm.Load() && (hour == 3 || hour == 4) {
 		return errors.New("the CRM is down")

@@ -25,7 +25,7 @@ func TestFirstStart_DeliversWhatComesFromThenOn(t *testing.T) {
 		market, id := shop()
 		busy := market.AddChat(chats.Chat{})
 		market.CustomerSays(busy, "a moment before")
-		pass(5 * time.Second)
+		time.Sleep(5 * time.Second)
 		in, seen := newInbox(t, connect(t, market), inbox.NewMemoryStore()), &notebook{}
 		run := start(t, in, seen.handle)
 		synctest.Wait()
@@ -34,7 +34,7 @@ func TestFirstStart_DeliversWhatComesFromThenOn(t *testing.T) {
 		late := market.AddChat(chats.Chat{})
 		market.CustomerSays(late, "first of a new chat")
 		market.CustomerSays(late, "second of a new chat")
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"at once", "new", "first of a new chat", "second of a new chat"}, seen.texts())
 	})
@@ -46,14 +46,14 @@ func TestFirstStart_LosesNothingWhileItLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(100, chats.StatusNew, chatstest.WithLatency(time.Second))
 		market.CustomerSays(ids[50], "old")
-		pass(48 * time.Hour)
+		time.Sleep(48 * time.Hour)
 		seen := &notebook{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		for i, text := range numbers(12) {
 			market.CustomerSays(ids[(i*37)%100], text)
-			pass(500 * time.Millisecond)
+			time.Sleep(500 * time.Millisecond)
 		}
-		pass(3 * time.Minute)
+		time.Sleep(3 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, numbers(12), seen.texts())
 	})
@@ -104,14 +104,14 @@ func TestFirstStart_ClocksMayDiffer(t *testing.T) {
 			market, id := shop()
 			other := market.AddChat(longAgo())
 			market.CustomerSays(id, "old too")
-			pass(10 * time.Second)
+			time.Sleep(10 * time.Second)
 			client, store, seen := through(t, market, skewed(market, by)), inbox.NewMemoryStore(), &notebook{}
 			run := start(t, newInbox(t, client, store), seen.handle)
-			pass(time.Second)
+			time.Sleep(time.Second)
 			market.CustomerSays(id, "1")
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			market.CustomerSays(other, "2")
-			pass(2 * time.Minute)
+			time.Sleep(2 * time.Minute)
 			require.NoError(t, run.stop())
 			want := []string{"1", "2"}
 			if by > time.Minute {
@@ -119,9 +119,9 @@ func TestFirstStart_ClocksMayDiffer(t *testing.T) {
 			}
 			assert.Equal(t, want, seen.texts(), "skew %s", by)
 			market.CustomerSays(market.AddChat(chats.Chat{}), "3")
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			run = start(t, newInbox(t, client, store), seen.handle)
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			require.NoError(t, run.stop())
 			assert.Equal(t, append(want, "3"), seen.texts(), "skew %s", by)
 		})
@@ -159,10 +159,10 @@ func TestWithStartTime_CountsOnTheFirstStart(t *testing.T) {
 		id, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
 		market.CustomerSays(id, "1")
 		market.CustomerSays(other, "a")
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		since := time.Now()
 		market.CustomerSays(id, "2")
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		market.CustomerSays(id, "3")
 		for _, c := range []struct {
 			since time.Time
@@ -174,7 +174,7 @@ func TestWithStartTime_CountsOnTheFirstStart(t *testing.T) {
 			store, seen := inbox.NewMemoryStore(), &notebook{}
 			for _, at := range []time.Time{c.since, {}} {
 				run := start(t, newInbox(t, connect(t, market), store, inbox.WithStartTime(at)), seen.handle)
-				pass(2 * time.Minute)
+				time.Sleep(2 * time.Minute)
 				require.NoError(t, run.stop())
 				assert.ElementsMatch(t, c.want, seen.texts(), "on a later start it has no effect")
 			}
@@ -190,21 +190,21 @@ func TestRestart_GoesOnWhereItWas(t *testing.T) {
 		store, seen := inbox.NewMemoryStore(), &notebook{}
 		in := newInbox(t, connect(t, market), store)
 		run := start(t, in, seen.handle)
-		pass(4 * time.Second)
+		time.Sleep(4 * time.Second)
 		market.CustomerSays(id, "1")
-		pass(5 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		require.NoError(t, run.stop())
 		market.CustomerSays(id, "2")
 		market.CustomerSays(quiet, "3")
 		market.CustomerSays(market.AddChat(chats.Chat{}), "4")
-		pass(10 * time.Hour)
+		time.Sleep(10 * time.Hour)
 		run = start(t, in, seen.handle)
-		pass(5 * time.Second)
+		time.Sleep(5 * time.Second)
 		require.NoError(t, run.stop())
 		assert.Equal(t, "1", seen.texts()[0])
 		assert.ElementsMatch(t, []string{"1", "2", "3", "4"}, seen.texts())
 		run = start(t, newInbox(t, connect(t, market), store), seen.handle)
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 4, "what is saved never comes again")
 	})
@@ -217,10 +217,10 @@ func TestFirstStart_QuietChatsCostNoHistory(t *testing.T) {
 		market, _ := bigShop(200, chats.StatusFinished)
 		recent := market.AddChat(chats.Chat{})
 		market.CustomerSays(recent, "old")
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		store, seen := inbox.NewMemoryStore(), &notebook{}
 		run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
-		pass(30 * time.Minute)
+		time.Sleep(30 * time.Minute)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 3)
 		assert.True(t, row(t, store, market, recent).Read)
 		assert.Empty(t, seen.texts())
@@ -235,19 +235,19 @@ func TestQuota_AHistoryQuotaThatIsUsedUpIsWaitedFor(t *testing.T) {
 		log, seen := &journal{}, &notebook{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithQuotaReserve(0), log.option(), seldom)
 		run := start(t, in, seen.handle)
-		pass(time.Until(time.Now().Truncate(time.Hour).Add(61 * time.Minute)))
+		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(61 * time.Minute)))
 		for i, text := range numbers(20) {
 			market.CustomerSays(ids[i%3], text)
 			wake(t, in, ids[i%3])
-			pass(20 * time.Second)
+			time.Sleep(20 * time.Second)
 		}
 		for _, id := range ids {
 			market.CustomerSays(id, "and all the others")
 		}
-		pass(50 * time.Minute)
+		time.Sleep(50 * time.Minute)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 42)
 		assert.Less(t, len(log.lines("")), 60, "nor does it try and try")
-		pass(5 * time.Hour)
+		time.Sleep(5 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 60)
 	})
@@ -260,7 +260,7 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 		market, ids := bigShop(40, chats.StatusNew)
 		seen := &notebook{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(2)), seen.handle)
-		pass(90 * time.Second)
+		time.Sleep(90 * time.Second)
 		var refusing atomic.Bool
 		refusing.Store(true)
 		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
@@ -272,10 +272,10 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 		for _, id := range ids {
 			market.CustomerSays(id, "new")
 		}
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 60*2*6, "two workers, six attempts, once a minute")
 		refusing.Store(false)
-		pass(3 * time.Minute)
+		time.Sleep(3 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 40)
 	})
@@ -296,10 +296,10 @@ func TestQuota_HeadersWithoutATimeAreNoQuota(t *testing.T) {
 		}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		for _, text := range numbers(4) {
-			pass(2 * time.Minute)
+			time.Sleep(2 * time.Minute)
 			market.CustomerSays(id, text)
 		}
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, numbers(4), seen.texts())
 	})
@@ -312,7 +312,7 @@ func TestQuota_AServerThatRefusesListsIsNotHammered(t *testing.T) {
 			t.Helper()
 			market, _ := bigShop(40, chats.StatusNew)
 			run := begin(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&notebook{}).handle)
-			pass(90 * time.Second)
+			time.Sleep(90 * time.Second)
 			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
 				if op == chats.OpGetChats {
 					return chatstest.RateLimitedParallel()
@@ -320,7 +320,7 @@ func TestQuota_AServerThatRefusesListsIsNotHammered(t *testing.T) {
 				return chatstest.OK()
 			})
 			before := market.Calls(chats.OpGetChats)
-			pass(time.Hour)
+			time.Sleep(time.Hour)
 			require.NoError(t, run.stop())
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChats)-before, 1_100, "two kinds of sweeps, eight attempts, once a minute")
 		})
@@ -343,12 +343,12 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			seen := &notebook{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 			run := start(t, in, seen.handle)
-			pass(10 * time.Minute)
+			time.Sleep(10 * time.Minute)
 			market.CustomerSays(id, "hello")
 			if push {
 				wake(t, in, id)
 			}
-			pass(5 * time.Hour)
+			time.Sleep(5 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -361,17 +361,17 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			store := inbox.NewMemoryStore()
 			in := newInbox(t, connect(t, market), store)
 			run := start(t, in, seen.handle)
-			pass(10 * time.Minute)
+			time.Sleep(10 * time.Minute)
 			market.CustomerSays(id, "hello")
 			if push {
 				wake(t, in, id)
 			}
-			pass(10 * time.Minute)
+			time.Sleep(10 * time.Minute)
 			require.NoError(t, run.stop())
 			run = start(t, newInbox(t, connect(t, market), store), seen.handle) // in another process
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			market.FailFunc(nil)
-			pass(5 * time.Hour)
+			time.Sleep(5 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -395,10 +395,10 @@ func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
 			})
 			seen := &notebook{}
 			run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
-			pass(10 * time.Minute)
+			time.Sleep(10 * time.Minute)
 			market.CustomerSays(id, "one")
 			market.CustomerSays(market.AddChat(chats.Chat{}), "in a new chat")
-			pass(3 * time.Hour)
+			time.Sleep(3 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, []string{"one", "in a new chat"}, seen.texts())
 		})
@@ -419,12 +419,12 @@ func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 			}))
 			id := market.AddChat(chats.Chat{})
 			market.CustomerSays(id, "old")
-			pass(quiet)
+			time.Sleep(quiet)
 			market.CustomerSays(id, "held")
-			pass(time.Hour)
+			time.Sleep(time.Hour)
 			seen := &notebook{}
 			run := startSteps(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
-			pass(48 * time.Hour)
+			time.Sleep(48 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"held"}, seen.texts())
 		})
@@ -443,14 +443,14 @@ func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 			}
 		})
 		market.CustomerSays(id, "old, too")
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		seen := &notebook{}
 		in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore())
 		run := start(t, in, seen.handle)
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		market.CustomerSays(id, "new")
 		wake(t, in, id)
-		pass(time.Minute)
+		time.Sleep(time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 	})
@@ -467,11 +467,11 @@ func TestFirstStart_CountsFromTheFirstAttemptToSave(t *testing.T) {
 			store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
 			store.fails(call)
 			run := start(t, newInbox(t, connect(t, market), store), seen.handle)
-			pass(5 * time.Minute)
+			time.Sleep(5 * time.Minute)
 			market.CustomerSays(id, "hello")
-			pass(5 * time.Minute)
+			time.Sleep(5 * time.Minute)
 			store.fails()
-			pass(time.Hour)
+			time.Sleep(time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -491,12 +491,12 @@ func TestFirstStart_AKillDuringTheFirstPage(t *testing.T) {
 			return respond(req, 503, "")
 		}))
 		run := start(t, newInbox(t, killed, store), seen.handle)
-		pass(10 * time.Second)
+		time.Sleep(10 * time.Second)
 		require.NoError(t, run.stop())
 		market.CustomerSays(id, "hello")
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		run = start(t, newInbox(t, connect(t, market), shared), seen.handle)
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"hello"}, seen.texts())
 	})
@@ -513,13 +513,13 @@ func TestWithStartTime_MayBeStillToCome(t *testing.T) {
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(time.Now().Add(time.Hour)))
 		run := start(t, in, seen.handle)
 		for n := range 5 {
-			pass(20 * time.Minute)
+			time.Sleep(20 * time.Minute)
 			for _, id := range []chats.ChatID{id, recent} {
 				market.CustomerSays(id, strconv.Itoa(n))
 			}
 			market.CustomerSays(market.AddChat(chats.Chat{}), strconv.Itoa(n))
 		}
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"2", "2", "2", "3", "3", "3", "4", "4", "4"}, seen.texts())
 	})
@@ -546,7 +546,7 @@ func TestFirstStart_AfterAPush(t *testing.T) {
 				wake(t, in, id)
 				run := start(t, in, seen.handle)
 				market.CustomerSays(id, "new")
-				pass(30 * time.Second)
+				time.Sleep(30 * time.Second)
 				require.NoError(t, run.stop())
 				assert.Equal(t, []string{"new"}, seen.texts())
 			})
@@ -559,7 +559,7 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(20, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 100))
-		pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
+		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
 		seen := &notebook{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
@@ -568,7 +568,7 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 			}
 			return seen.handle(ctx, d)
 		})
-		pass(time.Minute)
+		time.Sleep(time.Minute)
 		say := func(id chats.ChatID, text string) {
 			market.CustomerSays(id, text)
 			wake(t, in, id)
@@ -576,11 +576,11 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 		for _, id := range ids {
 			say(id, "hello")
 		}
-		pass(5 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		require.Len(t, seen.all(), 20)
 		say(ids[0], "pushed")
 		say(ids[1], "bad")
-		pass(25 * time.Minute)
+		time.Sleep(25 * time.Minute)
 		assert.ElementsMatch(t, []string{"pushed", "bad"}, seen.texts()[20:])
 		require.NoError(t, run.stop())
 	})
@@ -598,11 +598,11 @@ func TestQuota_ChatsWhosePollsWaitTakeTurns(t *testing.T) {
 		}))
 		seen := &notebook{}
 		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
-		pass(6 * time.Hour)
+		time.Sleep(6 * time.Hour)
 		for i, id := range ids {
 			market.CustomerSays(id, strconv.Itoa(i))
 		}
-		pass(4 * time.Hour)
+		time.Sleep(4 * time.Hour)
 		assert.ElementsMatch(t, numbers(60), seen.texts())
 		require.NoError(t, run.stop())
 	})

@@ -29,7 +29,7 @@ func bubble(t *testing.T, name string, test func(*testing.T)) {
 }
 
 // toFullHour lets time pass until a minute after a full hour, so that one quota window follows.
-func toFullHour() { pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute))) }
+func toFullHour() { time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute))) }
 
 // A gateway or Market refuses all histories in one way for 50 minutes, while 400 chats wait.
 func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
@@ -67,13 +67,13 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 			seen := &notebook{}
 			in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(20*time.Minute))
 			run := start(t, in, seen.handle)
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			down.Store(true)
 			for _, id := range ids {
 				market.CustomerSays(id, "hello")
 				wake(t, in, id)
 			}
-			pass(50 * time.Minute)
+			time.Sleep(50 * time.Minute)
 			status, err := in.Status(t.Context())
 			require.NoError(t, err)
 			quota := status.Quota[chats.OpGetChatHistory]
@@ -81,7 +81,7 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 			assert.LessOrEqual(t, used, 600)
 			assert.InDelta(t, used, quota.Max-quota.Remaining, 150, "what is counted was last saved with a sweep")
 			down.Store(false)
-			pass(5 * time.Minute)
+			time.Sleep(5 * time.Minute)
 			assert.Len(t, seen.all(), 400, "5 min after its end")
 			require.NoError(t, run.stop())
 		})
@@ -98,17 +98,17 @@ func TestQuota_CountsTheRequestsThatAreMade(t *testing.T) {
 		for n := range others {
 			others[n] = market.AddChat(chats.Chat{Subject: chats.AboutOrder(chats.OrderID(1000 + n))})
 		}
-		pass(48 * time.Hour)
+		time.Sleep(48 * time.Hour)
 		toFullHour()
 		seen := &notebook{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom,
 			inbox.WithFilter(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7)}}))
 		run := start(t, in, seen.handle)
-		pass(time.Minute)
+		time.Sleep(time.Minute)
 		before := market.Calls(chats.OpGetChatHistory)
 		for n := range 5000 {
 			wake(t, in, others[n%300])
-			pass(400 * time.Millisecond)
+			time.Sleep(400 * time.Millisecond)
 		}
 		status, err := in.Status(t.Context())
 		require.NoError(t, err)
@@ -117,7 +117,7 @@ func TestQuota_CountsTheRequestsThatAreMade(t *testing.T) {
 		said := time.Now()
 		market.CustomerSays(wanted, "hello")
 		wake(t, in, wanted)
-		pass(3 * time.Hour)
+		time.Sleep(3 * time.Hour)
 		require.NoError(t, run.stop())
 		require.Len(t, seen.all(), 1)
 		assert.Less(t, seen.all()[0].at.Sub(said), 2*time.Second)
@@ -153,13 +153,13 @@ func TestReads_OneRefusalAfterALongFailure(t *testing.T) {
 					return errors.New("no")
 				})
 				market.CustomerSays(id, "hello")
-				pass(failing)
+				time.Sleep(failing)
 				before := attempt.Load()
 				refused.Store(true)
-				pass(6 * time.Minute)
+				time.Sleep(6 * time.Minute)
 				refused.Store(false)
 				works.Store(true)
-				pass(7 * time.Minute)
+				time.Sleep(7 * time.Minute)
 				assert.Equal(t, before+1, attempt.Load())
 				require.NoError(t, run.stop())
 			})
@@ -183,16 +183,16 @@ func TestReads_AStormOfGetChatDelaysNoHistory(t *testing.T) {
 			seen := &notebook{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 			run := start(t, in, seen.handle)
-			pass(10 * time.Minute)
+			time.Sleep(10 * time.Minute)
 			for n := range 5 {
 				wake(t, in, chats.ChatID(900_000+n))
 			}
-			pass(30 * time.Second)
+			time.Sleep(30 * time.Second)
 			market.CustomerSays(id, "hello")
 			wake(t, in, id)
-			pass(2 * time.Second)
+			time.Sleep(2 * time.Second)
 			assert.Equal(t, []string{"hello"}, seen.texts())
-			pass(3 * time.Hour)
+			time.Sleep(3 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChat), most)
 		})
@@ -216,7 +216,7 @@ func TestReads_ChatsThatCannotBeReadDelayNoOther(t *testing.T) {
 			seen := &notebook{}
 			in := newInbox(t, client, inbox.NewMemoryStore())
 			run := start(t, in, seen.handle)
-			pass(5 * time.Minute)
+			time.Sleep(5 * time.Minute)
 			for n := range 10 * 60 {
 				if n%20 == 0 {
 					wake(t, in, bad[n/20%len(bad)])
@@ -224,7 +224,7 @@ func TestReads_ChatsThatCannotBeReadDelayNoOther(t *testing.T) {
 				if n == 5*60 {
 					market.CustomerSays(ids[15], "hello")
 				}
-				pass(time.Second)
+				time.Sleep(time.Second)
 			}
 			require.NoError(t, run.stop())
 			require.Len(t, seen.all(), 1)
@@ -256,14 +256,14 @@ func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
 				}
 				return seen.handle(ctx, d)
 			})
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			market.CustomerSays(id, "hello")
-			pass(20 * time.Minute)
+			time.Sleep(20 * time.Minute)
 			works.Store(true)
 			absent.Store(true)
-			pass(20 * time.Hour)
+			time.Sleep(20 * time.Hour)
 			absent.Store(false)
-			pass(6 * time.Minute)
+			time.Sleep(6 * time.Minute)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -297,14 +297,14 @@ func TestReads_ChatsThatAreRateLimitedDelayNoOther(t *testing.T) {
 				seen := &notebook{}
 				in := newInbox(t, client, inbox.NewMemoryStore())
 				run := start(t, in, seen.handle)
-				pass(time.Hour)
+				time.Sleep(time.Hour)
 				for _, id := range ids {
 					market.CustomerSays(id, "new")
 					if pushed {
 						wake(t, in, id)
 					}
 				}
-				pass(10 * time.Minute)
+				time.Sleep(10 * time.Minute)
 				assert.Len(t, seen.texts(), 50)
 				require.NoError(t, run.stop())
 			})

@@ -41,9 +41,9 @@ func bigShop(n int, status chats.Status, options ...chatstest.Option) (*chatstes
 func perHour(t *testing.T, market *chatstest.Market, options ...inbox.Option) (lists, histories float64) {
 	t.Helper()
 	run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), options...), (&notebook{}).handle)
-	pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 	list, history := market.Calls(chats.OpGetChats), market.Calls(chats.OpGetChatHistory)
-	pass(time.Hour)
+	time.Sleep(time.Hour)
 	lists = float64(market.Calls(chats.OpGetChats) - list)
 	histories = float64(market.Calls(chats.OpGetChatHistory) - history)
 	require.NoError(t, run.stop())
@@ -93,7 +93,7 @@ func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		refused := 0
 		for hour := range 2 {
-			pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+			time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 			for range 250 {
 				if _, err := others.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err != nil {
 					refused++
@@ -102,7 +102,7 @@ func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 			for i := range 5 {
 				n, said := len(seen.all()), time.Now()
 				market.CustomerSays(ids[i*19], strconv.Itoa(10*hour+i))
-				pass(9 * time.Minute)
+				time.Sleep(9 * time.Minute)
 				if assert.Greater(t, len(seen.all()), n, "hour %d, message %d", hour, i) {
 					assert.Less(t, seen.all()[n].at.Sub(said), 6*time.Minute)
 				}
@@ -125,11 +125,11 @@ func TestSweep_AFullOneDoesNotHoldUpTheIncrementalOnes(t *testing.T) {
 		}
 		seen := &notebook{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
-		pass(7 * time.Minute)
+		time.Sleep(7 * time.Minute)
 		for i, text := range numbers(10) {
 			n, said := len(seen.all()), time.Now()
 			market.CustomerSays(open[(i*7)%25], text)
-			pass(11 * time.Minute)
+			time.Sleep(11 * time.Minute)
 			if assert.Greater(t, len(seen.all()), n, "message %s", text) {
 				assert.Less(t, seen.all()[n].at.Sub(said), 3*time.Minute)
 			}
@@ -153,15 +153,15 @@ func TestSweep_FindsAFinishedChatToo(t *testing.T) {
 		})
 		seen := &notebook{}
 		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
-		pass(5*time.Minute + 30*time.Second)
+		time.Sleep(5*time.Minute + 30*time.Second)
 		market.AddMessage(open, chats.SenderMarket, "the last one")
 		market.FinishChat(open)
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		assert.Equal(t, []string{"the last one"}, seen.texts(), "a chat that leaves the incremental list is polled")
 
 		market.AddMessage(ids[300], chats.SenderMarket, "in a finished chat")
 		market.AddMessage(strange, chats.SenderMarket, "in a chat of a new status")
-		pass(30 * time.Minute)
+		time.Sleep(30 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"the last one", "in a finished chat", "in a chat of a new status"}, seen.texts())
 	})
@@ -176,13 +176,13 @@ func TestSweep_OneStray400(t *testing.T) {
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(3*time.Minute)), (&notebook{}).handle)
 		hour := func() int {
 			before := market.Calls(chats.OpGetChats)
-			pass(time.Hour)
+			time.Sleep(time.Hour)
 			return market.Calls(chats.OpGetChats) - before
 		}
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		before := hour()
 		market.Fail(chats.OpGetChats, chatstest.HTML(400))
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		after := hour()
 		assert.InDelta(t, before, after, float64(before)/5)
 		require.NoError(t, run.stop())
@@ -203,9 +203,9 @@ func TestSweep_StatusesMayNotGoWithAnotherFilter(t *testing.T) {
 		seen := &notebook{}
 		filter := chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}}
 		run := start(t, newInbox(t, through(t, market, refusing), inbox.NewMemoryStore(), inbox.WithFilter(filter)), seen.handle)
-		pass(5 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		market.CustomerSays(ids[100], "new")
-		pass(3 * time.Minute)
+		time.Sleep(3 * time.Minute)
 		assert.Equal(t, []string{"new"}, seen.texts())
 		require.NoError(t, run.stop())
 	})
@@ -233,7 +233,7 @@ func TestSweep_FullOnesSufficeWhileTheShopIsSmall(t *testing.T) {
 		}))
 		in := newInbox(t, client, inbox.NewMemoryStore())
 		run := start(t, in, (&notebook{}).handle)
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		assert.EqualValues(t, 1, unfinished.Load(), "the first one")
 		status, err := in.Status(t.Context())
 		require.NoError(t, err)
@@ -244,7 +244,7 @@ func TestSweep_FullOnesSufficeWhileTheShopIsSmall(t *testing.T) {
 			chat.Status = chats.StatusFinished
 			market.AddChat(chat)
 		}
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		assert.InDelta(t, 10, unfinished.Load(), 2)
 		require.NoError(t, run.stop())
 	})
@@ -272,16 +272,16 @@ func TestSweep_APageThatFailsHidesNoOther(t *testing.T) {
 				}), chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
 				seen := &notebook{}
 				run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-				pass(10 * time.Minute)
+				time.Sleep(10 * time.Minute)
 				broken.Store(true)
 				for _, text := range numbers(3) {
-					pass(5 * time.Minute)
+					time.Sleep(5 * time.Minute)
 					market.CustomerSays(ids[50], text)
-					pass(5 * time.Minute)
+					time.Sleep(5 * time.Minute)
 				}
 				assert.Equal(t, numbers(3), seen.texts())
 				broken.Store(false)
-				pass(2 * time.Minute)
+				time.Sleep(2 * time.Minute)
 				require.NoError(t, run.stop())
 			})
 		})
@@ -313,13 +313,13 @@ func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
 			seen := &notebook{}
 			run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
 			toFullHour()
-			pass(time.Hour)
+			time.Sleep(time.Hour)
 			lists.Store(0)
 			for _, text := range numbers(12) {
 				market.CustomerSays(ids[0], text)
-				pass(4 * time.Minute)
+				time.Sleep(4 * time.Minute)
 				assert.Contains(t, seen.texts(), text)
-				pass(time.Minute)
+				time.Sleep(time.Minute)
 			}
 			assert.Less(t, lists.Load(), int32(2_300))
 			require.NoError(t, run.stop())
@@ -339,11 +339,11 @@ func TestSweep_AStatusThatChangesAlone(t *testing.T) {
 		}))
 		seen := &notebook{}
 		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-		pass(30 * time.Hour)
+		time.Sleep(30 * time.Hour)
 		market.CustomerSays(id, "new")
 		market.SetStatus(id, chats.StatusWaitingForPartner)
 		before := market.Calls(chats.OpGetChatHistory)
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		assert.Equal(t, []string{"new"}, seen.texts())
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, 2)
 		require.NoError(t, run.stop())
@@ -377,12 +377,12 @@ func TestSweep_PageTokensMayExpire(t *testing.T) {
 			seen := &notebook{}
 			client := through(t, market, expiring(t, market))
 			run := start(t, newInbox(t, client, inbox.NewMemoryStore(), inbox.WithStartTime(time.Now())), seen.handle)
-			pass(3 * time.Hour)
+			time.Sleep(3 * time.Hour)
 			for i, id := range ids {
 				market.AddMessage(id, chats.SenderMarket, strconv.Itoa(i))
 				market.SetStatus(id, chats.StatusNew)
 			}
-			pass(6 * time.Hour)
+			time.Sleep(6 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, numbers(size), seen.texts())
 		})
@@ -397,7 +397,7 @@ func TestSweep_AChatThatLeftIsReadOnceTheStoreWorks(t *testing.T) {
 			market, ids := bigShop(1, chats.StatusNew, chatstest.WithLatency(time.Second), chatstest.WithHourlyLimit(chats.OpGetChats, 50))
 			store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
 			run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			market.CustomerSays(ids[0], "last")
 			market.FinishChat(ids[0])
 			left := make(chan struct{})
@@ -409,9 +409,9 @@ func TestSweep_AChatThatLeftIsReadOnceTheStoreWorks(t *testing.T) {
 				return nil
 			})
 			<-left
-			pass(time.Minute)
+			time.Sleep(time.Minute)
 			store.fails()
-			pass(20 * time.Minute)
+			time.Sleep(20 * time.Minute)
 			assert.Equal(t, []string{"last"}, seen.texts())
 			require.NoError(t, run.stop())
 		})
@@ -424,9 +424,9 @@ func TestSweep_AListThatIsLongerThanTheQuota(t *testing.T) {
 		market, ids := bigShop(600, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 20))
 		seen := &notebook{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
-		pass(2 * time.Hour)
+		time.Sleep(2 * time.Hour)
 		market.CustomerSays(ids[100], "new")
-		pass(8 * time.Hour)
+		time.Sleep(8 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChats), 120)
@@ -464,9 +464,9 @@ func TestSweep_OneThatIsCutShortCoversNoOther(t *testing.T) {
 		})
 		seen := &notebook{}
 		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		market.CustomerSays(ids[150], "new")
-		pass(5 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 	})
@@ -480,13 +480,13 @@ func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
 		market, _ := bigShop(1500, chats.StatusNew)
 		store := inbox.NewMemoryStore()
 		run := start(t, newInbox(t, connect(t, market), store), (&notebook{}).handle)
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		var versions []int64
 		for range 5 {
 			state, err := store.Business(t.Context(), market.Business())
 			require.NoError(t, err)
 			versions = append(versions, state.Version)
-			pass(10 * time.Second)
+			time.Sleep(10 * time.Second)
 		}
 		require.NoError(t, run.stop())
 		assert.Len(t, slices.Compact(versions), 5)
@@ -547,11 +547,11 @@ func TestSweep_AnEndlessListing(t *testing.T) {
 				market, _ := bigShop(60, chats.StatusNew)
 				seen, log, store := &notebook{}, &journal{}, inbox.NewMemoryStore()
 				run := startSteps(t, newInbox(t, through(t, market, endless(t, market, isFresh, next)), store, log.option()), seen.handle)
-				pass(10 * time.Minute)
+				time.Sleep(10 * time.Minute)
 				for _, text := range numbers(40) { // more than a page
 					market.CustomerSays(market.AddChat(longAgo()), text)
 				}
-				pass(12 * time.Minute)
+				time.Sleep(12 * time.Minute)
 				require.NoError(t, run.stop())
 				assert.ElementsMatch(t, numbers(40), seen.texts())
 				assert.NotEmpty(t, log.lines("list does not end"))
@@ -599,20 +599,20 @@ func TestSweep_AListThatEndsEarlyCostsLittle(t *testing.T) {
 			}))
 			seen := &notebook{}
 			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-			pass(10 * time.Minute)
+			time.Sleep(10 * time.Minute)
 			isShort.Store(true)
-			pass(2 * time.Minute)
+			time.Sleep(2 * time.Minute)
 			isShort.Store(false)
-			pass(2 * time.Minute)
+			time.Sleep(2 * time.Minute)
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 320)
 			market.CustomerSays(ids[250], "new")
-			pass(3 * time.Minute)
+			time.Sleep(3 * time.Minute)
 			assert.Equal(t, []string{"new"}, seen.texts())
 			for _, id := range ids {
 				market.FinishChat(id)
 			}
 			calls := market.Calls(chats.OpGetChatHistory)
-			pass(10 * time.Minute)
+			time.Sleep(10 * time.Minute)
 			require.NoError(t, run.stop())
 			assert.GreaterOrEqual(t, market.Calls(chats.OpGetChatHistory)-calls, 500, "each that has left is polled in the end")
 		})
@@ -643,18 +643,18 @@ func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
 			assert.Less(t, time.Since(state.Full.FinishedAt), 15*time.Minute)
 		}
 		run := startSteps(t, newInbox(t, client, store), (&notebook{}).handle)
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		isWrong.Store(true)
-		pass(30 * time.Second)
+		time.Sleep(30 * time.Second)
 		isWrong.Store(false)
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		assertSwept()
 		require.NoError(t, run.stop())
 		run = startSteps(t, newInbox(t, client, store, inbox.WithPollInterval(24*time.Hour)), (&notebook{}).handle)
-		pass(26 * time.Hour)
+		time.Sleep(26 * time.Hour)
 		require.NoError(t, run.stop())
 		run = startSteps(t, newInbox(t, client, store), (&notebook{}).handle)
-		pass(20 * time.Minute)
+		time.Sleep(20 * time.Minute)
 		assertSwept()
 		require.NoError(t, run.stop())
 	})
@@ -673,9 +673,9 @@ func TestSweep_PageTokensThatAreNeverAccepted(t *testing.T) {
 		}))
 		seen := &notebook{}
 		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		market.CustomerSays(ids[50], "new") // on the first page now
-		pass(time.Hour)
+		time.Sleep(time.Hour)
 		assert.Equal(t, []string{"new"}, seen.texts())
 		assert.Less(t, market.Calls(chats.OpGetChats), 300)
 		require.NoError(t, run.stop())
@@ -700,7 +700,7 @@ func TestSweep_StartsAreSpread(t *testing.T) {
 			}))
 			start(t, newInbox(t, client, inbox.NewMemoryStore()), (&notebook{}).handle)
 		}
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		total := int32(0)
 		for s := range seconds {
 			assert.LessOrEqual(t, seconds[s].Load(), int32(2*n*2/3), "second %d", s)
@@ -721,14 +721,14 @@ func TestSweep_RowsThatCannotBeLoadedCostFewPages(t *testing.T) {
 		toFullHour()
 		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
 		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
-		pass(time.Minute)
+		time.Sleep(time.Minute)
 		store.fails("Chats")
 		before := market.Calls(chats.OpGetChats)
-		pass(45 * time.Minute)
+		time.Sleep(45 * time.Minute)
 		assert.Less(t, market.Calls(chats.OpGetChats)-before, 200)
 		store.fails()
 		market.CustomerSays(id, "hello")
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		assert.Len(t, seen.all(), 1)
 		require.NoError(t, run.stop())
 	})
@@ -749,11 +749,11 @@ func TestSweep_AChatOnEveryPage(t *testing.T) {
 		}))
 		seen, log := &notebook{}, &journal{}
 		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), seen.handle)
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		for _, id := range ids {
 			market.CustomerSays(id, "hello")
 		}
-		pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), len(ids))
 		assert.Empty(t, log.lines("list does not end"))
@@ -773,7 +773,7 @@ func TestSweep_AChatThatComesBackWithoutATime(t *testing.T) {
 		seen, store := &notebook{}, inbox.NewMemoryStore()
 		in := newInbox(t, client, store)
 		run := start(t, in, seen.handle)
-		pass(time.Minute)
+		time.Sleep(time.Minute)
 		require.NoError(t, run.stop())
 		gone := row(t, store, market, id)
 		gone.DueAt = time.Time{}
@@ -783,7 +783,7 @@ func TestSweep_AChatThatComesBackWithoutATime(t *testing.T) {
 		require.NoError(t, store.Release(t.Context(), lease))
 		market.CustomerSays(id, "new")
 		run = start(t, in, seen.handle)
-		pass(2 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 	})

@@ -247,7 +247,7 @@ func newWorld(t *testing.T, seed uint64, chatCount, itemCount int) *world {
 			w.market.AddMessage(w.chats[n], chats.SenderPartner, sameText)
 		}
 	}
-	pass(72 * time.Hour)
+	time.Sleep(72 * time.Hour)
 	for n := range itemCount {
 		chat := w.chats[w.random.IntN(chatCount)]
 		item := outbox.Item{Key: fmt.Sprintf("reply %05d", n), Chat: chat}
@@ -303,7 +303,7 @@ func (w *world) feed(running *sync.WaitGroup) {
 			assert.NoError(w.t, o.Put(w.t.Context(), batch...))
 			assert.NoError(w.t, o.Put(w.t.Context(), batch...), "Put again")
 			n += len(batch)
-			pass(time.Duration(w.intN(3000)) * time.Millisecond)
+			time.Sleep(time.Duration(w.intN(3000)) * time.Millisecond)
 			w.market.CustomerSays(w.chats[w.intN(len(w.chats))], "question")
 		}
 	})

@@ -22,9 +22,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// pass lets the bubble's time pass.
-func pass(d time.Duration) { <-time.After(d) }
-
 // connect makes a client of the Market whose every exchange is held to the contract.
 func connect(tb testing.TB, market *chatstest.Market) *chats.Client {
 	tb.Helper()
@@ -126,7 +123,7 @@ func awaitState(t *testing.T, o *outbox.Outbox, key string, state outbox.State) 
 		if r := get(t, o, key); r.State == state {
 			return r
 		}
-		pass(time.Second)
+		time.Sleep(time.Second)
 	}
 	require.Fail(t, "not reached", "%s is %s and not %s", key, get(t, o, key).State, state)
 	return outbox.Result{}

@@ -29,7 +29,7 @@ func stepUntilIdle(t *testing.T, atMost time.Duration, next func() *outbox.Outbo
 		if at.IsZero() {
 			return
 		}
-		pass(time.Until(at))
+		time.Sleep(time.Until(at))
 	}
 }
 
@@ -54,7 +54,7 @@ func TestStep_ReportsEverythingThatIsDue(t *testing.T) {
 				_, err := o.Step(t.Context())
 				require.NoError(t, err)
 				down.Store(false)
-				pass(10 * time.Minute)
+				time.Sleep(10 * time.Minute)
 				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { return o })
 				assert.Len(t, seen.keys(), n)
 			})
@@ -88,7 +88,7 @@ func TestStep_ReportsAfterAFailedReading(t *testing.T) {
 				put(t, o, text("a", market.AddChat(chats.Chat{})))
 				next, err := o.Step(t.Context())
 				require.NoError(t, err)
-				pass(time.Until(next) + time.Second)
+				time.Sleep(time.Until(next) + time.Second)
 				failing.Store(failures)
 				began := time.Now()
 				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { return o })
@@ -115,7 +115,7 @@ func TestStep_ResumesInAProcessPerStep(t *testing.T) {
 				if isPosted {
 					market.AddMessage(chat, chats.SenderPartner, "a")
 				}
-				pass(time.Minute)
+				time.Sleep(time.Minute)
 				began, steps := time.Now(), 0
 				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { steps++; return newOutbox(t, connect(t, market), store) })
 				assert.Equal(t, []string{"a", "b"}, posted(market, chat))
@@ -192,7 +192,7 @@ func TestStep_EndsBeforeTheReport(t *testing.T) {
 				next, err := o.Step(ctx)
 				require.NoError(t, err)
 				assert.False(t, next.IsZero())
-				pass(time.Hour)
+				time.Sleep(time.Hour)
 			})
 		})
 	}
@@ -220,7 +220,7 @@ func TestStep_RemembersRefusals(t *testing.T) {
 					put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
 					_, err := o.Step(t.Context())
 					require.NoError(t, err)
-					pass(5 * time.Second)
+					time.Sleep(5 * time.Second)
 				}
 				assert.LessOrEqual(t, market.Calls(test.op), 3*4, "%s is requested once a minute, by each worker", test.response)
 			})
