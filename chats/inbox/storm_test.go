@@ -29,7 +29,9 @@ func bubble(t *testing.T, name string, test func(*testing.T)) {
 }
 
 // toFullHour lets time pass until a minute after a full hour, so that one quota window follows.
-func toFullHour() { time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute))) }
+func toFullHour() {
+	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
+}
 
 // A gateway or Market refuses all histories in one way for 50 minutes, while 400 chats wait.
 func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
