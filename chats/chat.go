@@ -14,6 +14,6 @@ func (c *Client) Chat(ctx context.Context, id ChatID) (Chat, error) {
 	if err := checkID("chat", id); err != nil {
 		return Chat{}, err
 	}
-	req, err := gen.NewGetChatRequest(c.base(), int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
+	req, err := gen.NewGetChatRequest(c.base, int64(c.business), &gen.GetChatParams{ChatID: int64(id)})
 	return invoke(ctx, c, newCall(c.business, OpGetChat, req, err), nil, only(toChat, func(chat Chat) bool { return chat.ID == id }))
 }

@@ -89,7 +89,7 @@ func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest)
 func (c *Client) chatsPage(ctx context.Context, filter Filter, size int, token string) (sizedPage[Chat], error) {
 	return fitPage(c, OpGetChats, size, token, func(size int) (sizedPage[Chat], error) {
 		limit := int32(size) //nolint:gosec // at most MaxChatsPage
-		req, err := gen.NewGetChatsRequest(c.base(), int64(c.business), &gen.GetChatsParams{
+		req, err := gen.NewGetChatsRequest(c.base, int64(c.business), &gen.GetChatsParams{
 			PageToken: optional(token), Limit: &limit,
 		}, filter.request())
 		call := newCall(c.business, OpGetChats, req, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,6 +33,8 @@ type Client struct {
 	plainFrom  *recent.Times[doubtKey] // for the sends in plain: a message created since then shows that all of them are visible; kept for longer
 	pageSizes  *sync.Map               // Operation -> acceptedSize
 	unordered  *sync.Map               // ChatID -> true, for chats in which History found messages out of order
+	base       string                  // with a trailing slash, as the request builders of gen replace what follows the last one
+	headers    http.Header             // of all API requests
 	http       *http.Client            // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
@@ -68,17 +71,17 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedmutex.Mutex[ChatID]{},
 		confirmed: &recent.Set[messageKey]{}, doubts: &recent.Times[doubtKey]{MaxAge: time.Hour},
 		plain: &recent.Times[doubtKey]{MaxAge: maxSearchTime}, plainFrom: &recent.Times[doubtKey]{MaxAge: time.Hour},
-		pageSizes: &sync.Map{}, unordered: &sync.Map{},
+		pageSizes: &sync.Map{}, unordered: &sync.Map{}, base: cfg.base.String() + "/",
 	}
+	c.headers = c.newHeaders()
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
 	c.chain = newChain(&c.config, c.http, credential, c.limits)
-	api, err := gen.NewClientWithResponses(cfg.base.String(), gen.WithHTTPClient(doer{c}))
-	if err != nil {
+	var err error
+	if c.api, err = gen.NewClientWithResponses(cfg.base.String(), gen.WithHTTPClient(doer{c})); err != nil {
 		return nil, err
 	}
-	api.ClientInterface = closingAPI{api.ClientInterface}
-	c.api = api
+	c.api.ClientInterface = closingAPI{c.api.ClientInterface}
 	return c, nil
 }
 
@@ -102,10 +105,6 @@ func (c *Client) String() string { return fmt.Sprintf("chats.Client(business %d)
 
 // Format prints the result of String for every verb, so that %+v does not print the fields.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, c.String()) }
-
-func (c *Client) userAgent() string {
-	return strings.TrimSpace("ymchats-go/" + Version + " " + c.config.integration)
-}
 
 // doer sends the requests of the generated client through the chain.
 type doer struct{ c *Client }
@@ -174,7 +173,7 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	case call.maxAttempts == 0:
 		call.maxAttempts = c.config.retry.MaxAttempts
 	}
-	c.setHeaders(call.request)
+	maps.Copy(call.request.Header, c.headers)
 	resp, err := c.chain(ctx, call)
 	if err != nil {
 		return nil, call.failure(ctx, err)
@@ -182,18 +181,17 @@ func (c *Client) do(ctx context.Context, call *call) (*response, error) {
 	return resp, nil
 }
 
-// setHeaders sets the headers that all requests have in common.
-func (c *Client) setHeaders(req *http.Request) {
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.userAgent())
+// newHeaders returns the headers that all requests have in common.
+func (c *Client) newHeaders() http.Header {
+	userAgent := strings.TrimSpace("ymchats-go/" + Version + " " + c.config.integration)
+	headers := http.Header{"Accept": {"application/json"}, "User-Agent": {userAgent}}
 	if c.config.integration != "" {
-		req.Header.Set("X-Market-Integration", c.config.integration)
+		headers.Set("X-Market-Integration", c.config.integration)
 	}
-	if c.credential.oauth {
-		// Without this header, the limits apply to the owner of the token rather than to the
-		// business.
-		req.Header.Set("X-Business-Id", c.businessID())
+	if c.credential.oauth { // otherwise the limits would apply to the owner of the token, not to the business
+		headers.Set("X-Business-Id", c.businessID())
 	}
+	return headers
 }
 
 // ServerTime returns the time by the server's clock: the Date of the last response plus the

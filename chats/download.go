@@ -148,7 +148,7 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 		req.Header.Set("Accept-Encoding", "identity") // otherwise net/http would unpack a stored .gz
 	}
 	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", c.userAgent())
+		req.Header.Set("User-Agent", c.headers.Get("User-Agent"))
 	}
 	return req, nil
 }

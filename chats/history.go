@@ -136,7 +136,7 @@ func (c *Client) historyPage(
 ) (sizedPage[Message], error) {
 	return fitPage(c, OpGetChatHistory, size, token, func(size int) (sizedPage[Message], error) {
 		limit := int32(size) //nolint:gosec // at most MaxHistoryPage
-		req, err := gen.NewGetChatHistoryRequest(c.base(), int64(c.business), &gen.GetChatHistoryParams{
+		req, err := gen.NewGetChatHistoryRequest(c.base, int64(c.business), &gen.GetChatHistoryParams{
 			ChatID: int64(id), PageToken: optional(token), Limit: &limit,
 		}, gen.GetChatHistoryRequest{MessageIDFrom: int64(since)})
 		call := newCall(c.business, OpGetChatHistory, req, err)

@@ -17,7 +17,7 @@ func (c *Client) Message(ctx context.Context, id ChatID, message MessageID) (Mes
 	if err := cmp.Or(checkID("chat", id), checkID("message", message)); err != nil {
 		return Message{}, err
 	}
-	req, err := gen.NewGetChatMessageRequest(c.base(), int64(c.business), &gen.GetChatMessageParams{
+	req, err := gen.NewGetChatMessageRequest(c.base, int64(c.business), &gen.GetChatMessageParams{
 		ChatID: int64(id), MessageID: int64(message),
 	})
 	return invoke(ctx, c, newCall(c.business, OpGetChatMessage, req, err), nil, only(toMessage, func(m Message) bool { return m.ID == message }))

@@ -17,7 +17,7 @@ func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {
 		return 0, err
 	}
 	subject := fromSubject(about)
-	req, err := gen.NewCreateChatRequest(c.base(), int64(c.business), gen.CreateChatRequest{Context: &subject})
+	req, err := gen.NewCreateChatRequest(c.base, int64(c.business), gen.CreateChatRequest{Context: &subject})
 	return invoke(ctx, c, newCall(c.business, OpCreateChat, req, err), nil, func(created *gen.CreatedChat) (ChatID, error) {
 		if created.ChatID < 1 {
 			return 0, errNoChatID

@@ -126,8 +126,9 @@ func (l *limits) admit(ctx context.Context, c *call) (release func(), err error)
 		return nil, errBlocked
 	}
 	return func() {
-		<-l.slots
-		runtime.Gosched() // a call that has waited sends its request before this one decodes
+		if <-l.slots; len(l.slots) == cap(l.slots) { // a call that was waiting has the slot: let it send before this one decodes
+			runtime.Gosched()
+		}
 	}, nil
 }
 

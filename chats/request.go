@@ -47,10 +47,6 @@ func (c *Client) perform(ctx context.Context, call *call) error {
 	return nil
 }
 
-// base returns the base URL with a trailing slash. Without it, the request builders of gen
-// would replace the last element of the path.
-func (c *Client) base() string { return c.config.base.String() + "/" }
-
 // optional returns nil for an empty query parameter, so that it is omitted.
 func optional(value string) *string {
 	if value == "" {

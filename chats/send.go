@@ -142,7 +142,7 @@ func (c *Client) textMessage(id ChatID, text string) *outgoing {
 	return &outgoing{
 		doubtKey: doubtKey{id, OpSendMessageToChat, content},
 		newCall: func() *call {
-			req, err := gen.NewSendMessageToChatRequest(c.base(), int64(c.business),
+			req, err := gen.NewSendMessageToChatRequest(c.base, int64(c.business),
 				&gen.SendMessageToChatParams{ChatID: int64(id)}, gen.SendMessageToChatRequest{Text: text})
 			return newCall(c.business, OpSendMessageToChat, req, err)
 		},
@@ -167,7 +167,7 @@ func (c *Client) fileMessage(ctx context.Context, id ChatID, name string, conten
 		doubtKey: doubtKey{id, OpSendFileToChat, fmt.Sprintf("%d bytes: %s", form.Size(), name)},
 		newCall: func() *call {
 			// The reader is attached afterwards, because the builder would hide its length.
-			req, err := gen.NewSendFileToChatRequestWithBody(c.base(), int64(c.business),
+			req, err := gen.NewSendFileToChatRequestWithBody(c.base, int64(c.business),
 				&gen.SendFileToChatParams{ChatID: int64(id)}, form.ContentType(), http.NoBody)
 			call := newCall(c.business, OpSendFileToChat, req, err)
 			if call.upload = form; err == nil {

@@ -9,6 +9,17 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/upload"
 )
 
+// The limits of the API contract.
+const (
+	MaxChatsPage   = 20      // chats per page
+	MaxHistoryPage = 100     // messages per page
+	MaxTextLength  = 4096    // characters (not bytes) per message
+	MaxFileSize    = 5 << 20 // bytes per file
+)
+
+// maxRequestBody is the documented maximum size of a request without a file, in bytes.
+const maxRequestBody = 512 << 10
+
 // These checks run before anything is sent. They return an [ArgumentError].
 
 func checkID[T ~int64](field string, id T) error {

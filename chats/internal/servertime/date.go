@@ -80,7 +80,7 @@ func Until(at time.Time, h http.Header, now time.Time, longest time.Duration) ti
 
 // Bound returns at, or now plus longest if at is further away than longest by both clocks.
 func Bound(at time.Time, h http.Header, now time.Time, longest time.Duration) time.Time {
-	if Until(at, h, now, longest) == longest {
+	if at.Sub(now) >= longest && Until(at, h, now, longest) == longest {
 		return now.Add(longest)
 	}
 	return at
