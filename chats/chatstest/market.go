@@ -22,6 +22,8 @@ type Market struct {
 	calls  map[chats.Operation]int
 	traces int
 
+	defaults []Option // that differ from a Market's, see NewServer
+
 	notifying chan struct{} // a lock that a notification holds until it is delivered
 
 	failMu   sync.Mutex
@@ -54,12 +56,12 @@ func (m *Market) Business() chats.BusinessID {
 }
 
 // SetOptions replaces the options that the Market was created with; options that are not
-// given return to their defaults. Chats, files, used quotas and the visibility of existing
-// messages are kept.
+// given return to their defaults, which for the file base of a [Server] is the server's URL.
+// Chats, files, used quotas and the visibility of existing messages are kept.
 func (m *Market) SetOptions(options ...Option) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
-	m.settings = newSettings(options)
+	m.settings = newSettings(slices.Concat(m.defaults, options))
 	m.limits.configure(m.settings)
 }
 

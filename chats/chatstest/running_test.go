@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +43,31 @@ func TestSetOptions_ChangesARunningMarket(t *testing.T) {
 		require.NoError(t, c.SendText(t.Context(), id, "sent"))
 		assert.Equal(t, "stored", m.Messages(id)[2].Text)
 	})
+}
+
+func TestSetOptions_OfAServerKeepsItsFileBase(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(testing.TB, ...chatstest.Option) *chatstest.Server{
+		"http": chatstest.NewServer, "https": chatstest.NewTLSServer,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t)
+			link := func() string { return s.AddFile("a.txt", []byte("data")).URL }
+			assert.True(t, strings.HasPrefix(link(), s.URL+"/"), link())
+
+			s.SetOptions(chatstest.WithOrder(chatstest.NewestFirst))
+			assert.True(t, strings.HasPrefix(link(), s.URL+"/"), link())
+			content, err := s.Client().Download(t.Context(), s.AddFile("b.txt", []byte("data")))
+			require.NoError(t, err, "the link leads to the server")
+			require.NoError(t, content.Close())
+
+			s.SetOptions(chatstest.WithFileBase("https://files.example"))
+			assert.True(t, strings.HasPrefix(link(), "https://files.example/"), link())
+			s.SetOptions()
+			assert.True(t, strings.HasPrefix(link(), s.URL+"/"), link())
+		})
+	}
 }
 
 func TestAddConversation_KeepsTimesAndIDs(t *testing.T) {

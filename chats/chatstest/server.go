@@ -118,7 +118,9 @@ func newServer(tb testing.TB, start func(*httptest.Server), options []Option) *S
 		s.http.Close()
 	})
 	s.URL = s.http.URL
-	s.Market = NewMarket(append([]Option{WithFileBase(s.URL)}, options...)...)
+	s.Market = NewMarket()
+	s.defaults = []Option{WithFileBase(s.URL)}
+	s.SetOptions(options...)
 	return s
 }
 
