@@ -14,7 +14,7 @@ import (
 // did not respond.
 type doFunc func(context.Context, *call) (*response, error)
 
-// call is one call of an operation while it passes through the chain. It makes one or more
+// call is one call to an operation while it passes through the chain. It makes one or more
 // attempts.
 type call struct {
 	business    BusinessID

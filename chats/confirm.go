@@ -36,8 +36,8 @@ type ConfirmOption func(*confirmation)
 // sent if it is among the last 1,024 messages that confirmed sends of this Client have returned.
 // Without ConfirmResume, a file is not mistaken for a text either, nor a text for a file. A message
 // without a readable ID is treated as newer than the message with ID last unless it was created
-// earlier. If the message without a readable ID may be the one being sent, the call fails with the
-// same errors, but its text names no ID.
+// earlier. If such a message may be the one being sent, the call fails with an error that matches
+// the same sentinels, but its text names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message
@@ -47,12 +47,12 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 	return func(c *confirmation) { c.after, c.hasAfter = last, true }
 }
 
-// ConfirmResume states that all earlier attempts to send this content had ended, or had been
-// cut short, by the given time. Pass [Error.SentAt] of the call that failed. The content is
-// sent only after [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is
-// longer, has passed since then, and only if the history still does not show the message.
-// Until the history has been read to its end, every error matches [ErrOutcomeUnknown]. The
-// call also waits for sends of this content that the same Client has made since then.
+// ConfirmResume states that all earlier attempts to send this content had ended, or had been cut
+// short, by the given time. Pass [Error.SentAt] of the call that failed. The content is sent only
+// after [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is longer, has
+// passed since then, and only if the history still does not show the message. Until the history has
+// been read to its end, every error matches [ErrOutcomeUnknown]. The call also waits for sends of
+// this content that the same Client has made since the given time.
 //
 // After a crash there is no error to take the time from. Do not pass the time at which the
 // call began: the call may have waited a long time before it sent. Pass a time, by the clock
@@ -75,7 +75,7 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // time at which the last one ended.
 //
 // A zero time, or one more than a minute in the future, results in an [ArgumentError]. The minute
-// allows for the clock of the machine that made the attempt.
+// allows for a difference from the clock of the machine that made the attempt.
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.resume(attempted) }
 }

@@ -23,11 +23,11 @@
 // whatever order the server uses, so a program only has to store the last ID received.
 // [Client.ChatsPage] and [Client.HistoryPage] return single pages.
 //
-// Unknown fields and enum values never cause an error. Unknown values are passed through;
-// Known reports whether a value is defined here. A field that cannot be decoded is zero, even
-// if its value is not valid JSON. An item without a readable ID is skipped and counted in
-// [Attempt.Skipped], and the listing continues. The size of API responses is limited, in
-// bytes and in items.
+// Unknown fields and enum values never cause an error. Unknown values are passed through; the Known
+// method of each type reports whether the contract defines the value. A field that cannot be
+// decoded is zero, even if its value is not valid JSON. An item without a readable ID is skipped
+// and counted in [Attempt.Skipped], and the listing continues. The size of API responses is
+// limited, in bytes and in items.
 //
 // # Sending
 //
@@ -97,15 +97,15 @@
 // errors are ignored.
 //
 // A 4xx whose body is empty, or is not the API's envelope, comes from a gateway. A 404 then says
-// nothing about the chat. Nor does a gateway's 4xx say anything about the outcome of a send, because
-// the gateway may have passed the request on. The exceptions are 401, 403, 413, 414, 420, 429 and
-// 431, with which gateways decline to do that. A redirect in response to a send is equally
-// inconclusive, because a server may redirect after it has processed the request. A call that fails
-// because the certificate is not trusted, because the server does not speak TLS, or because it
-// refuses the client's certificate, TLS versions or ciphers, is not retried. A response without a
-// declared length counts as cut off if its JSON is incomplete. If a 400, 413 or 422 for the first
-// page of a list has an API error code, the page size may be the cause, so up to three smaller sizes
-// are tried before the error is returned.
+// nothing about the chat. Nor does a gateway's 4xx say anything about the outcome of a send,
+// because the gateway may have passed the request on. The exceptions are 401, 403, 413, 414, 420,
+// 429 and 431, with which a gateway refuses to pass a request on. A redirect in response to a send
+// is equally inconclusive, because a server may redirect after it has processed the request. A call
+// that fails because the certificate is not trusted, because the server does not speak TLS, or
+// because it refuses the client's certificate, TLS versions or ciphers, is not retried. A response
+// without a declared length counts as cut off if its JSON is incomplete. If a 400, 413 or 422 for
+// the first page of a list has an API error code, the page size may be the cause, so up to three
+// smaller sizes are tried before the error is returned.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline
@@ -125,23 +125,22 @@
 // slot only while it is in flight, except that a confirmed send also holds its slot during the
 // last read of the history and the [ConfirmBefore] function.
 //
-// If the quota of an operation is exhausted and the next window begins within
-// RetryPolicy.MaxDelay, calls wait for it. Otherwise they fail with [ErrRateLimited] and
-// Error.Limit, and until the window ends the client rejects calls of that operation, and of
-// no other, without making a request. A response that reports a remaining quota of 0 has the
-// same effect. Confirmed sends also need the quota of the history. A window is an hour, so
-// the client never blocks an operation for longer, whatever the headers say. [Client.Limit]
-// returns the quota last reported by the server. [WithLimiter] adds a rate limiter of your
-// own.
+// If the quota of an operation is exhausted and the next window begins within RetryPolicy.MaxDelay,
+// calls wait for it. Otherwise they fail with [ErrRateLimited] and Error.Limit, and until the
+// window ends the client rejects calls that need the quota of that operation, without making a
+// request. A response that reports a remaining quota of 0 has the same effect. Confirmed sends also
+// need the quota of the history. A window is an hour, so the client never blocks an operation for
+// longer, whatever the headers say. [Client.Limit] returns the quota last reported by the server.
+// [WithLimiter] adds a rate limiter of your own.
 //
 // # Errors
 //
 // An invalid argument results in an [ArgumentError], which matches [ErrInvalidArgument] and means
-// that nothing was sent. A sequence whose context is done yields ctx.Err(). Any other failed call to
-// the API returns an [*Error]: match it against the sentinels with errors.Is; its fields StatusCode,
-// Details and TraceParent carry the rest. Outside 2xx, the HTTP status determines the error, not the
-// status in the body; for a 404, it also matters whether the body is the API's. A 400 from the
-// server matches no sentinel.
+// that nothing was sent. A sequence whose context is done yields ctx.Err(). Any other failed call
+// to the API returns an [*Error]: match it against the sentinels with errors.Is; its fields
+// StatusCode, Details and TraceParent carry the rest. Outside 2xx, the HTTP status determines the
+// error, not the status in the body; for a 404, it also matters whether the body is the API's. A
+// 400 from the API matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
 // is done, or if its deadline leaves no time for the next attempt. A timeout of a
@@ -166,6 +165,7 @@
 //
 // # Compatibility
 //
-// The package follows semantic versioning. It reads nothing from the environment, not even
-// proxy settings: to use a proxy, pass an http.Client to [WithHTTPClient].
+// The package follows semantic versioning. By default it reads nothing from the environment, not
+// even proxy settings: to use a proxy, pass an http.Client to [WithHTTPClient]. An http.Client
+// without a Transport uses http.DefaultTransport, which reads the proxy settings.
 package chats

@@ -13,8 +13,8 @@ import (
 // Sentinels for errors.Is. An error may match several of them: a 503 in response to a send
 // matches both ErrServer and ErrOutcomeUnknown.
 var (
-	// ErrInvalidArgument is matched by every [ArgumentError], which is returned before any
-	// request is sent. A 400 from the server does not match it.
+	// ErrInvalidArgument is matched by every [ArgumentError], which is returned before any request
+	// is sent. A 400 does not match it.
 	ErrInvalidArgument = errors.New("invalid argument")
 	// ErrUnauthorized is returned for 401: the key is missing, malformed, unknown or
 	// revoked.
@@ -29,7 +29,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request, while the
 	// hourly quota is known to be exhausted or the Retry-After of a 429 has not elapsed. The Until
-	// field of [Error.Limit] says when that ends; it is zero if the server has not reported it.
+	// field of [Error.Limit] says when calls are possible again; it is zero if the server has not
+	// reported it.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")

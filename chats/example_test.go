@@ -500,7 +500,7 @@ func ExampleError_notFound() {
 	// chats: createChat: 404: NOT_FOUND: Order not found: '1'
 }
 
-// ErrRateLimited: the hourly quota is exhausted. Until it resets, calls of the same
+// ErrRateLimited: the hourly quota is exhausted. Until it resets, calls to the same
 // operation are refused without a request; other operations are not affected.
 func ExampleError_rateLimited() {
 	market := chatstest.NewMarket()

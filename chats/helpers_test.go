@@ -47,7 +47,7 @@ func newFixtureOn(tb testing.TB, market *chatstest.Market, options ...chats.Opti
 	return f
 }
 
-// call makes the simplest call of op.
+// call makes the simplest call to op.
 func (f *fixture) call(ctx context.Context, op chats.Operation) error {
 	switch op {
 	case chats.OpGetChats:
@@ -73,7 +73,7 @@ func (f *fixture) call(ctx context.Context, op chats.Operation) error {
 	return fmt.Errorf("no call for %s", op)
 }
 
-// apiCall makes the simplest call of op through the generated client.
+// apiCall makes the simplest call to op through the generated client.
 func (f *fixture) apiCall(ctx context.Context, op chats.Operation) (status int, err error) {
 	api, business, chat := f.client.API(), int64(f.market.Business()), int64(f.chat)
 	var resp interface{ StatusCode() int }
@@ -114,7 +114,7 @@ func (f *fixture) posted() (n int) {
 	return n
 }
 
-// callWithBody makes a call of op about chat 1 and message 1, and responds to it with 200 and body.
+// callWithBody makes a call to op about chat 1 and message 1, and responds to it with 200 and body.
 func callWithBody(t *testing.T, op chats.Operation, body string) (*fixture, error) {
 	t.Helper()
 	f := newFixture(t, noRetry)

@@ -13,25 +13,25 @@ import (
 
 // History returns a sequence of the messages of a chat with IDs above since, each once, in
 // ascending order of IDs. If since is 0, the sequence starts at the beginning of the chat.
-// Iteration may stop at any point and resume from the last ID received without gaps or
-// duplicates. A message that becomes visible only later (because it was held for review, for
-// example) is not included if its ID is below since.
+// Iteration may stop at any point and later resume, without gaps or duplicates, from the last ID
+// received. A message that becomes visible only later (because it was held for review, for example)
+// is not included if its ID is below since.
 //
 // The sequence is lazy: it requests nothing until it is ranged over, and each range starts
 // from the beginning. The next page is fetched while the caller works on the current one. An
 // error is yielded once and ends the sequence; it is ctx.Err() if ctx is done.
 //
-// Market does not document the order of messages. History works with any stable order, even if
-// messages are listed up to one page late or arrive while it reads. If the oldest messages come
-// first, it holds up to three pages in memory: it yields a page when the next one has been read.
-// History recognises that order when every new ID on a later page is above all earlier ones, and
-// one of the new messages was created long enough before the first request: more than five minutes,
-// plus a day if the message's time lacks seconds, plus another day if the server sends no Date. In
-// any other order, and while the messages are too recent or have no time, History holds all
-// messages above since in memory until it has read the last page. If a message is listed so late
-// that messages with higher IDs have already been yielded, History yields an error that matches
-// [ErrProtocol]. The messages yielded until then may have gaps: to get every message, read again
-// with the same Client from [Error.ResumeAfter], which equals since.
+// Market does not document the order of messages. History works with any stable order, even if a
+// message is listed up to one page after its place in that order, and while new messages arrive. If
+// the oldest messages come first, it holds up to three pages in memory: it yields a page when the
+// next one has been read. History recognises that order when every new ID on a later page is above
+// all earlier ones, and one of the new messages was created long enough before the first request:
+// more than five minutes, plus a day if the message's time lacks seconds, plus another day if the
+// server sends no Date. In any other order, and while the messages are too recent or have no time,
+// History holds all messages above since in memory until it has read the last page. If a message is
+// listed so late that messages with higher IDs have already been yielded, History yields an error
+// that matches [ErrProtocol]. The sequence yielded up to that point may have gaps: to get every
+// message, read again with the same Client from [Error.ResumeAfter], which equals since.
 //
 // A listing costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of the following:

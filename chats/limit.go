@@ -28,7 +28,7 @@ type Limit struct {
 	Kind      LimitKind
 	Max       int       // requests per quota window, or concurrent requests; 0 if not reported
 	Remaining int       // requests left in the window
-	Until     time.Time // end of the window by the server's clock, or of Retry-After, at most an hour ahead; zero if not reported
+	Until     time.Time // end of the window by the server's clock, or of the delay in Retry-After; at most an hour ahead; zero if not reported
 }
 
 // describe returns the error text for a limit that was reached.

@@ -81,9 +81,10 @@ func isLoopback(host string) bool {
 	return host == "localhost" || addr.IsLoopback()
 }
 
-// WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. The client is
-// copied and never modified. API calls never follow redirects, whatever CheckRedirect says,
-// because the key would be forwarded. Downloads use CheckRedirect.
+// WithHTTPClient sets the HTTP client: its transport, cookie jar and timeout. The client is copied
+// and never modified. Without a Transport, it uses http.DefaultTransport, which takes its proxy
+// from the environment. API calls never follow redirects, whatever CheckRedirect says, because the
+// key would be forwarded. Downloads use CheckRedirect.
 //
 // The transport must not retry requests: a message could be posted several times without the
 // library knowing. If the transport speaks HTTP/2, set its HTTP2.SendPingTimeout, or restrict

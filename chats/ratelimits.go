@@ -33,7 +33,7 @@ type limits struct {
 	blocks map[Operation]block
 }
 
-// block is a period in which calls of an operation are refused without a request.
+// block is a period in which calls to an operation are refused without a request.
 type block struct {
 	limit Limit
 	until time.Time // wall clock time: the monotonic clock stops while the machine sleeps

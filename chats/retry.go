@@ -98,7 +98,7 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 }
 
 // awaitRetry waits before the next attempt. It does not wait for an exhausted quota to reset;
-// limits does that for all calls of the operation.
+// limits does that for all calls to the operation.
 func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
 	delay := rand.N(max(p.delayCap(n), 1)) // full jitter
 	if resp == nil {

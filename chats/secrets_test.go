@@ -81,7 +81,7 @@ func echoes(secret string) []chatstest.Fault {
 	}
 }
 
-// capture makes a call of op under the i-th fault and returns everything that the
+// capture makes a call to op under the i-th fault and returns everything that the
 // library emitted.
 func capture(t *testing.T, op chats.Operation, oauth bool, i int) (name string, emitted []string) {
 	t.Helper()
