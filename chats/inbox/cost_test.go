@@ -221,7 +221,7 @@ func (e *entry) write(b *bytes.Buffer) {
 	}
 }
 
-// countedStore counts the calls of a store: each is one statement on PostgreSQL.
+// countedStore counts the calls to a store: each is one statement on PostgreSQL.
 type countedStore struct {
 	inbox.Store
 

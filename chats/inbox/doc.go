@@ -1,6 +1,6 @@
 // Package inbox delivers every message of a business's chats to a handler, at least once, across
-// restarts and machines. A message saved as handled is delivered again only if the server lists
-// messages too far out of order (see Polls) or the store loses the save.
+// restarts and machines. A message recorded as handled is delivered again only if the server lists
+// messages too far out of order (see Polls) or the store loses the record.
 //
 //	in, err := inbox.New(client, store)
 //	...
@@ -10,17 +10,17 @@
 //
 // # Guarantees
 //
-// Every new message (see First run) in every chat that matches the filter reaches the
-// handler at least once. The messages of a chat are delivered one at a time, in ascending order.
-// A message that becomes visible late, with an ID below those of messages already handled, is
-// delivered after it has become visible, unless too many handled messages are above it (see
-// Polls). A message counts as handled when the handler has returned nil or, with
-// [Inbox.Messages], when the loop has asked for the next message. This is saved in the [Store]
-// before the next message of the chat is delivered. From then on the message is not delivered
-// again, on any machine that shares the store, unless the server lists messages too far out of
-// order (see Polls), or the store loses the save, as after a restore from a backup or a failover
-// to a replica that lags behind. Until it is saved, a message may be delivered again after an
-// error, a panic, a crash, or the loss of the lease, so handlers must be idempotent.
+// Every new message (see First run) in every chat that matches the filter reaches the handler at
+// least once. The messages of a chat are delivered one at a time, in ascending order. A message
+// that becomes visible late, with an ID below those of messages already handled, is delivered after
+// it has become visible, unless too many handled messages are above it (see Polls). A message
+// counts as handled when the handler has returned nil or, with [Inbox.Messages], when the loop has
+// asked for the next message. The [Store] records the message as handled before the next message of
+// the chat is delivered. From then on the message is not delivered again, on any machine that
+// shares the store, unless the server lists messages too far out of order (see Polls), or the store
+// loses the record, as after a restore from a backup or a failover to a replica that lags behind.
+// Until it has been recorded, a message may be delivered again after an error, a panic, a crash, or
+// the loss of the lease, so handlers must be idempotent.
 //
 // Failures of Market, the store, the network and the handler are retried. [Inbox.Run] returns an
 // error if the credential is refused for a minute, or if the store fails for about half a minute
@@ -28,14 +28,14 @@
 //
 // # State
 //
-// The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every message
-// is handled, the IDs of the messages handled above it, the time of the next poll, and the last
-// error. The state of a business is also one row, [BusinessState]. It holds the StartTime (see
-// First run), the progress of the sweeps, and how much of the quota has been used. An inbox
-// does the work that is due according to the rows, one step at a time. It can be killed at any
-// point; its successor continues from the rows, even on another machine. An inbox never loads all
-// rows at once. A quiet chat costs its row, its share of the sweeps and, if it is listed without
-// a time, regular polls (see Rechecks).
+// The state of a chat is one row, [ChatState]. It holds the checkpoint up to which every message is
+// handled, the IDs of the messages handled above it, the time of the next poll, and the last error.
+// The state of a business is also one row, [BusinessState]. It holds the StartTime (see First run),
+// the progress of the sweeps, and how much of the quota has been used. An inbox does the work that
+// is due according to the rows, one step at a time. It can be killed at any point; its successor
+// continues from the rows, even on another machine. An inbox never loads all rows at once. A quiet
+// chat costs its row, its share of the sweeps and, if it is listed without an UpdatedAt, regular
+// polls (see Rechecks).
 //
 // # First run
 //
@@ -89,16 +89,16 @@
 // quota is left, rechecks that are due a minute or more after the activity was first seen are
 // postponed to the next quota window. A message that becomes visible late without a change in the
 // list is found by the next recheck or, more than a day after the last activity, when the chat is
-// next active. A chat that is listed without a time is polled every 10 min if incremental sweeps
-// are expected to list it (see Sweeps). They are not expected to list a chat that is finished or
-// has an unknown status, or any chat if the filter has Statuses; in these cases, a chat without a
-// time is polled every 2 h.
+// next active. A chat that is listed without an UpdatedAt is polled every 10 min if incremental
+// sweeps are expected to list it (see Sweeps). They are not expected to list a chat that is
+// finished or has an unknown status, or any chat if the filter has Statuses; in these cases, a chat
+// without an UpdatedAt is polled every 2 h.
 //
 // # Sweeps
 //
 // A sweep lists the chats, 20 per request. While nothing happens, the inbox makes no other
-// requests, except for the polls of chats that are listed without a time. Incremental sweeps list
-// the chats that are not FINISHED, by filtering on the other five statuses known today; full
+// requests, except for the polls of chats that are listed without an UpdatedAt. Incremental sweeps
+// list the chats that are not FINISHED, by filtering on the other five statuses known today; full
 // sweeps list all chats. The two take turns page by page, so that neither has to wait for the other
 // to finish. Each starts once per [WithPollInterval] if its share of the quota allows it, and less
 // often otherwise. Incremental sweeps get 78% of the inbox's quota and full sweeps 20%. With the
@@ -110,9 +110,9 @@
 // of the list, whichever is larger.
 //
 // While sweeps take longer than the poll interval, the first page of the list is also fetched
-// separately from time to time, followed by up to nine more for as long as every chat on a page
-// has changed. If Market lists the most recent chats first, this finds most messages soon.
-// Correctness does not depend on it, because the order is not documented.
+// separately from time to time, followed by up to nine more for as long as every chat on a page has
+// changed. If Market lists the most recent chats first, these pages show most new messages soon.
+// Correctness does not depend on that order, which is not documented.
 //
 // A filter with Statuses makes every sweep a full one. If Market refuses the statuses in
 // combination with the filter, one sweep lists all chats and the next one tries the statuses again.
@@ -122,9 +122,9 @@
 // # Quota
 //
 // The inbox counts its own requests, including retries, and uses at most half of Market's hourly
-// quota for each operation ([WithQuotaReserve]), except for the retries and further pages of
-// polls that have begun. Requests from other programs are ignored until the quota is exhausted.
-// Work left over at the end of a quota window is done in the next one.
+// quota for each operation ([WithQuotaReserve]), except for the retries and further pages of polls
+// that have begun. Requests from other programs are not taken into account until the quota is
+// exhausted. Work left over at the end of a quota window is done in the next one.
 //
 // # Failures
 //

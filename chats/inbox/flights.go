@@ -10,7 +10,7 @@ import (
 // flights holds the rows that are being polled. A row has one user at a time: if a sweep lists
 // a chat in flight, the listed chat is applied when the poll ends.
 type flights struct {
-	loading chan struct{} // a mutex held during calls of the store, see load
+	loading chan struct{} // a mutex held during calls to the store, see load
 
 	mu   sync.Mutex
 	held map[chats.ChatID]*flight

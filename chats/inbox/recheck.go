@@ -34,7 +34,7 @@ const (
 // yet.
 var unknownAfter = []time.Duration{0, 5 * time.Second, time.Minute}
 
-// The poll intervals of chats that are listed without a time, which do not show changes.
+// The poll intervals of chats that are listed without an UpdatedAt, which do not show changes.
 const (
 	untimedOpen     = 10 * time.Minute
 	untimedFinished = 2 * time.Hour

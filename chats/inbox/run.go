@@ -52,7 +52,7 @@ func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }
 
-// run works under one lease after another until ctx is done. If asked is not nil, each call of
+// run works under one lease after another until ctx is done. If asked is not nil, each call to
 // handle waits for a value from it.
 func (in *Inbox) run(ctx context.Context, workers int, asked <-chan struct{}, handle handleFunc) error {
 	if !in.running.CompareAndSwap(false, true) {

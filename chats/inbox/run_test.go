@@ -360,7 +360,7 @@ func TestRun_LogsTheEndOfAFailure(t *testing.T) {
 	}
 }
 
-// Every call of the store takes 2 s, which is less than half of what the lease lasts.
+// Every call to the store takes 2 s, which is less than half of what the lease lasts.
 func TestRun_AStoreThatIsSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

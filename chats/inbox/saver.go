@@ -14,7 +14,7 @@ import (
 
 const (
 	graceTime = 5 * time.Second  // for saves after the end of a run
-	callTime  = 30 * time.Second // for one call of the store, if the lease lasts that long
+	callTime  = 30 * time.Second // for one call to the store, if the lease lasts that long
 	maxSaving = 2 * time.Minute  // for rows that cannot be saved while others can
 )
 

@@ -21,7 +21,7 @@ type ChatState struct {
 	Handled     []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
 	UpdatedAt   time.Time         // past or scheduled polls cover the chat's activity up to this time; may be later than the list's UpdatedAt; while Read is false, the UpdatedAt with which the chat was first listed
 	SeenAt      time.Time         // when the activity at UpdatedAt, or the last push, was first seen, by the local clock
-	Explained   bool              // a message that accounts for this activity was found: see Rechecks in the package documentation
+	Explained   bool              // a message that accounts for that activity or push was found: see Rechecks in the package documentation
 	Unexplained int               // consecutive changes of UpdatedAt for which no message was found
 	DueAt       time.Time         // when to poll next; zero if no poll is scheduled
 
@@ -66,8 +66,8 @@ type SweepState struct {
 	Plain      bool         // it lists all chats, because the server refused the statuses
 	NextAt     time.Time    // when its next page, or the next sweep, is due
 	FinishedAt time.Time    // when the last sweep ended
-	Cost       int          // pages listed by that sweep, and failed requests if one of them could not be listed
-	CutShort   bool         // that sweep was cut short, because the list did not end or a page could not be listed
+	Cost       int          // pages listed by the last sweep, and failed requests if one of them could not be listed
+	CutShort   bool         // the last sweep was cut short, because the list did not end or a page could not be listed
 
 	// Digests are hashes of a full sweep's first pages, 0 for a page that has to be applied again.
 	Digests [10]uint64 `json:",omitzero"`
@@ -98,7 +98,7 @@ func (s *ChatState) adjust(now time.Time) bool {
 
 // BreakerState is the state of a circuit breaker.
 type BreakerState struct {
-	Failures int       // consecutive first failures, each of a different chat; from 3, chats are tried one at a time
+	Failures int       // consecutive first failures, each of a different chat; once this reaches 3, chats are tried one at a time
 	Probes   int       // failed attempts to handle or read a chat since Failures reached 3
 	RetryAt  time.Time // when the next chat is tried
 }

@@ -33,7 +33,7 @@ func (e *LeaseHeldError) Error() string {
 // Is reports whether target is [ErrLeaseHeld].
 func (e *LeaseHeldError) Is(target error) bool { return target == ErrLeaseHeld }
 
-// Purpose is the purpose of an inbox's lease.
+// Purpose is the [Lease.Purpose] of the leases that inboxes acquire.
 const Purpose = "inbox"
 
 // Lease is the exclusive right to serve a business. It ends when it is released, or when
@@ -94,9 +94,9 @@ type Store interface {
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
 	// Wake increments a chat's Wakes and sets its DueAt to the given time, unless DueAt is already
-	// earlier or the chat has both Attempts and a DueAt. A chat without a row gets one with
-	// Version 0. Wake needs no lease and does not change a Version. A store with a clock of its own
-	// should use that clock's time if the given one is later: the caller's clock may be ahead.
+	// earlier or the chat has both Attempts and a DueAt. A chat without a row gets one with Version
+	// 0. Wake needs no lease and does not change a Version. A store with a clock of its own should
+	// use its own time if the given time is later, because the caller's clock may be ahead.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 
 	// Summary reports on a business. A row is due if its DueAt is set and not after the given time.
@@ -108,8 +108,8 @@ type Store interface {
 
 	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease that has
 	// expired is lost even if no other holder has taken it. next is the earliest DueAt of the
-	// business's chats, or zero if none is set. From next, the holder learns of pushes that other
-	// processes received.
+	// business's chats, or zero if none is set. This is how the holder learns of pushes that other
+	// processes have received.
 	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
 
 	// Release ends a lease, so that the next Acquire succeeds. Releasing a lease that is

@@ -23,7 +23,7 @@ type identity struct {
 // isUnique reports whether the fields of the chat identify the event uniquely.
 func (id identity) isUnique() bool { return id.message != 0 || !id.at.IsZero() }
 
-// invocation is one call of the handle function.
+// invocation is one call to the handle function.
 type invocation struct {
 	done chan struct{} // closed when the function has returned
 	err  error         // valid once done is closed
@@ -39,7 +39,7 @@ type dedupe struct {
 	invocations map[identity]*invocation
 	// Both are oldest first, and each event is in invocations:
 	succeeded      []success // with a unique identity
-	unacknowledged []success // without one; remembered until Market has got its 200
+	unacknowledged []success // without one; remembered until a 200 has been sent
 }
 
 type success struct {

@@ -30,12 +30,11 @@
 //
 // # What Market expects
 //
-// Market waits 10 seconds for a response, or 1 second for a PING. Until a notification
-// gets a 200 or 400, Market sends nothing else and retries it: every minute for an hour,
-// every 15 minutes for a day, then every hour. After 14 days it disables the
-// subscription. So store the event and return, and return an error only if a retry may
-// help. If the function does not return in time, the handler responds with 500, and
-// Market retries.
+// Market waits 10 seconds for a response, or 1 second for a PING. Until a notification gets a 200
+// or 400, Market sends nothing else and retries it: every minute for an hour, every 15 minutes for
+// a day, then every hour. After 14 days it disables the subscription. So store the event and return
+// promptly; return an error only if a retry may help. If the function does not return in time, the
+// handler responds with 500, and Market retries.
 //
 // An event may arrive several times, and events may arrive in any order. The handler
 // drops duplicates of events from the last two hours (see [WithDedupe]), so a function that

@@ -36,16 +36,15 @@ type Handler struct {
 // characters each, identify the program; they are part of every 200 response. An invalid
 // argument is reported as a [chats.ArgumentError].
 //
-// The handle function returns nil if the event need not be sent again, and an error if a
-// retry may help. The error is logged and never sent to Market. A panic counts as an error.
-// The context carries the values of the request's context and ends 8 seconds after the
-// request arrived, or when the function returns. It does not end when Market disconnects,
-// so that no work is left half done: Market sends the event again anyway. If the function is still
-// running 9 seconds after the request arrived, Market gets 500, and the function continues. Work
-// that takes longer belongs in a queue, or needs its own context ([context.WithoutCancel]): if the
-// function succeeds after all, the next retry gets 200 (see [WithDedupe]). A late return is logged.
-// [http.Server.Shutdown] waits for the responses, but not for a call of the function that missed
-// its deadline.
+// The handle function returns nil if the event need not be sent again, and an error if a retry may
+// help. The error is logged and never sent to Market. A panic counts as an error. The context
+// carries the values of the request's context and ends 8 seconds after the request arrived, or when
+// the function returns. It does not end when Market disconnects, so that no work is left half done:
+// Market sends the event again anyway. If the function is still running 9 seconds after the request
+// arrived, Market gets 500, and the function continues. Work that takes longer belongs in a queue,
+// or needs its own context ([context.WithoutCancel]): if the function succeeds after all, the next
+// retry gets 200 (see [WithDedupe]). A return after the deadline is logged. [http.Server.Shutdown]
+// waits for the responses, but not for a call to the function that missed its deadline.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of

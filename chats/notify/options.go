@@ -94,25 +94,24 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 }
 
 // WithDedupe sets how long a handled event is remembered, and the maximum number of events
-// remembered; a duplicate gets 200 without a call to the handle function. The default is two hours
-// and 10,000 events, which is plenty: Market retries an event until it gets a 200, and waits at
-// most an hour between attempts. The window and the size must both be greater than 0, or both be 0:
-// WithDedupe(0, 0) turns deduplication off, so that every duplicate reaches the function, even
-// while the function is still running for an earlier one. Remembered events are lost when the
-// process ends.
+// remembered, separately for events with and without a unique ID or time. A duplicate of a
+// remembered event gets 200 without a call to the handle function. The default is two hours and
+// 10,000 events, which is plenty: Market retries an event at intervals of at most an hour. The
+// window and the size must both be greater than 0, or both be 0: WithDedupe(0, 0) turns
+// deduplication off, so that every duplicate reaches the function, even while the function is still
+// running for an earlier one. Remembered events are lost when the process ends.
 //
-// Events are duplicates if they have the same type, business and chat, and the same message
-// or, if the event is not about a message, the same time. An event that lacks this
-// information, such as a [MessageSent] without a usable ID or an [Other], is compared by the
-// bytes of its body, and only until Market has got its 200: after that, two events that look
-// the same both reach the function.
+// Events are duplicates if they have the same type, business and chat, and the same message or, if
+// the event is not about a message, the same time. An event that lacks this information, such as a
+// [MessageSent] without a usable ID or an [Other], is compared by the bytes of its body, and only
+// until a 200 has been sent for it: after that, two events that look the same both reach the
+// function.
 //
-// An event whose handling failed is not remembered. A duplicate that arrives while the
-// function is running waits for the outcome, as long as its own deadline allows, and gets
-// the same response: the function never runs twice for one event at the same time, even if
-// a call outlives the request that started it, which then gets a 500. If the function
-// succeeds late, the next duplicate gets 200. Running invocations do not count towards
-// size.
+// An event whose handling failed is not remembered. A duplicate that arrives while the function is
+// running waits for the outcome, as long as its own deadline allows, and gets the same response:
+// the function never runs twice for one event at the same time, even if a call outlives the request
+// that started it. Such a request gets a 500; if the function then succeeds, the next duplicate
+// gets 200. Running calls do not count towards size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
 		switch {
@@ -129,12 +128,11 @@ func WithDedupe(window time.Duration, size int) Option {
 	}
 }
 
-// WithLogger sets the logger; the default is [slog.Default]. Every request is logged once,
-// at debug level if it got 200, at warn level for 400 and 403, and at error level for 500.
-// A line has, where known, the event's type, business, chat and message, the status, the
-// duration, the sender's address ("remote") and the error, with the stack of a panic. It
-// never contains a body. The messages
-// are:
+// WithLogger sets the logger; the default is [slog.Default]. Every request is logged once, at debug
+// level if it got 200, at warn level for 400 and 403, and at error level for 500. A line contains
+// the following, as far as they are known: the event's type, business, chat and message, the
+// status, the duration, the sender's address ("remote") and the error, with the stack of a panic.
+// It never contains a body. The messages are:
 //
 //   - "notify: notification handled"
 //   - "notify: notification rejected", with the reason as error

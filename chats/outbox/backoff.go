@@ -6,7 +6,7 @@ import "time"
 // responds with 403.
 const maxForbiddenDelay = 15 * time.Minute
 
-// maxReportDelay is the maximum delay between two calls of the WithSettled function for an
+// maxReportDelay is the maximum delay between two calls to the WithSettled function for an
 // item, because a failure may need human attention.
 const maxReportDelay = 5 * time.Minute
 

@@ -100,7 +100,7 @@ func (d *dispatcher) run(ctx context.Context) {
 }
 
 // finish waits for the work in progress when the run ends: for posts, which end soon after their
-// context, and for a call of the WithSettled function, until a second after its context is done.
+// context, and for a call to the WithSettled function, until a second after its context is done.
 func (d *dispatcher) finish() {
 	var left <-chan time.Time
 	for ended := d.posting.Done(); d.working > 0 || d.reporting; {

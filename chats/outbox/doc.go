@@ -86,16 +86,17 @@
 //
 //	failure                                    what happens
 //	hourly quota exhausted                     waits for the next window, at least a minute; does not count as an attempt
-//	no connection; history: response invalid,  retried after 1 s, doubling up to 1 min, indefinitely
-//	408, 499, 5xx or a gateway's 404
+//	no connection; or, when reading the        retried after 1 s, doubling up to 1 min, indefinitely
+//	history, an invalid response, 408, 499,
+//	5xx or a gateway's 404
 //	parallel limit, or another 420 or 429      retried indefinitely; the delay does not grow
-//	send: response lost, invalid, 3xx, 408,    resolved by searching the history, after 1 s, doubling up to 1 min;
-//	499, 5xx or a gateway's 404                posted again after 15.5 s or more if the history does not show it
+//	when sending, a lost or invalid response,  resolved by searching the history, after 1 s, doubling up to 1 min;
+//	3xx, 408, 499, 5xx or a gateway's 404      posted again after 15.5 s or more if the history does not show it
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately
 //	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
-//	history refused, or a refusal without an   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
-//	API error code
+//	the history is refused, or a refusal has   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
+//	no API error code
 //	any other 4xx, or a 2xx with status ERROR  Failed, with the server's details
 //	and details
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store

@@ -33,10 +33,11 @@ func WithWorkers(n int) Option {
 // call is running, items are still posted, but no other item is reported; this is logged after
 // a minute.
 //
-// The context of a call ends 5 s after the run, or with the lease. A call is abandoned if it is
-// still running one second after its context ends, or when [Outbox.Step] ends after its 60 s. The
-// item is reported again, but only after that call has returned. An item that was settled by a
-// process without this option is not reported.
+// The context of a call ends as soon as the lease is lost, or else 5 s after the context of Run or
+// Step is done or an error has ended the run. A call is abandoned if it is still running one second
+// after its context ends, or when Step, which begins no more posts after 60 s, returns. The item is
+// reported again, but only after that call has returned. An item that was settled by a process
+// without this option is not reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
 	return option(settled != nil, "settled", "is nil", func(c *config) { c.settled = settled })
 }

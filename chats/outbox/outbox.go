@@ -29,7 +29,7 @@ type Outbox struct {
 	attempted lastAttempts
 	refusals  refusals
 	blocks    blocks
-	settling  chan struct{} // a mutex for calls of the WithSettled function
+	settling  chan struct{} // a mutex for calls to the WithSettled function
 	running   atomic.Bool
 	pruneAt   time.Time // when settled items are deleted next
 
@@ -119,9 +119,9 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 // out is not an error. Resend is the exception: after the item has been posted again, a retried
 // call returns [ErrState], or posts the item once more if it is Uncertain again.
 //
-// The error is [ErrUnknownKey], [ErrState] if the item's state does not allow the resolution, a
-// [chats.ArgumentError], [ErrMessageTaken] if the message belongs to another item, or an error
-// of the store.
+// The error is [ErrUnknownKey], [ErrState] if the item's state, or for ResendAfter its number of
+// attempts, does not allow the resolution, a [chats.ArgumentError], [ErrMessageTaken] if the
+// message belongs to another item, or an error of the store.
 func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 	if as.to == "" || as.to == Sent && as.message < 1 {
 		return badArgument("resolution", "must be Resend, Discard, or MarkSent with a message")

@@ -33,7 +33,7 @@ type Record struct {
 	Message   chats.Message // of a Sent item
 	QueuedAt  time.Time     // by the store's clock
 	SettledAt time.Time
-	Reports   int  // failed calls of the WithSettled function
+	Reports   int  // failed calls to the WithSettled function
 	Reported  bool // the WithSettled function has returned nil, or was not set when the outbox settled the item
 
 	// LastMessage is the newest message that resulted from posting another item of the chat.

@@ -33,7 +33,8 @@ var resolutions = map[State][]State{
 	Uncertain: {Sent, Discarded, Queued},
 }
 
-// ErrState is returned by [Outbox.Resolve] if the item's state does not allow the resolution.
+// ErrState is returned by [Outbox.Resolve] if the item's state, or for [ResendAfter] its number of
+// attempts, does not allow the resolution.
 var ErrState = errors.New("outbox: the item's state does not allow the resolution")
 
 // Resolution is a person's decision about an item.
@@ -50,7 +51,8 @@ type Resolution struct {
 func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
 // ResendAfter is a [Resend] that may be retried. Pass the [Result].Attempts on which the decision
-// was based: the Resend is carried out only if the item's number of attempts is still the same.
+// was based: the Resend is carried out only if the item's number of attempts is still the same. If
+// the item has had more attempts since, the call does nothing and returns nil.
 func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: max(attempts, 0)} }
 
 // Discard settles an [Uncertain] item, leaving open whether it was posted, or removes a [Queued]

@@ -16,7 +16,7 @@ var (
 	ErrMessageTaken = errors.New("outbox: the message belongs to another item")
 )
 
-// Purpose is the purpose of an outbox's lease.
+// Purpose is the [inbox.Lease.Purpose] of the leases that outboxes acquire.
 const Purpose = "outbox"
 
 // Head is the first of a chat's unsettled items.

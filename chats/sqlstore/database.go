@@ -45,7 +45,7 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	return &database{pool, dialect, make(chan struct{}, n), make(chan struct{}, n)}
 }
 
-// run is runNext, but waits its turn behind earlier calls of run.
+// run is runNext, but waits its turn behind earlier calls to run.
 func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
 	select {
 	case d.line <- struct{}{}:

@@ -16,9 +16,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/check"
 )
 
-// TestStore runs the conformance tests. The function open returns two handles to one new, empty
-// store, like those of two processes. If both implement [inbox.StepStore], its methods are
-// tested as well. Some tests wait for a lease to expire, so open should return stores with
+// TestStore runs the conformance tests. The function open must return two handles to the same new,
+// empty store, as if two processes had opened it. If both implement [inbox.StepStore], its methods
+// are tested as well. Some tests wait for a lease to expire, so open should return stores with
 // short leases, for example of 1 or 2 s.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
 	t.Helper()

@@ -1,4 +1,4 @@
-// Package batch combines concurrent calls of a function. Items that arrive while a call is in
+// Package batch combines concurrent calls to a function. Items that arrive while a call is in
 // progress are passed to the next call together. The cost per item thus falls as the load
 // rises, and no caller waits for a batch to fill up.
 package batch
@@ -28,7 +28,7 @@ type batch[T any] struct {
 	errs  []error
 }
 
-// New returns a Batcher that makes one call of do at a time. The context of a call ends after
+// New returns a Batcher that makes one call to do at a time. The context of a call ends after
 // the timeout; a call that has not returned a second later is abandoned.
 func New[T any](timeout time.Duration, do func(context.Context, []T) error) *Batcher[T] {
 	return &Batcher[T]{do: do, timeout: timeout, slot: make(chan struct{}, 1)}

@@ -20,7 +20,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// Call configures a call of a function.
+// Call configures a call to a function.
 type Call struct {
 	Name    string                      // of the function, for errors, such as "the handler"
 	Timeout time.Duration               // after which the function is abandoned; 0 means never

@@ -19,10 +19,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// TestStore runs the conformance tests. The function open returns two handles to one new, empty
-// store, like those of two processes. Some tests wait for a lease to expire, so open should
-// return stores with short leases, for example of 1 or 2 s. Package inboxtest tests leases in
-// more detail.
+// TestStore runs the conformance tests. The function open must return two handles to the same new,
+// empty store, as if two processes had opened it. Some tests wait for a lease to expire, so open
+// should return stores with short leases, for example of 1 or 2 s. Package inboxtest tests leases
+// in more detail.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b outbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
