@@ -3,7 +3,7 @@
 //
 // A [Market] holds chats and messages and implements all seven operations over HTTP. It is strict:
 // a request with a wrong path, parameter, content type, form or credential, or with a value out of
-// bounds, gets the same status and error text as from the real Market, where these are known. A
+// bounds, gets the status and error text that the real Market would return, where they are known. A
 // test sets up chats, runs its program against [Market.Client], and then checks what the chats
 // contain:
 //
@@ -24,11 +24,11 @@
 //
 // # In process or on a listener
 //
-// [Market.Transport], and [Market.Client] on top of it, work in process: they open no
-// socket, leave no goroutine behind and, in a testing/synctest bubble, wait in the
-// bubble's time, so waiting an hour for a quota to reset takes no real time. For tests that
-// need a socket, [NewServer] puts a Market on a listener, and [Market.ServeHTTP] makes it a
-// handler for a server of your own.
+// [Market.Transport], and [Market.Client] on top of it, work in process: they open no socket and
+// leave no goroutine behind. In a testing/synctest bubble, all waits use the bubble's fake clock,
+// so waiting an hour for a quota to reset takes no real time. For tests that need a socket,
+// [NewServer] puts a Market on a listener, and [Market.ServeHTTP] makes it a handler for a server
+// of your own.
 //
 // # Undocumented behaviour
 //
@@ -63,8 +63,8 @@
 //
 // # Faults
 //
-// [Market.Fail] makes the next calls of an operation fail, and [Market.FailFunc]
-// chooses a fault for each call. The faults are:
+// [Market.Fail] makes the next calls to an operation fail, and [Market.FailFunc] chooses a fault
+// for each call. The faults are:
 //
 //	fault                 the request                    the caller gets
 //	OK                    is processed                   the response

@@ -6,8 +6,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Fail makes the next calls of an operation fail, one per fault, in order. Later calls to
-// Fail add to the queue.
+// Fail makes the next calls to an operation fail, one per fault, in order. Later calls to Fail add
+// to the queue.
 func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

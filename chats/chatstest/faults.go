@@ -131,9 +131,9 @@ func RateLimitedParallel() Fault {
 	}}
 }
 
-// Refused makes the dial fail: no part of the request is written. Only [Market.Transport]
-// can do that; on a listener, where the connection exists before the request, it acts
-// like [DropBefore].
+// Refused makes the dial fail: no part of the request is written. Only [Market.Transport] can make
+// a dial fail; on a listener, where the connection exists before the request, it acts like
+// [DropBefore].
 func Refused() Fault { return Fault{dialError: true} }
 
 // DropBefore closes the connection as soon as the request has arrived, without processing

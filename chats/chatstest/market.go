@@ -83,17 +83,17 @@ func (m *Market) SetKey(key string) {
 // Token returns the OAuth token that the Market accepts.
 func (m *Market) Token() string { return fakeToken }
 
-// AddChat adds a chat and returns its ID. Zero fields are filled in: the ID, a
-// Subject (a new order), ChatTypeChat, StatusNew, and both times (now). It panics
-// if the ID is taken.
+// AddChat adds a chat and returns its ID. Zero fields are filled in: the ID, a Subject (a new
+// order), ChatTypeChat, StatusNew, CreatedAt (now) and UpdatedAt (CreatedAt). It panics if the ID
+// is taken.
 func (m *Market) AddChat(c chats.Chat) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
 	return m.add(c, time.Now()).ID
 }
 
-// AddFile makes the Market serve a file and returns it for [Market.CustomerSays].
-// Downloads need the Market's credential unless [WithOpenFiles] is set.
+// AddFile makes the Market serve a file and returns its description, to be passed to
+// [Market.CustomerSays]. Downloads need the Market's credential unless [WithOpenFiles] is set.
 func (m *Market) AddFile(name string, data []byte) chats.File {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -101,9 +101,10 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 }
 
 // AddConversation adds a chat with messages from the past: each keeps its CreatedAt, and its ID
-// unless that is 0. The messages must be in ascending order; they are visible immediately. Zero
-// fields of the chat are filled in as by [Market.AddChat], but its times and its status follow from
-// the messages.
+// unless it is 0. The messages must be in ascending order; they are visible immediately. Zero times
+// and a zero Status of the chat follow from the messages; other zero fields are filled in as by
+// [Market.AddChat]. Fields that are set are kept, except that, if Status is zero, later messages
+// advance UpdatedAt.
 func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -116,10 +117,11 @@ func (m *Market) CustomerSays(id chats.ChatID, text string, files ...chats.File)
 	return m.AddMessage(id, chats.SenderCustomer, text, files...)
 }
 
-// AddMessage adds a message from any sender and returns its ID. After a message from the
-// customer, the chat waits for the shop; after one from the shop, it waits for the customer.
-// Other senders do not change its status. A message without text and files is a sticker. Unlike a
-// request, AddMessage also writes to a finished chat.
+// AddMessage adds a message from any sender and returns its ID. After a message from the customer,
+// the chat waits for the shop; after one from the shop, it waits for the customer. Other senders do
+// not change its status. A message without text and files is a sticker. Unlike a request,
+// AddMessage also writes to a finished chat; a message from the customer or the shop reopens the
+// chat.
 func (m *Market) AddMessage(id chats.ChatID, sender chats.Sender, text string, files ...chats.File) chats.MessageID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -146,8 +148,8 @@ func (m *Market) SetType(id chats.ChatID, kind chats.ChatType) {
 	m.changed(c)
 }
 
-// FinishChat closes a chat. Sending messages and files to it fails with 400 from
-// then on.
+// FinishChat closes a chat. Sending messages and files to it then fails with 400 until its status
+// changes; a message added with [Market.CustomerSays] reopens it.
 func (m *Market) FinishChat(id chats.ChatID) { m.SetStatus(id, chats.StatusFinished) }
 
 // Chat returns a chat as a client would read it now.

@@ -254,10 +254,10 @@ func WithLatency(d time.Duration) Option {
 	return func(s *settings) { s.latency = d }
 }
 
-// WithFileBase sets the base of file URLs. The in-process transport serves files on every
-// host: https://files.messenger.yandex.net puts them on a host other than the API's, as the
-// real Market appears to do. The default is the host of the real API or, for a [Server], the
-// server's URL.
+// WithFileBase sets the base of file URLs. The in-process transport serves files on every host. For
+// example, https://files.messenger.yandex.net puts them on a host other than the API's, as the real
+// Market appears to do. The default is the host of the real API or, for a [Server], the server's
+// URL.
 func WithFileBase(url string) Option {
 	return func(s *settings) { s.fileBase = strings.TrimSuffix(url, "/") }
 }

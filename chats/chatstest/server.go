@@ -11,9 +11,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ServeHTTP makes the Market an [http.Handler] for a server of your own. If a
-// fault drops or truncates the response, it panics with [http.ErrAbortHandler], as
-// net/http expects. Set [WithFileBase] to the server's URL for downloads.
+// ServeHTTP makes the Market an [http.Handler] for a server of your own. If a fault drops or
+// truncates the response, it panics with [http.ErrAbortHandler], as net/http expects. Set
+// [WithFileBase] to the server's URL, so that downloads reach it.
 func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := route(r.Method, r.URL.Path)
 	f := m.begin(r.Context(), op)

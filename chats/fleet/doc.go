@@ -15,10 +15,10 @@
 //	err = f.Start(ctx, jobs, businesses...)
 //	err = jobs.Start(ctx)
 //
-// Every process does this, with the same store and the same database. The River client belongs
-// to the caller: it works the caller's own jobs alongside the fleet's. A second fleet in the
-// same database, with another table prefix for its store, needs a separate schema for River's
-// tables (river.Config.Schema), because jobs do not record which store they belong to.
+// Every process does the above, with the same store and the same database. The River client belongs
+// to the caller: it works the caller's own jobs alongside the fleet's. A second fleet in the same
+// database, with another table prefix for its store, needs a separate schema for River's tables
+// (river.Config.Schema), because jobs do not record which store they belong to.
 //
 // River's tables must exist: create them with its package rivermigrate, or with its command river
 // migrate-up.
@@ -38,13 +38,14 @@
 // is harmless.
 //
 // Every step holds a lease in the store. If River considers a process dead and another process
-// takes over its job, the new one waits for the lease. A process that was frozen or cut off has
-// lost the lease and can save nothing.
+// takes over its job, the other process waits for the lease. A process that was frozen or cut off
+// has lost the lease and can save nothing.
 //
 // # Failures
 //
 //	failure                     the business concerned                       other businesses
-//	process killed              served again within 75 s; see Config         no effect, or delayed by up to 22 s; see Config
+//	process killed              served again within 75 s, or later if base   no effect, or delayed by up to 22 s; see Config
+//	                            has a long JobTimeout; see Config
 //	process stopped             its step is allowed to finish                no effect
 //	credential refused          the shop function is called every 15 s; a    no effect
 //	                            changed credential is tried immediately, the

@@ -34,13 +34,12 @@ type Store interface {
 // Shop is one business: its client, and the options of its inbox and outbox.
 //
 // Pass the same http.Client ([chats.WithHTTPClient]) to the clients of all shops, or to none of
-// them. The handler timeout of an inbox is 15 s unless Inbox contains
-// [inbox.WithHandlerTimeout]; the context of a step ends after 36 s in any case. An inbox
-// handles two chats concurrently unless Inbox contains [inbox.WithWorkers], so that one shop's
-// backlog does not starve the others. For the same reason, a shop's messages are handled at no
-// more than 300 a second, after the first 500: the hourly quota of getChatHistory, 10,000 pages
-// of 100 messages, allows no more on average. By default, the inbox and the outbox use the
-// fleet's logger.
+// them. The handler timeout of an inbox is 15 s unless Inbox contains [inbox.WithHandlerTimeout];
+// the context of a step ends after 36 s in any case. An inbox handles two chats concurrently unless
+// Inbox contains [inbox.WithWorkers], so that one shop's backlog does not starve the others. For
+// the same reason, each process handles a shop's messages at no more than 300 a second, after a
+// burst of 500: the hourly quota of getChatHistory, 10,000 pages of 100 messages, allows no more on
+// average. By default, the inbox and the outbox use the fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option
@@ -107,9 +106,9 @@ func New(
 // Option configures a [Fleet].
 type Option func(*Fleet)
 
-// WithWorkers sets how many businesses a process works on at once, separately for inboxes and
-// for outboxes, from 1 to 10,000. The default is 50. A business whose handler hangs occupies
-// one worker most of the time.
+// WithWorkers sets how many businesses a process works on at once, separately for inboxes and for
+// outboxes, from 1 to 10,000. The default is 50. A business whose handler hangs occupies one worker
+// for most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
 // WithLogger sets the logger for failures and how they are handled, including those of the
@@ -160,13 +159,13 @@ func (f *Fleet) Register(workers *river.Workers) {
 //   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
 //     leaves a completed job.
 //
-// If a process is killed, the businesses that it was working on wait for at most 75 s: their jobs
-// count as stuck 40 s after they began, River looks for stuck jobs every 30 s, and makes retryable
-// jobs available every 5 s. By then the leases of the steps, 5 s each, have expired. A push or a
-// Put does not wait that long: it runs its own step as soon as the lease has expired. Other
-// businesses are delayed only if the process was River's leader, which makes scheduled jobs
-// available: another process takes over within 22 s, and until then only pushes and Puts are
-// worked.
+// If a process is killed, the businesses that it was working on wait for at most 75 s, unless base
+// has a JobTimeout above 40 s: their jobs count as stuck 40 s after they began, River looks for
+// stuck jobs every 30 s, and makes retryable jobs available every 5 s. By then the leases of the
+// steps, 5 s each, have expired. A push or a Put does not wait that long: it runs its own step as
+// soon as the lease has expired. Other businesses are delayed only if the process was River's
+// leader, which makes scheduled jobs available: another process takes over within 22 s, and until
+// then only the jobs of pushes and Puts are run.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -182,8 +181,8 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 }
 
 // Start begins to serve the given businesses, on all machines that work the fleet's jobs, until
-// [Fleet.Stop]. Every process must call it before starting its River client, possibly without
-// businesses: from then on the fleet uses the given client to insert its River jobs.
+// [Fleet.Stop]. Every process must call it before starting its River client, even with no
+// businesses to start: from then on the fleet uses the given client to insert its River jobs.
 //
 // Start is idempotent. The first steps of new businesses are spread out, 100 a second. For a
 // business that is already served, Start does nothing, unless its credential was refused: then
@@ -197,11 +196,11 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 	return cmp.Or(f.inbox.start(ctx, businesses), f.outbox.start(ctx, businesses))
 }
 
-// Stop stops serving the given businesses. The context of a step under way is canceled, and
-// the step then has 5 s to save what it has done; a step that was begun by a push or a Put is
-// allowed to finish. The rows stay in the store: a later Start continues from them, and
-// sqlstore's Forget deletes them. Stop is idempotent. Start must have been called in this
-// process, possibly without businesses.
+// Stop stops serving the given businesses. The context of a step under way is canceled, and the
+// step then has 5 s to save what it has done; a step that was begun by a push or a Put is allowed
+// to finish. The rows stay in the store: a later Start continues from them, and sqlstore's Forget
+// deletes them. Stop is idempotent. Start must have been called in this process, even if with no
+// businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) {
 		return badArgument("jobs", "must not be nil")
@@ -258,11 +257,11 @@ func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process. Items
 // that are put or resolved are worked on immediately, by any process. Do not call its Run or Step.
-// Do not keep the outbox; call this method again each time: its Shop was obtained from the function
-// passed to [New] at most 10 min earlier, so a kept outbox becomes outdated. The error wraps the
-// cause: that function failed, panicked or took longer than 5 s; the Shop has no Client for this
-// business; its credential cannot be read; or one of its options is invalid (a
-// [chats.ArgumentError]).
+// Do not keep the outbox, because it becomes outdated; call this method again each time. The Shop
+// of the outbox was obtained from the function passed to [New], at most 10 min earlier. The error
+// wraps the cause: the function passed to New failed, panicked or took longer than 5 s; the Shop
+// has no Client for this business; its credential cannot be read; or one of its options is invalid
+// (a [chats.ArgumentError]).
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {

@@ -25,9 +25,9 @@ const (
 	shopTimeout    = 5 * time.Second
 	shopLifetime   = 10 * time.Minute
 	maxEntries     = 500
-	askInterval    = 15 * time.Second // between calls of shop after a refusal, and before the same credential is tried again
+	askInterval    = 15 * time.Second // between calls to shop after a refusal, and before the same credential is tried again
 	maxBackoff     = 30 * time.Minute
-	maxRate        = 300 // messages of a shop per second, see Shop
+	maxRate        = 300 // messages of a shop per second and process, see Shop
 	maxBurst       = 500
 )
 

@@ -26,7 +26,7 @@ const (
 	maxCheckBody  = chats.MaxFileSize + 64<<10
 )
 
-// exchange is one call of the API.
+// exchange is one call to the API.
 type exchange struct {
 	N         int             `json:"n"`
 	At        time.Time       `json:"at"`
