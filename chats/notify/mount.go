@@ -21,9 +21,9 @@ import (
 // handler cleans the path if the result matches a [Handler] on mux; all other requests reach mux
 // unchanged.
 //
-// The path must begin with a slash and must not contain wildcards, escapes, a query or a host.
-// Mount panics with a [chats.ArgumentError] if the path is invalid and, like
-// [http.ServeMux.Handle], if a pattern conflicts with one that is registered already.
+// The path must begin with a slash and must not contain empty or dot segments, wildcards, escapes,
+// whitespace, a query or a host. Mount panics with a [chats.ArgumentError] if the path is invalid
+// and, like [http.ServeMux.Handle], if a pattern conflicts with one that is registered already.
 func (h *Handler) Mount(mux *http.ServeMux, path string) http.Handler {
 	if err := checkPath(path); err != nil {
 		panic(err)
