@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Placeholder replaces a secret in a text.
@@ -95,13 +98,13 @@ func (w *windows) add(value []byte) {
 }
 
 // addEncoded adds the forms of the beginning of a longer secret in base64, at any offset in the
-// encoded text, in hexadecimal, and without punctuation.
+// encoded text, in hexadecimal, as decimal bytes, and without punctuation.
 func (w *windows) addEncoded(secret []byte) {
 	if len(secret) < minPart {
 		return
 	}
 	secret = secret[:min(len(secret), maxText)]
-	forms := []string{string(secret), hex.EncodeToString(secret)}
+	forms := []string{string(secret), hex.EncodeToString(secret), fmt.Sprintf("%d", secret)}
 	for before := range 3 {
 		whole := (before + len(secret)) / 3 * 3 // the remaining characters depend on the text that follows
 		text := append(make([]byte, before), secret...)[:whole]
@@ -169,12 +172,22 @@ const maxEscapes = 6
 //   - %41, %u0041, U+0041, 0x41 and =41
 //   - \u0041, \U00000041, \u{41}, \x41, \x{41}, \101, \n and \/
 //   - &#65; and &#x41; of any length, with or without the semicolon, and &colon;
+//   - fullwidth characters
 var escapes = regexp.MustCompile(`(?i)(?:%u|U\+)[0-9a-f]{4}|(?:%|0x)[0-9a-f]{2}|=[2-7][0-9a-f]|` +
 	`\\+(?:u(?:0000[0-9a-f]{4}|[0-9a-f]{4})|[ux]\{[0-9a-f]+\}|x[0-9a-f]{2}|[01][0-7]{2}|[^ux])|` +
-	`&#(?:x[0-9a-f]+|[0-9]+);?|&[a-z0-9]{1,32};|&(?:amp|lt|gt|quot)`)
+	`&#(?:x[0-9a-f]+|[0-9]+);?|&[a-z0-9]{1,32};|&(?:amp|lt|gt|quot)|[\x{FF01}-\x{FF5E}]`)
 
 // other replaces an escaped character that is not ASCII, which no secret has.
 const other = 0xff
+
+// narrow returns the ASCII character for its fullwidth form, and other for other characters that
+// are not ASCII. A byte that is part of such a character is returned unchanged.
+func narrow(char rune) byte {
+	if char >= 0xFF01 && char <= 0xFF5E {
+		char -= 0xFF01 - '!'
+	}
+	return byte(min(char, other)) //nolint:gosec // a code point is not negative
+}
 
 // decodeEscapes decodes one level of escapes.
 func decodeEscapes(text []byte, from []int) (plain []byte, at []int) {
@@ -194,12 +207,13 @@ func unescape(escape string) (char byte, ok bool) {
 	code := strings.TrimLeft(escape, `\`)
 	isBackslash := len(code) < len(escape)
 	switch {
-	case escape[0] == '&':
+	case escape[0] == '&' || escape[0] >= utf8.RuneSelf:
 		decoded := html.UnescapeString(escape)
-		if len(decoded) > 1 {
+		first, size := utf8.DecodeRuneInString(decoded)
+		if size < len(decoded) { // not a character reference, or one of several characters
 			return other, decoded != escape
 		}
-		return decoded[0], true
+		return narrow(first), true
 	case isBackslash && (code == "n" || code == "r" || code == "t"):
 		return ' ', true
 	case isBackslash && (len(code) < 2 || !strings.ContainsAny(code[:1], "uUxX01")):
@@ -209,7 +223,7 @@ func unescape(escape string) (char byte, ok bool) {
 		return byte(octal), true
 	}
 	hexadecimal, _ := strconv.ParseUint(strings.Trim(strings.TrimPrefix(code, "0"), "%=uU+xX{}"), 16, 64)
-	return byte(min(hexadecimal, other)), true
+	return narrow(rune(min(hexadecimal, unicode.MaxRune))), true
 }
 
 // OfRequest returns the secrets of the request for a link: the Api-Key, values added to the

@@ -9,6 +9,7 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -102,8 +103,17 @@ var echoForms = map[string]func(string) string{
 	"hexadecimal":            func(s string) string { return hex.EncodeToString([]byte(s)) },
 	"hexadecimal, separated": func(s string) string { return each(s, "%02X:") },
 	"hexadecimal, a dump":    func(s string) string { return fmt.Sprintf("% #x", s) },
+	"decimal bytes":          func(s string) string { return fmt.Sprintf("%d", []byte(s)) },
+	"fullwidth":              fullwidth,
+	"fullwidth, escaped":     func(s string) string { return strings.Trim(strconv.QuoteToASCII(fullwidth(s)), `"`) },
+	"fullwidth, code points": func(s string) string { return strings.Trim(fmt.Sprintf("%U", []rune(fullwidth(s))), "[]") },
+	"fullwidth, in a URL":    func(s string) string { return url.PathEscape(fullwidth(s)) },
 	"bytes of Go":            func(s string) string { return fmt.Sprintf("%#v", []byte(s)) },
 	"code points":            func(s string) string { return fmt.Sprintf("%U", []rune(s)) },
+}
+
+func fullwidth(s string) string {
+	return strings.Map(func(r rune) rune { return r + 0xFEE0 }, s)
 }
 
 func TestRedact_HidesASecretHoweverItIsEchoed(t *testing.T) {
