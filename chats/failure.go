@@ -53,11 +53,11 @@ func (r *response) err() *Error {
 	return e
 }
 
-// classify2xx classifies a 2xx that is an error. If the status is ERROR and there are details,
-// they describe the error. Everything else, including ERROR without details, is a protocol
+// classify2xx classifies a 2xx that is an error. If the status is ERROR and there is a reason, the
+// details describe the error. Everything else, including ERROR without a reason, is a protocol
 // error; details taken from a body that is not an envelope are dropped.
 func (e *Error) classify2xx(r *response) {
-	if r.decodeErr == envelope.ErrStatus && len(e.Details) > 0 { //nolint:errorlint // Decode returns it unwrapped
+	if r.decodeErr == envelope.ErrStatus { //nolint:errorlint // Decode returns it unwrapped
 		return
 	}
 	e.kinds = append(e.kinds, ErrProtocol)

@@ -2,8 +2,10 @@ package envelope
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // The maximum sizes that Details reads of a body and of a text that is not JSON, in bytes, and the
@@ -89,4 +91,19 @@ func plainText(text []byte) string {
 func isEmpty(value any) bool {
 	list, isList := value.([]any)
 	return value == nil || value == "" || isList && len(list) == 0
+}
+
+// hasText reports whether a decoded value has a text or a number, such as a code.
+func hasText(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return strings.TrimSpace(v) != ""
+	case float64:
+		return v != 0
+	case []any:
+		return slices.ContainsFunc(v, hasText)
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(v)), hasText)
+	}
+	return false
 }

@@ -33,8 +33,10 @@ const (
 )
 
 var (
-	// ErrStatus is returned for a body with the status ERROR. Its Details have the reasons.
+	// ErrStatus is returned for a body with the status ERROR and a reason, which is in its Details.
 	ErrStatus = errors.New("response status is ERROR")
+	// ErrNoReason is returned for a body with the status ERROR that gives no reason.
+	ErrNoReason = errors.New("response status is ERROR, without a reason")
 	// ErrErrors is returned together with the result, if there is one.
 	ErrErrors = errors.New("response has status OK and errors")
 	// ErrNoStatus is returned together with the result, if there is one.
@@ -44,9 +46,10 @@ var (
 )
 
 type envelope[T any] struct {
-	Status string `json:"status"`
-	Result *T     `json:"result"`
-	Errors any    `json:"errors"`
+	Status  string `json:"status"`
+	Result  *T     `json:"result"`
+	Errors  any    `json:"errors"`
+	Message any    `json:"message"` // in place of the errors
 }
 
 // Decode returns the result of a body, or nil if it has none. It decodes into prepared if that
@@ -55,7 +58,7 @@ type envelope[T any] struct {
 // the body was cut off.
 func Decode[T any](b Body, prepared *T) (*T, error) {
 	env := envelope[T]{Result: prepared}
-	if err := json.Unmarshal(b.Text, &env); err != nil {
+	if err := env.unmarshal(b.Text); err != nil {
 		if err = env.repair(b.Text, err); err != nil {
 			return nil, b.jsonError(err)
 		}
@@ -67,6 +70,9 @@ func Decode[T any](b Body, prepared *T) (*T, error) {
 		}
 		return env.Result, nil
 	case statusError:
+		if !hasText(env.Errors) && !hasText(env.Message) {
+			return nil, ErrNoReason
+		}
 		return nil, ErrStatus
 	case "":
 		return env.Result, ErrNoStatus
@@ -74,11 +80,25 @@ func Decode[T any](b Body, prepared *T) (*T, error) {
 	return env.Result, ErrUnknownStatus
 }
 
-// repair decodes a body that encoding/json has rejected with err.
+// errRepeatedList is returned for a body in which two lists have the same name.
+var errRepeatedList = errors.New("a list occurs twice")
+
+// unmarshal decodes a body whose lists occur once. encoding/json would decode the second list of a
+// name into the elements of the first, so that a message without a text got that of another.
+func (env *envelope[T]) unmarshal(text []byte) error {
+	err := json.Unmarshal(text, env)
+	count := func(name string) int { return bytes.Count(text, []byte(name)) }
+	if err == nil && (count(`"messages"`) > 1 || count(`"chats"`) > 1 || count(`"payload"`) > count(`"messageId"`)) {
+		return errRepeatedList
+	}
+	return err
+}
+
+// repair decodes a body that unmarshal has rejected with err.
 func (env *envelope[T]) repair(text []byte, err error) error {
 	if isSyntaxError(err) {
 		text = repairSyntax(text)
-		err = json.Unmarshal(text, env)
+		err = env.unmarshal(text)
 	}
 	if err != nil && !isSyntaxError(err) {
 		*env = envelope[T]{}

@@ -50,8 +50,15 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 		`{"status":"OK","errors":{"code":"A"}}`:       {false, ErrErrors},
 		`{"status":"OK","errors":"A","result":{},}`:   {true, ErrErrors},
 		`{"errors":[null],"status":"OK","result":{}}`: {true, ErrErrors},
-		`{"status":"ERROR","result":{"messageId":7}}`: {false, ErrStatus},
-		`{"status":"ERROR","result":"none"}`:          {false, ErrStatus},
+		`{"status":"ERROR","result":{"messageId":7}}`: {false, ErrNoReason},
+		`{"status":"ERROR","result":"none"}`:          {false, ErrNoReason},
+		`{"status":"ERROR","errors":[null,{}],"a":1}`: {false, ErrNoReason},
+		`{"status":"ERROR","errors":[{"code":0}]}`:    {false, ErrNoReason},
+		`{"status":"ERROR","message":" "}`:            {false, ErrNoReason},
+		`{"status":"ERROR","message":"A"}`:            {false, ErrStatus},
+		`{"status":"ERROR","errors":["A"]}`:           {false, ErrStatus},
+		`{"status":"ERROR","errors":[{"code":7}]}`:    {false, ErrStatus},
+		`{"status":"ERROR","errors":{"code":"A"},}`:   {false, ErrStatus},
 		`{"result":{"messageId":7}}`:                  {true, ErrNoStatus},
 		`{"status":5,"result":{"messageId":7}}`:       {true, ErrNoStatus},
 		`{}`:                                          {false, ErrNoStatus},
@@ -68,6 +75,27 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 	got, err = Decode(of(`{"status":"OK","result":{"messageId":"7"}}`), prepared)
 	require.NoError(t, err)
 	assert.Equal(t, &item{ID: 7}, got, "what the first attempt has written is gone")
+}
+
+func TestDecode_RepeatedListIsReadOnce(t *testing.T) {
+	t.Parallel()
+	type page struct {
+		Messages []item `json:"messages"`
+	}
+	for _, result := range []string{
+		`"messages":[{"messageId":1,"message":"a","payload":[{"name":"b","size":2}]}],"messages":[{"messageId":3}]`,
+		`"messages":[{"messageId":1,"message":"a"}],"messages":[{"messageId":3},]`,
+		`"messages":[{"messageId":"1","message":"a"}],"messages":[{"messageId":3}]`,
+	} {
+		got, err := Decode[page](of(`{"status":"OK","result":{`+result+`}}`), nil)
+		require.NoError(t, err)
+		assert.Equal(t, &page{[]item{{ID: 3}}}, got, "nothing of the first list is in the second")
+	}
+	got, err := Decode[item](of(`{"status":"OK","result":{"messageId":1,"payload":[{"name":"b","size":2}],"payload":[{"name":"c"}]}}`), nil)
+	require.NoError(t, err)
+	require.Len(t, got.List, 1)
+	assert.Equal(t, "c", got.List[0].Name)
+	assert.Zero(t, got.List[0].Size)
 }
 
 func TestDecode_ErrorsAreOneCleanText(t *testing.T) {
