@@ -142,11 +142,12 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // A call reads the history, sends once, and usually reads one more page of history. The first read
 // starts one day before the message named in [ConfirmAfter] or [ConfirmFirstAttempt], or at the
 // beginning if neither option is given. If the outcome remains unknown, the call makes up to
-// RetryPolicy.MaxAttempts sends, each followed by about six searches with the default policy. If
-// Market is down before anything has been sent, the call fails when the retries of one read are
-// exhausted; after a send, and with [ConfirmResume], it keeps trying to read the history for
-// several minutes. The read immediately before a send is not retried. If it fails, the call reads
-// the history with retries and then tries to send again, up to six times.
+// RetryPolicy.MaxAttempts sends, each followed by about six searches with the default policy. It
+// makes only two if a gateway refuses them with a 4xx other than 404, 408 and 499. If Market is
+// down before anything has been sent, the call fails when the retries of one read are exhausted;
+// after a send, and with [ConfirmResume], it keeps trying to read the history for several minutes.
+// The read immediately before a send is not retried. If it fails, the call reads the history with
+// retries and then tries to send again, up to six times.
 //
 // A Client sends messages to the same chat one at a time. If it has just posted the same text
 // without confirming it, the call waits until the history shows that message, but no longer
@@ -215,6 +216,7 @@ type confirmation struct {
 	attempts int     // sends made
 	sent     bool    // one of them may have been processed
 	sendErr  error   // of the last of those; nil if it was accepted
+	refusals int     // how many of them a gateway has refused
 	readErr  error   // why prepare could not read the history
 	rounds   int     // how often prepare could not read the history
 	halted   *result // the result if prepare or before has stopped the send
@@ -319,6 +321,9 @@ func (c *confirmation) attempt(ctx context.Context) *result {
 		return c.refused(ctx, err)
 	}
 	c.sent, c.ended, c.sendErr = true, time.Now(), err
+	if isRefused(err) && !errors.Is(err, ErrProtocol) { // unlike a 404, which may end with a deployment
+		c.refusals++
+	}
 	c.client.doubts.Set(c.out.doubtKey, c.ended) // even if it was accepted, because a panic may end the search
 	if err == nil || !attempts.IsOneSend(ctx) {
 		return c.look(ctx)
@@ -344,6 +349,9 @@ func (c *confirmation) ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+// maxRefusals is the number of refused sends after which another one would be refused as well.
+const maxRefusals = 2
 
 // maxNoteAge is the maximum age of the last reading of the history before a send. An older one
 // may lack a message that another program has posted, or that has become visible, since.
@@ -417,7 +425,7 @@ func (c *confirmation) judge(seen *view) *result {
 		return &result{message: seen.others[0]}
 	case others > 0:
 		return c.doubt(c.sendErr, fmt.Errorf("%w: new message %d may be this one", ErrAmbiguous, seen.others[others-1].ID))
-	case accepted || c.attempts >= c.client.config.retry.MaxAttempts:
+	case accepted || c.attempts >= c.client.config.retry.MaxAttempts || c.refusals >= maxRefusals:
 		return c.doubt(c.sendErr, errMessageNotFound)
 	}
 	return nil

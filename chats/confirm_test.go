@@ -376,3 +376,21 @@ func TestSendTextConfirmed_ErrorDescribesLastAttempt(t *testing.T) {
 		assert.Equal(t, 3, f.market.Calls(chats.OpSendMessageToChat))
 	})
 }
+
+// A gateway whose rule refuses the text refuses it every time.
+func TestSendTextConfirmed_GatewaysRefusalIsRepeatedOnce(t *testing.T) {
+	t.Parallel()
+	for status, sends := range map[int]int{400: 2, 405: 2, 451: 2, 404: 6, 408: 6, 499: 6, 500: 6} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			f.market.Fail(chats.OpSendMessageToChat, times(sends, chatstest.HTML(status))...)
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+			assert.Equal(t, sends, f.market.Calls(chats.OpSendMessageToChat), status)
+
+			f.market.Fail(chats.OpSendMessageToChat, chatstest.HTML(status))
+			_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Послезавтра")
+			require.NoError(t, err, "one refusal may be a whim")
+		})
+	}
+}

@@ -131,14 +131,13 @@ var tlsRefusal = regexp.MustCompile(`tls: .*(certificate|handshake failure|proto
 // isTLSFailure reports whether TLS failed for a reason that a retry cannot change: the server
 // does not speak TLS, its certificate is not trusted, or it refuses the client.
 func isTLSFailure(err error) bool {
-	_, certificate := as[*tls.CertificateVerificationError](err)
-	_, authority := as[x509.UnknownAuthorityError](err) // this one and the next two come from a caller's VerifyConnection
-	_, name := as[x509.HostnameError](err)
-	_, invalid := as[x509.CertificateInvalidError](err)
-	_, noTLS := as[tls.RecordHeaderError](err)
-	return certificate || authority || name || invalid || noTLS || errors.Is(err, http.ErrSchemeMismatch) ||
+	return is[*tls.CertificateVerificationError](err) || is[tls.RecordHeaderError](err) || errors.Is(err, http.ErrSchemeMismatch) ||
+		is[x509.UnknownAuthorityError](err) || is[x509.HostnameError](err) || is[x509.CertificateInvalidError](err) || // of a caller's VerifyConnection
 		tlsRefusal.MatchString(err.Error())
 }
+
+// is reports whether err wraps an error of type T.
+func is[T error](err error) bool { return errors.As(err, new(T)) }
 
 // as returns the first error of type T that err wraps.
 func as[T error](err error) (found T, ok bool) { ok = errors.As(err, &found); return found, ok }

@@ -65,11 +65,8 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 // quota is final, so that the caller learns at once when it resets.
 func isFinal(err error) bool {
 	e, ok := as[*Error](err)
-	if !ok {
-		return false
-	}
-	hourly := e.Limit != nil && e.Limit.Kind == LimitHourly
-	return hourly || e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
+	return ok && (e.Limit != nil && e.Limit.Kind == LimitHourly ||
+		e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode))
 }
 
 // Differences between the IDs of two messages. IDs appear to be times in microseconds.
