@@ -84,7 +84,7 @@ func (c *Client) download(caller, ctx context.Context, cancel context.CancelCaus
 		return nil, failure(0, err)
 	}
 	if !isWholeFile(req, resp) {
-		return nil, c.downloadError(resp, hidden)
+		return nil, c.downloadError(ctx, resp, hidden)
 	}
 	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, failure: failure, status: resp.StatusCode}
 	if body.missing = resp.ContentLength; resp.StatusCode != http.StatusPartialContent {
@@ -179,8 +179,8 @@ func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http
 	}
 }
 
-func (c *Client) downloadError(resp *http.Response, hidden redact.Secrets) error {
-	buf, err := httpbody.Read(resp)
+func (c *Client) downloadError(ctx context.Context, resp *http.Response, hidden redact.Secrets) error {
+	buf, err := httpbody.Read(ctx, resp)
 	r := &response{
 		business: c.business, op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
 		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,

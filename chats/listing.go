@@ -7,13 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/paging"
 )
 
 // items yields the items of a listing.
 func items[T any](ctx context.Context, c *Client, op Operation, l paging.Listing[T], yield func(T, error) bool) {
 	l.Refused = isRefused
-	for item, err := range paging.Items(ctx, l) {
+	for item, err := range paging.Items(httpbody.WithStack(ctx), l) {
 		switch {
 		case errors.Is(err, paging.ErrRepeatedToken) || errors.Is(err, paging.ErrNoProgress):
 			err = &Error{Business: c.business, Operation: op, kinds: []error{ErrProtocol}, cause: err}

@@ -53,7 +53,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			}
 			return nil, failed
 		}
-		buf, err := httpbody.Read(resp)
+		buf, err := httpbody.Read(ctx, resp)
 		_ = c.upload.Stop(ctx) // not earlier, because net/http drops the connection if a request ends early
 		if ended := callerctx.Err(caller); err != nil && ended != nil {
 			httpbody.Release(buf)

@@ -410,3 +410,43 @@ func TestWire_SwitchingProtocolsIsError(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, http.StatusSwitchingProtocols, e.StatusCode)
 }
+
+// The body of a transport other than net/http's may block whatever becomes of the context.
+func TestWire_BodyThatIgnoresItsContextHoldsNoSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		blocked := make(chan struct{})
+		defer close(blocked)
+		market := chatstest.NewMarket()
+		isStuck := true
+		f := newFixtureOn(t, market, noRetry, chats.WithMaxParallel(1), chats.WithHTTPClient(&http.Client{
+			Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+				resp, err := market.Transport().RoundTrip(req)
+				if isStuck && err == nil {
+					_ = resp.Body.Close()
+					resp.Body = io.NopCloser(stuckReader(blocked))
+				}
+				return resp, err
+			}),
+		}))
+		began := time.Now()
+		err := f.call(t.Context(), chats.OpSendMessageToChat)
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.LessOrEqual(t, time.Since(began), 31*time.Second)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, f.call(ctx, chats.OpGetChat), context.DeadlineExceeded)
+
+		isStuck = false
+		require.NoError(t, f.call(t.Context(), chats.OpGetChat), "the slot is free")
+	})
+}
+
+type stuckReader chan struct{}
+
+func (r stuckReader) Read([]byte) (int, error) {
+	<-r
+	return 0, io.EOF
+}

@@ -3,6 +3,7 @@ package httpbody
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -39,11 +40,12 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // Read reads the whole body, up to 8 MiB, and closes it. It returns what it has read, without
 // whitespace and byte order marks at the beginning, even if there is an error. The dropped
 // characters are subtracted from resp.ContentLength. Pass the buffer to [Release] when it is no
-// longer used.
-func Read(resp *http.Response) (*bytes.Buffer, error) {
-	defer func() { _ = resp.Body.Close() }()
+// longer used. A body that blocks although ctx is done is abandoned; the error is then ctx.Err().
+func Read(ctx context.Context, resp *http.Response) (*bytes.Buffer, error) {
+	body := resp.Body
 	buf, _ := buffers.Get().(*bytes.Buffer)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = body.Close()
 		return buf, nil // the body is the raw connection, and no context would end a read from it
 	}
 	// Content-Length may be wrong, so at most the capacity that the pool keeps is reserved. The
@@ -51,7 +53,15 @@ func Read(resp *http.Response) (*bytes.Buffer, error) {
 	if n := resp.ContentLength; n > 0 {
 		buf.Grow(int(min(n, maxPooledBody)) + bytes.MinRead)
 	}
-	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	var n int64
+	err := await(ctx, body, func() (err error) {
+		defer func() { _ = body.Close() }()
+		n, err = buf.ReadFrom(io.LimitReader(body, maxBody+1))
+		return err
+	})
+	if err == errAbandoned { //nolint:errorlint // our own error, never wrapped
+		return new(bytes.Buffer), ctx.Err()
+	}
 	dropped := buf.Len() - len(bytes.TrimLeft(buf.Bytes(), leading))
 	buf.Next(dropped)
 	resp.ContentLength -= int64(dropped)

@@ -2,6 +2,7 @@ package httpbody
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -25,7 +26,7 @@ func (c *closing) Close() error {
 
 func read(status int, body io.Reader, length int64) (text string, closed bool, err error) {
 	source := &closing{Reader: body}
-	buf, err := Read(&http.Response{StatusCode: status, Body: source, ContentLength: length})
+	buf, err := Read(context.Background(), &http.Response{StatusCode: status, Body: source, ContentLength: length})
 	defer Release(buf)
 	return buf.String(), source.closed, err
 }
@@ -53,7 +54,7 @@ func TestRead_DropsWhatPrecedesTheContent(t *testing.T) {
 	t.Parallel()
 	for _, before := range []string{"", "\xef\xbb\xbf", "\xef\xbb\xbf\xef\xbb\xbf", " \r\n\t\xef\xbb\xbf\n\xef\xbb\xbf "} {
 		resp := &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(before + "content \xef\xbb\xbf")), ContentLength: int64(len(before)) + 11}
-		buf, err := Read(resp)
+		buf, err := Read(context.Background(), resp)
 		require.NoError(t, err)
 		assert.Equal(t, "content \xef\xbb\xbf", buf.String(), "%q", before)
 		assert.EqualValues(t, buf.Len(), resp.ContentLength, "the body is whole")
