@@ -2,7 +2,9 @@ package notify
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"unicode/utf16"
 )
 
 // object maps each field of a JSON object to all its values, in order.
@@ -15,9 +17,9 @@ type object map[string][]json.RawMessage
 // It looks at the top level only, because nothing below it is needed: a value that
 // encoding/json would reject, such as one nested too deeply, or one that is missing does not
 // affect the others. A byte order mark before the object, extra or missing commas, and anything
-// after the object are ignored.
+// after the object are ignored. data may be in UTF-16; text is always in UTF-8.
 func scanObject(data []byte, names map[string]bool) (fields object, text []byte, ok bool) {
-	s := scanner{data: bytes.TrimLeft(data, "\ufeff \t\r\n")}
+	s := scanner{data: bytes.TrimLeft(toUTF8(data), "\ufeff \t\r\n")}
 	text = s.data
 	fields = object{}
 	if !s.accept('{') {
@@ -38,6 +40,24 @@ func scanObject(data []byte, names map[string]bool) (fields object, text []byte,
 		}
 	}
 	return fields, text[:len(text)-len(s.data)], true
+}
+
+// toUTF8 converts data that begins with a byte order mark or a brace in UTF-16.
+func toUTF8(data []byte) []byte {
+	var order binary.ByteOrder
+	switch string(data[:min(len(data), 2)]) {
+	case "\xff\xfe", "{\x00":
+		order = binary.LittleEndian
+	case "\xfe\xff", "\x00{":
+		order = binary.BigEndian
+	default:
+		return data
+	}
+	units := make([]uint16, len(data)/2)
+	for i := range units {
+		units[i] = order.Uint16(data[2*i:])
+	}
+	return []byte(string(utf16.Decode(units)))
 }
 
 func isString(value json.RawMessage) bool { return len(value) > 0 && value[0] == '"' }

@@ -35,7 +35,7 @@ var fieldNames = map[string]bool{
 // or a string; a time, if it is in RFC 3339 format with an offset. Unknown fields are
 // ignored, whatever they contain. If a field is duplicated, its last usable value
 // counts. A byte order mark before the object, extra or missing commas, and anything after the
-// object are ignored.
+// object are ignored. The body may be in UTF-16.
 func Parse(body []byte) (Event, error) {
 	event, _, err := parse(body)
 	if err != nil {

@@ -2,10 +2,12 @@ package notify_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -55,6 +57,14 @@ func TestParse_ContractExamples(t *testing.T) {
 }
 
 // What Market does not document but has been seen to do, or may begin to do.
+func utf16Of(text string, order binary.AppendByteOrder) string {
+	var encoded []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		encoded = order.AppendUint16(encoded, unit)
+	}
+	return string(encoded)
+}
+
 func TestParse_Tolerates(t *testing.T) {
 	t.Parallel()
 	sent := notify.MessageSent{Business: 1, Chat: 2, Message: 3, At: date(t, "2026-04-20T09:30:00Z")}
@@ -88,6 +98,10 @@ func TestParse_Tolerates(t *testing.T) {
 		"a field in another case":     {strings.Replace(sentAs3, "{", `{"CHATID":"x",`, 1), sent},
 		"white space":                 {"\r\n\t " + strings.NewReplacer(":", " : ", ",", " ,\n").Replace(with("sentAt", "")) + " \n", withoutTime(sent)},
 		"a byte order mark":           {"\ufeff" + sentAs3, sent},
+		"UTF-16":                      {utf16Of("\ufeff"+sentAs3, binary.BigEndian), sent},
+		"UTF-16, little-endian":       {utf16Of("\ufeff"+sentAs3, binary.LittleEndian), sent},
+		"UTF-16 without a mark":       {utf16Of(strings.Replace(sentAs3, "{", `{"a":"Ж😀",`, 1), binary.LittleEndian) + "\x00", sent},
+		"UTF-16, big-endian, no mark": {utf16Of(sentAs3, binary.BigEndian), sent},
 		"two byte order marks":        {"\ufeff \ufeff" + sentAs3, sent},
 		"something behind":            {sentAs3 + "}", sent},
 		"two notifications":           {sentAs3 + "\n" + pingBody, sent},
@@ -216,7 +230,8 @@ var malformed = map[string]struct {
 	"white space":             {" \r\n\t", "", "", noObject, 0},
 	"no JSON":                 {`ping`, "", "", noObject, 0},
 	"a form":                  {`notificationType=PING`, "", "", noObject, 0},
-	"UTF-16":                  {"\xff\xfe{\x00}\x00", "", "", noObject, 0},
+	"UTF-16, cut off":         {"\xff\xfe{\x00}", "", "", noObject, 0},
+	"UTF-32":                  {"\xff\xfe\x00\x00{\x00\x00\x00}\x00\x00\x00", "", "", noObject, 0},
 	"null":                    {`null`, "", "", noObject, 0},
 	"a list":                  {`[` + sentBody + `]`, "", "", noObject, 0},
 	"a string":                {`"PING"`, "", "", noObject, 0},
