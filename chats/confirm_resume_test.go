@@ -729,10 +729,11 @@ func TestConfirmResume_AFileShownAsATextIsDoubt(t *testing.T) {
 	}
 }
 
-// A message whose sender is not known may be the shop's.
+// A message whose sender is not known may be the shop's, and so may one of Market's with the same
+// content.
 func TestSendTextConfirmed_UnknownSenderIsDoubt(t *testing.T) {
 	t.Parallel()
-	for _, sender := range []chats.Sender{"", "SHOP_ROBOT"} {
+	for _, sender := range []chats.Sender{"", "SHOP_ROBOT", chats.SenderMarket, chats.SenderSupport} {
 		synctest.Test(t, func(t *testing.T) {
 			market := chatstest.NewMarket()
 			f := newFixtureOn(t, market, withContract(t, headerRewriter{market.Transport(), func(h http.Header) {
@@ -748,6 +749,32 @@ func TestSendTextConfirmed_UnknownSenderIsDoubt(t *testing.T) {
 			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
 			assert.Equal(t, "ErrOutcomeUnknown", outcomeOf(t, err), err)
 			assert.Equal(t, 1, f.market.Calls(chats.OpSendMessageToChat))
+		})
+	}
+}
+
+// What Market and its support write, and a customer's words, are no doubt.
+func TestSendTextConfirmed_MessagesOfOthersAreNoDoubt(t *testing.T) {
+	t.Parallel()
+	for sender, text := range map[chats.Sender]string{
+		chats.SenderMarket: "Оцените ответ", chats.SenderSupport: "Мы подключились к чату", chats.SenderCustomer: "Завтра",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			for _, earlier := range []chats.Sender{chats.SenderMarket, chats.SenderCustomer} {
+				f.market.AddMessage(f.chat, earlier, "Завтра")
+			}
+			f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+				if op == chats.OpSendMessageToChat && n == 1 {
+					f.market.AddMessage(f.chat, sender, text)
+					return chatstest.DropBefore()
+				}
+				return chatstest.OK()
+			})
+			message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			require.NoError(t, err, sender)
+			assert.Equal(t, chats.SenderPartner, message.Sender)
+			assert.Equal(t, 2, f.market.Calls(chats.OpSendMessageToChat))
 		})
 	}
 }

@@ -18,7 +18,7 @@ const clockTolerance = 5 * time.Minute
 // the shop.
 type view struct {
 	empty  bool               // the chat has no messages
-	own    map[MessageID]bool // every message that may be from the shop
+	own    map[MessageID]bool // every message that may be from the shop or this one
 	newest MessageID          // the newest one that is certainly from the shop
 	match  *Message           // one that may be new and has the same content
 	equal  time.Time          // when the last one with the same content was created
@@ -106,8 +106,8 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 		if message.ID == c.after {
 			c.afterAt = message.CreatedAt
 		}
-		if !message.mayBeShops() {
-			continue
+		if !message.mayBeShops() && (message.Sender == SenderCustomer || !c.out.equals(message)) {
+			continue // the same content from Market or its support may be the shop's, shown under another sender
 		}
 		seen.own[message.ID] = true
 		if message.Sender == SenderPartner {
