@@ -365,6 +365,13 @@ func TestRewrite_ChangesEverythingButTheMarket(t *testing.T) {
 			assert.Equal(t, "CONT", got.body)
 			assert.Equal(t, "4", got.header.Get("Content-Length"))
 			assert.Equal(t, "content", get(file.URL).body)
+
+			m.Fail(chats.OpGetChat, chatstest.Rewrite(func(r *chatstest.Response) {
+				*r = chatstest.Response{Status: http.StatusServiceUnavailable, Body: []byte("down")}
+			}))
+			got = get(base + "/v2/businesses/1234567/chat?chatId=5")
+			assert.Equal(t, http.StatusServiceUnavailable, got.status)
+			assert.Equal(t, "down", got.body)
 		})
 	}
 }

@@ -74,6 +74,9 @@ func (r response) length() int64 {
 
 // marked sets the header that marks a deliberate violation of the contract.
 func (r response) marked(name string) response {
+	if r.header == nil { // a function of Rewrite may drop it
+		r.header = http.Header{}
+	}
 	r.header.Set(FaultHeader, name)
 	return r
 }
