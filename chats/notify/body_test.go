@@ -221,7 +221,7 @@ func TestBody_TimeCountsTowardsDeadlines(t *testing.T) {
 			assert.Equal(t, 8*time.Second, time.Since(began))
 			<-release
 			return nil
-		})
+		}, notify.WithDedupe(0, 0))
 		r := request("")
 		r.Body = body
 		assert.Equal(t, http.StatusInternalServerError, send(t, handler, r).status)

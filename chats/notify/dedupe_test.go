@@ -96,11 +96,17 @@ func TestDedupe_OnByDefault(t *testing.T) {
 	})
 }
 
-// slowly wraps a handle function so that it takes longer than Market waits.
+// slowly wraps a handle function so that it takes longer than Market waits. Like most functions, it
+// stops when its context ends.
 func slowly(c *counter) handleFunc {
 	return func(ctx context.Context, event notify.Event) error {
-		time.Sleep(20 * time.Second)
-		return c.handle(ctx, event)
+		select {
+		case <-time.After(20 * time.Second):
+			return c.handle(ctx, event)
+		case <-ctx.Done():
+			_ = c.handle(ctx, event)
+			return ctx.Err()
+		}
 	}
 }
 

@@ -36,9 +36,9 @@
 // promptly; return an error only if a retry may help. If the function does not return in time, the
 // handler responds with 500, and Market retries.
 //
-// An event may arrive several times, and events may arrive in any order. The handler
-// drops duplicates of events from the last two hours (see [WithDedupe]), so a function that
-// takes longer than Market waits is not called again and again. Not everything is
+// An event may arrive several times, and events may arrive in any order. The handler drops
+// duplicates of events from the last two hours (see [WithDedupe]), so a function that takes longer
+// than Market waits, but less than a minute, is not called again and again. Not everything is
 // announced (stickers are not), so a correct program also polls the chats.
 //
 // This section is based on the "push-notifications" page of the Partner API's

@@ -15,8 +15,9 @@ import (
 const (
 	connReadTimeout = 3 * time.Second // the connection stops reading the body
 	bodyTimeout     = 4 * time.Second // the handler stops reading it, if the connection has no deadline
-	handleTimeout   = 8 * time.Second // the context of the handle function ends
+	handleTimeout   = 8 * time.Second // the context of the handle function ends, without deduplication
 	responseTimeout = 9 * time.Second // the response is sent; the last second is the network's
+	dedupeTimeout   = time.Minute     // the context ends, with deduplication: Market's first retry comes after a minute
 )
 
 // maxNameLength is the contract's limit for name and version, in characters.
@@ -38,13 +39,15 @@ type Handler struct {
 //
 // The handle function returns nil if the event need not be sent again, and an error if a retry may
 // help. The error is logged and never sent to Market. A panic counts as an error. The context
-// carries the values of the request's context and ends 8 seconds after the request arrived, or when
-// the function returns. It does not end when Market disconnects, so that no work is left half done:
+// carries the values of the request's context and ends when the function returns, or a minute after
+// the request arrived. It does not end when Market disconnects, so that no work is left half done:
 // Market sends the event again anyway. If the function is still running 9 seconds after the request
-// arrived, Market gets 500, and the function continues. Work that takes longer belongs in a queue,
-// or needs its own context ([context.WithoutCancel]): if the function succeeds after all, the next
-// retry gets 200 (see [WithDedupe]). A return after the deadline is logged. [http.Server.Shutdown]
-// waits for the responses, but not for a call to the function that missed its deadline.
+// arrived, Market gets 500, and the function continues: if it succeeds after all, the next retry
+// gets 200 (see [WithDedupe]). Without deduplication, the context ends after 8 seconds, so that the
+// next retry does not find the function still running. Work that takes more than a minute belongs
+// in a queue, or needs its own context ([context.WithoutCancel]). A return after the response is
+// logged. [http.Server.Shutdown] waits for the responses, but not for a function that is still
+// running then.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of
@@ -174,7 +177,11 @@ func (h *Handler) deliver(ctx context.Context, n received, began time.Time) *rej
 // invoke calls the handle function and reports the outcome, even if the function panics
 // or calls runtime.Goexit.
 func (h *Handler) invoke(ctx context.Context, n received, began time.Time, complete func(error)) {
-	ctx, cancel := context.WithDeadline(ctx, began.Add(handleTimeout))
+	timeout := handleTimeout
+	if h.dedupe != nil {
+		timeout = dedupeTimeout
+	}
+	ctx, cancel := context.WithDeadline(ctx, began.Add(timeout))
 	defer cancel()
 	err := errHandlerExited
 	defer func() {

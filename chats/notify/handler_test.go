@@ -120,21 +120,28 @@ func TestHandler_HidesFailure(t *testing.T) {
 
 func TestHandler_RespondsForHangingFunction(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		release := make(chan struct{})
-		handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
-			<-ctx.Done()
-			assert.Equal(t, 8*time.Second, time.Since(began))
-			<-release // ignores its context from here on
-			return nil
+	for timeout, options := range map[time.Duration][]notify.Option{
+		time.Minute:     nil,
+		8 * time.Second: {notify.WithDedupe(0, 0)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			release, returned := make(chan struct{}), make(chan struct{})
+			handler := newHandler(t, func(ctx context.Context, _ notify.Event) error {
+				defer close(returned)
+				<-ctx.Done()
+				assert.Equal(t, timeout, time.Since(began))
+				<-release // ignores its context from here on
+				return nil
+			}, options...)
+			resp := post(t, handler, sentBody)
+			assert.Equal(t, http.StatusInternalServerError, resp.status)
+			assert.EqualValues(t, "UNKNOWN", resp.Error.Type)
+			assert.Equal(t, 9*time.Second, time.Since(began))
+			close(release)
+			<-returned
 		})
-		resp := post(t, handler, sentBody)
-		assert.Equal(t, http.StatusInternalServerError, resp.status)
-		assert.EqualValues(t, "UNKNOWN", resp.Error.Type)
-		assert.Equal(t, 9*time.Second, time.Since(began))
-		close(release)
-	})
+	}
 }
 
 func TestHandler_ContextEndsWithFunction(t *testing.T) {
@@ -161,7 +168,7 @@ func TestHandler_FunctionMayReturnAfterItsContextEnds(t *testing.T) {
 				return nil // it stored what it had
 			}
 			return ctx.Err()
-		})
+		}, notify.WithDedupe(0, 0))
 		assert.Equal(t, http.StatusOK, post(t, handler, sentBody).status)
 		assert.Equal(t, 8*time.Second, time.Since(began))
 		assert.Equal(t, http.StatusInternalServerError, post(t, handler, createdBody).status)
