@@ -21,15 +21,19 @@ import (
 func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
 	do := wire(client, cfg.retry.AttemptTimeout)
 	do = l.slotMiddleware(do)
-	do = credential.middleware(do)
+	do = credential.middleware(l, do)
 	do = l.quotaMiddleware(do)
 	do = observer{cfg.hooks, cfg.logger}.middleware(do)
 	return cfg.retry.middleware(l, do)
 }
 
 // middleware sets the secret of the attempt. An error of the source may quote that of an earlier one.
-func (cr Credential) middleware(next doFunc) doFunc {
+func (cr Credential) middleware(l *limits, next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
+		if holder, ok := ctx.Value(slotKey{l}).(*call); ok { // a slow source must not keep the slot
+			c.secret, c.secrets = holder.secret, append(c.secrets, holder.secret.raw)
+			return next(ctx, c)
+		}
 		value, err := cr.read(ctx)
 		if err != nil {
 			return nil, c.secrets.SanitizeError(err)

@@ -93,7 +93,7 @@ func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 func ConfirmExcept(messages ...MessageID) ConfirmOption {
 	return func(c *confirmation) {
 		for _, id := range messages {
-			c.except[id] = true
+			c.except[id], c.invalid = true, cmp.Or(c.invalid, checkID("ConfirmExcept", id))
 		}
 	}
 }
@@ -153,9 +153,10 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // without confirming it, the call waits until the history shows that message, but no longer
 // than the search time.
 //
-// SendTextConfirmed has two limitations: it cannot distinguish two programs, or two
-// clients, that post the same text to the same chat at the same moment; and it may post
-// twice if the server shows a message only after the search has ended.
+// SendTextConfirmed has two limitations: it cannot distinguish two programs, or two clients, that
+// post the same text to the same chat at the same moment; and if the outcome of a send is unknown
+// and the server shows the message only after the search has ended, the text is posted again, up to
+// RetryPolicy.MaxAttempts times in all.
 //
 // Errors: [Error]; [ArgumentError], including for a blank text.
 func (c *Client) SendTextConfirmed(
@@ -510,8 +511,6 @@ func (c *confirmation) doubt(sendErr, cause error) *result {
 	if !errors.Is(e, kind) {
 		e.kinds = append(e.kinds, kind)
 	}
-	if e.SentAt = c.ended; c.ended.IsZero() { // an earlier call may have sent it
-		e.SentAt = time.Now()
-	}
+	e.SentAt = cmp.Or(c.ended, time.Now()) // an earlier call may have sent it
 	return &result{err: e}
 }

@@ -164,6 +164,7 @@ func TestConfirmOptions_InvalidArguments(t *testing.T) {
 	f := newFixture(t)
 	for want, option := range map[string]chats.ConfirmOption{
 		"ConfirmBefore": chats.ConfirmBefore(nil), "ConfirmFirstAttempt": chats.ConfirmFirstAttempt(-5), "ConfirmAfter": chats.ConfirmAfter(-5),
+		"ConfirmExcept": chats.ConfirmExcept(7, 0),
 	} {
 		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "text", option)
 		var invalid *chats.ArgumentError

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -297,6 +298,28 @@ func TestCredential_SlowSourceHoldsNoSlot(t *testing.T) {
 		require.NoError(t, f.call(t.Context(), chats.OpGetChats))
 		assert.Equal(t, time.Second, time.Since(began))
 		calls.Wait()
+	})
+}
+
+// Nor does a slow source keep the slot in which a confirmed send reads the history: that read uses
+// the key of the send.
+func TestCredential_SourceIsNotCalledInTheSlotOfAConfirmedSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(time.Second))
+		f := newFixtureOn(t, market)
+		var calls atomic.Int64
+		client, err := chats.New(market.Business(), chats.APIKeySource(func(context.Context) (string, error) {
+			calls.Add(1)
+			time.Sleep(time.Minute)
+			return market.Key(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}), chats.WithMaxParallel(1))
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, calls.Load(), "for the send, and for the search")
+		assert.Equal(t, 2*time.Minute+3*time.Second, time.Since(began))
 	})
 }
 

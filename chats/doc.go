@@ -50,9 +50,10 @@
 // was accepted, the call returns the shop's new message with a file, provided that it is the only
 // new message that could be the one sent.
 //
-// A confirmed send has two limitations: it cannot distinguish two programs or clients that
-// post the same content to the same chat at the same moment, and it may post twice if the
-// server shows the message only after the search for it has ended.
+// A confirmed send has two limitations: it cannot distinguish two programs or clients that post the
+// same content to the same chat at the same moment; and if the outcome of a send is unknown and the
+// server shows the message only after the search for it has ended, the message is posted again, up
+// to RetryPolicy.MaxAttempts times in all.
 //
 // [SplitText] splits texts that are too long. [Client.OpenChat] returns the ID of the chat
 // about an order or a return, and opens one if there is none. Arguments are checked before anything

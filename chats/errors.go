@@ -46,6 +46,7 @@ var (
 	// see [ConfirmResume].
 	//
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
+	//	message, err := client.SendFileConfirmed(ctx, id, name, file, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//
 	// If the error of a send matches neither ErrOutcomeUnknown nor [ErrUnconfirmed], it is
 	// certain that nothing was posted.
@@ -104,8 +105,9 @@ type Error struct {
 	// read the history again from there with the same Client.
 	ResumeAfter *MessageID
 
-	kinds []error // sentinels in addition to that of the status
-	cause error
+	kinds      []error // sentinels in addition to that of the status
+	cause      error
+	isGateways bool // the response is a 4xx that is not the API's
 }
 
 // Unwrap returns the matching sentinels and the cause.
@@ -152,7 +154,7 @@ func (e *Error) Error() string {
 	text += e.reason()
 	switch {
 	case errors.Is(e, ErrOutcomeUnknown):
-		text += "; it may have been posted: read the history before sending it again"
+		text += "; it may have been posted: confirm it with ConfirmAfter and ConfirmResume instead of sending it again"
 	case errors.Is(e, ErrUnconfirmed):
 		text += "; the server accepted it: do not send it again"
 	}

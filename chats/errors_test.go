@@ -169,7 +169,7 @@ func TestErrors_TextSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"a send that may be posted", chats.OpSendMessageToChat, 503, `<h1>Gone</h1>`,
-			"chats: sendMessageToChat: 503: Gone; it may have been posted: read the history before sending it again",
+			"chats: sendMessageToChat: 503: Gone; it may have been posted: confirm it with ConfirmAfter and ConfirmResume instead of sending it again",
 		},
 	}
 	for _, tt := range tests {

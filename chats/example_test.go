@@ -395,7 +395,7 @@ func ExampleError() {
 		case err == nil:
 			return "done"
 		case errors.Is(err, chats.ErrOutcomeUnknown):
-			return "read the history before sending again"
+			return "confirm it with ConfirmAfter and ConfirmResume instead of sending it again"
 		case errors.Is(err, chats.ErrInvalidArgument):
 			return "fix the call: nothing was sent"
 		case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
@@ -423,7 +423,7 @@ func ExampleError() {
 	// Output:
 	// fix the call: nothing was sent
 	// no such chat, message or order: do not retry
-	// read the history before sending again
+	// confirm it with ConfirmAfter and ConfirmResume instead of sending it again
 	// done
 }
 

@@ -18,7 +18,7 @@ import (
 
 // err returns the error of an attempt that received a response, or nil if the attempt
 // succeeded.
-func (r *response) err() *Error {
+func (r *response) err() error {
 	if r.ok() && r.decodeErr == nil {
 		return nil
 	}
@@ -29,6 +29,7 @@ func (r *response) err() *Error {
 		Details:     r.details(),
 		Attempts:    r.attempts,
 		TraceParent: r.secrets.Sanitize(r.header.Get("Traceparent")),
+		isGateways:  r.isGateways(),
 		cause:       r.stopReason,
 	}
 	if isRateLimited(r.status) {

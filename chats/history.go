@@ -14,8 +14,8 @@ import (
 // History returns a sequence of the messages of a chat with IDs above since, each once, in
 // ascending order of IDs. If since is 0, the sequence starts at the beginning of the chat.
 // Iteration may stop at any point and later resume, without gaps or duplicates, from the last ID
-// received. A message that becomes visible only later (because it was held for review, for example)
-// is not included if its ID is below since.
+// received, unless a message is listed too late (see below). A message that becomes visible only
+// later (because it was held for review, for example) is not included if its ID is below since.
 //
 // The sequence is lazy: it requests nothing until it is ranged over, and each range starts
 // from the beginning. The next page is fetched while the caller works on the current one. An

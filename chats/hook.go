@@ -76,9 +76,7 @@ func (o observer) report(ctx context.Context, call *call, resp *response, err er
 		if resp.limit.Kind == LimitHourly { // this response reported it
 			attrs = append(attrs, slog.Int("remaining", resp.limit.Remaining))
 		}
-		if failure := resp.err(); failure != nil {
-			attempt.Err = failure
-		}
+		attempt.Err = resp.err()
 	} else {
 		attempt.Err = call.failure(ctx, err)
 	}

@@ -95,9 +95,7 @@ func reachedLimit(details []Detail, hourly Limit, retryAt time.Time) Limit {
 			_, _ = fmt.Sscanf(d.Message, "Hit rate limit of %d", &parallel.Max) // stays 0 if the text differs
 			return parallel
 		case hourlyText.MatchString(d.Message):
-			if hourly.Until.IsZero() {
-				hourly.Until = retryAt
-			}
+			hourly.Until = cmp.Or(hourly.Until, retryAt)
 			return hourly
 		}
 	}

@@ -85,12 +85,11 @@ func fitPage[T any](
 // sizeRefusals are the statuses that may be caused by the page size.
 var sizeRefusals = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
 
-// isRefusedByAPI reports whether err has one of sizeRefusals and comes from the API, whose
-// errors have codes. An error from a gateway says nothing about the size.
+// isRefusedByAPI reports whether err has one of sizeRefusals and comes from the API. An error from a
+// gateway says nothing about the size.
 func isRefusedByAPI(err error) bool {
 	e, ok := as[*Error](err)
-	return ok && slices.Contains(sizeRefusals, e.StatusCode) &&
-		slices.ContainsFunc(e.Details, func(d Detail) bool { return d.Code != "" })
+	return ok && slices.Contains(sizeRefusals, e.StatusCode) && !e.isGateways
 }
 
 // isRefused reports whether the server rejected the request itself, rather than the credential

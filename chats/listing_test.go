@@ -356,6 +356,28 @@ func TestPages_RefusedSizeFallsBackAndIsRemembered(t *testing.T) {
 	})
 }
 
+// The API's refusal of a page size need not say why. A gateway's 400 has nothing to do with the size.
+func TestPages_RefusedSizeWithoutReasonFallsBack(t *testing.T) {
+	t.Parallel()
+	for body, isAPIs := range map[string]bool{
+		`{"status":"ERROR"}`: true, `{"status":"ERROR","errors":null}`: true, `{"status":"ERROR","errors":[]}`: true,
+		`{"status":"ERROR","errors":[{"message":"limit must be at most 50"}]}`: true, `{"errors":[{"code":"BAD_REQUEST"}]}`: true,
+		`<html>Bad Request</html>`: false, ``: false, `{"message":"bad gateway"}`: false,
+	} {
+		f := newFixture(t)
+		chat := addChatWithMessages(f.market, 120)
+		f.market.Fail(chats.OpGetChatHistory, chatstest.Status(400, body))
+		messages, err := collect(t, f.client.History(t.Context(), chat, 0))
+		if isAPIs {
+			require.NoError(t, err, body)
+			assert.Len(t, messages, 120, body)
+		} else {
+			require.Error(t, err, body)
+			assert.Equal(t, 1, f.market.Calls(chats.OpGetChatHistory), body)
+		}
+	}
+}
+
 // A stray 400 makes the pages smaller for an hour. After that every page of a listing has the
 // full size again: a page token belongs to the size of the page before.
 func TestPages_SizeIsTheSameOnEveryPageAfterAStrayRefusal(t *testing.T) {

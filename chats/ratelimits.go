@@ -77,11 +77,11 @@ func (l *limits) quotaMiddleware(next doFunc) doFunc {
 	}
 }
 
-// slotKey marks the context of the requests that prepare a call: they use the slot of that
-// call.
-type slotKey struct{}
+// slotKey marks the context of the requests that prepare a call: they use the slot and the secret of
+// that call, if they are made by the same client.
+type slotKey struct{ limits *limits }
 
-func (l *limits) usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(slotKey{}) == l }
+func (l *limits) usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(slotKey{l}) != nil }
 
 // slotMiddleware holds a slot while next runs, but not while the call waits.
 func (l *limits) slotMiddleware(next doFunc) doFunc {
@@ -94,7 +94,7 @@ func (l *limits) slotMiddleware(next doFunc) doFunc {
 		defer release()
 		c.waited += time.Since(began)
 		if c.prepare != nil {
-			if err := c.prepare(context.WithValue(ctx, slotKey{}, l)); err != nil {
+			if err := c.prepare(context.WithValue(ctx, slotKey{l}, c)); err != nil {
 				return nil, err
 			}
 		}

@@ -41,10 +41,7 @@ func (c *Client) perform(ctx context.Context, call *call) error {
 		return err
 	}
 	defer resp.release()
-	if failure := resp.err(); failure != nil {
-		return failure
-	}
-	return nil
+	return resp.err()
 }
 
 // optional returns nil for an empty query parameter, so that it is omitted.

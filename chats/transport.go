@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -55,9 +56,6 @@ func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
 // origin returns the scheme, host and port of u. Hosts with a different scheme or port count
 // as different hosts.
 func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
+	port := cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

@@ -138,6 +138,7 @@ func TestMount_ChecksPath(t *testing.T) {
 		assert.Equal(t, "notify", argument.Package)
 		assert.Equal(t, "path", argument.Field)
 	}
+	require.ErrorIs(t, panicOf(func() { handler.Mount(nil, "/market") }), chats.ErrInvalidArgument)
 }
 
 func TestMount_TwicePanics(t *testing.T) {
