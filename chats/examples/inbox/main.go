@@ -4,9 +4,10 @@
 // If YANDEX_MARKET_API_KEY and YANDEX_MARKET_BUSINESS_ID are set, it uses the real Market
 // (or the one at YANDEX_MARKET_BASE_URL) until it is interrupted. It keeps its checkpoints
 // in the SQLite file -db, or in the PostgreSQL database at DATABASE_URL, and receives push
-// notifications at -listen. With PostgreSQL, several processes may run: one works and the
-// others are standbys. Without the variables it runs a scripted demo on an in-memory Market
-// and exits.
+// notifications at -listen. It serves its status at -admin, for operators: /healthz as JSON,
+// with 503 if the store fails or the inbox is behind by more than -max-lag, and /metrics for
+// Prometheus. With PostgreSQL, several processes may run: one works and the others are
+// standbys. Without the variables it runs a scripted demo on an in-memory Market and exits.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -27,13 +29,22 @@ import (
 	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
+type settings struct {
+	file, listen, admin string
+	interval, maxLag    time.Duration
+}
+
 func main() {
-	file := flag.String("db", "inbox.db", "SQLite file for the checkpoints, if DATABASE_URL is not set")
-	listen := flag.String("listen", "", "address to receive push notifications on, such as 127.0.0.1:8080; empty for sweeps only")
-	interval := flag.Duration("interval", time.Minute, "delay between sweeps")
+	var s settings
+	flag.StringVar(&s.file, "db", "inbox.db", "SQLite file for the checkpoints, if DATABASE_URL is not set")
+	flag.StringVar(&s.listen, "listen", "", "address to receive push notifications on, such as 127.0.0.1:8080; empty for sweeps only")
+	flag.StringVar(&s.admin, "admin", "", "address of /healthz and /metrics, such as 127.0.0.1:8081, not reachable from outside; empty for none")
+	flag.DurationVar(&s.interval, "interval", time.Minute, "delay between sweeps")
+	flag.DurationVar(&s.maxLag, "max-lag", 15*time.Minute,
+		"how long a chat may be due, or the last sweep ago, before /healthz fails; more than -interval and than a sweep takes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *file, *listen, *interval)
+	err := run(ctx, s)
 	stop()
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "inbox:", err)
@@ -41,7 +52,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, file, listen string, interval time.Duration) error {
+func run(ctx context.Context, s settings) error {
 	if os.Getenv("YANDEX_MARKET_API_KEY") == "" && os.Getenv("YANDEX_MARKET_BUSINESS_ID") == "" {
 		return demo(ctx, os.Stdout)
 	}
@@ -49,21 +60,24 @@ func run(ctx context.Context, file, listen string, interval time.Duration) error
 	if err != nil {
 		return err
 	}
-	store, closeStore, err := openStore(ctx, file, os.Getenv("DATABASE_URL"))
+	store, closeStore, err := openStore(ctx, s.file, os.Getenv("DATABASE_URL"))
 	if err != nil {
 		return err
 	}
 	defer closeStore()
-	in, err := inbox.New(client, store, inbox.WithPollInterval(interval))
+	in, err := inbox.New(client, store, inbox.WithPollInterval(s.interval), inbox.WithLogger(slog.Default()))
 	if err != nil {
 		return err
 	}
-	if listen != "" {
-		server, err := receive(in, listen)
+	if s.listen != "" {
+		handler, err := wake(in)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = server.Close() }()
+		defer serve(s.listen, handler, "no push notifications, sweeps only")()
+	}
+	if s.admin != "" {
+		defer serve(s.admin, adminHandler(in, s.maxLag), "no /healthz and /metrics")()
 	}
 	return in.Run(ctx, printer(os.Stdout))
 }
@@ -80,23 +94,21 @@ func newClient(env func(string) string) (*chats.Client, error) {
 	return chats.New(chats.BusinessID(business), chats.APIKey(env("YANDEX_MARKET_API_KEY")), options...)
 }
 
-// receive serves push notifications. A notification only wakes its chat: the inbox reads the
-// messages itself, so a forged, repeated or lost notification does no harm. The example
-// notify shows how to allow only Market's networks.
-func receive(in *inbox.Inbox, listen string) (*http.Server, error) {
-	handler, err := wake(in)
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Addr: listen, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+// serve serves HTTP until the returned function is called. If that fails, the program goes on
+// without it.
+func serve(address string, handler http.Handler, failure string) (stop func()) {
+	server := &http.Server{Addr: address, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			_, _ = fmt.Fprintln(os.Stderr, "inbox: no push notifications, sweeps only:", err)
+			_, _ = fmt.Fprintf(os.Stderr, "inbox: %s: %v\n", failure, err)
 		}
 	}()
-	return server, nil
+	return func() { _ = server.Close() }
 }
 
+// wake returns the handler of push notifications. A notification only wakes its chat: the inbox
+// reads the messages itself, so a forged, repeated or lost notification does no harm. The example
+// notify shows how to allow only Market's networks.
 func wake(in *inbox.Inbox) (*notify.Handler, error) {
 	return notify.NewHandler("inbox-example", chats.Version, func(ctx context.Context, event notify.Event) error {
 		if _, chat := notify.ChatOf(event); chat != 0 {

@@ -3,13 +3,17 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -17,6 +21,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
 // asProgram makes the test binary run as the program.
@@ -151,6 +156,80 @@ func TestNewClient_RejectsInvalidBusinessID(t *testing.T) {
 	assert.ErrorContains(t, err, "YANDEX_MARKET_BUSINESS_ID")
 }
 
+func TestAdmin_ShowsWhetherTheInboxIsBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		store, closeStore, err := openStore(t.Context(), filepath.Join(t.TempDir(), "inbox.db"), "")
+		require.NoError(t, err)
+		in, err := inbox.New(market.Client(), store, inbox.WithStartTime(time.Time{}), inbox.WithWorkers(1))
+		require.NoError(t, err)
+		const text = "Где мой заказ?" // Where is my order?
+		customer := chats.Customer{Name: "Мария"}
+		first, second := market.AddChat(chats.Chat{Customer: customer}), market.AddChat(chats.Chat{Customer: customer})
+		market.CustomerSays(first, text)
+		market.CustomerSays(second, text)
+		handler := adminHandler(in, 2*time.Minute)
+		get := func(path string) (int, string) {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			for _, secret := range []string{text, customer.Name, market.Key()} {
+				assert.NotContains(t, w.Body.String(), secret)
+			}
+			return w.Code, w.Body.String()
+		}
+		check := func(status int, fields string, samples ...string) {
+			t.Helper()
+			code, body := get("/healthz")
+			assert.Equal(t, status, code, body)
+			assert.Contains(t, body, fields)
+			code, body = get("/metrics")
+			assert.Equal(t, http.StatusOK, code, body)
+			for _, sample := range samples {
+				assert.Regexp(t, "(?m)^ymchats_inbox_"+sample+"$", body)
+			}
+		}
+
+		check(http.StatusOK, `"behind":false,"role":"idle","chats":0`, "leader 0", "last_sweep_seconds 0")
+		time.Sleep(3 * time.Minute)
+		check(http.StatusServiceUnavailable, `"behind":true`, "last_sweep_seconds 180") // no first sweep
+
+		ctx, stop := context.WithCancel(t.Context())
+		hang, ended := make(chan struct{}), make(chan error)
+		go func() {
+			ended <- in.Run(ctx, func(_ context.Context, d inbox.Delivery) error {
+				<-hang
+				return fmt.Errorf("cannot save %q of %s", d.Message.Text, d.Chat.Customer.Name)
+			})
+		}()
+		time.Sleep(time.Minute)
+		check(http.StatusOK, `"chats":2,"due":2`, "leader 1", "due_chats 2", "failing_chats 0", `quota_remaining\{operation="getChats"\} 24\d\d`)
+		time.Sleep(2 * time.Minute)
+		check(http.StatusServiceUnavailable, `"behind":true`, `oldest_due_seconds 1[78]\d(\.\d+)?`, `last_sweep_seconds \d\d?(\.\d+)?`)
+		close(hang)
+		time.Sleep(time.Minute)
+		check(http.StatusOK, fmt.Sprintf(`"failing":[{"chat":%d,`, first), "due_chats 0", "oldest_due_seconds 0", "failing_chats 2")
+		stop()
+		require.NoError(t, <-ended)
+		time.Sleep(3 * time.Minute)
+		check(http.StatusServiceUnavailable, `"behind":true`, "leader 0") // no sweeps
+
+		closeStore()
+		for _, path := range []string{"/healthz", "/metrics"} {
+			code, body := get(path)
+			assert.Equal(t, http.StatusServiceUnavailable, code, body)
+		}
+	})
+}
+
+func TestMetrics_EscapesLabels(t *testing.T) {
+	t.Parallel()
+	status := inbox.Status{Quota: map[chats.Operation]chats.Limit{"a\"\\\n": {Remaining: 7}}}
+	text := metrics(&status, 90*time.Second, 0)
+	assert.Contains(t, text, "\nymchats_inbox_quota_remaining{operation=\"a\\\"\\\\\\n\"} 7\n")
+	assert.Contains(t, text, "# TYPE ymchats_inbox_oldest_due_seconds gauge\nymchats_inbox_oldest_due_seconds 90\n")
+}
+
 // With one of the two variables, it is not the demo that is wanted.
 func TestRun_NeedsBothVariables(t *testing.T) {
 	for _, name := range []string{"YANDEX_MARKET_API_KEY", "YANDEX_MARKET_BUSINESS_ID"} {
@@ -158,7 +237,7 @@ func TestRun_NeedsBothVariables(t *testing.T) {
 			t.Setenv("YANDEX_MARKET_API_KEY", "")
 			t.Setenv("YANDEX_MARKET_BUSINESS_ID", "")
 			t.Setenv(name, "7")
-			assert.Error(t, run(t.Context(), "", "", time.Second))
+			assert.Error(t, run(t.Context(), settings{interval: time.Second}))
 		})
 	}
 }
