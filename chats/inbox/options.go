@@ -109,6 +109,10 @@ const maxLookback = 1000
 // WithHandlerTimeout sets how long a handler may take; by default there is no limit. If a handler
 // takes longer, its context is canceled and the delivery counts as failed, even if the handler does
 // not return. The handler may then still be running when the message is delivered again.
+//
+// Run, after its context is done, and Step wait for running handlers and keep the lease meanwhile.
+// Set a limit if a handler might ignore its context: one that never returns would keep the business
+// from being served, on any machine, until its process ends.
 func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }

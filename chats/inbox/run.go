@@ -22,10 +22,13 @@ import (
 // If another process holds the lease, Run stands by and takes over when the lease ends.
 //
 // Run returns nil after ctx is done, the last handler has returned, and its result has been
-// saved, which may take up to 5 s. It returns an error if the server refuses the credential for
-// a minute, if the store fails for about half a minute (six attempts) when Run first tries to
-// acquire the lease, if an argument is invalid ([chats.ErrInvalidArgument]), or if the inbox is
-// already running ([ErrRunning]). All other failures are logged and retried.
+// saved, which may take up to 5 s. Until then, Run keeps the lease: if a handler ignores its
+// context, the business waits for it, on every machine. [WithHandlerTimeout] limits the wait.
+//
+// Run returns an error if the server refuses the credential for a minute, if the store fails for
+// about half a minute (six attempts) when Run first tries to acquire the lease, if an argument is
+// invalid ([chats.ErrInvalidArgument]), or if the inbox is already running ([ErrRunning]). All
+// other failures are logged and retried.
 func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery) error) error {
 	if handle == nil {
 		return badArgument("handle", "is nil")
