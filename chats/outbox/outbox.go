@@ -166,7 +166,8 @@ type Status struct {
 }
 
 // Status returns the state of the business. It reads the store, so it may be called in any
-// process.
+// process. Only Quota is not in the store: it is what Market has reported to the client of this
+// Outbox, so it is empty in a process that sends nothing.
 func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	sum, err := o.store.Counts(ctx, o.client.Business())
 	if err != nil {
