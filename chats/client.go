@@ -63,8 +63,9 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 		return nil, err
 	}
 	cfg.retry = cfg.retry.withDefaults()
+	silent := &recent.Set[string]{}
 	if cfg.client == nil {
-		cfg.client = &http.Client{Transport: defaultTransport()}
+		cfg.client, silent = &http.Client{Transport: defaultTransport()}, &silentServers
 	}
 	c := &Client{
 		business: business, credential: credential, config: cfg,
@@ -76,7 +77,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	c.headers = c.newHeaders()
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
-	c.chain = newChain(&c.config, c.http, credential, c.limits)
+	c.chain = newChain(&c.config, c.http, credential, c.limits, silent)
 	var err error
 	if c.api, err = gen.NewClientWithResponses(cfg.base.String(), gen.WithHTTPClient(doer{c})); err != nil {
 		return nil, err
@@ -199,3 +200,11 @@ func (c *Client) newHeaders() http.Header {
 // a second because a Date has only whole seconds. ok is false until a response has contained a
 // Date.
 func (c *Client) ServerTime() (now time.Time, ok bool) { return c.limits.clock.Now() }
+
+// lag returns by how much the server's clock is behind the local one, or 0 if that is not known.
+func (c *Client) lag() time.Duration {
+	if now, ok := c.ServerTime(); ok {
+		return time.Since(now)
+	}
+	return 0
+}

@@ -123,13 +123,11 @@ var errQuotaExhausted = errors.New("hourly quota exhausted")
 
 // withStopReason returns the last failure with the reason for not retrying it.
 func withStopReason(resp *response, err, stopReason error) (*response, error) {
-	switch {
-	case stopReason == errQuotaExhausted: //nolint:errorlint // our own, unwrapped
-		return resp, nil
-	case resp != nil:
-		resp.stopReason = stopReason
-		return resp, nil
-	default:
+	if resp == nil {
 		return nil, joinCause(err, stopReason)
 	}
+	if stopReason != errQuotaExhausted { //nolint:errorlint // our own, unwrapped
+		resp.stopReason = stopReason
+	}
+	return resp, nil
 }

@@ -188,21 +188,13 @@ func (c *confirmation) mayBeNew(m Message) bool {
 // plainSince returns plainFrom in whole seconds by the local clock or the server's, whichever
 // is ahead.
 func (c *confirmation) plainSince() time.Time {
-	ahead := time.Duration(0)
-	if now, ok := c.client.ServerTime(); ok {
-		ahead = max(time.Until(now), 0)
-	}
-	return c.plainFrom.Add(ahead).Truncate(time.Second)
+	return c.plainFrom.Add(max(-c.client.lag(), 0)).Truncate(time.Second)
 }
 
 // earliest returns the earliest time at which a message of the earlier attempts may
 // have been created, by the server's clock if the local one is ahead of it.
 func (c *confirmation) earliest() time.Time {
-	at := c.began.Add(-clockTolerance)
-	if now, ok := c.client.ServerTime(); ok {
-		at = at.Add(-min(max(time.Since(now), 0), maxClockError))
-	}
-	return at
+	return c.began.Add(-clockTolerance - min(max(c.client.lag(), 0), maxClockError))
 }
 
 // isReal reports whether t can be the time of a message. Servers send 1970 or the like for a

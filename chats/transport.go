@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/recent"
 )
 
 // defaultTransport returns the transport of all clients that are created without
@@ -30,6 +32,10 @@ var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 		IdleConnTimeout:        30 * time.Second,
 	}
 })
+
+// silentServers are the servers that have closed connections of the default transport unannounced;
+// Market does not support keep-alive. The clients that share the connections share it.
+var silentServers recent.Set[string]
 
 // withRedirectPolicy returns a copy of client, which may be shared, with check as its
 // CheckRedirect.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
+	"github.com/ymchats/ymchats-go/chats/internal/recent"
 )
 
 // errAttemptTimeout is the error of an attempt that timed out. It is not a context error,
@@ -22,11 +23,10 @@ var errAttemptTimeout = errors.New("no response within RetryPolicy.AttemptTimeou
 var errEarlyResponse = errors.New("the response came before the file was sent")
 
 // wire is the innermost function of the chain. It makes one attempt, from the request to
-// the last byte of the response, within timeout. After a reused connection has failed,
-// every request asks the server to close its connection: otherwise the outcome of every other
-// send could be unknown, although the request had never arrived.
-func wire(client *http.Client, timeout time.Duration) doFunc {
-	var closesConns atomic.Bool // whether the server closes connections unannounced; Market does not support keep-alive
+// the last byte of the response, within timeout. After a reused connection to the server has
+// failed, the server is in silent, and every request asks it to close its connection: otherwise the
+// outcome of every other send could be unknown, although the request had never arrived.
+func wire(client *http.Client, server string, silent *recent.Set[string], timeout time.Duration) doFunc {
 	return func(caller context.Context, c *call) (*response, error) {
 		ctx, cancel := context.WithTimeout(caller, timeout)
 		defer cancel()
@@ -39,7 +39,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			closeBody(req)
 			return nil, err // nothing was sent; an error from net/http would not say so
 		}
-		req.Close = req.Close || closesConns.Load()
+		req.Close = req.Close || silent.Has(server)
 		c.attempts++
 		began := time.Now()
 		defer func() { c.duration = time.Since(began) }()
@@ -49,7 +49,7 @@ func wire(client *http.Client, timeout time.Duration) doFunc {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
 			failed.permanent = failed.permanent || isTLSFailure(err)
 			if sent.reusedConn.Load() && !failed.permanent && callerctx.Err(caller) == nil {
-				closesConns.Store(true)
+				silent.Add(server)
 			}
 			return nil, failed
 		}

@@ -191,17 +191,23 @@ func TestSendText_IdleConnectionClosedByServerPostsAtMostOnce(t *testing.T) {
 	}
 }
 
-// A server that closes each connection after its response, without saying so, costs one send
-// its outcome, and not every other one.
-func TestSendText_ServerThatClosesConnectionsSilently(t *testing.T) {
-	t.Parallel()
-	server := newRawServer(t, func(c *rawServer, conn net.Conn) {
+// newSilentServer starts a server that closes each connection after its response, without saying so.
+func newSilentServer(t *testing.T) *rawServer {
+	t.Helper()
+	return newRawServer(t, func(c *rawServer, conn net.Conn) {
 		from := bufio.NewReader(conn)
 		if c.request(from) {
 			writeResponse(conn, `{"status":"OK","result":{"chatId":1}}`)
 			_, _ = from.ReadByte() // of the next request, which it does not read
 		}
 	})
+}
+
+// A server that closes each connection after its response, without saying so, costs one send
+// its outcome, and not every other one.
+func TestSendText_ServerThatClosesConnectionsSilently(t *testing.T) {
+	t.Parallel()
+	server := newSilentServer(t)
 	transport := &http.Transport{}
 	client, err := chats.New(1, chats.APIKey("key"), chats.WithBaseURL("http://"+server.Addr().String()),
 		chats.WithHTTPClient(&http.Client{Transport: transport}))
@@ -218,6 +224,27 @@ func TestSendText_ServerThatClosesConnectionsSilently(t *testing.T) {
 	transport.CloseIdleConnections()
 	assert.Equal(t, 1, doubts)
 	assert.Len(t, server.posted(), 9)
+}
+
+// The clients of many shops share the connections of the default transport, and what is known about
+// the server.
+func TestSendText_ServerThatClosesConnectionsSilentlyToManyClients(t *testing.T) {
+	t.Parallel()
+	server := newSilentServer(t)
+	var doubts int
+	for shop := range chats.BusinessID(5) {
+		client, err := chats.New(shop+1, chats.APIKey("key"), chats.WithBaseURL("http://"+server.Addr().String()))
+		require.NoError(t, err)
+		for range 2 {
+			_, err = client.Chat(t.Context(), 1)
+			require.NoError(t, err)
+			if err := client.SendText(t.Context(), 1, "Завтра"); err != nil {
+				require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+				doubts++
+			}
+		}
+	}
+	assert.Equal(t, 1, doubts)
 }
 
 // A caller that stops waiting, or whose file cannot be read, proves nothing about the
