@@ -173,7 +173,7 @@ const maxEscapes = 6
 //   - \u0041, \U00000041, \u{41}, \x41, \x{41}, \101, \n and \/
 //   - &#65; and &#x41; of any length, with or without the semicolon, and &colon;
 //   - fullwidth characters
-var escapes = regexp.MustCompile(`(?i)(?:%u|U\+)[0-9a-f]{4}|(?:%|0x)[0-9a-f]{2}|=[2-7][0-9a-f]|` +
+var escapes = regexp.MustCompile(`(?i)(?:%u|U\+)[0-9a-f]{4}|(?:%|0x)[0-9a-f]{2}|=(?:[2-7][0-9a-f]|0[9ad])|` +
 	`\\+(?:u(?:0000[0-9a-f]{4}|[0-9a-f]{4})|[ux]\{[0-9a-f]+\}|x[0-9a-f]{2}|[01][0-7]{2}|[^ux])|` +
 	`&#(?:x[0-9a-f]+|[0-9]+);?|&[a-z0-9]{1,32};|&(?:amp|lt|gt|quot)|[\x{FF01}-\x{FF5E}]`)
 

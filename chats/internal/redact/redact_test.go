@@ -104,6 +104,7 @@ var echoForms = map[string]func(string) string{
 	"hexadecimal, separated": func(s string) string { return each(s, "%02X:") },
 	"hexadecimal, a dump":    func(s string) string { return fmt.Sprintf("% #x", s) },
 	"decimal bytes":          func(s string) string { return fmt.Sprintf("%d", []byte(s)) },
+	"quoted-printable lines": func(s string) string { return each(strings.Join(strings.Split(s, ""), "\n"), "=%02X") },
 	"fullwidth":              fullwidth,
 	"fullwidth, escaped":     func(s string) string { return strings.Trim(strconv.QuoteToASCII(fullwidth(s)), `"`) },
 	"fullwidth, code points": func(s string) string { return strings.Trim(fmt.Sprintf("%U", []rune(fullwidth(s))), "[]") },
