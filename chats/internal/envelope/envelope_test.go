@@ -46,6 +46,9 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 		`{"status":"OK","errors":[ ]}`:                {false, nil},
 		`{"status":"OK","errors":""}`:                 {false, nil},
 		`{"status":"OK","errors":false}`:              {false, nil},
+		`{"status":"OK","errors":0}`:                  {false, nil},
+		`{"status":"OK","errors":0,}`:                 {false, nil},
+		`{"status":"OK","errors":1}`:                  {false, ErrErrors},
 		`{"status":"OK","errors":[{"code":"A"}]}`:     {false, ErrErrors},
 		`{"status":"OK","errors":{"code":"A"}}`:       {false, ErrErrors},
 		`{"status":"OK","errors":"A","result":{},}`:   {true, ErrErrors},
@@ -145,6 +148,7 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 		`"createdAt":1772440800000000`:            {At: at},
 		`"createdAt":1772440800000000000`:         {At: at},
 		`"nextPageToken":12,"message":"a"`:        {Next: "12", Text: "a"},
+		`"nextPageToken":0,"message":"a"`:         {Text: "a"},
 		`"payload":"none","message":"a"`:          {Text: "a"},
 		`"messageId":"7","payload":[{"size":"5"},5,{"name":[]}]`: {ID: 7, List: []struct {
 			Name string

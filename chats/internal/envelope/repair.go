@@ -230,7 +230,8 @@ func onlyObjects(value any) any {
 // text, and value otherwise.
 func dropEmpty(value any) any {
 	fields, isObject := value.(map[string]any)
-	if isEmpty(value) || value == false || isObject && len(fields) == 0 {
+	isZero := value == false || value == float64(0) || value == json.Number("0")
+	if isEmpty(value) || isZero || isObject && len(fields) == 0 {
 		return nil
 	}
 	return value
