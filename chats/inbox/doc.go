@@ -74,22 +74,22 @@
 //
 // # Rechecks
 //
-// A chat becomes due when a sweep lists it with a changed UpdatedAt, or when a push names it. It is
-// polled immediately, and again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s is needed
-// because times may be in whole seconds, so another message in the same second does not change
-// UpdatedAt; the later polls find messages that become visible late. If the newest message is older
-// than UpdatedAt, or more than a second older than the push, the history may lag behind, and the
-// delays are instead 1, 5 and 30 s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New activity
-// restarts the schedule. A message in an otherwise quiet chat thus costs six history requests
-// within a day, and a message in a busy chat two or three. Either may cost up to eleven if
+// A chat becomes due when a sweep lists it with a changed UpdatedAt or status, or when a push names
+// it. It is polled immediately, and again after 2 s, 10 min, 2 h, 12 h and 24 h. The poll after 2 s
+// is needed because times may be in whole seconds, so another message in the same second does not
+// change UpdatedAt; the later polls find messages that become visible late. If the newest message
+// is older than UpdatedAt, or more than a second older than the push, the history may lag behind,
+// and the delays are instead 1, 5 and 30 s, then 2, 10 and 30 min, then 2, 6, 12 and 24 h. New
+// activity restarts the schedule. A message in an otherwise quiet chat thus costs six history
+// requests within a day, and a message in a busy chat two or three. Either may cost up to eleven if
 // UpdatedAt is later than the message, or if the push arrives more than a second after the message.
 //
-// A chat whose UpdatedAt has changed four times in a row without a new message is polled for such
-// changes at most every 5 min, until a message is found. While less than a quarter of the inbox's
-// quota is left, rechecks that are due a minute or more after the activity was first seen are
-// postponed to the next quota window. A message that becomes visible late without a change in the
-// list is found by the next recheck or, more than a day after the last activity, when the chat is
-// next active. A chat that is listed without an UpdatedAt is polled every 10 min if incremental
+// A chat whose UpdatedAt or status has changed four times in a row without a new message is polled
+// for such changes at most every 5 min, until a message is found. While less than a quarter of the
+// inbox's quota is left, rechecks that are due a minute or more after the activity was first seen
+// are postponed to the next quota window. A message that becomes visible late without a change in
+// the list is found by the next recheck or, more than a day after the last activity, when the chat
+// is next active. A chat that is listed without an UpdatedAt is polled every 10 min if incremental
 // sweeps are expected to list it (see Sweeps). They are not expected to list a chat that is
 // finished or has an unknown status, or any chat if the filter has Statuses; in these cases, a chat
 // without an UpdatedAt is polled every 2 h.

@@ -60,14 +60,16 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 			s.UpdatedAt = chat.UpdatedAt
 		}
 		s.move(now)
-	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero(), hasTurned:
+	case hasTurned:
+		s.move(now)
+	case left, chat.UpdatedAt.IsZero() && s.DueAt.IsZero():
 		s.hasten(now)
 		changed = true
 	}
 	return changed
 }
 
-// move makes a chat due after its UpdatedAt has changed.
+// move makes a chat due after its UpdatedAt or its status alone has changed.
 func (s *ChatState) move(now time.Time) {
 	if s.Read {
 		s.Unexplained++

@@ -330,24 +330,29 @@ func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
 // A chat is reopened, and the list shows only the status.
 func TestSweep_AStatusThatChangesAlone(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market, id := shop()
-		market.FinishChat(id)
-		stuck := time.Now().Format(time.RFC3339)
-		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
-			items(result, "chats")[0]["updatedAt"] = stuck
-		}))
-		seen := &notebook{}
-		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-		time.Sleep(30 * time.Hour)
-		market.CustomerSays(id, "new")
-		market.SetStatus(id, chats.StatusWaitingForPartner)
-		before := market.Calls(chats.OpGetChatHistory)
-		time.Sleep(2 * time.Minute)
-		assert.Equal(t, []string{"new"}, seen.texts())
-		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, 2)
-		require.NoError(t, run.stop())
-	})
+	for _, c := range []struct {
+		lag, within time.Duration
+		polls       int
+	}{{0, 2 * time.Minute, 2}, {5 * time.Minute, 12 * time.Minute, 7}} {
+		synctest.Test(t, func(t *testing.T) {
+			market, id := shop(chatstest.WithHistoryLag(c.lag))
+			market.FinishChat(id)
+			stuck := time.Now().Format(time.RFC3339)
+			client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+				items(result, "chats")[0]["updatedAt"] = stuck
+			}))
+			seen := &notebook{}
+			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
+			time.Sleep(30 * time.Hour)
+			market.CustomerSays(id, "new")
+			market.SetStatus(id, chats.StatusWaitingForPartner)
+			before := market.Calls(chats.OpGetChatHistory)
+			time.Sleep(c.within)
+			assert.Equal(t, []string{"new"}, seen.texts(), "with a history that is %s behind", c.lag)
+			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, c.polls)
+			require.NoError(t, run.stop())
+		})
+	}
 }
 
 // expiring is a Market whose page tokens live for a minute.
