@@ -58,7 +58,9 @@ func WithPollInterval(interval time.Duration) Option {
 //
 // A filter with Statuses makes every sweep a full one: see Sweeps in the package
 // documentation. A filter with Statuses or Types costs a getChat request whenever a push or
-// a recheck finds something, because the stored status and type may be out of date.
+// a recheck finds something, because the stored status and type may be out of date. If the quota
+// does not allow it, the message waits until a sweep lists the chat with a new UpdatedAt, or for
+// the next quota window.
 func WithFilter(filter chats.Filter) Option {
 	isValid := filter.PageSize >= 0 && filter.PageSize <= chats.MaxChatsPage
 	return option(isValid, "filter: page size", "must be 1 to 20, or 0 for the maximum",

@@ -307,6 +307,9 @@ func (l *poll) conclude(ctx context.Context, err error) {
 		l.forget()
 	case errors.As(err, &postponed):
 		l.row.DueAt = postponed.until
+		if l.row.Snapshot.ID != 0 { // once it is listed, a message needs no getChat, see match
+			l.row.SeenWakes = l.row.Wakes
+		}
 	default:
 		l.unread(ctx, err, now)
 	}

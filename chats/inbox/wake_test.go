@@ -354,6 +354,29 @@ func TestWake_AUsedUpQuotaOfGetChatStopsNoHistory(t *testing.T) {
 	})
 }
 
+// With a filter by type, a push costs a getChat request. Those that the quota does not allow leave the
+// message to the next sweep, not to the next window.
+func TestWake_WithoutQuotaForGetChatTheListSuffices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(20, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChat, 10))
+		seen := &notebook{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(),
+			inbox.WithFilter(chats.Filter{Types: []chats.ChatType{chats.ChatTypeChat}}))
+		run := start(t, in, seen.handle)
+		time.Sleep(5 * time.Minute)
+		for _, id := range ids {
+			market.CustomerSays(id, "message")
+			wake(t, in, id)
+		}
+		time.Sleep(time.Second)
+		assert.Len(t, seen.all(), 5, "half of the quota")
+		time.Sleep(time.Minute)
+		assert.Len(t, seen.all(), len(ids))
+		require.NoError(t, run.stop())
+	})
+}
+
 // A row that is loaded while its poll ends is not taken for one that is due.
 func TestWake_RowsLoadedWhileTheirPollEndsAreStale(t *testing.T) {
 	t.Parallel()
