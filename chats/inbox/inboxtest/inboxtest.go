@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -49,7 +50,7 @@ func runTests(
 		{"Save compares the versions", (*suite).compareAndSet},
 		{"Save is all or nothing", (*suite).allOrNothing},
 		{"Save needs the lease", (*suite).saveNeedsLease},
-		{"concurrent Saves", (*suite).concurrentSaves},
+		{"concurrent Saves and Wakes", (*suite).concurrentSaves},
 		{"Wake creates a row", (*suite).wakeMakesRow},
 		{"Wake never delays a poll", (*suite).wakeHastens},
 		{"Wake keeps the due time of a failing chat", (*suite).wakeOfFailingChat},
@@ -178,6 +179,12 @@ func (s *suite) roundTrip() {
 	empty := inbox.ChatState{Chat: 2}
 	s.save(lease, empty)
 	s.equalRow(s.load(2), empty)
+	large := inbox.ChatState{Chat: 3, Failure: strings.Repeat("é", 256)}
+	for n := range chats.MessageID(1000) {
+		large.Handled = append(large.Handled, math.MaxInt64-1000+n)
+	}
+	s.save(lease, large)
+	s.equalRow(s.load(3), large)
 	got.DueAt, got.Handled, got.Snapshot.UpdatedAt = time.Time{}, nil, time.Time{}
 	s.save(lease, got)
 	s.equalRow(s.load(1), got)
@@ -286,10 +293,14 @@ func (s *suite) due() {
 	check.Slices(s, "due", s.dueIDs(at, 10), []chats.ChatID{2, 1, 6})
 	check.Slices(s, "the first two", s.dueIDs(at, 2), []chats.ChatID{2, 1})
 	s.NoError(s.b.Wake(s.Context(), business, 5, base.Add(2500*time.Millisecond)))
-	check.Slices(s, "a push comes first", s.dueIDs(at, 10), []chats.ChatID{5, 2, 1, 6})
-	woken := s.load(5)
-	woken.SeenWakes = woken.Wakes
-	s.save(lease, woken)
+	s.NoError(s.b.Wake(s.Context(), business, 6, at))
+	check.Slices(s, "pushes come first", s.dueIDs(at, 10), []chats.ChatID{5, 6, 2, 1})
+	check.Slices(s, "even if there are more rows than the limit", s.dueIDs(at, 1), []chats.ChatID{5})
+	for _, id := range []chats.ChatID{5, 6} {
+		woken := s.load(id)
+		woken.SeenWakes = woken.Wakes
+		s.save(lease, woken)
+	}
 	check.Slices(s, "one that was seen does not", s.dueIDs(at, 10), []chats.ChatID{2, 1, 5, 6})
 }
 
@@ -328,7 +339,9 @@ func (s *suite) allOrNothing() {
 		changed := []inbox.ChatState{rows[0], rows[1]}
 		changed[0].Checkpoint, changed[1].Checkpoint = 5, 5
 		changed[bad].Version = 9
-		s.ErrorIs(s.a.Save(s.Context(), lease, &inbox.BusinessState{LastError: "x"}, changed), inbox.ErrConflict)
+		unsaved := inbox.BusinessState{LastError: "x"}
+		s.ErrorIs(s.a.Save(s.Context(), lease, &unsaved, changed), inbox.ErrConflict)
+		check.Equal(s, "version in the argument", unsaved.Version, int64(0))
 		check.Equal(s, "checkpoint of 1", s.load(1).Checkpoint, 0)
 		check.Equal(s, "checkpoint of 2", s.load(2).Checkpoint, 0)
 		state, err := s.b.Business(s.Context(), business)
@@ -374,11 +387,15 @@ func (s *suite) concurrentSaves() {
 					s.Error(err)
 					return
 				}
+				if err := store.Wake(s.Context(), business, 1, base); err != nil {
+					s.Error(err)
+				}
 			}
 		})
 	}
 	all.Wait()
 	check.Equal(s, "increments", s.load(1).Attempts, workers*times)
+	check.Equal(s, "Wakes", s.load(1).Wakes, int64(workers*times))
 }
 
 func increment(ctx context.Context, store inbox.Store, lease inbox.Lease) error {
@@ -512,6 +529,16 @@ func (s *suite) summary() {
 	check.Equal(s, "its failure", sum.Failing[0].Failure, "broken")
 	check.Equal(s, "Holder", sum.Holder, "holder/1")
 	check.Equal(s, "HeldSince is set", sum.HeldSince.IsZero(), false)
+	since := sum.HeldSince
+	<-time.After(10 * time.Millisecond)
+	_, err = s.a.Renew(s.Context(), lease)
+	s.NoError(err)
+	_, err = s.b.Acquire(s.Context(), business, "outbox", "another")
+	s.NoError(err)
+	sum, err = s.b.Summary(s.Context(), business, base)
+	s.NoError(err)
+	check.Equal(s, "Holder beside one for another purpose", sum.Holder, "holder/1")
+	s.SameTime("HeldSince after Renew", sum.HeldSince, since)
 	s.NoError(s.a.Release(s.Context(), lease))
 	sum, err = s.b.Summary(s.Context(), business, base)
 	s.NoError(err)
@@ -611,7 +638,10 @@ func (s *suite) leaseRenewed() {
 	}
 	s.NoError(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil))
 	<-time.After(lease.Duration + lease.Duration/10)
-	_, err := s.a.Renew(s.Context(), lease)
+	sum, err := s.b.Summary(s.Context(), business, base)
+	s.NoError(err)
+	check.Equal(s, "Holder after it expired", sum.Holder, "")
+	_, err = s.a.Renew(s.Context(), lease)
 	s.ErrorIs(err, inbox.ErrLeaseLost)
 	s.ErrorIs(s.a.Save(s.Context(), lease, nil, []inbox.ChatState{{Chat: 1}}), inbox.ErrLeaseLost)
 }
