@@ -112,6 +112,17 @@ func (p *post) unsettled(err error) State {
 	return Queued
 }
 
+// refusedState returns the state of an item after a 401 or 403. One to a send that has no API error
+// code may come from a gateway that has lost the server's response, so the first one in a row is
+// followed by a search. Further ones are taken at their word: Resolve can discard a Queued item.
+func (p *post) refusedState(e *chats.Error, err error) State {
+	last := p.record.Failure
+	if isDoubtful(e) && e.Operation != chats.OpGetChatHistory && (last == nil || last.StatusCode != e.StatusCode) {
+		return Sending
+	}
+	return p.unsettled(err)
+}
+
 // refused handles a 401 or 403.
 func (p *post) refused(e *chats.Error, err error, now time.Time) {
 	p.waits = true
@@ -120,7 +131,7 @@ func (p *post) refused(e *chats.Error, err error, now time.Time) {
 		return
 	}
 	p.record.Refusals = 0
-	p.retry(p.unsettled(err), err, now)
+	p.retry(p.refusedState(e, err), err, now)
 	pause, final := p.refusals.add(err)
 	switch {
 	case p.once:
@@ -138,7 +149,7 @@ func (p *post) refused(e *chats.Error, err error, now time.Time) {
 func (p *post) forbidden(e *chats.Error, err error, now time.Time) {
 	r := p.record
 	r.countRefusal(e)
-	p.retry(p.unsettled(err), err, now)
+	p.retry(p.refusedState(e, err), err, now)
 	delay := wait.Backoff(r.Refusals, maxForbiddenDelay)
 	if r.DueAt = wait.Later(r.DueAt, now.Add(delay)); r.State == Sending && delay == maxForbiddenDelay {
 		r.move(Uncertain, newFailure(err), now)
