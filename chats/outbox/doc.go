@@ -89,7 +89,7 @@
 //	no connection; or, when reading the        retried after 1 s, doubling up to 1 min, indefinitely
 //	history, an invalid response, 408, 499,
 //	5xx or a gateway's 404
-//	parallel limit, or another 420 or 429      retried indefinitely; the delay does not grow
+//	parallel limit, or another 420 or 429      nothing is sent for 1 s, doubling up to 1 min until an item is sent
 //	when sending, a lost or invalid response,  resolved by searching the history, after 1 s, doubling up to 1 min;
 //	3xx, 408, 499, 5xx or a gateway's 404      posted again after 15.5 s or more if the history does not show it
 //	401, or 403 even for the list of chats     nothing is sent for a while; Run returns the error after a minute, Step immediately

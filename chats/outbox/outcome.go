@@ -56,6 +56,7 @@ func (p *post) conclude(message chats.Message, err error) {
 	switch {
 	case err == nil:
 		p.refusals.reset()
+		p.blocks.succeeded()
 		r.Message, r.Failures, r.Refusals = message, 0, 0
 		p.found(now)
 	case p.halt != nil:
@@ -173,6 +174,8 @@ func (p *post) limited(e *chats.Error, err error, now time.Time) {
 	if e != nil && e.Limit != nil && e.Limit.Kind == chats.LimitHourly {
 		r.DueAt = time.Time{}
 		p.blocks.block(e.Operation, now.Add(p.untilReset(e.Limit, now)))
+	} else {
+		p.blocks.limited(now)
 	}
 }
 

@@ -14,6 +14,7 @@ type blocks struct {
 	mu     sync.Mutex
 	at     map[chats.Operation]time.Time
 	paused time.Time // until when all operations are paused
+	limits int       // consecutive pauses because of a limit
 }
 
 func (b *blocks) block(op chats.Operation, until time.Time) {
@@ -29,6 +30,24 @@ func (b *blocks) pause(until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.paused = until
+}
+
+// limited pauses all operations after a limit that does not say when it ends, unless another worker
+// has done so.
+func (b *blocks) limited(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !now.Before(b.paused) {
+		b.limits++
+		b.paused = now.Add(wait.Backoff(b.limits, wait.Max))
+	}
+}
+
+// succeeded records that an item was sent.
+func (b *blocks) succeeded() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limits = 0
 }
 
 // until returns when sends of an operation may begin. Sends also need the history.

@@ -1192,6 +1192,43 @@ func TestRun_AttemptsThatCertainlyPostedNothing(t *testing.T) {
 	}
 }
 
+// A limit that lasts uses up neither the quota of sends nor that of histories, which others need.
+func TestRun_ALimitThatLastsCostsLittle(t *testing.T) {
+	t.Parallel()
+	for name, limited := range map[string]chatstest.Fault{"parallel": chatstest.RateLimitedParallel(), "a gateway's": chatstest.HTML(429)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				for n := range 20 {
+					put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+				}
+				market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					if op == chats.OpSendMessageToChat {
+						return limited
+					}
+					return chatstest.OK()
+				})
+				run := start(t, o)
+				time.Sleep(time.Hour)
+				assert.Less(t, market.Calls(chats.OpSendMessageToChat), 2000)
+				assert.Less(t, market.Calls(chats.OpGetChatHistory), 2000)
+				market.FailFunc(nil)
+				time.Sleep(time.Minute + 10*time.Second)
+				for n := range 20 {
+					assert.Equal(t, outbox.Sent, get(t, o, strconv.Itoa(n)).State)
+				}
+				put(t, o, text("x", market.AddChat(chats.Chat{})))
+				market.Fail(chats.OpSendMessageToChat, slices.Repeat([]chatstest.Fault{limited}, 6)...)
+				time.Sleep(15 * time.Second)
+				assert.Equal(t, outbox.Sent, get(t, o, "x").State, "the delay is short again")
+				require.NoError(t, run.stop())
+			})
+		})
+	}
+}
+
 // failing is a transport on which the sends to some chats fail with a 500.
 type failing struct {
 	http.RoundTripper
