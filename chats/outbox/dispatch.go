@@ -18,6 +18,14 @@ const (
 	pruneLimit    = 1000
 )
 
+// While attempts fail, those in chats that have failed before are at least retryGap apart on
+// average, so that an outage does not use up the quota of histories. retryBurst keeps a few such
+// chats from delaying each other.
+const (
+	retryGap   = 5 * time.Second
+	retryBurst = time.Minute
+)
+
 // dispatcher decides what to do next. It runs on one goroutine.
 type dispatcher struct {
 	*session
@@ -30,6 +38,7 @@ type dispatcher struct {
 
 	working  int
 	outcomes chan outcome
+	retryAt  time.Time // when a chat that has failed is tried again while attempts fail
 
 	reports    []report
 	isReported map[string]bool // keys in reports or being reported
@@ -50,6 +59,7 @@ type chatState struct {
 	previous int64     // the turn before that
 	searchAt time.Time // when an earlier attempt is searched for again; zero if it is not
 	isKnown  bool      // its head has been read
+	isFailed bool      // the last attempt at its head failed
 	busy     bool
 	woken    bool // an item was put or resolved while the chat was busy
 }
@@ -253,6 +263,9 @@ func (d *dispatcher) readyAt(c *chatState) time.Time {
 		return c.dueAt
 	}
 	at := wait.Later(c.dueAt, d.blocks.until(c.operation()))
+	if c.isFailed && d.blocks.isFailing() {
+		at = wait.Later(at, d.retryAt)
+	}
 	if expiry := c.notAfter.Add(time.Microsecond); !c.notAfter.IsZero() && expiry.Before(at) {
 		return expiry
 	}
@@ -267,6 +280,9 @@ func (d *dispatcher) startWorker() bool {
 	d.turn++
 	c.previous, c.turn = c.turn, d.turn
 	c.busy, c.woken = true, false
+	if c.isFailed {
+		d.retryAt = wait.Later(d.retryAt, time.Now().Add(-retryBurst)).Add(retryGap)
+	}
 	d.working++
 	go func() { d.outcomes <- d.work(c.id) }()
 	return true
@@ -276,7 +292,7 @@ func (d *dispatcher) take(out outcome) {
 	d.working--
 	c := d.chats[out.chat]
 	c.busy, c.dueAt, c.searchAt = false, wait.Later(out.dueAt, out.searchAt), out.searchAt
-	c.notAfter, c.isFile, c.isKnown = out.notAfter, out.isFile, out.isKnown
+	c.notAfter, c.isFile, c.isKnown, c.isFailed = out.notAfter, out.isFile, out.isKnown, out.isFailed
 	if out.waits {
 		c.turn = c.previous
 	}

@@ -63,7 +63,8 @@
 // that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it was
 // not posted, and someone else posts the same text, or a file of the same name (and size, if shown),
 // to the chat before the search ends. The search lasts [chats.SearchTime], up to a minute if sends
-// to the chat keep failing, or longer if the history cannot be read at that time.
+// to the chat keep failing, or longer if the history cannot be read at that time or many chats are
+// failing.
 //
 // # Leases
 //
@@ -101,6 +102,10 @@
 //	and details
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
+//
+// In an outage, the outbox tries the chats that have failed in turn, 12 times a minute in total on
+// average, until an item is sent. The outage thus does not use up the hourly quota, whatever number
+// of chats is waiting. Chats that have not failed are not delayed.
 //
 // If a send is refused without an API error code, perhaps by a gateway, the item may have been
 // posted nevertheless, so the history is searched before the next attempt, and before the item

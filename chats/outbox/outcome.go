@@ -24,12 +24,15 @@ type outcome struct {
 	searchAt time.Time // when an earlier attempt is searched for again
 	notAfter time.Time // of the head, if it is Queued
 	waits    bool      // the head could not be posted yet, so the chat keeps its turn
+	isFailed bool      // the last attempt to post the head failed
 	settled  *Record   // to be reported
 }
 
 // unsettled returns the outcome of a turn at a head that remains unsettled.
 func unsettled(r *Record, waits bool) outcome {
-	return outcome{isKnown: true, isFile: r.Item.IsFile(), dueAt: r.DueAt, notAfter: r.notAfter(), waits: waits}
+	return outcome{
+		isKnown: true, isFile: r.Item.IsFile(), dueAt: r.DueAt, notAfter: r.notAfter(), waits: waits, isFailed: r.Failures > 0,
+	}
 }
 
 // settle saves a settled record. The outcome contains the record if it is to be reported.
@@ -56,7 +59,7 @@ func (p *post) conclude(message chats.Message, err error) {
 	switch {
 	case err == nil:
 		p.refusals.reset()
-		p.blocks.succeeded()
+		p.blocks.setFailed(false)
 		r.Message, r.Failures, r.Refusals = message, 0, 0
 		p.found(now)
 	case p.halt != nil:
@@ -197,6 +200,7 @@ func (p *post) failed(e *chats.Error, err error, now time.Time) {
 	switch {
 	case !isFinal:
 		r.Refusals = 0
+		p.blocks.setFailed(true)
 	case isDoubtful(e):
 		r.countRefusal(e)
 		if isFinal = r.isRefused(); e.Operation != chats.OpGetChatHistory {

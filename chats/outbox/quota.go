@@ -15,6 +15,7 @@ type blocks struct {
 	at     map[chats.Operation]time.Time
 	paused time.Time // until when all operations are paused
 	limits int       // consecutive pauses because of a limit
+	failed bool      // the last attempt failed for a reason that may affect all chats
 }
 
 func (b *blocks) block(op chats.Operation, until time.Time) {
@@ -43,11 +44,19 @@ func (b *blocks) limited(now time.Time) {
 	}
 }
 
-// succeeded records that an item was sent.
-func (b *blocks) succeeded() {
+// setFailed records whether the last attempt failed.
+func (b *blocks) setFailed(failed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.limits = 0
+	if b.failed = failed; !failed {
+		b.limits = 0
+	}
+}
+
+func (b *blocks) isFailing() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed
 }
 
 // until returns when sends of an operation may begin. Sends also need the history.

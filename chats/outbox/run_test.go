@@ -1229,6 +1229,42 @@ func TestRun_ALimitThatLastsCostsLittle(t *testing.T) {
 	}
 }
 
+// An outage with many waiting chats leaves enough of the quota of histories for the time after it.
+func TestRun_AnOutageLeavesTheQuota(t *testing.T) {
+	t.Parallel()
+	for _, down := range []chats.Operation{chats.OpSendMessageToChat, chats.OpGetChatHistory} {
+		t.Run(string(down), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const size = 200
+				market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChatHistory, 10_000))
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				for n := range size {
+					put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+				}
+				market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					if op == down {
+						return chatstest.Status(500, "")
+					}
+					return chatstest.OK()
+				})
+				run := start(t, o)
+				time.Sleep(40 * time.Minute)
+				assert.Less(t, market.Calls(chats.OpGetChatHistory), 5000)
+				put(t, o, text("new", market.AddChat(chats.Chat{})))
+				market.FailFunc(nil)
+				time.Sleep(time.Second)
+				assert.Equal(t, outbox.Sent, get(t, o, "new").State, "it does not wait for those that have failed")
+				time.Sleep(2 * time.Minute)
+				for n := range size {
+					assert.Equal(t, outbox.Sent, get(t, o, strconv.Itoa(n)).State)
+				}
+				require.NoError(t, run.stop())
+			})
+		})
+	}
+}
+
 // failing is a transport on which the sends to some chats fail with a 500.
 type failing struct {
 	http.RoundTripper
