@@ -34,13 +34,10 @@ func (f *flights) load() (done func()) {
 	return func() { <-f.loading }
 }
 
-// take puts a row into flight. It returns nil if the row is already in flight.
+// take puts a row into flight.
 func (f *flights) take(row ChatState) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.held[row.Chat] != nil {
-		return nil
-	}
 	taken := &flight{row: row}
 	f.held[row.Chat] = taken
 	return taken

@@ -17,9 +17,10 @@ import (
 )
 
 var (
-	errStopped = errors.New("inbox: the run is ending")
-	errLeft    = leasing.Final(errors.New("inbox: the loop was exited"))
-	errNoMatch = errors.New("inbox: the chat does not match the filter")
+	errStopped   = errors.New("inbox: the run is ending")
+	errLeft      = leasing.Final(errors.New("inbox: the loop was exited"))
+	errNoMatch   = errors.New("inbox: the chat does not match the filter")
+	errPostponed = errors.New("inbox: the quota allows no getChat")
 )
 
 // poll reads a chat's history from the checkpoint on, and delivers the new messages. Each
@@ -97,7 +98,11 @@ func (l *poll) resolve(ctx context.Context) error {
 // refresh reads the chat itself.
 func (l *poll) refresh(ctx context.Context) error {
 	if until, ok := l.quota.take(chats.OpGetChat); !ok {
-		return &postponedError{until}
+		l.row.DueAt = until
+		if l.row.Snapshot.ID != 0 { // once it is listed, a message needs no getChat, see match
+			l.row.SeenWakes = l.row.Wakes
+		}
+		return errPostponed
 	}
 	counting, refund := l.quota.prepaid(ctx, chats.OpGetChat, l.skipped(ctx, l.row.Chat))
 	defer refund()
@@ -111,13 +116,6 @@ func (l *poll) refresh(ctx context.Context) error {
 		return errNoMatch
 	}
 	return nil
-}
-
-// postponedError is returned if the quota allows no request until a given time.
-type postponedError struct{ until time.Time }
-
-func (e *postponedError) Error() string {
-	return "no quota until " + e.until.UTC().Format(time.RFC3339)
 }
 
 // read reads the history from the checkpoint on. If that shows none of the handled messages,
@@ -141,11 +139,10 @@ func (l *poll) read(ctx context.Context) error {
 	return err
 }
 
-// isRefusal reports whether the server refused a history because of the request's
-// parameters.
-func isRefusal(err error) bool {
+// isRefusal reports whether the server refused a request because of its parameters.
+func isRefusal(err error, op chats.Operation) bool {
 	var failed *chats.Error
-	return errors.As(err, &failed) && failed.Operation == chats.OpGetChatHistory &&
+	return errors.As(err, &failed) && failed.Operation == op &&
 		(failed.StatusCode == http.StatusBadRequest || failed.StatusCode == http.StatusNotFound)
 }
 
@@ -295,21 +292,15 @@ func (l *poll) giveUp(ctx context.Context, d Delivery, failed *callback.Error) e
 func (l *poll) conclude(ctx context.Context, err error) {
 	now := time.Now()
 	var failed *callback.Error
-	var postponed *postponedError
 	switch {
 	case err == nil:
 		l.complete()
-	case err == errStopped, err == errLeft, err != nil && ctx.Err() != nil: //nolint:errorlint // our own error, never wrapped
-		// The chat stays due.
+	case err == errStopped, err == errLeft, err == errPostponed, err != nil && ctx.Err() != nil: //nolint:errorlint // our own error, never wrapped
+		// DueAt stays as it is.
 	case errors.As(err, &failed):
 		l.unhandled(ctx, failed, now)
 	case err == errNoMatch: //nolint:errorlint // our own error, never wrapped
 		l.forget()
-	case errors.As(err, &postponed):
-		l.row.DueAt = postponed.until
-		if l.row.Snapshot.ID != 0 { // once it is listed, a message needs no getChat, see match
-			l.row.SeenWakes = l.row.Wakes
-		}
 	default:
 		l.unread(ctx, err, now)
 	}

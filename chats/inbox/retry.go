@@ -45,7 +45,7 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	l.refusals.refused(err, false)
-	isRefused := isAbsent || isRefusal(err) || errors.Is(err, chats.ErrProtocol)
+	isRefused := isAbsent || isRefusal(err, chats.OpGetChatHistory) || errors.Is(err, chats.ErrProtocol)
 	if !isRefused {
 		row.RefusedSince = time.Time{}
 	} else if row.RefusedSince.IsZero() {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -479,9 +478,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	}
 	now, sw := time.Now(), w.sweep(kind)
 	sw.Failures++
-	var refused *chats.Error
-	isBad := errors.As(err, &refused) &&
-		(refused.StatusCode == http.StatusBadRequest || refused.StatusCode == http.StatusNotFound)
+	isBad := isRefusal(err, chats.OpGetChats)
 	switch {
 	case errors.Is(err, chats.ErrInvalidArgument): // the filter
 		return leasing.Final(fmt.Errorf("inbox: list chats: %w", err))

@@ -64,13 +64,6 @@ type chatState struct {
 	woken    bool // an item was put or resolved while the chat was busy
 }
 
-func (c *chatState) operation() chats.Operation {
-	if c.isFile {
-		return chats.OpSendFileToChat
-	}
-	return chats.OpSendMessageToChat
-}
-
 // report is an item to be reported, with its record if that is in memory.
 type report struct {
 	key    string
@@ -262,7 +255,7 @@ func (d *dispatcher) readyAt(c *chatState) time.Time {
 	if !c.isKnown {
 		return c.dueAt
 	}
-	at := wait.Later(c.dueAt, d.blocks.until(c.operation()))
+	at := wait.Later(c.dueAt, d.blocks.until(operation(c.isFile)))
 	if c.isFailed && d.blocks.isFailing() {
 		at = wait.Later(at, d.retryAt)
 	}

@@ -39,15 +39,16 @@ func (s *session) workHead(chat chats.ChatID) (outcome, error) {
 	case r.State == Queued && r.isExpired(now):
 		r.move(Expired, r.Failure, now)
 		return s.settle(&r)
-	case r.DueAt.After(now) || s.blocks.until(operation(&r)).After(now):
+	case r.DueAt.After(now) || s.blocks.until(operation(r.Item.IsFile())).After(now):
 		return unsettled(&r, true), nil
 	}
 	p := &post{session: s, record: &r, attempts: r.Attempts}
 	return p.run(s.posting)
 }
 
-func operation(r *Record) chats.Operation {
-	if r.Item.IsFile() {
+// operation returns the operation that posts an item.
+func operation(isFile bool) chats.Operation {
+	if isFile {
 		return chats.OpSendFileToChat
 	}
 	return chats.OpSendMessageToChat
