@@ -45,6 +45,7 @@ type dispatcher struct {
 	reporting  bool
 	reported   chan reported
 	nextReport time.Time
+	unreported []string  // keys of items that this outbox, which has no WithSettled function, does not report
 	reportAt   time.Time // nextReport if a wrong clock has set it; such items are read as due
 }
 
@@ -87,9 +88,9 @@ func (d *dispatcher) run(ctx context.Context) {
 	defer d.woken.reset(nil)
 	defer d.keepTurns()
 	for ctx.Err() == nil {
-		d.prune(ctx)
 		d.takeWoken()
 		d.poll(ctx)
+		d.prune(ctx)
 		d.startReport()
 		for d.canStart() && d.startWorker() {
 		}
@@ -202,7 +203,7 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 		}
 	}
 	if d.nextReport, d.polled = backlog.NextReport, true; d.config.settled == nil {
-		d.nextReport = time.Time{}
+		d.nextReport, d.unreported = time.Time{}, backlog.Unreported
 		return
 	}
 	d.reportAt = time.Time{}
@@ -365,6 +366,16 @@ func (d *dispatcher) next() (next time.Time) {
 	return wait.Earliest(next, d.nextReport)
 }
 
+// waive marks an item as reported if it was settled before the given time. If it cannot be saved, the
+// next call after an hour tries again.
+func (d *dispatcher) waive(ctx context.Context, key string, before time.Time) {
+	r, err := d.store.Item(ctx, d.client.Business(), key)
+	if err == nil && r.State.isFinal() && r.SettledAt.Before(before) {
+		r.Reported = true
+		_ = d.store.SaveItem(ctx, d.term.Lease, &r)
+	}
+}
+
 // prune deletes items that were settled longer ago than the retention time.
 func (d *dispatcher) prune(ctx context.Context) {
 	if now := time.Now(); now.Before(d.pruneAt) {
@@ -373,6 +384,10 @@ func (d *dispatcher) prune(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	before := time.Now().Add(-d.config.retention)
+	for _, key := range d.unreported {
+		d.waive(limited, key, before)
+	}
+	d.unreported = nil
 	n, err := d.store.DeleteSettled(limited, d.client.Business(), before, pruneLimit)
 	switch {
 	case err != nil && ctx.Err() == nil:

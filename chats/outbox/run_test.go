@@ -875,6 +875,29 @@ func TestRun_DeletesAfterTheRetention(t *testing.T) {
 	})
 }
 
+// Resolve settles items without reporting them, which an outbox without WithSettled never does.
+func TestRun_DeletesWhatNobodyReports(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithStoredText(strings.ToUpper))
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithRetention(24*time.Hour))
+		run := start(t, o)
+		put(t, o, text("discarded", chat), text("uncertain", chat))
+		awaitState(t, o, "discarded", outbox.Uncertain)
+		awaitState(t, o, "uncertain", outbox.Uncertain)
+		time.Sleep(48 * time.Hour)
+		require.NoError(t, o.Resolve(t.Context(), "discarded", outbox.Discard()))
+		time.Sleep(23 * time.Hour)
+		assert.Equal(t, outbox.Discarded, get(t, o, "discarded").State)
+		time.Sleep(3 * time.Hour)
+		_, err := o.Get(t.Context(), "discarded")
+		require.ErrorIs(t, err, outbox.ErrUnknownKey)
+		assert.Equal(t, outbox.Uncertain, get(t, o, "uncertain").State)
+		require.NoError(t, run.stop())
+	})
+}
+
 // pruned is a store that deletes so many records per call.
 type pruned struct {
 	outbox.Store
