@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -44,9 +45,13 @@ func main() {
 	}
 }
 
-// stopTime is longer than the 36 s after which the context of a step ends. Kubernetes waits
-// even longer; see kubernetes.yaml.
-const stopTime = 40 * time.Second
+const (
+	// stopTime is longer than a step: its context ends after 36 s, and it then has 5 s to save.
+	// Kubernetes waits even longer; see kubernetes.yaml.
+	stopTime = 42 * time.Second
+	// requestTime is what requests under way are given.
+	requestTime = 5 * time.Second
+)
 
 // run works until ctx is done. It then accepts no more requests and jobs, and finishes those
 // under way.
@@ -84,7 +89,8 @@ func run(ctx context.Context, listen, admin string, interval time.Duration) erro
 	failed := make(chan error, 2)
 	var servers []*http.Server
 	for n, handler := range []http.Handler{public, operators} {
-		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+		// A proxy keeps idle connections for a minute, as a rule: the server must not close one first.
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 		servers = append(servers, server)
 		go func() { failed <- server.Serve(listeners[n]) }()
 	}
@@ -94,8 +100,20 @@ func run(ctx context.Context, listen, admin string, interval time.Duration) erro
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
+	var requests sync.WaitGroup
 	for _, server := range servers {
-		err = errors.Join(err, server.Shutdown(ending))
+		requests.Go(func() { shutdown(ending, server) })
 	}
-	return errors.Join(err, s.jobs.Stop(ending))
+	err = errors.Join(err, s.jobs.Stop(ending)) // meanwhile, so that no request delays it
+	requests.Wait()
+	return err
+}
+
+// shutdown accepts no more requests, and cuts off those that do not end within requestTime.
+func shutdown(ctx context.Context, server *http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		_ = server.Close()
+	}
 }
