@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"riverqueue.com/riverui"
@@ -22,11 +23,15 @@ import (
 func (s *service) handler() (http.Handler, error) {
 	var options []notify.Option
 	if s.proxy != "" {
-		network, err := netip.ParsePrefix(s.proxy)
-		if err != nil {
-			return nil, fmt.Errorf("TRUSTED_PROXY: %w", err)
+		var proxies []netip.Prefix
+		for text := range strings.SplitSeq(s.proxy, ",") {
+			network, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, fmt.Errorf("TRUSTED_PROXY: %w", err)
+			}
+			proxies = append(proxies, network)
 		}
-		options = append(options, notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithTrustedProxies(network))
+		options = append(options, notify.WithAllowedNetworks(notify.MarketNetworks()...), notify.WithTrustedProxies(proxies...))
 	}
 	market, err := notify.NewHandler("fleet-example", chats.Version, s.fleet.Notify, options...)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -53,10 +54,13 @@ func TestKubernetes_MatchesTheProgram(t *testing.T) {
 	for _, selector := range []any{at(t, all[0], "spec", "selector", "matchLabels"), at(t, all[1], "spec", "selector")} {
 		assert.Equal(t, at(t, pod, "metadata", "labels"), selector)
 	}
+	container := at(t, pod, "spec", "containers", 0)
 	grace, ok := at(t, pod, "spec", "terminationGracePeriodSeconds").(float64)
 	require.True(t, ok)
-	assert.Greater(t, time.Duration(grace)*time.Second, stopTime)
-	container := at(t, pod, "spec", "containers", 0)
+	wait, ok := at(t, container, "lifecycle", "preStop", "sleep", "seconds").(float64)
+	require.True(t, ok)
+	assert.GreaterOrEqual(t, wait, 5.0, "the cluster sends requests until then")
+	assert.Greater(t, time.Duration(grace-wait)*time.Second, stopTime)
 	assert.Equal(t, "/healthz", at(t, container, "readinessProbe", "httpGet", "path"))
 	assert.Equal(t, at(t, container, "ports", 1, "name"), at(t, container, "readinessProbe", "httpGet", "port"))
 	assert.Equal(t, at(t, container, "ports", 0, "name"), at(t, all[1], "spec", "ports", 0, "targetPort"))
@@ -64,6 +68,18 @@ func TestKubernetes_MatchesTheProgram(t *testing.T) {
 	for n, name := range []string{"DATABASE_URL", "TRUSTED_PROXY"} {
 		assert.Equal(t, name, at(t, container, "env", n, "name"))
 	}
+	checkProxy(t, at(t, container, "env", 1, "value"))
+}
+
+// checkProxy makes sure that the files trust no host of a network that others use: it could post
+// events as Market.
+func checkProxy(t *testing.T, value any) {
+	t.Helper()
+	text, ok := value.(string)
+	require.True(t, ok)
+	proxy, err := netip.ParsePrefix(text)
+	require.NoError(t, err)
+	assert.True(t, netip.MustParsePrefix("192.0.2.0/24").Overlaps(proxy) && proxy.IsSingleIP(), "%s is not a placeholder", proxy)
 }
 
 func TestCompose_MatchesTheProgram(t *testing.T) {
@@ -75,6 +91,7 @@ func TestCompose_MatchesTheProgram(t *testing.T) {
 	require.NoError(t, err)
 	assert.Greater(t, grace, stopTime)
 	assert.Contains(t, at(t, fleet, "environment", "DATABASE_URL"), "@postgres:5432/")
+	checkProxy(t, at(t, fleet, "environment", "TRUSTED_PROXY"))
 	assert.NotNil(t, at(t, all[0], "services", "postgres", "healthcheck"))
 	assert.Equal(t, "service_healthy", at(t, fleet, "depends_on", "postgres", "condition"))
 }

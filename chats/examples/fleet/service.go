@@ -37,7 +37,7 @@ const (
 type settings struct {
 	database string // URL
 	market   string // URL, if it is not the real one
-	proxy    string // the network of the proxy in front of the service
+	proxy    string // the networks of the proxies in front of the service, separated by commas
 	interval time.Duration
 	log      *slog.Logger
 }

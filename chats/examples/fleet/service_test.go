@@ -2,10 +2,16 @@ package main
 
 import (
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
 // A process with a wrong setting does not start: every step that it made would fail.
@@ -24,4 +30,24 @@ func TestNewService_RefusesWrongSettings(t *testing.T) {
 		_, err := newService(t.Context(), bad)
 		assert.ErrorContains(t, err, want)
 	}
+}
+
+func TestHandler_TrustsTheNamedProxiesOnly(t *testing.T) {
+	t.Parallel()
+	s := &service{settings: settings{proxy: "192.0.2.10/32,192.0.2.11/32"}}
+	handler, err := s.handler()
+	require.NoError(t, err)
+	for proxy, want := range map[string]int{"192.0.2.10": http.StatusOK, "192.0.2.11": http.StatusOK, "192.0.2.12": http.StatusForbidden} {
+		body := strings.NewReader(`{"notificationType": "PING", "time": "2026-11-27T09:00:00Z"}`)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/market/notification", body)
+		r.RemoteAddr = proxy + ":1234"
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Forwarded-For", notify.MarketNetworks()[0].Addr().String())
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		assert.Equal(t, want, w.Code, proxy)
+	}
+	s.proxy = "192.0.2.10/32, everyone"
+	_, err = s.handler()
+	assert.ErrorContains(t, err, "TRUSTED_PROXY")
 }
