@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -30,6 +31,10 @@ const (
 	demoShops = 200
 	demoFirst = 1000
 	demoPhase = 15 * time.Second
+	// noticeTime is how long the proxy sends notifications to a process that has ended.
+	noticeTime = 2 * time.Second
+	// rescueTime is longer than the 75 s after which what a killed process worked on is taken up.
+	rescueTime = 90 * time.Second
 )
 
 // town is the Market of all shops.
@@ -58,6 +63,7 @@ type demonstration struct {
 	mu        sync.Mutex
 	processes []*process
 	sent      map[string]time.Time // by business, chat and message
+	refused   int                  // notifications that a process did not accept, and another one did
 }
 
 type process struct {
@@ -80,21 +86,19 @@ func demo(ctx context.Context, out io.Writer) error {
 		do   func(context.Context) error
 	}{
 		{"three processes", func(context.Context) error { return nil }},
-		{"one is killed", func(context.Context) error { d.remove(0); return nil }},
+		{"one is killed", d.kill},
 		{"one is added", d.add},
-		{"one is deployed: it finishes its steps, and a new one takes its place", d.deploy},
+		{"one is deployed: a new one starts, and it finishes its steps", d.deploy},
 	} {
-		_, _ = fmt.Fprintf(out, "\n%s\n", step.text)
-		if err := step.do(ctx); err != nil {
-			return err
-		}
-		began := time.Now()
+		_, _ = fmt.Fprintf(out, "\n%s, while customers write\n", step.text)
+		began, done := time.Now(), make(chan error, 1)
+		go func() { done <- errors.Join(sleep(ctx, demoPhase/3), step.do(ctx)) }()
 		d.customers(ctx, demoPhase)
-		if err := d.report(ctx, began); err != nil {
+		if err := errors.Join(<-done, d.report(ctx, began)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.countLost(ctx)
 }
 
 // prepare opens the shops and starts three processes.
@@ -176,14 +180,15 @@ func (d *demonstration) add(ctx context.Context) error {
 	return nil
 }
 
-// remove kills a process with kill -9.
-func (d *demonstration) remove(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	p := d.processes[n]
-	d.processes = slices.Delete(d.processes, n, n+1)
-	_ = p.cmd.Process.Kill()
+// kill kills a process with kill -9.
+func (d *demonstration) kill(ctx context.Context) error {
+	p := d.oldest()
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
 	_ = p.cmd.Wait()
+	_, _ = fmt.Fprintf(d.out, "  %s was killed\n", p.name)
+	return d.remove(ctx)
 }
 
 // deploy starts a process and then stops another one gracefully.
@@ -191,22 +196,34 @@ func (d *demonstration) deploy(ctx context.Context) error {
 	if err := d.add(ctx); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	p := d.processes[0]
-	d.processes = d.processes[1:]
-	d.mu.Unlock()
-	began := time.Now()
+	p, began := d.oldest(), time.Now()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	err := p.cmd.Wait()
 	_, _ = fmt.Fprintf(d.out, "  %s stopped after %.2f s\n", p.name, time.Since(began).Seconds())
+	return errors.Join(err, d.remove(ctx))
+}
+
+func (d *demonstration) oldest() *process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.processes[0]
+}
+
+// remove removes the oldest process, which has ended, from those that get notifications.
+func (d *demonstration) remove(ctx context.Context) error {
+	err := sleep(ctx, noticeTime)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.processes = d.processes[1:]
 	return err
 }
 
 func (d *demonstration) close() {
-	for len(d.processes) > 0 {
-		d.remove(0)
+	for _, p := range d.processes {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
 	}
 	if d.conn != nil {
 		_ = d.conn.Close(context.Background())
@@ -221,60 +238,116 @@ func (d *demonstration) customers(ctx context.Context, duration time.Duration) {
 		id := chats.BusinessID(demoFirst + rand.IntN(demoShops))
 		all := d.town[id].Chats()
 		chat := all[rand.IntN(len(all))].ID
-		message := d.town[id].CustomerSays(chat, "Где мой заказ?")
 		d.mu.Lock()
+		message := d.town[id].CustomerSays(chat, "Где мой заказ?")
 		d.sent[fmt.Sprint(int64(id), " ", int64(chat), " ", int64(message))] = time.Now()
-		p := d.processes[rand.IntN(len(d.processes))]
 		d.mu.Unlock()
-		writing.Go(func() { notifyProcess(ctx, p, id, chat, message) })
+		writing.Go(func() { d.notify(ctx, id, chat, message) })
 	}
 }
 
-// notifyProcess acts as Market. The real one would retry a notification that fails.
-func notifyProcess(ctx context.Context, p *process, id chats.BusinessID, chat chats.ChatID, message chats.MessageID) {
+// notify acts as Market and the proxy: if a process does not accept the notification, the next one
+// gets it.
+func (d *demonstration) notify(ctx context.Context, id chats.BusinessID, chat chats.ChatID, message chats.MessageID) {
 	body, _ := json.Marshal(map[string]any{ //nolint:errchkjson // numbers and texts
 		"notificationType": "CHAT_MESSAGE_SENT", "businessId": id, "chatId": chat, "messageId": strconv.FormatInt(int64(message), 10),
 		"sentAt": time.Now().UTC().Format(time.RFC3339),
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.public+"/market/notification", bytes.NewReader(body))
-	if err != nil {
-		return
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if resp, err := http.DefaultClient.Do(req); err == nil {
-		_ = resp.Body.Close()
+	for n := rand.IntN(100); ctx.Err() == nil; n++ {
+		d.mu.Lock()
+		p := d.processes[n%len(d.processes)]
+		d.mu.Unlock()
+		if p.notify(ctx, body) {
+			return
+		}
+		d.mu.Lock()
+		d.refused++
+		d.mu.Unlock()
 	}
 }
 
-// report prints how many messages each process has handled since a time, and how fast.
-func (d *demonstration) report(ctx context.Context, since time.Time) error {
-	if err := sleep(ctx, 2*time.Second); err != nil {
-		return err
-	}
-	rows, err := d.conn.Query(ctx, `SELECT business, chat, message, worker, at FROM messages WHERE at > $1`, since)
+// notify reports whether the process has accepted a notification.
+func (p *process) notify(ctx context.Context, body []byte) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.public+"/market/notification", bytes.NewReader(body))
 	if err != nil {
+		return false
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// report prints how many of the messages since a time each process has handled, and how fast.
+func (d *demonstration) report(ctx context.Context, since time.Time) error {
+	if err := sleep(ctx, noticeTime); err != nil {
 		return err
 	}
 	workers := map[string]int{}
 	var latencies []time.Duration
-	var business, chat, message int64
-	var worker string
-	var at time.Time
-	if _, err := pgx.ForEachRow(rows, []any{&business, &chat, &message, &worker, &at}, func() error {
+	waiting, err := d.messages(ctx, since, func(worker string, latency time.Duration) {
 		workers[worker]++
-		if sent, ok := d.sent[fmt.Sprint(business, " ", chat, " ", message)]; ok {
-			latencies = append(latencies, at.Sub(sent))
-		}
-		return nil
-	}); err != nil {
+		latencies = append(latencies, latency)
+	})
+	if err != nil {
 		return err
 	}
 	slices.Sort(latencies)
-	for worker, n := range workers {
-		_, _ = fmt.Fprintf(d.out, "  %s handled %d messages\n", worker, n)
+	for _, worker := range slices.Sorted(maps.Keys(workers)) {
+		_, _ = fmt.Fprintf(d.out, "  %s handled %d messages\n", worker, workers[worker])
 	}
 	if n := len(latencies); n > 0 {
-		_, _ = fmt.Fprintf(d.out, "  push to row: p50 %v, p99 %v\n", latencies[n/2].Round(time.Millisecond), latencies[n*99/100].Round(time.Millisecond))
+		_, _ = fmt.Fprintf(d.out, "  push to row: p50 %v, p99 %v, longest %v; %d not handled yet; %d notifications passed on to another process\n",
+			latencies[n/2].Round(time.Millisecond), latencies[n*99/100].Round(time.Millisecond), latencies[n-1].Round(time.Millisecond), waiting, d.refused)
+	}
+	d.refused = 0
+	return nil
+}
+
+// messages calls do for each message since a time that has been handled. It returns how many have
+// not been.
+func (d *demonstration) messages(ctx context.Context, since time.Time, do func(worker string, latency time.Duration)) (waiting int, err error) {
+	rows, err := d.conn.Query(ctx, `SELECT business, chat, message, worker, at FROM messages`)
+	if err != nil {
+		return 0, err
+	}
+	for _, sent := range d.sent {
+		if !sent.Before(since) {
+			waiting++
+		}
+	}
+	var business, chat, message int64
+	var worker string
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&business, &chat, &message, &worker, &at}, func() error {
+		if sent, ok := d.sent[fmt.Sprint(business, " ", chat, " ", message)]; ok && !sent.Before(since) {
+			waiting--
+			do(worker, at.Sub(sent))
+		}
+		return nil
+	})
+	return waiting, err
+}
+
+// countLost waits until every message has been handled, if need be for as long as a killed process
+// may delay it.
+func (d *demonstration) countLost(ctx context.Context) error {
+	lost := -1
+	for end := time.Now().Add(rescueTime); lost != 0 && time.Now().Before(end); {
+		var err error
+		if lost, err = d.messages(ctx, time.Time{}, func(string, time.Duration) {}); err != nil {
+			return err
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	_, _ = fmt.Fprintf(d.out, "\n%d messages, lost messages: %d\n", len(d.sent), lost)
+	if lost != 0 {
+		return errors.New("messages were lost")
 	}
 	return nil
 }
