@@ -80,7 +80,8 @@ times: ## measure pushes and takeovers of processes with an inbox; needs an othe
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^Test(Lease|Inbox)_' -v -parallel 1 -times
 
 .PHONY: kills-fleet
-kills-fleet: ## kill fleet processes 200 times, and wait for River's rescue (ten minutes)
+kills-fleet: ## measure kill, join and stop of a fleet's processes; kill them 200 times, and wait for River's rescue (ten minutes)
+	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_ProcessesComeAndGo$$' -v -count 1 -kills
 	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_(PostsOnce|KilledProcess)' -v -timeout 60m -kills
 
 .PHONY: bench-fleet

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,29 +19,60 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-var manyKills = flag.Bool("kills", false, "kill the processes 200 times, with 2,400 replies, and wait for River's rescue")
+var manyKills = flag.Bool("kills", false, "kill the processes 200 times, with 2,400 replies, wait for River's rescue, and bound the latencies; needs an idle machine")
 
 func TestFleet_ProcessesComeAndGo(t *testing.T) {
 	t.Parallel()
-	s := newSiege(t, 30, 3, nil)
-	s.pushes(30, s.shops)
-	killed := s.remove(0)
-	killed.Kill()
-	s.pushes(30, s.shops)
+	s := newSiege(t, 30, 3, func(c *rig.WorkerConfig) { c.HandlerTime = 50 * time.Millisecond })
+	quiet := during(func() { s.pushes(40, s.shops) })
+	killed := s.workers[0]
+	var concerned []chats.BusinessID
+	kill := during(func() { // it remains among the receivers for a while
+		s.pushes(20, s.shops)
+		killed.Kill()
+		concerned = s.shopsOf(killed)
+		s.pushes(20, s.shops)
+	})
+	s.remove(0)
 	joined := s.add(s.config)
-	s.pushes(60, s.shops)
-	s.await(func() bool { return s.stats(joined).InboxSteps > 0 }, "a process that joins gets work")
-	stopped := s.remove(0)
-	stopped.Stop()
-	s.pushes(30, s.shops)
+	joins := time.Now()
+	join := during(func() {
+		for s.firstOf(joined).IsZero() && time.Since(joins) < time.Minute {
+			s.pushes(10, s.shops)
+		}
+	})
+	stopped, stopTime := s.workers[0], make(chan time.Duration, 1)
+	stop := during(func() {
+		go func() { stopTime <- stopped.Stop() }()
+		s.pushes(40, s.shops)
+	})
+	s.remove(0)
 	s.awaitAll()
 	s.checkTwice(killed)
+	require.NotZero(t, s.firstOf(joined), "a process that joins gets work")
+
+	all := func(chats.BusinessID) bool { return true }
+	isConcerned := func(id chats.BusinessID) bool { return slices.Contains(concerned, id) }
+	usual := s.slowest(quiet, all)
+	for name, figure := range map[string]struct{ is, bound time.Duration }{
+		"kill: push to handler, other shops":        {s.slowest(kill, func(id chats.BusinessID) bool { return !isConcerned(id) }), 2 * time.Second},
+		"kill: push to handler, shops concerned":    {s.slowest(kill, isConcerned), 75 * time.Second},
+		"join: until the process handles a message": {s.firstOf(joined).Sub(joins), 5 * time.Second},
+		"join: push to handler":                     {s.slowest(join, all), 2 * time.Second},
+		"stop: push to handler":                     {s.slowest(stop, all), 2 * time.Second},
+		"stop: until the process has ended":         {<-stopTime, 5 * time.Second},
+	} {
+		t.Log(name, figure.is.Round(time.Millisecond))
+		if !*manyKills { // the machine may be busy: less than the rescue of a job
+			figure.bound = max(figure.bound, 15*time.Second+5*usual)
+		}
+		assert.Less(t, figure.is, figure.bound, name)
+	}
+	t.Log("quiet: push to handler", usual.Round(time.Millisecond), "shops concerned", len(concerned))
 
 	// Sweeps continue as well, for every shop, without a push.
 	for _, id := range s.shops {
-		chat := s.town.Chats(id)[0]
-		message := s.town.Market(id).CustomerSays(chat, "Где мой заказ?")
-		s.sent = append(s.sent, fmt.Sprint(int64(id), " ", int64(chat), " ", int64(message)))
+		s.say(id, s.town.Chats(id)[0])
 	}
 	s.awaitAll()
 	s.checkTwice(killed)

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -42,9 +43,10 @@ type siege struct {
 
 	workers []*rig.Process
 	mu      sync.Mutex
-	sent    []string         // "business chat message" of each push
-	handled map[string][]int // PIDs
-	settled map[string]bool  // "business state key"
+	sent    map[string]time.Time // by "business chat message"
+	first   map[string]time.Time // when a message was handled first
+	handled map[string][]int     // PIDs
+	settled map[string]bool      // "business state key"
 }
 
 // checked checks the requests of the processes against the contract. An incomplete request of
@@ -75,7 +77,7 @@ func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) 
 	t.Cleanup(drop)
 	s := &siege{
 		T: t, town: rig.NewTown(rig.TownConfig{Shops: shops, Chats: 3}), dsn: dsn,
-		handled: map[string][]int{}, settled: map[string]bool{},
+		sent: map[string]time.Time{}, first: map[string]time.Time{}, handled: map[string][]int{}, settled: map[string]bool{},
 	}
 	market := httptest.NewServer(checked(t, s.town))
 	t.Cleanup(market.Close)
@@ -133,6 +135,9 @@ func (s *siege) line(line string, pid int) {
 	case len(fields) == 5 && fields[0] == "handled":
 		key := strings.Join(fields[1:4], " ")
 		s.handled[key] = append(s.handled[key], pid)
+		if nanos, _ := strconv.ParseInt(fields[4], 10, 64); s.first[key].IsZero() {
+			s.first[key] = time.Unix(0, nanos)
+		}
 	case len(fields) > 3 && fields[0] == "settled":
 		s.settled[strings.Join(fields[1:], " ")] = true
 	}
@@ -154,12 +159,19 @@ func (s *siege) await(condition func() bool, args ...any) {
 func (s *siege) push(business chats.BusinessID) {
 	ids := s.town.Chats(business)
 	chat := ids[rand.IntN(len(ids))]
-	message := s.town.Market(business).CustomerSays(chat, "Где мой заказ?")
-	s.mu.Lock()
-	s.sent = append(s.sent, fmt.Sprint(int64(business), " ", int64(chat), " ", int64(message)))
-	s.mu.Unlock()
+	message := s.say(business, chat)
 	event := notify.MessageSent{Business: business, Chat: chat, Message: message}
 	s.retry(func(w *rig.Process) error { return w.Post("/push", event, nil) })
+}
+
+// say makes a customer write a message.
+func (s *siege) say(business chats.BusinessID, chat chats.ChatID) chats.MessageID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := time.Now()
+	message := s.town.Market(business).CustomerSays(chat, "Где мой заказ?")
+	s.sent[fmt.Sprint(int64(business), " ", int64(chat), " ", int64(message))] = at
+	return message
 }
 
 // retry tries one worker after another.
@@ -189,8 +201,60 @@ func (s *siege) awaitAll() {
 	s.await(func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return !slices.ContainsFunc(s.sent, func(key string) bool { return len(s.handled[key]) == 0 })
+		for key := range s.sent {
+			if len(s.handled[key]) == 0 {
+				return false
+			}
+		}
+		return true
 	}, "not everything is handled")
+}
+
+// phase is a part of a test.
+type phase struct{ from, to time.Time }
+
+func during(do func()) phase {
+	from := time.Now()
+	do()
+	return phase{from, time.Now()}
+}
+
+// slowest returns the longest time from push to handler, of the messages that were pushed in a
+// phase to the shops that of accepts. All of them must have been handled.
+func (s *siege) slowest(p phase, of func(chats.BusinessID) bool) (longest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, at := range s.sent {
+		id, _, _ := strings.Cut(key, " ")
+		business, _ := strconv.ParseInt(id, 10, 64)
+		if !at.Before(p.from) && at.Before(p.to) && of(chats.BusinessID(business)) {
+			longest = max(longest, s.first[key].Sub(at))
+		}
+	}
+	return longest
+}
+
+// firstOf returns when a process handled its first message, or the zero time.
+func (s *siege) firstOf(p *rig.Process) (earliest time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, pids := range s.handled {
+		if at := s.first[key]; slices.Equal(pids, []int{p.PID()}) && (earliest.IsZero() || at.Before(earliest)) {
+			earliest = at
+		}
+	}
+	return earliest
+}
+
+// shopsOf returns the shops that a killed process was working on.
+func (s *siege) shopsOf(p *rig.Process) (ids []chats.BusinessID) {
+	s.Helper()
+	rows, err := s.db.Query(s.Context(), `SELECT DISTINCT (args ->> 'business')::bigint FROM river_job
+		WHERE state = 'running' AND attempted_by[array_length(attempted_by, 1)] = $1`, rig.ClientID(p.PID()))
+	require.NoError(s, err)
+	ids, err = pgx.CollectRows(rows, pgx.RowTo[chats.BusinessID])
+	require.NoError(s, err)
+	return ids
 }
 
 // checkTwice makes sure that only messages handled by one of these processes were handled

@@ -57,6 +57,9 @@ type WorkerStats struct {
 	Conns      int32 // of the pool
 }
 
+// ClientID returns the ID of a worker's River client.
+func ClientID(pid int) string { return fmt.Sprint("worker-", pid) }
+
 // tracer counts statements.
 type tracer struct{ n atomic.Int64 }
 
@@ -105,7 +108,7 @@ func newWorker(ctx context.Context, c WorkerConfig) (*worker, error) {
 	}
 	workers := river.NewWorkers()
 	w.fleet.Register(workers)
-	w.river, err = river.NewClient(riverpgxv5.New(w.pool), w.fleet.Config(&river.Config{Workers: workers, Logger: log}))
+	w.river, err = river.NewClient(riverpgxv5.New(w.pool), w.fleet.Config(&river.Config{ID: ClientID(os.Getpid()), Workers: workers, Logger: log}))
 	if err != nil {
 		return nil, err
 	}
