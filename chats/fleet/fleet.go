@@ -153,19 +153,23 @@ func (f *Fleet) Register(workers *river.Workers) {
 //   - Queues: adds ymchats_inbox and ymchats_outbox, with [WithWorkers] workers each.
 //   - JobTimeout: 36 s unless base has one. This is also the limit for the caller's own jobs
 //     whose worker has no Timeout.
-//   - RescueStuckJobsAfter: at most 40 s, or the JobTimeout of base if that is longer. River
+//   - RescueStuckJobsAfter: at most 4 s more than JobTimeout, or 40 s if that is longer. River
 //     respects a longer Timeout of a worker.
 //   - FetchCooldown: 20 ms unless base has one, because the default of 100 ms delays pushes.
 //   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
 //     leaves a completed job.
 //
 // If a process is killed, the businesses that it was working on wait for at most 75 s, unless base
-// has a JobTimeout above 40 s: their jobs count as stuck 40 s after they began, River looks for
+// has a JobTimeout above 36 s: their jobs count as stuck 40 s after they began, River looks for
 // stuck jobs every 30 s, and makes retryable jobs available every 5 s. By then the leases of the
 // steps, 5 s each, have expired. A push or a Put does not wait that long: it runs its own step as
 // soon as the lease has expired. Other businesses are delayed only if the process was River's
 // leader, which makes scheduled jobs available: another process takes over within 22 s, and until
 // then only the jobs of pushes and Puts are run.
+//
+// River does not wait for a job that counts as stuck. A worker of the caller's must therefore return
+// within 4 s after its context has ended, or immediately if it has a Timeout above 36 s. Otherwise, its
+// job may be run a second time while it is still running.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -173,8 +177,8 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 	maps.Copy(queues, map[string]river.QueueConfig{inboxQueue: {MaxWorkers: f.workers}, outboxQueue: {MaxWorkers: f.workers}})
 	c.Queues = queues
 	c.JobTimeout = cmp.Or(c.JobTimeout, jobTimeout)
-	longest := max(rescueAfter, c.JobTimeout)
-	c.RescueStuckJobsAfter = min(cmp.Or(c.RescueStuckJobsAfter, longest), longest)
+	latest := max(rescueAfter, c.JobTimeout+rescueAfter-jobTimeout)
+	c.RescueStuckJobsAfter = min(cmp.Or(c.RescueStuckJobsAfter, latest), latest)
 	c.FetchCooldown = cmp.Or(c.FetchCooldown, 20*time.Millisecond)
 	c.CompletedJobRetentionPeriod = cmp.Or(c.CompletedJobRetentionPeriod, time.Hour)
 	return &c

@@ -195,6 +195,7 @@ func TestTurn_ShopThatPanicsConcernsNoOther(t *testing.T) {
 	assert.ErrorContains(t, err, "no key")
 }
 
+// The caller's own job and a reply are inserted in one transaction, and worked by one client.
 func TestOutbox_PostsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
@@ -208,6 +209,8 @@ func TestOutbox_PostsAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		item := outbox.Item{Key: []string{"2", "3"}[n], Chat: chat, Text: []string{"committed", "rolled back"}[n]}
 		require.NoError(t, d.fleet.PutTx(t.Context(), d.river, tx, first, item))
+		_, err = d.river.InsertTx(t.Context(), tx, ownArgs{item.Text}, nil)
+		require.NoError(t, err)
 		if commit {
 			require.NoError(t, tx.Commit())
 		} else {
@@ -217,9 +220,13 @@ func TestOutbox_PostsAtOnce(t *testing.T) {
 	d.await(func() bool {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return len(d.settled) == 2
+		return len(d.settled) == 2 && len(d.own) > 0
 	})
 	assert.Equal(t, map[string]int{"put": 1, "committed": 1}, d.posts(first))
+	assert.Equal(t, []string{"committed"}, d.own)
+	var own int
+	require.NoError(t, d.db.QueryRowContext(t.Context(), `SELECT count(*) FROM river_job WHERE kind = 'own'`).Scan(&own))
+	assert.Equal(t, 1, own, "no other one is left to be run")
 	_, err = box.Get(t.Context(), "3")
 	assert.ErrorIs(t, err, outbox.ErrUnknownKey)
 }
@@ -285,7 +292,7 @@ func TestConfig_BoundsWhatAKillCosts(t *testing.T) {
 	require.NoError(t, err)
 	c := f.Config(nil)
 	assert.Equal(t, map[string]river.QueueConfig{"ymchats_inbox": {MaxWorkers: 7}, "ymchats_outbox": {MaxWorkers: 7}}, c.Queues)
-	assert.LessOrEqual(t, c.JobTimeout, c.RescueStuckJobsAfter, "River demands it")
+	assert.Equal(t, c.JobTimeout+4*time.Second, c.RescueStuckJobsAfter, "a job that does not return by then is run a second time")
 	assert.LessOrEqual(t, c.RescueStuckJobsAfter+35*time.Second, 75*time.Second, "the rescuer's and the scheduler's intervals are 30 s and 5 s")
 
 	base := &river.Config{
@@ -296,7 +303,7 @@ func TestConfig_BoundsWhatAKillCosts(t *testing.T) {
 	assert.Len(t, base.Queues, 1, "base is not changed")
 	assert.Len(t, c.Queues, 3)
 	assert.Equal(t, 5*time.Minute, c.JobTimeout)
-	assert.Equal(t, 5*time.Minute, c.RescueStuckJobsAfter)
+	assert.Equal(t, 5*time.Minute+4*time.Second, c.RescueStuckJobsAfter)
 	assert.Equal(t, time.Second, c.FetchCooldown)
 	assert.Equal(t, 24*time.Hour, c.CompletedJobRetentionPeriod)
 }

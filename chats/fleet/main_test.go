@@ -61,7 +61,16 @@ type desk struct {
 	handled map[string]int // by business and text
 	settled map[string]outbox.State
 	asked   map[chats.BusinessID]int
+	own     []string // jobs of the caller's that have run
 }
+
+// ownArgs is a job of the caller's.
+type ownArgs struct {
+	Text string `json:"text"`
+}
+
+// Kind implements [river.JobArgs].
+func (ownArgs) Kind() string { return "own" }
 
 // newDesk returns a running process.
 func newDesk(t *testing.T, shops int) *desk {
@@ -90,7 +99,14 @@ func newDesk(t *testing.T, shops int) *desk {
 	require.NoError(t, err)
 	workers := river.NewWorkers()
 	d.fleet.Register(workers)
-	config := d.fleet.Config(&river.Config{Workers: workers, TestOnly: true})
+	river.AddWorker(workers, river.WorkFunc(func(_ context.Context, job *river.Job[ownArgs]) error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.own = append(d.own, job.Args.Text)
+		return nil
+	}))
+	queues := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 1}}
+	config := d.fleet.Config(&river.Config{Queues: queues, Workers: workers, TestOnly: true})
 	d.river, err = river.NewClient(riversqlite.New(d.db), config)
 	require.NoError(t, err)
 	require.NoError(t, d.fleet.Start(t.Context(), d.river))
