@@ -92,8 +92,8 @@ type reply struct {
 	Text     string           `json:"text"`
 }
 
-// postReply writes the program's own row, the reply, and the job that posts it in one
-// transaction.
+// postReply writes the program's own row, the reply, the job that posts it, and a job of the
+// program's own in one transaction.
 func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
 	var body reply
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body)
@@ -122,9 +122,14 @@ func (s *service) queue(ctx context.Context, r reply) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO replies (business, key) VALUES ($1, $2) ON CONFLICT DO NOTHING`, int64(r.Business), r.Key)
+	added, err := tx.ExecContext(ctx, `INSERT INTO replies (business, key) VALUES ($1, $2) ON CONFLICT DO NOTHING`, int64(r.Business), r.Key)
 	if err == nil {
 		err = s.fleet.PutTx(ctx, s.txs, tx, r.Business, item)
+	}
+	if err == nil {
+		if n, _ := added.RowsAffected(); n > 0 { // it is not a repeated request
+			_, err = s.txs.InsertTx(ctx, tx, crmArgs{r.Business, r.Key}, nil)
+		}
 	}
 	if err != nil {
 		return err

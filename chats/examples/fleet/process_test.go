@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,6 +19,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
 const runProgram = "FLEET_TEST_RUN"
@@ -55,6 +60,21 @@ func newDatabase(t *testing.T) (string, *pgx.Conn) {
 	return address.String(), conn
 }
 
+// startProgram starts the program, and returns the address for Market and the shop's own programs.
+func startProgram(t *testing.T, environment ...string) (*exec.Cmd, string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0")
+	cmd.Env = append(append(os.Environ(), runProgram+"=1"), environment...)
+	cmd.Stderr = t.Output()
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err)
+	return cmd, strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+}
+
 // half sends half a request, and returns when the program is reading its body.
 func half(t *testing.T, address string) {
 	t.Helper()
@@ -77,19 +97,49 @@ func TestRun_StopsAlthoughARequestIsPending(t *testing.T) {
 		_ = conn.QueryRow(t.Context(), `SELECT count(*) FROM river_leader`).Scan(&n) // there is no table yet at first
 		return n
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), runProgram+"=1", "DATABASE_URL="+database)
-	cmd.Stderr = t.Output()
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(t, err)
-	half(t, strings.TrimSpace(strings.TrimPrefix(line, "listening on ")))
+	cmd, address := startProgram(t, "DATABASE_URL="+database)
+	half(t, address)
 	require.Eventually(t, func() bool { return leaders() == 1 }, time.Minute, 50*time.Millisecond)
 	began := time.Now()
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	assert.NoError(t, cmd.Wait())
 	assert.Less(t, time.Since(began), stopTime/2, "the request is given 5 s")
 	assert.Zero(t, leaders())
+}
+
+// A repeated request posts the reply once and tells the CRM once.
+func TestReply_RunsTheProgramsOwnJob(t *testing.T) {
+	t.Parallel()
+	database, conn := newDatabase(t)
+	market := chatstest.NewMarket()
+	chat := market.AddChat(chats.Chat{CreatedAt: time.Now().AddDate(0, -1, 0)})
+	server := httptest.NewServer(market)
+	t.Cleanup(server.Close)
+	_, address := startProgram(t, "DATABASE_URL="+database, "YANDEX_MARKET_BASE_URL="+server.URL)
+	request := func(want int, method, path, body string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, strings.NewReader(body))
+		require.NoError(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		assert.NoError(t, resp.Body.Close())
+		assert.Equal(t, want, resp.StatusCode, "%s %s", path, body)
+	}
+	reply := func(text string) string {
+		return fmt.Sprintf(`{"business": %d, "chat": %d, "key": "1", "text": %q}`, market.Business(), chat, text)
+	}
+	request(http.StatusNotFound, http.MethodPost, "/reply", reply("hello"))
+	request(http.StatusNoContent, http.MethodPut, fmt.Sprint("/shops/", market.Business()), fmt.Sprintf(`{"key": %q}`, market.Key()))
+	request(http.StatusNoContent, http.MethodPost, "/reply", reply("hello"))
+	request(http.StatusNoContent, http.MethodPost, "/reply", reply("hello"))
+	request(http.StatusConflict, http.MethodPost, "/reply", reply("another text"))
+	require.Eventually(t, func() bool {
+		var told int
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM replies WHERE told_crm_at IS NOT NULL`).Scan(&told))
+		return told == 1 && len(market.Messages(chat)) > 0
+	}, time.Minute, 50*time.Millisecond)
+	var jobs int
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = $1`, crmArgs{}.Kind()).Scan(&jobs))
+	assert.Equal(t, 1, jobs)
+	assert.Len(t, market.Messages(chat), 1)
 }

@@ -97,8 +97,7 @@ func (s *service) close() {
 	s.pool.Close()
 }
 
-// connectRiver creates the clients. A program with its own jobs would add their workers here,
-// next to the fleet's.
+// connectRiver creates the clients. The program's own jobs are worked next to the fleet's.
 func (s *service) connectRiver() error {
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(s.metrics))
 	if err != nil {
@@ -107,8 +106,9 @@ func (s *service) connectRiver() error {
 	meters := metric.NewMeterProvider(metric.WithReader(exporter))
 	workers := river.NewWorkers()
 	s.fleet.Register(workers)
+	river.AddWorker(workers, river.WorkFunc(s.tellCRM))
 	s.jobs, err = river.NewClient(riverpgxv5.New(s.pool), s.fleet.Config(&river.Config{
-		Workers: workers, Logger: s.log,
+		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 10}}, Workers: workers, Logger: s.log,
 		Middleware: []rivertype.Middleware{otelriver.NewMiddleware(&otelriver.MiddlewareConfig{MeterProvider: meters})},
 	}))
 	if err != nil {

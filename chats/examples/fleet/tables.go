@@ -19,7 +19,12 @@ const createTables = `
 		at       TIMESTAMPTZ NOT NULL DEFAULT now(),
 		PRIMARY KEY (business, chat, message)
 	);
-	CREATE TABLE IF NOT EXISTS replies (business BIGINT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (business, key))`
+	CREATE TABLE IF NOT EXISTS replies (
+		business    BIGINT NOT NULL,
+		key         TEXT   NOT NULL,
+		told_crm_at TIMESTAMPTZ,
+		PRIMARY KEY (business, key)
+	)`
 
 // shops returns all shops.
 func (s *service) shops(ctx context.Context) (ids []chats.BusinessID, err error) {
