@@ -47,11 +47,12 @@
 //	process killed              served again within 75 s, or later if base   no effect, or delayed by up to 22 s; see Config
 //	                            has a long JobTimeout; see Config
 //	process stopped             its step is allowed to finish                no effect
-//	credential refused          the shop function is called every 15 s; a    no effect
-//	                            changed credential is tried immediately, the
-//	                            same one after 15 s, doubling to 30 min
-//	shop function fails,        it is called every 15 s                      no effect
-//	panics or hangs
+//	credential refused          the shop function is called after 15 s,      no effect
+//	                            doubling to 5 min, or on Start; a changed
+//	                            credential is tried immediately, the same
+//	                            one after 15 s, doubling to 30 min
+//	shop function fails,        it is called after 15 s, doubling to 5 min,  no effect
+//	panics or hangs             or on Start
 //	a River middleware fails    tried again after 1 s, doubling to 1 min     no effect
 //	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
 //	quota exhausted             waits for the next window                    no effect
@@ -66,7 +67,8 @@
 // The first steps of businesses that are started together are spread out, 100 a second, and their
 // sweeps are spread over the poll interval. An idle business costs its rows in the database, about
 // 120 bytes in each process, an inbox step per poll interval (two statements and, for fifty chats,
-// three requests), and an outbox step an hour. If pushes announce most messages,
+// three requests), and an outbox step an hour. A business whose credential is refused for good costs
+// a job and a call of the shop function every 5 min. If pushes announce most messages,
 // [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of ten connections per process
 // suffices.
 //

@@ -25,7 +25,8 @@ const (
 	shopTimeout    = 5 * time.Second
 	shopLifetime   = 10 * time.Minute
 	maxEntries     = 500
-	askInterval    = 15 * time.Second // between calls to shop after a refusal, and before the same credential is tried again
+	askInterval    = 15 * time.Second // before shop is called again after a refusal, and before the same credential is tried again
+	maxAskInterval = 5 * time.Minute  // between calls to shop, while the credential is tried every maxBackoff
 	maxBackoff     = 30 * time.Minute
 	maxRate        = 300 // messages of a shop per second and process, see Shop
 	maxBurst       = 500
@@ -115,7 +116,7 @@ func (b Backoff) holds(fingerprint string) bool {
 }
 
 // nextAsk returns when to ask for another credential.
-func (b Backoff) nextAsk() time.Time { return time.Now().Add(min(askInterval, time.Until(b.Until))) }
+func (b Backoff) nextAsk() time.Time { return time.Now().Add(min(maxAskInterval, time.Until(b.Until))) }
 
 // again returns the backoff after one more failure. The count starts over with another
 // credential.

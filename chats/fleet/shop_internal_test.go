@@ -149,6 +149,7 @@ func TestBackoff_DelaysGrowUntilAnotherCredential(t *testing.T) {
 			backoff = backoff.again(e, refused)
 			assert.Equal(t, n+1, backoff.Failures)
 			assert.Equal(t, want, time.Until(backoff.Until))
+			assert.Equal(t, want, time.Until(backoff.nextAsk()))
 		}
 		for range 20 {
 			backoff = backoff.again(e, refused)
@@ -156,7 +157,7 @@ func TestBackoff_DelaysGrowUntilAnotherCredential(t *testing.T) {
 		assert.Equal(t, maxBackoff, time.Until(backoff.Until))
 		assert.True(t, backoff.holds("a"))
 		assert.False(t, backoff.holds("b"), "another credential is tried at once")
-		assert.Equal(t, askInterval, time.Until(backoff.nextAsk()))
+		assert.Equal(t, maxAskInterval, time.Until(backoff.nextAsk()))
 		time.Sleep(maxBackoff)
 		assert.False(t, backoff.holds("a"))
 		backoff = backoff.again(&entry{fingerprint: "b"}, refused)

@@ -417,7 +417,8 @@ func TestTurn_SnoozesUntilSomethingIsDue(t *testing.T) {
 	}
 }
 
-// After a refusal, shop is called every 15 s, and the same credential is not tried before its time.
+// After a refusal, shop is called before the same credential is tried again, but a shop that was
+// refused for good costs one call every 5 min.
 func TestTurn_InBackoffAsksForAnotherCredential(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -431,18 +432,18 @@ func TestTurn_InBackoffAsksForAnotherCredential(t *testing.T) {
 		f.inbox.step = func(context.Context, *entry) (time.Time, error) { steps++; return time.Now().Add(time.Hour), nil }
 		refused, err := f.entry(t.Context(), 7, false)
 		require.NoError(t, err)
-		backoff := Backoff{Failures: 3, Until: time.Now().Add(time.Minute), Fingerprint: refused.fingerprint}
+		backoff := Backoff{Failures: 7, Until: time.Now().Add(16 * time.Minute), Fingerprint: refused.fingerprint}
 		for n := range 3 {
 			next, after, err := f.inbox.makeStep(t.Context(), 7, backoff, heldPause)
 			require.NoError(t, err)
-			assert.Equal(t, askInterval, time.Until(next))
+			assert.Equal(t, 5*time.Minute, time.Until(next))
 			assert.Equal(t, backoff, after)
 			assert.Equal(t, 2+n, asked)
 			assert.Zero(t, steps)
 		}
-		time.Sleep(time.Minute - askInterval/3)
+		time.Sleep(15 * time.Minute)
 		next, _, _ := f.inbox.makeStep(t.Context(), 7, backoff, heldPause)
-		assert.Equal(t, askInterval/3, time.Until(next), "the same credential is tried then")
+		assert.Equal(t, time.Minute, time.Until(next), "the same credential is tried then")
 		key = "b"
 		next, after, err := f.inbox.makeStep(t.Context(), 7, backoff, heldPause)
 		require.NoError(t, err)
