@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/fleet/internal/rig"
-	"github.com/ymchats/ymchats-go/chats/notify"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -116,26 +116,48 @@ func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 	assert.Equal(t, 3, s.checkAudit())
 }
 
-// A refused key, a hanging handler and a backlog occupy only a few workers.
+// A refused key, a hanging handler, a backlog and an exhausted quota occupy only a few workers,
+// although pushes for these shops go on.
 func TestFleet_FaultyShopsHoldUpNoOther(t *testing.T) {
 	t.Parallel()
-	const hanging, refused, busy = first, first + 1, first + 2
+	const hanging, refused, busy, exhausted = first, first + 1, first + 2, first + 3
 	s := newSiege(t, 20, 2, func(c *rig.WorkerConfig) { c.Hang, c.WrongKey, c.Workers = hanging, refused, 5 })
+	faulty, others := s.shops[:4], s.shops[4:]
+	quiet := during(func() { s.pushes(30, others) })
+	s.town.Market(exhausted).SetOptions(chatstest.WithBusiness(exhausted),
+		chatstest.WithHourlyLimit(chats.OpGetChats, 0), chatstest.WithHourlyLimit(chats.OpGetChatHistory, 0))
 	for _, id := range []chats.BusinessID{hanging, refused, busy} {
 		for _, chat := range s.town.Chats(id) {
 			for range 2000 {
 				s.town.Market(id).CustomerSays(chat, "Где мой заказ?")
 			}
-			event := notify.MessageSent{Business: id, Chat: chat, Message: 1}
-			s.retry(func(w *rig.Process) error { return w.Post("/push", event, nil) })
+			s.notify(id, chat, 1)
 		}
 	}
-	s.pushes(60, s.shops[3:])
+	calls := func() int {
+		market := s.town.Market(exhausted)
+		return market.Calls(chats.OpGetChats) + market.Calls(chats.OpGetChatHistory)
+	}
+	before := calls()
+	faults := during(func() {
+		for n := range 60 {
+			id := faulty[n%len(faulty)]
+			chat := s.town.Chats(id)[n%3]
+			s.notify(id, chat, s.town.Market(id).CustomerSays(chat, "Где мой заказ?"))
+			s.pushes(1, others)
+		}
+	})
 	s.awaitAll()
 	s.checkTwice()
+	all := func(chats.BusinessID) bool { return true }
+	usual, slowest := s.slowest(quiet, all), s.slowest(faults, all)
+	t.Log("other shops, push to handler: usually", usual, "now", slowest, "requests of the shop without a quota", calls()-before)
+	assert.Less(t, slowest, 15*time.Second+5*usual, "the machine may be busy")
 	assert.Zero(t, s.count(hanging))
 	assert.Zero(t, s.count(refused))
-	s.await(func() bool { return s.count(busy) >= 6000 }, "the backlog is worked off")
+	assert.Zero(t, s.count(exhausted))
+	assert.Less(t, calls()-before, 15, "the pushes alone are as many")
+	s.await(func() bool { return s.count(busy) >= 6000+15 }, "the backlog is worked off")
 }
 
 func (s *siege) count(business chats.BusinessID) (n int) {

@@ -159,7 +159,11 @@ func (s *siege) await(condition func() bool, args ...any) {
 func (s *siege) push(business chats.BusinessID) {
 	ids := s.town.Chats(business)
 	chat := ids[rand.IntN(len(ids))]
-	message := s.say(business, chat)
+	s.notify(business, chat, s.say(business, chat))
+}
+
+// notify sends a notification to workers until one accepts it.
+func (s *siege) notify(business chats.BusinessID, chat chats.ChatID, message chats.MessageID) {
 	event := notify.MessageSent{Business: business, Chat: chat, Message: message}
 	s.retry(func(w *rig.Process) error { return w.Post("/push", event, nil) })
 }
