@@ -85,8 +85,10 @@ func TestFleet_FrozenProcessSavesNothing(t *testing.T) {
 	s.audit()
 	for n := range 3 {
 		p := s.remove(0)
+		s.replies(10)
 		p.Signal(syscall.SIGSTOP)
 		s.pushes(40, s.shops) // twice the lease
+		s.replies(10)
 		p.Signal(syscall.SIGCONT)
 		s.mu.Lock()
 		s.workers = append(s.workers, p)
@@ -94,7 +96,7 @@ func TestFleet_FrozenProcessSavesNothing(t *testing.T) {
 		s.pushes(10*(n+1), s.shops)
 	}
 	s.awaitAll()
-	assert.Equal(t, 3, s.checkAudit())
+	s.checkAudit(3)
 }
 
 func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
@@ -108,12 +110,14 @@ func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 	s.pushes(20, s.shops)
 	s.await(func() bool { return s.stats(cut).InboxSteps > 0 })
 	s.remove(2)
+	s.replies(20)
 	p.dropped.Store(true)
 	s.pushes(60, s.shops)
+	s.replies(20)
 	p.dropped.Store(false)
 	s.pushes(20, s.shops)
 	s.awaitAll()
-	assert.Equal(t, 3, s.checkAudit())
+	s.checkAudit(3)
 }
 
 // A refused key, a hanging handler, a backlog and an exhausted quota occupy only a few workers,
@@ -192,10 +196,7 @@ func TestFleet_PostsOnceThoughProcessesAreKilled(t *testing.T) {
 			s.add(s.config)
 		}
 	}
-	s.await(func() bool {
-		return s.number(`SELECT count(*) FROM ymchats_outbox WHERE state IN ('queued', 'sending') OR NOT reported`) == 0
-	},
-		"not everything is settled")
+	s.awaitSettled()
 	states := map[string]int{}
 	for id, of := range items {
 		posts := map[string]int{}

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"bytes"
 	"context"
+	crand "crypto/rand"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -28,6 +29,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/fleet/internal/rig"
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
 	"github.com/ymchats/ymchats-go/chats/notify"
+	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
 // siege is a town, a database, and processes that are killed, frozen and cut off.
@@ -274,27 +276,54 @@ func (s *siege) checkTwice(dead ...*rig.Process) {
 }
 
 // audit makes the database record which process saves, and which one has the lease at that
-// time.
+// time. A push, which inserts a chat with version 0 or leaves its version as it is, and a Put, which
+// inserts items, need no lease.
 func (s *siege) audit() {
 	s.Helper()
 	_, err := s.db.Exec(s.Context(), `
-		CREATE TABLE audit (business BIGINT, app TEXT, holder TEXT);
+		CREATE TABLE audit (saved TEXT, business BIGINT, app TEXT, holder TEXT);
 		CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO audit SELECT NEW.business, current_setting('application_name'),
-				(SELECT holder FROM ymchats_leases WHERE business = NEW.business AND purpose = 'inbox');
+			INSERT INTO audit SELECT TG_TABLE_NAME, NEW.business, current_setting('application_name'),
+				(SELECT holder FROM ymchats_leases WHERE business = NEW.business AND purpose = TG_ARGV[0]);
 			RETURN NULL;
 		END $$;
-		CREATE TRIGGER audit AFTER UPDATE ON ymchats_inbox_chats FOR EACH ROW WHEN (NEW.version <> OLD.version) EXECUTE FUNCTION audit()`)
+		CREATE TRIGGER updated AFTER UPDATE ON ymchats_inbox_chats FOR EACH ROW WHEN (NEW.version <> OLD.version) EXECUTE FUNCTION audit('inbox');
+		CREATE TRIGGER inserted AFTER INSERT ON ymchats_inbox_chats FOR EACH ROW WHEN (NEW.version > 0) EXECUTE FUNCTION audit('inbox');
+		CREATE TRIGGER saved AFTER INSERT OR UPDATE ON ymchats_inbox_businesses FOR EACH ROW EXECUTE FUNCTION audit('inbox');
+		CREATE TRIGGER updated AFTER UPDATE ON ymchats_outbox FOR EACH ROW EXECUTE FUNCTION audit('outbox')`)
 	require.NoError(s, err)
 }
 
-// checkAudit makes sure that no process saved without the lease. It returns how many processes
-// have saved.
-func (s *siege) checkAudit() int {
+// replies puts n replies to random shops.
+func (s *siege) replies(n int) {
 	s.Helper()
-	assert.Zero(s, s.number(`SELECT count(*) FROM audit WHERE split_part(app, '/', 2) <> split_part(holder, '/', 2)`))
-	assert.Positive(s, s.number(`SELECT count(*) FROM audit`))
-	return s.number(`SELECT count(DISTINCT app) FROM audit`)
+	for range n {
+		business := s.shops[rand.IntN(len(s.shops))]
+		item := outbox.Item{Key: crand.Text(), Chat: s.town.Chats(business)[rand.IntN(3)], Text: crand.Text()}
+		s.retry(func(w *rig.Process) error {
+			return w.Post("/put", rig.Put{Business: business, Items: []outbox.Item{item}}, nil)
+		})
+	}
+}
+
+// checkAudit makes sure that no process saved without the lease, in any table, and that each of them
+// has saved.
+func (s *siege) checkAudit(processes int) {
+	s.Helper()
+	s.awaitSettled()
+	assert.Zero(s, s.number(`SELECT count(*) FROM audit WHERE split_part(app, '/', 2) IS DISTINCT FROM split_part(holder, '/', 2)`))
+	for _, table := range []string{"ymchats_inbox_chats", "ymchats_inbox_businesses", "ymchats_outbox"} {
+		assert.Positive(s, s.number(`SELECT count(*) FROM audit WHERE saved = '`+table+`'`), table)
+	}
+	assert.Equal(s, processes, s.number(`SELECT count(DISTINCT app) FROM audit`))
+}
+
+// awaitSettled waits until every reply is settled and reported.
+func (s *siege) awaitSettled() {
+	s.Helper()
+	s.await(func() bool {
+		return s.number(`SELECT count(*) FROM ymchats_outbox WHERE state IN ('queued', 'sending') OR NOT reported`) == 0
+	}, "not everything is settled")
 }
 
 // proxy is a proxy in front of PostgreSQL that can drop everything without closing a connection.
