@@ -295,7 +295,7 @@ func (p *purpose) makeStep(ctx context.Context, business chats.BusinessID, b Bac
 		p.stats.Failed.Add(1)
 	}
 	p.log.LogAttrs(ctx, slog.LevelWarn, "fleet: step failed", slog.String("queue", p.queue),
-		slog.Int64("business", int64(business)), slog.Any("error", err), slog.Time("next", next))
+		slog.Int64("business", int64(business)), slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(cmp.Or(next, time.Now().Add(idlePause))))))
 	return next, b, err
 }
 

@@ -1,9 +1,12 @@
 package fleet
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -472,6 +475,7 @@ func TestMakeStep_ByError(t *testing.T) {
 		"401":              {err: chats.ErrUnauthorized, want: chats.ErrUnauthorized, next: askInterval, failures: 1, isRefused: 1},
 		"403":              {err: chats.ErrForbidden, want: chats.ErrForbidden, next: askInterval, failures: 1, isRefused: 1},
 		"the database":     {err: assert.AnError, want: assert.AnError, next: due, failed: 1},
+		"nothing is due":   {err: assert.AnError, want: assert.AnError, failed: 1},
 		"the process ends": {err: assert.AnError, stops: true, want: assert.AnError},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -480,16 +484,28 @@ func TestMakeStep_ByError(t *testing.T) {
 				f, _ := newFake(t)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
+				var log bytes.Buffer
+				f.log = slog.New(slog.NewTextHandler(&log, nil))
 				f.outbox.step = func(context.Context, *entry) (time.Time, error) {
-					if tt.stops {
+					switch {
+					case tt.stops:
 						cancel()
+					case tt.next == 0:
+						return time.Time{}, tt.err
 					}
 					return time.Now().Add(due), tt.err
 				}
 				next, after, err := f.outbox.makeStep(ctx, 7, Backoff{}, heldPause)
 				require.ErrorIs(t, err, tt.want)
-				assert.Equal(t, tt.next, time.Until(next))
+				if tt.next > 0 || tt.stops {
+					assert.Equal(t, tt.next, time.Until(next))
+				} else {
+					assert.Zero(t, next)
+				}
 				assert.Equal(t, tt.failures, after.Failures)
+				if tt.isRefused+tt.failed > 0 {
+					assert.Contains(t, log.String(), fmt.Sprint("retry_in=", cmp.Or(tt.next, idlePause), "\n"))
+				}
 				stats := f.Stats()
 				assert.Equal(t, []int64{tt.held, tt.isRefused, tt.failed, 0},
 					[]int64{stats.Held.Load(), stats.Refused.Load(), stats.Failed.Load(), stats.OutboxSteps.Load()})
