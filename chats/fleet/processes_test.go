@@ -120,6 +120,34 @@ func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 	s.checkAudit(3)
 }
 
+// What a process has sent while it had the leases reaches the database when others have them.
+func TestFleet_DelayedProcessSavesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, 10, 2, func(c *rig.WorkerConfig) { c.HandlerTime = 1500 * time.Millisecond })
+	s.audit()
+	p, dsn := s.proxied()
+	c := s.config
+	c.DSN = dsn
+	s.add(c)
+	for _, id := range s.shops {
+		s.town.Market(id).SetOptions(chatstest.WithBusiness(id), chatstest.WithLatency(300*time.Millisecond))
+	}
+	for range 3 {
+		s.pushes(20, s.shops)
+		s.replies(20)
+		delayed := s.remove(2)
+		p.delayed.Store(true)
+		s.replies(5)
+		s.pushes(35, s.shops) // until others handle the messages that the process has handled
+		p.delayed.Store(false)
+		s.mu.Lock()
+		s.workers = append(s.workers, delayed)
+		s.mu.Unlock()
+	}
+	s.awaitAll()
+	s.checkAudit(3)
+}
+
 // A refused key, a hanging handler, a backlog and an exhausted quota occupy only a few workers,
 // although pushes for these shops go on.
 func TestFleet_FaultyShopsHoldUpNoOther(t *testing.T) {

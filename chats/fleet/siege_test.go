@@ -326,10 +326,12 @@ func (s *siege) awaitSettled() {
 	}, "not everything is settled")
 }
 
-// proxy is a proxy in front of PostgreSQL that can drop everything without closing a connection.
+// proxy is a proxy in front of PostgreSQL that can drop everything without closing a connection, or
+// delay it.
 type proxy struct {
 	target  string
 	dropped atomic.Bool
+	delayed atomic.Bool
 }
 
 // proxied returns the address of the database through a proxy.
@@ -371,14 +373,17 @@ func (p *proxy) copy(to, from net.Conn) {
 	buffer, hole := make([]byte, 64<<10), false
 	for {
 		n, err := from.Read(buffer)
+		for p.delayed.Load() {
+			time.Sleep(10 * time.Millisecond)
+		}
 		if p.dropped.Load() {
 			hole = true
 			continue
 		}
-		if hole || err != nil {
+		if hole {
 			return
 		}
-		if _, err := to.Write(buffer[:n]); err != nil {
+		if _, failed := to.Write(buffer[:n]); failed != nil || err != nil {
 			return
 		}
 	}
