@@ -352,7 +352,11 @@ func push(server string) error {
 		return err
 	}
 	sorted, lost := p.latencies()
-	row("pushes", "%d, %d lost, %d handled twice, %d refused", len(p.sent), lost, s.again, p.errors)
+	time.Sleep(againTime)
+	s.mu.Lock()
+	again := s.again
+	s.mu.Unlock()
+	row("pushes", "%d in %v, %d lost, %d handled twice, %d refused", len(p.sent), *pushTime, lost, again, p.errors)
 	row("push to handler", "p50 %v, p90 %v, p99 %v, max %v", quantile(sorted, 0.5), quantile(sorted, 0.9), quantile(sorted, 0.99), quantile(sorted, 1))
 	report(from, to)
 	for n, stats := range to.stats {
@@ -360,6 +364,9 @@ func push(server string) error {
 	}
 	return nil
 }
+
+// againTime is how long the handler may still be called again after everything has been handled.
+const againTime = 10 * time.Second
 
 // isolation compares the latency of 997 shops without and with three failing ones.
 func isolation(server string) error {
