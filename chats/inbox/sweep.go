@@ -26,12 +26,13 @@ const (
 )
 
 const (
-	spreadTime     = 3 * time.Second // over which the first sweeps of inboxes that start together are spread
-	maxNewest      = 10              // pages of a listing of the newest chats
-	maxSamePages   = 3               // repetitions of a page after which a listing is considered endless
-	maxEmptyPages  = 250             // consecutive empty pages after which a listing is considered endless
-	restartAfter   = 3               // failures of a page after which a sweep is cut short
-	failedCost     = 18              // requests that those failures cost, with the client's retries
+	firstSpread    = 3 * time.Second  // over which the first pages of inboxes that start together are spread
+	secondSpread   = 10 * time.Second // over which their second pages are spread in addition
+	maxNewest      = 10               // pages of a listing of the newest chats
+	maxSamePages   = 3                // repetitions of a page after which a listing is considered endless
+	maxEmptyPages  = 250              // consecutive empty pages after which a listing is considered endless
+	restartAfter   = 3                // failures of a page after which a sweep is cut short
+	failedCost     = 18               // requests that those failures cost, with the client's retries
 	maxRefusedGap  = 15 * time.Second
 	digestLifetime = time.Hour
 	maxUnsaved     = 5 * time.Second // between saves while pages change no row; after a kill, those pages are listed again
@@ -55,28 +56,33 @@ type sweeper struct {
 
 	onDue   func(time.Time)
 	last    sweepKind
-	first   bool  // no sweep has ended yet in this run
-	stuck   bool  // the current sweep is cut short
-	refused error // the error of the last page, if it was a refusal of the credential
+	ended   [sweepKinds]bool // a sweep of the kind has ended since the start
+	stuck   bool             // the current sweep is cut short
+	refused error            // the error of the last page, if it was a refusal of the credential
 }
 
 func newSweeper(s *session, onDue func(time.Time)) *sweeper {
-	// The caller of Step already spreads the steps of many businesses.
-	return &sweeper{session: s, onDue: onDue, last: sweepKinds - 1, first: !s.once}
+	return &sweeper{session: s, onDue: onDue, last: sweepKinds - 1}
 }
 
 // run lists pages until ctx is done or, in a step, until none is due.
 func (w *sweeper) run(ctx context.Context) error {
-	if !w.once {
-		wait.Sleep(ctx, w.spread(spreadTime))
-	}
+	spreads := []time.Duration{firstSpread, secondSpread}
 	for ctx.Err() == nil && !w.isStopping() {
 		kind, at := w.next()
 		if delay := time.Until(at); delay > 0 {
 			if w.once {
 				return nil
 			}
+			if w.quota.left(chats.OpGetChats) < 1 { // other inboxes may wait for the same time
+				spreads = []time.Duration{secondSpread}
+			}
 			wait.Sleep(ctx, delay)
+			continue
+		}
+		if len(spreads) > 0 && !w.once { // the caller of Step already spreads the steps of many businesses
+			wait.Sleep(ctx, w.spread(spreads[0]))
+			spreads = spreads[1:]
 			continue
 		}
 		if err := w.page(ctx, kind); err != nil {
@@ -146,11 +152,11 @@ func (w *sweeper) isNeeded(kind sweepKind, now time.Time) bool {
 	}
 }
 
-// isCovered reports whether the shop is so small that full sweeps are as frequent as incremental
-// ones would be.
+// isCovered reports whether the shop is so small, as far as is known, that full sweeps are as
+// frequent as incremental ones would be.
 func (w *sweeper) isCovered() bool {
 	sw := &w.state.Full
-	return !sw.FinishedAt.IsZero() && !sw.CutShort && sw.Failures == 0 && w.state.Incremental.StartedAt.IsZero() &&
+	return !sw.CutShort && sw.Failures == 0 && w.state.Incremental.StartedAt.IsZero() &&
 		time.Duration(max(sw.Cost, sw.Pages))*w.gap(full) <= w.config.interval
 }
 
@@ -169,6 +175,9 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	sw := w.sweep(kind)
 	if sw.StartedAt.IsZero() {
 		sw.StartedAt = time.Now()
+		if !w.once && !sw.NextAt.IsZero() { // so that inboxes that waited for the same time do not stay in step
+			sw.StartedAt = sw.StartedAt.Add(-time.Since(w.due(kind)) % w.config.interval)
+		}
 	}
 	if w.state.Version == 0 { // messages that arrive from now on are not old, even if the process is killed
 		sw.StartedAt = w.began
@@ -388,23 +397,20 @@ func (w *sweeper) finish(kind sweepKind, cost int, now time.Time) {
 	sw := w.sweep(kind)
 	began := sw.StartedAt
 	wasPlain := sw.Plain
-	interval := w.config.interval
-	if kind != newest && w.first {
-		w.first = false
-		interval = interval/2 + w.spread(interval/2)
-	}
-	next := wait.Later(began.Add(interval), began.Add(time.Duration(cost)*w.gap(kind)))
+	next := began.Add(max(w.config.interval, time.Duration(cost)*w.gap(kind)))
 	if kind == newest {
-		next = wait.Later(now.Add(w.config.interval), now.Add(w.gap(kind)))
+		next = now.Add(max(w.config.interval, w.gap(kind)))
+	}
+	if !w.once && !w.ended[kind] { // inboxes that started together must not stay in step
+		w.ended[kind] = true
+		half := next.Sub(now) / 2
+		next = now.Add(half + w.spread(half))
 	}
 	*sw = SweepState{
 		Restarts: sw.Restarts, FinishedAt: now, Cost: cost, CutShort: w.stuck, NextAt: next,
 		Digests: sw.Digests,
 	}
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
-		if other.NextAt.After(now) { // keep the spread of the first sweeps
-			sw.NextAt = other.NextAt
-		}
 		other.FinishedAt, other.NextAt = now, sw.NextAt
 	}
 	if kind == incremental {

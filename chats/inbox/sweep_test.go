@@ -234,7 +234,7 @@ func TestSweep_FullOnesSufficeWhileTheShopIsSmall(t *testing.T) {
 		in := newInbox(t, client, inbox.NewMemoryStore())
 		run := start(t, in, (&notebook{}).handle)
 		time.Sleep(10 * time.Minute)
-		assert.EqualValues(t, 1, unfinished.Load(), "the first one")
+		assert.Zero(t, unfinished.Load())
 		status, err := in.Status(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, status.LastFullSweep, status.LastSweep)
@@ -487,10 +487,12 @@ func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
 		run := start(t, newInbox(t, connect(t, market), store), (&notebook{}).handle)
 		time.Sleep(10 * time.Minute)
 		var versions []int64
-		for range 5 {
+		for len(versions) < 5 {
 			state, err := store.Business(t.Context(), market.Business())
 			require.NoError(t, err)
-			versions = append(versions, state.Version)
+			if len(versions) > 0 || state.Full.Pages >= 50 { // a sweep has just begun to list its pages one by one
+				versions = append(versions, state.Version)
+			}
 			time.Sleep(10 * time.Second)
 		}
 		require.NoError(t, run.stop())
@@ -687,33 +689,64 @@ func TestSweep_PageTokensThatAreNeverAccepted(t *testing.T) {
 	})
 }
 
-// Inboxes that are started together do not all list in one second.
+// Inboxes that are started together do not list in the same second, and do not stay in step.
 func TestSweep_StartsAreSpread(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const n = 30
-		var seconds [120]atomic.Int32
-		began := time.Now()
-		for i := range n {
-			market := chatstest.NewMarket(chatstest.WithBusiness(chats.BusinessID(1000 + i)))
-			market.AddChat(longAgo())
-			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
-				if s := int(time.Since(began) / time.Second); s < len(seconds) && strings.HasSuffix(req.URL.Path, "/chats") {
-					seconds[s].Add(1)
+	for name, c := range map[string]struct {
+		shops, chats, quota int
+		from, until         time.Duration // the period counted
+		per                 time.Duration
+		least               int // requests in all
+		most                int // in any such time
+	}{
+		"1 chat":      {100, 1, 5_000, 0, 5 * time.Minute, time.Second, 100 * 5, 100 / 3},
+		"100 chats":   {100, 100, 5_000, 0, 5 * time.Minute, time.Second, 100 * 5 * 5, 100},
+		"1,000 chats": {20, 100, 500, time.Minute, 20 * time.Minute, 10 * time.Second, 20 * 5 * 12, 20 * 3}, // by tenths
+		// The quota of an hour is used up before it ends, and all go on in the next one.
+		"1,000 chats, another hour": {20, 100, 500, 62 * time.Minute, 80 * time.Minute, 10 * time.Second, 20 * 5 * 12, 20 * 3},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			began := time.Now()
+			var mu sync.Mutex
+			counts := map[int]int{}
+			for i := range c.shops {
+				market, _ := bigShop(c.chats, chats.StatusWaitingForCustomer,
+					chatstest.WithBusiness(chats.BusinessID(1000+i)), chatstest.WithHourlyLimit(chats.OpGetChats, c.quota))
+				client := market.Client(chats.WithHTTPClient(&http.Client{Transport: intercepted(market, func(req *http.Request) *http.Response {
+					if strings.HasSuffix(req.URL.Path, "/chats") {
+						mu.Lock()
+						defer mu.Unlock()
+						counts[int(time.Since(began)/c.per)]++
+					}
+					return nil
+				})}))
+				start(t, newInbox(t, client, inbox.NewMemoryStore()), (&notebook{}).handle)
+			}
+			time.Sleep(c.until)
+			mu.Lock()
+			defer mu.Unlock()
+			total, most := 0, 0
+			for at, n := range counts {
+				if at >= int(c.from/c.per) {
+					total, most = total+n, max(most, n)
 				}
-				return nil
-			}))
-			start(t, newInbox(t, client, inbox.NewMemoryStore()), (&notebook{}).handle)
-		}
-		time.Sleep(2 * time.Minute)
-		total := int32(0)
-		for s := range seconds {
-			assert.LessOrEqual(t, seconds[s].Load(), int32(2*n*2/3), "second %d", s)
-			total += seconds[s].Load()
-		}
-		assert.GreaterOrEqual(t, total, int32(3*n))
-		for s := 10; s < len(seconds); s++ {
-			assert.LessOrEqual(t, seconds[s].Load(), int32(n/6), "second %d", s)
+			}
+			assert.GreaterOrEqual(t, total, c.least)
+			assert.LessOrEqual(t, most, c.most)
+		})
+	}
+}
+
+// An inbox that starts for the first time lists a small shop once.
+func TestSweep_AFirstStartListsASmallShopOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for n, pages := range map[int]int{1: 1, 20: 1, 160: 8} {
+			market, _ := bigShop(n, chats.StatusNew)
+			_, err := newInbox(t, connect(t, market), inbox.NewMemoryStore()).Step(t.Context(), (&notebook{}).handle)
+			require.NoError(t, err)
+			assert.Equal(t, pages, market.Calls(chats.OpGetChats))
 		}
 	})
 }
