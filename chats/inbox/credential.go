@@ -24,9 +24,10 @@ type refusals struct {
 // refusedFor is how long the credential may be refused before the run ends.
 const refusedFor = time.Minute
 
-// refused records an error and reports whether it is a refusal of the credential. A 403 counts
-// only if it is for the list, because a 403 for a single chat says nothing about the credential.
-func (r *refusals) refused(err error, isList bool) bool {
+// add records an error if it is a refusal of the credential, and reports whether it is. It ends the
+// run if the refusals have lasted too long. A 403 counts only if it is for the list, because a 403
+// for a single chat says nothing about the credential.
+func (r *refusals) add(err error, isList bool) bool {
 	if !errors.Is(err, chats.ErrUnauthorized) && (!isList || !errors.Is(err, chats.ErrForbidden)) {
 		return false
 	}

@@ -176,7 +176,11 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	}
 	isOld := l.row.isOld(message, l.startTime())
 	l.found = l.found || !isOld
-	if isOld || !l.wants(ctx, message.Sender) {
+	isWanted := l.config.wants(message.Sender)
+	if !isOld && !isWanted {
+		l.logLeftOut(ctx, message.Sender)
+	}
+	if isOld || !isWanted {
 		l.row.setHandled(message.ID, maxLookback)
 		return nil
 	}
@@ -209,17 +213,12 @@ func (l *poll) flush(ctx context.Context) error {
 	return l.saver.save(ctx, nil, l.row)
 }
 
-// wants reports whether a sender's messages are to be delivered. An unknown sender that is
-// left out is logged once.
-func (l *poll) wants(ctx context.Context, sender chats.Sender) bool {
-	if l.config.wants(sender) {
-		return true
-	}
+// logLeftOut logs that a sender's messages are not delivered, once for each unknown sender.
+func (l *poll) logLeftOut(ctx context.Context, sender chats.Sender) {
 	if _, again := l.leftOut.LoadOrStore(sender, true); !again && !sender.Known() {
 		l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: unknown sender left out",
 			slog.Int64("chat", int64(l.row.Chat)), slog.String("sender", string(sender)))
 	}
-	return false
 }
 
 // match reads the chat again before its first delivery, if the filter depends on its state and

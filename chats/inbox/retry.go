@@ -44,7 +44,7 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		l.limited(ctx, failed, err, now)
 		return
 	}
-	l.refusals.refused(err, false)
+	l.refusals.add(err, false)
 	isRefused := isAbsent || isRefusal(err, chats.OpGetChatHistory) || errors.Is(err, chats.ErrProtocol)
 	if !isRefused {
 		row.RefusedSince = time.Time{}

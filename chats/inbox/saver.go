@@ -46,7 +46,7 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 			s.term.Lose(err)
 			return ErrLeaseLost
 		case errors.Is(err, ErrConflict):
-			if s.isSaved(business, rows) {
+			if s.adoptSaved(business, rows) {
 				return nil
 			}
 			return ErrConflict
@@ -81,10 +81,10 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 	return nil
 }
 
-// isSaved reports whether a conflict is with an attempt that succeeded although its response was
-// lost; the store itself may have made another one. Checking one row is enough: all are written
+// adoptSaved reports whether a conflict is with an attempt that succeeded although its response was
+// lost, and if so adopts the stored versions. The store itself may have made another attempt. Checking one row is enough: all are written
 // together, and only the holder of the lease increments a version.
-func (s *saver) isSaved(business *BusinessState, rows []*ChatState) bool {
+func (s *saver) adoptSaved(business *BusinessState, rows []*ChatState) bool {
 	ctx, id := s.term.Ctx, s.term.Lease.Business
 	if business != nil {
 		stored, err := s.store.Business(ctx, id)

@@ -202,12 +202,12 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	return w.record(ctx, kind, page)
 }
 
-// isStuck reports whether a listing does not end: one of its pages is repeated, or too many
-// empty pages follow each other. Pages are compared with the 1st, 2nd, 4th, 8th ... page, one of
+// track records a page and reports whether the listing does not end: one of its pages is repeated,
+// or too many empty pages follow each other. Pages are compared with the 1st, 2nd, 4th, 8th ... page, one of
 // which is eventually part of the cycle, by their last chats: the first ones may be pinned to
 // every page. Page tokens do not reveal a cycle: the server may keep the position itself, or issue
 // a new token each time.
-func (sw *SweepState) isStuck(page chats.Page[chats.Chat]) bool {
+func (sw *SweepState) track(page chats.Page[chats.Chat]) (isStuck bool) {
 	if sw.Empty++; len(page.Items) > 0 {
 		sw.Empty = 0
 		switch last := page.Items[len(page.Items)-1].ID; {
@@ -363,7 +363,7 @@ func (w *sweeper) digest(kind sweepKind, listed []chats.Chat, now time.Time) uin
 // advance records that a sweep has listed a page.
 func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bool, now time.Time) {
 	sw := w.sweep(kind)
-	if w.stuck = sw.isStuck(page); w.stuck {
+	if w.stuck = sw.track(page); w.stuck {
 		w.log.Warn("inbox: the list does not end; sweep cut short",
 			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages+1))
 		w.listing, page.Next = listing{}, "" // chats may be missing from the listing
@@ -490,7 +490,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 		return leasing.Final(fmt.Errorf("inbox: list chats: %w", err))
 	case errors.Is(err, chats.ErrRateLimited):
 		sw.NextAt = wait.Later(w.quota.refuse(chats.OpGetChats, err), now.Add(wait.Backoff(sw.Failures, wait.Max)))
-	case w.refusals.refused(err, true):
+	case w.refusals.add(err, true):
 		w.refused = err
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
 	case isBad && kind == incremental && !sw.Plain && sw.Token == "":

@@ -34,9 +34,10 @@ const forgottenAfter = 2 * wait.Max
 // recheckAfter is how long an accepted list of chats proves that the credential is accepted.
 const recheckAfter = time.Minute
 
-// isAccepted reports whether the credential is accepted although there was a 403 for one chat. Only
-// a 403 for the list of chats is a refusal of the credential.
-func (r *refusals) isAccepted(list func() error) bool {
+// verify reports whether the credential is accepted although there was a 403 for one chat. Only a 403
+// for the list of chats is a refusal of the credential. verify calls list unless the list was
+// accepted recently.
+func (r *refusals) verify(list func() error) bool {
 	r.mu.Lock()
 	isKnown := !r.listedAt.IsZero() && time.Since(r.listedAt) < recheckAfter
 	r.mu.Unlock()

@@ -130,7 +130,7 @@ func (p *post) refusedState(e *chats.Error, err error) State {
 // refused handles a 401 or 403.
 func (p *post) refused(e *chats.Error, err error, now time.Time) {
 	p.waits = true
-	if errors.Is(err, chats.ErrForbidden) && p.refusals.isAccepted(p.list) {
+	if errors.Is(err, chats.ErrForbidden) && p.refusals.verify(p.list) {
 		p.forbidden(e, err, now)
 		return
 	}

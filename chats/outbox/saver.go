@@ -25,7 +25,7 @@ func (s *session) save(r *Record) error {
 			s.term.Lose(err)
 			return inbox.ErrLeaseLost
 		case errors.Is(err, ErrConflict):
-			if uncertain && s.isSaved(r) {
+			if uncertain && s.adoptSaved(r) {
 				return nil
 			}
 			return ErrConflict
@@ -48,9 +48,9 @@ func (s *session) trySave(r *Record) error {
 	return s.store.SaveItem(ctx, s.term.Lease, r)
 }
 
-// isSaved reports whether an attempt succeeded although it returned an error. A concurrent
-// resolution would have left a different state or number of attempts.
-func (s *session) isSaved(r *Record) bool {
+// adoptSaved reports whether an attempt succeeded although it returned an error, and if so adopts the
+// stored version. A concurrent resolution would have left a different state or number of attempts.
+func (s *session) adoptSaved(r *Record) bool {
 	ctx, cancel := context.WithTimeout(s.term.Ctx, storeTime)
 	defer cancel()
 	stored, err := s.store.Item(ctx, r.Business, r.Item.Key)
