@@ -17,9 +17,10 @@ import (
 type dispatcher struct {
 	*session
 
-	kick    chan struct{}
-	polls   sync.WaitGroup
-	skipped atomic.Bool // there was a push for a chat in flight
+	kick      chan struct{}
+	polls     sync.WaitGroup
+	skipped   atomic.Bool // there was a push for a chat in flight
+	isFailing bool        // due chats could not be loaded
 
 	mu     sync.Mutex
 	busy   int
@@ -109,10 +110,16 @@ func (d *dispatcher) fill(ctx context.Context) (wait time.Duration, isBlocked bo
 		if wait = d.untilDue(now); wait > 0 {
 			return wait, false
 		}
-		if err := d.load(ctx, now); err != nil && ctx.Err() == nil { // the end of the context is not a failure
+		switch err := d.load(ctx, now); {
+		case ctx.Err() != nil: // which is not a failure
+		case err != nil:
 			d.log.LogAttrs(ctx, slog.LevelWarn, "inbox: loading due chats failed",
 				slog.Any("error", err), slog.Duration("retry_in", time.Second))
 			d.note(now.Add(time.Second))
+			d.isFailing = true
+		case d.isFailing:
+			d.log.LogAttrs(ctx, slog.LevelInfo, "inbox: due chats can be loaded again")
+			d.isFailing = false
 		}
 	}
 }

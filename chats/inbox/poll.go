@@ -135,6 +135,9 @@ func (l *poll) read(ctx context.Context) error {
 	if err == nil {
 		l.reads.succeeded()
 		l.refusals.accepted()
+		if l.isLimited.Swap(false) {
+			l.log.LogAttrs(ctx, slog.LevelInfo, "inbox: chats can be read again")
+		}
 	}
 	return err
 }

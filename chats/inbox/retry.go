@@ -84,6 +84,7 @@ func (l *poll) limited(ctx context.Context, failed *chats.Error, err error, now 
 	if failed.Operation == chats.OpGetChatHistory && failed.Limit.Kind == chats.LimitParallel {
 		l.reads.failed(l.row.Chat, true)
 	}
+	l.isLimited.Store(true)
 	l.log.LogAttrs(ctx, slog.LevelWarn, "inbox: reading a chat refused", slog.Int64("chat", int64(l.row.Chat)),
 		slog.Any("error", err), slog.Duration("retry_in", next.Sub(now)))
 }

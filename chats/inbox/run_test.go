@@ -320,12 +320,15 @@ func TestRun_HealsWithTheStore(t *testing.T) {
 func TestRun_LogsTheEndOfAFailure(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		fails  string
+		fails  string // an operation, or a method of the store
 		during time.Duration
 		begins string
 		ends   string
 	}{
-		"a list":       {"", time.Minute, "inbox: listing chats failed", "inbox: chats can be listed again"},
+		"a list":       {string(chats.OpGetChats), time.Minute, "inbox: listing chats failed", "inbox: chats can be listed again"},
+		"a history":    {string(chats.OpGetChatHistory), time.Minute, "inbox: reading a chat refused", "inbox: chats can be read again"},
+		"due chats":    {"Due", 10 * time.Second, "inbox: loading due chats failed", "inbox: due chats can be loaded again"},
+		"a renewal":    {"Renew", 2 * time.Second, "inbox: renewing the lease failed", "inbox: lease renewed after failures"},
 		"a save":       {"Save", 2 * time.Second, "inbox: save failed", "inbox: saved after failures"},
 		"a lost lease": {"all", time.Minute, "inbox: work interrupted", "inbox: lease acquired"},
 	} {
@@ -337,14 +340,15 @@ func TestRun_LogsTheEndOfAFailure(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			require.Empty(t, log.lines(c.ends))
 			market.CustomerSays(id, "new")
-			if c.fails == "" {
-				market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.HTML(502) })
-				time.Sleep(5 * time.Minute)
-			} else {
-				for len(log.lines(c.begins)) == 0 {
-					store.fails(c.fails)
-					time.Sleep(c.during)
+			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+				if string(op) == c.fails {
+					return chatstest.RateLimitedParallel()
 				}
+				return chatstest.OK()
+			})
+			for len(log.lines(c.begins)) == 0 {
+				store.fails(c.fails)
+				time.Sleep(c.during)
 			}
 			require.NotEmpty(t, log.lines(c.begins))
 			require.Empty(t, log.lines(c.ends))

@@ -44,6 +44,8 @@ type session struct {
 	reads    *breaker
 	refusals *refusals
 
+	isLimited atomic.Bool // a poll was refused because of a rate limit, and none has succeeded since
+
 	cancel context.CancelCauseFunc
 	start  atomic.Pointer[time.Time]
 }

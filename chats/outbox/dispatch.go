@@ -165,6 +165,9 @@ func (d *dispatcher) poll(ctx context.Context) {
 		d.pollFailed(ctx, err)
 		return
 	}
+	if d.pollErr > 0 {
+		d.log.LogAttrs(ctx, slog.LevelInfo, "outbox: backlog can be read again")
+	}
 	d.pollErr = 0
 	d.pollAt = time.Now().Add(max(pollInterval, pollShare*time.Since(began)))
 	d.merge(&backlog, began)

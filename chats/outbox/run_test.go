@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -933,12 +934,19 @@ func TestRun_DeletesOnceAnHour(t *testing.T) {
 func TestRun_BacksOffWhileTheBacklogIsUnreadable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		calls := 0
-		store := &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { calls++; return errors.New("no connection") }}
-		run := start(t, newOutbox(t, connect(t, chatstest.NewMarket()), store))
+		calls, err := 0, errors.New("no connection")
+		store := &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { calls++; return err }}
+		var log bytes.Buffer
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		run := start(t, newOutbox(t, connect(t, chatstest.NewMarket()), store, outbox.WithLogger(logger)))
 		time.Sleep(10 * time.Minute)
-		require.NoError(t, run.stop())
+		synctest.Wait()
 		assert.InDelta(t, 10*4, calls, 5, "every 15 s")
+		assert.NotContains(t, log.String(), "can be read again")
+		err = nil
+		time.Sleep(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, 1, strings.Count(log.String(), "outbox: backlog can be read again"))
 	})
 }
 

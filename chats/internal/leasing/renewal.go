@@ -64,6 +64,7 @@ func (t *Term[L]) Keep(onRenewal func(time.Time)) {
 	pause := min(MaxRenewal, t.Duration/5)
 	expiry := time.AfterFunc(time.Until(t.validity()), t.expire)
 	defer expiry.Stop()
+	isFailing := false
 	for sent := t.validity().Add(-t.Duration); t.Ctx.Err() == nil; {
 		wait.Sleep(t.Ctx, time.Until(sent.Add(pause))) // after a slow renewal, the next follows immediately
 		sent = time.Now()
@@ -73,10 +74,15 @@ func (t *Term[L]) Keep(onRenewal func(time.Time)) {
 			t.extend(sent)
 			expiry.Reset(time.Until(t.validity()))
 			onRenewal(next)
+			if isFailing {
+				t.keeper.info(t.Ctx, "lease renewed after failures")
+			}
+			isFailing = false
 		case errors.Is(err, t.keeper.Lost):
 			t.Lose(err)
 		case t.Ctx.Err() == nil:
 			t.keeper.warn(t.Ctx, "renewing the lease failed", err, slog.Duration("retry_in", pause))
+			isFailing = true
 		}
 	}
 }
