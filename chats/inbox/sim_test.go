@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -121,10 +122,22 @@ func (w *world) delay(m chats.Message) time.Duration {
 	return d
 }
 
-// odd drops times, empties them, and makes other fields unreadable.
+// odd drops times, empties them, and makes other fields unreadable, some IDs among them: those of old
+// messages, of messages that are late, for as long again, and of a chat for 20 minutes.
 func (w *world) odd(item map[string]any) {
 	id, chat := item["messageId"], item["chatId"]
 	isNew := id != nil && item["message"] != "old"
+	created, _ := time.Parse(time.RFC3339, fmt.Sprint(item["createdAt"]))
+	if number, isNumber := id.(json.Number); isNumber {
+		message, _ := number.Int64()
+		late := w.delay(chats.Message{ID: chats.MessageID(message)})
+		if !isNew && w.chance(fmt.Sprint("id", id), 10) || isNew && time.Since(created) < 2*late {
+			item["messageId"] = unreadable[w.hash(id)%uint64(len(unreadable))]
+		}
+	}
+	if chat != nil && !w.calm.Load() && w.chance(fmt.Sprint("id", chat, time.Now().Truncate(20*time.Minute)), 30) {
+		item["chatId"] = unreadable[w.hash(chat)%uint64(len(unreadable))]
+	}
 	switch {
 	case isNew && w.chance(fmt.Sprint("timeless", id), 20):
 		delete(item, "createdAt")
@@ -142,6 +155,9 @@ func (w *world) odd(item map[string]any) {
 		item["type"] = 7
 	}
 }
+
+// unreadable are IDs that are no numbers above 0.
+var unreadable = []any{nil, "", "none", 0, 0.5, map[string]any{}}
 
 // live lets the messages arrive, and kills the inbox in the meantime; then lets it come to
 // rest.
@@ -284,6 +300,12 @@ func (w *world) faults(random *rand.Rand) func(chats.Operation, int) chatstest.F
 			return chatstest.HTML(503) // a storm
 		case now.Hour()%3 == 2 && minute >= 10 && minute < 12 && op == chats.OpGetChatHistory:
 			return chatstest.Status(404, notFound)
+		case now.Hour()%3 == 1 && minute >= 50 && minute < 52:
+			return chatstest.Status(400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST"}]}`)
+		case now.Hour()%3 == 2 && minute >= 40 && minute < 42 && (op != chats.OpGetChats || minute == 40 && now.Second() < 40):
+			return chatstest.Status(403, `{"status":"ERROR","errors":[{"code":"FORBIDDEN"}]}`)
+		case now.Hour()%3 == 0 && minute >= 20 && minute < 22:
+			return chatstest.RateLimitedParallel()
 		case now.Hour()%3 == 0 && minute == 50 && now.Second() < 40:
 			return chatstest.Status(401, `{"status":"ERROR"}`) // a new key is not known everywhere
 		case random.IntN(25) > 0:
