@@ -72,6 +72,10 @@
 // [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of ten connections per process
 // suffices.
 //
+// In a business with more than about 1,000 unfinished chats, a sweep takes many steps. If these run
+// in different processes, a message with which a chat was finished is found by a push or the next
+// full sweep: see Sweeps in the documentation of chats/inbox.
+//
 // # What to know about River
 //
 //   - A running job can neither be made available again nor be inserted a second time, so each

@@ -107,7 +107,14 @@
 // default settings, up to 160 chats), only full sweeps are made. A message in a chat that stays
 // FINISHED, or has a status unknown to this library, is found only by a full sweep or a push. Chats
 // that have left the incremental list are polled once more, but at most 100 per sweep, or a quarter
-// of the list, whichever is larger.
+// of the list, whichever is larger, and only after a sweep whose pages have all been listed by one
+// Inbox. The IDs of those pages are the only knowledge that is not in the store. So if several
+// processes take turns with a large shop, as in chats/fleet, or the process is restarted during a
+// sweep, a last message in a chat that has been finished may wait for a full sweep or a push.
+//
+// Inboxes that are started together list their first pages over 3 s and their second pages over
+// another 10 s, and the next sweep of each kind begins up to half of its period earlier. The sweeps
+// of [Inbox.Step] are not spread: its caller decides when to call it.
 //
 // While sweeps take longer than the poll interval, the first page of the list is also fetched
 // separately from time to time, followed by up to nine more for as long as every chat on a page has
