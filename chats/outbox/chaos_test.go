@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,23 +25,57 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-var large = flag.Bool("chaos", false, "run the simulation with 2,000 chats and 20,000 replies")
+var (
+	large     = flag.Bool("chaos", false, "run the simulation with 2,000 chats and 20,000 replies")
+	seedsFlag = flag.Int("chaos.seeds", 4, "how many simulations to run")
+)
+
+// plan is what one simulation is made of.
+type plan struct {
+	seed                uint64
+	chats, items, kills int
+	late                time.Duration // how long after its connection was closed a request may be processed
+	processes           int           // at a time
+	steps               bool          // they take turns by Step; otherwise one runs and the others stand by
+	breaks              int           // the connection breaks in one of so many calls of the store; 0: never
+	retention           time.Duration
+}
+
+// visible is the time after the end of an attempt within which its message is shown. The outbox
+// assumes that this takes less than chats.SearchTime.
+const visible = 15 * time.Second
 
 // world is a Market and a store that outlive the processes of one simulation.
 type world struct {
-	t      *testing.T
-	random *rand.Rand
-	market *chatstest.Market
-	store  *outbox.MemoryStore
-	chats  []chats.ChatID
-	old    map[chats.ChatID]int // the shop's messages with the text that most items have, from long before
-	items  []outbox.Item
+	t         *testing.T
+	plan      plan
+	random    *rand.Rand
+	market    *chatstest.Market
+	store     *outbox.MemoryStore
+	chats     []chats.ChatID
+	elsewhere chats.ChatID         // has no items
+	old       map[chats.ChatID]int // the shop's messages with the text that most items have, from long before
+	items     []outbox.Item
 
-	mu       sync.Mutex
-	states   map[string]outbox.State // as last saved
-	reported map[string]outbox.State // as last heard of
-	illegal  []string
-	kills    int
+	saving sync.Mutex // transitions are recorded in the order in which they are stored
+
+	mu          sync.Mutex
+	states      map[string][]outbox.State // as saved
+	reported    map[string]outbox.Result  // as last heard of
+	uncertain   []doubt                   // in the order in which the items became Uncertain
+	decided     int                       // how many of these
+	illegal     []string
+	running     *outbox.Outbox // one of those that post
+	kills       int
+	interrupted int // calls of Put and Resolve whose process was killed
+	deleted     int // items
+	isFed       bool
+}
+
+// doubt is an item that is Uncertain.
+type doubt struct {
+	key   string
+	since time.Time
 }
 
 // process is one that will be killed: from then on none of its calls has an effect.
@@ -51,9 +86,15 @@ type process struct {
 	dead      atomic.Bool
 	killed    chan struct{}
 	once      sync.Once
+	isSteady  bool // its connection to the database never breaks
 }
 
-var errKilled = errors.New("the process was killed")
+var (
+	errKilled     = errors.New("the process was killed")
+	errConnection = errors.New("the connection to the database was lost")
+)
+
+const forever = 1 << 60
 
 func (w *world) start(calls int64) *process {
 	p := &process{world: w, killed: make(chan struct{})}
@@ -98,62 +139,102 @@ func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) 
 	return resp, err
 }
 
-// killable is the store as a process sees it.
+// outbox returns the outbox of the process.
+func (p *process) outbox() *outbox.Outbox {
+	client := p.market.Client(chats.WithHTTPClient(&http.Client{Transport: p}))
+	return newOutbox(p.t, client, killable{p.store, p}, outbox.WithSettled(p.settled), outbox.WithRetention(p.plan.retention))
+}
+
+// killable is the store as a process sees it: all of its methods but Counts, which neither workers nor Put and Resolve call.
 type killable struct {
 	outbox.Store
 	*process
 }
 
+// call is during, but now and then the connection breaks before or after do.
+func (s killable) call(do func() error) error {
+	return s.during(func() error {
+		isBroken := s.plan.breaks > 0 && s.rare(s.plan.breaks)
+		if isBroken && s.rare(2) {
+			return errConnection
+		}
+		if err := do(); err != nil || !isBroken {
+			return err
+		}
+		return errConnection
+	})
+}
+
+func (s killable) Put(ctx context.Context, b chats.BusinessID, items ...outbox.Item) error {
+	return s.call(func() error { return s.Store.Put(ctx, b, items...) })
+}
+
 func (s killable) Head(ctx context.Context, b chats.BusinessID, chat chats.ChatID) (r outbox.Record, err error) {
-	err = s.during(func() error { r, err = s.Store.Head(ctx, b, chat); return err })
+	err = s.call(func() error { r, err = s.Store.Head(ctx, b, chat); return err })
 	return r, err
 }
 
 func (s killable) Item(ctx context.Context, b chats.BusinessID, key string) (r outbox.Record, err error) {
-	err = s.during(func() error { r, err = s.Store.Item(ctx, b, key); return err })
+	err = s.call(func() error { r, err = s.Store.Item(ctx, b, key); return err })
 	return r, err
 }
 
 func (s killable) Backlog(ctx context.Context, b chats.BusinessID, at time.Time) (l outbox.Backlog, err error) {
-	err = s.during(func() error { l, err = s.Store.Backlog(ctx, b, at); return err })
+	err = s.call(func() error { l, err = s.Store.Backlog(ctx, b, at); return err })
 	return l, err
 }
 
 func (s killable) SaveItem(ctx context.Context, lease inbox.Lease, r *outbox.Record) error {
+	return s.save(outbox.Worker, r, func() error { return s.Store.SaveItem(ctx, lease, r) })
+}
+
+func (s killable) ResolveItem(ctx context.Context, r *outbox.Record) error {
+	return s.save(outbox.Resolve, r, func() error { return s.Store.ResolveItem(ctx, r) })
+}
+
+func (s killable) save(by outbox.Actor, r *outbox.Record, do func() error) error {
 	return s.during(func() error {
-		err := s.Store.SaveItem(ctx, lease, r)
-		if err == nil {
-			s.saved(r)
+		s.saving.Lock()
+		defer s.saving.Unlock()
+		if err := do(); err != nil {
+			return err
 		}
-		if err == nil && s.rare(50) {
+		s.saved(by, r)
+		if !s.isSteady && s.rare(50) {
 			r.Version-- // as a store does that could not say so
-			return errors.New("the connection to the database was lost")
+			return errConnection
 		}
-		return err
+		return nil
 	})
 }
 
 func (s killable) PostedAs(
 	ctx context.Context, b chats.BusinessID, chat chats.ChatID, above chats.MessageID,
 ) (ids []chats.MessageID, err error) {
-	err = s.during(func() error { ids, err = s.Store.PostedAs(ctx, b, chat, above); return err })
+	err = s.call(func() error { ids, err = s.Store.PostedAs(ctx, b, chat, above); return err })
 	return ids, err
 }
 
+func (s killable) DeleteSettled(ctx context.Context, b chats.BusinessID, before time.Time, limit int) (n int, err error) {
+	err = s.call(func() error { n, err = s.Store.DeleteSettled(ctx, b, before, limit); return err })
+	return n, err
+}
+
+func (s killable) Acquire(ctx context.Context, b chats.BusinessID, purpose, holder string) (lease inbox.Lease, err error) {
+	err = s.call(func() error { lease, err = s.Store.Acquire(ctx, b, purpose, holder); return err })
+	return lease, err
+}
+
 func (s killable) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
-	err = s.during(func() error { next, err = s.Store.Renew(ctx, lease); return err })
+	err = s.call(func() error { next, err = s.Store.Renew(ctx, lease); return err })
 	return next, err
 }
 
 func (s killable) Release(ctx context.Context, lease inbox.Lease) error {
-	return s.during(func() error { return s.Store.Release(ctx, lease) })
+	return s.call(func() error { return s.Store.Release(ctx, lease) })
 }
 
-func (w *world) rare(n int) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.random.IntN(n) == 0
-}
+func (w *world) rare(n int) bool { return w.intN(n) == 0 }
 
 func (w *world) intN(n int) int {
 	w.mu.Lock()
@@ -161,28 +242,27 @@ func (w *world) intN(n int) int {
 	return w.random.IntN(n)
 }
 
+// upTo returns a random time.
+func (w *world) upTo(d time.Duration) time.Duration { return time.Duration(w.intN(int(d))) }
+
 // saved holds the transitions to those that are documented.
-func (w *world) saved(r *outbox.Record) {
+func (w *world) saved(by outbox.Actor, r *outbox.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	from := w.states[r.Item.Key]
-	if from == "" {
-		from = outbox.Queued
+	states := w.states[r.Item.Key]
+	from := outbox.Queued
+	if n := len(states); n > 0 {
+		from = states[n-1]
 	}
-	if from != r.State && !isLegal(from, r.State) {
-		w.illegal = append(w.illegal, fmt.Sprint(r.Item.Key, ": ", from, " -> ", r.State))
+	if from == r.State {
+		return
 	}
-	w.states[r.Item.Key] = r.State
-}
-
-func isLegal(from, to outbox.State) bool {
-	switch from {
-	case outbox.Queued:
-		return to == outbox.Sending || to == outbox.Failed || to == outbox.Expired
-	case outbox.Sending:
-		return to != outbox.Discarded
-	default:
-		return false
+	if outbox.Transitions[outbox.Transition{From: from, To: r.State}] != by {
+		w.illegal = append(w.illegal, fmt.Sprint(r.Item.Key, ": ", from, " -> ", r.State, " by ", by))
+	}
+	w.states[r.Item.Key] = append(states, r.State)
+	if r.State == outbox.Uncertain {
+		w.uncertain = append(w.uncertain, doubt{r.Item.Key, time.Now()})
 	}
 }
 
@@ -193,41 +273,51 @@ func (p *process) settled(_ context.Context, r outbox.Result) error {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.reported[r.Item.Key] = r.State
+		p.reported[r.Item.Key] = r
 		return nil
 	})
 }
 
-// fault is what goes wrong with a request. A post is visible within 12 s.
+// fault is what goes wrong with a request.
 func (w *world) fault(op chats.Operation, _ int) chatstest.Fault {
+	if w.intN(100) >= 12 {
+		return chatstest.OK()
+	}
 	faults := []chatstest.Fault{
 		chatstest.DropBefore(), chatstest.DropAfter(), chatstest.Refused(), chatstest.HTML(502), chatstest.Status(503, ""),
 		chatstest.RateLimitedParallel(), chatstest.Truncate(20), chatstest.SlowHeaders(4 * time.Second), chatstest.StatusAfter(500, ""),
 		chatstest.TruncateSilently(10), chatstest.Malformed("{"), chatstest.BadStatusLine("SSH-2.0"), chatstest.HTML(404),
 		chatstest.SlowBody(2 * time.Second), chatstest.Delay(3 * time.Second), chatstest.Respond(429, nil, ""),
+		chatstest.Status(401, `{"status":"ERROR"}`), chatstest.Status(403, forbidden),
+		chatstest.Rewrite(func(r *chatstest.Response) { r.Body = append([]byte("\ufeff"), r.Body...) }),
+		chatstest.Rewrite(func(r *chatstest.Response) { r.Body = r.Body[:len(r.Body)/2] }),
 	}
 	if op != chats.OpGetChatHistory {
-		faults = append(faults, chatstest.ProcessLate(7*time.Second), chatstest.ProcessLate(time.Second), chatstest.RespondEarly(0, 500, ""),
-			chatstest.Status(400, badRequest), chatstest.StatusAfter(409, "<html>"))
+		// Replay only here: nobody could notice that a history is that of another chat, because it does not say whose it is.
+		faults = append(faults, chatstest.ProcessLate(w.plan.late), chatstest.ProcessLate(w.plan.late/3), chatstest.RespondEarly(0, 500, ""),
+			chatstest.Status(400, badRequest), chatstest.StatusAfter(409, "<html>"), chatstest.DropAfter(), chatstest.DropAfter(), chatstest.Replay())
 	}
-	if w.intN(100) >= 12 {
-		return chatstest.OK()
+	switch {
+	case w.rare(100):
+		return chatstest.RateLimitedHourly(time.Now().Add(w.upTo(10 * time.Minute)))
+	case w.rare(200):
+		return chatstest.EndlessBody() // rare because it is expensive: eight megabytes each
 	}
 	return faults[w.intN(len(faults))]
 }
 
 const sameText = "the same text"
 
-func newWorld(t *testing.T, seed uint64, chatCount, itemCount int) *world {
+func newWorld(t *testing.T, plan plan) *world {
 	t.Helper()
 	w := &world{
-		t: t, random: rand.New(rand.NewPCG(seed, 1)), store: outbox.NewMemoryStore(),
-		states: map[string]outbox.State{}, reported: map[string]outbox.State{}, old: map[chats.ChatID]int{},
+		t: t, plan: plan, random: rand.New(rand.NewPCG(plan.seed, 1)), store: outbox.NewMemoryStore(),
+		states: map[string][]outbox.State{}, reported: map[string]outbox.Result{}, old: map[chats.ChatID]int{},
 	}
 	w.market = chatstest.NewMarket(
 		chatstest.WithLatency(100*time.Millisecond),
-		chatstest.WithHourlyLimit(chats.OpSendMessageToChat, max(itemCount/3, 40)),
-		chatstest.WithHourlyLimit(chats.OpGetChatHistory, 8*itemCount),
+		chatstest.WithHourlyLimit(chats.OpSendMessageToChat, max(plan.items/3, 40)),
+		chatstest.WithHourlyLimit(chats.OpGetChatHistory, 2*plan.items),
 		chatstest.WithStoredText(func(text string) string {
 			if strings.Contains(text, "odd") {
 				return strings.ToUpper(text)
@@ -235,134 +325,307 @@ func newWorld(t *testing.T, seed uint64, chatCount, itemCount int) *world {
 			return strings.ReplaceAll(text, " ", "  ")
 		}),
 		chatstest.WithVisibility(func(m chats.Message) time.Duration {
-			if m.ID%3 == 0 {
-				return time.Duration(m.ID%4000) * time.Millisecond
+			longest := visible - plan.late
+			switch m.ID % 4 {
+			case 0:
+				return time.Duration(m.ID % chats.MessageID(longest))
+			case 1:
+				return longest
+			default:
+				return 0
 			}
-			return 0
 		}),
 	)
-	for n := range chatCount {
+	for n := range plan.chats {
 		w.chats = append(w.chats, w.market.AddChat(chats.Chat{}))
 		for w.old[w.chats[n]] = 0; n%2 == 1 && w.old[w.chats[n]] < 1+n%40; w.old[w.chats[n]]++ {
 			w.market.AddMessage(w.chats[n], chats.SenderPartner, sameText)
 		}
 	}
+	w.elsewhere = w.market.AddChat(chats.Chat{})
 	time.Sleep(72 * time.Hour)
-	for n := range itemCount {
-		chat := w.chats[w.random.IntN(chatCount)]
-		item := outbox.Item{Key: fmt.Sprintf("reply %05d", n), Chat: chat}
-		switch n % 8 {
-		case 0:
-			item.FileName, item.File = fmt.Sprintf("%05d.txt", n), []byte(fmt.Sprint("file ", n))
-		case 1, 2:
-			item.Text = sameText
-		case 3:
-			item.Text = fmt.Sprintf("%05d odd", n)
-		default:
-			item.Text = fmt.Sprintf("%05d text", n)
-		}
-		w.items = append(w.items, item)
+	for n := range plan.items {
+		w.items = append(w.items, w.newItem(n))
 	}
 	w.market.FailFunc(w.fault)
 	return w
 }
 
-// run starts processes, kills them and returns when everything is settled and reported.
-func (w *world) run(maxKills int) {
+func (w *world) newItem(n int) outbox.Item {
+	item := outbox.Item{Key: fmt.Sprintf("reply %05d", n), Chat: w.chats[w.random.IntN(len(w.chats))]}
+	switch n % 8 {
+	case 0:
+		item.FileName, item.File = fmt.Sprintf("%05d.txt", n), []byte(fmt.Sprint("file ", n))
+	case 1, 2:
+		item.Text = sameText
+	case 3:
+		item.Text = fmt.Sprintf("%05d odd", n)
+	case 4:
+		item.NotAfter = time.Now().Add(w.upTo(5 * time.Hour))
+		fallthrough
+	default:
+		item.Text = fmt.Sprintf("%05d text", n)
+	}
+	return item
+}
+
+// run starts processes, kills them and returns when everything is settled, decided and reported.
+func (w *world) run() {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer cancel()
-	w.feed(&running)
-	for n := 0; ; n++ {
-		calls := int64(1 << 60)
-		if n < maxKills {
-			calls = int64(1 + w.intN(60*len(w.items)/(maxKills+1)))
+	var all sync.WaitGroup
+	for range w.plan.processes {
+		all.Go(func() { w.keepRunning(ctx, &all) })
+	}
+	time.Sleep(time.Second)
+	all.Go(w.feed)
+	all.Go(func() { w.resolve(ctx) })
+	all.Go(func() { w.others(ctx) })
+	for began := time.Now(); !w.isDone(); time.Sleep(10 * time.Second) {
+		if time.Since(began) > 15*24*time.Hour {
+			assert.Fail(w.t, "it never ends")
+			break
 		}
-		p := w.start(calls)
-		o := newOutbox(w.t, w.market.Client(chats.WithHTTPClient(&http.Client{Transport: p})),
-			killable{w.store, p}, outbox.WithSettled(p.settled))
-		processCtx, kill := context.WithCancel(ctx)
-		defer kill()
-		running.Go(func() { _ = o.Run(processCtx) })
-		if w.await(p) {
-			return
+	}
+	cancel()
+	all.Wait()
+}
+
+// keepRunning runs one process after another. Most are killed, and the next one then starts at once.
+func (w *world) keepRunning(ctx context.Context, all *sync.WaitGroup) {
+	for ctx.Err() == nil {
+		p := w.start(w.lifetime())
+		o := p.outbox()
+		w.mu.Lock()
+		w.running = o
+		w.mu.Unlock()
+		life, kill := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		all.Go(func() {
+			defer close(ended)
+			w.work(life, o)
+		})
+		select {
+		case <-p.killed:
+		case <-ended:
 		}
-		w.kills++
 		kill()
 	}
 }
 
-// feed puts the items while the processes work.
-func (w *world) feed(running *sync.WaitGroup) {
-	running.Go(func() {
-		o := newOutbox(w.t, w.market.Client(), w.store)
-		for n := 0; n < len(w.items); {
-			batch := w.items[n:min(n+1+w.intN(9), len(w.items))]
-			assert.NoError(w.t, o.Put(w.t.Context(), batch...))
-			assert.NoError(w.t, o.Put(w.t.Context(), batch...), "Put again")
-			n += len(batch)
-			time.Sleep(time.Duration(w.intN(3000)) * time.Millisecond)
-			w.market.CustomerSays(w.chats[w.intN(len(w.chats))], "question")
+// lifetime is the number of calls after which a process is killed.
+func (w *world) lifetime() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.kills++; w.kills > w.plan.kills {
+		return forever
+	}
+	return int64(1 + w.random.IntN(80*w.plan.items/(w.plan.kills+1)))
+}
+
+// work posts until ctx is done, or until Run gives up.
+func (w *world) work(ctx context.Context, o *outbox.Outbox) {
+	if !w.plan.steps {
+		_ = o.Run(ctx)
+		return
+	}
+	for ctx.Err() == nil {
+		limited, cancel := context.WithTimeout(ctx, w.upTo(2*time.Minute))
+		next, _ := o.Step(limited)
+		cancel()
+		if next.IsZero() || time.Until(next) > 10*time.Second {
+			next = time.Now().Add(10 * time.Second)
 		}
+		select {
+		case <-time.After(time.Until(next) + w.upTo(2*time.Second)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// insist repeats an idempotent call, in one process after another, until it succeeds: in those that
+// post, and in others that are killed as well.
+func (w *world) insist(call func(*outbox.Outbox) error) {
+	for {
+		w.mu.Lock()
+		o := w.running
+		w.mu.Unlock()
+		if w.rare(2) {
+			o = w.start(int64(1 + w.intN(8))).outbox()
+		}
+		err := call(o)
+		if err == nil {
+			return
+		}
+		if errors.Is(err, errKilled) {
+			w.mu.Lock()
+			w.interrupted++
+			w.mu.Unlock()
+		} else {
+			assert.ErrorIs(w.t, err, errConnection)
+		}
+		time.Sleep(w.upTo(5 * time.Second))
+	}
+}
+
+// feed puts the items while the processes work, and discards a few.
+func (w *world) feed() {
+	put := func(items ...outbox.Item) {
+		w.insist(func(o *outbox.Outbox) error { return o.Put(w.t.Context(), items...) })
+	}
+	for n := 0; n < len(w.items); {
+		batch := w.items[n:min(n+1+w.intN(9), len(w.items))]
+		put(batch...)
+		put(batch...) // again
+		n += len(batch)
+		time.Sleep(w.upTo(3 * time.Second))
+		w.market.CustomerSays(w.chats[w.intN(len(w.chats))], "question")
+		if w.rare(10) {
+			w.market.AddMessage(w.chats[w.intN(len(w.chats))], chats.SenderPartner, "another operator")
+		}
+		if w.rare(10) {
+			w.decide(batch[0].Key, outbox.Discard())
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.isFed = true
+}
+
+func (w *world) decide(key string, as outbox.Resolution) {
+	w.insist(func(o *outbox.Outbox) error {
+		err := o.Resolve(w.t.Context(), key, as)
+		if errors.Is(err, outbox.ErrState) {
+			return nil
+		}
+		return err
 	})
 }
 
-// await waits until a process is killed, or everything is done.
-func (w *world) await(p *process) (done bool) {
-	for {
-		select {
-		case <-p.killed:
-			return false
-		case <-time.After(10 * time.Second):
-		}
-		sum, err := w.store.Counts(w.t.Context(), w.market.Business())
-		require.NoError(w.t, err)
+// resolve decides about most items that are Uncertain, as a person does who knows what was posted.
+func (w *world) resolve(ctx context.Context) {
+	for n := 0; ctx.Err() == nil; {
 		w.mu.Lock()
-		done = len(w.reported) == len(w.items)
+		w.decided = n
+		next := doubt{since: time.Now()}
+		if n < len(w.uncertain) {
+			next = w.uncertain[n]
+		}
 		w.mu.Unlock()
-		if done && sum.Queued+sum.Sending+sum.Unreported == 0 {
-			return true
+		if time.Since(next.since) < time.Minute {
+			time.Sleep(10 * time.Second)
+			continue
+		}
+		w.decideUncertain(next.key)
+		n++
+	}
+}
+
+func (w *world) decideUncertain(key string) {
+	r, err := w.store.Item(w.t.Context(), w.market.Business(), key)
+	assert.NoError(w.t, err)
+	var message chats.MessageID
+	for _, m := range w.market.Messages(r.Item.Chat) {
+		if m.Sender == chats.SenderPartner && content(m) == r.Item.Text+r.Item.FileName {
+			message = m.ID
 		}
 	}
+	switch {
+	case w.rare(4):
+	case r.Item.Text == sameText:
+		w.decide(key, outbox.Discard())
+	case message != 0:
+		w.decide(key, outbox.MarkSent(message))
+	default:
+		w.decide(key, outbox.ResendAfter(r.Attempts))
+	}
+}
+
+// others use half of the quotas at the beginning of every hour.
+func (w *world) others(ctx context.Context) {
+	client := w.market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
+	for ctx.Err() == nil {
+		for n := range w.plan.items {
+			if n%6 == 0 {
+				_ = client.SendText(ctx, w.elsewhere, "of another program")
+			}
+			_, _ = client.HistoryPage(ctx, w.elsewhere, 0, chats.PageRequest{Size: 1})
+		}
+		select {
+		case <-time.After(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour))):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (w *world) isDone() bool {
+	sum, err := w.store.Counts(w.t.Context(), w.market.Business())
+	require.NoError(w.t, err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.isFed && w.decided == len(w.uncertain) && len(w.reported) == len(w.items) && sum.Queued+sum.Sending+sum.Unreported == 0
+}
+
+// content returns the text or file name of a message as it was sent.
+func content(m chats.Message) string {
+	if len(m.Files) > 0 {
+		return m.Files[0].Name
+	}
+	return strings.ToLower(strings.Join(strings.Fields(m.Text), " "))
+}
+
+// result returns an item as it is stored or, if it has been deleted, as it was reported.
+func (w *world) result(key string) outbox.Result {
+	r, err := w.store.Item(w.t.Context(), w.market.Business(), key)
+	if errors.Is(err, outbox.ErrUnknownKey) {
+		w.deleted++
+		assert.NotEqual(w.t, outbox.Uncertain, w.reported[key].State, "%s must not be deleted", key)
+		return w.reported[key]
+	}
+	assert.NoError(w.t, err)
+	return outbox.Result{Item: r.Item, State: r.State, Message: r.Message}
 }
 
 // check compares the items with what stands in the chats.
 func (w *world) check() (counts map[outbox.State]int) {
 	counts = map[outbox.State]int{}
-	o := newOutbox(w.t, w.market.Client(), w.store)
-	posts := map[chats.ChatID]map[string]int{}
+	posts, contents := map[string]int{}, map[string]string{}
 	for _, chat := range w.chats {
-		posts[chat] = map[string]int{sameText: -w.old[chat]}
-		for _, content := range posted(w.market, chat) {
-			posts[chat][strings.ToLower(strings.Join(strings.Fields(content), " "))]++
+		posts[fmt.Sprint(chat, " ", sameText)] = -w.old[chat]
+		for _, m := range w.market.Messages(chat) {
+			if m.Sender == chats.SenderPartner {
+				posts[fmt.Sprint(chat, " ", content(m))]++
+				contents[fmt.Sprint(chat, " ", m.ID)] = content(m)
+			}
 		}
 	}
-	sent, uncertain, messages := map[string]int{}, map[string]int{}, map[string]string{}
+	sent, uncertain, taken := map[string]int{}, map[string]int{}, map[string]string{}
 	ordered := map[chats.ChatID]chats.MessageID{}
 	for _, item := range w.items {
-		r := get(w.t, o, item.Key)
+		r, states := w.result(item.Key), w.states[item.Key]
 		counts[r.State]++
-		assert.Equal(w.t, r.State, w.reported[item.Key], "%s: reported as it is", item.Key)
-		content := fmt.Sprint(item.Chat, " ", item.Text+item.FileName)
-		switch r.State {
-		case outbox.Sent:
-			sent[content]++
+		assert.Equal(w.t, r.State, w.reported[item.Key].State, "%s: reported as it is", item.Key)
+		where := fmt.Sprint(item.Chat, " ", item.Text+item.FileName)
+		wasUncertain := slices.Contains(states, outbox.Uncertain)
+		switch {
+		case r.State == outbox.Sent:
+			sent[where]++
 			message := fmt.Sprint(item.Chat, " ", r.Message.ID)
-			assert.Empty(w.t, messages[message], "%s has the message of another item", item.Key)
-			messages[message] = item.Key
-			assert.Less(w.t, ordered[item.Chat], r.Message.ID, "%s is out of order", item.Key)
-			ordered[item.Chat] = r.Message.ID
-		case outbox.Uncertain:
-			uncertain[content]++
+			assert.Empty(w.t, taken[message], "%s has the message of another item", item.Key)
+			taken[message] = item.Key
+			assert.Equal(w.t, item.Text+item.FileName, contents[message], "%s has another message", item.Key)
+			if !wasUncertain { // otherwise it may have been sent again
+				assert.Less(w.t, ordered[item.Chat], r.Message.ID, "%s is out of order", item.Key)
+				ordered[item.Chat] = r.Message.ID
+			}
+		case r.State == outbox.Uncertain, r.State == outbox.Discarded && wasUncertain:
+			uncertain[where]++
 		}
 	}
 	for _, item := range w.items {
-		content := fmt.Sprint(item.Chat, " ", item.Text+item.FileName)
-		n := posts[item.Chat][item.Text+item.FileName]
-		assert.GreaterOrEqual(w.t, n, sent[content], "%q in chat %d: a reply is lost", item.Text+item.FileName, item.Chat)
-		assert.LessOrEqual(w.t, n, sent[content]+uncertain[content], "%q in chat %d: posted twice", item.Text+item.FileName, item.Chat)
+		where := fmt.Sprint(item.Chat, " ", item.Text+item.FileName)
+		assert.GreaterOrEqual(w.t, posts[where], sent[where], "%s: a reply is lost: %v", where, w.states[item.Key])
+		assert.LessOrEqual(w.t, posts[where], sent[where]+uncertain[where], "%s: posted twice: %v", where, w.states[item.Key])
 	}
 	assert.Empty(w.t, w.illegal, "transitions")
 	return counts
@@ -370,20 +633,26 @@ func (w *world) check() (counts map[outbox.State]int) {
 
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	chatCount, itemCount, kills, seeds := 25, 250, 60, 4
+	size := plan{chats: 25, items: 250, kills: 60, breaks: 600, retention: time.Hour}
 	if *large {
-		chatCount, itemCount, kills, seeds = 2000, 20000, 600, 3
+		size.chats, size.items, size.kills = 2000, 20_000, 1000
 	}
-	for seed := range uint64(seeds) {
+	for seed := range *seedsFlag {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, seed, chatCount, itemCount)
-				w.run(kills)
+				plan := size
+				plan.seed, plan.processes, plan.steps = uint64(seed), 1+seed%2, seed%4 == 3
+				plan.late = []time.Duration{7 * time.Second, time.Second, 3 * time.Second}[seed%3]
+				w := newWorld(t, plan)
+				began := time.Now()
+				w.run()
 				counts := w.check()
-				t.Log(w.kills, "kills,", counts)
-				assert.Positive(t, w.kills)
-				assert.Greater(t, counts[outbox.Sent], itemCount/2)
+				t.Log(time.Since(began), w.kills, "processes,", w.interrupted, "calls interrupted,", w.deleted, "deleted,", counts)
+				assert.Greater(t, w.kills, plan.kills/2)
+				assert.Positive(t, w.interrupted)
+				assert.Positive(t, w.deleted)
+				assert.Greater(t, counts[outbox.Sent], plan.items/2)
 			})
 		})
 	}

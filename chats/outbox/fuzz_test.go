@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,8 +53,7 @@ var acts = []func(d *drama, n int){
 	func(d *drama, n int) {
 		ctx, cancel := context.WithTimeout(d.t.Context(), scriptTimes[n%8])
 		defer cancel()
-		p := d.start(1 << 60)
-		_, _ = d.outbox(p).Step(ctx)
+		_, _ = d.start(forever).outbox().Step(ctx)
 	},
 	func(d *drama, n int) { d.market.Fail(chats.OpSendMessageToChat, d.faults(n)...) },
 	func(d *drama, n int) { d.market.Fail(chats.OpSendFileToChat, d.faults(n)...) },
@@ -95,21 +93,16 @@ func (d *drama) put(n int, item outbox.Item) {
 	require.NoError(d.t, d.shop.Put(d.t.Context(), item, item))
 }
 
-func (d *drama) outbox(p *process) *outbox.Outbox {
-	client := d.market.Client(chats.WithHTTPClient(&http.Client{Transport: p}))
-	return newOutbox(d.t, client, killable{d.store, p}, outbox.WithSettled(p.settled))
-}
-
 // restart kills the process that runs and starts another one, which dies after n calls.
 func (d *drama) restart(n int) {
 	d.stop(n%4 == 0)
-	calls := int64(1 << 60)
+	calls := int64(forever)
 	if n >= 64 {
 		calls = int64(1 + n%32)
 	}
 	d.process = d.start(calls)
 	ctx, cancel := context.WithCancel(d.t.Context())
-	o := d.outbox(d.process)
+	o := d.process.outbox()
 	d.cancel = cancel
 	go func() { d.done <- o.Run(ctx) }()
 }
@@ -152,8 +145,8 @@ func play(t *testing.T, script []byte) {
 	t.Helper()
 	d := &drama{
 		world: &world{
-			t: t, random: rand.New(rand.NewPCG(1, uint64(len(script)))), store: outbox.NewMemoryStore(),
-			states: map[string]outbox.State{}, reported: map[string]outbox.State{},
+			t: t, plan: plan{retention: 30 * 24 * time.Hour}, random: rand.New(rand.NewPCG(1, uint64(len(script)))), store: outbox.NewMemoryStore(),
+			states: map[string][]outbox.State{}, reported: map[string]outbox.Result{},
 			market: chatstest.NewMarket(
 				chatstest.WithLatency(20*time.Millisecond),
 				chatstest.WithStoredText(func(text string) string {
@@ -169,14 +162,16 @@ func play(t *testing.T, script []byte) {
 	d.key = d.market.Key()
 	d.chats = []chats.ChatID{d.market.AddChat(chats.Chat{}), d.market.AddChat(chats.Chat{})}
 	d.market.AddMessage(d.chats[1], chats.SenderPartner, sameText)
-	d.shop = newOutbox(t, d.market.Client(), d.store)
+	steady := d.start(forever)
+	steady.isSteady = true
+	d.shop = steady.outbox()
 	for n := 0; n+1 < len(script); n += 2 {
 		acts[int(script[n])%len(acts)](d, int(script[n+1]))
 	}
 	d.market.SetKey(d.key)
 	d.stop(false)
 	time.Sleep(time.Minute) // until the lease of a killed process has ended
-	last := d.outbox(d.start(1 << 60))
+	last := d.start(forever).outbox()
 	stepUntilIdle(t, 24*time.Hour, func() *outbox.Outbox { return last })
 	d.verdict()
 }
@@ -187,7 +182,7 @@ func (d *drama) verdict() {
 	for _, item := range d.items {
 		r, content := get(d.t, d.shop, item.Key), fmt.Sprint(item.Chat, " ", item.Text, item.FileName)
 		assert.True(d.t, r.State.IsSettled(), "%s is %s", item.Key, r.State)
-		assert.Equal(d.t, r.State, d.reported[item.Key], "%s: as it was reported", item.Key)
+		assert.Equal(d.t, r.State, d.reported[item.Key].State, "%s: as it was reported", item.Key)
 		most[content] += d.resends[item.Key]
 		switch {
 		case d.marked[item.Key], r.State == outbox.Uncertain, r.State == outbox.Discarded && r.Attempts > 0:
@@ -199,6 +194,7 @@ func (d *drama) verdict() {
 			order[item.Chat] = r.Message.ID
 		}
 	}
+	assert.Empty(d.t, d.illegal, "transitions")
 	posts := map[string]int{fmt.Sprint(d.chats[1], " ", sameText): -1}
 	for _, chat := range d.chats {
 		for _, content := range posted(d.market, chat) {
