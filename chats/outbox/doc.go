@@ -22,12 +22,12 @@
 //	                  +---------------------------------+  certainly not posted:
 //	                  v                                 |  quota, no connection, 429 ...
 //	Put ---------> Queued ---------> Sending -----------+
-//	                |  |  |          |  |  |
-//	   NotAfter     |  |  | refused  |  |  +--> Sent       the history shows the message
-//	Expired <-------+  |  +-> Failed <--+-----> Uncertain  the history is inconclusive
-//	Discarded <--------+             |          |  |  |
+//	               |  | |            |  |  |
+//	   NotAfter    |  | |    refused |  |  +--> Sent       the history shows the message
+//	Expired <------+  | +--> Failed <+  +-----> Uncertain  the history is inconclusive
+//	Discarded <-------+              |          |  |  |
 //	   Resolve      Expired <--------+          |  |  +--> Queued     Resolve: Resend
-//	                                            |  +-----> Discarded  Resolve: Discard
+//	                        NotAfter            |  +-----> Discarded  Resolve: Discard
 //	                                            +--------> Sent       Resolve: MarkSent
 //
 // Sending means that a request may have posted the item. A Sending item becomes Queued, Failed
