@@ -314,7 +314,7 @@ func measure(t *testing.T, s trade, warm, last time.Duration) cost {
 	e.directory.quotas[chats.OpGetChats] /= max(1, s.scale)
 	client := e.directory.market.Client(chats.WithHTTPClient(&http.Client{Transport: e.directory}))
 	if !*tableFlag { // half of the time
-		client = through(t, e.directory.market, e.directory)
+		client = connectVia(t, e.directory.market, e.directory)
 	}
 	e.inbox = newInbox(t, client, e.store)
 	run := start(t, e.inbox, e.handle)

@@ -16,7 +16,7 @@ import (
 )
 
 // loads counts the statements that load the rows of a page.
-func loads(store *shaky) (count func() int) {
+func loads(store *flakyStore) (count func() int) {
 	var n atomic.Int64
 	store.set(nil, func(call string) error {
 		if call == "Chats" {
@@ -31,7 +31,7 @@ func TestSweep_LoadsTheRowsOfPagesThatHaveChanged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(50, chats.StatusNew)
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 5*time.Minute, seen.handle)
 		loaded := loads(store)
@@ -53,9 +53,9 @@ func TestSweep_LoadsTheRowsOfChatsThatMayHaveStoppedMatching(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := shop()
-		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		filter := inbox.WithFilter(chats.Filter{Types: []chats.ChatType{chats.ChatTypeChat, chats.ChatTypeArbitrage}})
-		run := startSteps(t, newInbox(t, connect(t, market), store, filter), (&notebook{}).handle)
+		run := startSteps(t, newInbox(t, connect(t, market), store, filter), (&recorder{}).handle)
 		time.Sleep(5 * time.Minute)
 		loaded := loads(store)
 		time.Sleep(5 * time.Minute)
@@ -69,8 +69,8 @@ func TestSweep_LoadsTheRowsOfChatsWithoutATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
-		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
+		client := connectVia(t, market, edited(market, "/chats", func(result map[string]any) {
 			for _, chat := range items(result, "chats") {
 				delete(chat, "updatedAt")
 			}
@@ -89,7 +89,7 @@ func TestSweep_APageThatWasNotSavedIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 5*time.Minute, seen.handle)
 		market.CustomerSays(id, "message")
@@ -114,7 +114,7 @@ func TestSweep_AChatListedWhileItsPollIsLostIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 5*time.Minute, seen.handle)
 		other := market.AddChat(longAgo())
@@ -148,13 +148,13 @@ func TestSweep_AChatThatIsGoneIsPolledWhenItIsListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		var absent atomic.Bool
-		client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 			if !absent.Load() || !asksFor(req, "/chats/history", 0) {
 				return nil
 			}
 			return respond(req, 404, `{"status":"ERROR","errors":[{"code":"NOT_FOUND","message":"Can't find chat by id"}]}`)
 		}))
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		stepper(t, client, store, 5*time.Minute, seen.handle)
 		absent.Store(true)
 		market.CustomerSays(id, "message")

@@ -64,7 +64,7 @@ func TestHandler_EveryFailureIsAnErrorLikeAnyOther(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market, bad := shop()
 				good := market.AddChat(longAgo())
-				log, seen, store := &journal{}, &notebook{}, inbox.NewMemoryStore()
+				log, seen, store := &logBuffer{}, &recorder{}, inbox.NewMemoryStore()
 				in := newInbox(t, connect(t, market), store, log.option(), inbox.WithWorkers(1))
 				var failures atomic.Int32
 				run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
@@ -104,7 +104,7 @@ func TestHandler_RetriesOfOneMessageAreSpacedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, bad := shop()
 		good := market.AddChat(longAgo())
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		in := newInbox(t, connect(t, market), store)
 		var tries []time.Time
 		handle := func(ctx context.Context, d inbox.Delivery) error {
@@ -185,7 +185,7 @@ func TestWithMaxAttempts_GivesAMessageUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		broken := errors.New("cannot parse")
-		log, seen, store := &journal{}, &notebook{}, inbox.NewMemoryStore()
+		log, seen, store := &logBuffer{}, &recorder{}, inbox.NewMemoryStore()
 		type letter struct {
 			d   inbox.Delivery
 			err error
@@ -225,7 +225,7 @@ func TestWithHandlerTimeout_AHandlerThatHangsHasFailed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		seen, log := &notebook{}, &journal{}
+		seen, log := &recorder{}, &logBuffer{}
 		hang := make(chan struct{})
 		var hanging atomic.Bool
 		hanging.Store(true)
@@ -275,7 +275,7 @@ func TestHandler_OneThatTakesLongIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		log, hang := &journal{}, make(chan struct{})
+		log, hang := &logBuffer{}, make(chan struct{})
 		defer close(hang)
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option(), seldom)
 		run := start(t, in, func(context.Context, inbox.Delivery) error {
@@ -326,7 +326,7 @@ func outage(t *testing.T, fail func(context.Context) error, pushes bool, restart
 		waiting = 100
 	}
 	market, ids := bigShop(waiting, chats.StatusNew, chatstest.WithLatency(50*time.Millisecond))
-	log, seen, store := &journal{}, &notebook{}, inbox.NewMemoryStore()
+	log, seen, store := &logBuffer{}, &recorder{}, inbox.NewMemoryStore()
 	var down atomic.Bool
 	var in *inbox.Inbox
 	begin := func() *running {
@@ -393,7 +393,7 @@ func TestHandler_PoisonInSeveralChatsDelaysNoOther(t *testing.T) {
 		for i := range ids {
 			ids[i] = market.AddChat(longAgo())
 		}
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			if d.Message.Text == "poison" {
@@ -434,7 +434,7 @@ func TestRun_OneChatInOrderAndSeveralAtOnce(t *testing.T) {
 		for i := range ids {
 			ids[i] = market.AddChat(longAgo())
 		}
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 		var mu sync.Mutex
 		busy, most := 0, 0
@@ -487,7 +487,7 @@ func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen, log := inbox.NewMemoryStore(), &notebook{}, &journal{}
+		store, seen, log := inbox.NewMemoryStore(), &recorder{}, &logBuffer{}
 		transport := edited(market, "/chats/history", func(result map[string]any) {
 			for _, message := range items(result, "messages") {
 				if message["message"] == "beep" {
@@ -496,7 +496,7 @@ func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
 			}
 		})
 		senders := inbox.WithSenders(chats.SenderCustomer, chats.SenderSupport)
-		run := start(t, newInbox(t, through(t, market, transport), store, senders, log.option()), seen.handle)
+		run := start(t, newInbox(t, connectVia(t, market, transport), store, senders, log.option()), seen.handle)
 		time.Sleep(time.Minute)
 		for _, sender := range []chats.Sender{chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport, chats.SenderPartner} {
 			market.AddMessage(id, sender, string(sender))
@@ -556,7 +556,7 @@ func TestHandler_PollsWithoutAMessageAreNoTries(t *testing.T) {
 			t.Helper()
 			market, ids := bigShop(20, chats.StatusNew)
 			var down atomic.Bool
-			seen := &notebook{}
+			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 			run := begin(t, in, func(ctx context.Context, d inbox.Delivery) error {
 				if down.Load() {
@@ -615,7 +615,7 @@ func TestHandler_OneThatHangsDelaysNoOther(t *testing.T) {
 		for i := range ids {
 			ids[i] = market.AddChat(longAgo())
 		}
-		seen, release := &notebook{}, make(chan struct{})
+		seen, release := &recorder{}, make(chan struct{})
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			switch {
@@ -652,7 +652,7 @@ func TestHandler_AHungAttemptBlocksTheOthersForAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		seen, release := &notebook{}, make(chan struct{})
+		seen, release := &recorder{}, make(chan struct{})
 		var down, hung atomic.Bool
 		down.Store(true)
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())

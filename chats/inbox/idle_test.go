@@ -24,7 +24,7 @@ func TestStep_AnIdleBusinessNeedsLittleMemory(t *testing.T) { // not parallel: i
 		const businesses = 50
 		d := newDirectory(10_000)
 		client := d.market.Client(chats.WithHTTPClient(&http.Client{Transport: d}))
-		seen, store := &notebook{}, inbox.NewMemoryStore()
+		seen, store := &recorder{}, inbox.NewMemoryStore()
 		run := start(t, newInbox(t, client, store), seen.handle)
 		time.Sleep(70 * time.Minute) // a full sweep
 		require.NoError(t, run.stop())

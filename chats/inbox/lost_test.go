@@ -50,8 +50,8 @@ func TestPoll_DeliversWhatIsShownAfterYoungerMessages(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
 				var until atomic.Pointer[time.Time]
-				in := newInbox(t, through(t, market, hiding(market, &until)), inbox.NewMemoryStore(), seldom)
-				seen := &notebook{}
+				in := newInbox(t, connectVia(t, market, hiding(market, &until)), inbox.NewMemoryStore(), seldom)
+				seen := &recorder{}
 				run := start(t, in, seen.handle)
 				time.Sleep(10 * time.Minute)
 				if !c.push { // a sweep finds the younger message while the other one is held
@@ -93,7 +93,7 @@ func TestPoll_DeliversWhatIsShownLateAfterAStart(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
 				var until atomic.Pointer[time.Time]
-				client, store, seen := through(t, market, hiding(market, &until)), inbox.NewMemoryStore(), &notebook{}
+				client, store, seen := connectVia(t, market, hiding(market, &until)), inbox.NewMemoryStore(), &recorder{}
 				market.CustomerSays(id, "held")
 				market.CustomerSays(id, "before the start")
 				time.Sleep(time.Hour)
@@ -139,8 +139,8 @@ func TestPoll_MissingTimesAreNeverOld(t *testing.T) {
 						}
 					}
 				})
-				seen := &notebook{}
-				run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+				seen := &recorder{}
+				run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 				time.Sleep(10 * time.Minute)
 				id := market.AddChat(chats.Chat{})
 				market.CustomerSays(id, "one")
@@ -165,8 +165,8 @@ func TestSweep_ChatsWithoutTimesArePolledNowAndThen(t *testing.T) {
 				delete(chat, "updatedAt")
 			}
 		})
-		seen := &notebook{}
-		run := startSteps(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+		seen := &recorder{}
+		run := startSteps(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
 		time.Sleep(time.Minute)
 		for _, text := range numbers(5) {
 			market.CustomerSays(id, text)
@@ -195,8 +195,8 @@ func TestPoll_TheListMayBeAheadOfTheHistory(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
 				var until atomic.Pointer[time.Time]
-				seen := &notebook{}
-				client := through(t, market, hiding(market, &until))
+				seen := &recorder{}
+				client := connectVia(t, market, hiding(market, &until))
 				run := start(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
 				time.Sleep(2 * time.Minute)
 				if fresh {
@@ -226,8 +226,8 @@ func TestPoll_FindsWhatTheListDoesNotShow(t *testing.T) {
 				}
 			}
 		})
-		seen := &notebook{}
-		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		seen := &recorder{}
+		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 		time.Sleep(2 * time.Minute)
 		market.CustomerSays(id, "first")
 		frozen.Store(market.Chat(id).UpdatedAt.Format(time.RFC3339))
@@ -246,13 +246,13 @@ func TestPoll_ACheckpointThatIsRefusedIsReadAround(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			market, id := shop()
 			var strict atomic.Bool
-			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 				if !strict.Load() || !asksFor(req, "/chats/history", 0) || sinceOf(t, req) == 0 {
 					return nil
 				}
 				return respond(req, status, `{"status":"ERROR","errors":[{"code":"NOT_FOUND","message":"Can't find message"}]}`)
 			}))
-			store, seen := inbox.NewMemoryStore(), &notebook{}
+			store, seen := inbox.NewMemoryStore(), &recorder{}
 			run := start(t, newInbox(t, client, store, inbox.WithLookback(2)), seen.handle)
 			time.Sleep(2 * time.Minute)
 			for _, text := range numbers(5) {
@@ -291,8 +291,8 @@ func TestPoll_ABrokenOrderLosesNothing(t *testing.T) {
 				}}, list...)
 			}
 		})
-		seen := &notebook{}
-		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(),
+		seen := &recorder{}
+		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(),
 			inbox.WithPollInterval(10*time.Minute), inbox.WithLookback(200)), seen.handle)
 		time.Sleep(2 * time.Minute)
 		for _, text := range numbers(250) {
@@ -321,7 +321,7 @@ func TestPoll_FindsAMessageInTheSecondOfTheLastOne(t *testing.T) {
 		for _, after := range []time.Duration{0, 100 * time.Millisecond, 900 * time.Millisecond} {
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
-				store, seen := inbox.NewMemoryStore(), &notebook{}
+				store, seen := inbox.NewMemoryStore(), &recorder{}
 				in := newInbox(t, connect(t, market), store)
 				run := start(t, in, seen.handle)
 				time.Sleep(time.Minute)
@@ -351,7 +351,7 @@ func TestPoll_CostsOfOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom)
-		run := start(t, in, (&notebook{}).handle)
+		run := start(t, in, (&recorder{}).handle)
 		time.Sleep(time.Minute)
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
@@ -362,7 +362,7 @@ func TestPoll_CostsOfOneMessage(t *testing.T) {
 		}{{time.Second, 1}, {time.Minute, 2}, {11 * time.Minute, 3}, {3 * time.Hour, 4}, {13 * time.Hour, 5}, {25 * time.Hour, 6}, {40 * time.Hour, 6}} {
 			if c.until == time.Minute {
 				require.NoError(t, run.stop())
-				run = startSteps(t, in, (&notebook{}).handle)
+				run = startSteps(t, in, (&recorder{}).handle)
 			}
 			time.Sleep(time.Until(said.Add(c.until)))
 			assert.Equal(t, c.calls, market.Calls(chats.OpGetChatHistory), "after %s", c.until)
@@ -379,8 +379,8 @@ func TestPoll_LookbackIsABound(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			market, id := shop()
 			var until atomic.Pointer[time.Time]
-			seen := &notebook{}
-			in := newInbox(t, through(t, market, hiding(market, &until)), inbox.NewMemoryStore(), inbox.WithLookback(lookback))
+			seen := &recorder{}
+			in := newInbox(t, connectVia(t, market, hiding(market, &until)), inbox.NewMemoryStore(), inbox.WithLookback(lookback))
 			run := start(t, in, seen.handle)
 			time.Sleep(2 * time.Minute)
 			market.CustomerSays(id, "held")
@@ -423,8 +423,8 @@ func TestPoll_AMessageTwoPagesTooLateIsDelivered(t *testing.T) {
 				}}, list...)
 			}
 		})
-		seen := &notebook{}
-		client, store := through(t, market, transport), inbox.NewMemoryStore()
+		seen := &recorder{}
+		client, store := connectVia(t, market, transport), inbox.NewMemoryStore()
 		run := start(t, newInbox(t, client, store), seen.handle)
 		time.Sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
@@ -453,8 +453,8 @@ func TestPoll_ACheckpointWithNothingAboveItIsReadAround(t *testing.T) {
 			}
 			return nil
 		})
-		seen, store := &notebook{}, inbox.NewMemoryStore()
-		client := through(t, market, transport)
+		seen, store := &recorder{}, inbox.NewMemoryStore()
+		client := connectVia(t, market, transport)
 		in := newInbox(t, client, store)
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)
@@ -484,10 +484,10 @@ func TestPoll_WhatWasHandledIsSavedBeforeAnotherReading(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		seen, store := &notebook{}, inbox.NewMemoryStore()
+		seen, store := &recorder{}, inbox.NewMemoryStore()
 		var said chats.MessageID
 		readings := 0
-		client := through(t, market, edited(market, "/chats/history", func(result map[string]any) {
+		client := connectVia(t, market, edited(market, "/chats/history", func(result map[string]any) {
 			if said == 0 {
 				return
 			}
@@ -530,7 +530,7 @@ func TestPoll_TheListMayBeAheadByTwoMessages(t *testing.T) {
 		bubble(t, lag.String(), func(t *testing.T) {
 			t.Helper()
 			market, id := shop(chatstest.WithHistoryLag(lag))
-			seen := &notebook{}
+			seen := &recorder{}
 			run := startSteps(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 			time.Sleep(time.Minute)
 			market.CustomerSays(id, "first")
@@ -555,8 +555,8 @@ func TestPoll_AListThatChangesWithoutMessagesCostsLittle(t *testing.T) {
 				item["updatedAt"] = time.Now().UTC().Format(time.RFC3339)
 			}
 		})
-		seen, store := &notebook{}, inbox.NewMemoryStore()
-		run := startSteps(t, newInbox(t, through(t, market, transport), store), seen.handle)
+		seen, store := &recorder{}, inbox.NewMemoryStore()
+		run := startSteps(t, newInbox(t, connectVia(t, market, transport), store), seen.handle)
 		time.Sleep(6 * time.Hour)
 		assert.Less(t, market.Calls(chats.OpGetChatHistory), 160, "requests in six hours, one every five minutes and the rechecks")
 		market.CustomerSays(id, "hello")
@@ -584,7 +584,7 @@ func TestPoll_ImportedRowsAreNoActivity(t *testing.T) {
 		require.NoError(t, store.Save(t.Context(), lease, &state, rows))
 		require.NoError(t, store.Release(t.Context(), lease))
 		time.Sleep(100 * 24 * time.Hour)
-		run := startSteps(t, newInbox(t, connect(t, market), store, seldom), (&notebook{}).handle)
+		run := startSteps(t, newInbox(t, connect(t, market), store, seldom), (&recorder{}).handle)
 		time.Sleep(25 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 40)
@@ -633,8 +633,8 @@ func TestPoll_ChatsThatAreGoneCostNothing(t *testing.T) {
 			return next.RoundTrip(req)
 		})
 		store := inbox.NewMemoryStore()
-		in := newInbox(t, through(t, market, transport), store, seldom)
-		run := startSteps(t, in, (&notebook{}).handle)
+		in := newInbox(t, connectVia(t, market, transport), store, seldom)
+		run := startSteps(t, in, (&recorder{}).handle)
 		time.Sleep(24 * time.Hour)
 		gone.Store(true)
 		for _, id := range ids {
@@ -643,7 +643,7 @@ func TestPoll_ChatsThatAreGoneCostNothing(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.NoError(t, run.stop())
 		require.Len(t, failBefore(t, store, market, 3*24*time.Hour), 20)
-		run = startSteps(t, in, (&notebook{}).handle)
+		run = startSteps(t, in, (&recorder{}).handle)
 		time.Sleep(2 * time.Hour)
 		before := calls.Load()
 		time.Sleep(24 * time.Hour)
@@ -676,8 +676,8 @@ func TestPoll_AMessageManyPagesTooLateIsDelivered(t *testing.T) {
 				}}, list...)
 			}
 		})
-		seen := &notebook{}
-		client, store := through(t, market, transport), inbox.NewMemoryStore()
+		seen := &recorder{}
+		client, store := connectVia(t, market, transport), inbox.NewMemoryStore()
 		run := start(t, newInbox(t, client, store), seen.handle)
 		time.Sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
@@ -711,8 +711,8 @@ func TestPoll_AListThatChangesBackAndForthCostsLittle(t *testing.T) {
 					}
 				}
 			})
-			seen, store := &notebook{}, inbox.NewMemoryStore()
-			run := startSteps(t, newInbox(t, through(t, market, transport), store), seen.handle)
+			seen, store := &recorder{}, inbox.NewMemoryStore()
+			run := startSteps(t, newInbox(t, connectVia(t, market, transport), store), seen.handle)
 			time.Sleep(6 * time.Hour)
 			assert.Less(t, market.Calls(chats.OpGetChatHistory), 160, "requests in six hours: %s", field)
 			market.CustomerSays(id, "hello")

@@ -34,11 +34,11 @@ func TestMain(m *testing.M) {
 // connect makes a client of the Market whose every exchange is held to the contract.
 func connect(tb testing.TB, market *chatstest.Market) *chats.Client {
 	tb.Helper()
-	return through(tb, market, market.Transport())
+	return connectVia(tb, market, market.Transport())
 }
 
-// through makes a client of the Market behind a transport.
-func through(
+// connectVia makes a client of the Market behind a transport.
+func connectVia(
 	tb testing.TB, market *chatstest.Market, transport http.RoundTripper, options ...chats.Option,
 ) *chats.Client {
 	tb.Helper()
@@ -126,26 +126,26 @@ type delivered struct {
 	at time.Time
 }
 
-// notebook is a handler that remembers its deliveries.
-type notebook struct {
+// recorder is a handler that remembers its deliveries.
+type recorder struct {
 	mu   sync.Mutex
 	seen []delivered
 }
 
-func (n *notebook) handle(_ context.Context, d inbox.Delivery) error {
+func (n *recorder) handle(_ context.Context, d inbox.Delivery) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.seen = append(n.seen, delivered{d, time.Now()})
 	return nil
 }
 
-func (n *notebook) all() []delivered {
+func (n *recorder) all() []delivered {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.seen)
 }
 
-func (n *notebook) texts() []string {
+func (n *recorder) texts() []string {
 	all := n.all()
 	texts := make([]string, 0, len(all))
 	for _, d := range all {
@@ -154,25 +154,25 @@ func (n *notebook) texts() []string {
 	return texts
 }
 
-// journal is a log that is read while the inbox writes to it.
-type journal struct {
+// logBuffer is a log that is read while the inbox writes to it.
+type logBuffer struct {
 	mu  sync.Mutex
 	log strings.Builder
 }
 
-func (j *journal) Write(p []byte) (int, error) {
+func (j *logBuffer) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.log.Write(p)
 }
 
-func (j *journal) text() string {
+func (j *logBuffer) text() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.log.String()
 }
 
-func (j *journal) lines(with string) (lines []string) {
+func (j *logBuffer) lines(with string) (lines []string) {
 	for line := range strings.Lines(j.text()) {
 		if strings.Contains(line, with) {
 			lines = append(lines, line)
@@ -181,7 +181,7 @@ func (j *journal) lines(with string) (lines []string) {
 	return lines
 }
 
-func (j *journal) option() inbox.Option {
+func (j *logBuffer) option() inbox.Option {
 	return inbox.WithLogger(slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }
 

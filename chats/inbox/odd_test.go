@@ -40,8 +40,8 @@ func TestSweep_OneOddItemIsOneItem(t *testing.T) {
 						edit(list[len(list)-1])
 					}
 				})
-				seen := &notebook{}
-				run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+				seen := &recorder{}
+				run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 				time.Sleep(10 * time.Minute)
 				odd.Store(true)
 				for i, text := range numbers(30) {
@@ -78,8 +78,8 @@ func TestPoll_OneOddMessageIsOneMessage(t *testing.T) {
 						}
 					}
 				})
-				seen := &notebook{}
-				run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+				seen := &recorder{}
+				run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
 				time.Sleep(time.Minute)
 				market.CustomerSays(id, "before")
 				market.AddMessage(id, chats.SenderMarket, "odd")
@@ -108,7 +108,7 @@ func TestPoll_ItemsWithoutAnIDAreLogged(t *testing.T) {
 		}))
 		id := market.AddChat(longAgo())
 		market.AddChat(chats.Chat{Status: chats.StatusFinished})
-		seen, log := &notebook{}, &journal{}
+		seen, log := &recorder{}, &logBuffer{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), log.option()), seen.handle)
 		time.Sleep(time.Minute)
 		market.CustomerSays(id, "odd")
@@ -138,7 +138,7 @@ func TestPoll_1970IsNoTime(t *testing.T) {
 				}))
 				known := market.AddChat(longAgo())
 				time.Sleep(48 * time.Hour)
-				seen := &notebook{}
+				seen := &recorder{}
 				run := startSteps(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
 				time.Sleep(15 * time.Minute)
 				market.CustomerSays(known, "in a known chat")
@@ -163,7 +163,7 @@ func TestPoll_NothingInANewChatIsOld(t *testing.T) {
 						item[key] = value
 					}
 				}))
-				seen := &notebook{}
+				seen := &recorder{}
 				run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
 				time.Sleep(15 * time.Minute)
 				market.CustomerSays(market.AddChat(chats.Chat{}), "new")
@@ -185,8 +185,8 @@ func TestSweep_ATimeFarAheadIsNoTime(t *testing.T) {
 				chat["updatedAt"] = "2099-12-31T00:00:00Z"
 			}
 		})
-		seen := &notebook{}
-		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+		seen := &recorder{}
+		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
 		time.Sleep(50 * time.Hour)
 		market.CustomerSays(id, "later")
 		time.Sleep(11 * time.Minute)
@@ -212,8 +212,8 @@ func TestSweep_AChatListedTwice(t *testing.T) {
 					}
 				}
 			})
-			seen := &notebook{}
-			run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+			seen := &recorder{}
+			run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 			time.Sleep(10 * time.Minute)
 			market.CustomerSays(id, "hello")
 			time.Sleep(2 * time.Minute)

@@ -24,9 +24,9 @@ import (
 
 var errAway = errors.New("no connection")
 
-// shaky is a store that fails on request. call is Business, Chats, Due, Open, Save, Wake,
+// flakyStore is a store that fails on request. call is Business, Chats, Due, Open, Save, Wake,
 // Summary, Acquire, Renew or Release.
-type shaky struct {
+type flakyStore struct {
 	*inbox.MemoryStore
 
 	mu     sync.Mutex
@@ -35,14 +35,14 @@ type shaky struct {
 	saves  int
 }
 
-func (s *shaky) set(before, after func(call string) error) {
+func (s *flakyStore) set(before, after func(call string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before, s.after = before, after
 }
 
 // fails makes calls fail from now on; none lets all succeed.
-func (s *shaky) fails(calls ...string) {
+func (s *flakyStore) fails(calls ...string) {
 	s.set(func(call string) error {
 		for _, c := range calls {
 			if c == call || c == "all" {
@@ -53,7 +53,7 @@ func (s *shaky) fails(calls ...string) {
 	}, nil)
 }
 
-func (s *shaky) do(call string, f func() error) error {
+func (s *flakyStore) do(call string, f func() error) error {
 	s.mu.Lock()
 	before, after := s.before, s.after
 	if call == "Save" {
@@ -71,27 +71,27 @@ func (s *shaky) do(call string, f func() error) error {
 	return after(call)
 }
 
-func (s *shaky) Business(ctx context.Context, id chats.BusinessID) (state inbox.BusinessState, err error) {
+func (s *flakyStore) Business(ctx context.Context, id chats.BusinessID) (state inbox.BusinessState, err error) {
 	err = s.do("Business", func() (err error) { state, err = s.MemoryStore.Business(ctx, id); return err })
 	return state, err
 }
 
-func (s *shaky) Chats(ctx context.Context, id chats.BusinessID, ids []chats.ChatID) (rows []inbox.ChatState, err error) {
+func (s *flakyStore) Chats(ctx context.Context, id chats.BusinessID, ids []chats.ChatID) (rows []inbox.ChatState, err error) {
 	err = s.do("Chats", func() (err error) { rows, err = s.MemoryStore.Chats(ctx, id, ids); return err })
 	return rows, err
 }
 
-func (s *shaky) Due(ctx context.Context, id chats.BusinessID, at time.Time, n int) (rows []inbox.ChatState, err error) {
+func (s *flakyStore) Due(ctx context.Context, id chats.BusinessID, at time.Time, n int) (rows []inbox.ChatState, err error) {
 	err = s.do("Due", func() (err error) { rows, err = s.MemoryStore.Due(ctx, id, at, n); return err })
 	return rows, err
 }
 
-func (s *shaky) Open(ctx context.Context, id chats.BusinessID) (ids []chats.ChatID, err error) {
+func (s *flakyStore) Open(ctx context.Context, id chats.BusinessID) (ids []chats.ChatID, err error) {
 	err = s.do("Open", func() (err error) { ids, err = s.MemoryStore.Open(ctx, id); return err })
 	return ids, err
 }
 
-func (s *shaky) Save(ctx context.Context, lease inbox.Lease, state *inbox.BusinessState, rows []inbox.ChatState) error {
+func (s *flakyStore) Save(ctx context.Context, lease inbox.Lease, state *inbox.BusinessState, rows []inbox.ChatState) error {
 	kept := append([]inbox.ChatState(nil), rows...)
 	var version int64
 	if state != nil {
@@ -107,22 +107,22 @@ func (s *shaky) Save(ctx context.Context, lease inbox.Lease, state *inbox.Busine
 	return err
 }
 
-func (s *shaky) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (lease inbox.Lease, err error) {
+func (s *flakyStore) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (lease inbox.Lease, err error) {
 	err = s.do("Acquire", func() (err error) { lease, err = s.MemoryStore.Acquire(ctx, id, purpose, holder); return err })
 	return lease, err
 }
 
-func (s *shaky) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
+func (s *flakyStore) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
 	err = s.do("Renew", func() (err error) { next, err = s.MemoryStore.Renew(ctx, lease); return err })
 	return next, err
 }
 
-func (s *shaky) Summary(ctx context.Context, id chats.BusinessID, at time.Time) (sum inbox.Summary, err error) {
+func (s *flakyStore) Summary(ctx context.Context, id chats.BusinessID, at time.Time) (sum inbox.Summary, err error) {
 	err = s.do("Summary", func() (err error) { sum, err = s.MemoryStore.Summary(ctx, id, at); return err })
 	return sum, err
 }
 
-func (s *shaky) Release(ctx context.Context, lease inbox.Lease) error {
+func (s *flakyStore) Release(ctx context.Context, lease inbox.Lease) error {
 	return s.do("Release", func() error { return s.MemoryStore.Release(ctx, lease) })
 }
 
@@ -142,7 +142,7 @@ func TestRun_ARefusedCredentialEndsItAfterAMinute(t *testing.T) {
 					return chatstest.OK()
 				})
 				in := newInbox(t, client, inbox.NewMemoryStore())
-				run := start(t, in, (&notebook{}).handle)
+				run := start(t, in, (&recorder{}).handle)
 				time.Sleep(10 * time.Minute)
 				refusing.Store(true)
 				time.Sleep(55 * time.Second)
@@ -184,7 +184,7 @@ func TestRun_RefusalsWithAnOutageBetween(t *testing.T) {
 				return chatstest.OK()
 			}
 		})
-		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&notebook{}).handle)
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&recorder{}).handle)
 		time.Sleep(10 * time.Minute)
 		assert.Empty(t, run.done)
 		require.NoError(t, run.stop())
@@ -200,14 +200,14 @@ func TestRun_WhatASingleChatIsRefused(t *testing.T) {
 		const foreign = 777
 		var asked, status atomic.Int32
 		status.Store(403)
-		client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 			if asksFor(req, "/chats/history", ours) || asksFor(req, "/chat", foreign) {
 				asked.Add(1)
 				return respond(req, int(status.Load()), `{"status":"ERROR","errors":[{"code":"FORBIDDEN"}]}`)
 			}
 			return nil
 		}))
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, client, inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)
@@ -232,7 +232,7 @@ func TestRun_WaitsForAServerThatIsDown(t *testing.T) {
 		quiet := market.AddChat(longAgo())
 		down := func(chats.Operation, int) chatstest.Fault { return chatstest.HTML(502) }
 		market.FailFunc(down)
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		in := newInbox(t, connect(t, market), store)
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Hour)
@@ -263,7 +263,7 @@ func TestRun_WaitsForAStoreThatIsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		in := newInbox(t, connect(t, market), store)
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			if d.Message.Text == "1" && len(seen.all()) == 1 {
@@ -298,7 +298,7 @@ func TestRun_HealsWithTheStore(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
-				store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+				store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 				run := start(t, newInbox(t, connect(t, market), store), seen.handle)
 				time.Sleep(time.Minute)
 				store.fails(call)
@@ -335,8 +335,8 @@ func TestRun_LogsTheEndOfAFailure(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			t.Helper()
 			market, id := shop()
-			store, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}
-			run := start(t, newInbox(t, connect(t, market), store, log.option()), (&notebook{}).handle)
+			store, log := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &logBuffer{}
+			run := start(t, newInbox(t, connect(t, market), store, log.option()), (&recorder{}).handle)
 			time.Sleep(5 * time.Minute)
 			require.Empty(t, log.lines(c.ends))
 			market.CustomerSays(id, "new")
@@ -369,7 +369,7 @@ func TestRun_AStoreThatIsSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}, &journal{}
+		store, seen, log := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}, &logBuffer{}
 		store.set(func(string) error { time.Sleep(2 * time.Second); return nil }, nil)
 		run := start(t, newInbox(t, connect(t, market), store, log.option()), seen.handle)
 		time.Sleep(2 * time.Minute)
@@ -388,8 +388,8 @@ func TestRun_GivesWayIfItCannotSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		shared := inbox.NewMemoryStore()
-		store, log := &shaky{MemoryStore: shared}, &journal{}
-		one, two := &notebook{}, &notebook{}
+		store, log := &flakyStore{MemoryStore: shared}, &logBuffer{}
+		one, two := &recorder{}, &recorder{}
 		first := start(t, newInbox(t, connect(t, market), store, log.option()), one.handle)
 		time.Sleep(time.Minute)
 		second := start(t, newInbox(t, connect(t, market), shared), two.handle)
@@ -414,7 +414,7 @@ func TestRun_ASaveWhoseResponseWasLostIsMade(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
 				n := 0
-				store, seen, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}, &journal{}
+				store, seen, log := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}, &logBuffer{}
 				store.set(nil, func(call string) error {
 					if call != "Save" {
 						return nil
@@ -441,7 +441,7 @@ func TestRun_ASaveWhoseResponseWasLostIsMade(t *testing.T) {
 
 // particular is a store whose saves of one chat fail.
 type particular struct {
-	*shaky
+	*flakyStore
 
 	chat chats.ChatID
 	errs []error // one for each save
@@ -453,7 +453,7 @@ func (s *particular) Save(ctx context.Context, lease inbox.Lease, state *inbox.B
 		s.errs = s.errs[1:]
 		return err
 	}
-	return s.shaky.Save(ctx, lease, state, rows)
+	return s.flakyStore.Save(ctx, lease, state, rows)
 }
 
 // Whatever the store says of one chat's row, its message is not lost, and the others go on.
@@ -477,8 +477,8 @@ func TestRun_SavesOfOneChatFail(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
 				other := market.AddChat(longAgo())
-				store := &particular{shaky: &shaky{MemoryStore: inbox.NewMemoryStore()}, chat: id}
-				seen, log := &notebook{}, &journal{}
+				store := &particular{flakyStore: &flakyStore{MemoryStore: inbox.NewMemoryStore()}, chat: id}
+				seen, log := &recorder{}, &logBuffer{}
 				in := newInbox(t, connect(t, market), store, log.option(), never)
 				run := start(t, in, seen.handle)
 				time.Sleep(time.Minute)
@@ -509,9 +509,9 @@ func TestRun_WhatWasHandledWhileItEndsIsSaved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		in := newInbox(t, connect(t, market), store)
-		first, second := &notebook{}, &notebook{}
+		first, second := &recorder{}, &recorder{}
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			_ = first.handle(ctx, d)
 			<-ctx.Done() // it notices, and still finishes
@@ -543,7 +543,7 @@ func TestRun_ALostLeaseStopsTheHandling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		var stopped atomic.Pointer[time.Time]
 		run := start(t, newInbox(t, connect(t, market), store), func(ctx context.Context, d inbox.Delivery) error {
 			_ = seen.handle(ctx, d)
@@ -575,15 +575,15 @@ func TestRun_ALeaseThatCannotBeAcquired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		store.fails("Acquire")
 		in := newInbox(t, connect(t, market), store)
 		began := time.Now()
-		require.ErrorIs(t, start(t, in, (&notebook{}).handle).end(t), errAway)
+		require.ErrorIs(t, start(t, in, (&recorder{}).handle).end(t), errAway)
 		assert.Equal(t, (1+2+4+8+16)*time.Second, time.Since(began), "six attempts")
 
 		store.fails()
-		seen := &notebook{}
+		seen := &recorder{}
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)
 		store.fails("Acquire", "Renew")
@@ -600,7 +600,7 @@ func TestRun_AStandbyWaitsAndTakesOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, one, two, log := inbox.NewMemoryStore(), &notebook{}, &notebook{}, &journal{}
+		store, one, two, log := inbox.NewMemoryStore(), &recorder{}, &recorder{}, &logBuffer{}
 		leader := newInbox(t, connect(t, market), store)
 		first := start(t, leader, one.handle)
 		time.Sleep(10 * time.Second)
@@ -638,8 +638,8 @@ func TestRun_AStandbyFollowsAProcessThatDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		shared := inbox.NewMemoryStore()
-		store, seen := &shaky{MemoryStore: shared}, &notebook{}
-		start(t, newInbox(t, connect(t, market), store), (&notebook{}).handle)
+		store, seen := &flakyStore{MemoryStore: shared}, &recorder{}
+		start(t, newInbox(t, connect(t, market), store), (&recorder{}).handle)
 		time.Sleep(time.Minute)
 		second := start(t, newInbox(t, connect(t, market), shared), seen.handle)
 		time.Sleep(time.Minute)
@@ -663,7 +663,7 @@ func TestRun_TwoConsumersOfOneBusiness(t *testing.T) {
 			return inbox.WithFilter(chats.Filter{SubjectKinds: []chats.SubjectKind{kind}})
 		}
 		store, other := inbox.NewMemoryStore(), inbox.NewMemoryStore()
-		log, orders, questions, more := &journal{}, &notebook{}, &notebook{}, &notebook{}
+		log, orders, questions, more := &logBuffer{}, &recorder{}, &recorder{}, &recorder{}
 		runs := []*running{start(t, newInbox(t, connect(t, market), store, about(chats.SubjectOrder)), orders.handle)}
 		time.Sleep(5 * time.Second)
 		runs = append(runs, start(t, newInbox(t, connect(t, market), store, about(chats.SubjectDirect), log.option()), more.handle),
@@ -686,10 +686,10 @@ func TestRun_OneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := shop()
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
-		run := start(t, in, (&notebook{}).handle)
+		run := start(t, in, (&recorder{}).handle)
 		synctest.Wait()
-		require.ErrorIs(t, in.Run(t.Context(), (&notebook{}).handle), inbox.ErrRunning)
-		_, err := in.Step(t.Context(), (&notebook{}).handle)
+		require.ErrorIs(t, in.Run(t.Context(), (&recorder{}).handle), inbox.ErrRunning)
+		_, err := in.Step(t.Context(), (&recorder{}).handle)
 		require.ErrorIs(t, err, inbox.ErrRunning)
 		n := 0
 		for _, err := range in.Messages(t.Context()) {
@@ -790,7 +790,7 @@ func TestRun_AClockThatWasAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
 		time.Sleep(10 * time.Minute)
 		require.NoError(t, run.stop())
@@ -823,8 +823,8 @@ func TestRun_AFilterThatIsInvalidEndsIt(t *testing.T) {
 			t.Helper()
 			market, _ := shop()
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(filter))
-			require.ErrorIs(t, start(t, in, (&notebook{}).handle).end(t), chats.ErrInvalidArgument)
-			_, err := in.Step(t.Context(), (&notebook{}).handle)
+			require.ErrorIs(t, start(t, in, (&recorder{}).handle).end(t), chats.ErrInvalidArgument)
+			_, err := in.Step(t.Context(), (&recorder{}).handle)
 			require.ErrorIs(t, err, chats.ErrInvalidArgument)
 		})
 	}
@@ -842,7 +842,7 @@ func TestRun_ChatsOfAClockThatWasAhead(t *testing.T) {
 			market, failing := shop()
 			listed := market.AddChat(longAgo())
 			var works atomic.Bool
-			store, seen := inbox.NewMemoryStore(), &notebook{}
+			store, seen := inbox.NewMemoryStore(), &recorder{}
 			handle := func(ctx context.Context, d inbox.Delivery) error {
 				if !works.Load() {
 					return errors.New("no")
@@ -897,9 +897,9 @@ func TestRun_ClientFunctionThatPanics(t *testing.T) {
 					bubble(t, fmt.Sprint(name, " in call ", at, " of the ", kind, ", ", how), func(t *testing.T) {
 						t.Helper()
 						market, id := shop()
-						seen, log := &notebook{}, &journal{}
+						seen, log := &recorder{}, &logBuffer{}
 						var calls atomic.Int64
-						client := through(t, market, market.Transport(), option(func() {
+						client := connectVia(t, market, market.Transport(), option(func() {
 							if calls.Add(1) == at {
 								end()
 							}
@@ -926,7 +926,7 @@ func TestRun_ABacklogIsWorkedOffWithoutPauses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		in := newInbox(t, connect(t, market), store, inbox.WithWorkers(2), seldom)
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)

@@ -47,11 +47,11 @@ type plan struct {
 	contract bool // hold the exchanges to the contract
 }
 
-// world is a simulation: a Market where messages keep arriving, some of which become
+// simulation is a simulation: a Market where messages keep arriving, some of which become
 // visible late or have no time, pushes that get lost, doubled and late, other programs that
 // use the quota, faults of every kind, and an inbox that is killed again and again. Its
 // time is synctest's.
-type world struct {
+type simulation struct {
 	t      *testing.T
 	plan   plan
 	market *chatstest.Market
@@ -72,9 +72,9 @@ type world struct {
 	deliveries, kills, late, leases int
 }
 
-func newWorld(t *testing.T, p plan) *world {
+func newSimulation(t *testing.T, p plan) *simulation {
 	t.Helper()
-	w := &world{
+	w := &simulation{
 		t: t, plan: p, store: inbox.NewMemoryStore(), posted: map[chats.ChatID]map[chats.MessageID]bool{},
 		order: map[chats.ChatID][]chats.MessageID{}, next: map[chats.ChatID]int{}, saved: map[chats.ChatID]inbox.ChatState{},
 	}
@@ -99,19 +99,21 @@ func newWorld(t *testing.T, p plan) *world {
 	return w
 }
 
-func (w *world) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(w.plan.seed, stream)) }
+func (w *simulation) random(stream uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(w.plan.seed, stream))
+}
 
 // chance draws by a value, the same for the same one.
-func (w *world) chance(value any, oneIn uint64) bool { return w.hash(value)%oneIn == 0 }
+func (w *simulation) chance(value any, oneIn uint64) bool { return w.hash(value)%oneIn == 0 }
 
-func (w *world) hash(value any) uint64 {
+func (w *simulation) hash(value any) uint64 {
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, w.plan.seed, value)
 	return h.Sum64()
 }
 
 // delay is how late a message becomes visible: from milliseconds to hours, one in ten.
-func (w *world) delay(m chats.Message) time.Duration {
+func (w *simulation) delay(m chats.Message) time.Duration {
 	if m.Text == "old" || w.plan.late == 0 || !w.chance(m.ID, 10) {
 		return 0
 	}
@@ -124,7 +126,7 @@ func (w *world) delay(m chats.Message) time.Duration {
 
 // odd drops times, empties them, and makes other fields unreadable, some IDs among them: those of old
 // messages, of messages that are late, for as long again, and of a chat for 20 minutes.
-func (w *world) odd(item map[string]any) {
+func (w *simulation) odd(item map[string]any) {
 	id, chat := item["messageId"], item["chatId"]
 	isNew := id != nil && item["message"] != "old"
 	created, _ := time.Parse(time.RFC3339, fmt.Sprint(item["createdAt"]))
@@ -161,7 +163,7 @@ var unreadable = []any{nil, "", "none", 0, 0.5, map[string]any{}}
 
 // live lets the messages arrive, and kills the inbox in the meantime; then lets it come to
 // rest.
-func (w *world) live() {
+func (w *simulation) live() {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var all sync.WaitGroup
 	all.Go(func() { w.runInboxes(ctx) })
@@ -178,7 +180,7 @@ func (w *world) live() {
 	all.Wait()
 }
 
-func (w *world) awaitStart() {
+func (w *simulation) awaitStart() {
 	for {
 		time.Sleep(time.Second)
 		state, err := w.store.Business(w.t.Context(), w.market.Business())
@@ -190,14 +192,14 @@ func (w *world) awaitStart() {
 	}
 }
 
-func (w *world) isDone() bool {
+func (w *simulation) isDone() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.open == 0 && w.unsaved == 0
 }
 
 // others use half of the quota at the beginning of every hour.
-func (w *world) others(ctx context.Context) {
+func (w *simulation) others(ctx context.Context) {
 	client := w.market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
 	for ctx.Err() == nil && !w.calm.Load() {
 		for range w.plan.quota / 2 {
@@ -208,7 +210,7 @@ func (w *world) others(ctx context.Context) {
 }
 
 // customers write, and others as well.
-func (w *world) customers(all *sync.WaitGroup) {
+func (w *simulation) customers(all *sync.WaitGroup) {
 	random := w.random(3)
 	const atOnce = 4.0 / 3 // messages, on average
 	mean := atOnce * float64(w.plan.last) / float64(w.plan.messages)
@@ -235,7 +237,7 @@ func (w *world) customers(all *sync.WaitGroup) {
 	}
 }
 
-func (w *world) post(id chats.ChatID, sender chats.Sender) {
+func (w *simulation) post(id chats.ChatID, sender chats.Sender) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	message := w.market.AddMessage(id, sender, "new")
@@ -253,7 +255,7 @@ func (w *world) post(id chats.ChatID, sender chats.Sender) {
 }
 
 // push announces a message: some pushes are lost, some come late, some twice.
-func (w *world) push(all *sync.WaitGroup, id chats.ChatID, random *rand.Rand) {
+func (w *simulation) push(all *sync.WaitGroup, id chats.ChatID, random *rand.Rand) {
 	for n := random.IntN(3); n > 0; n-- {
 		late := time.Duration(random.IntN(3000)) * time.Millisecond
 		if random.IntN(10) == 0 {
@@ -272,7 +274,7 @@ func (w *world) push(all *sync.WaitGroup, id chats.ChatID, random *rand.Rand) {
 
 // faults are what may go wrong with a request; one in 25 does, and for some minutes of
 // every other hour all do.
-func (w *world) faults(random *rand.Rand) func(chats.Operation, int) chatstest.Fault {
+func (w *simulation) faults(random *rand.Rand) func(chats.Operation, int) chatstest.Fault {
 	const notFound = `{"status":"ERROR","errors":[{"code":"NOT_FOUND"}]}`
 	kinds := []func(time.Time) chatstest.Fault{
 		func(now time.Time) chatstest.Fault {
@@ -316,10 +318,10 @@ func (w *world) faults(random *rand.Rand) func(chats.Operation, int) chatstest.F
 }
 
 // runInboxes starts one inbox after the other, each with nothing but the store.
-func (w *world) runInboxes(ctx context.Context) {
+func (w *simulation) runInboxes(ctx context.Context) {
 	random := w.random(4)
 	for ctx.Err() == nil {
-		if err := newLife(w, random).run(ctx); err != nil && !errors.Is(err, errKilled) {
+		if err := newProcess(w, random).run(ctx); err != nil && !errors.Is(err, errKilled) {
 			w.fault("Run: %v", err)
 			return
 		}
@@ -328,16 +330,16 @@ func (w *world) runInboxes(ctx context.Context) {
 	}
 }
 
-func (w *world) fault(format string, values ...any) {
+func (w *simulation) fault(format string, values ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wrong = append(w.wrong, fmt.Sprintf(format, values...))
 }
 
-// life is an inbox from its start to its death. Everything it does passes here: from the
+// process is an inbox from its start to its death. Everything it does passes here: from the
 // death on nothing does any more, as if the process had been killed.
-type life struct {
-	w      *world
+type process struct {
+	w      *simulation
 	mu     sync.Mutex
 	random *rand.Rand
 	left   int // steps to live; -1: for ever
@@ -346,8 +348,8 @@ type life struct {
 
 var errKilled = errors.New("killed")
 
-func newLife(w *world, random *rand.Rand) *life {
-	l := &life{w: w, random: rand.New(rand.NewPCG(random.Uint64(), 5)), left: -1, dead: make(chan struct{})}
+func newProcess(w *simulation, random *rand.Rand) *process {
+	l := &process{w: w, random: rand.New(rand.NewPCG(random.Uint64(), 5)), left: -1, dead: make(chan struct{})}
 	if !w.calm.Load() && w.kills < w.plan.kills {
 		l.left = 1 + random.IntN(100) // half of them die young
 		if random.IntN(2) == 0 {
@@ -358,7 +360,7 @@ func newLife(w *world, random *rand.Rand) *life {
 }
 
 // step is a point at which the inbox may die.
-func (l *life) step() error {
+func (l *process) step() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.left > 0 && !l.w.calm.Load() {
@@ -374,24 +376,24 @@ func (l *life) step() error {
 	}
 }
 
-func (l *life) chance(oneIn int) bool {
+func (l *process) chance(oneIn int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.w.calm.Load() && l.random.IntN(oneIn) == 0
 }
 
-func (l *life) run(ctx context.Context) error {
+func (l *process) run(ctx context.Context) error {
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
 	transport := l.w.market.Transport()
 	if l.w.plan.contract {
 		transport = contract.Transport(l.w.t, transport)
 	}
-	client := l.w.market.Client(chats.WithHTTPClient(&http.Client{Transport: mortal{l, transport}}))
+	client := l.w.market.Client(chats.WithHTTPClient(&http.Client{Transport: killableTransport{l, transport}}))
 	options := append([]inbox.Option{inbox.WithPollInterval(l.w.plan.interval)}, l.w.plan.inbox...)
-	var store inbox.Store = &mortalStore{l, l.w.store}
+	var store inbox.Store = &killableStore{l, l.w.store}
 	if l.random.IntN(2) == 0 {
-		store = mortalSteps{&mortalStore{l, l.w.store}}
+		store = killableSteps{&killableStore{l, l.w.store}}
 	}
 	in, err := inbox.New(client, store, options...)
 	if err != nil {
@@ -412,13 +414,13 @@ func (l *life) run(ctx context.Context) error {
 	return in.Run(ctx, l.handle)
 }
 
-// mortal is the network of a life.
-type mortal struct {
-	l    *life
+// killableTransport is the network of a process.
+type killableTransport struct {
+	l    *process
 	next http.RoundTripper
 }
 
-func (m mortal) RoundTrip(req *http.Request) (*http.Response, error) {
+func (m killableTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := m.l.step(); err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
@@ -435,14 +437,14 @@ func (m mortal) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// mortalStore is the store as a life sees it: it fails before and after it does what it is
+// killableStore is the store as a process sees it: it fails before and after it does what it is
 // asked for, it hangs, and its leases get lost.
-type mortalStore struct {
-	l *life
+type killableStore struct {
+	l *process
 	*inbox.MemoryStore
 }
 
-func (s *mortalStore) do(ctx context.Context, f func() error) error {
+func (s *killableStore) do(ctx context.Context, f func() error) error {
 	if err := s.l.step(); err != nil {
 		return err
 	}
@@ -465,27 +467,27 @@ func (s *mortalStore) do(ctx context.Context, f func() error) error {
 	return nil
 }
 
-func (s *mortalStore) Business(ctx context.Context, id chats.BusinessID) (state inbox.BusinessState, err error) {
+func (s *killableStore) Business(ctx context.Context, id chats.BusinessID) (state inbox.BusinessState, err error) {
 	err = s.do(ctx, func() (err error) { state, err = s.MemoryStore.Business(ctx, id); return err })
 	return state, err
 }
 
-func (s *mortalStore) Chats(ctx context.Context, id chats.BusinessID, ids []chats.ChatID) (rows []inbox.ChatState, err error) {
+func (s *killableStore) Chats(ctx context.Context, id chats.BusinessID, ids []chats.ChatID) (rows []inbox.ChatState, err error) {
 	err = s.do(ctx, func() (err error) { rows, err = s.MemoryStore.Chats(ctx, id, ids); return err })
 	return rows, err
 }
 
-func (s *mortalStore) Due(ctx context.Context, id chats.BusinessID, at time.Time, n int) (rows []inbox.ChatState, err error) {
+func (s *killableStore) Due(ctx context.Context, id chats.BusinessID, at time.Time, n int) (rows []inbox.ChatState, err error) {
 	err = s.do(ctx, func() (err error) { rows, err = s.MemoryStore.Due(ctx, id, at, n); return err })
 	return rows, err
 }
 
-func (s *mortalStore) Open(ctx context.Context, id chats.BusinessID) (ids []chats.ChatID, err error) {
+func (s *killableStore) Open(ctx context.Context, id chats.BusinessID) (ids []chats.ChatID, err error) {
 	err = s.do(ctx, func() (err error) { ids, err = s.MemoryStore.Open(ctx, id); return err })
 	return ids, err
 }
 
-func (s *mortalStore) Save(ctx context.Context, lease inbox.Lease, state *inbox.BusinessState, rows []inbox.ChatState) error {
+func (s *killableStore) Save(ctx context.Context, lease inbox.Lease, state *inbox.BusinessState, rows []inbox.ChatState) error {
 	return s.do(ctx, func() error {
 		written := slices.Clone(rows) // the arguments of a call that fails stay as they are
 		var business *inbox.BusinessState
@@ -505,16 +507,16 @@ func (s *mortalStore) Save(ctx context.Context, lease inbox.Lease, state *inbox.
 	})
 }
 
-func (s *mortalStore) Wake(ctx context.Context, id chats.BusinessID, chat chats.ChatID, at time.Time) error {
+func (s *killableStore) Wake(ctx context.Context, id chats.BusinessID, chat chats.ChatID, at time.Time) error {
 	return s.do(ctx, func() error { return s.MemoryStore.Wake(ctx, id, chat, at) })
 }
 
-func (s *mortalStore) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (lease inbox.Lease, err error) {
+func (s *killableStore) Acquire(ctx context.Context, id chats.BusinessID, purpose, holder string) (lease inbox.Lease, err error) {
 	err = s.do(ctx, func() (err error) { lease, err = s.MemoryStore.Acquire(ctx, id, purpose, holder); return err })
 	return lease, err
 }
 
-func (s *mortalStore) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
+func (s *killableStore) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, err error) {
 	if s.l.chance(3000) {
 		s.l.w.leases++
 		_ = s.MemoryStore.Release(ctx, lease) // and whatever is saved now is refused
@@ -523,14 +525,14 @@ func (s *mortalStore) Renew(ctx context.Context, lease inbox.Lease) (next time.T
 	return next, err
 }
 
-func (s *mortalStore) Release(ctx context.Context, lease inbox.Lease) error {
+func (s *killableStore) Release(ctx context.Context, lease inbox.Lease) error {
 	return s.do(ctx, func() error { return s.MemoryStore.Release(ctx, lease) })
 }
 
-// mortalSteps is a mortalStore that is a StepStore.
-type mortalSteps struct{ *mortalStore }
+// killableSteps is a killableStore that is a StepStore.
+type killableSteps struct{ *killableStore }
 
-func (s mortalSteps) AcquireBusiness(
+func (s killableSteps) AcquireBusiness(
 	ctx context.Context, id chats.BusinessID, purpose, holder string,
 ) (lease inbox.Lease, state inbox.BusinessState, err error) {
 	err = s.do(ctx, func() (err error) {
@@ -542,7 +544,7 @@ func (s mortalSteps) AcquireBusiness(
 	return lease, state, err
 }
 
-func (s mortalSteps) ReleaseBusiness(
+func (s killableSteps) ReleaseBusiness(
 	ctx context.Context, lease inbox.Lease, state *inbox.BusinessState,
 ) (next time.Time, err error) {
 	err = s.do(ctx, func() (err error) {
@@ -565,7 +567,7 @@ func isHandled(row inbox.ChatState, id chats.MessageID) bool {
 }
 
 // save is what is promised of a row: what is handled stays so.
-func (w *world) save(rows []inbox.ChatState) {
+func (w *simulation) save(rows []inbox.ChatState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, row := range rows {
@@ -592,7 +594,7 @@ func (w *world) save(rows []inbox.ChatState) {
 }
 
 // handle is the user's handler: it takes its time, fails, panics, and is down for two hours.
-func (l *life) handle(_ context.Context, d inbox.Delivery) error {
+func (l *process) handle(_ context.Context, d inbox.Delivery) error {
 	if err := l.step(); err != nil {
 		return err
 	}
@@ -617,7 +619,7 @@ func (l *life) handle(_ context.Context, d inbox.Delivery) error {
 }
 
 // check is what is promised of a delivery.
-func (w *world) check(d inbox.Delivery) {
+func (w *simulation) check(d inbox.Delivery) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.deliveries++
@@ -634,7 +636,7 @@ func (w *world) check(d inbox.Delivery) {
 	}
 }
 
-func (w *world) done(d inbox.Delivery) {
+func (w *simulation) done(d inbox.Delivery) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	chat := w.posted[d.Chat.ID]
@@ -650,7 +652,7 @@ func (w *world) done(d inbox.Delivery) {
 }
 
 // verify is what is promised of the whole.
-func (w *world) verify() {
+func (w *simulation) verify() {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -673,7 +675,7 @@ func seeds(n int) []uint64 {
 	return all
 }
 
-// Small worlds of several seeds, and of every order that Market may have.
+// Small simulations of several seeds, and of every order that Market may have.
 func TestSimulation_NothingIsLostInSmallWorlds(t *testing.T) {
 	t.Parallel()
 	options := [][]chatstest.Option{
@@ -690,7 +692,7 @@ func TestSimulation_NothingIsLostInSmallWorlds(t *testing.T) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, plan{
+				w := newSimulation(t, plan{
 					seed: seed, chats: 60, messages: messages, last: last, late: time.Hour, kills: 40,
 					interval: 5 * time.Minute, quota: 400, market: options[i], inbox: []inbox.Option{inbox.WithWorkers(1 + 2*i)}, contract: true,
 				})
@@ -719,7 +721,7 @@ func TestChaos(t *testing.T) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				scale.seed = seed
-				w := newWorld(t, scale)
+				w := newSimulation(t, scale)
 				w.live()
 				w.verify()
 			})

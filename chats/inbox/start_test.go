@@ -26,7 +26,7 @@ func TestFirstStart_DeliversWhatComesFromThenOn(t *testing.T) {
 		busy := market.AddChat(chats.Chat{})
 		market.CustomerSays(busy, "a moment before")
 		time.Sleep(5 * time.Second)
-		in, seen := newInbox(t, connect(t, market), inbox.NewMemoryStore()), &notebook{}
+		in, seen := newInbox(t, connect(t, market), inbox.NewMemoryStore()), &recorder{}
 		run := start(t, in, seen.handle)
 		synctest.Wait()
 		market.CustomerSays(busy, "at once")
@@ -47,7 +47,7 @@ func TestFirstStart_LosesNothingWhileItLists(t *testing.T) {
 		market, ids := bigShop(100, chats.StatusNew, chatstest.WithLatency(time.Second))
 		market.CustomerSays(ids[50], "old")
 		time.Sleep(48 * time.Hour)
-		seen := &notebook{}
+		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		for i, text := range numbers(12) {
 			market.CustomerSays(ids[(i*37)%100], text)
@@ -105,7 +105,7 @@ func TestFirstStart_ClocksMayDiffer(t *testing.T) {
 			other := market.AddChat(longAgo())
 			market.CustomerSays(id, "old too")
 			time.Sleep(10 * time.Second)
-			client, store, seen := through(t, market, skewed(market, by)), inbox.NewMemoryStore(), &notebook{}
+			client, store, seen := connectVia(t, market, skewed(market, by)), inbox.NewMemoryStore(), &recorder{}
 			run := start(t, newInbox(t, client, store), seen.handle)
 			time.Sleep(time.Second)
 			market.CustomerSays(id, "1")
@@ -135,7 +135,7 @@ func TestFirstStart_BeginsASecondEarlier(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			market, _ := shop()
 			next := market.Transport()
-			client := through(t, market, roundTrip(func(req *http.Request) (*http.Response, error) {
+			client := connectVia(t, market, roundTrip(func(req *http.Request) (*http.Response, error) {
 				resp, err := next.RoundTrip(req)
 				if err == nil && !dated {
 					resp.Header.Del("Date")
@@ -143,7 +143,7 @@ func TestFirstStart_BeginsASecondEarlier(t *testing.T) {
 				return resp, err
 			}))
 			store := inbox.NewMemoryStore()
-			_, err := newInbox(t, client, store).Step(t.Context(), (&notebook{}).handle)
+			_, err := newInbox(t, client, store).Step(t.Context(), (&recorder{}).handle)
 			require.NoError(t, err)
 			state, err := store.Business(t.Context(), market.Business())
 			require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestWithStartTime_CountsOnTheFirstStart(t *testing.T) {
 			{since, []string{"2", "3"}},
 			{time.Time{}, []string{"1", "2", "3", "a"}},
 		} {
-			store, seen := inbox.NewMemoryStore(), &notebook{}
+			store, seen := inbox.NewMemoryStore(), &recorder{}
 			for _, at := range []time.Time{c.since, {}} {
 				run := start(t, newInbox(t, connect(t, market), store, inbox.WithStartTime(at)), seen.handle)
 				time.Sleep(2 * time.Minute)
@@ -187,7 +187,7 @@ func TestRestart_GoesOnWhereItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		quiet := market.AddChat(longAgo())
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		in := newInbox(t, connect(t, market), store)
 		run := start(t, in, seen.handle)
 		time.Sleep(4 * time.Second)
@@ -218,7 +218,7 @@ func TestFirstStart_QuietChatsCostNoHistory(t *testing.T) {
 		recent := market.AddChat(chats.Chat{})
 		market.CustomerSays(recent, "old")
 		time.Sleep(time.Hour)
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
 		time.Sleep(30 * time.Minute)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 3)
@@ -232,7 +232,7 @@ func TestQuota_AHistoryQuotaThatIsUsedUpIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(40, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 40))
-		log, seen := &journal{}, &notebook{}
+		log, seen := &logBuffer{}, &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithQuotaReserve(0), log.option(), seldom)
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(61 * time.Minute)))
@@ -258,7 +258,7 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(40, chats.StatusNew)
-		seen := &notebook{}
+		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(2)), seen.handle)
 		time.Sleep(90 * time.Second)
 		var refusing atomic.Bool
@@ -286,7 +286,7 @@ func TestQuota_HeadersWithoutATimeAreNoQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		seen := &notebook{}
+		seen := &recorder{}
 		for _, op := range []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory} {
 			market.Fail(op, slices.Repeat([]chatstest.Fault{chatstest.Rewrite(func(r *chatstest.Response) {
 				r.Header.Set("X-RateLimit-Resource-Limit", "4")
@@ -311,7 +311,7 @@ func TestQuota_AServerThatRefusesListsIsNotHammered(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			t.Helper()
 			market, _ := bigShop(40, chats.StatusNew)
-			run := begin(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&notebook{}).handle)
+			run := begin(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&recorder{}).handle)
 			time.Sleep(90 * time.Second)
 			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
 				if op == chats.OpGetChats {
@@ -340,7 +340,7 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 				_, err := market.Client().ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
 				require.NoError(t, err)
 			}
-			seen := &notebook{}
+			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 			run := start(t, in, seen.handle)
 			time.Sleep(10 * time.Minute)
@@ -357,7 +357,7 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			market := chatstest.NewMarket()
 			id := market.AddChat(longAgo())
 			market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(503, "") })
-			seen := &notebook{}
+			seen := &recorder{}
 			store := inbox.NewMemoryStore()
 			in := newInbox(t, connect(t, market), store)
 			run := start(t, in, seen.handle)
@@ -393,8 +393,8 @@ func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
 				}
 				return resp, err
 			})
-			seen := &notebook{}
-			run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+			seen := &recorder{}
+			run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 			time.Sleep(10 * time.Minute)
 			market.CustomerSays(id, "one")
 			market.CustomerSays(market.AddChat(chats.Chat{}), "in a new chat")
@@ -422,7 +422,7 @@ func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 			time.Sleep(quiet)
 			market.CustomerSays(id, "held")
 			time.Sleep(time.Hour)
-			seen := &notebook{}
+			seen := &recorder{}
 			run := startSteps(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
 			time.Sleep(48 * time.Hour)
 			require.NoError(t, run.stop())
@@ -444,8 +444,8 @@ func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 		})
 		market.CustomerSays(id, "old, too")
 		time.Sleep(time.Hour)
-		seen := &notebook{}
-		in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore())
+		seen := &recorder{}
+		in := newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore())
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Hour)
 		market.CustomerSays(id, "new")
@@ -464,7 +464,7 @@ func TestFirstStart_CountsFromTheFirstAttemptToSave(t *testing.T) {
 		bubble(t, call, func(t *testing.T) {
 			t.Helper()
 			market, id := shop()
-			store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+			store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 			store.fails(call)
 			run := start(t, newInbox(t, connect(t, market), store), seen.handle)
 			time.Sleep(5 * time.Minute)
@@ -483,9 +483,9 @@ func TestFirstStart_AKillDuringTheFirstPage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		shared, seen := inbox.NewMemoryStore(), &notebook{}
-		store := &shaky{MemoryStore: shared}
-		killed := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+		shared, seen := inbox.NewMemoryStore(), &recorder{}
+		store := &flakyStore{MemoryStore: shared}
+		killed := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 			store.fails("all")
 			<-req.Context().Done()
 			return respond(req, 503, "")
@@ -509,7 +509,7 @@ func TestWithStartTime_MayBeStillToCome(t *testing.T) {
 		market, id := shop()
 		recent := market.AddChat(chats.Chat{})
 		market.CustomerSays(recent, "old")
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(time.Now().Add(time.Hour)))
 		run := start(t, in, seen.handle)
 		for n := range 5 {
@@ -536,12 +536,12 @@ func TestFirstStart_AfterAPush(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				market, id := shop()
-				client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+				client := connectVia(t, market, edited(market, "/chats", func(result map[string]any) {
 					for _, chat := range items(result, "chats") {
 						chat["updatedAt"] = updatedAt()
 					}
 				}))
-				seen := &notebook{}
+				seen := &recorder{}
 				in := newInbox(t, client, inbox.NewMemoryStore())
 				wake(t, in, id)
 				run := start(t, in, seen.handle)
@@ -560,7 +560,7 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(20, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 100))
 		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			if d.Message.Text == "bad" && d.Attempt == 1 {
@@ -591,12 +591,12 @@ func TestQuota_ChatsWhosePollsWaitTakeTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(60, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 100))
-		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+		client := connectVia(t, market, edited(market, "/chats", func(result map[string]any) {
 			for _, chat := range items(result, "chats") {
 				delete(chat, "updatedAt")
 			}
 		}))
-		seen := &notebook{}
+		seen := &recorder{}
 		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
 		time.Sleep(6 * time.Hour)
 		for i, id := range ids {

@@ -35,7 +35,7 @@ func TestStep_DoesWhatIsDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(60, chats.StatusNew)
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		client := connect(t, market)
 		steps := stepper(t, client, store, 10*time.Minute, seen.handle)
 		assert.Less(t, steps, 60, "two kinds of sweeps a minute, and no step for nothing")
@@ -58,7 +58,7 @@ func TestStep_SweepsOncePerInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(10, chats.StatusNew)
-		steps := stepper(t, connect(t, market), inbox.NewMemoryStore(), 10*time.Minute+time.Second, (&notebook{}).handle)
+		steps := stepper(t, connect(t, market), inbox.NewMemoryStore(), 10*time.Minute+time.Second, (&recorder{}).handle)
 		assert.InDelta(t, 12, market.Calls(chats.OpGetChats), 1, "one of the unfinished chats, then one a minute of all")
 		assert.LessOrEqual(t, steps, 14)
 	})
@@ -70,7 +70,7 @@ func TestStep_IsBoundedInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(100, chats.StatusNew, chatstest.WithLatency(2*time.Second))
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 5*time.Minute, seen.handle)
 		for _, id := range ids[:50] {
@@ -95,7 +95,7 @@ func TestStep_Errors(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		in := newInbox(t, connect(t, market), store)
 		step := func() (time.Duration, error) {
 			next, err := in.Step(t.Context(), seen.handle)
@@ -151,7 +151,7 @@ func TestStep_FailuresAreStored(t *testing.T) {
 		market, id := shop()
 		store := inbox.NewMemoryStore()
 		client := connect(t, market)
-		stepper(t, client, store, time.Minute, (&notebook{}).handle)
+		stepper(t, client, store, time.Minute, (&recorder{}).handle)
 		market.CustomerSays(id, "message")
 		var attempts []int
 		stepper(t, client, store, 5*time.Minute, func(_ context.Context, d inbox.Delivery) error {
@@ -167,7 +167,7 @@ func TestStep_UsageThatCannotBeSavedIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(2, chats.StatusNew)
-		store, log, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}, &notebook{}
+		store, log, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &logBuffer{}, &recorder{}
 		in := newInbox(t, connect(t, market), store, log.option())
 		_, err := in.Step(t.Context(), seen.handle)
 		require.NoError(t, err)
@@ -194,7 +194,7 @@ func TestStatus_OfABusiness(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(30, chats.StatusNew)
-		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		in, elsewhere := newInbox(t, connect(t, market), store), newInbox(t, connect(t, market), store)
 		status, err := in.Status(t.Context())
 		require.NoError(t, err)
@@ -308,7 +308,7 @@ func TestStep_DeliversHoweverLongTheReadingTakes(t *testing.T) {
 				market.CustomerSays(id, n)
 				time.Sleep(time.Second)
 			}
-			seen := &notebook{}
+			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(begin.Add(-time.Hour)))
 			for began := time.Now(); time.Since(began) < 2*time.Hour; {
 				next, err := in.Step(t.Context(), seen.handle)
@@ -333,7 +333,7 @@ func TestStep_SavesEachMessageBeforeTheNext(t *testing.T) {
 			market.CustomerSays(id, n)
 			time.Sleep(5 * time.Second)
 		}
-		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		in := newInbox(t, connect(t, market), store, inbox.WithStartTime(begin.Add(-time.Hour)))
 		var previous chats.MessageID
 		var handled atomic.Int64
@@ -362,10 +362,10 @@ func TestStep_LogsAnUnknownSenderOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		log := &journal{}
+		log := &logBuffer{}
 		in := newInbox(t, market.Client(), inbox.NewMemoryStore(), inbox.WithSenders(chats.SenderCustomer), log.option())
 		for began := time.Now(); time.Since(began) < time.Hour; {
-			next, err := in.Step(t.Context(), (&notebook{}).handle)
+			next, err := in.Step(t.Context(), (&recorder{}).handle)
 			require.NoError(t, err)
 			time.Sleep(time.Until(next))
 			if len(market.Messages(id)) < 6 {
@@ -382,9 +382,9 @@ func TestStep_NextIsSoonIfItIsNotKnown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store := &shaky{MemoryStore: inbox.NewMemoryStore()}
+		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		in := newInbox(t, connect(t, market), store, never)
-		_, err := in.Step(t.Context(), (&notebook{}).handle)
+		_, err := in.Step(t.Context(), (&recorder{}).handle)
 		require.NoError(t, err)
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
@@ -400,7 +400,7 @@ func TestStep_OfAnIdleShopCostsLittle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(50, chats.StatusNew)
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 5*time.Minute, seen.handle)
 		var calls []string
@@ -427,7 +427,7 @@ func TestStep_OfAPushCostsLittle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(50, chats.StatusNew, chatstest.WithLatency(time.Millisecond))
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 330*time.Second, seen.handle)
 		market.CustomerSays(ids[0], "message")
@@ -448,7 +448,7 @@ func TestStep_OfAPushCostsLittle(t *testing.T) {
 }
 
 // stepping is a StepStore: it counts a step's begin and end as one call each.
-type stepping struct{ *shaky }
+type stepping struct{ *flakyStore }
 
 func (s stepping) AcquireBusiness(
 	ctx context.Context, id chats.BusinessID, purpose, holder string,
@@ -484,7 +484,7 @@ func TestStep_NotesWhatIsUrgent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(50, chats.StatusNew)
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 330*time.Second, seen.handle)
 		step := func(handle handler) time.Time {
@@ -537,7 +537,7 @@ func TestStep_OfAStepStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(50, chats.StatusNew, chatstest.WithLatency(time.Millisecond))
-		store, seen := stepping{&shaky{MemoryStore: inbox.NewMemoryStore()}}, &notebook{}
+		store, seen := stepping{&flakyStore{MemoryStore: inbox.NewMemoryStore()}}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 330*time.Second, seen.handle)
 		var calls []string
@@ -584,7 +584,7 @@ func TestStep_ALeaseIsReleasedWithoutTheRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(50, chats.StatusNew)
-		store, seen := stepping{&shaky{MemoryStore: inbox.NewMemoryStore()}}, &notebook{}
+		store, seen := stepping{&flakyStore{MemoryStore: inbox.NewMemoryStore()}}, &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 330*time.Second, seen.handle)
 		wake(t, newInbox(t, client, store), ids[0])
@@ -617,7 +617,7 @@ func TestStep_AClockThatWasAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		client := connect(t, market)
 		stepper(t, client, store, 10*time.Minute, seen.handle)
 		lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "ahead")
@@ -642,7 +642,7 @@ func TestStep_EndedWhileItLoadsIsNoFailure(t *testing.T) {
 		bubble(t, load, func(t *testing.T) {
 			t.Helper()
 			market, _ := shop()
-			store, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &journal{}
+			store, log := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &logBuffer{}
 			in := newInbox(t, connect(t, market), store, log.option())
 			ctx, cancel := context.WithCancel(t.Context())
 			store.set(func(call string) error {
@@ -652,7 +652,7 @@ func TestStep_EndedWhileItLoadsIsNoFailure(t *testing.T) {
 				cancel()
 				return ctx.Err()
 			}, nil)
-			_, _ = in.Step(ctx, (&notebook{}).handle)
+			_, _ = in.Step(ctx, (&recorder{}).handle)
 			require.Error(t, ctx.Err(), "it has begun to load")
 			assert.Empty(t, log.lines("failed"))
 			state, err := store.MemoryStore.Business(t.Context(), market.Business())
@@ -671,7 +671,7 @@ func TestStep_MachinesTakeTurns(t *testing.T) {
 		client, store := connect(t, market), inbox.NewMemoryStore()
 		machines := []*inbox.Inbox{newInbox(t, client, store), newInbox(t, client, store)}
 		for n, end := 0, time.Now().Add(time.Hour); time.Now().Before(end); n++ {
-			next, err := machines[n%2].Step(t.Context(), (&notebook{}).handle)
+			next, err := machines[n%2].Step(t.Context(), (&recorder{}).handle)
 			require.NoError(t, err)
 			time.Sleep(time.Until(next))
 		}

@@ -66,8 +66,8 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 				}
 				return nil
 			})
-			seen := &notebook{}
-			in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(20*time.Minute))
+			seen := &recorder{}
+			in := newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(20*time.Minute))
 			run := start(t, in, seen.handle)
 			time.Sleep(time.Minute)
 			down.Store(true)
@@ -110,7 +110,7 @@ func TestQuota_CountsTheRequestsThatAreMade(t *testing.T) {
 		}
 		time.Sleep(48 * time.Hour)
 		toFullHour()
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom,
 			inbox.WithFilter(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7)}}))
 		run := start(t, in, seen.handle)
@@ -190,7 +190,7 @@ func TestReads_AStormOfGetChatDelaysNoHistory(t *testing.T) {
 				}
 				return chatstest.OK()
 			})
-			seen := &notebook{}
+			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 			run := start(t, in, seen.handle)
 			time.Sleep(10 * time.Minute)
@@ -217,13 +217,13 @@ func TestReads_ChatsThatCannotBeReadDelayNoOther(t *testing.T) {
 			t.Helper()
 			market, ids := bigShop(20, chats.StatusNew)
 			bad := ids[:12]
-			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 				if slices.ContainsFunc(bad, func(id chats.ChatID) bool { return asksFor(req, "/chats/history", id) }) {
 					return respond(req, status, `{"status":"ERROR","errors":[{"code":"X","message":"x"}]}`)
 				}
 				return nil
 			}))
-			seen := &notebook{}
+			seen := &recorder{}
 			in := newInbox(t, client, inbox.NewMemoryStore())
 			run := start(t, in, seen.handle)
 			time.Sleep(5 * time.Minute)
@@ -252,13 +252,13 @@ func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
 			t.Helper()
 			market, id := shop()
 			var absent, works atomic.Bool
-			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 				if absent.Load() && asksFor(req, "/chats/history", id) {
 					return respond(req, status, `{"status":"ERROR","errors":[{"code":"X","message":"x"}]}`)
 				}
 				return nil
 			}))
-			seen := &notebook{}
+			seen := &recorder{}
 			in := newInbox(t, client, inbox.NewMemoryStore(), seldom)
 			run := startSteps(t, in, func(ctx context.Context, d inbox.Delivery) error {
 				if !works.Load() {
@@ -296,7 +296,7 @@ func TestReads_ChatsThatAreRateLimitedDelayNoOther(t *testing.T) {
 			bubble(t, name+", pushed "+strconv.FormatBool(pushed), func(t *testing.T) {
 				t.Helper()
 				market, ids := bigShop(60, chats.StatusNew)
-				client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 					for _, id := range ids[:10] {
 						if asksFor(req, "/chats/history", id) {
 							return respond(req, c.status, c.body)
@@ -304,7 +304,7 @@ func TestReads_ChatsThatAreRateLimitedDelayNoOther(t *testing.T) {
 					}
 					return nil
 				}))
-				seen := &notebook{}
+				seen := &recorder{}
 				in := newInbox(t, client, inbox.NewMemoryStore())
 				run := start(t, in, seen.handle)
 				time.Sleep(time.Hour)

@@ -40,7 +40,7 @@ func bigShop(n int, status chats.Status, options ...chatstest.Option) (*chatstes
 // perHour runs an inbox and returns its requests of an hour after the first.
 func perHour(t *testing.T, market *chatstest.Market, options ...inbox.Option) (lists, histories float64) {
 	t.Helper()
-	run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), options...), (&notebook{}).handle)
+	run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), options...), (&recorder{}).handle)
 	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 	list, history := market.Calls(chats.OpGetChats), market.Calls(chats.OpGetChatHistory)
 	time.Sleep(time.Hour)
@@ -89,7 +89,7 @@ func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(100, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 500))
-		others, seen := market.Client(), &notebook{}
+		others, seen := market.Client(), &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		refused := 0
 		for hour := range 2 {
@@ -123,7 +123,7 @@ func TestSweep_AFullOneDoesNotHoldUpTheIncrementalOnes(t *testing.T) {
 		for _, id := range open {
 			market.SetStatus(id, chats.StatusWaitingForCustomer)
 		}
-		seen := &notebook{}
+		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		time.Sleep(7 * time.Minute)
 		for i, text := range numbers(10) {
@@ -151,8 +151,8 @@ func TestSweep_FindsAFinishedChatToo(t *testing.T) {
 				}
 			}
 		})
-		seen := &notebook{}
-		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		seen := &recorder{}
+		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 		time.Sleep(5*time.Minute + 30*time.Second)
 		market.AddMessage(open, chats.SenderMarket, "the last one")
 		market.FinishChat(open)
@@ -173,7 +173,7 @@ func TestSweep_OneStray400(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(100, chats.StatusFinished)
 		market.AddChat(longAgo())
-		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(3*time.Minute)), (&notebook{}).handle)
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(3*time.Minute)), (&recorder{}).handle)
 		hour := func() int {
 			before := market.Calls(chats.OpGetChats)
 			time.Sleep(time.Hour)
@@ -200,9 +200,9 @@ func TestSweep_StatusesMayNotGoWithAnotherFilter(t *testing.T) {
 			}
 			return nil
 		})
-		seen := &notebook{}
+		seen := &recorder{}
 		filter := chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}}
-		run := start(t, newInbox(t, through(t, market, refusing), inbox.NewMemoryStore(), inbox.WithFilter(filter)), seen.handle)
+		run := start(t, newInbox(t, connectVia(t, market, refusing), inbox.NewMemoryStore(), inbox.WithFilter(filter)), seen.handle)
 		time.Sleep(5 * time.Minute)
 		market.CustomerSays(ids[100], "new")
 		time.Sleep(3 * time.Minute)
@@ -225,14 +225,14 @@ func TestSweep_FullOnesSufficeWhileTheShopIsSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(20, chats.StatusNew)
 		var unfinished atomic.Int64
-		client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 			if asksFor(req, "/chats", 0) && hasStatuses(t, req) {
 				unfinished.Add(1)
 			}
 			return nil
 		}))
 		in := newInbox(t, client, inbox.NewMemoryStore())
-		run := start(t, in, (&notebook{}).handle)
+		run := start(t, in, (&recorder{}).handle)
 		time.Sleep(10 * time.Minute)
 		assert.Zero(t, unfinished.Load())
 		status, err := in.Status(t.Context())
@@ -264,13 +264,13 @@ func TestSweep_APageThatFailsHidesNoOther(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				market, ids := bigShop(100, chats.StatusNew)
 				var broken atomic.Bool
-				client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 					if broken.Load() && asksFor(req, "/chats", 0) && isBroken(t, req) {
 						return respond(req, 500, `{"status":"ERROR"}`)
 					}
 					return nil
 				}), chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
-				seen := &notebook{}
+				seen := &recorder{}
 				run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
 				time.Sleep(10 * time.Minute)
 				broken.Store(true)
@@ -297,7 +297,7 @@ func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
 			t.Helper()
 			market, ids := bigShop(400, chats.StatusNew)
 			var pages, lists atomic.Int32
-			client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 				if !asksFor(req, "/chats", 0) {
 					return nil
 				}
@@ -310,7 +310,7 @@ func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
 				pages.Add(1)
 				return nil
 			}))
-			seen := &notebook{}
+			seen := &recorder{}
 			run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
 			toFullHour()
 			time.Sleep(time.Hour)
@@ -338,10 +338,10 @@ func TestSweep_AStatusThatChangesAlone(t *testing.T) {
 			market, id := shop(chatstest.WithHistoryLag(c.lag))
 			market.FinishChat(id)
 			stuck := time.Now().Format(time.RFC3339)
-			client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+			client := connectVia(t, market, edited(market, "/chats", func(result map[string]any) {
 				items(result, "chats")[0]["updatedAt"] = stuck
 			}))
-			seen := &notebook{}
+			seen := &recorder{}
 			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
 			time.Sleep(30 * time.Hour)
 			market.CustomerSays(id, "new")
@@ -379,8 +379,8 @@ func TestSweep_PageTokensMayExpire(t *testing.T) {
 	for _, hourly := range []int{48, 28} { // for two sweeps an hour and for one
 		synctest.Test(t, func(t *testing.T) {
 			market, ids := bigShop(size, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, hourly))
-			seen := &notebook{}
-			client := through(t, market, expiring(t, market))
+			seen := &recorder{}
+			client := connectVia(t, market, expiring(t, market))
 			run := start(t, newInbox(t, client, inbox.NewMemoryStore(), inbox.WithStartTime(time.Now())), seen.handle)
 			time.Sleep(3 * time.Hour)
 			for i, id := range ids {
@@ -400,7 +400,7 @@ func TestSweep_AChatThatLeftIsReadOnceTheStoreWorks(t *testing.T) {
 	for _, call := range []string{"Open", "Chats", "Save"} {
 		synctest.Test(t, func(t *testing.T) {
 			market, ids := bigShop(1, chats.StatusNew, chatstest.WithLatency(time.Second), chatstest.WithHourlyLimit(chats.OpGetChats, 50))
-			store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+			store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 			run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
 			time.Sleep(time.Minute)
 			market.CustomerSays(ids[0], "last")
@@ -427,7 +427,7 @@ func TestSweep_AListThatIsLongerThanTheQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(600, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 20))
-		seen := &notebook{}
+		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		time.Sleep(2 * time.Hour)
 		market.CustomerSays(ids[100], "new")
@@ -467,8 +467,8 @@ func TestSweep_OneThatIsCutShortCoversNoOther(t *testing.T) {
 			asked.Store(req.URL.Query().Get("pageToken"))
 			return repeating.RoundTrip(req)
 		})
-		seen := &notebook{}
-		run := start(t, newInbox(t, through(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+		seen := &recorder{}
+		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 		time.Sleep(time.Hour)
 		market.CustomerSays(ids[150], "new")
 		time.Sleep(5 * time.Minute)
@@ -484,7 +484,7 @@ func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(1500, chats.StatusNew)
 		store := inbox.NewMemoryStore()
-		run := start(t, newInbox(t, connect(t, market), store), (&notebook{}).handle)
+		run := start(t, newInbox(t, connect(t, market), store), (&recorder{}).handle)
 		time.Sleep(10 * time.Minute)
 		var versions []int64
 		for len(versions) < 5 {
@@ -552,8 +552,8 @@ func TestSweep_AnEndlessListing(t *testing.T) {
 			bubble(t, fmt.Sprintf("%s, fresh tokens %v", name, isFresh), func(t *testing.T) {
 				t.Helper()
 				market, _ := bigShop(60, chats.StatusNew)
-				seen, log, store := &notebook{}, &journal{}, inbox.NewMemoryStore()
-				run := startSteps(t, newInbox(t, through(t, market, endless(t, market, isFresh, next)), store, log.option()), seen.handle)
+				seen, log, store := &recorder{}, &logBuffer{}, inbox.NewMemoryStore()
+				run := startSteps(t, newInbox(t, connectVia(t, market, endless(t, market, isFresh, next)), store, log.option()), seen.handle)
 				time.Sleep(10 * time.Minute)
 				for _, text := range numbers(40) { // more than a page
 					market.CustomerSays(market.AddChat(longAgo()), text)
@@ -576,8 +576,8 @@ func TestSweep_AnEndlessListingInSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, _ := bigShop(60, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 90))
 		last := func(_, last string) string { return last }
-		client, store := through(t, market, endless(t, market, false, last)), inbox.NewMemoryStore()
-		stepper(t, client, store, 5*time.Hour, (&notebook{}).handle)
+		client, store := connectVia(t, market, endless(t, market, false, last)), inbox.NewMemoryStore()
+		stepper(t, client, store, 5*time.Hour, (&recorder{}).handle)
 		state, err := store.Business(t.Context(), market.Business())
 		require.NoError(t, err)
 		for _, sweep := range []inbox.SweepState{state.Incremental, state.Full} {
@@ -599,12 +599,12 @@ func TestSweep_AListThatEndsEarlyCostsLittle(t *testing.T) {
 			t.Helper()
 			market, ids := bigShop(500, chats.StatusNew)
 			var isShort atomic.Bool
-			client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+			client := connectVia(t, market, edited(market, "/chats", func(result map[string]any) {
 				if isShort.Load() {
 					edit(result)
 				}
 			}))
-			seen := &notebook{}
+			seen := &recorder{}
 			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
 			time.Sleep(10 * time.Minute)
 			isShort.Store(true)
@@ -635,7 +635,7 @@ func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
 		market, _ := bigShop(130, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 500))
 		toFullHour()
 		var isWrong atomic.Bool
-		client := through(t, market, roundTrip(func(req *http.Request) (*http.Response, error) {
+		client := connectVia(t, market, roundTrip(func(req *http.Request) (*http.Response, error) {
 			resp, err := market.Transport().RoundTrip(req)
 			if err == nil && isWrong.Load() {
 				resp.Header.Set("X-Ratelimit-Resource-Limit", "1")
@@ -649,7 +649,7 @@ func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
 			assert.Less(t, time.Since(state.Incremental.FinishedAt), 5*time.Minute)
 			assert.Less(t, time.Since(state.Full.FinishedAt), 15*time.Minute)
 		}
-		run := startSteps(t, newInbox(t, client, store), (&notebook{}).handle)
+		run := startSteps(t, newInbox(t, client, store), (&recorder{}).handle)
 		time.Sleep(10 * time.Minute)
 		isWrong.Store(true)
 		time.Sleep(30 * time.Second)
@@ -657,10 +657,10 @@ func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
 		time.Sleep(time.Hour)
 		assertSwept()
 		require.NoError(t, run.stop())
-		run = startSteps(t, newInbox(t, client, store, inbox.WithPollInterval(24*time.Hour)), (&notebook{}).handle)
+		run = startSteps(t, newInbox(t, client, store, inbox.WithPollInterval(24*time.Hour)), (&recorder{}).handle)
 		time.Sleep(26 * time.Hour)
 		require.NoError(t, run.stop())
-		run = startSteps(t, newInbox(t, client, store), (&notebook{}).handle)
+		run = startSteps(t, newInbox(t, client, store), (&recorder{}).handle)
 		time.Sleep(20 * time.Minute)
 		assertSwept()
 		require.NoError(t, run.stop())
@@ -672,13 +672,13 @@ func TestSweep_PageTokensThatAreNeverAccepted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(60, chats.StatusNew)
-		client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 			if req.URL.Query().Get("pageToken") != "" {
 				return respond(req, 400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST"}]}`)
 			}
 			return nil
 		}))
-		seen := &notebook{}
+		seen := &recorder{}
 		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
 		time.Sleep(10 * time.Minute)
 		market.CustomerSays(ids[50], "new") // on the first page now
@@ -721,7 +721,7 @@ func TestSweep_StartsAreSpread(t *testing.T) {
 					}
 					return nil
 				})}))
-				start(t, newInbox(t, client, inbox.NewMemoryStore()), (&notebook{}).handle)
+				start(t, newInbox(t, client, inbox.NewMemoryStore()), (&recorder{}).handle)
 			}
 			time.Sleep(c.until)
 			mu.Lock()
@@ -744,7 +744,7 @@ func TestSweep_AFirstStartListsASmallShopOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for n, pages := range map[int]int{1: 1, 20: 1, 160: 8} {
 			market, _ := bigShop(n, chats.StatusNew)
-			_, err := newInbox(t, connect(t, market), inbox.NewMemoryStore()).Step(t.Context(), (&notebook{}).handle)
+			_, err := newInbox(t, connect(t, market), inbox.NewMemoryStore()).Step(t.Context(), (&recorder{}).handle)
 			require.NoError(t, err)
 			assert.Equal(t, pages, market.Calls(chats.OpGetChats))
 		}
@@ -757,7 +757,7 @@ func TestSweep_RowsThatCannotBeLoadedCostFewPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		toFullHour()
-		store, seen := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}
+		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
 		time.Sleep(time.Minute)
 		store.fails("Chats")
@@ -778,14 +778,14 @@ func TestSweep_AChatOnEveryPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(500, chats.StatusNew)
 		var pinned any
-		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+		client := connectVia(t, market, edited(market, "/chats", func(result map[string]any) {
 			all := result["chats"].([]any) //nolint:forcetypeassert // ours
 			if pinned == nil {
 				pinned = all[0]
 			}
 			result["chats"] = append([]any{pinned}, all...)
 		}))
-		seen, log := &notebook{}, &journal{}
+		seen, log := &recorder{}, &logBuffer{}
 		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), seen.handle)
 		time.Sleep(10 * time.Minute)
 		for _, id := range ids {
@@ -803,12 +803,12 @@ func TestSweep_AChatThatComesBackWithoutATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		client := through(t, market, edited(market, "/chats", func(result map[string]any) {
+		client := connectVia(t, market, edited(market, "/chats", func(result map[string]any) {
 			for _, chat := range items(result, "chats") {
 				delete(chat, "updatedAt")
 			}
 		}))
-		seen, store := &notebook{}, inbox.NewMemoryStore()
+		seen, store := &recorder{}, inbox.NewMemoryStore()
 		in := newInbox(t, client, store)
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)

@@ -25,7 +25,7 @@ func TestWake_MakesAMessageArriveAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(chatstest.WithLatency(100 * time.Millisecond))
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		in := newInbox(t, connect(t, market), store, never)
 		run := start(t, in, seen.handle)
 		elsewhere := newInbox(t, connect(t, market), store) // in another process
@@ -61,7 +61,7 @@ func TestWake_AnotherChatsResponseIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)
@@ -83,7 +83,7 @@ func TestWake_BeforeAndBetweenRuns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		in := newInbox(t, connect(t, market), store, never)
 		wake(t, in, id) // before the first start: what the chat holds is old all the same
 		run := start(t, in, seen.handle)
@@ -115,12 +115,12 @@ func TestWake_MayComeEarly(t *testing.T) {
 func earlyPushes(t *testing.T, edit func(message map[string]any)) {
 	t.Helper()
 	market, id := shop()
-	client := through(t, market, edited(market, "/chats/history", func(result map[string]any) {
+	client := connectVia(t, market, edited(market, "/chats/history", func(result map[string]any) {
 		for _, message := range items(result, "messages") {
 			edit(message)
 		}
 	}))
-	seen := &notebook{}
+	seen := &recorder{}
 	in := newInbox(t, client, inbox.NewMemoryStore(), never)
 	run := start(t, in, seen.handle)
 	time.Sleep(time.Hour)
@@ -154,7 +154,7 @@ func TestWake_TwiceCostsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
-		run := start(t, in, (&notebook{}).handle)
+		run := start(t, in, (&recorder{}).handle)
 		time.Sleep(time.Hour)
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
@@ -170,7 +170,7 @@ func TestWake_PushesInPlentyDoNotHammer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(chatstest.WithLatency(100*time.Millisecond), chatstest.WithHourlyLimit(chats.OpGetChat, 100))
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Hour)
@@ -218,7 +218,7 @@ func TestWake_OfAChatThatDoesNotMatch(t *testing.T) {
 			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}, []string{"order", "direct", "return"}},
 			{chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForCustomer}}, []string{}},
 		} {
-			seen := &notebook{}
+			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(c.filter), never)
 			run := start(t, in, seen.handle)
 			time.Sleep(time.Minute)
@@ -240,7 +240,7 @@ func TestWake_OfAChatThatMatchesNoMore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		seen := &notebook{}
+		seen := &recorder{}
 		filter := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(filter))
 		run := start(t, in, seen.handle)
@@ -269,7 +269,7 @@ func TestWake_DuringTheHandlingIsNotForgotten(t *testing.T) {
 		for i := range ids {
 			ids[i] = market.AddChat(longAgo())
 		}
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(1))
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			_ = seen.handle(ctx, d)
@@ -307,7 +307,7 @@ func TestWake_OnAStandbyIsTheLeaders(t *testing.T) {
 		for i := range ids {
 			ids[i] = market.AddChat(longAgo())
 		}
-		store, seen := inbox.NewMemoryStore(), &notebook{}
+		store, seen := inbox.NewMemoryStore(), &recorder{}
 		first, second := newInbox(t, connect(t, market), store, never), newInbox(t, connect(t, market), store, never)
 		one := start(t, first, seen.handle)
 		time.Sleep(10 * time.Minute)
@@ -335,7 +335,7 @@ func TestWake_AUsedUpQuotaOfGetChatStopsNoHistory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(chatstest.WithHourlyLimit(chats.OpGetChat, 10))
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)
@@ -360,7 +360,7 @@ func TestWake_WithoutQuotaForGetChatTheListSuffices(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(20, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChat, 10))
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(),
 			inbox.WithFilter(chats.Filter{Types: []chats.ChatType{chats.ChatTypeChat}}))
 		run := start(t, in, seen.handle)
@@ -382,7 +382,7 @@ func TestWake_RowsLoadedWhileTheirPollEndsAreStale(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(2, chats.StatusNew)
-		store, seen, log := &shaky{MemoryStore: inbox.NewMemoryStore()}, &notebook{}, &journal{}
+		store, seen, log := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}, &logBuffer{}
 		in := newInbox(t, connect(t, market), store, never, log.option())
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			time.Sleep(time.Second)
@@ -413,7 +413,7 @@ func TestWake_EveryMessageOfADialogueWithAHistoryBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop(chatstest.WithHistoryLag(3 * time.Second))
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom)
 		run := start(t, in, seen.handle)
 		time.Sleep(20 * time.Minute)
@@ -444,8 +444,8 @@ func TestWake_HastensAChatThatCouldNotBeRead(t *testing.T) {
 			}
 			return nil
 		})
-		seen := &notebook{}
-		in := newInbox(t, through(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
+		seen := &recorder{}
+		in := newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
 		run := start(t, in, seen.handle)
 		time.Sleep(time.Minute)
 		down.Store(true)
@@ -475,7 +475,7 @@ func TestWake_OfAChatThatIsNotThereYetAfterAFailure(t *testing.T) {
 				market, _ := shop()
 				fresh := market.AddChat(chats.Chat{})
 				var status, missing atomic.Int64
-				client := through(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
 					switch code := int(status.Load()); {
 					case code != 0 && asksFor(req, "/chat", fresh):
 						if code == http.StatusNotFound {
@@ -488,7 +488,7 @@ func TestWake_OfAChatThatIsNotThereYetAfterAFailure(t *testing.T) {
 						return nil
 					}
 				}))
-				seen := &notebook{}
+				seen := &recorder{}
 				in := newInbox(t, client, inbox.NewMemoryStore())
 				run := start(t, in, seen.handle)
 				time.Sleep(10 * time.Second)
@@ -521,7 +521,7 @@ func TestWake_DuringTheHandlingIsNextAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, id := shop()
-		seen := &notebook{}
+		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			time.Sleep(1500 * time.Millisecond)

@@ -45,8 +45,8 @@ type plan struct {
 // assumes that this takes less than chats.SearchTime.
 const visible = 15 * time.Second
 
-// world is a Market and a store that outlive the processes of one simulation.
-type world struct {
+// simulation is a Market and a store that outlive the processes of one simulation.
+type simulation struct {
 	t         *testing.T
 	plan      plan
 	random    *rand.Rand
@@ -80,7 +80,7 @@ type doubt struct {
 
 // process is one that will be killed: from then on none of its calls has an effect.
 type process struct {
-	*world
+	*simulation
 
 	callsLeft atomic.Int64
 	dead      atomic.Bool
@@ -96,8 +96,8 @@ var (
 
 const forever = 1 << 60
 
-func (w *world) start(calls int64) *process {
-	p := &process{world: w, killed: make(chan struct{})}
+func (w *simulation) start(calls int64) *process {
+	p := &process{simulation: w, killed: make(chan struct{})}
 	p.callsLeft.Store(calls)
 	return p
 }
@@ -234,19 +234,19 @@ func (s killable) Release(ctx context.Context, lease inbox.Lease) error {
 	return s.call(func() error { return s.Store.Release(ctx, lease) })
 }
 
-func (w *world) rare(n int) bool { return w.intN(n) == 0 }
+func (w *simulation) rare(n int) bool { return w.intN(n) == 0 }
 
-func (w *world) intN(n int) int {
+func (w *simulation) intN(n int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.random.IntN(n)
 }
 
 // upTo returns a random time.
-func (w *world) upTo(d time.Duration) time.Duration { return time.Duration(w.intN(int(d))) }
+func (w *simulation) upTo(d time.Duration) time.Duration { return time.Duration(w.intN(int(d))) }
 
 // saved holds the transitions to those that are documented.
-func (w *world) saved(by outbox.Actor, r *outbox.Record) {
+func (w *simulation) saved(by outbox.Actor, r *outbox.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	states := w.states[r.Item.Key]
@@ -279,7 +279,7 @@ func (p *process) settled(_ context.Context, r outbox.Result) error {
 }
 
 // fault is what goes wrong with a request.
-func (w *world) fault(op chats.Operation, _ int) chatstest.Fault {
+func (w *simulation) fault(op chats.Operation, _ int) chatstest.Fault {
 	if w.intN(100) >= 12 {
 		return chatstest.OK()
 	}
@@ -308,9 +308,9 @@ func (w *world) fault(op chats.Operation, _ int) chatstest.Fault {
 
 const sameText = "the same text"
 
-func newWorld(t *testing.T, plan plan) *world {
+func newSimulation(t *testing.T, plan plan) *simulation {
 	t.Helper()
-	w := &world{
+	w := &simulation{
 		t: t, plan: plan, random: rand.New(rand.NewPCG(plan.seed, 1)), store: outbox.NewMemoryStore(),
 		states: map[string][]outbox.State{}, reported: map[string]outbox.Result{}, old: map[chats.ChatID]int{},
 	}
@@ -350,7 +350,7 @@ func newWorld(t *testing.T, plan plan) *world {
 	return w
 }
 
-func (w *world) newItem(n int) outbox.Item {
+func (w *simulation) newItem(n int) outbox.Item {
 	item := outbox.Item{Key: fmt.Sprintf("reply %05d", n), Chat: w.chats[w.random.IntN(len(w.chats))]}
 	switch n % 8 {
 	case 0:
@@ -369,7 +369,7 @@ func (w *world) newItem(n int) outbox.Item {
 }
 
 // run starts processes, kills them and returns when everything is settled, decided and reported.
-func (w *world) run() {
+func (w *simulation) run() {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()
 	var all sync.WaitGroup
@@ -393,7 +393,7 @@ func (w *world) run() {
 }
 
 // keepRunning runs one process after another. Most are killed, and the next one then starts at once.
-func (w *world) keepRunning(ctx context.Context, all *sync.WaitGroup) {
+func (w *simulation) keepRunning(ctx context.Context, all *sync.WaitGroup) {
 	for ctx.Err() == nil {
 		p := w.start(w.lifetime())
 		o := p.outbox()
@@ -415,7 +415,7 @@ func (w *world) keepRunning(ctx context.Context, all *sync.WaitGroup) {
 }
 
 // lifetime is the number of calls after which a process is killed.
-func (w *world) lifetime() int64 {
+func (w *simulation) lifetime() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.kills++; w.kills > w.plan.kills {
@@ -425,7 +425,7 @@ func (w *world) lifetime() int64 {
 }
 
 // work posts until ctx is done, or until Run gives up.
-func (w *world) work(ctx context.Context, o *outbox.Outbox) {
+func (w *simulation) work(ctx context.Context, o *outbox.Outbox) {
 	if !w.plan.steps {
 		_ = o.Run(ctx)
 		return
@@ -446,7 +446,7 @@ func (w *world) work(ctx context.Context, o *outbox.Outbox) {
 
 // insist repeats an idempotent call, in one process after another, until it succeeds: in those that
 // post, and in others that are killed as well.
-func (w *world) insist(call func(*outbox.Outbox) error) {
+func (w *simulation) insist(call func(*outbox.Outbox) error) {
 	for {
 		w.mu.Lock()
 		o := w.running
@@ -470,7 +470,7 @@ func (w *world) insist(call func(*outbox.Outbox) error) {
 }
 
 // feed puts the items while the processes work, and discards a few.
-func (w *world) feed() {
+func (w *simulation) feed() {
 	put := func(items ...outbox.Item) {
 		w.insist(func(o *outbox.Outbox) error { return o.Put(w.t.Context(), items...) })
 	}
@@ -493,7 +493,7 @@ func (w *world) feed() {
 	w.isFed = true
 }
 
-func (w *world) decide(key string, as outbox.Resolution) {
+func (w *simulation) decide(key string, as outbox.Resolution) {
 	w.insist(func(o *outbox.Outbox) error {
 		err := o.Resolve(w.t.Context(), key, as)
 		if errors.Is(err, outbox.ErrState) {
@@ -504,7 +504,7 @@ func (w *world) decide(key string, as outbox.Resolution) {
 }
 
 // resolve decides about most items that are Uncertain, as a person does who knows what was posted.
-func (w *world) resolve(ctx context.Context) {
+func (w *simulation) resolve(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; {
 		w.mu.Lock()
 		w.decided = n
@@ -522,7 +522,7 @@ func (w *world) resolve(ctx context.Context) {
 	}
 }
 
-func (w *world) decideUncertain(key string) {
+func (w *simulation) decideUncertain(key string) {
 	r, err := w.store.Item(w.t.Context(), w.market.Business(), key)
 	assert.NoError(w.t, err)
 	var message chats.MessageID
@@ -543,7 +543,7 @@ func (w *world) decideUncertain(key string) {
 }
 
 // others use half of the quotas at the beginning of every hour.
-func (w *world) others(ctx context.Context) {
+func (w *simulation) others(ctx context.Context) {
 	client := w.market.Client(chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
 	for ctx.Err() == nil {
 		for n := range w.plan.items {
@@ -559,7 +559,7 @@ func (w *world) others(ctx context.Context) {
 	}
 }
 
-func (w *world) isDone() bool {
+func (w *simulation) isDone() bool {
 	sum, err := w.store.Counts(w.t.Context(), w.market.Business())
 	require.NoError(w.t, err)
 	w.mu.Lock()
@@ -576,7 +576,7 @@ func content(m chats.Message) string {
 }
 
 // result returns an item as it is stored or, if it has been deleted, as it was reported.
-func (w *world) result(key string) outbox.Result {
+func (w *simulation) result(key string) outbox.Result {
 	r, err := w.store.Item(w.t.Context(), w.market.Business(), key)
 	if errors.Is(err, outbox.ErrUnknownKey) {
 		w.deleted++
@@ -588,7 +588,7 @@ func (w *world) result(key string) outbox.Result {
 }
 
 // check compares the items with what stands in the chats.
-func (w *world) check() (counts map[outbox.State]int) {
+func (w *simulation) check() (counts map[outbox.State]int) {
 	counts = map[outbox.State]int{}
 	posts, contents := map[string]int{}, map[string]string{}
 	for _, chat := range w.chats {
@@ -645,7 +645,7 @@ func TestChaos(t *testing.T) {
 				plan := size
 				plan.seed, plan.processes, plan.steps = uint64(seed), 1+seed%2, seed%4 == 3
 				plan.late = []time.Duration{7 * time.Second, time.Second, 3 * time.Second}[seed%3]
-				w := newWorld(t, plan)
+				w := newSimulation(t, plan)
 				began := time.Now()
 				w.run()
 				counts := w.check()

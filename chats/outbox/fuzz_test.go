@@ -18,9 +18,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// drama is a world in which a script decides what happens next.
+// drama is a simulation in which a script decides what happens next.
 type drama struct {
-	*world
+	*simulation
 
 	shop    *outbox.Outbox // puts and resolves
 	process *process
@@ -144,7 +144,7 @@ func (d *drama) resolve(n int) {
 func play(t *testing.T, script []byte) {
 	t.Helper()
 	d := &drama{
-		world: &world{
+		simulation: &simulation{
 			t: t, plan: plan{retention: 30 * 24 * time.Hour}, random: rand.New(rand.NewPCG(1, uint64(len(script)))), store: outbox.NewMemoryStore(),
 			states: map[string][]outbox.State{}, reported: map[string]outbox.Result{},
 			market: chatstest.NewMarket(

@@ -58,7 +58,7 @@ func TestTransitions_OfWorkers(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			market := chatstest.NewMarket()
-			w := &world{
+			w := &simulation{
 				t: t, random: rand.New(rand.NewPCG(1, 1)), market: market, store: outbox.NewMemoryStore(),
 				states: map[string][]outbox.State{}, reported: map[string]outbox.Result{}, plan: plan{retention: time.Hour},
 			}
