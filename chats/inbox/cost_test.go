@@ -139,7 +139,7 @@ func (d *directory) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp = respond(req, 420, `{"status":"ERROR","errors":[{"code":"METHOD_FAILURE",`+
 			`"message":"Hit rate limit of 1 requests per hour for resource R for business 1"}]}`)
 	case op == chats.OpGetChats:
-		time.Sleep(latency)
+		sleep(latency)
 		resp, err = d.list(req)
 	default:
 		id, _ := strconv.ParseInt(req.URL.Query().Get("chatId"), 10, 64)
@@ -305,7 +305,7 @@ const pushDelay = 500 * time.Millisecond
 // measure runs an inbox and measures for as long as last, after warm.
 func measure(t *testing.T, s trade, warm, last time.Duration) cost {
 	t.Helper()
-	time.Sleep(17 * time.Minute) // not at the beginning of an hour
+	sleep(17 * time.Minute) // not at the beginning of an hour
 	e := &experiment{
 		trade: s, t: t, directory: newDirectory(s.chats), store: &countedStore{Store: inbox.NewMemoryStore()},
 		random: rand.New(rand.NewPCG(1, 2)), began: time.Now(), posted: map[chats.MessageID]time.Time{},
@@ -323,7 +323,7 @@ func measure(t *testing.T, s trade, warm, last time.Duration) cost {
 	e.run(last, true)
 	after := e.counts()
 	for n := 0; e.open() > 0 && n < 100; n++ {
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 	}
 	e.pushes.Wait()
 	require.NoError(t, run.stop())
@@ -349,16 +349,16 @@ func (e *experiment) handle(_ context.Context, d inbox.Delivery) error {
 // run lets customers write, at random moments.
 func (e *experiment) run(last time.Duration, measured bool) {
 	if e.messages == 0 {
-		time.Sleep(last)
+		sleep(last)
 		return
 	}
 	for end := time.Now().Add(last); ; {
 		pause := time.Duration(e.random.ExpFloat64() * float64(time.Hour) / float64(e.messages))
 		if pause > time.Until(end) {
-			time.Sleep(time.Until(end))
+			sleep(time.Until(end))
 			return
 		}
-		time.Sleep(pause)
+		sleep(pause)
 		e.post(measured)
 	}
 }
@@ -372,7 +372,7 @@ func (e *experiment) post(measured bool) {
 	}
 	if e.trade.pushes {
 		e.pushes.Go(func() {
-			time.Sleep(pushDelay)
+			sleep(pushDelay)
 			assert.NoError(e.t, e.inbox.Wake(e.t.Context(), chat))
 		})
 	}

@@ -56,9 +56,9 @@ func TestSweep_LoadsTheRowsOfChatsThatMayHaveStoppedMatching(t *testing.T) {
 		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		filter := inbox.WithFilter(chats.Filter{Types: []chats.ChatType{chats.ChatTypeChat, chats.ChatTypeArbitrage}})
 		run := startSteps(t, newInbox(t, connect(t, market), store, filter), (&recorder{}).handle)
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		loaded := loads(store)
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		assert.Positive(t, loaded())
 		require.NoError(t, run.stop())
 	})
@@ -101,7 +101,7 @@ func TestSweep_APageThatWasNotSavedIsAppliedAgain(t *testing.T) {
 			}
 			return nil
 		}, nil)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		_, err := newInbox(t, client, store).Step(t.Context(), seen.handle)
 		require.ErrorIs(t, err, inbox.ErrConflict)
 		stepper(t, client, store, 5*time.Minute, seen.handle)
@@ -126,12 +126,12 @@ func TestSweep_AChatListedWhileItsPollIsLostIsAppliedAgain(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		})
-		time.Sleep(90 * time.Second)
+		sleep(90 * time.Second)
 		market.CustomerSays(id, "second")
 		market.CustomerSays(other, "message") // so that the page is saved
-		time.Sleep(90 * time.Second)
+		sleep(90 * time.Second)
 		store.fails("all") // until the lease is lost
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		store.fails()
 		require.NoError(t, run.stop())
 		stepper(t, client, store, 5*time.Minute, seen.handle)

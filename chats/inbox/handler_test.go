@@ -73,18 +73,18 @@ func TestHandler_EveryFailureIsAnErrorLikeAnyOther(t *testing.T) {
 					}
 					return seen.handle(ctx, d)
 				})
-				time.Sleep(time.Minute)
+				sleep(time.Minute)
 				market.CustomerSays(bad, "secret bad")
 				market.CustomerSays(bad, "after")
 				wake(t, in, bad)
-				time.Sleep(2 * time.Second)
+				sleep(2 * time.Second)
 				failing := row(t, store, market, bad)
 				assert.Equal(t, 2, failing.Attempts)
 				assert.WithinDuration(t, time.Now(), failing.FailingSince, 3*time.Second)
 				assert.Contains(t, failing.Failure, c.log[:2])
 				market.CustomerSays(good, "meanwhile")
 				wake(t, in, good)
-				time.Sleep(time.Minute)
+				sleep(time.Minute)
 				require.NoError(t, run.stop())
 				assert.Equal(t, []string{"meanwhile", "secret bad", "after"}, seen.texts())
 				assert.Equal(t, 4, seen.all()[1].Attempt)
@@ -117,7 +117,7 @@ func TestHandler_RetriesOfOneMessageAreSpacedOut(t *testing.T) {
 			return errors.New("no")
 		}
 		run := start(t, in, handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(bad, "before")
 		market.CustomerSays(bad, "bad")
 		market.CustomerSays(bad, "after")
@@ -130,7 +130,7 @@ func TestHandler_RetriesOfOneMessageAreSpacedOut(t *testing.T) {
 				market.CustomerSays(good, strconv.Itoa(i))
 				wake(t, in, good)
 			}
-			time.Sleep(time.Second)
+			sleep(time.Second)
 		}
 		pauses := make([]time.Duration, 0, len(tries))
 		for i := range len(tries) - 1 {
@@ -143,7 +143,7 @@ func TestHandler_RetriesOfOneMessageAreSpacedOut(t *testing.T) {
 		require.NoError(t, run.stop())
 
 		run = start(t, newInbox(t, connect(t, market), store), handle)
-		time.Sleep(6 * time.Minute)
+		sleep(6 * time.Minute)
 		assert.Len(t, tries, 13, "a restart goes on with the attempts and their times")
 		require.NoError(t, run.stop())
 	})
@@ -165,11 +165,11 @@ func TestHandler_EveryMessageFailsForItself(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(id, "1")
 		market.CustomerSays(id, "2")
 		wake(t, in, id)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		require.NoError(t, run.stop())
 		for text, at := range tries {
 			require.Len(t, at, 5, text)
@@ -205,10 +205,10 @@ func TestWithMaxAttempts_GivesAMessageUp(t *testing.T) {
 			}
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(id, "poison")
 		market.CustomerSays(id, "after")
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		require.NoError(t, run.stop())
 		require.Len(t, dead, 2)
 		assert.Equal(t, 4, calls)
@@ -240,21 +240,21 @@ func TestWithHandlerTimeout_AHandlerThatHangsHasFailed(t *testing.T) {
 			}
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
-		time.Sleep(10*time.Second + time.Millisecond)
+		sleep(10*time.Second + time.Millisecond)
 		assert.EqualValues(t, 1, cancelled.Load())
 		assert.Equal(t, 1, row(t, store, market, id).Attempts)
 		assert.Contains(t, row(t, store, market, id).Failure, "10s")
 		hanging.Store(false)
-		time.Sleep(5 * time.Second)
+		sleep(5 * time.Second)
 		assert.Equal(t, []string{"message"}, seen.texts())
 
 		hanging.Store(true)
 		market.CustomerSays(id, "hangs as well")
 		wake(t, in, id)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		run.cancel()
 		select {
 		case err := <-run.done:
@@ -264,7 +264,7 @@ func TestWithHandlerTimeout_AHandlerThatHangsHasFailed(t *testing.T) {
 		}
 		hanging.Store(false)
 		again := start(t, in, seen.handle) // the same Inbox, in the same process
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, again.stop())
 		assert.Equal(t, []string{"message", "hangs as well"}, seen.texts())
 		close(hang)
@@ -282,15 +282,15 @@ func TestHandler_OneThatTakesLongIsLogged(t *testing.T) {
 			<-hang
 			return nil
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
-		time.Sleep(59 * time.Second)
+		sleep(59 * time.Second)
 		assert.Empty(t, log.lines("still running"))
-		time.Sleep(2 * time.Second)
+		sleep(2 * time.Second)
 		require.Len(t, log.lines("still running"), 1)
 		assert.Contains(t, log.lines("still running")[0], "chat="+strconv.Itoa(int(id)))
-		time.Sleep(10 * time.Hour)
+		sleep(10 * time.Hour)
 		assert.Less(t, len(log.lines("still running")), 12, "and not every minute")
 		hang <- struct{}{}
 		require.NoError(t, run.stop())
@@ -339,7 +339,7 @@ func outage(t *testing.T, fail func(context.Context) error, pushes bool, restart
 		})
 	}
 	run := begin()
-	time.Sleep(5 * time.Minute)
+	sleep(5 * time.Minute)
 	say := func(id chats.ChatID) {
 		market.CustomerSays(id, "hello")
 		if pushes {
@@ -349,7 +349,7 @@ func outage(t *testing.T, fail func(context.Context) error, pushes bool, restart
 	for _, id := range ids[:waiting/2] {
 		say(id)
 	}
-	time.Sleep(15 * time.Minute)
+	sleep(15 * time.Minute)
 	require.Len(t, seen.all(), waiting/2)
 
 	down.Store(true)
@@ -359,10 +359,10 @@ func outage(t *testing.T, fail func(context.Context) error, pushes bool, restart
 	}
 	for end := time.Now().Add(time.Hour); time.Now().Before(end); {
 		if restart == 0 {
-			time.Sleep(time.Hour)
+			sleep(time.Hour)
 			break
 		}
-		time.Sleep(restart)
+		sleep(restart)
 		require.NoError(t, run.stop())
 		run = begin()
 	}
@@ -372,7 +372,7 @@ func outage(t *testing.T, fail func(context.Context) error, pushes bool, restart
 	down.Store(false)
 	healed := time.Now()
 	for len(seen.all()) < waiting*3/2 && time.Since(healed) < 10*time.Minute {
-		time.Sleep(time.Second)
+		sleep(time.Second)
 	}
 	assert.Len(t, seen.all(), waiting*3/2)
 	t.Logf("an hour's outage: %d histories; all delivered %v after it", requests, time.Since(healed).Round(time.Second))
@@ -401,25 +401,25 @@ func TestHandler_PoisonInSeveralChatsDelaysNoOther(t *testing.T) {
 			}
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		for _, id := range ids[:5] {
 			market.CustomerSays(id, "poison")
 			wake(t, in, id)
 		}
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		var slow int
 		for i := range 40 {
 			said, n := time.Now(), len(seen.all())
 			market.CustomerSays(ids[5+i%15], "good")
 			wake(t, in, ids[5+i%15])
 			for len(seen.all()) == n {
-				time.Sleep(100 * time.Millisecond)
+				sleep(100 * time.Millisecond)
 			}
 			if time.Since(said) > 2*time.Second {
 				slow++
 			}
 			assert.Less(t, time.Since(said), 65*time.Second)
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 		}
 		assert.LessOrEqual(t, slow, 1)
 		require.NoError(t, run.stop())
@@ -448,18 +448,18 @@ func TestRun_OneChatInOrderAndSeveralAtOnce(t *testing.T) {
 			count(1)
 			defer count(-1)
 			if d.Chat.ID != ids[8] {
-				time.Sleep(5 * time.Second)
+				sleep(5 * time.Second)
 			}
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		for round := range 3 {
 			for _, id := range ids[:8] {
 				market.CustomerSays(id, strconv.Itoa(round))
 				wake(t, in, id)
 			}
 		}
-		time.Sleep(30 * time.Second)
+		sleep(30 * time.Second)
 		mu.Lock()
 		assert.Equal(t, 8, most, "8 workers for 8 chats with messages")
 		mu.Unlock()
@@ -474,10 +474,10 @@ func TestRun_OneChatInOrderAndSeveralAtOnce(t *testing.T) {
 			market.CustomerSays(id, "slow")
 			wake(t, in, id)
 		}
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		market.CustomerSays(ids[8], "quick")
 		wake(t, in, ids[8])
-		time.Sleep(500 * time.Millisecond)
+		sleep(500 * time.Millisecond)
 		assert.Equal(t, "quick", seen.texts()[len(seen.texts())-1], "seven slow handlers delay no other chat")
 		require.NoError(t, run.stop())
 	})
@@ -497,22 +497,22 @@ func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
 		})
 		senders := inbox.WithSenders(chats.SenderCustomer, chats.SenderSupport)
 		run := start(t, newInbox(t, connectVia(t, market, transport), store, senders, log.option()), seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		for _, sender := range []chats.Sender{chats.SenderPartner, chats.SenderCustomer, chats.SenderMarket, chats.SenderSupport, chats.SenderPartner} {
 			market.AddMessage(id, sender, string(sender))
 		}
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		assert.Equal(t, []string{"CUSTOMER", "SUPPORT"}, seen.texts())
 		assert.Empty(t, log.lines("sender"))
 		for range 3 {
 			market.AddMessage(id, chats.SenderMarket, "beep")
-			time.Sleep(2 * time.Minute)
+			sleep(2 * time.Minute)
 		}
 		require.Len(t, log.lines("unknown sender"), 1)
 		assert.Contains(t, log.lines("unknown sender")[0], "ROBOT")
 		require.NoError(t, run.stop())
 		run = start(t, newInbox(t, connect(t, market), store), seen.handle)
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 2)
 	})
@@ -536,12 +536,12 @@ func TestHandler_AttemptsOutlastLateMessages(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(id, "late 20s")
 		market.CustomerSays(id, "late 50s")
 		market.CustomerSays(id, "poison")
 		wake(t, in, id)
-		time.Sleep(2 * time.Hour)
+		sleep(2 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []int{1, 2, 3, 4, 5, 6}, attempts)
 	})
@@ -564,7 +564,7 @@ func TestHandler_PollsWithoutAMessageAreNoTries(t *testing.T) {
 				}
 				return seen.handle(ctx, d)
 			})
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			down.Store(true)
 			for n := range 40 {
 				for _, id := range ids[:5] {
@@ -572,7 +572,7 @@ func TestHandler_PollsWithoutAMessageAreNoTries(t *testing.T) {
 						market.CustomerSays(id, "hello")
 					}
 					wake(t, in, ids[5+n%10])
-					time.Sleep(10 * time.Second)
+					sleep(10 * time.Second)
 				}
 				down.Store(n < 33)
 			}
@@ -593,9 +593,9 @@ func TestWithMaxAttempts_AFailureIsStoredBeforeItIsGivenUp(t *testing.T) {
 			return ctx.Err()
 		}))
 		run := start(t, in, func(context.Context, inbox.Delivery) error { return errors.New("no") })
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(id, "poison")
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		status, err := in.Status(t.Context())
 		require.NoError(t, err)
@@ -626,11 +626,11 @@ func TestHandler_OneThatHangsDelaysNoOther(t *testing.T) {
 			}
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		say := func(id chats.ChatID, text string) {
 			market.CustomerSays(id, text)
 			wake(t, in, id)
-			time.Sleep(time.Second)
+			sleep(time.Second)
 		}
 		say(ids[0], "endless")
 		for _, id := range ids[1:5] {
@@ -639,7 +639,7 @@ func TestHandler_OneThatHangsDelaysNoOther(t *testing.T) {
 		for _, id := range ids[5:] {
 			say(id, "good")
 		}
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		assert.Len(t, seen.texts(), 18)
 		close(release)
 		require.NoError(t, run.stop())
@@ -665,21 +665,21 @@ func TestHandler_AHungAttemptBlocksTheOthersForAMinute(t *testing.T) {
 			}
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		for range 5 {
 			id := market.AddChat(longAgo())
 			market.CustomerSays(id, "hello")
 			wake(t, in, id)
 		}
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		down.Store(false)
 		for !hung.Load() {
-			time.Sleep(time.Second)
+			sleep(time.Second)
 			synctest.Wait() // the attempt of this very instant has begun
 		}
-		time.Sleep(59 * time.Second)
+		sleep(59 * time.Second)
 		assert.Empty(t, seen.all(), "one chat at a time is tried")
-		time.Sleep(3 * time.Minute)
+		sleep(3 * time.Minute)
 		assert.Len(t, seen.all(), 4)
 		close(release)
 		require.NoError(t, run.stop())
@@ -696,21 +696,21 @@ func TestHandler_EarlierAttemptsDoNotHastenTheNext(t *testing.T) {
 		var tried, most atomic.Int64
 		run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
 			if time.Since(began) < time.Second { // eight at once, of which three fail now and one every 5 s
-				time.Sleep(time.Duration(max(0, d.Chat.Campaign-3)*5) * time.Second)
+				sleep(time.Duration(max(0, d.Chat.Campaign-3)*5) * time.Second)
 				return errors.New("no")
 			}
 			most.Store(max(most.Load(), tried.Add(1)))
-			time.Sleep(20 * time.Second)
+			sleep(20 * time.Second)
 			tried.Add(-1)
 			return errors.New("no")
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		for n := range 12 {
 			id := market.AddChat(chats.Chat{Campaign: chats.CampaignID(n)})
 			market.CustomerSays(id, "hello")
 			wake(t, in, id)
 		}
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		assert.EqualValues(t, 1, most.Load(), "tried at once")
 		require.NoError(t, run.stop())
 	})

@@ -26,7 +26,7 @@ func TestStep_AnIdleBusinessNeedsLittleMemory(t *testing.T) { // not parallel: i
 		client := d.market.Client(chats.WithHTTPClient(&http.Client{Transport: d}))
 		seen, store := &recorder{}, inbox.NewMemoryStore()
 		run := start(t, newInbox(t, client, store), seen.handle)
-		time.Sleep(70 * time.Minute) // a full sweep
+		sleep(70 * time.Minute) // a full sweep
 		require.NoError(t, run.stop())
 
 		idle := make([]*inbox.Inbox, businesses)
@@ -37,7 +37,7 @@ func TestStep_AnIdleBusinessNeedsLittleMemory(t *testing.T) { // not parallel: i
 			for range 3 {
 				_, err := idle[i].Step(t.Context(), seen.handle)
 				require.NoError(t, err)
-				time.Sleep(17 * time.Second)
+				sleep(17 * time.Second)
 			}
 		}
 		bytesAfter, goroutinesAfter := used()

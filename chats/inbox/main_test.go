@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// sleep is time.Sleep in a bubble, except that the race detector knows that what has happened in the
+// meantime comes before what follows.
+func sleep(d time.Duration) { <-time.After(d) }
+
 // connect makes a client of the Market whose every exchange is held to the contract.
 func connect(tb testing.TB, market *chatstest.Market) *chats.Client {
 	tb.Helper()
@@ -261,7 +265,7 @@ func shop(options ...chatstest.Option) (*chatstest.Market, chats.ChatID) {
 	market := chatstest.NewMarket(options...)
 	id := market.AddChat(chats.Chat{})
 	market.CustomerSays(id, "old")
-	time.Sleep(48 * time.Hour)
+	sleep(48 * time.Hour)
 	return market, id
 }
 

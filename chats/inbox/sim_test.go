@@ -95,7 +95,7 @@ func newSimulation(t *testing.T, p plan) *simulation {
 			w.market.CustomerSays(id, "old")
 		}
 	}
-	time.Sleep(time.Hour + 2*p.late) // until all that is old is visible
+	sleep(time.Hour + 2*p.late) // until all that is old is visible
 	return w
 }
 
@@ -174,7 +174,7 @@ func (w *simulation) live() {
 	w.calm.Store(true)
 	w.market.FailFunc(nil)
 	for began := time.Now(); !w.isDone() && time.Since(began) < 48*time.Hour; {
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 	}
 	cancel()
 	all.Wait()
@@ -182,11 +182,11 @@ func (w *simulation) live() {
 
 func (w *simulation) awaitStart() {
 	for {
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		state, err := w.store.Business(w.t.Context(), w.market.Business())
 		assert.NoError(w.t, err)
 		if !state.StartTime.IsZero() {
-			time.Sleep(5 * time.Second)
+			sleep(5 * time.Second)
 			return
 		}
 	}
@@ -205,7 +205,7 @@ func (w *simulation) others(ctx context.Context) {
 		for range w.plan.quota / 2 {
 			_, _ = client.ChatsPage(ctx, chats.Filter{PageSize: 1}, chats.PageRequest{})
 		}
-		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+		sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 	}
 }
 
@@ -217,7 +217,7 @@ func (w *simulation) customers(all *sync.WaitGroup) {
 	newOneIn := max(20, 2*w.plan.messages/w.plan.chats) // so that at most half as many come to be
 	senders := []chats.Sender{chats.SenderCustomer, chats.SenderCustomer, chats.SenderPartner, chats.SenderMarket, chats.SenderSupport}
 	for posted := 0; posted < w.plan.messages; {
-		time.Sleep(time.Duration(random.ExpFloat64() * mean))
+		sleep(time.Duration(random.ExpFloat64() * mean))
 		id := w.ids[random.IntN(len(w.ids))]
 		switch {
 		case random.IntN(newOneIn) == 0:
@@ -262,7 +262,7 @@ func (w *simulation) push(all *sync.WaitGroup, id chats.ChatID, random *rand.Ran
 			late *= 100
 		}
 		all.Go(func() {
-			time.Sleep(late)
+			sleep(late)
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if in := w.inbox.Load(); in != nil {
@@ -326,7 +326,7 @@ func (w *simulation) runInboxes(ctx context.Context) {
 			return
 		}
 		w.kills++
-		time.Sleep(time.Duration(random.IntN(20)) * time.Second)
+		sleep(time.Duration(random.IntN(20)) * time.Second)
 	}
 }
 
@@ -600,7 +600,7 @@ func (l *process) handle(_ context.Context, d inbox.Delivery) error {
 	}
 	l.w.check(d)
 	if l.chance(3) {
-		time.Sleep(time.Duration(d.Message.ID%3000) * time.Millisecond)
+		sleep(time.Duration(d.Message.ID%3000) * time.Millisecond)
 	}
 	if hour := time.Now().Hour() % 12; !l.w.calm.Load() && (hour == 3 || hour == 4) {
 		return errors.New("the CRM is down")

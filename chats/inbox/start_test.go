@@ -25,7 +25,7 @@ func TestFirstStart_DeliversWhatComesFromThenOn(t *testing.T) {
 		market, id := shop()
 		busy := market.AddChat(chats.Chat{})
 		market.CustomerSays(busy, "a moment before")
-		time.Sleep(5 * time.Second)
+		sleep(5 * time.Second)
 		in, seen := newInbox(t, connect(t, market), inbox.NewMemoryStore()), &recorder{}
 		run := start(t, in, seen.handle)
 		synctest.Wait()
@@ -34,7 +34,7 @@ func TestFirstStart_DeliversWhatComesFromThenOn(t *testing.T) {
 		late := market.AddChat(chats.Chat{})
 		market.CustomerSays(late, "first of a new chat")
 		market.CustomerSays(late, "second of a new chat")
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"at once", "new", "first of a new chat", "second of a new chat"}, seen.texts())
 	})
@@ -46,14 +46,14 @@ func TestFirstStart_LosesNothingWhileItLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(100, chats.StatusNew, chatstest.WithLatency(time.Second))
 		market.CustomerSays(ids[50], "old")
-		time.Sleep(48 * time.Hour)
+		sleep(48 * time.Hour)
 		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		for i, text := range numbers(12) {
 			market.CustomerSays(ids[(i*37)%100], text)
-			time.Sleep(500 * time.Millisecond)
+			sleep(500 * time.Millisecond)
 		}
-		time.Sleep(3 * time.Minute)
+		sleep(3 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, numbers(12), seen.texts())
 	})
@@ -104,14 +104,14 @@ func TestFirstStart_ClocksMayDiffer(t *testing.T) {
 			market, id := shop()
 			other := market.AddChat(longAgo())
 			market.CustomerSays(id, "old too")
-			time.Sleep(10 * time.Second)
+			sleep(10 * time.Second)
 			client, store, seen := connectVia(t, market, skewed(market, by)), inbox.NewMemoryStore(), &recorder{}
 			run := start(t, newInbox(t, client, store), seen.handle)
-			time.Sleep(time.Second)
+			sleep(time.Second)
 			market.CustomerSays(id, "1")
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			market.CustomerSays(other, "2")
-			time.Sleep(2 * time.Minute)
+			sleep(2 * time.Minute)
 			require.NoError(t, run.stop())
 			want := []string{"1", "2"}
 			if by > time.Minute {
@@ -119,9 +119,9 @@ func TestFirstStart_ClocksMayDiffer(t *testing.T) {
 			}
 			assert.Equal(t, want, seen.texts(), "skew %s", by)
 			market.CustomerSays(market.AddChat(chats.Chat{}), "3")
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			run = start(t, newInbox(t, client, store), seen.handle)
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			require.NoError(t, run.stop())
 			assert.Equal(t, append(want, "3"), seen.texts(), "skew %s", by)
 		})
@@ -159,10 +159,10 @@ func TestWithStartTime_CountsOnTheFirstStart(t *testing.T) {
 		id, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
 		market.CustomerSays(id, "1")
 		market.CustomerSays(other, "a")
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		since := time.Now()
 		market.CustomerSays(id, "2")
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		market.CustomerSays(id, "3")
 		for _, c := range []struct {
 			since time.Time
@@ -174,7 +174,7 @@ func TestWithStartTime_CountsOnTheFirstStart(t *testing.T) {
 			store, seen := inbox.NewMemoryStore(), &recorder{}
 			for _, at := range []time.Time{c.since, {}} {
 				run := start(t, newInbox(t, connect(t, market), store, inbox.WithStartTime(at)), seen.handle)
-				time.Sleep(2 * time.Minute)
+				sleep(2 * time.Minute)
 				require.NoError(t, run.stop())
 				assert.ElementsMatch(t, c.want, seen.texts(), "on a later start it has no effect")
 			}
@@ -190,21 +190,21 @@ func TestRestart_GoesOnWhereItWas(t *testing.T) {
 		store, seen := inbox.NewMemoryStore(), &recorder{}
 		in := newInbox(t, connect(t, market), store)
 		run := start(t, in, seen.handle)
-		time.Sleep(4 * time.Second)
+		sleep(4 * time.Second)
 		market.CustomerSays(id, "1")
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		require.NoError(t, run.stop())
 		market.CustomerSays(id, "2")
 		market.CustomerSays(quiet, "3")
 		market.CustomerSays(market.AddChat(chats.Chat{}), "4")
-		time.Sleep(10 * time.Hour)
+		sleep(10 * time.Hour)
 		run = start(t, in, seen.handle)
-		time.Sleep(5 * time.Second)
+		sleep(5 * time.Second)
 		require.NoError(t, run.stop())
 		assert.Equal(t, "1", seen.texts()[0])
 		assert.ElementsMatch(t, []string{"1", "2", "3", "4"}, seen.texts())
 		run = start(t, newInbox(t, connect(t, market), store), seen.handle)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 4, "what is saved never comes again")
 	})
@@ -217,10 +217,10 @@ func TestFirstStart_QuietChatsCostNoHistory(t *testing.T) {
 		market, _ := bigShop(200, chats.StatusFinished)
 		recent := market.AddChat(chats.Chat{})
 		market.CustomerSays(recent, "old")
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		store, seen := inbox.NewMemoryStore(), &recorder{}
 		run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
-		time.Sleep(30 * time.Minute)
+		sleep(30 * time.Minute)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 3)
 		assert.True(t, row(t, store, market, recent).Read)
 		assert.Empty(t, seen.texts())
@@ -235,19 +235,19 @@ func TestQuota_AHistoryQuotaThatIsUsedUpIsWaitedFor(t *testing.T) {
 		log, seen := &logBuffer{}, &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithQuotaReserve(0), log.option(), seldom)
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(61 * time.Minute)))
+		sleep(time.Until(time.Now().Truncate(time.Hour).Add(61 * time.Minute)))
 		for i, text := range numbers(20) {
 			market.CustomerSays(ids[i%3], text)
 			wake(t, in, ids[i%3])
-			time.Sleep(20 * time.Second)
+			sleep(20 * time.Second)
 		}
 		for _, id := range ids {
 			market.CustomerSays(id, "and all the others")
 		}
-		time.Sleep(50 * time.Minute)
+		sleep(50 * time.Minute)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 42)
 		assert.Less(t, len(log.lines("")), 60, "nor does it try and try")
-		time.Sleep(5 * time.Hour)
+		sleep(5 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 60)
 	})
@@ -260,7 +260,7 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 		market, ids := bigShop(40, chats.StatusNew)
 		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(2)), seen.handle)
-		time.Sleep(90 * time.Second)
+		sleep(90 * time.Second)
 		var refusing atomic.Bool
 		refusing.Store(true)
 		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
@@ -272,10 +272,10 @@ func TestQuota_AServerThatRefusesIsNotHammered(t *testing.T) {
 		for _, id := range ids {
 			market.CustomerSays(id, "new")
 		}
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 60*2*6, "two workers, six attempts, once a minute")
 		refusing.Store(false)
-		time.Sleep(3 * time.Minute)
+		sleep(3 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), 40)
 	})
@@ -296,10 +296,10 @@ func TestQuota_HeadersWithoutATimeAreNoQuota(t *testing.T) {
 		}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		for _, text := range numbers(4) {
-			time.Sleep(2 * time.Minute)
+			sleep(2 * time.Minute)
 			market.CustomerSays(id, text)
 		}
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, numbers(4), seen.texts())
 	})
@@ -312,7 +312,7 @@ func TestQuota_AServerThatRefusesListsIsNotHammered(t *testing.T) {
 			t.Helper()
 			market, _ := bigShop(40, chats.StatusNew)
 			run := begin(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), (&recorder{}).handle)
-			time.Sleep(90 * time.Second)
+			sleep(90 * time.Second)
 			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
 				if op == chats.OpGetChats {
 					return chatstest.RateLimitedParallel()
@@ -320,7 +320,7 @@ func TestQuota_AServerThatRefusesListsIsNotHammered(t *testing.T) {
 				return chatstest.OK()
 			})
 			before := market.Calls(chats.OpGetChats)
-			time.Sleep(time.Hour)
+			sleep(time.Hour)
 			require.NoError(t, run.stop())
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChats)-before, 1_100, "two kinds of sweeps, eight attempts, once a minute")
 		})
@@ -343,12 +343,12 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 			run := start(t, in, seen.handle)
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			market.CustomerSays(id, "hello")
 			if push {
 				wake(t, in, id)
 			}
-			time.Sleep(5 * time.Hour)
+			sleep(5 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -361,17 +361,17 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			store := inbox.NewMemoryStore()
 			in := newInbox(t, connect(t, market), store)
 			run := start(t, in, seen.handle)
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			market.CustomerSays(id, "hello")
 			if push {
 				wake(t, in, id)
 			}
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			require.NoError(t, run.stop())
 			run = start(t, newInbox(t, connect(t, market), store), seen.handle) // in another process
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			market.FailFunc(nil)
-			time.Sleep(5 * time.Hour)
+			sleep(5 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -395,10 +395,10 @@ func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
 			})
 			seen := &recorder{}
 			run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			market.CustomerSays(id, "one")
 			market.CustomerSays(market.AddChat(chats.Chat{}), "in a new chat")
-			time.Sleep(3 * time.Hour)
+			sleep(3 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, []string{"one", "in a new chat"}, seen.texts())
 		})
@@ -419,12 +419,12 @@ func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 			}))
 			id := market.AddChat(chats.Chat{})
 			market.CustomerSays(id, "old")
-			time.Sleep(quiet)
+			sleep(quiet)
 			market.CustomerSays(id, "held")
-			time.Sleep(time.Hour)
+			sleep(time.Hour)
 			seen := &recorder{}
 			run := startSteps(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom), seen.handle)
-			time.Sleep(48 * time.Hour)
+			sleep(48 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"held"}, seen.texts())
 		})
@@ -443,14 +443,14 @@ func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 			}
 		})
 		market.CustomerSays(id, "old, too")
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		seen := &recorder{}
 		in := newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore())
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		market.CustomerSays(id, "new")
 		wake(t, in, id)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 	})
@@ -467,11 +467,11 @@ func TestFirstStart_CountsFromTheFirstAttemptToSave(t *testing.T) {
 			store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 			store.fails(call)
 			run := start(t, newInbox(t, connect(t, market), store), seen.handle)
-			time.Sleep(5 * time.Minute)
+			sleep(5 * time.Minute)
 			market.CustomerSays(id, "hello")
-			time.Sleep(5 * time.Minute)
+			sleep(5 * time.Minute)
 			store.fails()
-			time.Sleep(time.Hour)
+			sleep(time.Hour)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -491,12 +491,12 @@ func TestFirstStart_AKillDuringTheFirstPage(t *testing.T) {
 			return respond(req, 503, "")
 		}))
 		run := start(t, newInbox(t, killed, store), seen.handle)
-		time.Sleep(10 * time.Second)
+		sleep(10 * time.Second)
 		require.NoError(t, run.stop())
 		market.CustomerSays(id, "hello")
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		run = start(t, newInbox(t, connect(t, market), shared), seen.handle)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"hello"}, seen.texts())
 	})
@@ -513,13 +513,13 @@ func TestWithStartTime_MayBeStillToCome(t *testing.T) {
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(time.Now().Add(time.Hour)))
 		run := start(t, in, seen.handle)
 		for n := range 5 {
-			time.Sleep(20 * time.Minute)
+			sleep(20 * time.Minute)
 			for _, id := range []chats.ChatID{id, recent} {
 				market.CustomerSays(id, strconv.Itoa(n))
 			}
 			market.CustomerSays(market.AddChat(chats.Chat{}), strconv.Itoa(n))
 		}
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"2", "2", "2", "3", "3", "3", "4", "4", "4"}, seen.texts())
 	})
@@ -546,7 +546,7 @@ func TestFirstStart_AfterAPush(t *testing.T) {
 				wake(t, in, id)
 				run := start(t, in, seen.handle)
 				market.CustomerSays(id, "new")
-				time.Sleep(30 * time.Second)
+				sleep(30 * time.Second)
 				require.NoError(t, run.stop())
 				assert.Equal(t, []string{"new"}, seen.texts())
 			})
@@ -559,7 +559,7 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market, ids := bigShop(20, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChatHistory, 100))
-		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
+		sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
 		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
@@ -568,7 +568,7 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 			}
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		say := func(id chats.ChatID, text string) {
 			market.CustomerSays(id, text)
 			wake(t, in, id)
@@ -576,11 +576,11 @@ func TestQuota_WhatDoesNotWaitForTheNextWindow(t *testing.T) {
 		for _, id := range ids {
 			say(id, "hello")
 		}
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		require.Len(t, seen.all(), 20)
 		say(ids[0], "pushed")
 		say(ids[1], "bad")
-		time.Sleep(25 * time.Minute)
+		sleep(25 * time.Minute)
 		assert.ElementsMatch(t, []string{"pushed", "bad"}, seen.texts()[20:])
 		require.NoError(t, run.stop())
 	})
@@ -598,11 +598,11 @@ func TestQuota_ChatsWhosePollsWaitTakeTurns(t *testing.T) {
 		}))
 		seen := &recorder{}
 		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
-		time.Sleep(6 * time.Hour)
+		sleep(6 * time.Hour)
 		for i, id := range ids {
 			market.CustomerSays(id, strconv.Itoa(i))
 		}
-		time.Sleep(4 * time.Hour)
+		sleep(4 * time.Hour)
 		assert.ElementsMatch(t, numbers(60), seen.texts())
 		require.NoError(t, run.stop())
 	})

@@ -26,7 +26,7 @@ func stepper(t *testing.T, client *chats.Client, store inbox.Store, d time.Durat
 		next, err := newInbox(t, client, store).Step(t.Context(), handle)
 		require.NoError(t, err)
 		assert.False(t, next.IsZero())
-		time.Sleep(min(time.Until(next), time.Until(end)))
+		sleep(min(time.Until(next), time.Until(end)))
 	}
 	return steps
 }
@@ -80,12 +80,12 @@ func TestStep_IsBoundedInTime(t *testing.T) {
 		for range 40 {
 			began := time.Now()
 			next, err := newInbox(t, client, store, inbox.WithWorkers(2)).Step(t.Context(), func(ctx context.Context, d inbox.Delivery) error {
-				time.Sleep(3 * time.Second)
+				sleep(3 * time.Second)
 				return seen.handle(ctx, d)
 			})
 			require.NoError(t, err)
 			assert.LessOrEqual(t, time.Since(began), 26*time.Second)
-			time.Sleep(time.Until(next))
+			sleep(time.Until(next))
 		}
 		assert.Len(t, seen.all(), 100)
 	})
@@ -119,13 +119,13 @@ func TestStep_Errors(t *testing.T) {
 			assert.Positive(t, next)
 		}
 		store.fails()
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(401, `{"status":"ERROR"}`) })
 		next, err = step()
 		require.ErrorIs(t, err, chats.ErrUnauthorized)
 		assert.Positive(t, next)
 		market.FailFunc(nil)
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		_, err = step()
 		require.NoError(t, err)
 
@@ -135,7 +135,7 @@ func TestStep_Errors(t *testing.T) {
 		_, err = step()
 		require.ErrorIs(t, err, inbox.ErrLeaseLost)
 		store.fails()
-		time.Sleep(10 * time.Second)
+		sleep(10 * time.Second)
 		_, err = step()
 		require.NoError(t, err)
 		assert.Equal(t, []string{"message", "message"}, seen.texts())
@@ -209,11 +209,11 @@ func TestStatus_OfABusiness(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		failing := time.Now()
 		market.CustomerSays(ids[3], "message")
 		wake(t, in, ids[3])
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		for _, from := range []*inbox.Inbox{in, elsewhere} {
 			status, err = from.Status(t.Context())
 			require.NoError(t, err)
@@ -306,14 +306,14 @@ func TestStep_DeliversHoweverLongTheReadingTakes(t *testing.T) {
 			id, begin := market.AddChat(chats.Chat{}), time.Now()
 			for _, n := range numbers(750) {
 				market.CustomerSays(id, n)
-				time.Sleep(time.Second)
+				sleep(time.Second)
 			}
 			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(begin.Add(-time.Hour)))
 			for began := time.Now(); time.Since(began) < 2*time.Hour; {
 				next, err := in.Step(t.Context(), seen.handle)
 				require.NoError(t, err)
-				time.Sleep(max(time.Until(next), time.Millisecond))
+				sleep(max(time.Until(next), time.Millisecond))
 			}
 			assert.Len(t, seen.all(), 750)
 			assert.Less(t, market.Calls(chats.OpGetChatHistory), 200)
@@ -331,7 +331,7 @@ func TestStep_SavesEachMessageBeforeTheNext(t *testing.T) {
 		id, begin := market.AddChat(chats.Chat{}), time.Now()
 		for _, n := range numbers(250) {
 			market.CustomerSays(id, n)
-			time.Sleep(5 * time.Second)
+			sleep(5 * time.Second)
 		}
 		store := &flakyStore{MemoryStore: inbox.NewMemoryStore()}
 		in := newInbox(t, connect(t, market), store, inbox.WithStartTime(begin.Add(-time.Hour)))
@@ -352,7 +352,7 @@ func TestStep_SavesEachMessageBeforeTheNext(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, err)
-		time.Sleep(latency)
+		sleep(latency)
 		assert.EqualValues(t, 250, handled.Load())
 	})
 }
@@ -367,7 +367,7 @@ func TestStep_LogsAnUnknownSenderOnce(t *testing.T) {
 		for began := time.Now(); time.Since(began) < time.Hour; {
 			next, err := in.Step(t.Context(), (&recorder{}).handle)
 			require.NoError(t, err)
-			time.Sleep(time.Until(next))
+			sleep(time.Until(next))
 			if len(market.Messages(id)) < 6 {
 				market.AddMessage(id, "ROBOT", "beep")
 			}
@@ -503,25 +503,25 @@ func TestStep_NotesWhatIsUrgent(t *testing.T) {
 		say(ids[0])
 		failing := func(context.Context, inbox.Delivery) error { return errAway }
 		assert.WithinDuration(t, time.Now().Add(time.Second), step(failing), time.Second/2)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		assert.WithinDuration(t, time.Now().Add(2*time.Second), step(failing), time.Second/2)
-		time.Sleep(3 * time.Second)
+		sleep(3 * time.Second)
 		assert.Zero(t, step(seen.handle))
 
 		for _, id := range ids[:4] {
 			say(id)
 		}
-		slow := func(context.Context, inbox.Delivery) error { time.Sleep(21 * time.Second); return nil }
+		slow := func(context.Context, inbox.Delivery) error { sleep(21 * time.Second); return nil }
 		assert.WithinDuration(t, time.Now(), step(slow), time.Minute, "two of them, and not the other two")
 		assert.Zero(t, step(seen.handle))
 
-		time.Sleep(3 * time.Second)
+		sleep(3 * time.Second)
 		assert.Zero(t, step(seen.handle), "rechecks")
 		wake(t, newInbox(t, client, store), ids[5]) // before the history shows its message
 		pushed := time.Now()
 		for _, after := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second} {
 			assert.WithinDuration(t, pushed.Add(after), step(seen.handle), time.Second/2)
-			time.Sleep(time.Until(pushed.Add(after)))
+			sleep(time.Until(pushed.Add(after)))
 		}
 		market.CustomerSays(ids[5], "message")
 		assert.Zero(t, step(seen.handle))
@@ -560,17 +560,17 @@ func TestStep_OfAStepStore(t *testing.T) {
 		assert.Equal(t, []string{"message"}, seen.texts())
 		assert.Equal(t, []string{"AcquireBusiness", "Due", "Save", "ReleaseBusiness"}, calls)
 
-		time.Sleep(time.Until(idle))
+		sleep(time.Until(idle))
 		assert.WithinDuration(t, time.Now().Add(time.Minute), step(), 11*time.Second)
 		assert.ElementsMatch(t, []string{"AcquireBusiness", "Due", "Save", "Chats", "Save", "ReleaseBusiness"}, calls,
 			"the recheck, and at the same time a sweep that lists the chat with another time")
 
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		store.fails("ReleaseBusiness") // what was listed is not saved, and the lease expires
 		lists := market.Calls(chats.OpGetChats)
 		assert.WithinDuration(t, time.Now().Add(time.Minute), step(), time.Second)
 		store.fails()
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		step()
 		assert.Equal(t, 6, market.Calls(chats.OpGetChats)-lists, "20 chats each")
 		market.CustomerSays(ids[1], "another")
@@ -673,7 +673,7 @@ func TestStep_MachinesTakeTurns(t *testing.T) {
 		for n, end := 0, time.Now().Add(time.Hour); time.Now().Before(end); n++ {
 			next, err := machines[n%2].Step(t.Context(), (&recorder{}).handle)
 			require.NoError(t, err)
-			time.Sleep(time.Until(next))
+			sleep(time.Until(next))
 		}
 		assert.Zero(t, market.Calls(chats.OpGetChatHistory))
 	})

@@ -30,7 +30,7 @@ func bubble(t *testing.T, name string, test func(*testing.T)) {
 
 // toFullHour lets time pass until a minute after a full hour, so that one quota window follows.
 func toFullHour() {
-	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
+	sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
 }
 
 // A gateway or Market refuses all histories in one way for 50 minutes, while 400 chats wait.
@@ -69,7 +69,7 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 			seen := &recorder{}
 			in := newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(20*time.Minute))
 			run := start(t, in, seen.handle)
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			down.Store(true)
 			for _, id := range ids {
 				market.CustomerSays(id, "hello")
@@ -78,7 +78,7 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 			var status inbox.Status
 			var used int64 // until the last sweep, with which what is counted is saved
 			for range 50 {
-				time.Sleep(time.Minute)
+				sleep(time.Minute)
 				last := status.LastSweep
 				var err error
 				status, err = in.Status(t.Context())
@@ -91,7 +91,7 @@ func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
 			assert.LessOrEqual(t, calls.Load(), int64(600))
 			assert.InDelta(t, used, quota.Max-quota.Remaining, 30)
 			down.Store(false)
-			time.Sleep(5 * time.Minute)
+			sleep(5 * time.Minute)
 			assert.Len(t, seen.all(), 400, "5 min after its end")
 			require.NoError(t, run.stop())
 		})
@@ -108,17 +108,17 @@ func TestQuota_CountsTheRequestsThatAreMade(t *testing.T) {
 		for n := range others {
 			others[n] = market.AddChat(chats.Chat{Subject: chats.AboutOrder(chats.OrderID(1000 + n))})
 		}
-		time.Sleep(48 * time.Hour)
+		sleep(48 * time.Hour)
 		toFullHour()
 		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom,
 			inbox.WithFilter(chats.Filter{Subjects: []chats.Subject{chats.AboutOrder(7)}}))
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		before := market.Calls(chats.OpGetChatHistory)
 		for n := range 5000 {
 			wake(t, in, others[n%300])
-			time.Sleep(400 * time.Millisecond)
+			sleep(400 * time.Millisecond)
 		}
 		status, err := in.Status(t.Context())
 		require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestQuota_CountsTheRequestsThatAreMade(t *testing.T) {
 		said := time.Now()
 		market.CustomerSays(wanted, "hello")
 		wake(t, in, wanted)
-		time.Sleep(3 * time.Hour)
+		sleep(3 * time.Hour)
 		require.NoError(t, run.stop())
 		require.Len(t, seen.all(), 1)
 		assert.Less(t, seen.all()[0].at.Sub(said), 2*time.Second)
@@ -163,13 +163,13 @@ func TestReads_OneRefusalAfterALongFailure(t *testing.T) {
 					return errors.New("no")
 				})
 				market.CustomerSays(id, "hello")
-				time.Sleep(failing)
+				sleep(failing)
 				before := attempt.Load()
 				refused.Store(true)
-				time.Sleep(6 * time.Minute)
+				sleep(6 * time.Minute)
 				refused.Store(false)
 				works.Store(true)
-				time.Sleep(7 * time.Minute)
+				sleep(7 * time.Minute)
 				assert.Equal(t, before+1, attempt.Load())
 				require.NoError(t, run.stop())
 			})
@@ -193,16 +193,16 @@ func TestReads_AStormOfGetChatDelaysNoHistory(t *testing.T) {
 			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 			run := start(t, in, seen.handle)
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			for n := range 5 {
 				wake(t, in, chats.ChatID(900_000+n))
 			}
-			time.Sleep(30 * time.Second)
+			sleep(30 * time.Second)
 			market.CustomerSays(id, "hello")
 			wake(t, in, id)
-			time.Sleep(2 * time.Second)
+			sleep(2 * time.Second)
 			assert.Equal(t, []string{"hello"}, seen.texts())
-			time.Sleep(3 * time.Hour)
+			sleep(3 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChat), most)
 		})
@@ -226,7 +226,7 @@ func TestReads_ChatsThatCannotBeReadDelayNoOther(t *testing.T) {
 			seen := &recorder{}
 			in := newInbox(t, client, inbox.NewMemoryStore())
 			run := start(t, in, seen.handle)
-			time.Sleep(5 * time.Minute)
+			sleep(5 * time.Minute)
 			for n := range 10 * 60 {
 				if n%20 == 0 {
 					wake(t, in, bad[n/20%len(bad)])
@@ -234,7 +234,7 @@ func TestReads_ChatsThatCannotBeReadDelayNoOther(t *testing.T) {
 				if n == 5*60 {
 					market.CustomerSays(ids[15], "hello")
 				}
-				time.Sleep(time.Second)
+				sleep(time.Second)
 			}
 			require.NoError(t, run.stop())
 			require.Len(t, seen.all(), 1)
@@ -266,14 +266,14 @@ func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
 				}
 				return seen.handle(ctx, d)
 			})
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			market.CustomerSays(id, "hello")
-			time.Sleep(20 * time.Minute)
+			sleep(20 * time.Minute)
 			works.Store(true)
 			absent.Store(true)
-			time.Sleep(20 * time.Hour)
+			sleep(20 * time.Hour)
 			absent.Store(false)
-			time.Sleep(6 * time.Minute)
+			sleep(6 * time.Minute)
 			require.NoError(t, run.stop())
 			assert.Equal(t, []string{"hello"}, seen.texts())
 		})
@@ -307,14 +307,14 @@ func TestReads_ChatsThatAreRateLimitedDelayNoOther(t *testing.T) {
 				seen := &recorder{}
 				in := newInbox(t, client, inbox.NewMemoryStore())
 				run := start(t, in, seen.handle)
-				time.Sleep(time.Hour)
+				sleep(time.Hour)
 				for _, id := range ids {
 					market.CustomerSays(id, "new")
 					if pushed {
 						wake(t, in, id)
 					}
 				}
-				time.Sleep(10 * time.Minute)
+				sleep(10 * time.Minute)
 				assert.Len(t, seen.texts(), 50)
 				require.NoError(t, run.stop())
 			})

@@ -41,9 +41,9 @@ func bigShop(n int, status chats.Status, options ...chatstest.Option) (*chatstes
 func perHour(t *testing.T, market *chatstest.Market, options ...inbox.Option) (lists, histories float64) {
 	t.Helper()
 	run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), options...), (&recorder{}).handle)
-	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+	sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 	list, history := market.Calls(chats.OpGetChats), market.Calls(chats.OpGetChatHistory)
-	time.Sleep(time.Hour)
+	sleep(time.Hour)
 	lists = float64(market.Calls(chats.OpGetChats) - list)
 	histories = float64(market.Calls(chats.OpGetChatHistory) - history)
 	require.NoError(t, run.stop())
@@ -93,7 +93,7 @@ func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
 		refused := 0
 		for hour := range 2 {
-			time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+			sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
 			for range 250 {
 				if _, err := others.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{}); err != nil {
 					refused++
@@ -102,7 +102,7 @@ func TestSweep_GoesOnWhileOthersUseTheQuota(t *testing.T) {
 			for i := range 5 {
 				n, said := len(seen.all()), time.Now()
 				market.CustomerSays(ids[i*19], strconv.Itoa(10*hour+i))
-				time.Sleep(9 * time.Minute)
+				sleep(9 * time.Minute)
 				if assert.Greater(t, len(seen.all()), n, "hour %d, message %d", hour, i) {
 					assert.Less(t, seen.all()[n].at.Sub(said), 6*time.Minute)
 				}
@@ -125,11 +125,11 @@ func TestSweep_AFullOneDoesNotHoldUpTheIncrementalOnes(t *testing.T) {
 		}
 		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
-		time.Sleep(7 * time.Minute)
+		sleep(7 * time.Minute)
 		for i, text := range numbers(10) {
 			n, said := len(seen.all()), time.Now()
 			market.CustomerSays(open[(i*7)%25], text)
-			time.Sleep(11 * time.Minute)
+			sleep(11 * time.Minute)
 			if assert.Greater(t, len(seen.all()), n, "message %s", text) {
 				assert.Less(t, seen.all()[n].at.Sub(said), 3*time.Minute)
 			}
@@ -153,15 +153,15 @@ func TestSweep_FindsAFinishedChatToo(t *testing.T) {
 		})
 		seen := &recorder{}
 		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
-		time.Sleep(5*time.Minute + 30*time.Second)
+		sleep(5*time.Minute + 30*time.Second)
 		market.AddMessage(open, chats.SenderMarket, "the last one")
 		market.FinishChat(open)
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		assert.Equal(t, []string{"the last one"}, seen.texts(), "a chat that leaves the incremental list is polled")
 
 		market.AddMessage(ids[300], chats.SenderMarket, "in a finished chat")
 		market.AddMessage(strange, chats.SenderMarket, "in a chat of a new status")
-		time.Sleep(30 * time.Minute)
+		sleep(30 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"the last one", "in a finished chat", "in a chat of a new status"}, seen.texts())
 	})
@@ -176,13 +176,13 @@ func TestSweep_OneStray400(t *testing.T) {
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(3*time.Minute)), (&recorder{}).handle)
 		hour := func() int {
 			before := market.Calls(chats.OpGetChats)
-			time.Sleep(time.Hour)
+			sleep(time.Hour)
 			return market.Calls(chats.OpGetChats) - before
 		}
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		before := hour()
 		market.Fail(chats.OpGetChats, chatstest.HTML(400))
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		after := hour()
 		assert.InDelta(t, before, after, float64(before)/5)
 		require.NoError(t, run.stop())
@@ -203,9 +203,9 @@ func TestSweep_StatusesMayNotGoWithAnotherFilter(t *testing.T) {
 		seen := &recorder{}
 		filter := chats.Filter{SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}}
 		run := start(t, newInbox(t, connectVia(t, market, refusing), inbox.NewMemoryStore(), inbox.WithFilter(filter)), seen.handle)
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		market.CustomerSays(ids[100], "new")
-		time.Sleep(3 * time.Minute)
+		sleep(3 * time.Minute)
 		assert.Equal(t, []string{"new"}, seen.texts())
 		require.NoError(t, run.stop())
 	})
@@ -233,7 +233,7 @@ func TestSweep_FullOnesSufficeWhileTheShopIsSmall(t *testing.T) {
 		}))
 		in := newInbox(t, client, inbox.NewMemoryStore())
 		run := start(t, in, (&recorder{}).handle)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		assert.Zero(t, unfinished.Load())
 		status, err := in.Status(t.Context())
 		require.NoError(t, err)
@@ -244,7 +244,7 @@ func TestSweep_FullOnesSufficeWhileTheShopIsSmall(t *testing.T) {
 			chat.Status = chats.StatusFinished
 			market.AddChat(chat)
 		}
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		assert.InDelta(t, 10, unfinished.Load(), 2)
 		require.NoError(t, run.stop())
 	})
@@ -272,16 +272,16 @@ func TestSweep_APageThatFailsHidesNoOther(t *testing.T) {
 				}), chats.WithRetry(chats.RetryPolicy{MaxAttempts: 1}))
 				seen := &recorder{}
 				run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-				time.Sleep(10 * time.Minute)
+				sleep(10 * time.Minute)
 				broken.Store(true)
 				for _, text := range numbers(3) {
-					time.Sleep(5 * time.Minute)
+					sleep(5 * time.Minute)
 					market.CustomerSays(ids[50], text)
-					time.Sleep(5 * time.Minute)
+					sleep(5 * time.Minute)
 				}
 				assert.Equal(t, numbers(3), seen.texts())
 				broken.Store(false)
-				time.Sleep(2 * time.Minute)
+				sleep(2 * time.Minute)
 				require.NoError(t, run.stop())
 			})
 		})
@@ -313,13 +313,13 @@ func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
 			seen := &recorder{}
 			run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
 			toFullHour()
-			time.Sleep(time.Hour)
+			sleep(time.Hour)
 			lists.Store(0)
 			for _, text := range numbers(12) {
 				market.CustomerSays(ids[0], text)
-				time.Sleep(4 * time.Minute)
+				sleep(4 * time.Minute)
 				assert.Contains(t, seen.texts(), text)
-				time.Sleep(time.Minute)
+				sleep(time.Minute)
 			}
 			assert.Less(t, lists.Load(), int32(2_300))
 			require.NoError(t, run.stop())
@@ -343,11 +343,11 @@ func TestSweep_AStatusThatChangesAlone(t *testing.T) {
 			}))
 			seen := &recorder{}
 			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-			time.Sleep(30 * time.Hour)
+			sleep(30 * time.Hour)
 			market.CustomerSays(id, "new")
 			market.SetStatus(id, chats.StatusWaitingForPartner)
 			before := market.Calls(chats.OpGetChatHistory)
-			time.Sleep(c.within)
+			sleep(c.within)
 			assert.Equal(t, []string{"new"}, seen.texts(), "with a history that is %s behind", c.lag)
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, c.polls)
 			require.NoError(t, run.stop())
@@ -382,12 +382,12 @@ func TestSweep_PageTokensMayExpire(t *testing.T) {
 			seen := &recorder{}
 			client := connectVia(t, market, expiring(t, market))
 			run := start(t, newInbox(t, client, inbox.NewMemoryStore(), inbox.WithStartTime(time.Now())), seen.handle)
-			time.Sleep(3 * time.Hour)
+			sleep(3 * time.Hour)
 			for i, id := range ids {
 				market.AddMessage(id, chats.SenderMarket, strconv.Itoa(i))
 				market.SetStatus(id, chats.StatusNew)
 			}
-			time.Sleep(6 * time.Hour)
+			sleep(6 * time.Hour)
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, numbers(size), seen.texts())
 		})
@@ -402,7 +402,7 @@ func TestSweep_AChatThatLeftIsReadOnceTheStoreWorks(t *testing.T) {
 			market, ids := bigShop(1, chats.StatusNew, chatstest.WithLatency(time.Second), chatstest.WithHourlyLimit(chats.OpGetChats, 50))
 			store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 			run := start(t, newInbox(t, connect(t, market), store, seldom), seen.handle)
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			market.CustomerSays(ids[0], "last")
 			market.FinishChat(ids[0])
 			left := make(chan struct{})
@@ -414,9 +414,9 @@ func TestSweep_AChatThatLeftIsReadOnceTheStoreWorks(t *testing.T) {
 				return nil
 			})
 			<-left
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			store.fails()
-			time.Sleep(20 * time.Minute)
+			sleep(20 * time.Minute)
 			assert.Equal(t, []string{"last"}, seen.texts())
 			require.NoError(t, run.stop())
 		})
@@ -429,9 +429,9 @@ func TestSweep_AListThatIsLongerThanTheQuota(t *testing.T) {
 		market, ids := bigShop(600, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 20))
 		seen := &recorder{}
 		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
-		time.Sleep(2 * time.Hour)
+		sleep(2 * time.Hour)
 		market.CustomerSays(ids[100], "new")
-		time.Sleep(8 * time.Hour)
+		sleep(8 * time.Hour)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChats), 120)
@@ -469,9 +469,9 @@ func TestSweep_OneThatIsCutShortCoversNoOther(t *testing.T) {
 		})
 		seen := &recorder{}
 		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		market.CustomerSays(ids[150], "new")
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 	})
@@ -485,7 +485,7 @@ func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
 		market, _ := bigShop(1500, chats.StatusNew)
 		store := inbox.NewMemoryStore()
 		run := start(t, newInbox(t, connect(t, market), store), (&recorder{}).handle)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		var versions []int64
 		for len(versions) < 5 {
 			state, err := store.Business(t.Context(), market.Business())
@@ -493,7 +493,7 @@ func TestSweep_IsSavedWhileNothingChanges(t *testing.T) {
 			if len(versions) > 0 || state.Full.Pages >= 50 { // a sweep has just begun to list its pages one by one
 				versions = append(versions, state.Version)
 			}
-			time.Sleep(10 * time.Second)
+			sleep(10 * time.Second)
 		}
 		require.NoError(t, run.stop())
 		assert.Len(t, slices.Compact(versions), 5)
@@ -554,11 +554,11 @@ func TestSweep_AnEndlessListing(t *testing.T) {
 				market, _ := bigShop(60, chats.StatusNew)
 				seen, log, store := &recorder{}, &logBuffer{}, inbox.NewMemoryStore()
 				run := startSteps(t, newInbox(t, connectVia(t, market, endless(t, market, isFresh, next)), store, log.option()), seen.handle)
-				time.Sleep(10 * time.Minute)
+				sleep(10 * time.Minute)
 				for _, text := range numbers(40) { // more than a page
 					market.CustomerSays(market.AddChat(longAgo()), text)
 				}
-				time.Sleep(12 * time.Minute)
+				sleep(12 * time.Minute)
 				require.NoError(t, run.stop())
 				assert.ElementsMatch(t, numbers(40), seen.texts())
 				assert.NotEmpty(t, log.lines("list does not end"))
@@ -606,20 +606,20 @@ func TestSweep_AListThatEndsEarlyCostsLittle(t *testing.T) {
 			}))
 			seen := &recorder{}
 			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			isShort.Store(true)
-			time.Sleep(2 * time.Minute)
+			sleep(2 * time.Minute)
 			isShort.Store(false)
-			time.Sleep(2 * time.Minute)
+			sleep(2 * time.Minute)
 			assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory), 320)
 			market.CustomerSays(ids[250], "new")
-			time.Sleep(3 * time.Minute)
+			sleep(3 * time.Minute)
 			assert.Equal(t, []string{"new"}, seen.texts())
 			for _, id := range ids {
 				market.FinishChat(id)
 			}
 			calls := market.Calls(chats.OpGetChatHistory)
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			require.NoError(t, run.stop())
 			assert.GreaterOrEqual(t, market.Calls(chats.OpGetChatHistory)-calls, 500, "each that has left is polled in the end")
 		})
@@ -650,18 +650,18 @@ func TestSweep_ADelayEndsWithItsReason(t *testing.T) {
 			assert.Less(t, time.Since(state.Full.FinishedAt), 15*time.Minute)
 		}
 		run := startSteps(t, newInbox(t, client, store), (&recorder{}).handle)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		isWrong.Store(true)
-		time.Sleep(30 * time.Second)
+		sleep(30 * time.Second)
 		isWrong.Store(false)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		assertSwept()
 		require.NoError(t, run.stop())
 		run = startSteps(t, newInbox(t, client, store, inbox.WithPollInterval(24*time.Hour)), (&recorder{}).handle)
-		time.Sleep(26 * time.Hour)
+		sleep(26 * time.Hour)
 		require.NoError(t, run.stop())
 		run = startSteps(t, newInbox(t, client, store), (&recorder{}).handle)
-		time.Sleep(20 * time.Minute)
+		sleep(20 * time.Minute)
 		assertSwept()
 		require.NoError(t, run.stop())
 	})
@@ -680,9 +680,9 @@ func TestSweep_PageTokensThatAreNeverAccepted(t *testing.T) {
 		}))
 		seen := &recorder{}
 		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		market.CustomerSays(ids[50], "new") // on the first page now
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		assert.Equal(t, []string{"new"}, seen.texts())
 		assert.Less(t, market.Calls(chats.OpGetChats), 300)
 		require.NoError(t, run.stop())
@@ -723,7 +723,7 @@ func TestSweep_StartsAreSpread(t *testing.T) {
 				})}))
 				start(t, newInbox(t, client, inbox.NewMemoryStore()), (&recorder{}).handle)
 			}
-			time.Sleep(c.until)
+			sleep(c.until)
 			mu.Lock()
 			defer mu.Unlock()
 			total, most := 0, 0
@@ -759,14 +759,14 @@ func TestSweep_RowsThatCannotBeLoadedCostFewPages(t *testing.T) {
 		toFullHour()
 		store, seen := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}
 		run := start(t, newInbox(t, connect(t, market), store), seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		store.fails("Chats")
 		before := market.Calls(chats.OpGetChats)
-		time.Sleep(45 * time.Minute)
+		sleep(45 * time.Minute)
 		assert.Less(t, market.Calls(chats.OpGetChats)-before, 200)
 		store.fails()
 		market.CustomerSays(id, "hello")
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		assert.Len(t, seen.all(), 1)
 		require.NoError(t, run.stop())
 	})
@@ -787,11 +787,11 @@ func TestSweep_AChatOnEveryPage(t *testing.T) {
 		}))
 		seen, log := &recorder{}, &logBuffer{}
 		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), seen.handle)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		for _, id := range ids {
 			market.CustomerSays(id, "hello")
 		}
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.texts(), len(ids))
 		assert.Empty(t, log.lines("list does not end"))
@@ -811,7 +811,7 @@ func TestSweep_AChatThatComesBackWithoutATime(t *testing.T) {
 		seen, store := &recorder{}, inbox.NewMemoryStore()
 		in := newInbox(t, client, store)
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, run.stop())
 		gone := row(t, store, market, id)
 		gone.DueAt = time.Time{}
@@ -821,7 +821,7 @@ func TestSweep_AChatThatComesBackWithoutATime(t *testing.T) {
 		require.NoError(t, store.Release(t.Context(), lease))
 		market.CustomerSays(id, "new")
 		run = start(t, in, seen.handle)
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"new"}, seen.texts())
 	})

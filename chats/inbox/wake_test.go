@@ -29,21 +29,21 @@ func TestWake_MakesAMessageArriveAtOnce(t *testing.T) {
 		in := newInbox(t, connect(t, market), store, never)
 		run := start(t, in, seen.handle)
 		elsewhere := newInbox(t, connect(t, market), store) // in another process
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		sweeps := market.Calls(chats.OpGetChats)
 		said := time.Now()
 		market.CustomerSays(id, "known")
 		wake(t, in, id)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		fresh := market.AddChat(chats.Chat{})
 		began := time.Now()
 		market.CustomerSays(fresh, "unknown")
 		wake(t, in, fresh)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		posted := time.Now()
 		market.CustomerSays(id, "elsewhere")
 		wake(t, elsewhere, id)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, run.stop())
 
 		require.Equal(t, []string{"known", "unknown", "elsewhere"}, seen.texts())
@@ -64,14 +64,14 @@ func TestWake_AnotherChatsResponseIsNoAnswer(t *testing.T) {
 		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		fresh := market.AddChat(chats.Chat{})
 		market.CustomerSays(fresh, "unknown")
 		market.Fail(chats.OpGetChat, chatstest.Rewrite(func(r *chatstest.Response) {
 			r.Body = bytes.ReplaceAll(r.Body, fmt.Append(nil, fresh), fmt.Append(nil, id))
 		}))
 		wake(t, in, fresh)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		require.NoError(t, run.stop())
 		require.Equal(t, []string{"unknown"}, seen.texts(), "with the next poll")
 		assert.Equal(t, market.Chat(fresh), seen.all()[0].Chat)
@@ -87,7 +87,7 @@ func TestWake_BeforeAndBetweenRuns(t *testing.T) {
 		in := newInbox(t, connect(t, market), store, never)
 		wake(t, in, id) // before the first start: what the chat holds is old all the same
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		assert.Empty(t, seen.texts())
 		require.NoError(t, run.stop())
 		for range 3 {
@@ -123,27 +123,27 @@ func earlyPushes(t *testing.T, edit func(message map[string]any)) {
 	seen := &recorder{}
 	in := newInbox(t, client, inbox.NewMemoryStore(), never)
 	run := start(t, in, seen.handle)
-	time.Sleep(time.Hour)
+	sleep(time.Hour)
 	for _, lag := range []time.Duration{900 * time.Millisecond, 4 * time.Second, 9 * time.Minute} {
 		wake(t, in, id)
-		time.Sleep(lag)
+		sleep(lag)
 		market.CustomerSays(id, lag.String())
 		said := time.Now()
-		time.Sleep(lag + 2*time.Second)
+		sleep(lag + 2*time.Second)
 		require.NotEmpty(t, seen.all())
 		last := seen.all()[len(seen.all())-1]
 		assert.Equal(t, lag.String(), last.Message.Text)
 		assert.LessOrEqual(t, last.at.Sub(said), max(1200*time.Millisecond, lag/4))
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 	}
 	require.NoError(t, run.stop())
 	run = startSteps(t, in, seen.handle)
-	time.Sleep(24 * time.Hour)
+	sleep(24 * time.Hour)
 	require.NoError(t, run.stop())
 	calls := market.Calls(chats.OpGetChatHistory)
 	wake(t, in, id)
 	run = startSteps(t, in, seen.handle)
-	time.Sleep(26 * time.Hour)
+	sleep(26 * time.Hour)
 	assert.Equal(t, calls+11, market.Calls(chats.OpGetChatHistory), "what a push for nothing costs")
 	require.NoError(t, run.stop())
 }
@@ -155,12 +155,12 @@ func TestWake_TwiceCostsLittle(t *testing.T) {
 		market, id := shop()
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, (&recorder{}).handle)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
-		time.Sleep(500 * time.Millisecond)
+		sleep(500 * time.Millisecond)
 		wake(t, in, id)
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		assert.Equal(t, 3, market.Calls(chats.OpGetChatHistory))
 		require.NoError(t, run.stop())
 	})
@@ -173,7 +173,7 @@ func TestWake_PushesInPlentyDoNotHammer(t *testing.T) {
 		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), never)
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		calls := market.Calls(chats.OpGetChatHistory)
 		var pushes sync.WaitGroup
 		for range 10 {
@@ -185,15 +185,15 @@ func TestWake_PushesInPlentyDoNotHammer(t *testing.T) {
 			})
 		}
 		pushes.Wait()
-		time.Sleep(50 * time.Minute)
+		sleep(50 * time.Minute)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-calls, 9)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChat), 50, "half of an hour's getChat are left to others")
-		time.Sleep(7 * time.Hour)
+		sleep(7 * time.Hour)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChat), 300, "what is not there is asked for three times")
 		fresh := market.AddChat(chats.Chat{})
 		market.CustomerSays(fresh, "later")
 		wake(t, in, fresh)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		assert.Equal(t, []string{"later"}, seen.texts())
 		require.NoError(t, run.stop())
 	})
@@ -206,7 +206,7 @@ func TestWake_OfAChatThatDoesNotMatch(t *testing.T) {
 		order := market.AddChat(chats.Chat{Subject: chats.AboutOrder(1)})
 		direct := market.AddChat(chats.Chat{Subject: chats.Subject{Kind: chats.SubjectDirect}})
 		returned := market.AddChat(chats.Chat{Subject: chats.AboutReturn(2)})
-		time.Sleep(48 * time.Hour)
+		sleep(48 * time.Hour)
 		for _, c := range []struct {
 			filter chats.Filter
 			want   []string
@@ -221,14 +221,14 @@ func TestWake_OfAChatThatDoesNotMatch(t *testing.T) {
 			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(c.filter), never)
 			run := start(t, in, seen.handle)
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			for id, text := range map[chats.ChatID]string{order: "order", direct: "direct", returned: "return"} {
 				market.CustomerSays(id, text)
 				wake(t, in, id)
 			}
-			time.Sleep(10 * time.Minute)
+			sleep(10 * time.Minute)
 			wake(t, in, direct) // it is known by now
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			require.NoError(t, run.stop())
 			assert.ElementsMatch(t, c.want, seen.texts(), "%+v", c.filter)
 		}
@@ -244,16 +244,16 @@ func TestWake_OfAChatThatMatchesNoMore(t *testing.T) {
 		filter := chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(filter))
 		run := start(t, in, seen.handle)
-		time.Sleep(90 * time.Second)
+		sleep(90 * time.Second)
 		market.AddMessage(id, chats.SenderPartner, "answer")
 		wake(t, in, id)
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		assert.Empty(t, seen.texts())
 		market.SetStatus(id, chats.StatusWaitingForPartner) // without a message
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		assert.Equal(t, []string{"answer"}, seen.texts(), "it comes when the chat matches again")
 		market.CustomerSays(id, "question")
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"answer", "question"}, seen.texts())
 	})
@@ -273,26 +273,26 @@ func TestWake_DuringTheHandlingIsNotForgotten(t *testing.T) {
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(1))
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
 			_ = seen.handle(ctx, d)
-			time.Sleep(5 * time.Second)
+			sleep(5 * time.Second)
 			return nil
 		})
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		for _, id := range ids[1:] {
 			market.CustomerSays(id, "backlog")
 		}
 		for len(seen.all()) == 0 {
-			time.Sleep(time.Second)
+			sleep(time.Second)
 		}
 		for _, text := range []string{"first", "second"} {
 			n := len(seen.all())
 			market.CustomerSays(ids[0], text)
 			wake(t, in, ids[0])
 			for len(seen.all()) < n+2 {
-				time.Sleep(100 * time.Millisecond)
+				sleep(100 * time.Millisecond)
 			}
 			assert.Contains(t, seen.texts()[n:n+2], text, "after the one at work")
 		}
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Len(t, seen.all(), 61)
 	})
@@ -310,20 +310,20 @@ func TestWake_OnAStandbyIsTheLeaders(t *testing.T) {
 		store, seen := inbox.NewMemoryStore(), &recorder{}
 		first, second := newInbox(t, connect(t, market), store, never), newInbox(t, connect(t, market), store, never)
 		one := start(t, first, seen.handle)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		two := start(t, second, seen.handle)
 		for _, id := range ids {
 			market.CustomerSays(id, "message")
 			wake(t, second, id)
 		}
-		time.Sleep(5 * time.Second)
+		sleep(5 * time.Second)
 		require.Len(t, seen.all(), 30)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		history := market.Calls(chats.OpGetChatHistory)
 		require.NoError(t, one.stop())
 		market.CustomerSays(ids[7], "a real one")
 		wake(t, second, ids[7])
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		assert.Len(t, seen.all(), 31)
 		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-history, 3)
 		require.NoError(t, two.stop())
@@ -338,17 +338,17 @@ func TestWake_AUsedUpQuotaOfGetChatStopsNoHistory(t *testing.T) {
 		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		other := connect(t, market)
 		for range 10 {
 			_, err := other.Chat(t.Context(), id)
 			require.NoError(t, err)
 		}
 		wake(t, in, 999_999_999)
-		time.Sleep(100 * time.Millisecond)
+		sleep(100 * time.Millisecond)
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		assert.Equal(t, []string{"message"}, seen.texts())
 		require.NoError(t, run.stop())
 	})
@@ -364,14 +364,14 @@ func TestWake_WithoutQuotaForGetChatTheListSuffices(t *testing.T) {
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(),
 			inbox.WithFilter(chats.Filter{Types: []chats.ChatType{chats.ChatTypeChat}}))
 		run := start(t, in, seen.handle)
-		time.Sleep(5 * time.Minute)
+		sleep(5 * time.Minute)
 		for _, id := range ids {
 			market.CustomerSays(id, "message")
 			wake(t, in, id)
 		}
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		assert.Len(t, seen.all(), 5, "half of the quota")
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		assert.Len(t, seen.all(), len(ids))
 		require.NoError(t, run.stop())
 	})
@@ -385,22 +385,22 @@ func TestWake_RowsLoadedWhileTheirPollEndsAreStale(t *testing.T) {
 		store, seen, log := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &recorder{}, &logBuffer{}
 		in := newInbox(t, connect(t, market), store, never, log.option())
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
-			time.Sleep(time.Second)
+			sleep(time.Second)
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(ids[0], "slow")
 		wake(t, in, ids[0])
-		time.Sleep(500 * time.Millisecond)
+		sleep(500 * time.Millisecond)
 		store.set(nil, func(call string) error {
 			if call == "Due" {
-				time.Sleep(time.Second) // the poll ends meanwhile
+				sleep(time.Second) // the poll ends meanwhile
 			}
 			return nil
 		})
 		market.CustomerSays(ids[1], "other")
 		wake(t, in, ids[1])
-		time.Sleep(10 * time.Second)
+		sleep(10 * time.Second)
 		require.NoError(t, run.stop())
 		assert.ElementsMatch(t, []string{"slow", "other"}, seen.texts())
 		assert.Empty(t, log.text())
@@ -416,15 +416,15 @@ func TestWake_EveryMessageOfADialogueWithAHistoryBehind(t *testing.T) {
 		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), seldom)
 		run := start(t, in, seen.handle)
-		time.Sleep(20 * time.Minute)
+		sleep(20 * time.Minute)
 		said := map[string]time.Time{}
 		for _, text := range numbers(4) {
 			said[text] = time.Now()
 			market.CustomerSays(id, text)
 			wake(t, in, id)
-			time.Sleep(20 * time.Second)
+			sleep(20 * time.Second)
 		}
-		time.Sleep(3 * time.Hour)
+		sleep(3 * time.Hour)
 		require.NoError(t, run.stop())
 		for _, d := range seen.all() {
 			assert.Less(t, d.at.Sub(said[d.Message.Text]), 10*time.Second, d.Message.Text)
@@ -447,16 +447,16 @@ func TestWake_HastensAChatThatCouldNotBeRead(t *testing.T) {
 		seen := &recorder{}
 		in := newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
 		run := start(t, in, seen.handle)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		down.Store(true)
 		market.CustomerSays(id, "one")
 		wake(t, in, id)
-		time.Sleep(30 * time.Minute)
+		sleep(30 * time.Minute)
 		down.Store(false)
 		market.CustomerSays(id, "two")
 		said := time.Now()
 		wake(t, in, id)
-		time.Sleep(5 * time.Hour)
+		sleep(5 * time.Hour)
 		require.NoError(t, run.stop())
 		require.Len(t, seen.all(), 2)
 		// Not at once if the push meets a retry, whose call may be waiting between two attempts.
@@ -491,19 +491,19 @@ func TestWake_OfAChatThatIsNotThereYetAfterAFailure(t *testing.T) {
 				seen := &recorder{}
 				in := newInbox(t, client, inbox.NewMemoryStore())
 				run := start(t, in, seen.handle)
-				time.Sleep(10 * time.Second)
+				sleep(10 * time.Second)
 				market.CustomerSays(fresh, "first")
 				status.Store(500)
 				wake(t, in, fresh)
-				time.Sleep(time.Minute)
+				sleep(time.Minute)
 				status.Store(404)
 				for missing.Load() == 0 {
-					time.Sleep(time.Second)
+					sleep(time.Second)
 				}
 				if appears {
 					status.Store(0)
 				}
-				time.Sleep(2 * time.Minute)
+				sleep(2 * time.Minute)
 				require.NoError(t, run.stop())
 				if appears {
 					assert.Equal(t, []string{"first"}, seen.texts())
@@ -524,16 +524,16 @@ func TestWake_DuringTheHandlingIsNextAtOnce(t *testing.T) {
 		seen := &recorder{}
 		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
 		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
-			time.Sleep(1500 * time.Millisecond)
+			sleep(1500 * time.Millisecond)
 			return seen.handle(ctx, d)
 		})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		market.CustomerSays(id, "first")
 		wake(t, in, id)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		market.CustomerSays(id, "second")
 		wake(t, in, id)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, run.stop())
 		require.Len(t, seen.all(), 2)
 		assert.Equal(t, 1500*time.Millisecond, seen.all()[1].at.Sub(seen.all()[0].at))

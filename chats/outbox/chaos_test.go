@@ -342,7 +342,7 @@ func newSimulation(t *testing.T, plan plan) *simulation {
 		}
 	}
 	w.elsewhere = w.market.AddChat(chats.Chat{})
-	time.Sleep(72 * time.Hour)
+	sleep(72 * time.Hour)
 	for n := range plan.items {
 		w.items = append(w.items, w.newItem(n))
 	}
@@ -376,11 +376,11 @@ func (w *simulation) run() {
 	for range w.plan.processes {
 		all.Go(func() { w.keepRunning(ctx, &all) })
 	}
-	time.Sleep(time.Second)
+	sleep(time.Second)
 	all.Go(w.feed)
 	all.Go(func() { w.resolve(ctx) })
 	all.Go(func() { w.others(ctx) })
-	for began := time.Now(); !w.isDone(); time.Sleep(10 * time.Second) {
+	for began := time.Now(); !w.isDone(); sleep(10 * time.Second) {
 		if time.Since(began) > 2*24*time.Hour {
 			w.mu.Lock()
 			assert.Fail(w.t, "it never ends", "%d of %d Uncertain items decided, %d of %d reported", w.decided, len(w.uncertain), len(w.reported), len(w.items))
@@ -465,7 +465,7 @@ func (w *simulation) insist(call func(*outbox.Outbox) error) {
 		} else if !assert.ErrorIs(w.t, err, errConnection) {
 			return
 		}
-		time.Sleep(w.upTo(5 * time.Second))
+		sleep(w.upTo(5 * time.Second))
 	}
 }
 
@@ -479,7 +479,7 @@ func (w *simulation) feed() {
 		put(batch...)
 		put(batch...) // again
 		n += len(batch)
-		time.Sleep(w.upTo(3 * time.Second))
+		sleep(w.upTo(3 * time.Second))
 		w.market.CustomerSays(w.chats[w.intN(len(w.chats))], "question")
 		if w.rare(10) {
 			w.market.AddMessage(w.chats[w.intN(len(w.chats))], chats.SenderPartner, "another operator")
@@ -514,7 +514,7 @@ func (w *simulation) resolve(ctx context.Context) {
 		}
 		w.mu.Unlock()
 		if time.Since(next.since) < time.Minute {
-			time.Sleep(10 * time.Second)
+			sleep(10 * time.Second)
 			continue
 		}
 		w.decideUncertain(next.key)

@@ -45,8 +45,8 @@ var acts = []func(d *drama, n int){
 	func(d *drama, n int) {
 		d.put(n, outbox.Item{Text: sameText, NotAfter: time.Now().Add(scriptTimes[n/2%8])})
 	},
-	func(_ *drama, n int) { time.Sleep(scriptTimes[n%8]) },
-	func(_ *drama, n int) { time.Sleep(scriptTimes[n%8]) },
+	func(_ *drama, n int) { sleep(scriptTimes[n%8]) },
+	func(_ *drama, n int) { sleep(scriptTimes[n%8]) },
 	(*drama).restart,
 	(*drama).restart,
 	(*drama).restart,
@@ -170,7 +170,7 @@ func play(t *testing.T, script []byte) {
 	}
 	d.market.SetKey(d.key)
 	d.stop(false)
-	time.Sleep(time.Minute) // until the lease of a killed process has ended
+	sleep(time.Minute) // until the lease of a killed process has ended
 	last := d.start(forever).outbox()
 	stepUntilIdle(t, 24*time.Hour, func() *outbox.Outbox { return last })
 	d.verdict()

@@ -168,7 +168,7 @@ func TestResume_DecidesByTheHistory(t *testing.T) {
 					c.after(market, chat)
 				}
 				run := start(t, o)
-				time.Sleep(5 * time.Minute)
+				sleep(5 * time.Minute)
 				require.NoError(t, run.stop())
 				assert.Equal(t, c.state, get(t, o, "reply").State)
 				own := 0
@@ -196,7 +196,7 @@ func TestResume_ExpiryDoesNotSettleADoubtfulSend(t *testing.T) {
 		item.NotAfter = time.Now().Add(10 * time.Second)
 		put(t, o, item)
 		run := start(t, o)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, outbox.Sent, get(t, o, "reply").State)
 	})
@@ -230,15 +230,15 @@ func TestResume_InAForbiddenChat(t *testing.T) {
 				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
 				put(t, o, text("a", chat), text("b", chat))
 				run := start(t, o)
-				time.Sleep(15 * time.Minute)
+				sleep(15 * time.Minute)
 				assert.Equal(t, outbox.Sending, get(t, o, "a").State)
-				time.Sleep(5 * time.Minute)
+				sleep(5 * time.Minute)
 				result := get(t, o, "a")
 				assert.Equal(t, outbox.Uncertain, result.State)
 				require.ErrorContains(t, result.Err, "403")
 				assert.Equal(t, name != "always", limited.Load())
 				market.FailFunc(nil)
-				time.Sleep(5 * time.Minute)
+				sleep(5 * time.Minute)
 				assert.Equal(t, outbox.Sent, get(t, o, "b").State, "what is behind it goes on")
 				require.NoError(t, run.stop())
 				assert.Equal(t, []string{"a", "b"}, posted(market, chat))
@@ -266,7 +266,7 @@ func TestResume_MessagesOfOtherItems(t *testing.T) {
 		late := market.AddMessage(chat, chats.SenderPartner, "same") // a's
 		require.NoError(t, o.Resolve(t.Context(), "a", outbox.MarkSent(late)))
 		run := start(t, o)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"same", "same"}, posted(market, chat))
 		assert.NotEqual(t, late, get(t, o, "b").Message.ID)
@@ -284,7 +284,7 @@ type slow struct {
 
 func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strings.HasSuffix(req.URL.Path, "/message") {
-		time.Sleep(s.by)
+		sleep(s.by)
 	}
 	return s.RoundTripper.RoundTrip(req)
 }
@@ -302,10 +302,10 @@ func TestResume_AfterASlowSend(t *testing.T) {
 		market.Fail(chats.OpGetChatHistory, chatstest.OK(), refused, refused)
 		put(t, o, text("reply", chat))
 		run := start(t, o)
-		time.Sleep(10 * time.Second)
+		sleep(10 * time.Second)
 		assert.Equal(t, outbox.Sending, get(t, o, "reply").State)
 		assert.Empty(t, posted(market, chat))
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"reply"}, posted(market, chat))
 		assert.Equal(t, outbox.Sent, get(t, o, "reply").State)
@@ -328,11 +328,11 @@ func TestResume_AcceptedWhileTheStoreIsDown(t *testing.T) {
 		o := newOutbox(t, connect(t, market), store)
 		put(t, o, text("reply", chat))
 		run := start(t, o)
-		time.Sleep(5 * time.Second)
+		sleep(5 * time.Second)
 		down.Store(true)
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		down.Store(false)
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		require.NoError(t, run.stop())
 		assert.Equal(t, []string{"reply"}, posted(market, chat))
 		assert.Equal(t, outbox.Uncertain, get(t, o, "reply").State)
@@ -351,7 +351,7 @@ func TestPost_ChecksTheLeaseRightBefore(t *testing.T) {
 		store := &hooked{Store: outbox.NewMemoryStore()}
 		store.saved = func(r *outbox.Record) {
 			if r.State == outbox.Sending && frozen.Load() {
-				time.Sleep(6 * time.Second) // the process is frozen, its renewals as well
+				sleep(6 * time.Second) // the process is frozen, its renewals as well
 				frozen.Store(false)
 			}
 		}
@@ -368,7 +368,7 @@ func TestPost_ChecksTheLeaseRightBefore(t *testing.T) {
 		assert.Zero(t, market.Calls(chats.OpSendMessageToChat))
 		steps, began := 0, time.Now()
 		for next := began; !next.IsZero(); steps++ {
-			time.Sleep(time.Until(next))
+			sleep(time.Until(next))
 			next, err = o.Step(t.Context())
 			require.NoError(t, err)
 		}
@@ -390,7 +390,7 @@ func TestPost_WritesAreFenced(t *testing.T) {
 		store := &hooked{Store: shared}
 		store.save = func(r *outbox.Record) error {
 			if r.State == outbox.Sent && frozen.Load() {
-				time.Sleep(time.Minute)
+				sleep(time.Minute)
 				frozen.Store(false)
 			}
 			return nil
@@ -404,10 +404,10 @@ func TestPost_WritesAreFenced(t *testing.T) {
 		first, second := newOutbox(t, connect(t, market), store), newOutbox(t, connect(t, market), shared)
 		put(t, first, text("reply", chat))
 		run, other := start(t, first), start(t, second)
-		time.Sleep(30 * time.Second)
+		sleep(30 * time.Second)
 		result := get(t, second, "reply")
 		assert.Equal(t, outbox.Sent, result.State, "the second process has found it")
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
 		require.NoError(t, other.stop())
 		assert.Equal(t, result, get(t, second, "reply"))
@@ -472,7 +472,7 @@ func TestResume_OlderMessagesOfTheShopAreNotNew(t *testing.T) {
 					market, store := chatstest.NewMarket(), outbox.NewMemoryStore()
 					chat := market.AddChat(chats.Chat{})
 					market.AddMessage(chat, chats.SenderPartner, old) // by an operator
-					time.Sleep(72 * time.Hour)
+					sleep(72 * time.Hour)
 					o := newOutbox(t, connect(t, market), store)
 					put(t, o, text("first", chat))
 					_, err := o.Step(t.Context())
@@ -480,7 +480,7 @@ func TestResume_OlderMessagesOfTheShopAreNotNew(t *testing.T) {
 					put(t, o, text("reply", chat))
 					lose(t, market, store)
 					run := start(t, o)
-					time.Sleep(2 * time.Hour)
+					sleep(2 * time.Hour)
 					require.NoError(t, run.stop())
 					result, all := get(t, o, "reply"), market.Messages(chat)
 					assert.Equal(t, outbox.Sent, result.State)
@@ -508,7 +508,7 @@ func TestResume_MessagesOfDeletedItemsAreNotNew(t *testing.T) {
 					_, err := o.Step(t.Context())
 					require.NoError(t, err)
 					if n < 2 {
-						time.Sleep(31 * 24 * time.Hour)
+						sleep(31 * 24 * time.Hour)
 					}
 				}
 				_, err := o.Get(t.Context(), "1")
@@ -516,7 +516,7 @@ func TestResume_MessagesOfDeletedItemsAreNotNew(t *testing.T) {
 				put(t, o, outbox.Item{Key: "4", Chat: chat, Text: "thanks"})
 				lose(t, market, store)
 				run := start(t, o)
-				time.Sleep(2 * time.Hour)
+				sleep(2 * time.Hour)
 				require.NoError(t, run.stop())
 				assert.Equal(t, outbox.Sent, get(t, o, "4").State)
 				assert.Len(t, filter(posted(market, chat), "thanks"), 2)

@@ -29,7 +29,7 @@ func stepUntilIdle(t *testing.T, atMost time.Duration, next func() *outbox.Outbo
 		if at.IsZero() {
 			return
 		}
-		time.Sleep(time.Until(at))
+		sleep(time.Until(at))
 	}
 }
 
@@ -54,7 +54,7 @@ func TestStep_ReportsEverythingThatIsDue(t *testing.T) {
 				_, err := o.Step(t.Context())
 				require.NoError(t, err)
 				down.Store(false)
-				time.Sleep(10 * time.Minute)
+				sleep(10 * time.Minute)
 				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { return o })
 				assert.Len(t, seen.keys(), n)
 			})
@@ -88,7 +88,7 @@ func TestStep_ReportsAfterAFailedReading(t *testing.T) {
 				put(t, o, text("a", market.AddChat(chats.Chat{})))
 				next, err := o.Step(t.Context())
 				require.NoError(t, err)
-				time.Sleep(time.Until(next) + time.Second)
+				sleep(time.Until(next) + time.Second)
 				failing.Store(failures)
 				began := time.Now()
 				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { return o })
@@ -115,7 +115,7 @@ func TestStep_ResumesInAProcessPerStep(t *testing.T) {
 				if isPosted {
 					market.AddMessage(chat, chats.SenderPartner, "a")
 				}
-				time.Sleep(time.Minute)
+				sleep(time.Minute)
 				began, steps := time.Now(), 0
 				stepUntilIdle(t, time.Hour, func() *outbox.Outbox { steps++; return newOutbox(t, connect(t, market), store) })
 				assert.Equal(t, []string{"a", "b"}, posted(market, chat))
@@ -168,7 +168,7 @@ func TestStep_EndsAtOnce(t *testing.T) {
 func TestStep_EndsBeforeTheReport(t *testing.T) {
 	t.Parallel()
 	for name, settle := range map[string]func(context.Context){
-		"the function hangs": func(context.Context) { time.Sleep(time.Hour) },
+		"the function hangs": func(context.Context) { sleep(time.Hour) },
 		"the lease is lost":  func(context.Context) {},
 		"the function obeys": func(ctx context.Context) { <-ctx.Done() },
 	} {
@@ -192,7 +192,7 @@ func TestStep_EndsBeforeTheReport(t *testing.T) {
 				next, err := o.Step(ctx)
 				require.NoError(t, err)
 				assert.False(t, next.IsZero())
-				time.Sleep(time.Hour)
+				sleep(time.Hour)
 			})
 		})
 	}
@@ -220,7 +220,7 @@ func TestStep_RemembersRefusals(t *testing.T) {
 					put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
 					_, err := o.Step(t.Context())
 					require.NoError(t, err)
-					time.Sleep(5 * time.Second)
+					sleep(5 * time.Second)
 				}
 				assert.LessOrEqual(t, market.Calls(test.op), 3*4, "%s is requested once a minute, by each worker", test.response)
 			})
