@@ -59,11 +59,13 @@ func TestConfirmBefore_ErrorEndsTheSend(t *testing.T) {
 	})
 }
 
-// The slot that the function occupies is that of its own client.
+// The slot that the function occupies is that of its own client, and so is the key.
 func TestConfirmBefore_AnotherClientsCallsAreAsUsual(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, other := newFixture(t), newFixture(t)
+		other.market.SetKey("ACMA:fedcba9876543210fedcba9876543210fedcba98:76543210")
+		other.client = newClient(t, other.market)
 		other.market.Fail(chats.OpGetChat, chatstest.DropBefore())
 		before := func(ctx context.Context, _ []chats.MessageID) error {
 			_, err := other.client.Chat(ctx, other.chat)

@@ -40,7 +40,7 @@ func (r *response) err() error {
 	switch {
 	case r.ok():
 		e.classify2xx(r)
-	case r.isGatewayNotFound():
+	case e.isGateways && r.status == http.StatusNotFound:
 		e.kinds = append(e.kinds, ErrProtocol)
 		e.cause = joinCause(errNotTheAPI, e.cause)
 	case r.status/100 == 3 && r.op != OpDownload:
@@ -80,7 +80,7 @@ var errRedirect = errors.New("redirects are not followed: check the base URL, an
 // those with which a gateway declines to pass a request on.
 func (r *response) outcomeUnknown(e *Error) bool {
 	declined := isRateLimited(r.status) || slices.Contains([]int{401, 403, 413, 414, 431}, r.status)
-	doubtful := errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status) || r.isGateways() && !declined
+	doubtful := errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status) || e.isGateways && !declined
 	return doubtful && (r.ok() || !r.unsent)
 }
 

@@ -134,9 +134,9 @@ func TestReply_RunsTheProgramsOwnJob(t *testing.T) {
 	request(http.StatusNoContent, http.MethodPost, "/reply", reply("hello"))
 	request(http.StatusConflict, http.MethodPost, "/reply", reply("another text"))
 	require.Eventually(t, func() bool {
-		var told int
-		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM replies WHERE told_crm_at IS NOT NULL`).Scan(&told))
-		return told == 1 && len(market.Messages(chat)) > 0
+		var notified int
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM replies WHERE crm_notified_at IS NOT NULL`).Scan(&notified))
+		return notified == 1 && len(market.Messages(chat)) > 0
 	}, time.Minute, 50*time.Millisecond)
 	var jobs int
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = $1`, crmArgs{}.Kind()).Scan(&jobs))

@@ -22,7 +22,7 @@ const createTables = `
 	CREATE TABLE IF NOT EXISTS replies (
 		business    BIGINT NOT NULL,
 		key         TEXT   NOT NULL,
-		told_crm_at TIMESTAMPTZ,
+		crm_notified_at TIMESTAMPTZ,
 		PRIMARY KEY (business, key)
 	)`
 

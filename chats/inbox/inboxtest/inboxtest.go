@@ -537,7 +537,7 @@ func (s *suite) summary() {
 	s.NoError(err)
 	sum, err = s.b.Summary(s.Context(), business, base)
 	s.NoError(err)
-	check.Equal(s, "Holder beside one for another purpose", sum.Holder, "holder/1")
+	check.Equal(s, "Holder while there is a lease for another purpose", sum.Holder, "holder/1")
 	s.SameTime("HeldSince after Renew", sum.HeldSince, since)
 	s.NoError(s.a.Release(s.Context(), lease))
 	sum, err = s.b.Summary(s.Context(), business, base)

@@ -71,7 +71,7 @@ func obeysContext(body io.Reader) bool {
 type stackKey struct{}
 
 // WithStack returns a context under which a panic of a body is an error that contains the stack of
-// its origin, for a goroutine whose own stack would tell nobody anything.
+// its origin. It is for calls whose goroutine is not the caller's, so that its stack is of no use.
 func WithStack(ctx context.Context) context.Context {
 	return context.WithValue(ctx, stackKey{}, true)
 }
