@@ -55,10 +55,10 @@ func newLimits(maxParallel int, limiter Limiter, maxWait time.Duration) *limits 
 func (l *limits) quotaMiddleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
-		if err := l.awaitQuotas(ctx, c); err != nil {
-			return nil, err
-		}
 		if l.limiter != nil {
+			if err := l.awaitQuotas(ctx, c); err != nil {
+				return nil, err
+			}
 			if err := l.limiter.Wait(ctx); err != nil {
 				return nil, err
 			}
@@ -172,7 +172,9 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 func (l *limits) blocked(op Operation) (b block, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b = l.blocks[op]
+	if b, blocked = l.blocks[op]; !blocked {
+		return b, false
+	}
 	remaining := time.Until(b.until)
 	return b, remaining > 0 && remaining <= quotaWindow
 }
