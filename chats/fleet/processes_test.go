@@ -23,7 +23,7 @@ var manyKills = flag.Bool("kills", false, "kill the processes 200 times, with 2,
 
 func TestFleet_ProcessesComeAndGo(t *testing.T) {
 	t.Parallel()
-	s := newSiege(t, 30, 3, func(c *rig.WorkerConfig) { c.HandlerTime = 50 * time.Millisecond })
+	s := newCluster(t, 30, 3, func(c *rig.WorkerConfig) { c.HandlerTime = 50 * time.Millisecond })
 	quiet := during(func() { s.pushes(40, s.shops) })
 	killed := s.workers[0]
 	var concerned []chats.BusinessID
@@ -72,7 +72,7 @@ func TestFleet_ProcessesComeAndGo(t *testing.T) {
 
 	// Sweeps continue as well, for every shop, without a push.
 	for _, id := range s.shops {
-		s.say(id, s.town.Chats(id)[0])
+		s.say(id, s.marketplace.Chats(id)[0])
 	}
 	s.awaitAll()
 	s.checkTwice(killed)
@@ -81,7 +81,7 @@ func TestFleet_ProcessesComeAndGo(t *testing.T) {
 // A frozen process has lost its leases by the time it continues.
 func TestFleet_FrozenProcessSavesNothing(t *testing.T) {
 	t.Parallel()
-	s := newSiege(t, 10, 3, func(c *rig.WorkerConfig) { c.HandlerTime = 30 * time.Millisecond })
+	s := newCluster(t, 10, 3, func(c *rig.WorkerConfig) { c.HandlerTime = 30 * time.Millisecond })
 	s.audit()
 	for n := range 3 {
 		p := s.remove(0)
@@ -101,7 +101,7 @@ func TestFleet_FrozenProcessSavesNothing(t *testing.T) {
 
 func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 	t.Parallel()
-	s := newSiege(t, 10, 2, func(c *rig.WorkerConfig) { c.HandlerTime = 30 * time.Millisecond })
+	s := newCluster(t, 10, 2, func(c *rig.WorkerConfig) { c.HandlerTime = 30 * time.Millisecond })
 	s.audit()
 	p, dsn := s.proxied()
 	c := s.config
@@ -123,14 +123,14 @@ func TestFleet_ProcessThatIsCutOffSavesNothing(t *testing.T) {
 // What a process has sent while it had the leases reaches the database when others have them.
 func TestFleet_DelayedProcessSavesNothing(t *testing.T) {
 	t.Parallel()
-	s := newSiege(t, 10, 2, func(c *rig.WorkerConfig) { c.HandlerTime = 1500 * time.Millisecond })
+	s := newCluster(t, 10, 2, func(c *rig.WorkerConfig) { c.HandlerTime = 1500 * time.Millisecond })
 	s.audit()
 	p, dsn := s.proxied()
 	c := s.config
 	c.DSN = dsn
 	s.add(c)
 	for _, id := range s.shops {
-		s.town.Market(id).SetOptions(chatstest.WithBusiness(id), chatstest.WithLatency(300*time.Millisecond))
+		s.marketplace.Market(id).SetOptions(chatstest.WithBusiness(id), chatstest.WithLatency(300*time.Millisecond))
 	}
 	for range 3 {
 		s.pushes(20, s.shops)
@@ -153,29 +153,29 @@ func TestFleet_DelayedProcessSavesNothing(t *testing.T) {
 func TestFleet_FaultyShopsHoldUpNoOther(t *testing.T) {
 	t.Parallel()
 	const hanging, refused, busy, exhausted = first, first + 1, first + 2, first + 3
-	s := newSiege(t, 20, 2, func(c *rig.WorkerConfig) { c.Hang, c.WrongKey, c.Workers = hanging, refused, 5 })
+	s := newCluster(t, 20, 2, func(c *rig.WorkerConfig) { c.Hang, c.WrongKey, c.Workers = hanging, refused, 5 })
 	faulty, others := s.shops[:4], s.shops[4:]
 	quiet := during(func() { s.pushes(30, others) })
-	s.town.Market(exhausted).SetOptions(chatstest.WithBusiness(exhausted),
+	s.marketplace.Market(exhausted).SetOptions(chatstest.WithBusiness(exhausted),
 		chatstest.WithHourlyLimit(chats.OpGetChats, 0), chatstest.WithHourlyLimit(chats.OpGetChatHistory, 0))
 	for _, id := range []chats.BusinessID{hanging, refused, busy} {
-		for _, chat := range s.town.Chats(id) {
+		for _, chat := range s.marketplace.Chats(id) {
 			for range 2000 {
-				s.town.Market(id).CustomerSays(chat, "Где мой заказ?")
+				s.marketplace.Market(id).CustomerSays(chat, "Где мой заказ?")
 			}
 			s.notify(id, chat, 1)
 		}
 	}
 	calls := func() int {
-		market := s.town.Market(exhausted)
+		market := s.marketplace.Market(exhausted)
 		return market.Calls(chats.OpGetChats) + market.Calls(chats.OpGetChatHistory)
 	}
 	before := calls()
 	faults := during(func() {
 		for n := range 60 {
 			id := faulty[n%len(faulty)]
-			chat := s.town.Chats(id)[n%3]
-			s.notify(id, chat, s.town.Market(id).CustomerSays(chat, "Где мой заказ?"))
+			chat := s.marketplace.Chats(id)[n%3]
+			s.notify(id, chat, s.marketplace.Market(id).CustomerSays(chat, "Где мой заказ?"))
 			s.pushes(1, others)
 		}
 	})
@@ -192,7 +192,7 @@ func TestFleet_FaultyShopsHoldUpNoOther(t *testing.T) {
 	s.await(func() bool { return s.count(busy) >= 6000+15 }, "the backlog is worked off")
 }
 
-func (s *siege) count(business chats.BusinessID) (n int) {
+func (s *cluster) count(business chats.BusinessID) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.handled {
@@ -209,11 +209,11 @@ func TestFleet_PostsOnceThoughProcessesAreKilled(t *testing.T) {
 	if *manyKills {
 		kills, replies = 200, 2400
 	}
-	s := newSiege(t, 4, 3, nil)
+	s := newCluster(t, 4, 3, nil)
 	items := map[chats.BusinessID][]outbox.Item{}
 	for n := range replies {
 		id := s.shops[n%len(s.shops)]
-		item := outbox.Item{Key: fmt.Sprint("reply-", n), Chat: s.town.Chats(id)[n%3], Text: fmt.Sprint("Reply ", n)}
+		item := outbox.Item{Key: fmt.Sprint("reply-", n), Chat: s.marketplace.Chats(id)[n%3], Text: fmt.Sprint("Reply ", n)}
 		items[id] = append(items[id], item)
 		s.retry(func(w *rig.Process) error {
 			return w.Post("/put", rig.Put{Business: id, Items: []outbox.Item{item}}, nil)
@@ -228,8 +228,8 @@ func TestFleet_PostsOnceThoughProcessesAreKilled(t *testing.T) {
 	states := map[string]int{}
 	for id, of := range items {
 		posts := map[string]int{}
-		for _, chat := range s.town.Chats(id) {
-			for _, m := range s.town.Market(id).Messages(chat) {
+		for _, chat := range s.marketplace.Chats(id) {
+			for _, m := range s.marketplace.Market(id).Messages(chat) {
 				posts[m.Text]++
 			}
 		}
@@ -249,7 +249,7 @@ func TestFleet_KilledProcessCostsItsShopsAMinute(t *testing.T) {
 	if !*manyKills {
 		return // it takes a minute and a half; make kills-fleet
 	}
-	s := newSiege(t, 5, 1, func(c *rig.WorkerConfig) { c.HandlerTime = 10 * time.Second })
+	s := newCluster(t, 5, 1, func(c *rig.WorkerConfig) { c.HandlerTime = 10 * time.Second })
 	for _, id := range s.shops {
 		s.push(id)
 	}

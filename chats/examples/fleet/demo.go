@@ -37,15 +37,15 @@ const (
 	rescueTime = 90 * time.Second
 )
 
-// town is the Market of all shops.
-type town map[chats.BusinessID]*chatstest.Market
+// marketplace is the Market of all shops.
+type marketplace map[chats.BusinessID]*chatstest.Market
 
 // ServeHTTP passes a request to the Market of its business.
-func (t town) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m marketplace) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rest, _ := strings.CutPrefix(r.URL.Path, "/v2/businesses/")
 	id, _, _ := strings.Cut(rest, "/")
 	business, _ := strconv.ParseInt(id, 10, 64)
-	if market := t[chats.BusinessID(business)]; market != nil {
+	if market := m[chats.BusinessID(business)]; market != nil {
 		market.ServeHTTP(w, r)
 		return
 	}
@@ -55,10 +55,10 @@ func (t town) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // demonstration runs three processes. While customers write, one is killed, one added and one
 // replaced.
 type demonstration struct {
-	out  io.Writer
-	town town
-	base string // of the town
-	conn *pgx.Conn
+	out         io.Writer
+	marketplace marketplace
+	base        string // of the marketplace
+	conn        *pgx.Conn
 
 	mu        sync.Mutex
 	processes []*process
@@ -76,7 +76,7 @@ func demo(ctx context.Context, out io.Writer) error {
 	if os.Getenv("DATABASE_URL") == "" {
 		return errors.New("DATABASE_URL is not set: run make demo-fleet")
 	}
-	d := &demonstration{out: out, town: town{}, sent: map[string]time.Time{}}
+	d := &demonstration{out: out, marketplace: marketplace{}, sent: map[string]time.Time{}}
 	defer d.close() //nolint:contextcheck // it also cleans up after ctx is done
 	if err := d.prepare(ctx); err != nil {
 		return err
@@ -109,19 +109,19 @@ func (d *demonstration) prepare(ctx context.Context) error {
 	}
 	d.base = "http://" + listener.Addr().String()
 	for id := chats.BusinessID(demoFirst); id < demoFirst+demoShops; id++ {
-		d.town[id] = chatstest.NewMarket(chatstest.WithBusiness(id))
+		d.marketplace[id] = chatstest.NewMarket(chatstest.WithBusiness(id))
 		for range 3 {
-			d.town[id].AddChat(chats.Chat{CreatedAt: time.Now().AddDate(0, -1, 0)})
+			d.marketplace[id].AddChat(chats.Chat{CreatedAt: time.Now().AddDate(0, -1, 0)})
 		}
 	}
-	go func() { _ = (&http.Server{Handler: d.town, ReadHeaderTimeout: 5 * time.Second}).Serve(listener) }()
+	go func() { _ = (&http.Server{Handler: d.marketplace, ReadHeaderTimeout: 5 * time.Second}).Serve(listener) }()
 	if d.conn, err = pgx.Connect(ctx, os.Getenv("DATABASE_URL")); err != nil {
 		return err
 	}
 	if _, err := d.conn.Exec(ctx, createTables); err != nil {
 		return err
 	}
-	for id, market := range d.town {
+	for id, market := range d.marketplace {
 		if _, err := d.conn.Exec(ctx, `INSERT INTO shops VALUES ($1, $2)`, int64(id), market.Key()); err != nil {
 			return err
 		}
@@ -236,10 +236,10 @@ func (d *demonstration) customers(ctx context.Context, duration time.Duration) {
 	defer writing.Wait()
 	for end := time.Now().Add(duration); time.Now().Before(end) && sleep(ctx, 100*time.Millisecond) == nil; {
 		id := chats.BusinessID(demoFirst + rand.IntN(demoShops))
-		all := d.town[id].Chats()
+		all := d.marketplace[id].Chats()
 		chat := all[rand.IntN(len(all))].ID
 		d.mu.Lock()
-		message := d.town[id].CustomerSays(chat, "Где мой заказ?")
+		message := d.marketplace[id].CustomerSays(chat, "Где мой заказ?")
 		d.sent[fmt.Sprint(int64(id), " ", int64(chat), " ", int64(message))] = time.Now()
 		d.mu.Unlock()
 		writing.Go(func() { d.notify(ctx, id, chat, message) })

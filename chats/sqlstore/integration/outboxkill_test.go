@@ -58,8 +58,8 @@ func playOutbox(d database) error {
 	return box.Run(context.Background())
 }
 
-// siege is a Market, a database, and processes that post and are killed.
-type siege struct {
+// fixture is a Market, a database, and processes that post and are killed.
+type fixture struct {
 	*testing.T
 
 	d       database
@@ -72,9 +72,9 @@ type siege struct {
 	killed  []*child
 }
 
-func newSiege(t *testing.T, d database, workers int) *siege {
+func newFixture(t *testing.T, d database, workers int) *fixture {
 	t.Helper()
-	s := &siege{T: t, d: d, store: d.store(t, outboxOptions...), random: rand.New(rand.NewPCG(1, 2))}
+	s := &fixture{T: t, d: d, store: d.store(t, outboxOptions...), random: rand.New(rand.NewPCG(1, 2))}
 	s.market = chatstest.NewServer(t, chatstest.WithBusiness(business), chatstest.WithLatency(10*time.Millisecond),
 		chatstest.WithHourlyLimit(chats.OpSendMessageToChat, 1_000_000), chatstest.WithHourlyLimit(chats.OpSendFileToChat, 1_000_000),
 		chatstest.WithHourlyLimit(chats.OpGetChatHistory, 1_000_000)) // so that it does not wait for the next quota window
@@ -87,14 +87,14 @@ func newSiege(t *testing.T, d database, workers int) *siege {
 	return s
 }
 
-func (s *siege) startWorker() *child {
+func (s *fixture) startWorker() *child {
 	c := start(s.T, "outbox", s.d)
 	c.write(s.T, s.market.URL+" "+s.market.Key())
 	return c
 }
 
 // put puts n items: texts, files, and texts that are the same.
-func (s *siege) put(n int) {
+func (s *fixture) put(n int) {
 	batch := make([]outbox.Item, n)
 	for i := range batch {
 		number := len(s.items) + i
@@ -114,7 +114,7 @@ func (s *siege) put(n int) {
 }
 
 // leader waits until a process has the lease and returns its index.
-func (s *siege) leader() (leader int) {
+func (s *fixture) leader() (leader int) {
 	require.Eventually(s.T, func() bool {
 		sum, err := s.store.Counts(s.Context(), business)
 		leader = slices.IndexFunc(s.workers, func(c *child) bool {
@@ -126,7 +126,7 @@ func (s *siege) leader() (leader int) {
 }
 
 // kill kills the leader at a random moment, with kill -9.
-func (s *siege) kill() {
+func (s *fixture) kill() {
 	n := s.leader()
 	timer := time.NewTimer(time.Duration(s.random.IntN(300)) * time.Millisecond)
 	<-timer.C
@@ -136,7 +136,7 @@ func (s *siege) kill() {
 }
 
 // freeze stops the leader for a while.
-func (s *siege) freeze(d time.Duration) {
+func (s *fixture) freeze(d time.Duration) {
 	c := s.workers[s.leader()]
 	c.stop(s.T)
 	timer := time.NewTimer(d)
@@ -146,7 +146,7 @@ func (s *siege) freeze(d time.Duration) {
 
 // awaitAll waits until everything is settled and reported. It fails if there is no progress
 // for as long as patience.
-func (s *siege) awaitAll(patience time.Duration) {
+func (s *fixture) awaitAll(patience time.Duration) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for left, since := -1, time.Now(); left != 0; <-ticker.C {
@@ -159,7 +159,7 @@ func (s *siege) awaitAll(patience time.Duration) {
 }
 
 // check compares the items with what stands in the chats.
-func (s *siege) check() {
+func (s *fixture) check() {
 	posts, sent, uncertain := map[string]int{}, map[string]int{}, map[string]int{}
 	for _, id := range s.chats {
 		for _, m := range s.market.Messages(id) {
@@ -219,7 +219,7 @@ func TestOutbox_PostsOnceThoughProcessesAreKilled(t *testing.T) {
 			if *manyKills {
 				kills, replies, freezes, frozen = 200, 2400, 10, 14*time.Second
 			}
-			s := newSiege(t, c.open(t), c.workers)
+			s := newFixture(t, c.open(t), c.workers)
 			for n := range kills {
 				s.put(replies / kills)
 				s.kill()

@@ -58,13 +58,13 @@ func row(name, format string, args ...any) {
 	fmt.Printf("| %s | %s |\n", name, fmt.Sprintf(format, args...))
 }
 
-// site is a town, a database and workers.
+// site is a marketplace, a database and workers.
 type site struct {
-	dsn     string
-	drop    func()
-	town    *rig.Process
-	workers []*rig.Process
-	conn    *pgx.Conn
+	dsn         string
+	drop        func()
+	marketplace *rig.Process
+	workers     []*rig.Process
+	conn        *pgx.Conn
 
 	mu      sync.Mutex
 	handled map[string]time.Time // by business, chat and message
@@ -81,7 +81,7 @@ func newSite(server string, shops, chats int) (*site, error) {
 	if s.conn, err = pgx.Connect(ctx, s.dsn); err != nil {
 		return nil, err
 	}
-	s.town, err = rig.StartTown(rig.TownConfig{Shops: shops, Chats: chats})
+	s.marketplace, err = rig.StartMarketplace(rig.MarketplaceConfig{Shops: shops, Chats: chats})
 	return s, err
 }
 
@@ -89,8 +89,8 @@ func (s *site) close() {
 	for _, w := range s.workers {
 		w.Kill()
 	}
-	if s.town != nil {
-		s.town.Kill()
+	if s.marketplace != nil {
+		s.marketplace.Kill()
 	}
 	_ = s.conn.Close(context.Background())
 	s.drop()
@@ -98,7 +98,7 @@ func (s *site) close() {
 
 func (s *site) config() rig.WorkerConfig {
 	return rig.WorkerConfig{
-		DSN: s.dsn, Market: s.town.Address, Key: s.town.Key, Pool: 10, Workers: 50, PollInterval: *poll, Lease: 5 * time.Second,
+		DSN: s.dsn, Market: s.marketplace.Address, Key: s.marketplace.Key, Pool: 10, Workers: 50, PollInterval: *poll, Lease: 5 * time.Second,
 	}
 }
 
@@ -174,11 +174,11 @@ func (s *site) analyze() error {
 func settling() time.Duration { return 2**poll + 10*time.Second }
 
 type usage struct {
-	at                       time.Time
-	workers, town, database  time.Duration
-	statements, townRequests int64
-	stats                    []rig.WorkerStats
-	seconds                  map[int64]int
+	at                              time.Time
+	workers, marketplace, database  time.Duration
+	statements, marketplaceRequests int64
+	stats                           []rig.WorkerStats
+	seconds                         map[int64]int
 }
 
 func (s *site) usage() (u usage, err error) {
@@ -190,12 +190,12 @@ func (s *site) usage() (u usage, err error) {
 		u.workers += rig.CPU(w.PID())
 		u.statements += u.stats[n].Statements
 	}
-	var town rig.TownStats
-	if err := s.town.Post("/town/stats", nil, &town); err != nil {
+	var marketplace rig.MarketplaceStats
+	if err := s.marketplace.Post("/marketplace/stats", nil, &marketplace); err != nil {
 		return u, err
 	}
-	u.townRequests, u.seconds = town.Requests, town.Seconds
-	u.town, u.database, u.at = rig.CPU(s.town.PID()), rig.ServerCPU(context.Background(), s.dsn), time.Now()
+	u.marketplaceRequests, u.seconds = marketplace.Requests, marketplace.Seconds
+	u.marketplace, u.database, u.at = rig.CPU(s.marketplace.PID()), rig.ServerCPU(context.Background(), s.dsn), time.Now()
 	return u, nil
 }
 
@@ -253,7 +253,7 @@ func report(from, to usage) {
 	percent := func(d time.Duration) float64 { return 100 * d.Seconds() / seconds }
 	workers, database := to.workers-from.workers, to.database-from.database
 	row("processor", "workers %.1f %%, PostgreSQL %.1f %%, Market %.1f %% of a core",
-		percent(workers), percent(database), percent(to.town-from.town))
+		percent(workers), percent(database), percent(to.marketplace-from.marketplace))
 	row("statements a second", "%.0f", float64(to.statements-from.statements)/seconds)
 	highest, average := peak(to.seconds, from.at, to.at)
 	row("requests a second", "%.0f, at most %d", average, highest)
@@ -269,8 +269,8 @@ type pusher struct {
 }
 
 func (p *pusher) push(n int, business chats.BusinessID) {
-	var said rig.Said
-	if p.town.Post(fmt.Sprintf("/town/say?business=%d&chat=%d", business, rand.IntN(1000)), nil, &said) != nil {
+	var said rig.SayResult
+	if p.marketplace.Post(fmt.Sprintf("/marketplace/say?business=%d&chat=%d", business, rand.IntN(1000)), nil, &said) != nil {
 		return
 	}
 	began := time.Now()
@@ -411,9 +411,9 @@ func (p *pusher) isolated(n int, faulty bool) error {
 		p.push(0, c.Hang)
 		delete(p.sent, "")
 		p.sent = map[string]time.Time{}
-		var said rig.Said
+		var said rig.SayResult
 		for chat := range *chatsOf {
-			if err := p.town.Post(fmt.Sprintf("/town/say?business=%d&chat=%d&times=20000", backlog, chat), nil, &said); err != nil {
+			if err := p.marketplace.Post(fmt.Sprintf("/marketplace/say?business=%d&chat=%d&times=20000", backlog, chat), nil, &said); err != nil {
 				return err
 			}
 			event := notify.MessageSent{Business: backlog, Chat: said.Chat, Message: said.Message}

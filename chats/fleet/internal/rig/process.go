@@ -37,17 +37,17 @@ func Play() {
 
 func play(role string, config []byte) error {
 	switch role {
-	case "town":
-		var c TownConfig
+	case "marketplace":
+		var c MarketplaceConfig
 		if err := json.Unmarshal(config, &c); err != nil {
 			return err
 		}
-		town := NewTown(c)
-		address, err := serve(town)
+		marketplace := NewMarketplace(c)
+		address, err := serve(marketplace)
 		if err != nil {
 			return err
 		}
-		fmt.Println("ready", address, town.key)
+		fmt.Println("ready", address, marketplace.key)
 		select {}
 	case "worker":
 		var c WorkerConfig
@@ -63,7 +63,7 @@ func play(role string, config []byte) error {
 // Process is a process that plays a role.
 type Process struct {
 	Address string
-	Key     string // of a town
+	Key     string // of a marketplace
 	cmd     *exec.Cmd
 	line    func(string)
 	ready   chan []string
@@ -71,8 +71,8 @@ type Process struct {
 	once    sync.Once
 }
 
-// StartTown starts a Market in a separate process.
-func StartTown(c TownConfig) (*Process, error) { return start("town", c, nil) }
+// StartMarketplace starts a Market in a separate process.
+func StartMarketplace(c MarketplaceConfig) (*Process, error) { return start("marketplace", c, nil) }
 
 // StartWorker starts a worker. line is called with each line of its output, one at a time.
 func StartWorker(c WorkerConfig, line func(string)) (*Process, error) {

@@ -32,16 +32,16 @@ import (
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
-// siege is a town, a database, and processes that are killed, frozen and cut off.
-type siege struct {
+// cluster is a marketplace, a database, and processes that are killed, frozen and cut off.
+type cluster struct {
 	*testing.T
 
-	town   *rig.Town
-	url    string
-	dsn    string
-	db     *pgxpool.Pool
-	config rig.WorkerConfig
-	shops  []chats.BusinessID
+	marketplace *rig.Marketplace
+	url         string
+	dsn         string
+	db          *pgxpool.Pool
+	config      rig.WorkerConfig
+	shops       []chats.BusinessID
 
 	workers []*rig.Process
 	mu      sync.Mutex
@@ -67,8 +67,8 @@ func checked(t *testing.T, next http.Handler) http.Handler {
 	})
 }
 
-// newSiege starts a siege. It skips the test if there is no PostgreSQL.
-func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) *siege {
+// newCluster starts a cluster. It skips the test if there is no PostgreSQL.
+func newCluster(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) *cluster {
 	t.Helper()
 	server := os.Getenv("DATABASE_URL")
 	if server == "" {
@@ -77,18 +77,18 @@ func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) 
 	dsn, drop, err := rig.NewDatabase(t.Context(), server)
 	require.NoError(t, err)
 	t.Cleanup(drop)
-	s := &siege{
-		T: t, town: rig.NewTown(rig.TownConfig{Shops: shops, Chats: 3}), dsn: dsn,
+	s := &cluster{
+		T: t, marketplace: rig.NewMarketplace(rig.MarketplaceConfig{Shops: shops, Chats: 3}), dsn: dsn,
 		sent: map[string]time.Time{}, first: map[string]time.Time{}, handled: map[string][]int{}, settled: map[string]bool{},
 	}
-	market := httptest.NewServer(checked(t, s.town))
+	market := httptest.NewServer(checked(t, s.marketplace))
 	t.Cleanup(market.Close)
 	s.url = market.URL
 	s.db, err = pgxpool.New(t.Context(), dsn)
 	require.NoError(t, err)
 	t.Cleanup(s.db.Close)
 	s.config = rig.WorkerConfig{
-		DSN: dsn, Market: market.URL, Key: s.town.Market(first).Key(), Pool: 10, Workers: 10,
+		DSN: dsn, Market: market.URL, Key: s.marketplace.Market(first).Key(), Pool: 10, Workers: 10,
 		PollInterval: 3 * time.Second, Lease: time.Second,
 	}
 	if change != nil {
@@ -107,7 +107,7 @@ func newSiege(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)) 
 	return s
 }
 
-func (s *siege) add(c rig.WorkerConfig) *rig.Process {
+func (s *cluster) add(c rig.WorkerConfig) *rig.Process {
 	s.Helper()
 	var pid atomic.Int64
 	p, err := rig.StartWorker(c, func(line string) { s.line(line, int(pid.Load())) })
@@ -121,7 +121,7 @@ func (s *siege) add(c rig.WorkerConfig) *rig.Process {
 }
 
 // remove removes a worker from those that get pushes.
-func (s *siege) remove(n int) *rig.Process {
+func (s *cluster) remove(n int) *rig.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.workers[n]
@@ -129,7 +129,7 @@ func (s *siege) remove(n int) *rig.Process {
 	return p
 }
 
-func (s *siege) line(line string, pid int) {
+func (s *cluster) line(line string, pid int) {
 	fields := strings.Fields(line)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,43 +145,43 @@ func (s *siege) line(line string, pid int) {
 	}
 }
 
-func (s *siege) number(query string) (n int) {
+func (s *cluster) number(query string) (n int) {
 	s.Helper()
 	require.NoError(s, s.db.QueryRow(s.Context(), query).Scan(&n))
 	return n
 }
 
-func (s *siege) await(condition func() bool, args ...any) {
+func (s *cluster) await(condition func() bool, args ...any) {
 	s.Helper()
 	require.Eventually(s, condition, 2*time.Minute, 50*time.Millisecond, args...)
 }
 
 // push makes a customer write a message, and sends the notification to workers until one
 // accepts it, as Market does.
-func (s *siege) push(business chats.BusinessID) {
-	ids := s.town.Chats(business)
+func (s *cluster) push(business chats.BusinessID) {
+	ids := s.marketplace.Chats(business)
 	chat := ids[rand.IntN(len(ids))]
 	s.notify(business, chat, s.say(business, chat))
 }
 
 // notify sends a notification to workers until one accepts it.
-func (s *siege) notify(business chats.BusinessID, chat chats.ChatID, message chats.MessageID) {
+func (s *cluster) notify(business chats.BusinessID, chat chats.ChatID, message chats.MessageID) {
 	event := notify.MessageSent{Business: business, Chat: chat, Message: message}
 	s.retry(func(w *rig.Process) error { return w.Post("/push", event, nil) })
 }
 
 // say makes a customer write a message.
-func (s *siege) say(business chats.BusinessID, chat chats.ChatID) chats.MessageID {
+func (s *cluster) say(business chats.BusinessID, chat chats.ChatID) chats.MessageID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := time.Now()
-	message := s.town.Market(business).CustomerSays(chat, "Где мой заказ?")
+	message := s.marketplace.Market(business).CustomerSays(chat, "Где мой заказ?")
 	s.sent[fmt.Sprint(int64(business), " ", int64(chat), " ", int64(message))] = at
 	return message
 }
 
 // retry tries one worker after another.
-func (s *siege) retry(do func(*rig.Process) error) {
+func (s *cluster) retry(do func(*rig.Process) error) {
 	s.await(func() bool {
 		s.mu.Lock()
 		w := s.workers[rand.IntN(len(s.workers))]
@@ -191,7 +191,7 @@ func (s *siege) retry(do func(*rig.Process) error) {
 }
 
 // pushes sends n pushes, 20 a second, to random shops.
-func (s *siege) pushes(n int, shops []chats.BusinessID) {
+func (s *cluster) pushes(n int, shops []chats.BusinessID) {
 	s.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
@@ -202,7 +202,7 @@ func (s *siege) pushes(n int, shops []chats.BusinessID) {
 }
 
 // awaitAll waits until every pushed message has been handled.
-func (s *siege) awaitAll() {
+func (s *cluster) awaitAll() {
 	s.Helper()
 	s.await(func() bool {
 		s.mu.Lock()
@@ -227,7 +227,7 @@ func during(do func()) phase {
 
 // slowest returns the longest time from push to handler, of the messages that were pushed in a
 // phase to the shops that of accepts. All of them must have been handled.
-func (s *siege) slowest(p phase, of func(chats.BusinessID) bool) (longest time.Duration) {
+func (s *cluster) slowest(p phase, of func(chats.BusinessID) bool) (longest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, at := range s.sent {
@@ -241,7 +241,7 @@ func (s *siege) slowest(p phase, of func(chats.BusinessID) bool) (longest time.D
 }
 
 // firstOf returns when a process handled its first message, or the zero time.
-func (s *siege) firstOf(p *rig.Process) (earliest time.Time) {
+func (s *cluster) firstOf(p *rig.Process) (earliest time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, pids := range s.handled {
@@ -253,7 +253,7 @@ func (s *siege) firstOf(p *rig.Process) (earliest time.Time) {
 }
 
 // shopsOf returns the shops that a killed process was working on.
-func (s *siege) shopsOf(p *rig.Process) (ids []chats.BusinessID) {
+func (s *cluster) shopsOf(p *rig.Process) (ids []chats.BusinessID) {
 	s.Helper()
 	rows, err := s.db.Query(s.Context(), `SELECT DISTINCT (args ->> 'business')::bigint FROM river_job
 		WHERE state = 'running' AND attempted_by[array_length(attempted_by, 1)] = $1`, rig.ClientID(p.PID()))
@@ -265,7 +265,7 @@ func (s *siege) shopsOf(p *rig.Process) (ids []chats.BusinessID) {
 
 // checkTwice makes sure that only messages handled by one of these processes were handled
 // again: its success may not have been saved.
-func (s *siege) checkTwice(dead ...*rig.Process) {
+func (s *cluster) checkTwice(dead ...*rig.Process) {
 	s.Helper()
 	for key, pids := range s.handled {
 		if len(pids) > 1 {
@@ -278,7 +278,7 @@ func (s *siege) checkTwice(dead ...*rig.Process) {
 // audit makes the database record which process saves, and which one has the lease at that
 // time. A push, which inserts a chat with version 0 or leaves its version as it is, and a Put, which
 // inserts items, need no lease.
-func (s *siege) audit() {
+func (s *cluster) audit() {
 	s.Helper()
 	_, err := s.db.Exec(s.Context(), `
 		CREATE TABLE audit (saved TEXT, business BIGINT, app TEXT, holder TEXT);
@@ -295,11 +295,11 @@ func (s *siege) audit() {
 }
 
 // replies puts n replies to random shops.
-func (s *siege) replies(n int) {
+func (s *cluster) replies(n int) {
 	s.Helper()
 	for range n {
 		business := s.shops[rand.IntN(len(s.shops))]
-		item := outbox.Item{Key: crand.Text(), Chat: s.town.Chats(business)[rand.IntN(3)], Text: crand.Text()}
+		item := outbox.Item{Key: crand.Text(), Chat: s.marketplace.Chats(business)[rand.IntN(3)], Text: crand.Text()}
 		s.retry(func(w *rig.Process) error {
 			return w.Post("/put", rig.Put{Business: business, Items: []outbox.Item{item}}, nil)
 		})
@@ -308,7 +308,7 @@ func (s *siege) replies(n int) {
 
 // checkAudit makes sure that no process saved without the lease, in any table, and that each of them
 // has saved.
-func (s *siege) checkAudit(processes int) {
+func (s *cluster) checkAudit(processes int) {
 	s.Helper()
 	s.awaitSettled()
 	assert.Zero(s, s.number(`SELECT count(*) FROM audit WHERE split_part(app, '/', 2) IS DISTINCT FROM split_part(holder, '/', 2)`))
@@ -319,7 +319,7 @@ func (s *siege) checkAudit(processes int) {
 }
 
 // awaitSettled waits until every reply is settled and reported.
-func (s *siege) awaitSettled() {
+func (s *cluster) awaitSettled() {
 	s.Helper()
 	s.await(func() bool {
 		return s.number(`SELECT count(*) FROM ymchats_outbox WHERE state IN ('queued', 'sending') OR NOT reported`) == 0
@@ -335,7 +335,7 @@ type proxy struct {
 }
 
 // proxied returns the address of the database through a proxy.
-func (s *siege) proxied() (*proxy, string) {
+func (s *cluster) proxied() (*proxy, string) {
 	s.Helper()
 	address, err := url.Parse(s.dsn)
 	require.NoError(s, err)
@@ -389,7 +389,7 @@ func (p *proxy) copy(to, from net.Conn) {
 	}
 }
 
-func (s *siege) stats(p *rig.Process) (stats rig.WorkerStats) {
+func (s *cluster) stats(p *rig.Process) (stats rig.WorkerStats) {
 	s.Helper()
 	require.NoError(s, p.Post("/stats", nil, &stats))
 	return stats

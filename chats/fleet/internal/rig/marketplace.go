@@ -16,12 +16,12 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
-// FirstBusiness is the ID of a town's first shop; the others follow.
+// FirstBusiness is the ID of a marketplace's first shop; the others follow.
 const FirstBusiness = 1000
 
-// Town is the Market of many shops. Its own requests begin with /town/.
-type Town struct {
-	config  TownConfig
+// Marketplace is the Market of many shops. Its own requests begin with /marketplace/.
+type Marketplace struct {
+	config  MarketplaceConfig
 	markets []*chatstest.Market
 	chats   [][]chats.ChatID
 	key     string
@@ -31,15 +31,15 @@ type Town struct {
 	requests atomic.Int64
 }
 
-// TownConfig configures a [Town].
-type TownConfig struct {
+// MarketplaceConfig configures a [Marketplace].
+type MarketplaceConfig struct {
 	Shops, Chats int
 	Latency      time.Duration
 }
 
-// NewTown returns a town with its chats.
-func NewTown(c TownConfig) *Town {
-	t := &Town{config: c, seconds: map[int64]int{}}
+// NewMarketplace returns a marketplace with its chats.
+func NewMarketplace(c MarketplaceConfig) *Marketplace {
+	t := &Marketplace{config: c, seconds: map[int64]int{}}
 	for n := range c.Shops {
 		options := []chatstest.Option{chatstest.WithBusiness(FirstBusiness + chats.BusinessID(n))}
 		if c.Latency > 0 {
@@ -56,7 +56,7 @@ func NewTown(c TownConfig) *Town {
 }
 
 // Market returns the Market of a shop.
-func (t *Town) Market(business chats.BusinessID) *chatstest.Market {
+func (t *Marketplace) Market(business chats.BusinessID) *chatstest.Market {
 	n := int(business - FirstBusiness)
 	if n < 0 || n >= len(t.markets) {
 		return nil
@@ -65,13 +65,13 @@ func (t *Town) Market(business chats.BusinessID) *chatstest.Market {
 }
 
 // Chats returns the chats of a shop.
-func (t *Town) Chats(business chats.BusinessID) []chats.ChatID {
+func (t *Marketplace) Chats(business chats.BusinessID) []chats.ChatID {
 	return t.chats[business-FirstBusiness]
 }
 
 // ServeHTTP implements [http.Handler].
-func (t *Town) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if name, ok := strings.CutPrefix(r.URL.Path, "/town/"); ok {
+func (t *Marketplace) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if name, ok := strings.CutPrefix(r.URL.Path, "/marketplace/"); ok {
 		t.control(w, r, name)
 		return
 	}
@@ -90,19 +90,19 @@ func (t *Town) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	market.ServeHTTP(w, r)
 }
 
-// TownStats is what /town/stats returns.
-type TownStats struct {
+// MarketplaceStats is what /marketplace/stats returns.
+type MarketplaceStats struct {
 	Requests int64
 	Seconds  map[int64]int
 }
 
-// Said is what /town/say returns.
-type Said struct {
+// SayResult is what /marketplace/say returns.
+type SayResult struct {
 	Chat    chats.ChatID
 	Message chats.MessageID
 }
 
-func (t *Town) control(w http.ResponseWriter, r *http.Request, name string) {
+func (t *Marketplace) control(w http.ResponseWriter, r *http.Request, name string) {
 	query := r.URL.Query()
 	number := func(key string) int { n, _ := strconv.Atoi(query.Get(key)); return n }
 	business := chats.BusinessID(number("business"))
@@ -114,7 +114,7 @@ func (t *Town) control(w http.ResponseWriter, r *http.Request, name string) {
 		for range max(1, number("times")) - 1 {
 			t.Market(business).CustomerSays(id, "Где мой заказ?")
 		}
-		result = Said{id, t.Market(business).CustomerSays(id, "Здравствуйте! Где мой заказ?")}
+		result = SayResult{id, t.Market(business).CustomerSays(id, "Здравствуйте! Где мой заказ?")}
 	case "key":
 		t.Market(business).SetKey(query.Get("key"))
 		result = true
@@ -131,7 +131,7 @@ func (t *Town) control(w http.ResponseWriter, r *http.Request, name string) {
 	case "stats":
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		result = TownStats{t.requests.Load(), t.seconds}
+		result = MarketplaceStats{t.requests.Load(), t.seconds}
 	default:
 		http.NotFound(w, r)
 		return
