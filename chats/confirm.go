@@ -49,10 +49,10 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 
 // ConfirmResume states that all earlier attempts to send this content had ended, or had been cut
 // short, by the given time. Pass [Error.SentAt] of the call that failed. The content is sent only
-// after [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is longer, has
-// passed since then, and only if the history still does not show the message. Until the history has
-// been read to its end, every error matches [ErrOutcomeUnknown]. The call also waits for sends of
-// this content that the same Client has made since the given time.
+// after [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is longer (at most
+// ten minutes), has passed since then, and only if the history still does not show the message.
+// Until the history has been read to its end, every error matches [ErrOutcomeUnknown]. The call
+// also waits for sends of this content that the same Client has made since the given time.
 //
 // After a crash there is no error to take the time from. Do not pass the time at which the
 // call began: the call may have waited a long time before it sent. Pass a time, by the clock
@@ -69,10 +69,10 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // message from the shop counts if it has no time, or if it was created no earlier than five minutes
 // before the given time.
 //
-// If this machine's clock is ahead of the server's ([Client.ServerTime]), messages that are older
-// by the difference, up to a day, also count. If the first attempt may have begun even earlier,
-// pass the option twice: once with the time at which the first attempt began, and once with the
-// time at which the last one ended.
+// If this machine's clock is ahead of the server's ([Client.ServerTime]), that limit of five
+// minutes is extended by the difference, by a day at most. If the first attempt may have begun even
+// earlier, pass the option twice: once with the time at which the first attempt began, and once
+// with the time at which the last one ended.
 //
 // A zero time, or one more than a minute in the future, results in an [ArgumentError]. The minute
 // allows for a difference from the clock of the machine that made the attempt.
@@ -133,21 +133,21 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //     attempt (see [ConfirmResume]).
 //   - Any other error: it is certain that this call posted nothing.
 //
-// If the outcome of a send is unknown, the search lasts for [SearchTime], or for the maximum
-// total backoff of the [RetryPolicy] if that is longer. The text is sent again only if the
-// history, read to its end after that time and immediately before the send, shows no new
-// message from the shop: any of them could be this text, altered by the server. So if the server
-// alters texts, or shows them as files, the result is an error rather than a second post.
+// If the outcome of a send is unknown, the search lasts for [SearchTime], or for the maximum total
+// backoff of the [RetryPolicy] if that is longer, but for ten minutes at most. The text is sent
+// again only if the history, read to its end after that time and immediately before the send, shows
+// no new message from the shop: any of them could be this text, altered by the server. So if the
+// server alters texts, or shows them as files, the result is an error rather than a second post.
 //
 // A call reads the history, sends once, and usually reads one more page of history. The first read
 // starts one day before the message named in [ConfirmAfter] or [ConfirmFirstAttempt], or at the
 // beginning if neither option is given. If the outcome remains unknown, the call makes up to
-// RetryPolicy.MaxAttempts sends, each followed by about six searches with the default policy. It
-// makes only two if a gateway refuses them with a 4xx other than 404, 408 and 499. If Market is
-// down before anything has been sent, the call fails when the retries of one read are exhausted;
-// after a send, and with [ConfirmResume], it keeps trying to read the history for several minutes.
-// The read immediately before a send is not retried. If it fails, the call reads the history with
-// retries and then tries to send again, up to six times.
+// RetryPolicy.MaxAttempts sends, and the search after each reads the history about six times under
+// the default policy. It makes only two sends if a gateway refuses both with a 4xx other than 404,
+// 408 or 499. If Market is down before anything has been sent, the call fails when the retries of
+// one read are exhausted; after a send, and with [ConfirmResume], it keeps trying to read the
+// history for several minutes. The read immediately before a send is not retried. If it fails, the
+// call reads the history with retries and then tries to send again, up to six times.
 //
 // A Client sends messages to the same chat one at a time. If it has just posted the same text
 // without confirming it, the call waits until the history shows that message, but no longer

@@ -61,8 +61,8 @@ var (
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 	// ErrAmbiguous is matched in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
 	// history shows a new message from the shop that has different content or no readable ID,
-	// and that may be the one that was sent. A person has to decide: another attempt would
-	// return the same error.
+	// and that may be the one that was sent. A person has to decide: unless the message itself
+	// appears in the history, another attempt cannot tell either.
 	ErrAmbiguous = errors.New("the history has a possible match")
 )
 
@@ -94,7 +94,7 @@ type Error struct {
 	Operation   Operation
 	StatusCode  int // 0 if the server did not respond
 	Details     []Detail
-	Attempts    int    // requests made; 0 if none was sent
+	Attempts    int    // requests made, of a confirmed send the posts alone; 0 if none was sent
 	Limit       *Limit // the limit that was reached, for ErrRateLimited; otherwise nil
 	TraceParent string // of the last response; the vendor's support asks for it
 	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: all

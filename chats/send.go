@@ -51,8 +51,8 @@ func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTex
 // from its current position. Any other reader is first buffered in memory; SendFile returns if
 // ctx is done in the meantime. SendFile does not close content. The request is aborted, nothing
 // is posted and an error is returned if reading or rewinding fails, if a hundred Reads in a
-// row return nothing, or if content turns out to be shorter or longer than its size. Content
-// that cannot be rewound is not sent again.
+// row return nothing, or if content turns out to be shorter or longer than its size. Content that
+// cannot be rewound is not sent again once it has been read from.
 //
 // SendFile starts no Read or Seek of content after it has returned. A Read or Seek that is
 // blocked when ctx is done is abandoned. While content is being streamed, a Read or Seek that is

@@ -56,8 +56,8 @@ func (m *Market) Business() chats.BusinessID {
 }
 
 // SetOptions replaces the options that the Market was created with; options that are not
-// given return to their defaults, which for the file base of a [Server] is the server's URL.
-// Chats, files, used quotas and the visibility of existing messages are kept.
+// given return to their defaults (the default file base of a [Server] is the server's URL). Chats,
+// files, used quotas and the visibility of existing messages are kept.
 func (m *Market) SetOptions(options ...Option) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -102,9 +102,9 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 
 // AddConversation adds a chat with messages from the past: each keeps its CreatedAt, and its ID
 // unless it is 0. The messages must be in ascending order; they are visible immediately. Zero times
-// and a zero Status of the chat follow from the messages; other zero fields are filled in as by
-// [Market.AddChat]. Fields that are set are kept, except that, if Status is zero, later messages
-// advance UpdatedAt.
+// and a zero Status of the chat follow from the messages; other zero fields are filled in as in
+// [Market.AddChat]. Fields that are set are kept, with one exception: if Status is zero, a message
+// later than UpdatedAt advances it.
 func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -209,7 +209,7 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 	return slices.Clone(m.mustChat(id).uploads)
 }
 
-// OnChange sets a function to be called after every change of a chat: when it is added, when its
+// OnChange sets a function to be called after every change to a chat: when it is added, when its
 // status or type changes, and when it gets a message. The function may be called more than once for
 // a message, and again when the message becomes visible to clients. The function must be quick and
 // must not use the Market. A later call to OnChange replaces it, and OnChange(nil) removes it.

@@ -44,8 +44,8 @@
 // # Failures
 //
 //	failure                     the business concerned                       other businesses
-//	process killed              served again within 75 s, or later if base   no effect, or delayed by up to 22 s; see Config
-//	                            has a long JobTimeout; see Config
+//	process killed              served again within 75 s, or later if        no effect, or delayed by up to 22 s; see Config
+//	                            JobTimeout is long; see Config
 //	process stopped             its step is allowed to finish                no effect
 //	credential refused          the shop function is called after 15 s,      no effect
 //	                            doubling to 5 min, or on Start; a changed
@@ -67,13 +67,13 @@
 // The first steps of businesses that are started together are spread out, 100 a second, and their
 // sweeps are spread over the poll interval. An idle business costs its rows in the database, about
 // 120 bytes in each process, an inbox step per poll interval (two statements and, for fifty chats,
-// three requests), and an outbox step an hour. A business whose credential is refused for good costs
-// a job and a call of the shop function every 5 min. If pushes announce most messages,
-// [inbox.WithPollInterval] can be long: see docs/scaling.md. A pool of ten connections per process
-// suffices.
+// three requests), and an outbox step an hour. A business whose credential is refused for good
+// costs a job and a call to the shop function every 5 min, and as much again while replies are
+// waiting. If pushes announce most messages, [inbox.WithPollInterval] can be long: see
+// docs/scaling.md. A pool of ten connections per process suffices.
 //
 // In a business with more than about 1,000 unfinished chats, a sweep takes many steps. If these run
-// in different processes, a message with which a chat was finished is found by a push or the next
+// in different processes, the last message before a chat was closed is found by a push or the next
 // full sweep: see Sweeps in the documentation of chats/inbox.
 //
 // # What to know about River

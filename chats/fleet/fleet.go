@@ -77,9 +77,9 @@ type Fleet struct {
 
 // New returns a fleet that keeps its state in store. The function shop is called when a
 // business is worked on; its result is cached for at most 10 min, and dropped if the credential
-// is refused. The function must be safe for concurrent use and return within 5 s; a call that
-// takes longer counts as failed. The function handle is the handler of every inbox. The error
-// is a [chats.ArgumentError].
+// is refused. The function must be safe for concurrent use and return within 5 s, when its context
+// ends; a call that is still running a second later counts as failed. The function handle is the
+// handler of every inbox. The error is a [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
@@ -111,8 +111,9 @@ type Option func(*Fleet)
 // for most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
-// WithLogger sets the logger for failures and how they are handled, including those of the
-// inboxes and outboxes. Log lines never contain a text or the name of a customer.
+// WithLogger sets the logger. Failures are logged with how they are handled, including those of the
+// inboxes and outboxes. The fleet adds neither the text of a message nor the name of a customer,
+// but the errors that it logs include those of the handler.
 func WithLogger(logger *slog.Logger) Option { return func(f *Fleet) { f.log = logger } }
 
 func badArgument(field, reason string) error {
@@ -153,8 +154,8 @@ func (f *Fleet) Register(workers *river.Workers) {
 //   - Queues: adds ymchats_inbox and ymchats_outbox, with [WithWorkers] workers each.
 //   - JobTimeout: 36 s unless base has one. This is also the limit for the caller's own jobs
 //     whose worker has no Timeout.
-//   - RescueStuckJobsAfter: at most 4 s more than JobTimeout, or 40 s if that is longer. River
-//     respects a longer Timeout of a worker.
+//   - RescueStuckJobsAfter: base's value, but at most JobTimeout plus 4 s or 40 s, whichever is
+//     longer. If a worker has a longer Timeout, River waits for that instead.
 //   - FetchCooldown: 20 ms unless base has one, because the default of 100 ms delays pushes.
 //   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
 //     leaves a completed job.

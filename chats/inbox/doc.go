@@ -108,13 +108,14 @@
 // FINISHED, or has a status unknown to this library, is found only by a full sweep or a push. Chats
 // that have left the incremental list are polled once more, but at most 100 per sweep, or a quarter
 // of the list, whichever is larger, and only after a sweep whose pages have all been listed by one
-// Inbox. The IDs of those pages are the only knowledge that is not in the store. So if several
-// processes take turns with a large shop, as in chats/fleet, or the process is restarted during a
-// sweep, a last message in a chat that has been finished may wait for a full sweep or a push.
+// Inbox. The IDs of the chats on those pages are the only sweep state that is not in the store. So
+// if several processes take turns with a large shop, as in chats/fleet, or the process is restarted
+// during a sweep, the last message of a chat that has just been closed may have to wait for a full
+// sweep or a push.
 //
 // Inboxes that are started together list their first pages over 3 s and their second pages over
-// another 10 s, and the next sweep of each kind begins up to half of its period earlier. The sweeps
-// of [Inbox.Step] are not spread: its caller decides when to call it.
+// another 10 s, and the next sweep of each kind is brought forward by up to half of its period. The
+// sweeps of [Inbox.Step] are not spread: its caller decides when to call it.
 //
 // While sweeps take longer than the poll interval, the first page of the list is also fetched
 // separately from time to time, followed by up to nine more for as long as every chat on a page has
@@ -143,7 +144,7 @@
 // others for at most a minute. An outage thus costs about 120 requests an hour, however many chats
 // are waiting. A poll that finds no message for the handler counts neither as a failure nor as a
 // success. Chats are taken in batches of about 100; within a batch, those that have not failed yet
-// are tried first, then those that have been due for the longest time. The limit to one chat at a
+// are tried first, then those that have been due for the longest time. The limit of one chat at a
 // time and the order of the attempts also apply to histories that cannot be read, except that each
 // attempt may take up to twelve requests, because the client retries it. When histories can be read
 // again, all the waiting chats become due within minutes.
@@ -152,8 +153,8 @@
 // handler has not failed for the chat, the maximum is 1 h if the history is refused or the response
 // is not understood, and a day if the chat is missing or forbidden. A push or a change in the list
 // brings the next attempt forward, unless the handler has failed for the chat. A chat that has been
-// missing or forbidden for three days is not polled again until a push names it or a sweep lists
-// it.
+// refused for three days, and is missing or forbidden at the end, is not polled again until a push
+// names it or a sweep lists it.
 //
 // # Leases
 //

@@ -28,7 +28,7 @@ type config struct {
 
 func defaultConfig() config {
 	return config{
-		workers: 8, interval: time.Minute, reserve: 0.5, lookback: 50, logger: slog.New(slog.DiscardHandler),
+		workers: 8, interval: time.Minute, reserve: defaultReserve, lookback: 50, logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -22,6 +22,9 @@ var documentedQuota = map[chats.Operation]int{
 	chats.OpGetChats: 5_000, chats.OpGetChat: 1_000, chats.OpGetChatHistory: 10_000,
 }
 
+// defaultReserve is the fraction of the quota that is left to other programs; see [WithQuotaReserve].
+const defaultReserve = 0.5
+
 // quota counts the inbox's own requests and keeps them within its share of Market's quota.
 // Requests from other programs are ignored until the quota is exhausted.
 type quota struct {

@@ -45,9 +45,9 @@ type Handler struct {
 // arrived, Market gets 500, and the function continues: if it succeeds after all, the next retry
 // gets 200 (see [WithDedupe]). Without deduplication, the context ends after 8 seconds, so that the
 // next retry does not find the function still running. Work that takes more than a minute belongs
-// in a queue, or needs its own context ([context.WithoutCancel]). A return after the response is
-// logged. [http.Server.Shutdown] waits for the responses, but not for a function that is still
-// running then.
+// in a queue, or needs its own context ([context.WithoutCancel]). If the function returns after the
+// response, this is logged. [http.Server.Shutdown] waits for the responses, but not for a function
+// that is still running then.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of

@@ -21,9 +21,10 @@ import (
 // handler cleans the path if the result matches a [Handler] on mux; all other requests reach mux
 // unchanged.
 //
-// The path must begin with a slash and must not contain empty or dot segments, wildcards, escapes,
-// whitespace, a query or a host. Mount panics with a [chats.ArgumentError] if mux is nil or the path is
-// invalid and, like [http.ServeMux.Handle], if a pattern conflicts with one that is registered already.
+// The path must begin with a slash and, apart from slashes at its end, must not contain empty or
+// dot segments, wildcards, escapes, whitespace, a query or a host. Mount panics with a
+// [chats.ArgumentError] if mux is nil or the path is invalid and, like [http.ServeMux.Handle], if a
+// pattern conflicts with one that is registered already.
 func (h *Handler) Mount(mux *http.ServeMux, path string) http.Handler {
 	if mux == nil {
 		panic(badArgument("mux", "is nil"))

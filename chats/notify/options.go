@@ -93,8 +93,8 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 	}
 }
 
-// WithDedupe sets how long a handled event is remembered, and the maximum number of events
-// remembered, separately for events with and without a unique ID or time. A duplicate of a
+// WithDedupe sets how long a handled event is remembered and how many are remembered at most. The
+// maximum applies separately to events with and without a unique ID or time. A duplicate of a
 // remembered event gets 200 without a call to the handle function. The default is two hours and
 // 10,000 events, which is plenty: Market retries an event at intervals of at most an hour. The
 // window and the size must both be greater than 0, or both be 0: WithDedupe(0, 0) turns
@@ -130,9 +130,9 @@ func WithDedupe(window time.Duration, size int) Option {
 
 // WithLogger sets the logger; the default is [slog.Default]. Every request is logged once, at debug
 // level if it got 200, at warn level for 400 and 403, and at error level for 500. A line contains
-// the following, as far as they are known: the event's type, business, chat and message, the
-// status, the duration, the sender's address ("remote") and the error, with the stack of a panic.
-// It never contains a body. The messages are:
+// those of the following that are known: the event's type, business, chat and message, the status,
+// the duration, the sender's address ("remote") and the error, with the stack of a panic. It never
+// contains a body. The messages are:
 //
 //   - "notify: notification handled"
 //   - "notify: notification rejected", with the reason as error

@@ -31,9 +31,9 @@
 //	                                            +--------> Sent       Resolve: MarkSent
 //
 // Sending means that a request may have posted the item. A Sending item becomes Queued, Failed
-// or Expired only if it is certain that no request has posted it. All states except Queued and
-// Sending are settled: the next item of the chat is then posted, and the function passed to
-// [WithSettled] is called.
+// or Expired only if no request has posted it, as far as the search can tell. All states except
+// Queued and Sending are settled: the next item of the chat is then posted, and the function passed
+// to [WithSettled] is called.
 //
 // # Posting
 //
@@ -69,9 +69,9 @@
 // # Leases
 //
 // One process at a time serves a business: it holds a lease in the store, and others stand by.
-// Every change of an item by the process that serves the business is checked against the lease
-// and the item's version in the same transaction, so a process that was frozen and has lost its
-// lease changes nothing. Put, Resolve and the deletion of settled items need no lease.
+// Every change to an item by the process that serves the business is checked against the lease and
+// the item's version in the same transaction, so a process that was frozen and has lost its lease
+// changes nothing. Put, Resolve and the deletion of settled items need no lease.
 //
 // The lease is also checked right before each request, after the last write and while the
 // request's slot is held. What remains is a race window, from that check until the request has
@@ -103,9 +103,9 @@
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// In an outage, the outbox tries the chats that have failed in turn, 12 times a minute in total on
-// average, until an item is sent. The outage thus does not use up the hourly quota, whatever number
-// of chats is waiting. Chats that have not failed are not delayed.
+// In an outage, the outbox takes turns trying the chats that have failed, on average 12 attempts a
+// minute in all, until an item is sent. The outage thus does not use up the hourly quota, however
+// many chats are waiting. Chats that have not failed are not delayed.
 //
 // If a send is refused without an API error code, perhaps by a gateway, the item may have been
 // posted nevertheless, so the history is searched before the next attempt, and before the item

@@ -27,7 +27,7 @@ const MaxKeyLength = 200
 
 // Item is a text or a file to be posted to a chat.
 type Item struct {
-	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8
+	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8 without zero bytes
 	Chat chats.ChatID
 
 	Text     string // 1 to 4,096 characters, not all of them whitespace, control or zero-width characters; empty for a file

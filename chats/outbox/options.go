@@ -35,9 +35,9 @@ func WithWorkers(n int) Option {
 //
 // The context of a call ends as soon as the lease is lost, or else 5 s after the context of Run or
 // Step is done or an error has ended the run. A call is abandoned if it is still running one second
-// after its context ends, or when Step, which begins no more posts after 60 s, returns. The item is
-// reported again, but only after that call has returned. An item that was settled by a process
-// without this option is not reported.
+// after its context ends, or when Step returns (see [Outbox.Step]). The item is reported again, in
+// the same process only after that call has returned. An item that was settled by a process without
+// this option is not reported.
 func WithSettled(settled func(context.Context, Result) error) Option {
 	return option(settled != nil, "settled", "is nil", func(c *config) { c.settled = settled })
 }
@@ -52,7 +52,8 @@ func WithRetention(d time.Duration) Option {
 }
 
 // WithLogger sets the logger; by default nothing is logged. Log lines contain the business, the
-// chat, the key and the error, but never a text or a file.
+// chat, the key and the error, which may be that of the WithSettled function or quote the server.
+// The outbox adds neither a text nor the content of a file.
 func WithLogger(logger *slog.Logger) Option {
 	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
 }

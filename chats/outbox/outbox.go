@@ -167,7 +167,7 @@ type Status struct {
 
 // Status returns the state of the business. It reads the store, so it may be called in any
 // process. Only Quota is not in the store: it is what Market has reported to the client of this
-// Outbox, so it is empty in a process that sends nothing.
+// Outbox, so it is empty in a process whose client has made no requests.
 func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	sum, err := o.store.Counts(ctx, o.client.Business())
 	if err != nil {

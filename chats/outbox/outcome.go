@@ -222,8 +222,9 @@ func (p *post) retry(state State, err error, now time.Time) {
 	r := p.record
 	r.Failures++
 	r.move(state, newFailure(err), now)
-	r.DueAt = now.Add(wait.Backoff(r.Failures, wait.Max))
-	p.warnItem("outbox: posting failed", r, err, slog.Time("again_at", r.DueAt))
+	delay := wait.Backoff(r.Failures, wait.Max)
+	r.DueAt = now.Add(delay)
+	p.warnItem("outbox: posting failed", r, err, slog.Duration("retry_in", delay))
 }
 
 // finish saves the record.

@@ -23,8 +23,9 @@ func (s *session) report(ctx context.Context, r *Record) (again time.Time) {
 		r.Reported, r.DueAt = true, time.Time{}
 	} else {
 		r.Reports++
-		r.DueAt = time.Now().Add(wait.Backoff(r.Reports, maxReportDelay))
-		s.warnItem("outbox: reporting failed", r, err, slog.Time("again_at", r.DueAt))
+		delay := wait.Backoff(r.Reports, maxReportDelay)
+		r.DueAt = time.Now().Add(delay)
+		s.warnItem("outbox: reporting failed", r, err, slog.Duration("retry_in", delay))
 	}
 	if s.save(r) != nil {
 		return time.Now() // the lease is lost, or the item was resolved meanwhile: report it again

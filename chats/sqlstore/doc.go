@@ -26,7 +26,7 @@
 //	  updated_at               past or scheduled polls cover the chat's activity up to this time;
 //	                           may be later than the list's UpdatedAt
 //	  due_at                   when the chat is polled next
-//	  head, attempts           the message whose handling failed last, and how often it failed
+//	  head, attempts           the message whose handling failed last, and how many times it failed
 //	  failing_since, failure   when the chat began to fail, and the last error
 //	  state                    internal JSON: everything else
 //	ymchats_inbox_businesses   one row per business; primary key (business)

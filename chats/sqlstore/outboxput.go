@@ -23,7 +23,7 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 }
 
 // PutTx adds items to the outbox of a business within the caller's transaction: the items are
-// queued if the transaction is committed, and not added otherwise. The items are checked as by
+// queued if the transaction is committed, and not added otherwise. The items are checked as in
 // [outbox.Outbox.Put]. The caller must roll back after any error, including [outbox.ErrKeyReused].
 //
 // The process that serves the business finds the items within about a second of the commit.

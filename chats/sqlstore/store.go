@@ -95,8 +95,9 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 		s.db.dialect.among("chat", "?2", columnsOf("chat BIGINT")), int64(business), string(parameter))
 }
 
-// Due implements [inbox.Store]. It reads at most limit rows from each of two indexes, so a
-// backlog does not slow it down.
+// Due implements [inbox.Store]. Chats that pushes have named have an index of their own. The others
+// are read in the order in which they are due, past the former, so only a backlog of pushes slows
+// it down.
 func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
 	// PostgreSQL does not know the values of subqueries when it plans. If it knew those of the
 	// parameters, it would plan the statement anew each time.
