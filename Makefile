@@ -165,8 +165,8 @@ $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## run golangci-lint (the first run builds it, which takes minutes)
-	$< run ./...
-	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && $< run ./...); done
+	$< run --build-tags browser,live ./...
+	@for dir in $(NESTED); do echo "== $$dir"; (cd $$dir && $< run --build-tags browser,live ./...); done
 
 .PHONY: drift
 drift: ## compare the contracts with the vendor's: UPSTREAM=path UPSTREAM_NOTIFICATIONS=path
