@@ -42,13 +42,15 @@ demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill
 sandbox: ## serve the in-memory Market at http://127.0.0.1:8070, with a page where you play the customer
 	@cd chats/sandbox && exec go run -mod=readonly . $(ARGS)
 
+PACKAGES ?= ./...
+
 .PHONY: test
 test: ## run the tests (about a minute with a cold build cache)
-	go test ./...
+	go test $(PACKAGES)
 
 .PHONY: race
 race: ## run the tests with the race detector, in random order
-	go test -race -shuffle=on -timeout $(TIMEOUT) ./...
+	go test -race -shuffle=on -timeout $(TIMEOUT) $(PACKAGES)
 
 .PHONY: cover
 cover: ## the same as race, with coverage; fail if the coverage of chats, of a package that it imports, or of inbox, outbox or notify is too low
