@@ -144,10 +144,8 @@ func (s *MemoryStore) Backlog(ctx context.Context, business chats.BusinessID, at
 	b := s.business(business)
 	var backlog Backlog
 	for chat, open := range b.open {
-		if len(open) > 0 {
-			r := open[0]
-			backlog.Heads = append(backlog.Heads, Head{chat, r.Position, r.DueAt, r.notAfter(), r.Item.IsFile()})
-		}
+		r := open[0]
+		backlog.Heads = append(backlog.Heads, Head{chat, r.Position, r.DueAt, r.notAfter(), r.Item.IsFile()})
 	}
 	var unreported []*memoryRecord
 	for _, r := range b.records {

@@ -87,3 +87,9 @@ func TestWakes_AreRecordedDuringASessionOnly(t *testing.T) {
 		assert.Empty(t, o.woken.chats)
 	})
 }
+
+func TestUnsettled_IsFailedOnlyAfterAFailure(t *testing.T) {
+	t.Parallel()
+	assert.False(t, unsettled(&Record{}, true).isFailed)
+	assert.True(t, unsettled(&Record{Failures: 1}, true).isFailed)
+}

@@ -748,6 +748,24 @@ func TestRun_SharesTheQuota(t *testing.T) {
 	})
 }
 
+func TestRun_ChatsTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, seen := chatstest.NewMarket(chatstest.WithLatency(100*time.Millisecond)), &settled{}
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), seen.option(), outbox.WithWorkers(1))
+		var want []string
+		a, b := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
+		for n := range 5 {
+			put(t, o, text(fmt.Sprint("a", n), a), text(fmt.Sprint("b", n), b))
+			want = append(want, fmt.Sprint("a", n, " sent"), fmt.Sprint("b", n, " sent"))
+		}
+		run := start(t, o)
+		sleep(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, want, seen.keys())
+	})
+}
+
 // The quota is exhausted while more chats wait than it has sends. Those whose send was refused
 // because of that do not lose their turn, and a chat with a second item is not overtaken by
 // chats that came later.
