@@ -1216,6 +1216,7 @@ func TestRun_AttemptsThatCertainlyPostedNothing(t *testing.T) {
 		"parallel":           slices.Repeat([]chatstest.Fault{chatstest.RateLimitedParallel()}, 3),
 		"429":                {chatstest.Respond(429, nil, ""), chatstest.Respond(429, nil, "")},
 		"no connection":      slices.Repeat([]chatstest.Fault{chatstest.Refused()}, 30),
+		"one call failed":    slices.Repeat([]chatstest.Fault{chatstest.Refused()}, 6),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

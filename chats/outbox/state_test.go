@@ -74,6 +74,7 @@ func TestResolve_AllowsWhatTheStateAllows(t *testing.T) {
 				assert.False(t, r.Reported, "it is reported again")
 				assert.Equal(t, 3, r.Attempts)
 				assert.Equal(t, r.State == Queued, r.SettledAt.IsZero())
+				assert.Equal(t, r.State == Discarded, r.Failure != nil)
 				if r.State == Queued {
 					assert.Empty(t, r.Baseline, "a resent item is a fresh one")
 					assert.False(t, r.Accepted)
