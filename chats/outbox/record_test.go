@@ -93,3 +93,13 @@ func TestUnsettled_IsFailedOnlyAfterAFailure(t *testing.T) {
 	assert.False(t, unsettled(&Record{}, true).isFailed)
 	assert.True(t, unsettled(&Record{Failures: 1}, true).isFailed)
 }
+
+func TestRecord_AMessageAtTheFloorIsNotAboveIt(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	r := Record{LastMessage: chats.MessageID(now.UnixMicro())}
+	floor := r.LastMessage - confirmMargin
+	assert.Zero(t, r.firstFloor([]chats.MessageID{floor}, now))
+	assert.Equal(t, floor, r.firstFloor([]chats.MessageID{floor + 1}, now))
+	assert.Equal(t, floor, r.firstFloor(nil, now))
+}
