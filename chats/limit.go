@@ -65,8 +65,8 @@ const (
 // parseLimit returns the hourly quota from the headers. ok is false if they do not report it;
 // even then the limit may have an Until.
 func parseLimit(h http.Header) (limit Limit, ok bool) {
-	maximum, err1 := strconv.Atoi(strings.TrimSpace(h.Get(headerLimit)))
-	remaining, err2 := strconv.Atoi(strings.TrimSpace(h.Get(headerRemaining)))
+	maximum, err1 := strconv.Atoi(strings.TrimSpace(firstOf(h.Get(headerLimit))))
+	remaining, err2 := strconv.Atoi(strings.TrimSpace(firstOf(h.Get(headerRemaining))))
 	until, _ := servertime.Parse(h.Get(headerUntil))
 	limit = Limit{Kind: LimitHourly, Until: until}
 	if err1 != nil || err2 != nil || maximum < 0 || remaining < 0 {
@@ -75,6 +75,9 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 	limit.Max, limit.Remaining = maximum, remaining
 	return limit, true
 }
+
+// firstOf returns the value of a header, the first one if a proxy has joined several.
+func firstOf(list string) string { first, _, _ := strings.Cut(list, ", "); return first }
 
 // parallelText and hourlyText match the text of a 420. A text about a quota names its period.
 var (

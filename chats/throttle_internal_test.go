@@ -27,6 +27,8 @@ func TestWhatTheHeadersOfALimitTell(t *testing.T) {
 		{"1000", "999", Limit{Kind: LimitHourly, Max: 1000, Remaining: 999}, true},
 		{" 1000", "0 ", Limit{Kind: LimitHourly, Max: 1000}, true},
 		{"0", "0", Limit{Kind: LimitHourly}, true},
+		{"1000, 1000", "0, 0", Limit{Kind: LimitHourly, Max: 1000}, true},
+		{"1,000", "0", Limit{Kind: LimitHourly}, false},
 		{"-1", "1", Limit{Kind: LimitHourly}, false},
 		{"1", "-1", Limit{Kind: LimitHourly}, false},
 		{"1", "", Limit{Kind: LimitHourly}, false},

@@ -121,6 +121,12 @@ func TestLimits_HeadersAreReadTolerantly(t *testing.T) {
 			at, _ := http.ParseTime(h.Get(until))
 			h.Set(until, at.In(time.FixedZone("", 3*3600)).Format(time.RFC1123Z))
 		}, 20 * time.Second},
+		{"zone of RFC 822", reformat(until, "Mon, 02 Jan 2006 15:04:05 UT"), 20 * time.Second},
+		{"joined by a proxy", func(h http.Header) {
+			for _, name := range []string{"Date", until, "X-RateLimit-Resource-Limit", "X-RateLimit-Resource-Remaining"} {
+				h.Set(name, h.Get(name)+", "+h.Get(name))
+			}
+		}, 20 * time.Second},
 		{"seconds since 1970", func(h http.Header) {
 			at, _ := http.ParseTime(h.Get(until))
 			h.Set(until, strconv.FormatInt(at.Unix(), 10))

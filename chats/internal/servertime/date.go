@@ -17,17 +17,33 @@ var dateLayouts = []string{
 	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z0700 2006", "2 Jan 06 15:04:05",
 }
 
-// zones replaces the names of time zones with offsets, which package time does not know.
-var zones = strings.NewReplacer("GMT+", "+", "GMT-", "-", "GMT", "Z", "UTC+", "+", "UTC-", "-", "UTC", "Z", "MSK", "+0300")
+// zones replaces the names of time zones, those of RFC 822 and Moscow's, with offsets, which package
+// time does not know.
+var zones = strings.NewReplacer("GMT+", "+", "GMT-", "-", "GMT", "Z", "UTC+", "+", "UTC-", "-", "UTC", "Z", "UT", "Z", "MSK", "+0300",
+	"EST", "-0500", "EDT", "-0400", "CST", "-0600", "CDT", "-0500", "MST", "-0700", "MDT", "-0600", "PST", "-0800", "PDT", "-0700")
 
 // zoneLayouts are the layouts of time zones after zones has replaced their names.
 var zoneLayouts = []string{"", "Z0700", " Z0700", "Z07:00", " Z07:00", "Z07", " Z07"}
 
 const digits = "0123456789"
 
+// maxJoined is the maximum length of a header in which Parse looks for several dates.
+const maxJoined = 256
+
 // Parse parses an HTTP date, an ISO 8601 date with a time, or the seconds or milliseconds
-// since 1970. The time is zero if ok is false.
+// since 1970. If a proxy has joined several with commas, it parses the first one. The time is zero
+// if ok is false.
 func Parse(text string) (at time.Time, ok bool) {
+	if at, ok = parseOne(text); ok || len(text) > maxJoined {
+		return at, ok
+	}
+	if last := strings.LastIndexByte(text, ','); last >= 0 {
+		return Parse(text[:last])
+	}
+	return at, false
+}
+
+func parseOne(text string) (at time.Time, ok bool) {
 	if !strings.ContainsAny(text, digits) { // most responses lack some headers, and trying every layout is slow
 		return time.Time{}, false
 	}
@@ -55,6 +71,9 @@ func Parse(text string) (at time.Time, ok bool) {
 		fields = fields[1:]
 	}
 	text = strings.Join(fields, " ")
+	if end := len(text) - 1; end > 0 && (text[end-1] == '+' || text[end-1] == '-') { // an offset of one digit
+		text = text[:end] + "0" + text[end:]
+	}
 	for _, layout := range dateLayouts {
 		for _, zone := range zoneLayouts {
 			if t, err := time.Parse(layout+zone, text); err == nil {

@@ -18,6 +18,7 @@ func RetryAfter(h http.Header, now time.Time, longest time.Duration) time.Durati
 	if at, ok := Parse(text); ok && at.After(now.AddDate(0, 0, -1)) {
 		return max(Until(at, h, now, longest), 0)
 	}
+	text, _, _ = strings.Cut(text, ",") // a proxy may have joined several
 	if seconds, err := strconv.ParseFloat(text, 64); seconds >= 0 && (err == nil || errors.Is(err, strconv.ErrRange)) {
 		return time.Duration(min(seconds, maxRetryAfter) * float64(time.Second))
 	}

@@ -2,6 +2,7 @@ package servertime
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,9 @@ func TestParse_ReadsEveryForm(t *testing.T) {
 		"2 march 2026 14:40:07 +03:00", "Mon Mar 02 2026 14:40:07 GMT+0300 (MSK)", "MON, 02 MAR 2026 11:40:07 gmt", "Mon Mar  2 11:40:07 UTC 2026",
 		"Mon Mar 02 14:40:07 MSK 2026", "Mon, 02 Mar 26 11:40:07 GMT", "2026-03-02 14:40:07+03", "Mon, 02 Mar 2026 14:40:07 +03", "Mon, 02 Mar 2026 14:40:07 GMT+03",
 		"2026-03-02T11:40:07.000+0000", "2026-03-02T11:40:07", "2026-03-02 11:40:07", "2026-03-02 14:40:07 +0300", "2026-03-02t11:40:07,000z",
+		"Mon, 02 Mar 2026 11:40:07 UT", "Mon, 02 Mar 2026 06:40:07 EST", "Mon, 02 Mar 2026 04:40:07 PDT", "02-Mar-26 14:40:07 GMT+3", "2026-03-02 06:40:07-5",
+		"Mon, 02 Mar 2026 11:40:07 GMT, Mon, 02 Mar 2026 11:40:07 GMT", "Mon, 02 Mar 2026 11:40:07 GMT,Mon, 02 Mar 2026 11:41:00 GMT", "1772451607, 1772451700",
+		"Mon, 02 Mar 2026 11:40:07 GMT, soon", "2026-03-02T11:40:07Z,2026-03-02T11:40:07Z", "Mon, 02 Mar 2026 11:40:07 GMT, ",
 		"2026-03-02 11:40:07 UTC", "2026-03-02T14:40:07+03:00[Europe/Moscow]", `"Mon, 02 Mar 2026 11:40:07 GMT"`, "Mon, 02 Mar 2026 11:40:07 GMT; ",
 	} {
 		got, read := Parse(text)
@@ -29,7 +33,7 @@ func TestParse_ReadsEveryForm(t *testing.T) {
 		assert.Equal(t, want, got.UTC(), text)
 	}
 	for _, text := range []string{
-		"", "soon", ",", "Mon", "Mon ", "(", "(UTC)", "Z", "2026-03-02", "11:40:07 GMT", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar 2026 11:40:07 CEST", "120", "0", "-1772451607", "99999999999", "99999999999999", "1772451607000000", "99999999999999999999",
+		"", "soon", ",", "Mon", "Mon ", "(", "(UTC)", "Z", "2026-03-02", "11:40:07 GMT", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar, Tue, 03 Mar", ",,,1", "120, 60", "02 Mar 2026 11:40:07 +", strings.Repeat("1,", 1<<20), "Mon, 02 Mar 2026 11:40:07 CEST", "120", "0", "-1772451607", "99999999999", "99999999999999", "1772451607000000", "99999999999999999999",
 	} {
 		at, read := Parse(text)
 		assert.False(t, read, text)
@@ -77,6 +81,7 @@ func TestUntil_GoesByTheServersClock(t *testing.T) {
 func TestRetryAfter_SecondsCountFromNow(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{
+		"120, 120": 2 * time.Minute, "120,60": 2 * time.Minute, ", 5": 0,
 		"": 0, "soon": 0, "0": 0, "-5": 0, "120": 2 * time.Minute, "\t120": 2 * time.Minute, "7.5": 7500 * time.Millisecond, "+7": 7 * time.Second, `"7"`: 7 * time.Second, "7s": 7 * time.Second,
 		"-1e999": 0, "NaN": 0, "Inf": 1 << 32 * time.Second, "7200": 2 * time.Hour, "99999999999999999999": 1 << 32 * time.Second,
 	} {
