@@ -93,9 +93,10 @@ func isRefusedByAPI(err error) bool {
 }
 
 // isRefused reports whether the server rejected the request itself, rather than the credential
-// or the time of the request.
+// or the time of the request. It may do so with an error in a 2xx.
 func isRefused(err error) bool {
 	e, ok := as[*Error](err)
-	return ok && e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&
+	isIn2xx := ok && e.StatusCode/100 == 2 && !errors.Is(e, ErrProtocol)
+	return isIn2xx || ok && e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&
 		e.StatusCode != http.StatusForbidden && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
 }
