@@ -48,14 +48,14 @@ type Attachment struct {
 // How long a link remains valid is not documented. To get a new one, read the message again.
 //
 // Errors: [ArgumentError], [Error].
-func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
+func (c *Client) Download(ctx context.Context, file File) (attachment *Attachment, err error) {
 	cancelable, cancel := context.WithCancelCause(ctx)
-	attachment, err := c.download(ctx, cancelable, cancel, file)
-	if err != nil {
-		cancel(err)
-		return nil, err
-	}
-	return attachment, nil
+	defer func() { // also after a panic of a callback
+		if attachment == nil {
+			cancel(err)
+		}
+	}()
+	return c.download(ctx, cancelable, cancel, file)
 }
 
 func (c *Client) download(caller, ctx context.Context, cancel context.CancelCauseFunc, file File) (*Attachment, error) {

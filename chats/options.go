@@ -91,7 +91,7 @@ func isLoopback(host string) bool {
 // its Protocols to HTTP/1.1. Over HTTP/2 all attempts share one connection; if that connection
 // is dead, they keep using it for many minutes.
 func WithHTTPClient(client *http.Client) Option {
-	isInvalid := client == nil || client.Transport != nil && typednil.Is(client.Transport)
+	isInvalid := client == nil || client.Transport != nil && typednil.Is(client.Transport) || client.Jar != nil && typednil.Is(client.Jar)
 	return notNil("HTTP client", isInvalid, func(c *config) {
 		own := *client
 		c.client = &own
@@ -122,13 +122,14 @@ func WithIntegration(name, version string) Option {
 // of skipped items is logged at warn level. Bodies and credentials are never logged. By
 // default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
-	return notNil("logger", logger == nil, func(c *config) { c.logger = logger })
+	return notNil("logger", logger == nil || typednil.Is(logger.Handler()), func(c *config) { c.logger = logger })
 }
 
 // WithHook adds a function that is called at the end of every attempt, for example for metrics.
 // Several hooks are called in the order of the options. A hook delays the call, so it should be
 // fast. It must be safe for concurrent use, because a sequence fetches its next page in a
-// separate goroutine.
+// separate goroutine. It must not send to the chat of a send that it observes: the two would wait
+// for each other.
 func WithHook(hook func(context.Context, Attempt)) Option {
 	return notNil("hook", hook == nil, func(c *config) { c.hooks = append(c.hooks, hook) })
 }

@@ -1,6 +1,7 @@
 package chats_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"reflect"
@@ -26,6 +27,9 @@ func TestOptions_InvalidValuesAreRefused(t *testing.T) {
 		{"nil", nil, "option", "is nil"},
 		{"no HTTP client", chats.WithHTTPClient(nil), "HTTP client", "is nil"},
 		{"no logger", chats.WithLogger(nil), "logger", "is nil"},
+		{"a logger without a handler", chats.WithLogger(new(slog.Logger)), "logger", "is nil"},
+		{"a logger with a nil handler", chats.WithLogger(slog.New((*slog.TextHandler)(nil))), "logger", "is nil"},
+		{"a nil cookie jar", chats.WithHTTPClient(&http.Client{Jar: (*cookiejar.Jar)(nil)}), "HTTP client", "is nil"},
 		{"no hook", chats.WithHook(nil), "hook", "is nil"},
 		{"no limiter", chats.WithLimiter(nil), "limiter", "is nil"},
 		{"a nil limiter", chats.WithLimiter((*countingLimiter)(nil)), "limiter", "is nil"},

@@ -162,6 +162,25 @@ func TestGoexit_OfCallbackInASequenceIsError(t *testing.T) {
 }
 
 // The caller's reader is not read after a panic of the transport.
+// Otherwise the context, and its goroutine if it has one, would last as long as the caller's.
+func TestDownload_PanicOfCallbackEndsItsContext(t *testing.T) {
+	t.Parallel()
+	var done <-chan struct{}
+	market := chatstest.NewMarket()
+	client := market.Client(chats.WithAttachmentAuth(func(ctx context.Context, _ *http.Request) error {
+		done = ctx.Done()
+		panic("boom")
+	}))
+	assert.PanicsWithValue(t, "boom", func() {
+		_, _ = client.Download(t.Context(), chats.File{URL: "https://files.example/photo.jpg"})
+	})
+	select {
+	case <-done:
+	default:
+		t.Error("the context of the download has not ended")
+	}
+}
+
 func TestSendFile_PanicOfTransportEndsTheUpload(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
 // The defaults of [WithDedupe]. Market may wait an hour before it sends an event again.
@@ -143,7 +145,7 @@ func WithDedupe(window time.Duration, size int) Option {
 //     returns; at warn level if it succeeded
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
-		if logger == nil {
+		if logger == nil || typednil.Is(logger.Handler()) {
 			return badArgument("logger", "is nil")
 		}
 		c.logger = logger

@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -42,6 +43,7 @@ func TestNewHandler_InvalidArguments(t *testing.T) {
 		"a nil option":       {"shop", "1", accept, nil, "option", "is nil"},
 		"no size":            {"shop", "1", accept, notify.WithDedupe(time.Second, 0), "size", "must be greater than 0"},
 		"no logger":          {"shop", "1", accept, notify.WithLogger(nil), "logger", "is nil"},
+		"no log handler":     {"shop", "1", accept, notify.WithLogger(new(slog.Logger)), "logger", "is nil"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
