@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"time"
 
@@ -85,18 +86,21 @@ func fitPage[T any](
 // sizeRefusals are the statuses that may be caused by the page size.
 var sizeRefusals = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
 
-// isRefusedByAPI reports whether err has one of sizeRefusals and comes from the API. An error from a
-// gateway says nothing about the size.
+// sizeText matches the text of a refusal of a page size.
+var sizeText = regexp.MustCompile(`(?i)\blimit\b|\bpage.?size`)
+
+// isRefusedByAPI reports whether err has one of sizeRefusals and comes from the API, or is about the
+// page size. Any other error from a gateway says nothing about the size.
 func isRefusedByAPI(err error) bool {
 	e, ok := as[*Error](err)
-	return ok && slices.Contains(sizeRefusals, e.StatusCode) && !e.isGateways
+	return ok && slices.Contains(sizeRefusals, e.StatusCode) &&
+		(!e.isGateways || slices.ContainsFunc(e.Details, func(d Detail) bool { return sizeText.MatchString(d.Message) }))
 }
 
 // isRefused reports whether the server rejected the request itself, rather than the credential
 // or the time of the request. It may do so with an error in a 2xx.
 func isRefused(err error) bool {
 	e, ok := as[*Error](err)
-	isIn2xx := ok && e.StatusCode/100 == 2 && !errors.Is(e, ErrProtocol)
-	return isIn2xx || ok && e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&
-		e.StatusCode != http.StatusForbidden && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode)
+	return ok && (e.StatusCode/100 == 2 && !errors.Is(e, ErrProtocol) || e.StatusCode/100 == 4 && e.StatusCode != http.StatusUnauthorized &&
+		e.StatusCode != http.StatusForbidden && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode))
 }

@@ -372,7 +372,9 @@ func TestPages_RefusedSizeWithoutReasonFallsBack(t *testing.T) {
 	for body, isAPIs := range map[string]bool{
 		`{"status":"ERROR"}`: true, `{"status":"ERROR","errors":null}`: true, `{"status":"ERROR","errors":[]}`: true,
 		`{"status":"ERROR","errors":[{"message":"limit must be at most 50"}]}`: true, `{"errors":[{"code":"BAD_REQUEST"}]}`: true,
-		`<html>Bad Request</html>`: false, ``: false, `{"message":"bad gateway"}`: false,
+		`{"message":"limit: must be less than or equal to 50"}`: true, `["Page size is too large"]`: true, `pageSize exceeds the maximum`: true,
+		`{"timestamp":"2026-03-02T11:40:07Z","status":400,"error":"Bad Request","message":"getChatHistory.limit: must be at most 50"}`: true,
+		`<html>Bad Request</html>`: false, ``: false, `{"message":"bad gateway"}`: false, `{"message":"delimiter limits"}`: false,
 	} {
 		f := newFixture(t)
 		chat := addChatWithMessages(f.market, 120)
