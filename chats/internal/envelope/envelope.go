@@ -88,10 +88,21 @@ var errRepeatedList = errors.New("a list occurs twice")
 func (env *envelope[T]) unmarshal(text []byte) error {
 	err := json.Unmarshal(text, env)
 	count := func(name string) int { return bytes.Count(text, []byte(name)) }
-	if err == nil && (count(`"messages"`) > 1 || count(`"chats"`) > 1 || count(`"payload"`) > count(`"messageId"`)) {
+	if err == nil && (count(`"messages"`) > 1 || count(`"chats"`) > 1 || hasRepeatedPayload(text)) {
 		return errRepeatedList
 	}
 	return err
+}
+
+// hasRepeatedPayload reports whether a message may have two lists of files. Between the IDs of two
+// messages there is one list, unless the order of the fields differs.
+func hasRepeatedPayload(text []byte) bool {
+	for part := range bytes.SplitSeq(text, []byte(`"messageId"`)) {
+		if bytes.Count(part, []byte(`"payload"`)) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // repair decodes a body that unmarshal has rejected with err.

@@ -94,6 +94,16 @@ func TestDecode_RepeatedListIsReadOnce(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, &page{[]item{{ID: 3}}}, got, "nothing of the first list is in the second")
 	}
+	type messages struct {
+		Messages []item `json:"messages"`
+	}
+	for _, more := range []string{``, `,{"messageId":2},{"messageId":3,"message":"payload"}`, `,{"payload":null,"messageId":2}`} {
+		got, err := Decode[messages](of(`{"status":"OK","result":{"messages":[{"messageId":1,"payload":[{"name":"b","size":2}],"payload":[{"name":"c"}]}`+more+`]}}`), nil)
+		require.NoError(t, err)
+		require.Len(t, got.Messages[0].List, 1)
+		assert.Equal(t, "c", got.Messages[0].List[0].Name)
+		assert.Zero(t, got.Messages[0].List[0].Size, more)
+	}
 	got, err := Decode[item](of(`{"status":"OK","result":{"messageId":1,"payload":[{"name":"b","size":2}],"payload":[{"name":"c"}]}}`), nil)
 	require.NoError(t, err)
 	require.Len(t, got.List, 1)
