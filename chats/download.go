@@ -48,17 +48,17 @@ type Attachment struct {
 // How long a link remains valid is not documented. To get a new one, read the message again.
 //
 // Errors: [ArgumentError], [Error].
-func (c *Client) Download(ctx context.Context, file File) (attachment *Attachment, err error) {
+func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
 	cancelable, cancel := context.WithCancelCause(ctx)
+	return c.download(ctx, cancelable, cancel, file)
+}
+
+func (c *Client) download(caller, ctx context.Context, cancel context.CancelCauseFunc, file File) (attachment *Attachment, err error) {
 	defer func() { // also after a panic of a callback
 		if attachment == nil {
 			cancel(err)
 		}
 	}()
-	return c.download(ctx, cancelable, cancel, file)
-}
-
-func (c *Client) download(caller, ctx context.Context, cancel context.CancelCauseFunc, file File) (*Attachment, error) {
 	req, err := c.newDownloadRequest(ctx, file)
 	if err == nil && callerctx.Err(caller) != nil {
 		err = &Error{Business: c.business, Operation: OpDownload, cause: callerctx.Err(caller)}
