@@ -97,7 +97,7 @@ func New(
 	for _, option := range options {
 		option(f)
 	}
-	if f.workers < 1 || f.workers > river.QueueNumWorkersMax || f.log == nil {
+	if f.workers < 1 || f.workers > river.QueueNumWorkersMax || f.log == nil || typednil.Is(f.log.Handler()) {
 		return nil, badArgument("options", "WithWorkers must be given 1 to 10000, and WithLogger a logger that is not nil")
 	}
 	return f, nil

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"database/sql"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -318,6 +319,7 @@ func TestNew_RefusesWrongArguments(t *testing.T) {
 		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithWorkers(0))),
 		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithWorkers(10_001))),
 		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithLogger(nil))),
+		second(fleet.New(inboxAndOutbox{}, shop, handle, fleet.WithLogger(new(slog.Logger)))),
 	} {
 		assert.ErrorIs(t, err, chats.ErrInvalidArgument)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
 // Option configures an [Inbox].
@@ -140,7 +141,7 @@ func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) O
 // of chats and messages, and errors, including those of the handler. The inbox adds neither the
 // text of a message nor the name of a customer.
 func WithLogger(logger *slog.Logger) Option {
-	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
+	return option(logger != nil && !typednil.Is(logger.Handler()), "logger", "is nil", func(c *config) { c.logger = logger })
 }
 
 // option returns an option that sets a valid value, or reports an invalid one.

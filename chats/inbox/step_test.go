@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -274,6 +275,7 @@ func TestNew_Arguments(t *testing.T) {
 		"reserve":         of(inbox.WithQuotaReserve(1)),
 		"reserve ":        of(inbox.WithQuotaReserve(-0.1)),
 		"logger":          of(inbox.WithLogger(nil)),
+		"logger ":         of(inbox.WithLogger(new(slog.Logger))),
 		"lookback":        of(inbox.WithLookback(-1)),
 		"lookback ":       of(inbox.WithLookback(1001)),
 		"handler timeout": of(inbox.WithHandlerTimeout(0)),

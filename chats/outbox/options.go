@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
 
 // Option configures an [Outbox].
@@ -55,7 +57,7 @@ func WithRetention(d time.Duration) Option {
 // chat, the key and the error, which may be that of the WithSettled function or quote the server.
 // The outbox adds neither a text nor the content of a file.
 func WithLogger(logger *slog.Logger) Option {
-	return option(logger != nil, "logger", "is nil", func(c *config) { c.logger = logger })
+	return option(logger != nil && !typednil.Is(logger.Handler()), "logger", "is nil", func(c *config) { c.logger = logger })
 }
 
 // option returns an option that sets a valid value, or reports an invalid one.
