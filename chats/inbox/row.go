@@ -154,7 +154,7 @@ func (s *ChatState) trim(kept int) {
 // since, provided that the list or a push has reported activity.
 func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
-	hasMoved := s.isWoken() || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)
+	hasMoved := s.Wakes > 0 || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)
 	wasHidden := hasMoved && !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
 	isFirst := !s.Read && !wasHidden && !s.isNew(start)
 	return !created.IsZero() && created.Before(start) && (isFirst || time.Until(start) > 0)

@@ -431,6 +431,50 @@ func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 	}
 }
 
+// A push reports that it has become visible, and then it cannot be read or handled at once.
+func TestFirstStart_DeliversWhatWasHeldBeforeItAfterAFailure(t *testing.T) {
+	t.Parallel()
+	for _, failing := range []string{"reading", "handler"} {
+		bubble(t, failing, func(t *testing.T) {
+			t.Helper()
+			market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+				if m.Text == "held" {
+					return time.Hour
+				}
+				return 0
+			}))
+			id := market.AddChat(chats.Chat{})
+			market.CustomerSays(id, "old")
+			sleep(30 * time.Hour)
+			market.CustomerSays(id, "held")
+			sleep(time.Minute)
+			seen := &recorder{}
+			var down atomic.Bool
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if failing == "reading" && down.Load() && asksFor(req, "/chats/history", 0) {
+					return respond(req, 503, "")
+				}
+				return nil
+			}))
+			in := newInbox(t, client, inbox.NewMemoryStore(), never)
+			run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+				if down.Load() {
+					return errors.New("down")
+				}
+				return seen.handle(ctx, d)
+			})
+			sleep(time.Hour)
+			down.Store(true)
+			wake(t, in, id)
+			sleep(time.Minute)
+			down.Store(false)
+			sleep(5 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"held"}, seen.texts())
+		})
+	}
+}
+
 // If messages do not change the updatedAt of their chat, those that were there are old still.
 func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 	t.Parallel()
