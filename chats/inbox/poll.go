@@ -328,9 +328,9 @@ func (l *poll) complete() {
 		// A push that arrives after its message was found is already explained. A message that is
 		// found may be older than the push, if the history lags behind.
 		isLate := row.Explained && l.began.Sub(row.SeenAt) < time.Minute
-		row.SeenAt, row.Explained = l.began, (l.found || isLate) && l.reaches(l.pushed.Add(-time.Second))
-		if !row.Explained && !row.UpdatedAt.IsZero() {
-			row.UpdatedAt = l.began.Add(time.Minute) // so that no message already read explains it
+		isExplained := (l.found || isLate) && l.reaches(l.pushed.Add(-time.Second))
+		if row.SeenAt, row.Explained = l.began, isExplained; !isExplained {
+			row.expect(l.began)
 		}
 	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > time.Minute):
 		row.SeenAt, row.Explained = l.began, true // a recheck found it; its second may not be over yet

@@ -61,6 +61,9 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		l.reads.failed(row.Chat, row.FailingSince.IsZero())
 	}
 	row.fail(err.Error(), now)
+	if l.woken {
+		row.expect(l.began)
+	}
 	row.SeenWakes = row.Wakes // so that its pushes no longer come first
 	since, longest := row.FailingSince, maxHandlerBackoff
 	switch {

@@ -88,6 +88,14 @@ func (s *ChatState) move(now time.Time) {
 	s.hasten(now)
 }
 
+// expect begins the rechecks after a push that no message read so far explains.
+func (s *ChatState) expect(at time.Time) {
+	s.SeenAt, s.Explained = at, false
+	if s.Read && !s.UpdatedAt.IsZero() { // until it is read, see isOld
+		s.UpdatedAt = at.Add(time.Minute)
+	}
+}
+
 // begin decides what to do with a chat that is listed for the first time.
 func (s *ChatState) begin(start, now time.Time) {
 	updated := s.Snapshot.UpdatedAt

@@ -464,6 +464,41 @@ func TestWake_HastensAChatThatCouldNotBeRead(t *testing.T) {
 	})
 }
 
+// The history fails when the push arrives, and shows the message only a minute after it can be read again.
+func TestWake_MayComeEarlyDuringAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var down atomic.Bool
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if down.Load() && asksFor(req, "/chats/history", 0) {
+				return respond(req, 503, "")
+			}
+			return nil
+		}))
+		seen := &recorder{}
+		in := newInbox(t, client, inbox.NewMemoryStore(), never)
+		run := start(t, in, seen.handle)
+		sleep(time.Minute)
+		market.CustomerSays(id, "first")
+		wake(t, in, id)
+		require.NoError(t, run.stop())
+		run = startSteps(t, in, seen.handle)
+		sleep(25 * time.Hour) // the rechecks are over
+		down.Store(true)
+		wake(t, in, id)
+		require.NoError(t, run.stop())
+		run = start(t, in, seen.handle)
+		sleep(time.Minute)
+		down.Store(false)
+		sleep(2 * time.Minute)
+		market.CustomerSays(id, "second")
+		sleep(10 * time.Minute)
+		assert.Equal(t, []string{"first", "second"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
 // A push for a chat that is about to appear meets a failing server first: the chat is asked for
 // again once the server answers, and a chat that never appears does not fail for ever.
 func TestWake_OfAChatThatIsNotThereYetAfterAFailure(t *testing.T) {
