@@ -345,6 +345,34 @@ func TestPoll_FindsAMessageInTheSecondOfTheLastOne(t *testing.T) {
 	}
 }
 
+// The same if the poll has waited for a worker, so that the second of its sweep is long over.
+func TestPoll_FindsAMessageInTheSecondOfALatePoll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		slow := market.AddChat(longAgo())
+		seen := &recorder{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithWorkers(1))
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			if d.Chat.ID == slow {
+				sleep(70 * time.Second) // a sweep lists the other chat meanwhile
+				market.CustomerSays(id, "second")
+			}
+			return seen.handle(ctx, d)
+		})
+		sleep(10 * time.Minute)
+		market.CustomerSays(slow, "slow")
+		wake(t, in, slow)
+		sleep(time.Second)
+		market.CustomerSays(id, "first")
+		sleep(69*time.Second + 100*time.Millisecond)
+		market.CustomerSays(id, "third")
+		sleep(5 * time.Second)
+		assert.Equal(t, []string{"slow", "first", "second", "third"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
 // What a message costs: its poll, the one after its second, and the rechecks of a day.
 func TestPoll_CostsOfOneMessage(t *testing.T) {
 	t.Parallel()

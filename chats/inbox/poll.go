@@ -332,7 +332,7 @@ func (l *poll) complete() {
 		if row.SeenAt, row.Explained = l.began, isExplained; !isExplained {
 			row.expect(l.began)
 		}
-	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > time.Minute):
+	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > 2*time.Second):
 		row.SeenAt, row.Explained = l.began, true // a recheck found it; its second may not be over yet
 	case l.found, !row.UpdatedAt.IsZero() && !l.newest.IsZero() && l.reaches(row.UpdatedAt):
 		row.Explained = true
