@@ -406,10 +406,7 @@ func (w *sweeper) finish(kind sweepKind, cost int, now time.Time) {
 		half := next.Sub(now) / 2
 		next = now.Add(half + w.spread(half))
 	}
-	*sw = SweepState{
-		Restarts: sw.Restarts, FinishedAt: now, Cost: cost, CutShort: w.stuck, NextAt: next,
-		Digests: sw.Digests,
-	}
+	*sw = SweepState{FinishedAt: now, Cost: cost, CutShort: w.stuck, NextAt: next, Digests: sw.Digests}
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
 		other.FinishedAt, other.NextAt = now, sw.NextAt
 	}

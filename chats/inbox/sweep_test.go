@@ -189,6 +189,39 @@ func TestSweep_OneStray400(t *testing.T) {
 	})
 }
 
+// One 400 for a later page of a full sweep that is longer than the quota: the sweep starts over and
+// uses up the rest of a window, but later ones do not.
+func TestSweep_OneStray400OfALaterPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(1_200, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 60))
+		market.AddChat(longAgo())
+		var isRefused atomic.Bool
+		var last time.Time
+		var longest atomic.Int64
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			switch {
+			case req.URL.Query().Get("pageToken") == "": // mostly of an incremental sweep
+				longest.Store(max(longest.Load(), int64(time.Since(last))))
+				last = time.Now()
+			case isRefused.Swap(false):
+				return respond(req, 400, "<html>bad request</html>")
+			}
+			return nil
+		}))
+		in := newInbox(t, client, inbox.NewMemoryStore())
+		run := startSteps(t, in, (&recorder{}).handle)
+		sleep(20 * time.Hour)
+		isRefused.Store(true)
+		sleep(10 * time.Hour)
+		require.False(t, isRefused.Load())
+		longest.Store(0)
+		sleep(30 * time.Hour)
+		require.NoError(t, run.stop())
+		assert.Less(t, time.Duration(longest.Load()), 10*time.Minute)
+	})
+}
+
 // Whether statuses go together with another filter is not documented.
 func TestSweep_StatusesMayNotGoWithAnotherFilter(t *testing.T) {
 	t.Parallel()
