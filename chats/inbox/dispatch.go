@@ -176,7 +176,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 		return err
 	}
 	if isOneByOne {
-		slices.SortFunc(rows, byTurn)
+		slices.SortStableFunc(rows, byTurn)
 	}
 	isLow := d.quota.isLow(chats.OpGetChatHistory)
 	isMore := len(rows) == limit
@@ -206,12 +206,13 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	return d.saver.save(ctx, nil, postponed...)
 }
 
-// byTurn is the order in which chats are tried one at a time: those that have not failed first.
+// byTurn is the order in which chats are tried one at a time: those that have not failed first,
+// in the order of Due.
 func byTurn(a, b ChatState) int {
-	if a.FailingSince.IsZero() == b.FailingSince.IsZero() {
-		return a.DueAt.Compare(b.DueAt)
+	if a.FailingSince.IsZero() || b.FailingSince.IsZero() {
+		return a.FailingSince.Compare(b.FailingSince)
 	}
-	return a.FailingSince.Compare(b.FailingSince) // one of them is zero
+	return a.DueAt.Compare(b.DueAt)
 }
 
 // begin polls a chat in a separate goroutine.

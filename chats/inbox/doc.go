@@ -144,10 +144,11 @@
 // others for at most a minute. An outage thus costs about 120 requests an hour, however many chats
 // are waiting. A poll that finds no message for the handler counts neither as a failure nor as a
 // success. Chats are taken in batches of about 100; within a batch, those that have not failed yet
-// are tried first, then those that have been due for the longest time. The limit of one chat at a
-// time and the order of the attempts also apply to histories that cannot be read, except that each
-// attempt may take up to twelve requests, because the client retries it. When histories can be read
-// again, all the waiting chats become due within minutes.
+// are tried first, beginning with those that a push has named, then those that have been due for
+// the longest time. The limit of one chat at a time and the order of the attempts also apply to
+// histories that cannot be read, except that each attempt may take up to twelve requests, because
+// the client retries it. When histories can be read again, all the waiting chats become due within
+// minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min. If the
 // handler has not failed for the chat, the maximum is 1 h if the history is refused or the response

@@ -244,6 +244,35 @@ func TestReads_ChatsThatCannotBeReadDelayNoOther(t *testing.T) {
 	}
 }
 
+// A hundred chats are deleted, and tried one at a time. A push for another chat does not wait for all of them.
+func TestReads_APushComesFirstWhileChatsAreTriedOneAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(160, chats.StatusNew)
+		var isGone atomic.Bool
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if isGone.Load() && asksFor(req, "/chats/history", 0) && !asksFor(req, "/chats/history", ids[150]) {
+				return respond(req, 404, `{"status":"ERROR","errors":[{"code":"NOT_FOUND","message":"x"}]}`)
+			}
+			return nil
+		}))
+		seen := &recorder{}
+		in := newInbox(t, client, inbox.NewMemoryStore())
+		run := start(t, in, seen.handle)
+		sleep(5 * time.Minute)
+		isGone.Store(true)
+		for _, id := range ids[:100] {
+			market.SetStatus(id, chats.StatusFinished)
+		}
+		sleep(5 * time.Minute)
+		market.CustomerSays(ids[150], "hello")
+		wake(t, in, ids[150])
+		sleep(time.Minute)
+		assert.Equal(t, []string{"hello"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
 // While the handler was failing for a chat, its history could not be read for a day.
 func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
 	t.Parallel()
