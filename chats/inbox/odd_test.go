@@ -222,3 +222,25 @@ func TestSweep_AChatListedTwice(t *testing.T) {
 		})
 	}
 }
+
+// The server lists a chat for a filter by subject, but does not say what the chat is about.
+func TestSweep_AChatWithoutASubjectMatchesIfItIsListed(t *testing.T) {
+	t.Parallel()
+	for name, filter := range map[string]chats.Filter{
+		"by kind":  {SubjectKinds: []chats.SubjectKind{chats.SubjectOrder}},
+		"by order": {Subjects: []chats.Subject{chats.AboutOrder(77)}},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			t.Helper()
+			market := chatstest.NewMarket(chatstest.WithOddItems(func(m map[string]any) { delete(m, "context") }))
+			id := market.AddChat(chats.Chat{Subject: chats.AboutOrder(77)})
+			seen := &recorder{}
+			run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithFilter(filter)), seen.handle)
+			sleep(time.Hour)
+			market.CustomerSays(id, "hello")
+			sleep(2 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
+	}
+}

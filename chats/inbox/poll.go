@@ -89,7 +89,8 @@ func (l *poll) resolve(ctx context.Context) error {
 	if l.row.Snapshot.ID == 0 {
 		return l.refresh(ctx)
 	}
-	if !l.config.dependsOnState() && !l.config.filter.Matches(l.row.Snapshot) {
+	isKnown := l.row.Snapshot.Subject.Kind != "" // otherwise the list decides
+	if isKnown && !l.config.dependsOnState() && !l.config.filter.Matches(l.row.Snapshot) {
 		return errNoMatch
 	}
 	return nil
