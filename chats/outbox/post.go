@@ -172,8 +172,12 @@ func (p *post) prepare(shop []chats.MessageID) error {
 		return err
 	}
 	// The save may have taken long. From here on, only sending the request takes time.
-	if !p.term.IsValid() {
+	switch {
+	case !p.term.IsValid():
 		return inbox.ErrLeaseLost
+	case p.record.isExpired(time.Now()):
+		return errTooLate
+	default:
+		return nil
 	}
-	return nil
 }

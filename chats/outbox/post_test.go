@@ -244,3 +244,26 @@ func TestPost_BacksOffWhileErrorsAlternate(t *testing.T) {
 		})
 	}
 }
+
+// An item is not posted after its NotAfter if that passes while the item is being saved.
+func TestPost_ExpiresDuringASlowSave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		store := &hooked{Store: outbox.NewMemoryStore(), saved: func(r *outbox.Record) {
+			if r.State == outbox.Sending {
+				sleep(2 * time.Second)
+			}
+		}}
+		o := newOutbox(t, connect(t, market), store)
+		item := text("a", market.AddChat(chats.Chat{}))
+		item.NotAfter = time.Now().Add(time.Second)
+		put(t, o, item)
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		result := get(t, o, "a")
+		assert.Equal(t, outbox.Expired, result.State)
+		assert.Zero(t, result.Attempts)
+		assert.Empty(t, posted(market, item.Chat))
+	})
+}
