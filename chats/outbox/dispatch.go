@@ -38,7 +38,6 @@ type dispatcher struct {
 
 	working  int
 	outcomes chan outcome
-	retryAt  time.Time // when a chat that has failed is tried again while attempts fail
 
 	reports    []report
 	isReported map[string]bool // keys in reports or being reported
@@ -86,7 +85,7 @@ func newDispatcher(s *session) *dispatcher {
 // run works until ctx is done or, in a step, until nothing is due. It finishes work in progress.
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.woken.reset(nil)
-	defer d.keepTurns()
+	defer d.keepChats()
 	for ctx.Err() == nil {
 		d.takeWoken()
 		d.poll(ctx)
@@ -121,11 +120,11 @@ func (d *dispatcher) finish() {
 	}
 }
 
-// keepTurns keeps the turns of the chats for the next session.
-func (d *dispatcher) keepTurns() {
-	d.lastTurn, d.turns = d.turn, map[chats.ChatID]int64{}
+// keepChats keeps the turns and failures of the chats for the next session.
+func (d *dispatcher) keepChats() {
+	d.lastTurn, d.lastChats = d.turn, map[chats.ChatID]lastChat{}
 	for id, c := range d.chats {
-		d.turns[id] = c.turn
+		d.lastChats[id] = lastChat{c.turn, c.isFailed}
 	}
 }
 
@@ -199,7 +198,7 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 			c.notAfter, c.isFile, c.isKnown = head.NotAfter, head.IsFile, true
 		}
 	}
-	d.turns = nil // a chat with new items is new
+	d.lastChats = nil // a chat with new items is new
 	for id, c := range d.chats {
 		if !listed[id] && !c.busy {
 			delete(d.chats, id)
@@ -222,7 +221,8 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 func (d *dispatcher) chat(id chats.ChatID) *chatState {
 	c := d.chats[id]
 	if c == nil {
-		c = &chatState{id: id, turn: cmp.Or(d.turns[id], d.turn)}
+		last := d.lastChats[id]
+		c = &chatState{id: id, turn: cmp.Or(last.turn, d.turn), isFailed: last.isFailed}
 		d.chats[id] = c
 	}
 	return c
@@ -278,7 +278,8 @@ func (d *dispatcher) startWorker() bool {
 	c.previous, c.turn = c.turn, d.turn
 	c.busy, c.woken = true, false
 	if c.isFailed {
-		d.retryAt = wait.Later(d.retryAt, time.Now().Add(-retryBurst)).Add(retryGap)
+		now := time.Now() // those that were not held back do not count against later ones
+		d.retryAt = wait.Earliest(wait.Later(d.retryAt, now.Add(-retryBurst)), now).Add(retryGap)
 	}
 	d.working++
 	go func() { d.outcomes <- d.work(c.id) }()

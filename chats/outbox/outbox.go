@@ -33,10 +33,17 @@ type Outbox struct {
 	running   atomic.Bool
 	pruneAt   time.Time // when settled items are deleted next
 
-	// The turns of the dispatcher when the last session ended. They outlive the lease, because
+	// The state of the dispatcher when the last session ended. It outlives the lease, because
 	// every step has a new one.
-	lastTurn int64
-	turns    map[chats.ChatID]int64 // of the chats with unsettled items
+	lastTurn  int64
+	lastChats map[chats.ChatID]lastChat // with unsettled items
+	retryAt   time.Time                 // when a chat that has failed is tried again while attempts fail
+}
+
+// lastChat is what is kept of a chat between two sessions.
+type lastChat struct {
+	turn     int64
+	isFailed bool
 }
 
 // New returns an outbox for a client and a store. New itself makes no requests and does not

@@ -1360,3 +1360,34 @@ func TestRun_FailingChatsDelayNoOther(t *testing.T) {
 		require.ErrorContains(t, result.Err, "500")
 	})
 }
+
+// Attempts in chats that fail while others succeed do not delay those in a later outage.
+func TestRun_RetriesSoonAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const size = 40
+		market := chatstest.NewMarket()
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		for n := range size {
+			put(t, o, file(fmt.Sprint("file ", n), market.AddChat(chats.Chat{})))
+		}
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			if op == chats.OpSendFileToChat {
+				return chatstest.Status(500, "")
+			}
+			return chatstest.OK()
+		})
+		run := start(t, o)
+		for n := range 180 {
+			put(t, o, text(fmt.Sprint("text ", n), market.AddChat(chats.Chat{})))
+			sleep(10 * time.Second)
+		}
+		sleep(2 * time.Minute) // without a success
+		market.FailFunc(nil)
+		sleep(2 * time.Minute)
+		for n := range size {
+			assert.Equal(t, outbox.Sent, get(t, o, fmt.Sprint("file ", n)).State)
+		}
+		require.NoError(t, run.stop())
+	})
+}

@@ -276,3 +276,35 @@ func TestStep_GoesOnWithTheChatsThatWait(t *testing.T) {
 		assert.Len(t, posted(market, settled), 3)
 	})
 }
+
+// Steps do not use up the quotas in an outage either.
+func TestStep_AnOutageLeavesTheQuota(t *testing.T) {
+	t.Parallel()
+	for _, down := range []chats.Operation{chats.OpSendMessageToChat, chats.OpGetChatHistory} {
+		t.Run(string(down), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const size = 100
+				market := chatstest.NewMarket()
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				for n := range size {
+					put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+				}
+				market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					if op == down {
+						return chatstest.Status(500, "")
+					}
+					return chatstest.OK()
+				})
+				stepUntilIdle(t, 20*time.Minute, func() *outbox.Outbox { return o })
+				assert.Less(t, market.Calls(chats.OpSendMessageToChat), 20*12+2*size)
+				assert.Less(t, market.Calls(chats.OpGetChatHistory), 2500)
+				market.FailFunc(nil)
+				stepUntilIdle(t, 2*time.Minute, func() *outbox.Outbox { return o })
+				for n := range size {
+					assert.Equal(t, outbox.Sent, get(t, o, strconv.Itoa(n)).State)
+				}
+			})
+		})
+	}
+}
