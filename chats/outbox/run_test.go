@@ -1274,7 +1274,7 @@ func TestRun_ALimitThatLastsCostsLittle(t *testing.T) {
 				}
 				put(t, o, text("x", market.AddChat(chats.Chat{})))
 				market.Fail(chats.OpSendMessageToChat, slices.Repeat([]chatstest.Fault{limited}, 6)...)
-				sleep(15 * time.Second)
+				sleep(20 * time.Second)
 				assert.Equal(t, outbox.Sent, get(t, o, "x").State, "the delay is short again")
 				require.NoError(t, run.stop())
 			})
