@@ -78,6 +78,9 @@ func respond(t *testing.T, address string) {
 		{"d", `{"chat":5,"text":"a\u0000b"}`, http.StatusBadRequest},
 		{"\xff", `{"chat":5,"text":"hello"}`, http.StatusBadRequest},
 		{"c", `{`, http.StatusBadRequest},
+		{"c", `{"chat":5,"text":"hello"} {"chat":5,"text":"bye"}`, http.StatusBadRequest},
+		{"c", "{\"chat\":5,\"text\":\"hell\xff\"}", http.StatusBadRequest},
+		{"c", `{"chat":5,"text":"hello"}` + strings.Repeat(" ", 64<<10), http.StatusBadRequest},
 	} {
 		code, body := do(http.MethodPost, "/reply", c.key, c.body)
 		assert.Equal(t, c.status, code, "%s: %s", c.body, body)

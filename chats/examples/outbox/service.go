@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/outbox"
@@ -55,8 +57,16 @@ func (s *service) handler() http.Handler {
 // postReply queues a reply. If an operator's browser gets no response and repeats the request
 // with the same key, the reply is still posted once.
 func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	var body reply
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body); err != nil {
+	switch {
+	case err != nil:
+	case !utf8.Valid(data):
+		err = errors.New("the body is not valid UTF-8") // json would replace the invalid bytes
+	default:
+		err = json.Unmarshal(data, &body)
+	}
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
