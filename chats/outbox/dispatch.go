@@ -122,6 +122,9 @@ func (d *dispatcher) finish() {
 
 // keepChats keeps the turns and failures of the chats for the next session.
 func (d *dispatcher) keepChats() {
+	if d.lastChats != nil {
+		return // the backlog has not been read
+	}
 	d.lastTurn, d.lastChats = d.turn, map[chats.ChatID]lastChat{}
 	for id, c := range d.chats {
 		d.lastChats[id] = lastChat{c.turn, c.isFailed}

@@ -308,3 +308,30 @@ func TestStep_AnOutageLeavesTheQuota(t *testing.T) {
 		})
 	}
 }
+
+// A step that could not read the backlog forgets neither which chats have failed nor whose turn it is.
+func TestStep_RemembersChatsAfterAFailedReading(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const size = 100
+		market, unreadable := chatstest.NewMarket(), errors.New("down")
+		o := newOutbox(t, connect(t, market), &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { return unreadable }})
+		for n := range size {
+			put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+		}
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			if op == chats.OpSendMessageToChat {
+				return chatstest.Refused()
+			}
+			return chatstest.OK()
+		})
+		for began := time.Now(); time.Since(began) < 20*time.Minute; {
+			for _, unreadable = range []error{nil, errors.New("down")} {
+				next, err := o.Step(t.Context())
+				require.ErrorIs(t, err, unreadable)
+				sleep(time.Until(next))
+			}
+		}
+		assert.Less(t, market.Calls(chats.OpGetChatHistory), 6*(20*12+size))
+	})
+}
