@@ -30,11 +30,12 @@ const (
 type dispatcher struct {
 	*session
 
-	chats   map[chats.ChatID]*chatState
-	turn    int64
-	pollAt  time.Time
-	pollErr int
-	polled  bool // the dispatcher knows of everything that is due
+	chats    map[chats.ChatID]*chatState
+	turn     int64
+	pollAt   time.Time
+	pollTook time.Duration // the last read
+	pollErr  int
+	polled   bool // the dispatcher knows of everything that is due
 
 	working  int
 	outcomes chan outcome
@@ -171,7 +172,9 @@ func (d *dispatcher) poll(ctx context.Context) {
 		d.log.LogAttrs(ctx, slog.LevelInfo, "outbox: backlog can be read again")
 	}
 	d.pollErr = 0
-	d.pollAt = time.Now().Add(max(pollInterval, pollShare*time.Since(began)))
+	took := time.Since(began)
+	d.pollAt = time.Now().Add(max(pollInterval, pollShare*min(took, d.pollTook))) // a single slow read is an exception
+	d.pollTook = took
 	d.merge(&backlog, began)
 }
 

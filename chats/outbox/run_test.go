@@ -950,6 +950,36 @@ func TestRun_DeletesOnceAnHour(t *testing.T) {
 	})
 }
 
+// Slow reads of the backlog make reads rarer, but one slow read does not hide the items that other
+// processes put.
+func TestRun_ReadsTheBacklogRarelyIfThatIsSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, shared := chatstest.NewMarket(), outbox.NewMemoryStore()
+		var calls, slow atomic.Int32
+		store := &hooked{Store: shared, backlog: func() error {
+			if calls.Add(1); slow.Add(-1) >= 0 {
+				sleep(3 * time.Second)
+			}
+			return nil
+		}}
+		run := start(t, newOutbox(t, connect(t, market), store))
+		other := newOutbox(t, connect(t, market), shared)
+		sleep(10 * time.Second)
+		slow.Store(1)
+		sleep(5 * time.Second)
+		chat := market.AddChat(chats.Chat{})
+		put(t, other, text("a", chat))
+		sleep(2 * time.Second)
+		assert.Len(t, posted(market, chat), 1)
+		slow.Store(1000)
+		calls.Store(0)
+		sleep(10 * time.Minute)
+		assert.InDelta(t, 10, calls.Load(), 2, "3 s a minute")
+		require.NoError(t, run.stop())
+	})
+}
+
 func TestRun_BacksOffWhileTheBacklogIsUnreadable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
