@@ -109,8 +109,8 @@
 //
 // If a send is refused without an API error code, perhaps by a gateway, the item may have been
 // posted nevertheless, so the history is searched before the next attempt, and before the item
-// becomes Failed. Of several consecutive 401 or 403 responses, only the first is followed by such a
-// search.
+// becomes Failed. Of several consecutive 401 or 403 responses to sends, only the first is followed
+// by such a search.
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then requested as
 // well. While these getChats requests succeed, each worker makes at most one a minute; otherwise

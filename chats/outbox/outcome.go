@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -117,11 +118,13 @@ func (p *post) unsettled(err error) State {
 }
 
 // refusedState returns the state of an item after a 401 or 403. One to a send that has no API error
-// code may come from a gateway that has lost the server's response, so the first one in a row is
-// followed by a search. Further ones are taken at their word: Resolve can discard a Queued item.
+// code may come from a gateway that has lost the server's response, so the first one in a row of
+// them, which do not include those of the history, is followed by a search. Further ones are taken
+// at their word: Resolve can discard a Queued item.
 func (p *post) refusedState(e *chats.Error, err error) State {
 	last := p.record.Failure
-	if isDoubtful(e) && e.Operation != chats.OpGetChatHistory && (last == nil || last.StatusCode != e.StatusCode) {
+	isFirst := last == nil || last.StatusCode != e.StatusCode || !strings.Contains(last.Reason, string(e.Operation))
+	if isDoubtful(e) && e.Operation != chats.OpGetChatHistory && isFirst {
 		return Sending
 	}
 	return p.unsettled(err)

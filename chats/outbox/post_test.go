@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -266,4 +267,28 @@ func TestPost_ExpiresDuringASlowSave(t *testing.T) {
 		assert.Zero(t, result.Attempts)
 		assert.Empty(t, posted(market, item.Chat))
 	})
+}
+
+// A refusal of the history is not the first in a row of refusals of the send: the send may have been
+// processed all the same.
+func TestPost_RefusedAfterTheHistoryWas(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+				chat := market.AddChat(chats.Chat{})
+				market.Fail(chats.OpGetChatHistory, chatstest.Status(status, ""), chatstest.Status(status, "")) // it is read twice
+				market.Fail(chats.OpSendMessageToChat, chatstest.StatusAfter(status, ""))
+				run := start(t, o)
+				put(t, o, text("a", chat))
+				sleep(2 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Equal(t, outbox.Sent, get(t, o, "a").State)
+				assert.Len(t, posted(market, chat), 1)
+			})
+		})
+	}
 }
