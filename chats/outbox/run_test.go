@@ -37,12 +37,13 @@ func TestNew_ChecksArguments(t *testing.T) {
 		"settled":   func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithSettled(nil)) },
 		"retention": func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithRetention(0)) },
 		"logger":    func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithLogger(nil)) },
-		"logger ":   func() (*outbox.Outbox, error) { return outbox.New(client, store, outbox.WithLogger(new(slog.Logger))) },
 	} {
 		_, err := create()
 		assert.ErrorIs(t, err, chats.ErrInvalidArgument, name)
-		assert.ErrorContains(t, err, "outbox: "+strings.TrimSpace(name))
+		assert.ErrorContains(t, err, "outbox: "+name)
 	}
+	_, err := outbox.New(client, store, outbox.WithLogger(new(slog.Logger)))
+	assert.ErrorContains(t, err, "outbox: logger")
 }
 
 func TestPut_ChecksItems(t *testing.T) {
