@@ -31,9 +31,10 @@ func APIKey(key string) Credential {
 	return Credential{source: staticSource(key), invalid: checkSecret(key)}
 }
 
-// APIKeySource returns a credential that calls the given function before every request, so
-// that keys can be rotated. The function must be safe for concurrent use. If it returns an
-// error, the call fails and nothing is sent.
+// APIKeySource returns a credential that calls the given function before every request, so that
+// keys can be rotated. The last read of the history before a confirmed send uses the key of the
+// send. The function must be safe for concurrent use. If it returns an error, the call fails and
+// nothing is sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: key}
 }
@@ -45,9 +46,10 @@ func OAuthToken(token string) Credential {
 	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
 }
 
-// OAuthTokenSource returns a credential that calls the given function before every request, so
-// that tokens can be refreshed. The function must be safe for concurrent use. If it returns an
-// error, the call fails and nothing is sent.
+// OAuthTokenSource returns a credential that calls the given function before every request, so that
+// tokens can be refreshed. The last read of the history before a confirmed send uses the token of
+// the send. The function must be safe for concurrent use. If it returns an error, the call fails
+// and nothing is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: token, oauth: true}
 }

@@ -140,8 +140,8 @@
 // that nothing was sent. A sequence whose context is done yields ctx.Err(). Any other failed call
 // to the API returns an [*Error]: match it against the sentinels with errors.Is; its fields
 // StatusCode, Details and TraceParent carry the rest. Outside 2xx, the HTTP status determines the
-// error, not the status in the body; for a 404, it also matters whether the body is the API's. A
-// 400 from the API matches no sentinel.
+// error, not the status in the body; for a 404, and for any 4xx to a send, it also matters whether
+// the body is the API's. A 400 from the API matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
 // is done, or if its deadline leaves no time for the next attempt. A timeout of a

@@ -94,7 +94,7 @@ type Error struct {
 	Operation   Operation
 	StatusCode  int // 0 if the server did not respond
 	Details     []Detail
-	Attempts    int    // requests made, of a confirmed send the posts alone; 0 if none was sent
+	Attempts    int    // requests of Operation that were made, for a confirmed send only the posts; 0 if none was sent
 	Limit       *Limit // the limit that was reached, for ErrRateLimited; otherwise nil
 	TraceParent string // of the last response; the vendor's support asks for it
 	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: all

@@ -117,9 +117,9 @@ func WithIntegration(name, version string) Option {
 	}
 }
 
-// WithLogger sets the logger. Every attempt is logged at debug level, with business,
-// operation, attempt, duration, status, traceparent and the remaining hourly quota. The number
-// of skipped items is logged at warn level. Bodies and credentials are never logged. By
+// WithLogger sets the logger. Every attempt is logged at debug level, with business, operation,
+// attempt, duration and, where known, status, traceparent and the remaining hourly quota. The
+// number of skipped items is logged at warn level. Bodies and credentials are never logged. By
 // default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return notNil("logger", logger == nil || typednil.Is(logger.Handler()), func(c *config) { c.logger = logger })

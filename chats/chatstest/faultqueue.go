@@ -17,8 +17,8 @@ func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 // FailFunc sets a function that selects the fault of every call for which [Market.Fail] has
 // none. The function receives the operation and the number of the call, counted per
 // operation from 1. It is called for one request at a time, so a random choice needs no
-// lock. It may use the Market, except for FailFunc itself. FailFunc(nil) removes the
-// function.
+// lock. It may call the methods of the Market, except FailFunc itself, but must not make requests
+// to it. FailFunc(nil) removes the function.
 func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 	m.failMu.Lock()
 	defer m.failMu.Unlock()

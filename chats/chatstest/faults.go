@@ -2,7 +2,6 @@ package chatstest
 
 import (
 	"bytes"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -59,7 +58,9 @@ func Respond(code int, header http.Header, body string) Fault {
 		if isAPI(op) {
 			resp = l.withHeaders(resp, op, time.Now())
 		}
-		maps.Copy(resp.header, header)
+		for name, values := range header {
+			resp.header[http.CanonicalHeaderKey(name)] = values
+		}
 		return resp
 	})
 }

@@ -264,9 +264,9 @@ func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
 // that are put or resolved are worked on immediately, by any process. Do not call its Run or Step.
 // Do not keep the outbox, because it becomes outdated; call this method again each time. The Shop
 // of the outbox was obtained from the function passed to [New], at most 10 min earlier. The error
-// wraps the cause: the function passed to New failed, panicked or took longer than 5 s; the Shop
-// has no Client for this business; its credential cannot be read; or one of its options is invalid
-// (a [chats.ArgumentError]).
+// wraps the cause: the function passed to New failed, panicked or did not return in time (see
+// [New]); the Shop has no Client for this business; its credential cannot be read; or one of its
+// options is invalid (a [chats.ArgumentError]).
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {

@@ -130,8 +130,8 @@
 // # Quota
 //
 // The inbox counts its own requests, including retries, and uses at most half of Market's hourly
-// quota for each operation ([WithQuotaReserve]), except for the retries and further pages of polls
-// that have begun. Requests from other programs are not taken into account until the quota is
+// quota for each operation ([WithQuotaReserve]), except for retries, and for the further pages of
+// polls that have begun. Requests from other programs are not taken into account until the quota is
 // exhausted. Work left over at the end of a quota window is done in the next one.
 //
 // # Failures
@@ -144,17 +144,17 @@
 // others for at most a minute. An outage thus costs about 120 requests an hour, however many chats
 // are waiting. A poll that finds no message for the handler counts neither as a failure nor as a
 // success. Chats are taken in batches of about 100; within a batch, those that have not failed yet
-// are tried first, beginning with those that a push has named, then those that have been due for
-// the longest time. The limit of one chat at a time and the order of the attempts also apply to
-// histories that cannot be read, except that each attempt may take up to twelve requests, because
-// the client retries it. When histories can be read again, all the waiting chats become due within
-// minutes.
+// are tried first (those that a push has named, then those that have been due longest), then the
+// others, the longest due first. The limit of one chat at a time and the order of the attempts also
+// apply to histories that cannot be read, except that each attempt may take up to twelve requests,
+// because the client retries it. When histories can be read again, all the waiting chats become due
+// within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min. If the
 // handler has not failed for the chat, the maximum is 1 h if the history is refused or the response
 // is not understood, and a day if the chat is missing or forbidden. A push or a change in the list
 // brings the next attempt forward, unless the handler has failed for the chat. A chat that has been
-// refused for three days, and is missing or forbidden at the end, is not polled again until a push
+// refused for three days, most recently as missing or forbidden, is not polled again until a push
 // names it or a sweep lists it.
 //
 // # Leases

@@ -91,7 +91,7 @@ func WithStartTime(since time.Time) Option {
 
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused, at
 // least 0 and less than 1. The default is one half: the inbox makes at most half of the allowed
-// requests for each operation, except for the retries and further pages of polls that have
+// requests for each operation, except for retries, and for the further pages of polls that have
 // begun. Requests from other programs are not counted. Sweeps are spread over the quota window.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither

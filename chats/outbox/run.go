@@ -42,8 +42,8 @@ func (o *Outbox) Run(ctx context.Context) error {
 // finish, and Step waits at most 6 s for a WithSettled function.
 //
 // If another process may have posted an item, Step searches for its message for [chats.SearchTime],
-// 15.5 s. If ctx is done before the search has ended, the same [Outbox] continues the search in its
-// next Step; a new Outbox starts over.
+// 15.5 s, or for twice as long if its NotAfter has passed. If ctx is done before the search has
+// ended, the same [Outbox] continues the search in its next Step; a new Outbox starts over.
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business,
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the credential

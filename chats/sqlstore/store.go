@@ -96,8 +96,8 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 }
 
 // Due implements [inbox.Store]. Chats that pushes have named have an index of their own. The others
-// are read in the order in which they are due, past the former, so only a backlog of pushes slows
-// it down.
+// are read in the order in which they are due, skipping those named by pushes, so only a backlog of
+// pushes slows Due down.
 func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
 	// PostgreSQL does not know the values of subqueries when it plans. If it knew those of the
 	// parameters, it would plan the statement anew each time.
