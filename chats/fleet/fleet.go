@@ -192,7 +192,8 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 // Start is idempotent. The first steps of new businesses are spread out, 100 a second. For a
 // business that is already served, Start does nothing, unless its credential was refused: then
 // the function passed to [New] is called again immediately. If Stop has interrupted a step of a
-// business, Start waits for the step to end.
+// business, Start waits for the step to end, for at most 40 s after its beginning: its process may
+// have been killed.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")

@@ -269,6 +269,38 @@ func TestStop_EndsTheJobsAndStartGoesOn(t *testing.T) {
 	require.Len(t, h.statuses(), 1)
 }
 
+// The only process was killed between Stop and the end of the step, so nothing is left that ends the
+// jobs: a River client is not started before Start has returned.
+func TestStart_AfterAKillDuringStop(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, 1)
+	h.follow(first)
+	h.await(func() bool {
+		return h.fleet.Stats().OutboxSteps.Load() > 0 && h.status().Job.State == rivertype.JobStateScheduled
+	})
+	require.NoError(t, h.river.StopAndCancel(t.Context()))
+	_, err := h.db.ExecContext(t.Context(), `UPDATE river_job SET state = 'running', attempted_at = datetime('now', '-35 seconds'),
+		metadata = json_set(metadata, '$.cancel_attempted_at', '2026-11-27T12:00:00Z') WHERE kind = 'ymchats_turn'`)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	for range 3 {
+		require.NoError(t, h.fleet.Start(ctx, h.river, first))
+	}
+	assert.Len(t, h.statuses(), 2, "the one whose process was killed, and one more")
+	require.NoError(t, h.river.Start(context.WithoutCancel(t.Context())))
+	chat := h.marketplace.Chats(first)[0]
+	h.marketplace.Market(first).CustomerSays(chat, "hello")
+	require.NoError(t, h.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	h.awaitText(first, "hello")
+	h.await(func() bool {
+		all := h.statuses()
+		return len(all) == 1 && all[0].Job.State == rivertype.JobStateScheduled
+	}, "the other is ended by River's rescue")
+	require.NoError(t, h.fleet.Stop(t.Context(), h.river, first))
+	h.await(func() bool { return len(h.statuses()) == 0 })
+}
+
 // A business is stopped while a wake's step handles a message, which fails. The retry, which is due
 // before the turn, does not bring the turn back.
 func TestStop_DuringAStepOfAWake(t *testing.T) {

@@ -93,10 +93,13 @@ var unfinished = slices.DeleteFunc(rivertype.UniqueOptsByStateDefault(), func(s 
 // inserting a unique job that exists locks its row.
 func (p *purpose) start(ctx context.Context, businesses []chats.BusinessID) error {
 	defer p.listed.Store(&listing{}) // so that this process knows them immediately
-	followed := map[chats.BusinessID]bool{}
+	followed, unique := map[chats.BusinessID]bool{}, map[chats.BusinessID]time.Duration{}
 	for job, err := range p.turns(ctx) {
-		// A turn that was running when Stop canceled it cannot be retried or, until it has ended, inserted again.
-		for err == nil && job.FinalizedAt == nil && bytes.Contains(job.Metadata, []byte(`"cancel_attempted_at"`)) && slices.Contains(businesses, businessOf(job)) {
+		// A turn that was running when Stop canceled it cannot be retried or, until it has ended, inserted
+		// again. If its process was killed, it does not end until a River client has been running for a
+		// while, and perhaps none is until Start returns: another turn is inserted, with another unique key.
+		stopped := []byte(`"cancel_attempted_at"`)
+		for err == nil && job.FinalizedAt == nil && bytes.Contains(job.Metadata, stopped) && slices.Contains(businesses, businessOf(job)) && time.Since(*cmp.Or(job.AttemptedAt, &time.Time{})) < rescueAfter {
 			<-time.After(heldPause / 2)
 			job, err = p.client().JobGet(ctx, job.ID)
 		}
@@ -106,13 +109,15 @@ func (p *purpose) start(ctx context.Context, businesses []chats.BusinessID) erro
 		if err != nil {
 			return err
 		}
-		followed[businessOf(job)] = job.FinalizedAt == nil
+		if followed[businessOf(job)] = job.FinalizedAt == nil; job.FinalizedAt == nil && bytes.Contains(job.Metadata, stopped) {
+			followed[businessOf(job)], unique[businessOf(job)] = false, rescueAfter
+		}
 	}
 	var params []river.InsertManyParams
 	missing := slices.DeleteFunc(slices.Sorted(slices.Values(businesses)), func(id chats.BusinessID) bool { return followed[id] })
 	for _, id := range slices.Compact(missing) {
 		options := p.options(2)
-		options.UniqueOpts = river.UniqueOpts{ByArgs: true, ByQueue: true, ByState: unfinished}
+		options.UniqueOpts = river.UniqueOpts{ByArgs: true, ByQueue: true, ByState: unfinished, ByPeriod: unique[id]}
 		if delay := time.Duration(len(params)) * startGap; delay > time.Second { // River's scheduler is too coarse for less
 			options.ScheduledAt = time.Now().Add(delay)
 		}

@@ -173,7 +173,8 @@ func TestStart_WaitsUntilAStoppedTurnHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateRunning)
-		stopped := jobs.turns[7]
+		stopped, now := jobs.turns[7], time.Now()
+		stopped.AttemptedAt = &now
 		stopped.Metadata = []byte(`{"cancel_attempted_at": "2026-11-26T12:00:00Z"}`)
 		jobs.ends = time.Now().Add(4 * time.Second)
 		require.NoError(t, f.Start(t.Context(), jobs, 8), "another business")
