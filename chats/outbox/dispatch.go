@@ -201,6 +201,7 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 			c.woken = true
 		default:
 			c.position, c.dueAt = head.Position, wait.Later(dueAt(head.DueAt, now, maxForbiddenDelay), c.searchAt)
+			c.isFailed = c.isFailed || !c.isKnown && !head.DueAt.IsZero() // before this outbox was created
 			c.notAfter, c.isFile, c.isKnown = head.NotAfter, head.IsFile, true
 		}
 	}

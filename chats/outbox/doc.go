@@ -104,8 +104,8 @@
 //	                                           fails for about half a minute when Run starts
 //
 // In an outage, the outbox takes turns trying the chats that have failed, on average 12 attempts a
-// minute in all, until an item is sent. The outage thus does not use up the hourly quota, however
-// many chats are waiting. Chats that have not failed are not delayed.
+// minute in each process, until an item is sent. The outage thus does not use up the hourly quota,
+// however many chats are waiting. Chats that have not failed are not delayed.
 //
 // If a send is refused without an API error code, perhaps by a gateway, the item may have been
 // posted nevertheless, so the history is searched before the next attempt, and before the item

@@ -66,7 +66,8 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 	}
 	o := &Outbox{
 		client: client, store: store, config: cfg, woken: wakes{signal: make(chan struct{}, 1)}, settling: make(chan struct{}, 1),
-		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
+		blocks: blocks{failed: true}, // a new outbox may have been created in an outage
+		log:    cfg.logger.With(slog.Int64("business", int64(client.Business()))),
 	}
 	o.keeper = newKeeper(o.store, client.Business(), o.log)
 	return o, nil

@@ -335,3 +335,42 @@ func TestStep_RemembersChatsAfterAFailedReading(t *testing.T) {
 		assert.Less(t, market.Calls(chats.OpGetChatHistory), 6*(20*12+size))
 	})
 }
+
+// Nor do those of a new outbox every few minutes, as in a fleet, where several processes make the steps.
+func TestStep_AnOutageLeavesTheQuotaToNewOutboxes(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]chatstest.Fault{"500": chatstest.Status(500, ""), "no connection": chatstest.Refused()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const size = 200
+				market, store := chatstest.NewMarket(), outbox.NewMemoryStore()
+				var o *outbox.Outbox
+				var created time.Time
+				next := func() *outbox.Outbox {
+					if time.Since(created) > 5*time.Minute {
+						o, created = newOutbox(t, connect(t, market), store), time.Now()
+					}
+					return o
+				}
+				for n := range size {
+					put(t, next(), text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+				}
+				market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					if op == chats.OpSendMessageToChat {
+						return fault
+					}
+					return chatstest.OK()
+				})
+				stepUntilIdle(t, time.Hour, next)
+				assert.Less(t, market.Calls(chats.OpGetChatHistory), 7500, "of 10,000")
+				market.FailFunc(nil)
+				created = time.Time{}
+				stepUntilIdle(t, 2*time.Minute, next)
+				for n := range size {
+					assert.Equal(t, outbox.Sent, get(t, o, strconv.Itoa(n)).State)
+				}
+			})
+		})
+	}
+}
