@@ -57,7 +57,7 @@ func (a *lastAttempts) add(r *Record, now time.Time) {
 
 func (a *lastAttempts) put(key string, last attempt) {
 	if a.known == nil || len(a.known) >= maxAttempts {
-		a.known = map[string]attempt{} // a forgotten attempt only causes another wait
+		a.known = map[string]attempt{} // a forgotten attempt only causes another search
 	}
 	a.known[key] = last
 }

@@ -6,6 +6,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
 func TestLastAttempts_AreKeptByTokenAndTime(t *testing.T) {
@@ -34,6 +38,16 @@ func TestLastAttempts_AreBounded(t *testing.T) {
 	}
 	a.add(&Record{Item: Item{Key: "one more"}}, now)
 	assert.Len(t, a.known, 1)
+}
+
+// An attempt that has been forgotten is searched for again, also if it was made under the present lease.
+func TestLastAttempts_AForgottenOneIsSearchedForAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := &session{Outbox: &Outbox{}, term: &leasing.Term[inbox.Lease]{Lease: inbox.Lease{Token: 2}, Acquired: now.Add(-time.Hour)}}
+	own, earlier := &Record{Item: Item{Key: "a"}, Token: 2, LastAttempt: now}, &Record{Item: Item{Key: "b"}, Token: 1, LastAttempt: now}
+	assert.WithinRange(t, (&post{session: s, record: own}).searchEnd(), now.Add(chats.SearchTime), time.Now().Add(chats.SearchTime))
+	assert.Equal(t, now.Add(chats.SearchTime-time.Hour), (&post{session: s, record: earlier}).searchEnd())
 }
 
 func TestDueAt_ATimeFarAheadIsNow(t *testing.T) {

@@ -117,8 +117,15 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 
 // resumeFrom returns a time by which the last attempt had certainly ended, by the clock of this
 // process, because the clocks of other processes may differ. Their attempts had ended before
-// this process acquired the lease.
-func (p *post) resumeFrom() time.Time { return p.attempted.ended(p.record, p.term.Acquired) }
+// this process acquired the lease. One under this lease that is not known any more, because there
+// were too many, has ended by now.
+func (p *post) resumeFrom() time.Time {
+	latest := p.term.Acquired
+	if p.record.Token == p.term.Lease.Token {
+		latest = time.Now()
+	}
+	return p.attempted.ended(p.record, latest)
+}
 
 // searchEnd returns when the message of the last attempt can no longer become visible. An item
 // that has expired is searched for twice as long, because it will not be sent again.
