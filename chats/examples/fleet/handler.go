@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"riverqueue.com/riverui"
@@ -50,7 +52,7 @@ func (s *service) putShop(w http.ResponseWriter, r *http.Request) {
 	var body struct{ Key string }
 	id, err := businessOf(r)
 	if err == nil {
-		err = json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body)
+		err = decode(w, r, &body)
 	}
 	if err == nil {
 		_, err = s.client(id, body.Key)
@@ -84,6 +86,19 @@ func businessOf(r *http.Request) (chats.BusinessID, error) {
 	return chats.BusinessID(id), err
 }
 
+// decode reads a body that consists of one JSON value.
+func decode(w http.ResponseWriter, r *http.Request, body any) error {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	switch {
+	case err != nil:
+		return err
+	case !utf8.Valid(data):
+		return errors.New("the body is not valid UTF-8") // json would replace the invalid bytes
+	default:
+		return json.Unmarshal(data, body)
+	}
+}
+
 // reply is the body of POST /reply. The key makes it idempotent.
 type reply struct {
 	Business chats.BusinessID `json:"business"`
@@ -96,8 +111,7 @@ type reply struct {
 // program's own in one transaction.
 func (s *service) postReply(w http.ResponseWriter, r *http.Request) {
 	var body reply
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body)
-	if err != nil {
+	if err := decode(w, r, &body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -50,4 +51,48 @@ func TestHandler_TrustsTheNamedProxiesOnly(t *testing.T) {
 	s.proxy = "192.0.2.10/32, everyone"
 	_, err = s.handler()
 	assert.ErrorContains(t, err, "TRUSTED_PROXY")
+}
+
+func TestHandler_RefusesBadRequests(t *testing.T) {
+	t.Parallel()
+	s := &service{} // without a database: none of them may get that far
+	handler, err := s.handler()
+	require.NoError(t, err)
+	reply := func(business, chat int64, key, text string) string {
+		return fmt.Sprintf(`{"business": %d, "chat": %d, "key": "%s", "text": "%s"}`, business, chat, key, text)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{http.MethodPost, "/reply", ``, http.StatusBadRequest},
+		{http.MethodPost, "/reply", `[]`, http.StatusBadRequest},
+		{http.MethodPost, "/reply", `null`, http.StatusBadRequest},
+		{http.MethodPost, "/reply", `{"chat": "5"}`, http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 5, "", "hello"), http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 5, strings.Repeat("k", 201), "hello"), http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 0, "k", "hello"), http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 5, "k", " "), http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 5, "k", `a\u0000b`), http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 5, "k", "hell\xff"), http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 5, "k", "hello") + reply(1, 5, "l", "bye"), http.StatusBadRequest},
+		{http.MethodPost, "/reply", reply(1, 5, "k", "hello") + strings.Repeat(" ", 64<<10), http.StatusBadRequest},
+		{http.MethodGet, "/reply", ``, http.StatusMethodNotAllowed},
+		{http.MethodPut, "/shops/0", `{"key": "ACMA:1"}`, http.StatusBadRequest},
+		{http.MethodPut, "/shops/one", `{"key": "ACMA:1"}`, http.StatusBadRequest},
+		{http.MethodPut, "/shops/99999999999999999999", `{"key": "ACMA:1"}`, http.StatusBadRequest},
+		{http.MethodPut, "/shops/1", `{}`, http.StatusBadRequest},
+		{http.MethodPut, "/shops/1", `{"key": "a b"}`, http.StatusBadRequest},
+		{http.MethodPut, "/shops/1", `{"key": "ACMA:1"} {"key": "ACMA:2"}`, http.StatusBadRequest},
+		{http.MethodPost, "/shops/1", `{"key": "ACMA:1"}`, http.StatusMethodNotAllowed},
+		{http.MethodDelete, "/shops/one", ``, http.StatusBadRequest},
+		{http.MethodDelete, "/shops/", ``, http.StatusNotFound},
+	} {
+		w := httptest.NewRecorder()
+		func() {
+			defer func() { assert.Nil(t, recover(), "%s %s", c.path, c.body) }()
+			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), c.method, c.path, strings.NewReader(c.body)))
+		}()
+		assert.Equal(t, c.want, w.Code, "%s %s %s", c.method, c.path, c.body)
+	}
 }
