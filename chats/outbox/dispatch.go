@@ -355,6 +355,9 @@ func (d *dispatcher) wait(ctx context.Context) {
 
 func (d *dispatcher) wakeAt() time.Time {
 	at := d.pollAt
+	if d.once && !d.isOver() {
+		at = wait.Earliest(at, d.until)
+	}
 	if !d.canStart() {
 		return at
 	}

@@ -374,3 +374,23 @@ func TestStep_AnOutageLeavesTheQuotaToNewOutboxes(t *testing.T) {
 		})
 	}
 }
+
+// A step ends after 60 s even if the backlog is not read again until later.
+func TestStep_EndsWhileTheBacklogIsReadRarely(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		released := make(chan struct{})
+		store := &hooked{Store: outbox.NewMemoryStore(), backlog: func() error { sleep(4 * time.Second); return nil }}
+		o := newOutbox(t, connect(t, market), store, outbox.WithSettled(func(context.Context, outbox.Result) error {
+			<-released
+			return nil
+		}))
+		put(t, o, text("a", market.AddChat(chats.Chat{})))
+		began := time.Now()
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.LessOrEqual(t, time.Since(began), 70*time.Second)
+		close(released)
+	})
+}
