@@ -110,9 +110,9 @@ func backoffOf(turn *rivertype.JobRow) Backoff {
 }
 
 // holds reports whether to wait: the delay has not ended, and the credential is still the
-// refused one.
+// refused one. A delay far above the maximum was set by a wrong clock.
 func (b Backoff) holds(fingerprint string) bool {
-	return b.Fingerprint != "" && b.Fingerprint == fingerprint && time.Now().Before(b.Until)
+	return b.Fingerprint != "" && b.Fingerprint == fingerprint && time.Now().Before(b.Until) && time.Until(b.Until) < 2*maxBackoff
 }
 
 // nextAsk returns when to ask for another credential.

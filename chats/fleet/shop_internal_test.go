@@ -165,3 +165,13 @@ func TestBackoff_DelaysGrowUntilAnotherCredential(t *testing.T) {
 		assert.Equal(t, askInterval, time.Until(backoff.Until))
 	})
 }
+
+// A backoff that was set by a clock days ahead does not hold the business up for days.
+func TestBackoff_OfAWrongClockDoesNotHold(t *testing.T) {
+	t.Parallel()
+	for ahead, want := range map[time.Duration]bool{-time.Second: false, maxBackoff + time.Minute: true, 72 * time.Hour: false} {
+		b := Backoff{Failures: 1, Until: time.Now().Add(ahead), Fingerprint: "a"}
+		assert.Equal(t, want, b.holds("a"), ahead)
+		assert.False(t, b.holds("b"), "another credential")
+	}
+}
