@@ -34,6 +34,7 @@ const (
 	restartAfter   = 3                // failures of a page after which a sweep is cut short
 	failedCost     = 18               // requests that those failures cost, with the client's retries
 	maxRefusedGap  = 15 * time.Second
+	maxRefusals    = 20 // of a page like those of a credential, over about 4 min, after which a sweep is cut short
 	digestLifetime = time.Hour
 	maxUnsaved     = 5 * time.Second // between saves while pages change no row; after a kill, those pages are listed again
 )
@@ -487,7 +488,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 		return leasing.Final(fmt.Errorf("inbox: list chats: %w", err))
 	case errors.Is(err, chats.ErrRateLimited):
 		sw.NextAt = wait.Later(w.quota.refuse(chats.OpGetChats, err), now.Add(wait.Backoff(sw.Failures, wait.Max)))
-	case w.refusals.add(err, true):
+	case w.refusals.add(err, true) && (sw.Token == "" || sw.Failures < maxRefusals): // later, the token may be the reason
 		w.refused = err
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
 	case isBad && kind == incremental && !sw.Plain && sw.Token == "":

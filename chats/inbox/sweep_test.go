@@ -222,6 +222,45 @@ func TestSweep_OneStray400OfALaterPage(t *testing.T) {
 	})
 }
 
+// A server that answers the page tokens of an earlier process as if the credential were refused. All
+// other requests are accepted.
+func TestSweep_PageTokensRefusedLikeACredential(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 403} {
+		bubble(t, strconv.Itoa(status), func(t *testing.T) {
+			t.Helper()
+			market, ids := bigShop(2_000, chats.StatusFinished)
+			var isOld atomic.Bool
+			var old sync.Map
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				token := req.URL.Query().Get("pageToken")
+				if token != "" && !isOld.Load() {
+					old.Store(token, true)
+				}
+				if _, is := old.Load(token); is && isOld.Load() {
+					return respond(req, status, `{"status":"ERROR","errors":[{"code":"FORBIDDEN","message":"x"}]}`)
+				}
+				return nil
+			}))
+			store, seen := inbox.NewMemoryStore(), &recorder{}
+			run := start(t, newInbox(t, client, store), seen.handle)
+			sleep(11 * time.Minute)
+			require.NoError(t, run.stop())
+			state, err := store.Business(t.Context(), market.Business())
+			require.NoError(t, err)
+			require.NotEmpty(t, state.Full.Token)
+			old.Store(state.Full.Token, true)
+			isOld.Store(true)
+			run = start(t, newInbox(t, client, store), seen.handle)
+			market.CustomerSays(ids[1_999], "hello")
+			market.FinishChat(ids[1_999])
+			sleep(40 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
+	}
+}
+
 // Whether statuses go together with another filter is not documented.
 func TestSweep_StatusesMayNotGoWithAnotherFilter(t *testing.T) {
 	t.Parallel()
