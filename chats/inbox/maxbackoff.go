@@ -5,8 +5,7 @@ import "time"
 // The maximum delays after failures that may need human attention.
 const (
 	maxHandlerBackoff = 5 * time.Minute
-	maxRefusedBackoff = time.Hour      // for a chat whose history is refused or cannot be understood
-	maxAbsentBackoff  = 24 * time.Hour // for a chat that is missing or forbidden
+	maxRefusedBackoff = time.Hour // for a chat whose history is refused or cannot be understood, or that is missing or forbidden
 )
 
 // goneAfter is how long a missing or forbidden chat is still polled.

@@ -70,8 +70,6 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 	case l.reads.isOpen():
 		longest = wait.Max // the breaker limits the requests; once it closes, all chats are tried
 	case row.Attempts > 0: // neither a push nor a change in the list brings the retry forward
-	case isAbsent:
-		since, longest = row.RefusedSince, maxAbsentBackoff
 	case isRefused: // only this chat is affected
 		since, longest = row.RefusedSince, maxRefusedBackoff
 	}

@@ -177,6 +177,35 @@ func TestReads_OneRefusalAfterALongFailure(t *testing.T) {
 	}
 }
 
+// A few histories are missing or forbidden for five hours, as for a credential that lacks a permission:
+// too few for a common cause to be assumed. The list does not change in the meantime.
+func TestReads_ARefusalThatEndsAfterHours(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 403, 404} {
+		bubble(t, strconv.Itoa(status), func(t *testing.T) {
+			t.Helper()
+			market, id := shop()
+			var refused atomic.Bool
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if refused.Load() && asksFor(req, "/chats/history", 0) {
+					return respond(req, status, `{"status":"ERROR","errors":[{"code":"X","message":"x"}]}`)
+				}
+				return nil
+			}))
+			seen := &recorder{}
+			run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
+			sleep(15 * time.Minute)
+			refused.Store(true)
+			market.CustomerSays(id, "hello")
+			sleep(5 * time.Hour)
+			refused.Store(false)
+			sleep(time.Hour + time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
+	}
+}
+
 // Chats that only a push has named cannot be read; all others can.
 func TestReads_AStormOfGetChatDelaysNoHistory(t *testing.T) {
 	t.Parallel()
