@@ -23,7 +23,7 @@ func (l *poll) unhandled(ctx context.Context, failed *callback.Error, now time.T
 func (l *poll) forget() {
 	row := l.row
 	row.recovered()
-	row.SeenWakes, row.DueAt, row.UpdatedAt, row.Snapshot.UpdatedAt = row.Wakes, time.Time{}, time.Time{}, time.Time{}
+	row.SeenWakes, row.DueAt, row.Snapshot.UpdatedAt = row.Wakes, time.Time{}, time.Time{}
 }
 
 // unread decides what to do with a chat that could not be read.

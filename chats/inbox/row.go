@@ -55,7 +55,7 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	switch {
 	case before.ID == 0:
 		s.begin(start, now)
-	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && !sameSecond(chat.UpdatedAt, s.UpdatedAt):
+	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && (before.UpdatedAt.IsZero() || !sameSecond(chat.UpdatedAt, s.UpdatedAt)):
 		if s.Read { // until then, UpdatedAt is the first one listed, see isOld
 			s.UpdatedAt = chat.UpdatedAt
 		}

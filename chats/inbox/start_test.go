@@ -475,6 +475,38 @@ func TestFirstStart_DeliversWhatWasHeldBeforeItAfterAFailure(t *testing.T) {
 	}
 }
 
+// A push reports that it has become visible, while the chat does not match the filter.
+func TestFirstStart_DeliversWhatWasHeldBeforeItOnceTheChatMatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+			if m.Text == "held" {
+				return time.Hour
+			}
+			return 0
+		}))
+		id := market.AddChat(chats.Chat{Type: chats.ChatTypeChat})
+		market.CustomerSays(id, "old")
+		sleep(30 * time.Hour)
+		market.CustomerSays(id, "held")
+		sleep(time.Minute)
+		seen := &recorder{}
+		filter := inbox.WithFilter(chats.Filter{Types: []chats.ChatType{chats.ChatTypeChat}})
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), filter, seldom)
+		run := start(t, in, seen.handle)
+		sleep(58 * time.Minute)
+		market.SetType(id, chats.ChatTypeArbitrage)
+		sleep(2 * time.Minute)
+		wake(t, in, id)
+		sleep(time.Minute)
+		assert.Empty(t, seen.texts(), "it does not match")
+		market.SetType(id, chats.ChatTypeChat)
+		sleep(11 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"held"}, seen.texts())
+	})
+}
+
 // If messages do not change the updatedAt of their chat, those that were there are old still.
 func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 	t.Parallel()
