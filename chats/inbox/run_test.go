@@ -812,6 +812,45 @@ func TestRun_AClockThatWasAhead(t *testing.T) {
 	})
 }
 
+// A process whose clock was ten hours ahead took over for a moment: it could not list a page, or could
+// not read a chat. Only the time of its next attempt is ahead.
+func TestRun_AFailureByAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	for _, of := range []string{"sweep", "chat"} {
+		bubble(t, of, func(t *testing.T) {
+			t.Helper()
+			market, id := shop()
+			market.FinishChat(id)
+			sleep(48 * time.Hour)
+			store, seen := inbox.NewMemoryStore(), &recorder{}
+			run := start(t, newInbox(t, connect(t, market), store), seen.handle)
+			sleep(10 * time.Minute)
+			require.NoError(t, run.stop())
+			lease, err := store.Acquire(t.Context(), market.Business(), inbox.Purpose, "ahead")
+			require.NoError(t, err)
+			state, err := store.Business(t.Context(), market.Business())
+			require.NoError(t, err)
+			market.CustomerSays(id, "hello")
+			market.FinishChat(id)
+			failing := row(t, store, market, id)
+			if of == "sweep" {
+				state.Full.StartedAt, state.Full.Failures = time.Now(), 1
+				state.Full.NextAt = time.Now().Add(10 * time.Hour)
+			} else {
+				failing.Snapshot = market.Chat(id)
+				failing.UpdatedAt, failing.SeenAt, failing.Explained = failing.Snapshot.UpdatedAt, time.Now(), false
+				failing.FailingSince, failing.DueAt = time.Now(), time.Now().Add(10*time.Hour)
+			}
+			require.NoError(t, store.Save(t.Context(), lease, &state, []inbox.ChatState{failing}))
+			require.NoError(t, store.Release(t.Context(), lease))
+			run = start(t, newInbox(t, connect(t, market), store), seen.handle)
+			sleep(10 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Equal(t, []string{"hello"}, seen.texts())
+		})
+	}
+}
+
 func TestRun_AFilterThatIsInvalidEndsIt(t *testing.T) {
 	t.Parallel()
 	for name, filter := range map[string]chats.Filter{

@@ -81,12 +81,15 @@ func (s *SweepState) adjust(now time.Time) {
 			*at = at.Add(-ahead)
 		}
 	}
+	if s.Failures > 0 && s.NextAt.After(now.Add(2*window)) {
+		s.NextAt = now
+	}
 }
 
 // adjust makes a chat due if its times come from a clock that was ahead, and reports whether
 // they do.
 func (s *ChatState) adjust(now time.Time) bool {
-	isLate := s.Attempts > 0 && s.DueAt.After(now.Add(window+maxHandlerBackoff))
+	isLate := !s.FailingSince.IsZero() && s.DueAt.After(now.Add(window+maxHandlerBackoff))
 	isAhead := wait.Later(s.SeenAt, s.FailingSince).After(now.Add(time.Minute))
 	for _, at := range []*time.Time{&s.DueAt, &s.SeenAt, &s.FailingSince, &s.RefusedSince} {
 		if (isLate || isAhead) && at.After(now) {
