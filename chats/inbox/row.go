@@ -58,6 +58,8 @@ func (s *ChatState) observe(chat chats.Chat, start time.Time, tracked bool, now 
 	case !sameSecond(chat.UpdatedAt, before.UpdatedAt) && (before.UpdatedAt.IsZero() || !sameSecond(chat.UpdatedAt, s.UpdatedAt)):
 		if s.Read { // until then, UpdatedAt is the first one listed, see isOld
 			s.UpdatedAt = chat.UpdatedAt
+		} else {
+			s.Unexplained = 1
 		}
 		s.move(now)
 	case hasTurned:
@@ -162,7 +164,7 @@ func (s *ChatState) trim(kept int) {
 // since, provided that the list or a push has reported activity.
 func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
-	hasMoved := s.Wakes > 0 || !sameSecond(s.Snapshot.UpdatedAt, s.UpdatedAt)
+	hasMoved := s.Wakes > 0 || s.Unexplained > 0
 	wasHidden := hasMoved && !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
 	isFirst := !s.Read && !wasHidden && !s.isNew(start)
 	return !created.IsZero() && created.Before(start) && (isFirst || time.Until(start) > 0)

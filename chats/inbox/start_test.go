@@ -507,6 +507,50 @@ func TestFirstStart_DeliversWhatWasHeldBeforeItOnceTheChatMatches(t *testing.T) 
 	})
 }
 
+// The list reports it, but is served by two replicas, and the poll fails until the one that is behind
+// has been asked.
+func TestFirstStart_DeliversWhatWasHeldBeforeItWhileTheListGoesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+			if m.Text == "held" {
+				return time.Hour
+			}
+			return 0
+		}))
+		id := market.AddChat(chats.Chat{})
+		market.CustomerSays(id, "old")
+		first := market.Chat(id).UpdatedAt
+		sleep(30 * time.Hour)
+		market.CustomerSays(id, "held")
+		sleep(time.Minute)
+		var down, isBehind atomic.Bool
+		next := edited(market, "/chats", func(result map[string]any) {
+			if isBehind.Load() {
+				items(result, "chats")[0]["updatedAt"] = first.Format(time.RFC3339)
+			}
+		})
+		client := connectVia(t, market, roundTrip(func(req *http.Request) (*http.Response, error) {
+			if down.Load() && asksFor(req, "/chats/history", 0) {
+				_ = req.Body.Close()
+				return respond(req, 503, ""), nil
+			}
+			return next.RoundTrip(req)
+		}))
+		seen := &recorder{}
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore()), seen.handle)
+		sleep(58 * time.Minute)
+		down.Store(true)
+		sleep(3 * time.Minute)
+		isBehind.Store(true)
+		sleep(2 * time.Minute)
+		down.Store(false)
+		sleep(5 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"held"}, seen.texts())
+	})
+}
+
 // If messages do not change the updatedAt of their chat, those that were there are old still.
 func TestFirstStart_AnUpdatedAtThatLagsBringsBackNothing(t *testing.T) {
 	t.Parallel()
