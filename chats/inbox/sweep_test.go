@@ -261,6 +261,51 @@ func TestSweep_PageTokensRefusedLikeACredential(t *testing.T) {
 	}
 }
 
+// A full sweep waits for a rate limit, or for the store. One error of the server afterwards does not
+// cut it short.
+func TestSweep_OneErrorAfterAWait(t *testing.T) {
+	t.Parallel()
+	const (
+		limited = `{"status":"ERROR","errors":[{"code":"LIMIT","message":"Hit rate limit of 4 parallel requests"}]}`
+		busy    = `{"status":"ERROR","errors":[{"code":"INTERNAL","message":"x"}]}`
+	)
+	for _, reason := range []string{"rate limit", "store"} {
+		bubble(t, reason, func(t *testing.T) {
+			t.Helper()
+			market, _ := bigShop(2_000, chats.StatusFinished)
+			var isWaiting, fails atomic.Bool
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				switch {
+				case req.URL.Query().Get("pageToken") == "":
+					return nil
+				case isWaiting.Load() && reason == "rate limit":
+					return respond(req, 420, limited)
+				case fails.Load():
+					return respond(req, 500, busy)
+				}
+				return nil
+			}))
+			store, log := &flakyStore{MemoryStore: inbox.NewMemoryStore()}, &logBuffer{}
+			run := start(t, newInbox(t, client, store, log.option()), (&recorder{}).handle)
+			sleep(11 * time.Minute)
+			if isWaiting.Store(true); reason == "store" {
+				store.fails("Chats")
+			}
+			sleep(5 * time.Minute)
+			isWaiting.Store(false)
+			fails.Store(true)
+			store.fails()
+			for len(log.lines("listing chats failed")) == 0 || !strings.Contains(log.text(), "INTERNAL") {
+				sleep(time.Second)
+			}
+			fails.Store(false)
+			sleep(5 * time.Minute)
+			require.NoError(t, run.stop())
+			assert.Empty(t, log.lines("cut short"))
+		})
+	}
+}
+
 // Whether statuses go together with another filter is not documented.
 func TestSweep_StatusesMayNotGoWithAnotherFilter(t *testing.T) {
 	t.Parallel()
