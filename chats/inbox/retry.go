@@ -58,7 +58,7 @@ func (l *poll) unread(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	if failed == nil || failed.Operation != chats.OpGetChat { // most polls do not need getChat
-		l.reads.failed(row.Chat, row.FailingSince.IsZero())
+		l.reads.failed(row.Chat, row.FailingSince.IsZero() || row.Attempts > 0)
 	}
 	row.fail(err.Error(), now)
 	if l.woken {

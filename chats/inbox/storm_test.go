@@ -206,6 +206,54 @@ func TestReads_ARefusalThatEndsAfterHours(t *testing.T) {
 	}
 }
 
+// The handler has failed for 100 chats, one after another, when the histories cannot be read any more.
+func TestReads_AStormAfterTheHandlerHasFailed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(50 * time.Millisecond))
+		ids := make([]chats.ChatID, 101)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		var down, unreadable atomic.Bool
+		var calls atomic.Int64
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if unreadable.Load() && asksFor(req, "/chats/history", 0) {
+				calls.Add(1)
+				return respond(req, 503, `{"status":"ERROR"}`)
+			}
+			return nil
+		}))
+		seen := &recorder{}
+		in := newInbox(t, client, inbox.NewMemoryStore(), seldom)
+		toFullHour()
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			if down.Load() && d.Chat.ID != ids[0] {
+				return errors.New("down")
+			}
+			return seen.handle(ctx, d)
+		})
+		sleep(time.Minute)
+		down.Store(true)
+		for _, id := range ids[1:] {
+			market.CustomerSays(id, "hello")
+			wake(t, in, id)
+			sleep(5 * time.Second)
+			market.CustomerSays(ids[0], "handled") // which shows that the handler works
+			wake(t, in, ids[0])
+			sleep(5 * time.Second)
+		}
+		unreadable.Store(true)
+		down.Store(false)
+		sleep(40 * time.Minute)
+		assert.LessOrEqual(t, calls.Load(), int64(1_500))
+		unreadable.Store(false)
+		sleep(3 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Len(t, seen.texts(), 200)
+	})
+}
+
 // Chats that only a push has named cannot be read; all others can.
 func TestReads_AStormOfGetChatDelaysNoHistory(t *testing.T) {
 	t.Parallel()
