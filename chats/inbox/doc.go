@@ -151,11 +151,11 @@
 // within minutes.
 //
 // A single chat whose history cannot be read is retried with growing delays, up to 5 min. If the
-// handler has not failed for the chat, the maximum is 1 h if the history is refused or the response
-// is not understood, and also if the chat is missing or forbidden. A push or a change in the list
-// brings the next attempt forward, unless the handler has failed for the chat. A chat that has been
-// refused for three days, most recently as missing or forbidden, is not polled again until a push
-// names it or a sweep lists it.
+// handler has not failed for the chat, the maximum is 1 h if the history is refused, the response
+// is not understood, or the chat is missing or forbidden. A push or a change in the list brings the
+// next attempt forward, unless the handler has failed for the chat. A chat that has been refused
+// for three days, most recently as missing or forbidden, is not polled again until a push names it
+// or a sweep lists it.
 //
 // # Leases
 //
