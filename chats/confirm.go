@@ -222,11 +222,11 @@ type confirmation struct {
 	rounds   int     // how often prepare could not read the history
 	halted   *result // the result if prepare or before has stopped the send
 
-	baseline map[MessageID]bool // the messages above floor that may be the shop's, before the first send
-	odd      map[content]int    // items without a readable ID at that time, by their content
-	floor    MessageID          // messages up to this ID are ignored
-	readAt   time.Time          // when the last reading of the history began
-	notedAt  time.Time          // when the last reading that allows a send began
+	baseline map[MessageID]string // the content of the messages above floor that may be the shop's, before the first send
+	odd      map[string]int       // items without a readable ID at that time, by their content
+	floor    MessageID            // messages up to this ID are ignored
+	readAt   time.Time            // when the last reading of the history began
+	notedAt  time.Time            // when the last reading that allows a send began
 }
 
 // result is the final result of a confirmed send.
@@ -436,7 +436,7 @@ func (c *confirmation) judge(seen *view) *result {
 // unless items without a readable ID have to be counted.
 func (c *confirmation) note(seen *view) {
 	if c.baseline == nil {
-		c.baseline = map[MessageID]bool{}
+		c.baseline = map[MessageID]string{}
 	}
 	maps.Copy(c.baseline, seen.own)
 	if c.odd = seen.unreadable; len(c.odd) > 0 {

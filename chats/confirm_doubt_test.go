@@ -491,3 +491,43 @@ func TestSendTextConfirmed_WithOneSendLeavesTheSearchToTheCaller(t *testing.T) {
 		})
 	}
 }
+
+// A server may add what is sent to the shop's previous message instead of showing a new one. That
+// message does not count as known any more, even if this client has confirmed it.
+func TestConfirmed_AddedToAnEarlierMessageIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	for fate, isLost := range lostResponses {
+		synctest.Test(t, func(t *testing.T) {
+			merged := false
+			f := newFixtureOn(t, chatstest.NewMarket(
+				chatstest.WithVisibility(func(m chats.Message) time.Duration {
+					if m.Text == "Завтра" {
+						return 24 * time.Hour
+					}
+					return 0
+				}),
+				chatstest.WithOddItems(func(item map[string]any) {
+					if merged && item["message"] == "Минуту" {
+						item["message"] = "Минуту\nЗавтра"
+					}
+				}),
+			))
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Минуту")
+			require.NoError(t, err)
+			f.market.FailFunc(func(op chats.Operation, n int) chatstest.Fault {
+				if op != chats.OpSendMessageToChat {
+					return chatstest.OK()
+				}
+				if merged = true; isLost(n - 1) { // the first send was of another text
+					return chatstest.DropAfter()
+				}
+				return chatstest.OK()
+			})
+			_, err = f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+			want := map[bool]error{false: chats.ErrUnconfirmed, true: chats.ErrOutcomeUnknown}[fate != "kept"]
+			require.ErrorIs(t, err, want)
+			require.ErrorIs(t, err, chats.ErrAmbiguous)
+			assert.Equal(t, 2, f.posted(), fate)
+		})
+	}
+}

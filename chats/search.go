@@ -2,6 +2,7 @@ package chats
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
@@ -17,23 +18,21 @@ const clockTolerance = 5 * time.Minute
 // view is the result of one reading of the history. It covers the messages that may be from
 // the shop.
 type view struct {
-	empty  bool               // the chat has no messages
-	own    map[MessageID]bool // every message that may be from the shop or this one
-	newest MessageID          // the newest one that is certainly from the shop
-	match  *Message           // one that may be new and has the same content
-	equal  time.Time          // when the last one with the same content was created
-	others []Message          // those that may be new and may be the same message, altered by the server
+	empty  bool                 // the chat has no messages
+	own    map[MessageID]string // every message that may be from the shop or this one
+	newest MessageID            // the newest one that is certainly from the shop
+	match  *Message             // one that may be new and has the same content
+	equal  time.Time            // when the last one with the same content was created
+	others []Message            // those that may be new and may be the same message, altered by the server
 
-	unreadable map[content]int // number of items without a readable ID that may be from the shop
-	doubtful   bool            // one of those may be from an earlier attempt
+	unreadable map[string]int // number of items without a readable ID that may be from the shop
+	doubtful   bool           // one of those may be from an earlier attempt
 }
 
-// content identifies an item without a readable ID.
-type content struct {
-	sender    Sender
-	createdAt int64 // microseconds: equal times may differ in their location
-	text      string
-	files     int
+// content returns a text that identifies an item without a readable ID, and that shows whether a
+// message has changed. Equal times may differ in their location.
+func (m *Message) content() string {
+	return fmt.Sprintln(m.ID, m.Sender, m.CreatedAt.UnixMicro(), len(m.Files), m.Text)
 }
 
 // search reads the history until it shows the message, or until a pass that began at or after
@@ -96,7 +95,7 @@ func (c *confirmation) read(ctx context.Context) (*view, error) {
 
 func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
 	c.readAt = time.Now().Round(0) // wall clock time, because the machine may sleep before the send
-	seen := &view{empty: true, own: map[MessageID]bool{}, unreadable: map[content]int{}}
+	seen := &view{empty: true, own: map[MessageID]string{}, unreadable: map[string]int{}}
 	var below, skipped []Message
 	for message, err := range c.client.history(ctx, c.out.chat, floor, &skipped) {
 		if err != nil {
@@ -109,7 +108,7 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 		if !message.mayBeShops() && (message.Sender == SenderCustomer || !c.out.equals(message)) {
 			continue // the same content from Market or its support may be the shop's, shown under another sender
 		}
-		seen.own[message.ID] = true
+		seen.own[message.ID] = message.content()
 		if message.Sender == SenderPartner {
 			seen.newest = message.ID
 			if c.out.equals(message) && !c.client.confirmed.Has(messageKey{c.out.chat, message.ID}) {
@@ -133,7 +132,7 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 	}
 	for _, message := range skipped {
 		if message.mayBeShops() {
-			seen.unreadable[content{message.Sender, message.CreatedAt.UnixMicro(), message.Text, len(message.Files)}]++
+			seen.unreadable[message.content()]++
 			seen.doubtful = seen.doubtful || (c.resumes || c.hasAfter && c.out.resembles(message)) && c.mayBeLater(message)
 		}
 	}
@@ -143,7 +142,7 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 // hasNewUnreadable reports whether an unreadable item may be new, that is, not in odd. Of
 // several with the same content, all but one may be new: their number in odd proves nothing,
 // because a page may be listed twice.
-func (v *view) hasNewUnreadable(odd map[content]int) bool {
+func (v *view) hasNewUnreadable(odd map[string]int) bool {
 	for item, n := range v.unreadable {
 		if n > 1 || odd[item] == 0 {
 			return true
@@ -162,27 +161,26 @@ func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == Se
 // one: the server may show a file as a text, such as a link, and a text as a file.
 func (c *confirmation) compare(seen *view, m Message) (same bool) {
 	switch {
-	case m.Sender == SenderPartner && c.out.equals(m):
+	case m.Sender == SenderPartner && c.out.equals(m) && c.baseline[m.ID] == "":
 		seen.match = &m
 		return true
-	case (c.out.resembles(m) || c.resumes || c.sent && c.sendErr != nil) && !c.client.confirmed.Has(messageKey{c.out.chat, m.ID}):
+	case (c.out.resembles(m) || c.resumes || c.sent && c.sendErr != nil) &&
+		(c.sent && c.baseline[m.ID] != "" || !c.client.confirmed.Has(messageKey{c.out.chat, m.ID})):
 		seen.others = append(seen.others, m)
 	}
 	return false
 }
 
 // mayBeNew reports whether a message may be from a send of this call or, before
-// the first, from an earlier attempt.
+// the first, from an earlier attempt. The server may have added the text to an earlier message.
 func (c *confirmation) mayBeNew(m Message) bool {
 	switch {
 	case c.sent:
-		return !c.baseline[m.ID]
+		return c.baseline[m.ID] != m.content()
 	case c.hasAfter:
 		return m.ID > c.after
-	case c.resumes:
-		return !c.isOlder(m.CreatedAt)
 	}
-	return false
+	return c.resumes && !c.isOlder(m.CreatedAt)
 }
 
 // plainSince returns plainFrom in whole seconds by the local clock or the server's, whichever
