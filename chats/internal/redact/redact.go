@@ -5,6 +5,7 @@ package redact
 import (
 	"bytes"
 	"cmp"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -30,7 +31,7 @@ const minPart = 8
 type Secrets []string
 
 // Redact replaces every secret, and every part of a secret that has at least minPart characters.
-// It finds secrets in upper or lower case, in base64 or hexadecimal, with punctuation or tags
+// It finds secrets in upper or lower case, in base64, base32 or hexadecimal, with punctuation or tags
 // between their letters and digits, or escaped, once or several times, for a URL, HTML, JSON or
 // another language.
 func (s Secrets) Redact(text string) string {
@@ -97,18 +98,25 @@ func (w *windows) add(value []byte) {
 	}
 }
 
-// addEncoded adds the forms of the beginning of a longer secret in base64, at any offset in the
-// encoded text, in hexadecimal, as decimal bytes, and without punctuation.
+// addEncoded adds the forms of the beginning of a longer secret in base64 and base32, at any offset
+// in the encoded text and in any case, in hexadecimal, as decimal bytes, and without punctuation.
 func (w *windows) addEncoded(secret []byte) {
 	if len(secret) < minPart {
 		return
 	}
 	secret = secret[:min(len(secret), maxText)]
 	forms := []string{string(secret), hex.EncodeToString(secret), fmt.Sprintf("%d", secret)}
-	for before := range 3 {
-		whole := (before + len(secret)) / 3 * 3 // the remaining characters depend on the text that follows
-		text := append(make([]byte, before), secret...)[:whole]
-		forms = append(forms, base64.StdEncoding.EncodeToString(text)[(before*4+2)/3:])
+	for _, plain := range [][]byte{secret, bytes.ToLower(secret), bytes.ToUpper(secret)} {
+		for before := range 3 {
+			whole := (before + len(plain)) / 3 * 3 // the remaining characters depend on the text that follows
+			text := append(make([]byte, before), plain...)[:whole]
+			forms = append(forms, base64.StdEncoding.EncodeToString(text)[(before*4+2)/3:])
+		}
+		for before := range 5 {
+			whole := (before + len(plain)) / 5 * 5
+			text := append(make([]byte, before), plain...)[:whole]
+			forms = append(forms, base32.StdEncoding.EncodeToString(text)[(before*8+4)/5:])
+		}
 	}
 	for _, form := range forms {
 		if value, _, _ := compact([]byte(form), make([]int, len(form)+1)); len(value) >= minPart {
@@ -117,15 +125,17 @@ func (w *windows) addEncoded(secret []byte) {
 	}
 }
 
-// compact drops the characters that may separate those of a secret: short tags, and everything
-// except letters and digits. It returns where each remaining character begins and ends.
+// compact drops the characters that may separate those of a secret: short tags, the colours of a
+// terminal, and everything except letters and digits. It returns where each remaining character begins and ends.
 func compact(text []byte, at []int) (plain []byte, from, to []int) {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9':
 			plain, from, to = append(plain, c), append(from, at[i]), append(to, at[i+1])
 		case c == '<':
-			i += max(bytes.IndexByte(text[i:min(i+32, len(text))], '>'), 0)
+			i += max(bytes.IndexByte(text[i:min(i+128, len(text))], '>'), 0)
+		case c == '\x1b':
+			i += max(bytes.IndexByte(text[i:min(i+16, len(text))], 'm'), 0)
 		}
 	}
 	return plain, from, to

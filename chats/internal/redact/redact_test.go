@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -82,6 +83,12 @@ var echoForms = map[string]func(string) string{
 	"a line end":              func(s string) string { return s[:7] + "\n" + s[7:14] + "\r\n\t" + s[14:20] + "<br/>" + s[20:] },
 	"soft line ends":          func(s string) string { return each(s, "%c=\r\n") },
 	"zero-width spaces":       func(s string) string { return each(s, "%c\u200b") },
+	"base32":                  func(s string) string { return base32.StdEncoding.EncodeToString([]byte(s)) },
+	"base32 of a header":      func(s string) string { return base32.StdEncoding.EncodeToString([]byte("Api-Key: " + s)) },
+	"base64, upper case":      func(s string) string { return base64.StdEncoding.EncodeToString([]byte(strings.ToUpper(s))) },
+	"colours":                 func(s string) string { return each(s, "\x1b[31m%c") },
+	"colours, escaped":        func(s string) string { return each(s, `\u001b[1;31m%c`) },
+	"long tags":               func(s string) string { return each(s, `%c</span><span class="token punctuation">`) },
 	"soft hyphens, in JSON":   func(s string) string { return quoted(each(s, "%c\u00ad")) },
 	"UTF-16":                  func(s string) string { return each(s, "%c\x00") },
 	"UTF-16, escaped":         func(s string) string { return each(s, `%c\u0000`) },
