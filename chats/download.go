@@ -87,11 +87,12 @@ func (c *Client) download(caller, ctx context.Context, cancel context.CancelCaus
 		return nil, c.downloadError(ctx, resp, hidden)
 	}
 	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, failure: failure, status: resp.StatusCode}
-	if body.missing = resp.ContentLength; resp.StatusCode != http.StatusPartialContent {
-		body.missing = max(resp.ContentLength, file.Size)
+	size := httpbody.Length(resp)
+	if body.missing = size; resp.StatusCode != http.StatusPartialContent {
+		body.missing = max(size, file.Size)
 	}
 	return &Attachment{
-		ReadCloser: body, Name: attachmentName(resp.Header, file), ContentType: resp.Header.Get("Content-Type"), Size: resp.ContentLength,
+		ReadCloser: body, Name: attachmentName(resp.Header, file), ContentType: resp.Header.Get("Content-Type"), Size: size,
 	}, nil
 }
 

@@ -338,6 +338,30 @@ func TestDownload_PartOfAFileIsError(t *testing.T) {
 	}
 }
 
+// A part without a Content-Length has as many bytes as its Content-Range says.
+func TestDownload_APartThatEndsEarlyIsError(t *testing.T) {
+	t.Parallel()
+	for header, size := range map[string]int64{"bytes 2-9/10": 8, "bytes 2-4/10": 3, "": -1} {
+		server := roundTrip(func(req *http.Request) (*http.Response, error) {
+			resp := respond(req, 206, "abc")
+			resp.ContentLength = -1
+			resp.Header.Set("Content-Range", header)
+			return resp, nil
+		})
+		client, err := chats.New(1, chats.APIKey("key"), withContract(t, server), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+			req.Header.Set("Range", "bytes=2-")
+			return nil
+		}))
+		require.NoError(t, err)
+		attachment, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a", Size: 10})
+		require.NoError(t, err)
+		assert.Equal(t, size, attachment.Size)
+		_, err = io.ReadAll(attachment)
+		assert.Equal(t, size > 3, errors.Is(err, io.ErrUnexpectedEOF), "%s: %v", header, err)
+		require.NoError(t, attachment.Close())
+	}
+}
+
 // newDownloadClient returns a client whose downloads get three bytes with status, and ask for
 // rangeHeader.
 func newDownloadClient(t *testing.T, status int, rangeHeader string) *chats.Client {
