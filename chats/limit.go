@@ -81,8 +81,9 @@ func firstOf(list string) string { first, _, _ := strings.Cut(list, ", "); retur
 
 // parallelText and hourlyText match the text of a 420. A text about a quota names its period.
 var (
-	parallelText = regexp.MustCompile(`(?i)parallel|concurren|simultaneous|at once|at the same time|параллел|одновремен`)
-	hourlyText   = regexp.MustCompile(`(?i)hour|dai?ly|points per|per ([a-z0-9]+ )?(second|minute|day)|per [0-9]+ ?[smhd]|\PL(в|за) ([0-9]+ )?(час|часа|часов|минут|минуту|минуты|секунд|секунду|секунды|день|дня|дней|сутки|суток)(\PL|$)`)
+	parallelText = regexp.MustCompile(`(?i)parallel|concurren|simultaneous|in.?flight|at once|at a time|at the same time|параллел|одновремен`)
+	hourlyText   = regexp.MustCompile(`(?i)hour|dai?ly|points per|(per |each |every |/ ?)([a-z0-9]+ )?(second|minute|day)|(per |each |every |/ ?)([0-9]+ ?)?([smhd]|sec|mins?|hr)\b|` +
+		`часов(ой|ого|ая|ую)|(еже|по)час|суточн|дневн|(\PL(в|за|на)|/) ?(течение )?([0-9]+ )?(час|часа|часов|минут|минуту|минуты|секунд|секунду|секунды|день|дня|дней|сутки|суток)(\PL|$)`)
 )
 
 // reachedLimit returns the limit behind a 420 or 429. The kind of limit is determined by the

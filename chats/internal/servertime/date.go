@@ -15,6 +15,7 @@ import (
 var dateLayouts = []string{
 	"2 Jan 2006 15:04:05", "2 January 2006 15:04:05", "2-Jan-06 15:04:05", "2-Jan-2006 15:04:05", "Jan 2 15:04:05 2006",
 	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z0700 2006", "2 Jan 06 15:04:05",
+	"2 Jan 2006 15:04", "2 Jan 06 15:04", "2006-01-02T15:04", "2006-01-02 15:04", "20060102T150405", "2006/01/02 15:04:05", "2.1.2006 15:04:05",
 }
 
 // zones replaces the names of time zones, those of RFC 822 and Moscow's, with offsets, which package
@@ -23,7 +24,7 @@ var zones = strings.NewReplacer("GMT+", "+", "GMT-", "-", "GMT", "Z", "UTC+", "+
 	"EST", "-0500", "EDT", "-0400", "CST", "-0600", "CDT", "-0500", "MST", "-0700", "MDT", "-0600", "PST", "-0800", "PDT", "-0700")
 
 // zoneLayouts are the layouts of time zones after zones has replaced their names.
-var zoneLayouts = []string{"", "Z0700", " Z0700", "Z07:00", " Z07:00", "Z07", " Z07"}
+var zoneLayouts = []string{"", "Z0700", " Z0700", "Z07:00", " Z07:00", "Z07", " Z07", " Z0700 Z"}
 
 const digits = "0123456789"
 
