@@ -80,15 +80,16 @@ func Decode[T any](b Body, prepared *T) (*T, error) {
 	return env.Result, ErrUnknownStatus
 }
 
-// errRepeatedList is returned for a body in which two lists have the same name.
+// errRepeatedList is returned for a body in which two lists have the same name, except for its case.
 var errRepeatedList = errors.New("a list occurs twice")
 
 // unmarshal decodes a body whose lists occur once. encoding/json would decode the second list of a
-// name into the elements of the first, so that a message without a text got that of another.
+// name, which may differ in case, into the elements of the first, so that a message without a text
+// got that of another.
 func (env *envelope[T]) unmarshal(text []byte) error {
 	err := json.Unmarshal(text, env)
 	count := func(name string) int { return bytes.Count(text, []byte(name)) }
-	if err == nil && (count(`"messages"`) > 1 || count(`"chats"`) > 1 || hasRepeatedPayload(text)) {
+	if err == nil && (count(`essages"`)+count(`ESSAGES"`) > 1 || count(`hats"`)+count(`HATS"`) > 1 || hasRepeatedPayload(text)) {
 		return errRepeatedList
 	}
 	return err
@@ -98,7 +99,7 @@ func (env *envelope[T]) unmarshal(text []byte) error {
 // messages there is one list, unless the order of the fields differs.
 func hasRepeatedPayload(text []byte) bool {
 	for part := range bytes.SplitSeq(text, []byte(`"messageId"`)) {
-		if bytes.Count(part, []byte(`"payload"`)) > 1 {
+		if bytes.Count(part, []byte(`ayload"`)) > 1 {
 			return true
 		}
 	}

@@ -80,6 +80,24 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 	assert.Equal(t, &item{ID: 7}, got, "what the first attempt has written is gone")
 }
 
+// encoding/json ignores the case of names, so it would decode one list into the other.
+func TestDecode_ListsThatDifferInCaseAreNotMixed(t *testing.T) {
+	t.Parallel()
+	type messages struct {
+		List []item `json:"messages"`
+	}
+	for _, name := range []string{"Messages", "MESSAGES"} {
+		for _, lists := range []string{
+			`"messages":[{"messageId":1,"message":"a"},{"messageId":2}],"` + name + `":[{"messageId":3}]`,
+			`"` + name + `":[{"messageId":3,"message":"b"}],"messages":[{"messageId":1,"message":"a"},{"messageId":2}]`,
+		} {
+			got, err := Decode[messages](of(`{"status":"OK","result":{`+lists+`}}`), nil)
+			require.NoError(t, err)
+			assert.Equal(t, &messages{List: []item{{ID: 1, Text: "a"}, {ID: 2}}}, got, lists)
+		}
+	}
+}
+
 func TestDecode_RepeatedListIsReadOnce(t *testing.T) {
 	t.Parallel()
 	type page struct {
@@ -155,6 +173,8 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 		`"createdAt":"9999-12-31 23:59:59-10:00"`: {},
 		`"createdAt":1772440800`:                  {At: at},
 		`"createdAt":"1772440800000"`:             {At: at},
+		`"createdAt":1772440800.25`:               {At: at.Add(250 * time.Millisecond)},
+		`"createdAt":"1772440800.250000000"`:      {At: at.Add(250 * time.Millisecond)},
 		`"createdAt":1772440800000000`:            {At: at},
 		`"createdAt":1772440800000000000`:         {At: at},
 		`"nextPageToken":12,"message":"a"`:        {Next: "12", Text: "a"},

@@ -199,11 +199,15 @@ func repair(value any) {
 		}
 	case map[string]any:
 		for name, field := range v {
-			if fix := repairs[strings.ToLower(name)]; fix != nil {
+			lower := strings.ToLower(name)
+			if fix := repairs[lower]; fix != nil {
 				field = fix(field)
 				v[name] = field
 			}
 			repair(field)
+			if _, twice := v[lower]; twice && lower != name && repairs[lower] != nil {
+				delete(v, name) // otherwise encoding/json would decode one into the other
+			}
 		}
 	}
 }
@@ -265,11 +269,14 @@ func parseInteger(value any) (int64, bool) {
 var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04:05", "2006-01-02T15:04"}
 
 // toTime parses times, including times without an offset (which are taken as UTC), times with a
-// space instead of the T, and Unix times. A date alone is not a time.
+// space instead of the T, and Unix times, also with a fraction of a second. A date alone is not a
+// time.
 func toTime(value any) any {
 	var t time.Time
 	if n, ok := parseInteger(value); ok {
 		t = unixTime(n)
+	} else if seconds, err := strconv.ParseFloat(strings.TrimSpace(fmt.Sprint(value)), 64); err == nil && seconds > 0 && seconds < 1e11 {
+		t = time.UnixMicro(int64(math.Round(seconds * 1e6)))
 	} else if text, ok := value.(string); ok {
 		text = strings.ToUpper(strings.Replace(strings.TrimSpace(text), " ", "T", 1))
 		text = strings.ReplaceAll(text, " ", "") // a space before the offset
