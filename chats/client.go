@@ -97,8 +97,8 @@ func (c *Client) businessID() string { return strconv.FormatInt(int64(c.business
 func (c *Client) Limit(op Operation) (limit Limit, ok bool) { return c.limits.reported(op) }
 
 // API returns the underlying generated client. Its requests use the same authentication,
-// limits and retry rules. Its responses may have any status; it returns an [*Error] if the
-// server did not respond.
+// limits and retry rules. Its responses may have any status, and a credential that the server
+// echoes is redacted from them; it returns an [*Error] if the server did not respond.
 func (c *Client) API() *gen.ClientWithResponses { return c.api }
 
 // String returns the business ID only, never the credential.

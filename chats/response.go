@@ -111,7 +111,8 @@ func (b *responseBody) Close() error {
 
 // httpResponse returns the response for the generated client.
 func (r *response) httpResponse(req *http.Request) *http.Response {
-	var body io.Reader = bytes.NewReader(r.body.Bytes())
+	text := r.secrets.RedactEcho(r.body.Bytes()) // the generated client quotes a time that it cannot read
+	var body io.Reader = bytes.NewReader(text)
 	if r.bodyErr != nil {
 		body = io.MultiReader(body, errorReader{r.bodyErr})
 	}
@@ -121,7 +122,7 @@ func (r *response) httpResponse(req *http.Request) *http.Response {
 		StatusCode:    r.status,
 		Header:        r.header,
 		Body:          &responseBody{Reader: body, response: r},
-		ContentLength: int64(r.body.Len()),
+		ContentLength: int64(len(text)),
 		Request:       req,
 	}
 }

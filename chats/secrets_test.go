@@ -159,3 +159,15 @@ func TestDownload_HidesWhatAttachmentAuthAdds(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, client.Business(), e.Business)
 }
+
+// The generated client quotes a time that it cannot read.
+func TestAPI_ErrorsDoNotQuoteTheKey(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, noRetry)
+	f.market.Fail(chats.OpGetChat, chatstest.Malformed(`{"status":"OK","result":{"chatId":1,"createdAt":"`+f.market.Key()+`"}}`))
+	_, err := f.apiCall(t.Context(), chats.OpGetChat)
+	require.ErrorContains(t, err, "[redacted]")
+	for _, secret := range secretParts(false) {
+		assert.NotContains(t, err.Error(), secret)
+	}
+}

@@ -258,3 +258,11 @@ func TestSanitizeError_HidesTheCauseThatHasASecret(t *testing.T) {
 	assert.NotErrorIs(t, hidden.SanitizeError(telling), telling)
 	assert.NoError(t, hidden.SanitizeError(nil))
 }
+
+func TestRedactEcho(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, `{"a":"x [redacted]"}`, string(Secrets{redactKey}.RedactEcho([]byte(`{"a":"x `+redactKey+`"}`))))
+	for _, text := range []string{"", `{"key":1}`, redactKey[1:]} {
+		assert.Equal(t, text, string(Secrets{redactKey, "key", ""}.RedactEcho([]byte(text))))
+	}
+}
