@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -74,11 +75,44 @@ func (s Secrets) RedactEcho(text []byte) []byte {
 	return text
 }
 
-// windows holds all parts of minPart characters of the secrets, in lower case, indexed by length.
-// A shorter secret is a single part. Longer parts consist of these.
-type windows [minPart + 1]map[string]bool
+// windows holds all parts of minPart characters of the secrets, in lower case and packed, indexed by
+// length. A shorter secret is a single part. Longer parts consist of these.
+type windows [minPart + 1]map[uint64]bool
 
-func (s Secrets) windows() (all windows) {
+// pack returns up to minPart characters as a number, so that a map of them needs no allocations.
+func pack(part []byte) (packed uint64) {
+	for _, c := range part {
+		packed = packed<<8 | uint64(c)
+	}
+	return packed
+}
+
+// maxCached is the maximum number of sets of secrets whose windows are cached.
+const maxCached = 64
+
+var (
+	cacheLock sync.Mutex
+	cache     = map[string]windows{}
+)
+
+// windows returns the windows of the secrets. They are cached, because building them takes longer
+// than searching the text of an error.
+func (s Secrets) windows() windows {
+	cacheLock.Lock()
+	defer cacheLock.Unlock()
+	key := strings.Join(s, "\x00")
+	known, ok := cache[key]
+	if !ok {
+		if len(cache) >= maxCached {
+			clear(cache)
+		}
+		known = s.newWindows()
+		cache[key] = known
+	}
+	return known
+}
+
+func (s Secrets) newWindows() (all windows) {
 	for _, secret := range s {
 		plain := []byte(secret)
 		all.add(plain)
@@ -101,11 +135,11 @@ func (w *windows) add(value []byte) {
 		return
 	}
 	if w[n] == nil {
-		w[n] = map[string]bool{}
+		w[n] = make(map[uint64]bool, 1024)
 	}
 	value = lower(value)
 	for i := range len(value) - n + 1 {
-		w[n][string(value[i:i+n])] = true
+		w[n][pack(value[i:i+n])] = true
 	}
 }
 
@@ -139,6 +173,7 @@ func (w *windows) addEncoded(secret []byte) {
 // compact drops the characters that may separate those of a secret: short tags, the colours of a
 // terminal, and everything except letters and digits. It returns where each remaining character begins and ends.
 func compact(text []byte, at []int) (plain []byte, from, to []int) {
+	plain, from, to = make([]byte, 0, len(text)), make([]int, 0, len(text)), make([]int, 0, len(text))
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9':
@@ -162,7 +197,7 @@ func (w *windows) find(plain []byte, from, to []int) (all []span) {
 	for n, known := range w {
 		end := 0 // of the last span in plain
 		for i := 0; known != nil && i+n <= len(plain); i++ {
-			if !known[string(plain[i:i+n])] {
+			if !known[pack(plain[i:i+n])] {
 				continue
 			}
 			if i >= end {

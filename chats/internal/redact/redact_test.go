@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -264,5 +265,29 @@ func TestRedactEcho(t *testing.T) {
 	assert.Equal(t, "a [redacted]!", string(Secrets{redactKey}.RedactEcho([]byte("a "+redactKey+"!"))))
 	for _, text := range []string{"", `{"key":1}`, redactKey[1:]} {
 		assert.Equal(t, text, string(Secrets{redactKey, "key", ""}.RedactEcho([]byte(text))))
+	}
+}
+
+func TestRedact_RemembersAFewSecretsOnly(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	for n := range 4 * maxCached {
+		secret := fmt.Sprintf("secret-number-%d", n)
+		all.Go(func() {
+			for range 2 {
+				assert.Equal(t, "the key "+Placeholder+" is wrong", Secrets{secret}.Redact("the key "+secret+" is wrong"))
+			}
+		})
+	}
+	all.Wait()
+	cacheLock.Lock()
+	defer cacheLock.Unlock()
+	assert.LessOrEqual(t, len(cache), maxCached)
+}
+
+func BenchmarkRedact(b *testing.B) {
+	secrets := Secrets{"ACMA:NotARealKeyNotARealKeyNotARealKeyNotARea:00c0ffee"}
+	for b.Loop() {
+		secrets.Redact("Post \"/v2/businesses/1234567/chats/message\": context deadline exceeded while awaiting headers")
 	}
 }
