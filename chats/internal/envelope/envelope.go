@@ -88,18 +88,25 @@ var errRepeatedList = errors.New("a list occurs twice")
 // got that of another.
 func (env *envelope[T]) unmarshal(text []byte) error {
 	err := json.Unmarshal(text, env)
-	count := func(name string) int { return bytes.Count(text, []byte(name)) }
-	if err == nil && (count(`essages"`)+count(`ESSAGES"`) > 1 || count(`hats"`)+count(`HATS"`) > 1 || hasRepeatedPayload(text)) {
+	if err == nil && (hasRepeated(text, "essages\"", "ESSAGES\"") || hasRepeated(text, "hats\"", "HATS\"") || hasRepeatedPayload(text)) {
 		return errRepeatedList
 	}
 	return err
 }
 
+// hasRepeated reports whether a name occurs twice, in lower or upper case.
+func hasRepeated(text []byte, lower, upper string) bool {
+	n := bytes.Count(text, []byte(lower))
+	return n > 1 || bytes.Contains(text, []byte(`S"`)) && n+bytes.Count(text, []byte(upper)) > 1 // one search is faster than a count
+}
+
 // hasRepeatedPayload reports whether a message may have two lists of files. Between the IDs of two
 // messages there is one list, unless the order of the fields differs.
 func hasRepeatedPayload(text []byte) bool {
-	for part := range bytes.SplitSeq(text, []byte(`"messageId"`)) {
-		if bytes.Count(part, []byte(`ayload"`)) > 1 {
+	_, rest, found := bytes.Cut(text, []byte(`ayload"`))
+	for found {
+		var between []byte
+		if between, rest, found = bytes.Cut(rest, []byte(`ayload"`)); found && !bytes.Contains(between, []byte(`"messageId"`)) {
 			return true
 		}
 	}
