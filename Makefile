@@ -42,6 +42,7 @@ demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill
 sandbox: ## serve the in-memory Market at http://127.0.0.1:8070, with a page where you play the customer
 	@cd chats/sandbox && exec go run -mod=readonly . $(ARGS)
 
+# What test and race run.
 PACKAGES ?= ./...
 
 .PHONY: test

@@ -47,10 +47,9 @@ type plan struct {
 	contract bool // hold the exchanges to the contract
 }
 
-// simulation is a simulation: a Market where messages keep arriving, some of which become
-// visible late or have no time, pushes that get lost, doubled and late, other programs that
-// use the quota, faults of every kind, and an inbox that is killed again and again. Its
-// time is synctest's.
+// simulation simulates a Market where messages keep arriving, some of which become visible late
+// or have no time, pushes that get lost, doubled and late, other programs that use the quota,
+// faults of every kind, and an inbox that is killed again and again. Its time is synctest's.
 type simulation struct {
 	t      *testing.T
 	plan   plan

@@ -405,18 +405,23 @@ func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
 	}
 }
 
+// holding returns a Market on which messages with the text "held" become visible after d.
+func holding(d time.Duration) *chatstest.Market {
+	return chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
+		if m.Text == "held" {
+			return d
+		}
+		return 0
+	}))
+}
+
 // A message that was held since before the first start becomes visible hours after it.
 func TestFirstStart_DeliversWhatWasHeldBeforeIt(t *testing.T) {
 	t.Parallel()
 	for _, quiet := range []time.Duration{20 * time.Hour, 30 * time.Hour} {
 		bubble(t, quiet.String(), func(t *testing.T) {
 			t.Helper()
-			market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
-				if m.Text == "held" {
-					return 3 * time.Hour
-				}
-				return 0
-			}))
+			market := holding(3 * time.Hour)
 			id := market.AddChat(chats.Chat{})
 			market.CustomerSays(id, "old")
 			sleep(quiet)
@@ -437,12 +442,7 @@ func TestFirstStart_DeliversWhatWasHeldBeforeItAfterAFailure(t *testing.T) {
 	for _, failing := range []string{"reading", "handler"} {
 		bubble(t, failing, func(t *testing.T) {
 			t.Helper()
-			market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
-				if m.Text == "held" {
-					return time.Hour
-				}
-				return 0
-			}))
+			market := holding(time.Hour)
 			id := market.AddChat(chats.Chat{})
 			market.CustomerSays(id, "old")
 			sleep(30 * time.Hour)
@@ -479,12 +479,7 @@ func TestFirstStart_DeliversWhatWasHeldBeforeItAfterAFailure(t *testing.T) {
 func TestFirstStart_DeliversWhatWasHeldBeforeItOnceTheChatMatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
-			if m.Text == "held" {
-				return time.Hour
-			}
-			return 0
-		}))
+		market := holding(time.Hour)
 		id := market.AddChat(chats.Chat{Type: chats.ChatTypeChat})
 		market.CustomerSays(id, "old")
 		sleep(30 * time.Hour)
@@ -512,12 +507,7 @@ func TestFirstStart_DeliversWhatWasHeldBeforeItOnceTheChatMatches(t *testing.T) 
 func TestFirstStart_DeliversWhatWasHeldBeforeItWhileTheListGoesBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		market := chatstest.NewMarket(chatstest.WithVisibility(func(m chats.Message) time.Duration {
-			if m.Text == "held" {
-				return time.Hour
-			}
-			return 0
-		}))
+		market := holding(time.Hour)
 		id := market.AddChat(chats.Chat{})
 		market.CustomerSays(id, "old")
 		first := market.Chat(id).UpdatedAt

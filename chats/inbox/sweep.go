@@ -495,7 +495,7 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
 	case isBad && sw.Token != "" && sw.Restarts == 0:
 		w.restart(sw, now)
-	case sw.Token != "" && !isBad && sw.Failures > restartAfter && sw.Failures != maxRefusals: // a rate limit or the store failed before
+	case sw.Token != "" && !isBad && sw.Failures > restartAfter && sw.Failures != maxRefusals: // the failures before were waits: count anew
 		sw.Failures, sw.NextAt = 1, now.Add(time.Second)
 	case sw.Token != "" && (isBad || sw.Failures >= restartAfter): // the first pages must not wait for a later one
 		w.log.Warn("inbox: a page cannot be listed; sweep cut short",
