@@ -31,21 +31,6 @@ type Store interface {
 	PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error
 }
 
-// Shop is one business: its client, and the options of its inbox and outbox.
-//
-// Pass the same http.Client ([chats.WithHTTPClient]) to the clients of all shops, or to none of
-// them. The handler timeout of an inbox is 15 s unless Inbox contains [inbox.WithHandlerTimeout];
-// the context of a step ends after 36 s in any case. An inbox handles two chats concurrently unless
-// Inbox contains [inbox.WithWorkers], so that one shop's backlog does not starve the others. For
-// the same reason, each process handles a shop's messages at no more than 300 a second, after a
-// burst of 500: the hourly quota of getChatHistory, 10,000 pages of 100 messages, allows no more on
-// average. By default, the inbox and the outbox use the fleet's logger.
-type Shop struct {
-	Client *chats.Client
-	Inbox  []inbox.Option
-	Outbox []outbox.Option
-}
-
 // Inserter is the part of a [river.Client] that the fleet needs. Clients with any driver
 // implement it.
 type Inserter interface {
@@ -132,14 +117,6 @@ type Stats struct {
 
 // Stats returns the counters of this process; they continue to be updated.
 func (f *Fleet) Stats() *Stats { return &f.stats }
-
-const (
-	// jobTimeout covers a step of an inbox, 20 s, and a handler call that begins at its end.
-	jobTimeout  = 36 * time.Second
-	rescueAfter = 40 * time.Second
-	// startGap is the time between the first steps of businesses that start together.
-	startGap = 10 * time.Millisecond
-)
 
 // Register adds the fleet's workers to the workers of a River client, next to the caller's own.
 // Like [river.AddWorker], it panics if the fleet's workers have already been added.

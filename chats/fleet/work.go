@@ -45,6 +45,11 @@ const (
 	maxAttempts = 32767
 	// listInterval is how soon a process learns of businesses that another one has started.
 	listInterval = 10 * time.Second
+	// startGap is the time between the first steps of businesses that start together.
+	startGap = 10 * time.Millisecond
+	// jobTimeout covers a step of an inbox, 20 s, and a handler call that begins at its end.
+	jobTimeout  = 36 * time.Second
+	rescueAfter = 40 * time.Second
 	// heldPause is how long a job waits if the lease is held. A wake adds a tenth of its age.
 	heldPause = time.Second
 	// wakeLifetime is longer than a step can take: 36 s, and 5 s to save.

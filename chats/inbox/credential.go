@@ -24,6 +24,9 @@ type refusals struct {
 // refusedFor is how long the credential may be refused before the run ends.
 const refusedFor = time.Minute
 
+// maxRefusedGap is the maximum delay between two list requests while the credential is refused.
+const maxRefusedGap = 15 * time.Second
+
 // add records an error if it is a refusal of the credential, and reports whether it is. It ends the
 // run if the refusals have lasted too long. A 403 counts only if it is for the list, because a 403
 // for a single chat says nothing about the credential.

@@ -33,8 +33,7 @@ const (
 	maxEmptyPages  = 250              // consecutive empty pages after which a listing is considered endless
 	restartAfter   = 3                // failures of a page after which a sweep is cut short
 	failedCost     = 18               // requests that those failures cost, with the client's retries
-	maxRefusedGap  = 15 * time.Second
-	maxRefusals    = 20 // of a page like those of a credential, over about 4 min, after which a sweep is cut short
+	maxRefusals    = 20               // of a page like those of a credential, over about 4 min, after which a sweep is cut short
 	digestLifetime = time.Hour
 	maxUnsaved     = 5 * time.Second // between saves while pages change no row; after a kill, those pages are listed again
 )

@@ -1,6 +1,14 @@
 package outbox
 
-import "time"
+import (
+	"time"
+
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
+)
+
+// maxPostDelay is the maximum delay between two attempts of an item. It must be less than
+// maxForbiddenDelay: what is due later than that counts as the work of a wrong clock, see dueAt.
+const maxPostDelay = wait.Max
 
 // maxForbiddenDelay is the maximum delay between two attempts in a chat for which the server
 // responds with 403.

@@ -225,7 +225,7 @@ func (p *post) retry(state State, err error, now time.Time) {
 	r := p.record
 	r.Failures++
 	r.move(state, newFailure(err), now)
-	delay := wait.Backoff(r.Failures, wait.Max)
+	delay := wait.Backoff(r.Failures, maxPostDelay)
 	r.DueAt = now.Add(delay)
 	p.warnItem("outbox: posting failed", r, err, slog.Duration("retry_in", delay))
 }

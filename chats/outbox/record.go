@@ -41,29 +41,6 @@ type Record struct {
 	LastMessage chats.MessageID
 }
 
-// resolve carries out a resolution. It reports whether the record has changed.
-func (r *Record) resolve(as Resolution, now time.Time) (changed bool, err error) {
-	switch {
-	case as.to == r.State && as.message == r.Message.ID, as.to == Queued && as.attempts >= 0 && r.Attempts > as.attempts:
-		return false, nil // the resolution was carried out before
-	case r.Attempts < as.attempts, !slices.Contains(resolutions[r.State], as.to):
-		return false, ErrState
-	}
-	if r.State = as.to; as.to == Queued {
-		*r = Record{
-			Business: r.Business, Item: r.Item, Position: r.Position, Version: r.Version, QueuedAt: r.QueuedAt,
-			FileSize: r.FileSize, Attempts: r.Attempts, State: Queued,
-		}
-		return true, nil
-	}
-	r.Message = chats.Message{ID: as.message}
-	r.SettledAt, r.DueAt, r.Reported, r.Reports = now, time.Time{}, false, 0
-	if as.to == Sent {
-		r.Failure = nil
-	}
-	return true, nil
-}
-
 // move changes the state. The tests compare it with the transitions in the package
 // documentation.
 func (r *Record) move(to State, failure *Failure, now time.Time) {

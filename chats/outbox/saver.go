@@ -60,12 +60,3 @@ func (s *session) adoptSaved(r *Record) bool {
 	r.Version++
 	return true
 }
-
-// warnItem logs a warning about an item. err may be nil.
-func (s *session) warnItem(text string, r *Record, err error, more ...slog.Attr) {
-	attrs := append([]slog.Attr{slog.String("key", r.Item.Key), slog.Int64("chat", int64(r.Item.Chat))}, more...)
-	if err != nil {
-		attrs = append(attrs, slog.Any("error", err))
-	}
-	s.log.LogAttrs(s.term.Ctx, slog.LevelWarn, text, attrs...)
-}

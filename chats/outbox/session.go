@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
@@ -36,3 +37,12 @@ func (e *endError) Unwrap() error { return e.error }
 func (s *session) end(err error) { s.cancel(&endError{err}) }
 
 func (s *session) isStopping() bool { return s.ending.Err() != nil }
+
+// warnItem logs a warning about an item. err may be nil.
+func (s *session) warnItem(text string, r *Record, err error, more ...slog.Attr) {
+	attrs := append([]slog.Attr{slog.String("key", r.Item.Key), slog.Int64("chat", int64(r.Item.Chat))}, more...)
+	if err != nil {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	s.log.LogAttrs(s.term.Ctx, slog.LevelWarn, text, attrs...)
+}
