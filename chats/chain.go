@@ -3,8 +3,6 @@ package chats
 import (
 	"context"
 	"net/http"
-
-	"github.com/ymchats/ymchats-go/chats/internal/recent"
 )
 
 // newChain returns the middlewares around wire, outermost first:
@@ -20,8 +18,8 @@ import (
 // blocks other calls. A confirmed send also reads the history and calls the ConfirmBefore function
 // in its slot, immediately before wire runs. observer is outside the limits, because an attempt has
 // succeeded only once its response has been decoded.
-func newChain(cfg *config, client *http.Client, credential Credential, l *limits, silent *recent.Set[string]) doFunc {
-	do := wire(client, origin(cfg.base), silent, cfg.retry.AttemptTimeout)
+func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
+	do := wire(client, origin(cfg.base), cfg.silent, cfg.retry.AttemptTimeout)
 	do = l.slotMiddleware(do)
 	do = credential.middleware(l, do)
 	do = l.quotaMiddleware(do)

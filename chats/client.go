@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,8 +47,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	if err := credential.check(); err != nil {
 		return nil, err
 	}
-	base, _ := url.Parse(defaultBaseURL)
-	cfg := config{base: base, maxParallel: 4, logger: slog.New(slog.DiscardHandler)}
+	cfg := defaultConfig()
 	for _, option := range options {
 		if option == nil {
 			return nil, badArgument("option", "is nil")
@@ -62,11 +59,6 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	if err := cfg.checkScheme(); err != nil {
 		return nil, err
 	}
-	cfg.retry = cfg.retry.withDefaults()
-	silent := &recent.Set[string]{}
-	if cfg.client == nil {
-		cfg.client, silent = &http.Client{Transport: defaultTransport()}, &silentServers
-	}
 	c := &Client{
 		business: business, credential: credential, config: cfg,
 		limits: newLimits(cfg.maxParallel, cfg.limiter, cfg.retry.MaxDelay), sendLocks: &keyedmutex.Mutex[ChatID]{},
@@ -77,12 +69,8 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	c.headers = c.newHeaders()
 	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
-	c.chain = newChain(&c.config, c.http, credential, c.limits, silent)
-	var err error
-	if c.api, err = gen.NewClientWithResponses(cfg.base.String(), gen.WithHTTPClient(doer{c})); err != nil {
-		return nil, err
-	}
-	c.api.ClientInterface = closingAPI{c.api.ClientInterface}
+	c.chain = newChain(&c.config, c.http, credential, c.limits)
+	c.api = &gen.ClientWithResponses{ClientInterface: closingAPI{&gen.Client{Server: c.base, Client: doer{c}}}}
 	return c, nil
 }
 

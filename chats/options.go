@@ -1,22 +1,24 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/recent"
 	"github.com/ymchats/ymchats-go/chats/internal/typednil"
 )
-
-const defaultBaseURL = "https://api.partner.market.yandex.ru"
 
 type config struct {
 	base           *url.URL
 	plainHTTP      bool
 	client         *http.Client
+	silent         *recent.Set[string] // see wire
 	integration    string
 	logger         *slog.Logger
 	hooks          []func(context.Context, Attempt)
@@ -24,6 +26,25 @@ type config struct {
 	maxParallel    int
 	limiter        Limiter
 	attachmentAuth func(context.Context, *http.Request) error
+}
+
+func defaultConfig() config {
+	return config{
+		base:        &url.URL{Scheme: "https", Host: "api.partner.market.yandex.ru"},
+		client:      &http.Client{Transport: defaultTransport()},
+		silent:      &silentServers,
+		logger:      slog.New(slog.DiscardHandler),
+		retry:       RetryPolicy{}.withDefaults(),
+		maxParallel: 4, // Market's limit for a business
+	}
+}
+
+func (p RetryPolicy) withDefaults() RetryPolicy {
+	p.MaxAttempts = cmp.Or(p.MaxAttempts, 6)
+	p.BaseDelay = cmp.Or(p.BaseDelay, 500*time.Millisecond)
+	p.MaxDelay = cmp.Or(p.MaxDelay, 30*time.Second)
+	p.AttemptTimeout = cmp.Or(p.AttemptTimeout, 30*time.Second)
+	return p
 }
 
 // Option configures a [Client].
@@ -94,7 +115,7 @@ func WithHTTPClient(client *http.Client) Option {
 	isInvalid := client == nil || client.Transport != nil && typednil.Is(client.Transport) || client.Jar != nil && typednil.Is(client.Jar)
 	return notNil("HTTP client", isInvalid, func(c *config) {
 		own := *client
-		c.client = &own
+		c.client, c.silent = &own, &recent.Set[string]{}
 	})
 }
 
@@ -137,7 +158,7 @@ func WithHook(hook func(context.Context, Attempt)) Option {
 // WithRetry sets the [RetryPolicy]. Zero fields take their default values.
 func WithRetry(policy RetryPolicy) Option {
 	return func(c *config) error {
-		c.retry = policy
+		c.retry = policy.withDefaults()
 		return policy.check()
 	}
 }

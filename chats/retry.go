@@ -1,7 +1,6 @@
 package chats
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,14 +35,6 @@ func (p RetryPolicy) check() error {
 		return badArgument("retry policy", "has a negative field; zero means the default")
 	}
 	return nil
-}
-
-func (p RetryPolicy) withDefaults() RetryPolicy {
-	p.MaxAttempts = cmp.Or(p.MaxAttempts, 6)
-	p.BaseDelay = cmp.Or(p.BaseDelay, 500*time.Millisecond)
-	p.MaxDelay = cmp.Or(p.MaxDelay, 30*time.Second)
-	p.AttemptTimeout = cmp.Or(p.AttemptTimeout, 30*time.Second)
-	return p
 }
 
 // delayCap returns the upper bound of the delay after failure n, counted from 0.
