@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -87,11 +86,12 @@ func (l *limits) usesSlotOfAnother(ctx context.Context) bool { return ctx.Value(
 func (l *limits) slotMiddleware(next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		began := time.Now()
-		release, err := l.admit(ctx, c)
-		if err != nil {
-			return nil, err
+		if !l.usesSlotOfAnother(ctx) {
+			if err := l.admit(ctx, c); err != nil {
+				return nil, err
+			}
+			defer l.release()
 		}
-		defer release()
 		c.waited += time.Since(began)
 		if c.prepare != nil {
 			if err := c.prepare(context.WithValue(ctx, slotKey{l}, c)); err != nil {
@@ -112,24 +112,23 @@ var errBlocked = errors.New("the hourly quota was exhausted while the attempt wa
 
 // admit returns once it holds a slot, or errBlocked if earlier requests have exhausted a
 // quota.
-func (l *limits) admit(ctx context.Context, c *call) (release func(), err error) {
-	if l.usesSlotOfAnother(ctx) {
-		return func() {}, nil
-	}
+func (l *limits) admit(ctx context.Context, c *call) error {
 	select {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	if slices.ContainsFunc(c.quotas(), func(op Operation) bool { _, blocked := l.blocked(op); return blocked }) {
+	if _, blocked := l.blocked(c.quotas()...); blocked {
 		<-l.slots
-		return nil, errBlocked
+		return errBlocked
 	}
-	return func() {
-		if <-l.slots; len(l.slots) == cap(l.slots) { // a call that was waiting has the slot: let it send before this one decodes
-			runtime.Gosched()
-		}
-	}, nil
+	return nil
+}
+
+func (l *limits) release() {
+	if <-l.slots; len(l.slots) == cap(l.slots) { // a call that was waiting has the slot: let it send before this one decodes
+		runtime.Gosched()
+	}
 }
 
 // quotas returns the operations whose quotas an attempt uses.
@@ -140,19 +139,11 @@ func (c *call) quotas() []Operation {
 	return []Operation{c.op}
 }
 
+// awaitQuotas waits until no operation of a call is blocked, or returns a quotaError if that
+// takes too long.
 func (l *limits) awaitQuotas(ctx context.Context, c *call) error {
-	for _, op := range c.quotas() {
-		if err := l.awaitQuota(ctx, op); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// awaitQuota waits for the end of a block, or returns a quotaError if that is too far away.
-func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	for {
-		b, blocked := l.blocked(op)
+		b, blocked := l.blocked(c.quotas()...)
 		if !blocked {
 			return ctx.Err()
 		}
@@ -166,17 +157,18 @@ func (l *limits) awaitQuota(ctx context.Context, op Operation) error {
 	}
 }
 
-// blocked returns the last block of an operation, and whether it is still in effect. A block
-// that seems to last longer than a window is not: the local clock has been set back since it
-// began.
-func (l *limits) blocked(op Operation) (b block, blocked bool) {
+// blocked returns the block that is in effect for one of the operations. A block that seems to
+// last longer than a window is not: the local clock has been set back since it began.
+func (l *limits) blocked(ops ...Operation) (b block, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b, blocked = l.blocks[op]; !blocked {
-		return b, false
+	for _, op := range ops {
+		b = l.blocks[op]
+		if remaining := time.Until(b.until); remaining > 0 && remaining <= quotaWindow {
+			return b, true
+		}
 	}
-	remaining := time.Until(b.until)
-	return b, remaining > 0 && remaining <= quotaWindow
+	return block{}, false
 }
 
 // observe records the limit that a response reports. It blocks the operation if its hourly
