@@ -59,32 +59,28 @@ func (c *Client) download(caller, ctx context.Context, cancel context.CancelCaus
 			cancel(err)
 		}
 	}()
+	call := &call{business: c.business, op: OpDownload, rule: rule{repeatable: true}}
 	req, err := c.newDownloadRequest(ctx, file)
-	if err == nil && callerctx.Err(caller) != nil {
-		err = &Error{Business: c.business, Operation: OpDownload, cause: callerctx.Err(caller)}
-	}
 	if err != nil {
 		return nil, err
 	}
-	hidden := redact.OfRequest(req, file.URL)
+	if ended := callerctx.Err(caller); ended != nil {
+		return nil, call.failure(caller, ended)
+	}
+	call.attempts, call.secrets = 1, redact.OfRequest(req, file.URL)
 	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errAttemptTimeout) })
 	defer timer.Stop()
 	client := withRedirectPolicy(c.config.client, stripOnRedirect(c.config.client.CheckRedirect))
 	resp, err := client.Do(req) //nolint:bodyclose // the caller closes it, or downloadError
-	failure := func(status int, err error) error {
-		e := &Error{Business: c.business, Operation: OpDownload, StatusCode: status, Attempts: 1}
-		e.cause = callerctx.HideOthers(caller, hidden.SanitizeError(withoutURL(err)))
-		e.addEnded(caller)
-		return e
-	}
+	failure := func(err error) *Error { return call.failure(caller, call.secrets.SanitizeError(withoutURL(err))) }
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = cause
 		}
-		return nil, failure(0, err)
+		return nil, failure(err)
 	}
 	if !isWholeFile(req, resp) {
-		return nil, c.downloadError(ctx, resp, hidden)
+		return nil, call.downloadError(ctx, resp)
 	}
 	body := &downloadBody{ReadCloser: resp.Body, cancel: cancel, failure: failure, status: resp.StatusCode}
 	size := httpbody.Length(resp)
@@ -167,11 +163,10 @@ func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http
 		home := origin(via[0].URL)
 		isForeign := func(r *http.Request) bool { return origin(r.URL) != home }
 		if isForeign(req) || slices.ContainsFunc(via, isForeign) {
-			kept := http.Header{}
-			for _, name := range []string{"User-Agent", "Accept-Encoding"} {
-				kept[name] = via[0].Header[name]
+			req.Header = http.Header{ //nolint:gosec // these are no secrets
+				"User-Agent":      via[0].Header["User-Agent"],
+				"Accept-Encoding": via[0].Header["Accept-Encoding"],
 			}
-			req.Header = kept //nolint:gosec // these are no secrets
 		}
 		if next == nil {
 			return nil
@@ -180,12 +175,10 @@ func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http
 	}
 }
 
-func (c *Client) downloadError(ctx context.Context, resp *http.Response, hidden redact.Secrets) error {
+// downloadError returns the error for a response that is not the file.
+func (c *call) downloadError(ctx context.Context, resp *http.Response) error {
 	buf, err := httpbody.Read(ctx, resp)
-	r := &response{
-		business: c.business, op: OpDownload, rule: rule{repeatable: true}, attempts: 1,
-		status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err, secrets: hidden,
-	}
+	r := &response{call: c, status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err}
 	if r.ok() {
 		r.decodeErr = errNotTheFile
 	}
@@ -197,7 +190,7 @@ func (c *Client) downloadError(ctx context.Context, resp *http.Response, hidden 
 type downloadBody struct {
 	io.ReadCloser
 	cancel  context.CancelCauseFunc
-	failure func(status int, err error) error
+	failure func(error) *Error
 	status  int
 	missing int64 // bytes not received yet
 }
@@ -211,7 +204,9 @@ func (d *downloadBody) Read(p []byte) (int, error) {
 	case err == nil || err == io.EOF: //nolint:errorlint // as above
 		return n, err
 	}
-	return n, d.failure(d.status, err)
+	failed := d.failure(err)
+	failed.StatusCode = d.status
+	return n, failed
 }
 
 func (d *downloadBody) Close() error {
@@ -219,6 +214,8 @@ func (d *downloadBody) Close() error {
 	d.cancel(nil)
 	return err
 }
+
+var attachmentHosts = []string{"https://files.messenger.yandex.net:443", "https://files.messenger.yandex.ru:443"}
 
 // AttachmentOAuth returns a function for [WithAttachmentAuth] that adds an Authorization
 // header, with the OAuth scheme and the token, to https requests to the hosts where other published
@@ -230,9 +227,7 @@ func AttachmentOAuth(token func(context.Context) (string, error)) func(context.C
 		return nil // which WithAttachmentAuth rejects
 	}
 	return func(ctx context.Context, req *http.Request) error {
-		switch origin(req.URL) {
-		case "https://files.messenger.yandex.net:443", "https://files.messenger.yandex.ru:443":
-		default:
+		if !slices.Contains(attachmentHosts, origin(req.URL)) {
 			return nil
 		}
 		value, err := token(ctx)

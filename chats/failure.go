@@ -23,12 +23,12 @@ func (r *response) err() error {
 		return nil
 	}
 	e := &Error{
-		Business:    r.business,
-		Operation:   r.op,
+		Business:    r.call.business,
+		Operation:   r.call.op,
 		StatusCode:  r.status,
 		Details:     r.details(),
-		Attempts:    r.attempts,
-		TraceParent: r.secrets.Sanitize(r.header.Get("Traceparent")),
+		Attempts:    r.call.attempts,
+		TraceParent: r.call.secrets.Sanitize(r.header.Get("Traceparent")),
 		isGateways:  r.isGateways(),
 		cause:       r.stopReason,
 	}
@@ -43,12 +43,12 @@ func (r *response) err() error {
 	case e.isGateways && r.status == http.StatusNotFound:
 		e.kinds = append(e.kinds, ErrProtocol)
 		e.cause = joinCause(errNotTheAPI, e.cause)
-	case r.status/100 == 3 && r.op != OpDownload:
+	case r.status/100 == 3 && r.call.op != OpDownload:
 		e.cause = joinCause(errRedirect, e.cause)
 	case r.status < 200:
 		e.kinds = append(e.kinds, ErrProtocol)
 	}
-	if !r.rule.repeatable && r.outcomeUnknown(e) {
+	if !r.call.rule.repeatable && r.outcomeUnknown(e) {
 		e.setOutcomeUnknown()
 	}
 	return e

@@ -71,7 +71,7 @@ func (o observer) report(ctx context.Context, call *call, resp *response, err er
 		attempt.StatusCode, attempt.Limit = resp.status, resp.limit
 		attrs = append(attrs,
 			slog.Int("status", resp.status),
-			slog.String("traceparent", resp.secrets.Sanitize(resp.header.Get("Traceparent"))),
+			slog.String("traceparent", call.secrets.Sanitize(resp.header.Get("Traceparent"))),
 		)
 		if resp.limit.Kind == LimitHourly { // this response reported it
 			attrs = append(attrs, slog.Int("remaining", resp.limit.Remaining))

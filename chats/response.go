@@ -10,24 +10,19 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats/internal/envelope"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
-	"github.com/ymchats/ymchats-go/chats/internal/redact"
 	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
 // response is the response to one attempt, including its whole body.
 type response struct {
-	business BusinessID
-	op       Operation
-	rule     rule
-	status   int
-	header   http.Header
-	body     *bytes.Buffer
-	bodyErr  error // why the body could not be read to its end
-	isWhole  bool  // the body has the announced length
-	attempts int
-	unsent   bool // the server cannot have received the whole request; see upload.Form
-	limit    Limit
-	secrets  redact.Secrets // to redact from what the server echoes
+	call    *call
+	status  int
+	header  http.Header
+	body    *bytes.Buffer
+	bodyErr error // why the body could not be read to its end
+	isWhole bool  // the body has the announced length
+	unsent  bool  // the server cannot have received the whole request; see upload.Form
+	limit   Limit
 
 	decodeErr  error // why a 2xx is not a success
 	stopReason error // why it was not retried, unless the status explains that
@@ -74,7 +69,7 @@ func (r *response) release() {
 
 // envelope returns the body for decoding.
 func (r *response) envelope() envelope.Body {
-	b := envelope.Body{Whole: r.isWhole, Redactor: &r.secrets}
+	b := envelope.Body{Whole: r.isWhole, Redactor: &r.call.secrets}
 	if r.body != nil {
 		b.Text = r.body.Bytes()
 	}
@@ -84,7 +79,7 @@ func (r *response) envelope() envelope.Body {
 // isGateways reports whether a 4xx comes from a gateway. A 404 may while the API is being
 // deployed, and then says nothing about a chat, message or order.
 func (r *response) isGateways() bool {
-	return r.status/100 == 4 && r.op != OpDownload && (r.isTooLarge() || !r.envelope().IsAPI())
+	return r.status/100 == 4 && r.call.op != OpDownload && (r.isTooLarge() || !r.envelope().IsAPI())
 }
 
 func (r *response) isGatewayNotFound() bool { return r.status == http.StatusNotFound && r.isGateways() }
@@ -111,7 +106,7 @@ func (b *responseBody) Close() error {
 
 // httpResponse returns the response for the generated client.
 func (r *response) httpResponse(req *http.Request) *http.Response {
-	text := r.secrets.RedactEcho(r.body.Bytes()) // the generated client quotes a time that it cannot read
+	text := r.call.secrets.RedactEcho(r.body.Bytes()) // the generated client quotes a time that it cannot read
 	var body io.Reader = bytes.NewReader(text)
 	if r.bodyErr != nil {
 		body = io.MultiReader(body, errorReader{r.bodyErr})

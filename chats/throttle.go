@@ -189,21 +189,21 @@ func (l *limits) observe(resp *response) {
 		resp.limit, exhausted = limit, limit.Kind != LimitParallel
 	}
 	if reported && limit.Kind == LimitHourly { // otherwise the limit that was reached is not the one in the headers
-		l.setReported(resp.op, limit)
+		l.setReported(resp.call.op, limit)
 	}
 	if !exhausted || limit.Until.IsZero() {
 		return
 	}
 	if !reported && limit.Kind == LimitHourly { // keep the known maximum and record that none remain
-		known, _ := l.reported(resp.op)
+		known, _ := l.reported(resp.call.op)
 		resp.limit.Max = known.Max
-		l.setReported(resp.op, resp.limit)
+		l.setReported(resp.call.op, resp.limit)
 	}
 	in := servertime.Until(limit.Until, resp.header, now, quotaWindow)
 	if limit.Until.Equal(retryAt) { // which is by the local clock
 		in = retryAt.Sub(now)
 	}
-	l.block(resp.op, block{limit: limit, until: now.Add(in).Round(0)})
+	l.block(resp.call.op, block{limit: limit, until: now.Add(in).Round(0)})
 }
 
 // block blocks an operation. Responses may arrive out of order, so the later end counts.

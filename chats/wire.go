@@ -63,9 +63,8 @@ func wire(client *http.Client, server string, silent *recent.Set[string], timeou
 			err = errEarlyResponse
 		}
 		return &response{
-			business: c.business, op: c.op, rule: c.rule, status: resp.StatusCode, header: resp.Header,
-			body: buf, bodyErr: err, isWhole: resp.ContentLength == int64(buf.Len()),
-			secrets: c.secrets, attempts: c.attempts, unsent: c.upload.Unsent(),
+			call: c, status: resp.StatusCode, header: resp.Header, body: buf, bodyErr: err,
+			isWhole: resp.ContentLength == int64(buf.Len()), unsent: c.upload.Unsent(),
 		}, nil
 	}
 }
