@@ -99,7 +99,7 @@ func (c *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, c.String()) 
 type doer struct{ c *Client }
 
 func (d doer) Do(req *http.Request) (*http.Response, error) {
-	defer closeBody(req) // even if no attempt was made, or only copies were sent
+	defer closeBody(req.Body) // even if no attempt was made, or only copies were sent
 	op, ok := operationOf(req.Method, req.URL.Path)
 	switch {
 	case !ok:
@@ -115,38 +115,31 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 }
 
 // closingAPI is the generated client, with methods that close the caller's body even if a
-// request editor fails. Otherwise a goroutine that writes the body to a pipe would block
-// forever.
+// request editor fails.
 type closingAPI struct{ gen.ClientInterface }
 
-func closeReader(body io.Reader) {
-	if closer, ok := body.(io.Closer); ok {
-		_ = closer.Close()
-	}
-}
-
 func (a closingAPI) GetChatsWithBody(ctx context.Context, business int64, params *gen.GetChatsParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
-	defer closeReader(body)
+	defer closeBody(body)
 	return a.ClientInterface.GetChatsWithBody(ctx, business, params, contentType, body, editors...)
 }
 
 func (a closingAPI) GetChatHistoryWithBody(ctx context.Context, business int64, params *gen.GetChatHistoryParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
-	defer closeReader(body)
+	defer closeBody(body)
 	return a.ClientInterface.GetChatHistoryWithBody(ctx, business, params, contentType, body, editors...)
 }
 
 func (a closingAPI) CreateChatWithBody(ctx context.Context, business int64, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
-	defer closeReader(body)
+	defer closeBody(body)
 	return a.ClientInterface.CreateChatWithBody(ctx, business, contentType, body, editors...)
 }
 
 func (a closingAPI) SendMessageToChatWithBody(ctx context.Context, business int64, params *gen.SendMessageToChatParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
-	defer closeReader(body)
+	defer closeBody(body)
 	return a.ClientInterface.SendMessageToChatWithBody(ctx, business, params, contentType, body, editors...)
 }
 
 func (a closingAPI) SendFileToChatWithBody(ctx context.Context, business int64, params *gen.SendFileToChatParams, contentType string, body io.Reader, editors ...gen.RequestEditorFn) (*http.Response, error) {
-	defer closeReader(body)
+	defer closeBody(body)
 	return a.ClientInterface.SendFileToChatWithBody(ctx, business, params, contentType, body, editors...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func wire(client *http.Client, server string, silent *recent.Set[string], timeou
 			return nil, err
 		}
 		if err := callerctx.Err(caller); err != nil {
-			closeBody(req)
+			closeBody(req.Body)
 			return nil, err // nothing was sent; an error from net/http would not say so
 		}
 		req.Close = req.Close || silent.Has(server)
@@ -108,10 +109,10 @@ func (s *sentTrace) hooks() *httptrace.ClientTrace {
 
 func (s *sentTrace) provablyUnsent() bool { return s.gettingConn.Load() && !s.gotConn.Load() }
 
-// closeBody closes the body of a request that is not sent. Otherwise a goroutine that writes
-// the body to a pipe would block forever.
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
+// closeBody closes the body of a request that is not sent, if it can be closed. Otherwise a
+// goroutine that writes the body to a pipe would block forever.
+func closeBody(body io.Reader) {
+	if closer, ok := body.(io.Closer); ok {
+		_ = closer.Close()
 	}
 }
