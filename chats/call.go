@@ -2,7 +2,6 @@ package chats
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"time"
 
@@ -44,11 +43,15 @@ type call struct {
 // be using the previous one.
 func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	req := c.request.Clone(context.WithValue(ctx, operationKey{}, c.op))
-	switch body, err := c.openBody(ctx); {
-	case err != nil:
+	var err error
+	switch {
+	case c.upload != nil:
+		req.Body, err = c.upload.Open(ctx)
+	case c.request.GetBody != nil:
+		req.Body, err = c.request.GetBody()
+	}
+	if err != nil {
 		return nil, err
-	case body != nil:
-		req.Body = body
 	}
 	if !c.rule.repeatable {
 		// net/http would use GetBody to retry the request, over HTTP/2 even if all of it has
@@ -59,16 +62,6 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 		req.Header.Set(c.secret.header, c.secret.value)
 	}
 	return req, nil
-}
-
-func (c *call) openBody(ctx context.Context) (io.ReadCloser, error) {
-	switch {
-	case c.upload != nil:
-		return c.upload.Open(ctx)
-	case c.request.GetBody != nil:
-		return c.request.GetBody()
-	}
-	return nil, nil
 }
 
 // rewindable reports whether the body of the request can be sent again.
