@@ -188,37 +188,32 @@ func (l *limits) observe(resp *response) {
 		limit = reachedLimit(resp.details(), limit, retryAt)
 		resp.limit, exhausted = limit, limit.Kind != LimitParallel
 	}
+	op := resp.call.op
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if reported && limit.Kind == LimitHourly { // otherwise the limit that was reached is not the one in the headers
-		l.setReported(resp.call.op, limit)
+		l.quotas[op] = limit
 	}
 	if !exhausted || limit.Until.IsZero() {
 		return
 	}
 	if !reported && limit.Kind == LimitHourly { // keep the known maximum and record that none remain
-		known, _ := l.reported(resp.call.op)
-		resp.limit.Max = known.Max
-		l.setReported(resp.call.op, resp.limit)
+		resp.limit.Max = l.quotas[op].Max
+		l.quotas[op] = resp.limit
 	}
 	in := servertime.Until(limit.Until, resp.header, now, quotaWindow)
 	if limit.Until.Equal(retryAt) { // which is by the local clock
 		in = retryAt.Sub(now)
 	}
-	l.block(resp.call.op, block{limit: limit, until: now.Add(in).Round(0)})
+	l.block(op, block{limit: limit, until: now.Add(in).Round(0)})
 }
 
-// block blocks an operation. Responses may arrive out of order, so the later end counts.
+// block blocks an operation. Responses may arrive out of order, so the later end counts. The
+// caller holds mu.
 func (l *limits) block(op Operation, b block) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if b.until.After(l.blocks[op].until) {
 		l.blocks[op] = b
 	}
-}
-
-func (l *limits) setReported(op Operation, limit Limit) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.quotas[op] = limit
 }
 
 func (l *limits) reported(op Operation) (Limit, bool) {
