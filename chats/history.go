@@ -46,7 +46,7 @@ import (
 //
 // An item without a readable ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) History(ctx context.Context, id ChatID, since MessageID) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) { c.history(ctx, id, since, nil)(yield) }
+	return c.history(ctx, id, since, nil)
 }
 
 // history implements History. If skipped is not nil, it receives the items without a readable
