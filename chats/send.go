@@ -124,16 +124,15 @@ func (c *Client) send(
 		_, err := envelope.Decode[any](r.envelope(), nil)
 		return err
 	}
-	settled := false
-	defer func() { // also after a panic in a hook or transport
-		if !settled {
+	err = ErrOutcomeUnknown // unless perform returns: a hook or transport may panic
+	defer func() {
+		if errors.Is(err, ErrOutcomeUnknown) {
 			c.doubts.Set(out.doubtKey, time.Now())
 		}
 	}()
 	err = c.perform(ctx, call)
 	out.ended = time.Now()
 	out.began = out.ended.Add(-call.duration)
-	settled = !errors.Is(err, ErrOutcomeUnknown)
 	return call.attempts, err
 }
 
