@@ -31,14 +31,13 @@ func newChain(cfg *config, client *http.Client, credential Credential, l *limits
 func (cr Credential) middleware(l *limits, next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		if holder, ok := ctx.Value(slotKey{l}).(*call); ok { // a slow source must not keep the slot
-			c.secret, c.secrets = holder.secret, append(c.secrets, holder.secret.raw)
-			return next(ctx, c)
-		}
-		value, err := cr.read(ctx)
-		if err != nil {
+			c.secret = holder.secret
+		} else if value, err := cr.read(ctx); err != nil {
 			return nil, c.secrets.SanitizeError(err)
+		} else {
+			c.secret = value
 		}
-		c.secret, c.secrets = value, append(c.secrets, value.raw)
+		c.secrets = append(c.secrets, c.secret.raw)
 		return next(ctx, c)
 	}
 }
