@@ -2,7 +2,8 @@ package chats
 
 import (
 	"context"
-	"net/http"
+
+	"github.com/ymchats/ymchats-go/chats/internal/redirect"
 )
 
 // newChain returns the middlewares around wire, outermost first:
@@ -18,8 +19,8 @@ import (
 // blocks other calls. A confirmed send also reads the history and calls the ConfirmBefore function
 // in its slot, immediately before wire runs. observer is outside the limits, because an attempt has
 // succeeded only once its response has been decoded.
-func newChain(cfg *config, client *http.Client, credential Credential, l *limits) doFunc {
-	do := wire(client, origin(cfg.base), cfg.silent, cfg.retry.AttemptTimeout)
+func newChain(cfg *config, credential Credential, l *limits) doFunc {
+	do := wire(redirect.Refuse(cfg.client), redirect.Origin(cfg.base), cfg.silent, cfg.retry.AttemptTimeout)
 	do = l.slotMiddleware(do)
 	do = credential.middleware(l, do)
 	do = l.quotaMiddleware(do)

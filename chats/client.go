@@ -1,7 +1,6 @@
 package chats
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats/internal/keyedmutex"
 	"github.com/ymchats/ymchats-go/chats/internal/recent"
+	"github.com/ymchats/ymchats-go/chats/internal/redirect"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -33,7 +33,6 @@ type Client struct {
 	unordered  *sync.Map               // ChatID -> true, for chats in which History found messages out of order
 	base       string                  // with a trailing slash, as the request builders of gen replace what follows the last one
 	headers    http.Header             // of all API requests
-	http       *http.Client            // for API calls: does not follow redirects
 	chain      doFunc
 	api        *gen.ClientWithResponses
 }
@@ -67,9 +66,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 		pageSizes: &sync.Map{}, unordered: &sync.Map{}, base: cfg.base.String() + "/",
 	}
 	c.headers = c.newHeaders()
-	c.http = withRedirectPolicy(cfg.client, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
-	c.http.Transport = hideLocation{cmp.Or(cfg.client.Transport, http.DefaultTransport)}
-	c.chain = newChain(&c.config, c.http, credential, c.limits)
+	c.chain = newChain(&c.config, credential, c.limits)
 	c.api = &gen.ClientWithResponses{ClientInterface: closingAPI{&gen.Client{Server: c.base, Client: doer{c}}}}
 	return c, nil
 }
@@ -104,8 +101,8 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	switch {
 	case !ok:
 		return nil, badArgument("request", "%s %s is not a chats operation", req.Method, req.URL.Path)
-	case origin(req.URL) != origin(d.c.config.base):
-		return nil, badArgument("request", "the credential is sent only to %s", origin(d.c.config.base))
+	case redirect.Origin(req.URL) != redirect.Origin(d.c.config.base):
+		return nil, badArgument("request", "the credential is sent only to %s", redirect.Origin(d.c.config.base))
 	}
 	resp, err := d.c.do(req.Context(), newCall(d.c.business, op, req, nil))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
 	"github.com/ymchats/ymchats-go/chats/internal/redact"
+	"github.com/ymchats/ymchats-go/chats/internal/redirect"
 )
 
 // Attachment is a download in progress. The caller must close it.
@@ -70,8 +71,7 @@ func (c *Client) download(caller, ctx context.Context, cancel context.CancelCaus
 	call.attempts, call.secrets = 1, redact.OfRequest(req, file.URL)
 	timer := time.AfterFunc(c.config.retry.AttemptTimeout, func() { cancel(errAttemptTimeout) })
 	defer timer.Stop()
-	client := withRedirectPolicy(c.config.client, stripOnRedirect(c.config.client.CheckRedirect))
-	resp, err := client.Do(req) //nolint:bodyclose // the caller closes it, or downloadError
+	resp, err := redirect.Strip(c.config.client).Do(req) //nolint:bodyclose // the caller closes it, or downloadError
 	failure := func(err error) *Error { return call.failure(caller, call.secrets.SanitizeError(withoutURL(err))) }
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -132,7 +132,7 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, fmt.Errorf("attachment auth: %w", err))}
 		}
 	}
-	if origin(req.URL) == origin(c.config.base) { // checked here because auth may have changed the URL
+	if redirect.Origin(req.URL) == redirect.Origin(c.config.base) { // checked here because auth may have changed the URL
 		value, err := c.credential.read(ctx)
 		if err != nil {
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, err)}
@@ -148,31 +148,6 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 		req.Header.Set("User-Agent", c.headers.Get("User-Agent"))
 	}
 	return req, nil
-}
-
-// stripOnRedirect returns a CheckRedirect that drops all headers except User-Agent and
-// Accept-Encoding once a redirect leads to another host, and then calls next, which may be
-// nil. net/http would forward most headers, including the Api-Key and the link itself as
-// Referer, and would restore them if a redirect led back.
-func stripOnRedirect(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
-	return func(req *http.Request, via []*http.Request) error {
-		if len(via) >= 10 {
-			return errors.New("stopped after 10 redirects")
-		}
-		req.Header.Del("Referer")
-		home := origin(via[0].URL)
-		isForeign := func(r *http.Request) bool { return origin(r.URL) != home }
-		if isForeign(req) || slices.ContainsFunc(via, isForeign) {
-			req.Header = http.Header{ //nolint:gosec // these are no secrets
-				"User-Agent":      via[0].Header["User-Agent"],
-				"Accept-Encoding": via[0].Header["Accept-Encoding"],
-			}
-		}
-		if next == nil {
-			return nil
-		}
-		return next(req, via)
-	}
 }
 
 // downloadError returns the error for a response that is not the file.
@@ -227,7 +202,7 @@ func AttachmentOAuth(token func(context.Context) (string, error)) func(context.C
 		return nil // which WithAttachmentAuth rejects
 	}
 	return func(ctx context.Context, req *http.Request) error {
-		if !slices.Contains(attachmentHosts, origin(req.URL)) {
+		if !slices.Contains(attachmentHosts, redirect.Origin(req.URL)) {
 			return nil
 		}
 		value, err := token(ctx)
