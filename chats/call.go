@@ -58,9 +58,7 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 		// arrived.
 		req.GetBody = nil
 	}
-	if c.secret.header != "" {
-		req.Header.Set(c.secret.header, c.secret.value)
-	}
+	req.Header.Set(c.secret.header, c.secret.value)
 	return req, nil
 }
 

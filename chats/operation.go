@@ -53,11 +53,8 @@ func Operations() []Operation {
 
 // operationOf returns the operation of a request from the generated client.
 func operationOf(method, path string) (Operation, bool) {
-	_, below, found := strings.Cut(path, "/v2/businesses/")
-	_, below, slash := strings.Cut(below, "/")
-	if !found || !slash {
-		return "", false
-	}
+	_, below, _ := strings.Cut(path, "/v2/businesses/")
+	_, below, _ = strings.Cut(below, "/")
 	for op, r := range rules {
 		if r.method == method && r.path == "/"+below {
 			return op, true

@@ -67,13 +67,9 @@ func (r *response) release() {
 	}
 }
 
-// envelope returns the body for decoding.
+// envelope returns the body for decoding. It must not have been released.
 func (r *response) envelope() envelope.Body {
-	b := envelope.Body{Whole: r.isWhole, Redactor: &r.call.secrets}
-	if r.body != nil {
-		b.Text = r.body.Bytes()
-	}
-	return b
+	return envelope.Body{Text: r.body.Bytes(), Whole: r.isWhole, Redactor: &r.call.secrets}
 }
 
 // isGateways reports whether a 4xx comes from a gateway. A 404 may while the API is being
