@@ -25,7 +25,7 @@ type response struct {
 	limit   Limit
 
 	decodeErr  error // why a 2xx is not a success
-	stopReason error // why it was not retried, unless the status explains that
+	stopReason error // why it was not retried
 }
 
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }

@@ -2,7 +2,6 @@ package chats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -97,7 +96,7 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 	}
 	if b, blocked := l.blocked(c.op); blocked && isRateLimited(resp.status) {
 		if remaining := time.Until(b.until); remaining > l.maxWait {
-			return errQuotaExhausted
+			return &quotaError{limit: resp.limit}
 		}
 		return nil
 	}
@@ -108,17 +107,11 @@ func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *r
 	return callerctx.Wait(ctx, max(delay, after))
 }
 
-// errQuotaExhausted ends the retries. It is not reported, because the response itself says
-// that the quota is exhausted.
-var errQuotaExhausted = errors.New("hourly quota exhausted")
-
 // withStopReason returns the last failure with the reason for not retrying it.
 func withStopReason(resp *response, err, stopReason error) (*response, error) {
 	if resp == nil {
 		return nil, joinCause(err, stopReason)
 	}
-	if stopReason != errQuotaExhausted { //nolint:errorlint // our own, unwrapped
-		resp.stopReason = stopReason
-	}
+	resp.stopReason = stopReason
 	return resp, nil
 }
