@@ -29,13 +29,6 @@ type RetryPolicy struct {
 	AttemptTimeout time.Duration
 }
 
-func (p RetryPolicy) check() error {
-	if p.MaxAttempts < 0 || p.BaseDelay < 0 || p.MaxDelay < 0 || p.AttemptTimeout < 0 {
-		return badArgument("retry policy", "has a negative field; zero means the default")
-	}
-	return nil
-}
-
 // delayCap returns the upper bound of the delay after failure n, counted from 0.
 func (p RetryPolicy) delayCap(n int) time.Duration {
 	d := p.BaseDelay
