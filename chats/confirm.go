@@ -390,14 +390,11 @@ func (c *confirmation) lookAgain(ctx context.Context) *result {
 // look searches the history for the message of this call, or of an earlier attempt. It
 // returns nil if the message has to be sent.
 func (c *confirmation) look(ctx context.Context) *result {
-	tries, until := 1, c.plainAt
-	if !until.IsZero() {
-		until = until.Add(c.client.config.retry.searchTime())
-	}
+	tries, end := 1, c.plainAt // if zero, one reading is enough
 	if c.resumes || c.sent {
-		tries, until = maxFinalReads, c.ended.Add(c.client.config.retry.searchTime())
+		tries, end = maxFinalReads, c.ended
 	}
-	seen, err := c.search(ctx, until, tries)
+	seen, err := c.search(ctx, end.Add(c.client.config.retry.searchTime()), tries)
 	if err != nil {
 		return c.unread(err)
 	}

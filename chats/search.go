@@ -189,19 +189,15 @@ func (c *confirmation) plainSince() time.Time {
 	return c.plainFrom.Add(max(-c.client.lag(), 0)).Truncate(time.Second)
 }
 
-// earliest returns the earliest time at which a message of the earlier attempts may
-// have been created, by the server's clock if the local one is ahead of it.
-func (c *confirmation) earliest() time.Time {
-	return c.began.Add(-clockTolerance - min(max(c.client.lag(), 0), maxClockError))
-}
-
 // isReal reports whether t can be the time of a message. Servers send 1970 or the like for a
 // missing time.
 func isReal(t time.Time) bool { return t.Year() >= 1990 }
 
-// isOlder reports whether a message was certainly created before the earlier attempts.
+// isOlder reports whether a message was certainly created before the earlier attempts, which began
+// by the server's clock if the local one is ahead of it.
 func (c *confirmation) isOlder(createdAt time.Time) bool {
-	return isReal(createdAt) && createdAt.Before(c.earliest())
+	ahead := min(max(c.client.lag(), 0), maxClockError)
+	return isReal(createdAt) && createdAt.Before(c.began.Add(-clockTolerance-ahead))
 }
 
 // mayBeLater reports whether a message may, judging by its time, be from an earlier attempt
