@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -40,10 +41,7 @@ type Client struct {
 // New returns a client for a business. It sends no request. If it fails, the error is an
 // [ArgumentError].
 func New(business BusinessID, credential Credential, options ...Option) (*Client, error) {
-	if business < 1 {
-		return nil, badArgument("business", "%d, must be greater than 0", business)
-	}
-	if err := credential.check(); err != nil {
+	if err := cmp.Or(checkID("business", business), credential.check()); err != nil {
 		return nil, err
 	}
 	cfg := defaultConfig()

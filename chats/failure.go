@@ -101,16 +101,10 @@ func (c *call) failure(ctx context.Context, err error) *Error {
 	if failed, ok := as[*transportError](err); ok && c.attempts > 0 && !c.rule.repeatable && !failed.unsent {
 		e.setOutcomeUnknown()
 	}
-	e.addEnded(ctx)
-	return e
-}
-
-// addEnded makes the error match ctx.Err() if the caller's context is done; net/http returns
-// the cause of the context instead.
-func (e *Error) addEnded(ctx context.Context) {
-	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(e, ended) {
+	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(e, ended) { // net/http returns the cause of the context instead
 		e.kinds = append(e.kinds, ended)
 	}
+	return e
 }
 
 // transportError is the error of an attempt without a response.
