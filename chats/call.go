@@ -18,7 +18,7 @@ type doFunc func(context.Context, *call) (*response, error)
 type call struct {
 	business    BusinessID
 	op          Operation
-	rule        rule
+	repeatable  bool          // see rule
 	request     *http.Request // every attempt sends a copy
 	upload      *upload.Form  // of sendFileToChat, otherwise nil
 	maxAttempts int
@@ -53,7 +53,7 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.rule.repeatable {
+	if !c.repeatable {
 		// net/http would use GetBody to retry the request, over HTTP/2 even if all of it has
 		// arrived.
 		req.GetBody = nil
@@ -78,5 +78,5 @@ func newCall(business BusinessID, op Operation, req *http.Request, err error) *c
 	case req.ContentLength > maxRequestBody && op != OpSendFileToChat:
 		err = badArgument("request body", "%d bytes, at most %d allowed", req.ContentLength, maxRequestBody)
 	}
-	return &call{business: business, op: op, rule: rules[op], request: req, invalid: err}
+	return &call{business: business, op: op, repeatable: rules[op].repeatable, request: req, invalid: err}
 }

@@ -60,7 +60,7 @@ func (c *Client) download(caller, ctx context.Context, cancel context.CancelCaus
 			cancel(err)
 		}
 	}()
-	call := &call{business: c.business, op: OpDownload, rule: rule{repeatable: true}}
+	call := &call{business: c.business, op: OpDownload, repeatable: true}
 	req, err := c.newDownloadRequest(ctx, file)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func (r *response) err() error {
 	case r.status < 200:
 		e.kinds = append(e.kinds, ErrProtocol)
 	}
-	if !r.call.rule.repeatable && r.outcomeUnknown(e) {
+	if !r.call.repeatable && r.outcomeUnknown(e) {
 		e.setOutcomeUnknown()
 	}
 	return e
@@ -98,7 +98,7 @@ func (e *Error) applyRefusal() {
 func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: callerctx.HideOthers(ctx, err)}
 	e.applyRefusal()
-	if failed, ok := as[*transportError](err); ok && c.attempts > 0 && !c.rule.repeatable && !failed.unsent {
+	if failed, ok := as[*transportError](err); ok && c.attempts > 0 && !c.repeatable && !failed.unsent {
 		e.setOutcomeUnknown()
 	}
 	if ended := callerctx.Err(ctx); ended != nil && !errors.Is(e, ended) { // net/http returns the cause of the context instead

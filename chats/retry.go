@@ -74,10 +74,10 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 	}
 	if resp != nil {
 		transient := resp.status >= 500 || resp.ok() && resp.truncated() || resp.isGatewayNotFound()
-		return isRateLimited(resp.status) || transient && c.rule.repeatable || resp.status >= 500 && resp.unsent
+		return isRateLimited(resp.status) || transient && c.repeatable || resp.status >= 500 && resp.unsent
 	}
 	failed, ok := as[*transportError](err) // any other error is a refusal before anything was sent
-	return ok && !failed.permanent && (c.rule.repeatable || failed.unsent)
+	return ok && !failed.permanent && (c.repeatable || failed.unsent)
 }
 
 // awaitRetry waits before the next attempt. It does not wait for an exhausted quota to reset;
