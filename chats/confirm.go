@@ -298,7 +298,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 		c.client.doubts.Remove(c.out.doubtKey)
 		return done.message, nil
 	}
-	if c.sent && c.sendErr == nil { // the search for it may have ended early
+	if c.accepted() { // the search for it may have ended early
 		c.client.notePlain(c.out)
 	}
 	if e, ok := as[*Error](done.err); ok && e.Operation == c.out.op {
@@ -306,6 +306,9 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 	}
 	return done.message, done.err
 }
+
+// accepted reports whether the server has accepted the last send.
+func (c *confirmation) accepted() bool { return c.sent && c.sendErr == nil }
 
 // attempt sends the message and searches for it. It returns nil if the message has to be sent
 // again.
@@ -404,7 +407,7 @@ func (c *confirmation) look(ctx context.Context) *result {
 
 // judge returns the result that the history shows, or nil if the message has to be sent.
 func (c *confirmation) judge(seen *view) *result {
-	others, accepted := len(seen.others), c.sent && c.sendErr == nil
+	others, accepted := len(seen.others), c.accepted()
 	switch {
 	case seen.match != nil:
 		return &result{message: *seen.match}
@@ -494,7 +497,7 @@ func (c *confirmation) notSent(err error) error {
 // with [ErrOutcomeUnknown]. sendErr is the error of the last send, or nil.
 func (c *confirmation) doubt(sendErr, cause error) *result {
 	kind := ErrOutcomeUnknown
-	if c.sent && c.sendErr == nil {
+	if c.accepted() {
 		kind = ErrUnconfirmed
 	}
 	e := &Error{Business: c.client.business, Operation: c.out.op}
