@@ -12,11 +12,10 @@ import (
 )
 
 // Refuse returns a copy of client that does not follow redirects: it returns the response instead,
-// whatever its Location is.
+// without its Location.
 func Refuse(client *http.Client) *http.Client {
 	own := *client
 	own.Transport = hideLocation{cmp.Or(client.Transport, http.DefaultTransport)}
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
 }
 
