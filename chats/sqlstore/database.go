@@ -28,12 +28,13 @@ const (
 type database struct {
 	pool    *sql.DB
 	dialect Dialect
-	line    chan struct{} // the queue of all statements except those of Acquire and Renew
+	line    chan struct{} // held by all statements except those of Acquire and Renew
 	slots   chan struct{}
 }
 
 // newDatabase chooses the concurrency. SQLite gets one statement at a time, because it has one
-// writer: if several found the file locked, some would starve.
+// writer: if several found the file locked, some would starve. Otherwise, one slot is kept for
+// Acquire and Renew, because the other statements may be waiting for rows that are locked.
 func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	n := maxConcurrency
 	if most := pool.Stats().MaxOpenConnections; most > 0 {
@@ -42,7 +43,7 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	if dialect == SQLite {
 		n = 1
 	}
-	return &database{pool, dialect, make(chan struct{}, n), make(chan struct{}, n)}
+	return &database{pool, dialect, make(chan struct{}, max(1, n-1)), make(chan struct{}, n)}
 }
 
 // run is runNext, but waits its turn behind earlier calls to run.

@@ -26,6 +26,14 @@ func runStatement(ctx context.Context, d *database, limit time.Duration) error {
 	return err
 }
 
+// runLease runs one statement by runNext.
+func runLease(ctx context.Context, d *database, limit time.Duration) error {
+	_, err := runNext(ctx, d, limit, func(ctx context.Context, conn *sql.Conn) (sql.Result, error) {
+		return conn.ExecContext(ctx, "lease")
+	})
+	return err
+}
+
 // busy is a statement that takes some time, if the driver's context lasts.
 func busy(ctx context.Context, d time.Duration) error {
 	select {
@@ -74,8 +82,15 @@ func TestRun_BoundsConcurrency(t *testing.T) {
 				d := newDatabase(pool, c.dialect)
 				began := time.Now()
 				var all sync.WaitGroup
-				for range 12 * c.want {
+				for range 12 * max(1, c.want-1) {
 					all.Go(func() { assert.NoError(t, runStatement(t.Context(), d, 2*time.Second)) })
+				}
+				if c.want > 1 { // one connection is kept for leases
+					all.Go(func() {
+						for range 12 {
+							assert.NoError(t, runLease(t.Context(), d, 2*time.Second))
+						}
+					})
 				}
 				all.Wait()
 				assert.Equal(t, 12*time.Second, time.Since(began), "waiting costs no statement its time")

@@ -89,10 +89,11 @@
 // lease. A failover to a replica that lacks the last commits undoes them, and the messages
 // that they recorded as handled are delivered again. With synchronous replication no commit is lost.
 //
-// A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. Further statements
-// queue for as long as their contexts allow; Acquire and Renew wait only for statements that are
-// already running. After that, each statement waits at most 10 s for a connection from the pool,
-// and may run for 10 s on it; a lease statement may run for half the lease duration, 10 s at most.
+// A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. One connection is
+// kept for Acquire and Renew; with a pool of one and on SQLite, they wait only for the statement
+// that is already running. The other statements queue for as long as their contexts allow. After
+// that, each statement waits at most 10 s for a connection from the pool, and may run for 10 s on
+// it; a lease statement may run for half the lease duration, 10 s at most.
 // Put, Forget and migrations have no timeout other than their context. Waiting for locks is also
 // limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait without a limit. A
 // connection whose session is read-only is not returned to the pool, so saves succeed as soon as

@@ -126,10 +126,10 @@ func TestLease_OfAFrozenProcess(t *testing.T) {
 	defer lock.Rollback() //nolint:errcheck // if the test ends early
 	_, err = lock.ExecContext(t.Context(), `LOCK TABLE ymchats_inbox_chats IN SHARE ROW EXCLUSIVE MODE`)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return waiting(t, db) == workers }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, db) == workers-1 }, patience, 10*time.Millisecond)
 	c.stop(t)
 	lease, took := takeOver(t, standby)
-	require.Equal(t, workers, waiting(t, db))
+	require.Equal(t, workers-1, waiting(t, db), "one connection is kept for the lease")
 	assertTook(t, took, 7*time.Second)
 
 	frozen := values(t, standby)
@@ -140,6 +140,37 @@ func TestLease_OfAFrozenProcess(t *testing.T) {
 	require.Eventually(t, func() bool { return slices.Contains(c.lines(), "lost") }, patience, 10*time.Millisecond)
 	assert.Equal(t, frozen, values(t, standby))
 	stop()
+}
+
+// An open transaction of an operator blocks the Saves of its rows, but no lease.
+func TestLease_LastsWhileSavesAreBlocked(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	db, store := d.open(t), d.store(t)
+	rows := make([]inbox.ChatState, 8)
+	for n := range rows {
+		rows[n].Chat = chats.ChatID(n + 1)
+	}
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	require.NoError(t, store.Save(t.Context(), lease, nil, rows))
+	lock, err := d.open(t).BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer lock.Rollback() //nolint:errcheck // if the test ends early
+	_, err = lock.ExecContext(t.Context(), `UPDATE ymchats_inbox_chats SET due_at = 0`)
+	require.NoError(t, err)
+	var saving sync.WaitGroup
+	for n := range rows {
+		saving.Go(func() { assert.NoError(t, store.Save(t.Context(), lease, nil, rows[n:n+1])) })
+	}
+	require.Eventually(t, func() bool { return waiting(t, db) > 0 }, patience, 10*time.Millisecond)
+	for range 7 { // longer than the lease lasts
+		_, err = store.Renew(t.Context(), lease)
+		require.NoError(t, err)
+		<-time.After(time.Second)
+	}
+	require.NoError(t, lock.Rollback())
+	saving.Wait()
 }
 
 // waiting returns how many Saves the database has begun.
