@@ -81,8 +81,8 @@ func runTests(
 const business, other chats.BusinessID = 7, 8
 
 // base is the time from which the tests count. It is in whole microseconds, because a store may
-// truncate times to those.
-var base = time.Date(2026, 11, 25, 12, 0, 0, 123456000, time.UTC)
+// truncate times to those, and before the clock of a bubble, because Wake may not accept later times.
+var base = time.Date(1999, 11, 25, 12, 0, 0, 123456000, time.UTC)
 
 type suite struct {
 	check.T
@@ -180,6 +180,7 @@ func (s *suite) roundTrip() {
 	s.save(lease, empty)
 	s.equalRow(s.load(2), empty)
 	large := inbox.ChatState{Chat: 3, Failure: strings.Repeat("é", 256)}
+	large.Snapshot.Customer.Name = strings.Repeat("Ж", 500)
 	for n := range chats.MessageID(1000) {
 		large.Handled = append(large.Handled, math.MaxInt64-1000+n)
 	}
@@ -231,13 +232,13 @@ func (s *suite) businessRoundTrip() {
 	lease := s.acquire(s.a, business, "a")
 	want := inbox.BusinessState{
 		StartTime:   base,
-		Incremental: inbox.SweepState{StartedAt: base, Token: "tök\"en", Pages: 3, Head: 4, Same: 1, Empty: 2, NextAt: base.Add(time.Second), Cost: 9},
+		Incremental: inbox.SweepState{StartedAt: base, Token: strings.Repeat("tök\"en", 500), Pages: 3, Head: 4, Same: 1, Empty: 2, NextAt: base.Add(time.Second), Cost: 9},
 		Full:        inbox.SweepState{FinishedAt: base, Restarts: 2, Failures: 1, Plain: true, CutShort: true, Digests: [10]uint64{1<<64 - 1}},
 		Newest:      inbox.SweepState{NextAt: base},
 		Handlers:    inbox.BreakerState{Failures: 1, Probes: 2, RetryAt: base.Add(time.Second)},
 		Reads:       inbox.BreakerState{Failures: 3, Probes: 1, RetryAt: base},
 		Usage:       map[chats.Operation]inbox.Usage{chats.OpGetChats: {Window: base, Requests: 5}},
-		LastError:   "broken", LastErrorAt: base,
+		LastError:   strings.Repeat("é", 256), LastErrorAt: base,
 	}
 	s.NoError(s.a.Save(s.Context(), lease, &want, nil))
 	check.Equal(s, "version after Save", want.Version, int64(1))
@@ -252,7 +253,7 @@ func (s *suite) businessRoundTrip() {
 	check.Equal(s, "Handlers", got.Handlers, want.Handlers)
 	check.Equal(s, "Reads", got.Reads, want.Reads)
 	check.Equal(s, "Usage", got.Usage[chats.OpGetChats], inbox.Usage{Window: base, Requests: 5})
-	check.Equal(s, "LastError", got.LastError, "broken")
+	check.Equal(s, "LastError", got.LastError, want.LastError)
 	s.SameTime("LastErrorAt", got.LastErrorAt, base)
 	s.NoError(s.a.Save(s.Context(), lease, &got, nil))
 	check.Equal(s, "Version after the second", got.Version, int64(2))
@@ -288,25 +289,30 @@ func (s *suite) due() {
 		inbox.ChatState{Chat: 4},
 		inbox.ChatState{Chat: 5, DueAt: base.Add(time.Hour)},
 		inbox.ChatState{Chat: 6, DueAt: base.Add(3 * time.Second)},
+		inbox.ChatState{Chat: 7, DueAt: base.Add(time.Hour), FailingSince: base, Attempts: 1},
+		inbox.ChatState{Chat: 8, DueAt: base.Add(1250 * time.Millisecond), FailingSince: base, Attempts: 1},
+		inbox.ChatState{Chat: 9, DueAt: base.Add(1500 * time.Millisecond), FailingSince: base, Snapshot: chats.Chat{ID: 9}},
 	)
 	at := base.Add(3 * time.Second)
-	check.Slices(s, "due", s.dueIDs(at, 10), []chats.ChatID{2, 1, 6})
-	check.Slices(s, "the first two", s.dueIDs(at, 2), []chats.ChatID{2, 1})
-	s.NoError(s.b.Wake(s.Context(), business, 5, base.Add(2500*time.Millisecond)))
-	s.NoError(s.b.Wake(s.Context(), business, 6, at))
-	check.Slices(s, "pushes come first", s.dueIDs(at, 10), []chats.ChatID{5, 6, 2, 1})
-	check.Slices(s, "even if there are more rows than the limit", s.dueIDs(at, 1), []chats.ChatID{5})
+	check.Slices(s, "due", s.dueIDs(at, 10), []chats.ChatID{2, 8, 9, 1, 6})
+	check.Slices(s, "the first two", s.dueIDs(at, 2), []chats.ChatID{2, 8})
+	s.NoError(s.b.Wake(s.Context(), business, 6, base.Add(2500*time.Millisecond)))
+	s.NoError(s.b.Wake(s.Context(), business, 5, at))
+	s.NoError(s.b.Wake(s.Context(), business, 7, base)) // which is not due yet
+	check.Slices(s, "pushes come first", s.dueIDs(at, 10), []chats.ChatID{6, 5, 2, 8, 9, 1})
+	check.Slices(s, "even if there are more rows than the limit", s.dueIDs(at, 1), []chats.ChatID{6})
 	for _, id := range []chats.ChatID{5, 6} {
 		woken := s.load(id)
 		woken.SeenWakes = woken.Wakes
 		s.save(lease, woken)
 	}
-	check.Slices(s, "one that was seen does not", s.dueIDs(at, 10), []chats.ChatID{2, 1, 5, 6})
+	check.Slices(s, "one that was seen does not", s.dueIDs(at, 10), []chats.ChatID{2, 8, 9, 1, 6, 5})
 }
 
 func (s *suite) open() {
 	lease := s.acquire(s.a, business, "a")
-	rows := s.save(lease, inbox.ChatState{Chat: 1, Open: true}, inbox.ChatState{Chat: 2}, inbox.ChatState{Chat: 3, Open: true})
+	rows := s.save(lease, inbox.ChatState{Chat: 1, Open: true}, inbox.ChatState{Chat: 2}, inbox.ChatState{Chat: 3, Open: true},
+		inbox.ChatState{Chat: 4, Snapshot: chats.Chat{ID: 4, Status: chats.StatusNew}, DueAt: base})
 	open, err := s.b.Open(s.Context(), business)
 	s.NoError(err)
 	slices.Sort(open)
@@ -364,6 +370,7 @@ func (s *suite) saveNeedsLease() {
 	} {
 		s.ErrorIs(s.a.Save(s.Context(), foreign, &inbox.BusinessState{}, row), inbox.ErrLeaseLost)
 	}
+	s.NoError(s.a.Save(s.Context(), lease, nil, nil)) // which needs no rows
 	s.NoError(s.a.Release(s.Context(), lease))
 	s.ErrorIs(s.a.Save(s.Context(), lease, nil, row), inbox.ErrLeaseLost)
 	s.acquire(s.b, business, "b")
@@ -421,7 +428,18 @@ func (s *suite) wakeMakesRow() {
 	check.Equal(s, "Wakes", row.Wakes, int64(1))
 	s.SameTime("DueAt", row.DueAt, base)
 	check.Slices(s, "due", s.dueIDs(base, 10), []chats.ChatID{1})
+	state, err := s.a.Business(s.Context(), business)
+	s.NoError(err)
+	check.Equal(s, "Version of the business, which has no row", state.Version, int64(0))
 	lease := s.acquire(s.a, business, "a")
+	next, err := s.a.Renew(s.Context(), lease)
+	s.NoError(err)
+	s.SameTime("the earliest", next, base)
+	s.NoError(s.a.Save(s.Context(), lease, &state, nil))
+	state, err = s.a.Business(s.Context(), business)
+	s.NoError(err)
+	s.SameTime("DueAt of the business", state.DueAt, base)
+	check.Equal(s, "StartTime and LastErrorAt are zero", state.StartTime.IsZero() && state.LastErrorAt.IsZero(), true)
 	s.save(lease, inbox.ChatState{Chat: 1, Checkpoint: 5}) // by a sweep that found no row
 	row = s.load(1)
 	check.Equal(s, "Version", row.Version, int64(1))
@@ -438,8 +456,13 @@ func (s *suite) wakeHastens() {
 	}
 	s.SameTime("the earliest", s.load(1).DueAt, base.Add(-time.Minute))
 	s.NoError(s.b.Wake(s.Context(), business, 2, base))
-	s.SameTime("of a chat that was not due", s.load(2).DueAt, base)
+	s.equalRow(s.load(2), inbox.ChatState{Chat: 2, Wakes: 1, DueAt: base}) // it was not due
 	check.Equal(s, "Version", s.load(2).Version, int64(1))
+	want := fullRow(3)
+	s.save(lease, want)
+	s.NoError(s.b.Wake(s.Context(), business, 3, base))
+	want.Wakes = 1
+	s.equalRow(s.load(3), want)
 }
 
 func (s *suite) wakeOfFailingChat() {
@@ -472,15 +495,26 @@ func (s *suite) wakeDuringWork() {
 	} {
 		row := s.save(lease, inbox.ChatState{Chat: chats.ChatID(n + 1)})[0]
 		s.NoError(s.b.Wake(s.Context(), business, row.Chat, c.wake))
-		row.DueAt, row.Attempts = c.saved, c.attempts
+		row.DueAt, row.Attempts, row.Checkpoint = c.saved, c.attempts, 5
 		row = s.save(lease, row)[0]
 		stored := s.load(row.Chat)
 		s.SameTime("DueAt", stored.DueAt, c.want)
 		check.Equal(s, "Wakes", stored.Wakes, int64(1))
 		check.Equal(s, "SeenWakes", stored.SeenWakes, int64(0))
+		check.Equal(s, "Checkpoint", stored.Checkpoint, 5)
 		row.DueAt = time.Time{}
 		s.save(lease, row) // loaded before the push
 		s.SameTime("DueAt after another Save", s.load(row.Chat).DueAt, c.want)
+		row = s.load(row.Chat)
+		s.NoError(s.b.Wake(s.Context(), business, row.Chat, base.Add(-time.Minute)))
+		row.DueAt, row.Attempts, row.SeenWakes = time.Time{}, 0, row.Wakes
+		s.save(lease, row) // loaded before the second push
+		stored = s.load(row.Chat)
+		if c.attempts == 0 {
+			c.want = base.Add(-time.Minute)
+		}
+		s.SameTime("DueAt after a second push", stored.DueAt, c.want)
+		check.Equal(s, "Wakes and SeenWakes", [2]int64{stored.Wakes, stored.SeenWakes}, [2]int64{2, 1})
 	}
 }
 
@@ -513,7 +547,7 @@ func (s *suite) summary() {
 		{Chat: 2, DueAt: base.Add(time.Hour)},
 		{Chat: 3},
 		{Chat: 4, DueAt: base.Add(-time.Hour)},
-		{Chat: 5, FailingSince: base, Failure: "broken", Attempts: 3},
+		{Chat: 500, FailingSince: base, Failure: "broken", Head: 7, Attempts: 3, Handled: []chats.MessageID{6}},
 	}
 	for id := range chats.ChatID(110) {
 		rows = append(rows, inbox.ChatState{Chat: 100 + id, FailingSince: base.Add(time.Minute)})
@@ -525,8 +559,8 @@ func (s *suite) summary() {
 	check.Equal(s, "Due", sum.Due, 2)
 	s.SameTime("OldestDue", sum.OldestDue, base.Add(-time.Hour))
 	check.Equal(s, "failing", len(sum.Failing), 100)
-	check.Equal(s, "the first failing", sum.Failing[0].Chat, 5)
-	check.Equal(s, "its failure", sum.Failing[0].Failure, "broken")
+	check.Equal(s, "the first failing", sum.Failing[0].Chat, 500)
+	s.equalRow(sum.Failing[0], rows[4])
 	check.Equal(s, "Holder", sum.Holder, "holder/1")
 	check.Equal(s, "HeldSince is set", sum.HeldSince.IsZero(), false)
 	since := sum.HeldSince
@@ -539,10 +573,27 @@ func (s *suite) summary() {
 	s.NoError(err)
 	check.Equal(s, "Holder while there is a lease for another purpose", sum.Holder, "holder/1")
 	s.SameTime("HeldSince after Renew", sum.HeldSince, since)
+	s.SameTime("LeaseHeldError.Since after Renew", s.held(inbox.Purpose).Since, since)
 	s.NoError(s.a.Release(s.Context(), lease))
-	sum, err = s.b.Summary(s.Context(), business, base)
+	sum, err = s.b.Summary(s.Context(), business, base.Add(-2*time.Hour))
 	s.NoError(err)
 	check.Equal(s, "Holder after Release", sum.Holder, "")
+	check.Equal(s, "nothing is due", sum.Due == 0 && sum.OldestDue.IsZero(), true)
+	s.acquire(s.b, business, "holder/2")
+	sum, err = s.b.Summary(s.Context(), business, base)
+	s.NoError(err)
+	check.Equal(s, "HeldSince of the next holder is later", sum.HeldSince.After(since), true)
+}
+
+// held returns the error for a lease that is held.
+func (s *suite) held(purpose string) *inbox.LeaseHeldError {
+	s.Helper()
+	_, err := s.b.Acquire(s.Context(), business, purpose, "rival")
+	var held *inbox.LeaseHeldError
+	if !errors.As(err, &held) {
+		s.Fatalf("%v is not a LeaseHeldError", err)
+	}
+	return held
 }
 
 func (s *suite) leaseExcludes() {
@@ -579,10 +630,21 @@ func (s *suite) leaseExcludes() {
 }
 
 func (s *suite) leasesAreIndependent() {
-	s.acquire(s.a, business, "a")
+	lease := s.acquire(s.a, business, "a")
 	s.acquire(s.b, other, "b")
-	_, err := s.b.Acquire(s.Context(), business, "outbox", "b")
+	outbox, err := s.b.Acquire(s.Context(), business, "outbox", "a")
 	s.NoError(err)
+	s.NoError(s.b.Release(s.Context(), outbox))
+	s.held(inbox.Purpose)
+	outbox, err = s.b.Acquire(s.Context(), business, "outbox", "a")
+	s.NoError(err)
+	for range 5 {
+		_, err := s.b.Renew(s.Context(), outbox)
+		s.NoError(err)
+		<-time.After(lease.Duration / 4)
+	}
+	s.acquire(s.b, business, "b") // nobody renewed the first lease
+	s.held("outbox")
 }
 
 func (s *suite) leaseReleased() {
@@ -596,6 +658,17 @@ func (s *suite) leaseReleased() {
 	_, err = s.a.Renew(s.Context(), first)
 	s.ErrorIs(err, inbox.ErrLeaseLost)
 	s.NoError(s.b.Save(s.Context(), second, &inbox.BusinessState{}, nil))
+	s.NoError(s.b.Release(s.Context(), second))
+	third := s.acquire(s.a, business, "a")
+	check.Equal(s, "the token grows for the same holder", third.Token > second.Token, true)
+	_, err = s.a.Renew(s.Context(), first)
+	s.ErrorIs(err, inbox.ErrLeaseLost)
+	s.ErrorIs(s.a.Save(s.Context(), first, nil, []inbox.ChatState{{Chat: 1}}), inbox.ErrLeaseLost)
+	s.NoError(s.a.Release(s.Context(), first))
+	s.held(inbox.Purpose)
+	s.NoError(s.a.Release(s.Context(), third))
+	fourth := s.acquire(s.a, business, "a")
+	check.Equal(s, "the token grows for the next lease of a holder", fourth.Token > third.Token, true)
 }
 
 // awaitExpiry acquires the lease as soon as the old one has expired.
@@ -637,7 +710,15 @@ func (s *suite) leaseRenewed() {
 		s.ErrorIs(err, inbox.ErrLeaseHeld)
 	}
 	s.NoError(s.a.Save(s.Context(), lease, &inbox.BusinessState{}, nil))
-	<-time.After(lease.Duration + lease.Duration/10)
+	renewed := time.Now()
+	_, err := s.a.Renew(s.Context(), lease)
+	s.NoError(err)
+	<-time.After(lease.Duration * 85 / 100)
+	if _, err = s.b.Acquire(s.Context(), business, inbox.Purpose, "b"); time.Since(renewed) > lease.Duration*95/100 {
+		return // the machine is busy
+	}
+	s.ErrorIs(err, inbox.ErrLeaseHeld)
+	<-time.After(lease.Duration / 4)
 	sum, err := s.b.Summary(s.Context(), business, base)
 	s.NoError(err)
 	check.Equal(s, "Holder after it expired", sum.Holder, "")
@@ -741,7 +822,7 @@ func (s *suite) releaseNothing() {
 		_, err = a.ReleaseBusiness(s.Context(), lease, state)
 		s.ErrorIs(err, inbox.ErrLeaseLost)
 	}
-	second := s.acquire(s.b, business, "b")
+	second := s.acquire(s.b, business, "a") // the same holder
 	_, err = a.ReleaseBusiness(s.Context(), lease, &inbox.BusinessState{LastError: "late"})
 	s.ErrorIs(err, inbox.ErrLeaseLost)
 	stored, err := s.a.Business(s.Context(), business)
@@ -753,7 +834,7 @@ func (s *suite) releaseNothing() {
 
 func (s *suite) businessesAreSeparate() {
 	lease, theirs := s.acquire(s.a, business, "a"), s.acquire(s.b, other, "b")
-	s.save(lease, inbox.ChatState{Chat: 1, Open: true, DueAt: base, Checkpoint: 1})
+	s.save(lease, inbox.ChatState{Chat: 1, Open: true, DueAt: base, Checkpoint: 1, FailingSince: base})
 	s.NoError(s.b.Save(s.Context(), theirs, &inbox.BusinessState{LastError: "theirs"},
 		[]inbox.ChatState{{Chat: 1, Checkpoint: 2}}))
 	check.Equal(s, "checkpoint", s.load(1).Checkpoint, 1)
@@ -769,6 +850,7 @@ func (s *suite) businessesAreSeparate() {
 	sum, err := s.a.Summary(s.Context(), other, base)
 	s.NoError(err)
 	check.Equal(s, "holder", sum.Holder, "b")
+	check.Equal(s, "chats, due and failing", [3]int{sum.Chats, sum.Due, len(sum.Failing)}, [3]int{1, 0, 0})
 }
 
 func (s *suite) endedContext() {
