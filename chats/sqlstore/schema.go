@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // migrations[n] migrates the tables from version n to version n+1, on both databases. {p} is the
@@ -142,20 +144,38 @@ func (s *Store) execAll(ctx context.Context, conn *sql.Conn, statements []string
 	return nil
 }
 
-// version returns the version of the tables, or 0 if there are none.
+// version returns the version of the tables, or 0 if there are none. It is an error if a table of
+// that version is missing, because a restore was incomplete or another program has a table of the
+// same name.
 func (s *Store) version(ctx context.Context, conn *sql.Conn) (version int, err error) {
 	exists, err := s.tableExists(ctx, conn, s.prefix+"schema")
 	if err != nil || !exists {
 		return 0, err
 	}
 	err = conn.QueryRowContext(ctx, s.sql(`SELECT version FROM {p}schema`)).Scan(&version)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("the table %sschema is empty, so another program created it: choose another prefix", s.prefix)
-	}
-	if err == nil && version > len(migrations) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows), err == nil && version < 1:
+		return 0, fmt.Errorf("another program created the table %sschema: choose another prefix", s.prefix)
+	case err == nil && version > len(migrations):
 		err = fmt.Errorf("the tables have version %d and this release supports versions up to %d: upgrade the library", version, len(migrations))
 	}
-	return version, err
+	if err != nil {
+		return version, err
+	}
+	for _, statement := range slices.Concat(migrations[:version]...) {
+		name, isTable := strings.CutPrefix(statement, "CREATE TABLE {p}")
+		name, _, _ = strings.Cut(s.prefix+name, " ")
+		if !isTable {
+			continue
+		}
+		if exists, err = s.tableExists(ctx, conn, name); err != nil {
+			return 0, err
+		}
+		if !exists {
+			return 0, fmt.Errorf("the table %s is missing: restore it, or choose another prefix if another program created %sschema", name, s.prefix)
+		}
+	}
+	return version, nil
 }
 
 func (s *Store) tableExists(ctx context.Context, conn *sql.Conn, table string) (exists bool, err error) {

@@ -118,6 +118,32 @@ func TestNew_WithoutMigration(t *testing.T) {
 	})
 }
 
+// After an incomplete restore, or beside another program's table with the name of ours.
+func TestNew_RefusesToWorkWithoutATable(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t)
+		for _, table := range []string{"leases", "inbox_businesses", "inbox_chats", "outbox", "outbox_files"} {
+			prefix := "no_" + table + "_"
+			d.store(t, sqlstore.WithTablePrefix(prefix))
+			execSQL(t, db, `DROP TABLE `+prefix+table)
+			for _, options := range [][]sqlstore.Option{nil, {sqlstore.WithoutMigration()}} {
+				_, err := sqlstore.New(t.Context(), db, d.dialect, append(options, sqlstore.WithTablePrefix(prefix))...)
+				require.ErrorContains(t, err, prefix+table+" is missing")
+			}
+		}
+		execSQL(t, db, `CREATE TABLE app_schema (version INTEGER)`)
+		execSQL(t, db, `INSERT INTO app_schema VALUES (0)`)
+		for _, version := range []int{-1, 0, 1, 2} {
+			execSQL(t, db, fmt.Sprint(`UPDATE app_schema SET version = `, version))
+			_, err := sqlstore.New(t.Context(), db, d.dialect, sqlstore.WithTablePrefix("app_"))
+			require.ErrorContains(t, err, "another prefix")
+			var found int
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT version FROM app_schema`).Scan(&found))
+			assert.Equal(t, version, found, "it is not ours")
+		}
+	})
+}
+
 // The role that works needs no right to create tables.
 func TestNew_WithoutTheRightToCreateTables(t *testing.T) {
 	t.Parallel()
