@@ -28,13 +28,15 @@ const (
 type database struct {
 	pool    *sql.DB
 	dialect Dialect
+	endless chan struct{} // held by statements without a timeout
 	line    chan struct{} // held by all statements except those of Acquire and Renew
 	slots   chan struct{}
 }
 
 // newDatabase chooses the concurrency. SQLite gets one statement at a time, because it has one
 // writer: if several found the file locked, some would starve. Otherwise, one slot is kept for
-// Acquire and Renew, because the other statements may be waiting for rows that are locked.
+// Acquire and Renew, because the other statements may be waiting for rows that are locked, and
+// another one for statements with a timeout.
 func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	n := maxConcurrency
 	if most := pool.Stats().MaxOpenConnections; most > 0 {
@@ -43,16 +45,29 @@ func newDatabase(pool *sql.DB, dialect Dialect) *database {
 	if dialect == SQLite {
 		n = 1
 	}
-	return &database{pool, dialect, make(chan struct{}, max(1, n-1)), make(chan struct{}, n)}
+	return &database{pool, dialect, make(chan struct{}, max(1, n-2)), make(chan struct{}, max(1, n-1)), make(chan struct{}, n)}
+}
+
+// enter waits for a place in a queue. The caller leaves it by receiving from the queue.
+func enter(ctx context.Context, queue chan struct{}) error {
+	select {
+	case queue <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // run is runNext, but waits its turn behind earlier calls to run.
-func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
-	select {
-	case d.line <- struct{}{}:
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
+func run[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (none T, err error) {
+	if limit == 0 {
+		if err := enter(ctx, d.endless); err != nil {
+			return none, err
+		}
+		defer func() { <-d.endless }()
+	}
+	if err := enter(ctx, d.line); err != nil {
+		return none, err
 	}
 	defer func() { <-d.line }()
 	return runNext(ctx, d, limit, do)
@@ -65,10 +80,8 @@ func run[T any](ctx context.Context, d *database, limit time.Duration, do func(c
 // runNext calls do again while it fails because of a lock conflict or a stale connection.
 func runNext[T any](ctx context.Context, d *database, limit time.Duration, do func(context.Context, *sql.Conn) (T, error)) (T, error) {
 	var none T
-	select {
-	case d.slots <- struct{}{}:
-	case <-ctx.Done():
-		return none, ctx.Err()
+	if err := enter(ctx, d.slots); err != nil {
+		return none, err
 	}
 	defer func() { <-d.slots }()
 	began := time.Now()

@@ -93,11 +93,11 @@
 // kept for Acquire and Renew; with a pool of one and on SQLite, they wait only for the statement
 // that is already running. The other statements queue for as long as their contexts allow. After
 // that, each statement waits at most 10 s for a connection from the pool, and may run for 10 s on
-// it; a lease statement may run for half the lease duration, 10 s at most.
-// Put, Forget and migrations have no timeout other than their context. Waiting for locks is also
-// limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait without a limit. A
-// connection whose session is read-only is not returned to the pool, so saves succeed as soon as
-// the database accepts writes again.
+// it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget and
+// migrations have no timeout other than their context; at most two of them run at a time. Waiting
+// for locks is also limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait
+// without a limit. A connection whose session is read-only is not returned to the pool, so saves
+// succeed as soon as the database accepts writes again.
 //
 // # Leases
 //

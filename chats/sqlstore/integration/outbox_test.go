@@ -1,10 +1,13 @@
 package integration
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -138,4 +141,36 @@ func TestNew_AddsTheOutbox(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, summary.Chats)
 	})
+}
+
+// Put waits for a transaction that puts an item with the same key, however long it is open. The
+// inbox's Saves do not wait for it.
+func TestPut_LeavesConnectionsToOthers(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	db, store := d.open(t), d.store(t)
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	item := outbox.Item{Key: "key", Chat: 1, Text: "text"}
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer tx.Rollback() //nolint:errcheck // if the test ends early
+	require.NoError(t, store.PutTx(t.Context(), tx, business, item))
+	var putting sync.WaitGroup
+	for range 8 {
+		putting.Go(func() { assert.NoError(t, store.Put(t.Context(), business, item)) })
+	}
+	require.Eventually(t, func() bool {
+		var blocked int
+		err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&blocked)
+		return err == nil && blocked > 1
+	}, patience, 10*time.Millisecond)
+	for chat := range chats.ChatID(4) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		assert.NoError(t, store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: chat + 1}}))
+		cancel()
+	}
+	require.NoError(t, tx.Rollback())
+	putting.Wait()
 }
