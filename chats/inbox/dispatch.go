@@ -231,7 +231,7 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 		switch err {
 		case nil:
 			d.note(f.row.DueAt)
-		case errLeft, ErrLeaseLost: //nolint:errorlint // our own error, never wrapped
+		case ErrLeaseLost: //nolint:errorlint // our own error, never wrapped
 			d.end(err)
 		default:
 			d.log.LogAttrs(ctx, slog.LevelError, "inbox: saving a chat failed",

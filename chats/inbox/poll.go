@@ -10,7 +10,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
-	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/paging"
 	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
@@ -18,7 +17,6 @@ import (
 
 var (
 	errStopped   = errors.New("inbox: the run is ending")
-	errLeft      = leasing.Final(errors.New("inbox: the loop was exited"))
 	errNoMatch   = errors.New("inbox: the chat does not match the filter")
 	errPostponed = errors.New("inbox: the quota allows no getChat")
 )
@@ -43,7 +41,7 @@ type poll struct {
 	known   bool            // a message that is already handled was read
 }
 
-// poll polls a chat in flight. The error is ErrLeaseLost, errLeft, or the error of a save.
+// poll polls a chat in flight. The error is ErrLeaseLost, or the error of a save.
 func (s *session) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
 	counting, refund := s.quota.prepaid(ctx, chats.OpGetChatHistory, s.skipped(ctx, f.row.Chat))
@@ -62,10 +60,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	if f.row.isWoken() || !f.row.FailingSince.IsZero() || !f.row.Explained {
 		urgent.Note(ctx, f.row.DueAt)
 	}
-	if saveErr != nil || err != errLeft { //nolint:errorlint // our own error, never wrapped
-		return saveErr
-	}
-	return errLeft
+	return saveErr
 }
 
 // land saves a row, and saves it again if its chat was listed meanwhile.
@@ -263,8 +258,6 @@ func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 				append(d.attrs(), slog.Int("attempts", d.Attempt), slog.Time("failing_since", l.row.FailingSince))...)
 		}
 		return nil
-	case failed.Err == errLeft: //nolint:errorlint // our own error, never wrapped; a handler's error may panic
-		return errLeft
 	case !l.term.IsValid():
 		return ErrLeaseLost
 	case ctx.Err() != nil:
@@ -298,7 +291,7 @@ func (l *poll) conclude(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		l.complete()
-	case err == errStopped, err == errLeft, err == errPostponed, err != nil && ctx.Err() != nil: //nolint:errorlint // our own error, never wrapped
+	case err == errStopped, err == errPostponed, err != nil && ctx.Err() != nil: //nolint:errorlint // our own error, never wrapped
 		// DueAt stays as it is.
 	case errors.As(err, &failed):
 		l.unhandled(ctx, failed, now)

@@ -91,9 +91,9 @@ func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) 
 	}()
 	open := make(chan error, 1) // the result of the delivery that the loop is working on
 	defer func() {
-		open <- errLeft // by a break, or by a panic in the loop
 		cancel()
-		<-done //nolint:errcheck // the loop has ended and takes no error
+		open <- ctx.Err() // the loop was exited by a break or a panic: the delivery is interrupted
+		<-done            //nolint:errcheck // the loop has ended and takes no error
 	}()
 	for {
 		select {
@@ -107,7 +107,7 @@ func (in *Inbox) yieldMessages(ctx context.Context, yield func(Delivery, error) 
 			open = make(chan error, 1)
 		case err := <-done:
 			done <- nil
-			if err != nil && err != errLeft { //nolint:errorlint // our own error, never wrapped
+			if err != nil {
 				yield(Delivery{}, err)
 			}
 			return

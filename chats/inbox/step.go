@@ -38,9 +38,9 @@ func (in *Inbox) Step(
 }
 
 // work serves the business under a lease until ctx is done, and then returns nil, or until the
-// session ends, and then returns the reason: ErrLeaseLost, errLeft, another
-// [leasing.FinalError], or an error of the store. With once, it works until nothing is due, or
-// for stepTime; next is when work is due again.
+// session ends, and then returns the reason: ErrLeaseLost, a [leasing.FinalError], or an error of
+// the store. With once, it works until nothing is due, or for stepTime; next is when work is due
+// again.
 func (in *Inbox) work(
 	ctx context.Context, t *leasing.Term[Lease], workers int, once bool, asked <-chan struct{}, handle handleFunc,
 ) (next time.Time, err error) {
