@@ -1,0 +1,171 @@
+package inbox
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
+)
+
+const history = chats.OpGetChatHistory
+
+func TestQuota_TheLastQuarterIsSpreadOverTheRestOfTheWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(chatstest.NewMarket().Client(), 0.2, nil)
+		end := time.Now().Truncate(time.Hour).Add(time.Hour)
+		q.count(history, 6_000)
+		assert.Equal(t, 2_000, q.left(history))
+		assert.False(t, q.isLow(history))
+		assert.False(t, q.nextSpaced(history).After(time.Now()))
+
+		q.count(history, 1)
+		assert.True(t, q.isLow(history))
+		assert.Equal(t, time.Now().Add(time.Until(end)/1_999), q.nextSpaced(history))
+
+		q.count(history, 1_999)
+		assert.Zero(t, q.left(history))
+		assert.Equal(t, end, q.nextSpaced(history))
+		next, ok := q.take(history)
+		assert.False(t, ok)
+		assert.Equal(t, end, next)
+	})
+}
+
+// reporting returns a client to which the server has reported a limit.
+func reporting(t *testing.T, limit, remaining string, until time.Duration) *chats.Client {
+	t.Helper()
+	market := chatstest.NewMarket()
+	next := market.Transport()
+	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: reported(func(req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err == nil {
+			resp.Header.Set("X-RateLimit-Resource-Limit", limit)
+			resp.Header.Set("X-RateLimit-Resource-Remaining", remaining)
+			resp.Header.Set("X-RateLimit-Resource-Until", time.Now().Add(until).Format(time.RFC1123))
+		}
+		return resp, err
+	})}))
+	_, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
+	require.NoError(t, err)
+	return client
+}
+
+type reported func(*http.Request) (*http.Response, error)
+
+func (f reported) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func TestQuota_ReportedByTheServer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		remaining int
+		until     time.Duration
+		used      int           // as a share of the limit
+		next      time.Duration // 0: now
+	}{
+		"half of it used":              {remaining: 100, until: 30 * time.Minute, used: 50, next: 30 * time.Minute},
+		"others have used it up":       {remaining: 0, until: 30 * time.Minute, next: 30 * time.Minute},
+		"some is left":                 {remaining: 1, until: 30 * time.Minute, used: 49},
+		"a window that has just begun": {remaining: 0, until: 60 * time.Minute, next: 60 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				q := newQuota(reporting(t, "100", strconv.Itoa(tt.remaining), tt.until), 0.5, nil)
+				assert.InDelta(t, 50, q.budget(chats.OpGetChats), 0)
+				q.count(chats.OpGetChats, tt.used)
+				want := time.Now().Add(tt.next).Truncate(time.Second)
+				if got := q.next(chats.OpGetChats); tt.next == 0 {
+					assert.False(t, got.After(time.Now()), got)
+				} else {
+					assert.True(t, want.Equal(got), got)
+				}
+			})
+		})
+	}
+}
+
+// If the server names no maximum, the documented one applies.
+func TestQuota_WithoutAReportedMaximum(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		client := market.Client(chats.WithHTTPClient(&http.Client{Transport: reported(func(req *http.Request) (*http.Response, error) {
+			const body = `{"status":"ERROR","errors":[{"code":"LIMIT","message":"Hit rate limit of requests per hour"}]}`
+			return &http.Response{
+				Request: req, StatusCode: 420, Body: io.NopCloser(strings.NewReader(body)),
+				Header: http.Header{"X-Ratelimit-Resource-Until": {time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat)}},
+			}, nil
+		})}))
+		_, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		limit, ok := client.Limit(chats.OpGetChats)
+		require.True(t, ok)
+		require.Zero(t, limit.Max)
+		require.False(t, limit.Until.IsZero())
+		q := newQuota(client, 0.5, nil)
+		assert.InDelta(t, 2_500, q.budget(chats.OpGetChats), 0)
+		assert.False(t, q.next(chats.OpGetChats).After(time.Now()), "only the 420 itself counts, see refuse")
+	})
+}
+
+func TestQuota_APrepaidRequestIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	for requests, want := range map[int]int{0: 0, 1: 1, 2: 2, 3: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			client := chatstest.NewMarket().Client()
+			q := newQuota(client, 0, nil)
+			_, ok := q.take(chats.OpGetChats)
+			require.True(t, ok)
+			ctx, refund := q.prepaid(t.Context(), chats.OpGetChats, func(int) {})
+			for range requests {
+				_, err := client.ChatsPage(ctx, chats.Filter{}, chats.PageRequest{})
+				require.NoError(t, err)
+			}
+			_, _ = client.Chat(ctx, 1)
+			refund()
+			assert.Equal(t, want, q.used(chats.OpGetChats).Requests)
+			assert.Equal(t, 1, q.used(chats.OpGetChat).Requests)
+		})
+	}
+}
+
+func TestQuota_TheLastRequestOfAWindowIsSpacedToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(chatstest.NewMarket().Client(), 0.2, nil)
+		q.count(history, 7_999)
+		assert.Equal(t, time.Now().Truncate(time.Hour).Add(time.Hour), q.nextSpaced(history))
+	})
+}
+
+func TestQuota_AfterARateLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		for name, tt := range map[string]struct {
+			limit *chats.Limit
+			want  time.Duration
+		}{
+			"of parallel requests":  {&chats.Limit{Kind: chats.LimitParallel}, time.Second},
+			"reset in a moment":     {&chats.Limit{Kind: chats.LimitHourly, Until: now.Add(5 * time.Second)}, 5 * time.Second},
+			"reset in half an hour": {&chats.Limit{Kind: chats.LimitHourly, Until: now.Add(30 * time.Minute)}, time.Minute},
+			"reset in the past":     {&chats.Limit{Kind: chats.LimitHourly, Until: now.Add(-time.Minute)}, time.Minute},
+			"no time":               {&chats.Limit{Kind: chats.LimitHourly}, time.Minute},
+			"no limit":              {nil, time.Minute},
+		} {
+			q := newQuota(chatstest.NewMarket().Client(), 0.2, nil)
+			assert.Equal(t, now.Add(tt.want), q.refuse(history, &chats.Error{Limit: tt.limit}), name)
+			assert.Equal(t, now.Add(tt.want), q.next(history), name)
+		}
+	})
+}
