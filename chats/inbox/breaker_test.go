@@ -21,11 +21,11 @@ func TestBreaker_TheDelayBetweenProbesDoubles(t *testing.T) {
 		}
 		assert.True(t, b.isOpen())
 		assert.Equal(t, time.Now().Add(time.Second), b.next())
-		for _, want := range []time.Duration{2, 4, 8, 16, 30, 30} {
+		for _, want := range []int{2, 4, 8, 16, 30, 30} {
 			b.probing = 7
 			b.failed(8, true) // began before the breaker opened
 			b.failed(7, true)
-			assert.Equal(t, time.Now().Add(want*time.Second), b.next())
+			assert.Equal(t, time.Now().Add(time.Duration(want)*time.Second), b.next())
 		}
 		b.succeeded()
 		assert.False(t, b.isOpen())

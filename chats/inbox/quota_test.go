@@ -143,8 +143,8 @@ func TestQuota_TheLastRequestOfAWindowIsSpacedToo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQuota(chatstest.NewMarket().Client(), 0.2, nil)
-		q.count(history, 7_999)
-		assert.Equal(t, time.Now().Truncate(time.Hour).Add(time.Hour), q.nextSpaced(history))
+		q.count(chats.OpGetChat, 799)
+		assert.Equal(t, time.Now().Truncate(time.Hour).Add(time.Hour), q.nextSpaced(chats.OpGetChat))
 	})
 }
 
