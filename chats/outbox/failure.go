@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/ymchats/ymchats-go/chats"
@@ -15,6 +16,10 @@ type Failure struct { //nolint:errname // mainly part of an item's state
 }
 
 func (f *Failure) Error() string { return f.Reason }
+
+func (f *Failure) clone() *Failure {
+	return &Failure{f.Reason, f.StatusCode, slices.Clone(f.Details)}
+}
 
 // maxReason is the maximum length of a reason, in bytes.
 const maxReason = 2000

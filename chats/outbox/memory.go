@@ -132,6 +132,9 @@ func (r *memoryRecord) copy() Record {
 	record := r.Record
 	record.Baseline, record.Item.File = slices.Clone(record.Baseline), slices.Clone(record.Item.File)
 	record.Message.Files = slices.Clone(record.Message.Files)
+	if record.Failure != nil {
+		record.Failure = record.Failure.clone()
+	}
 	return record
 }
 

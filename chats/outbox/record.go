@@ -123,10 +123,9 @@ func (r *Record) result() Result {
 		Business: r.Business, Item: r.Item, State: r.State, Message: r.Message,
 		Attempts: r.Attempts, QueuedAt: r.QueuedAt, SettledAt: r.SettledAt,
 	}
-	result.Item.File = nil
+	result.Item.File, result.Message.Files = nil, slices.Clone(r.Message.Files)
 	if r.Failure != nil {
-		failure := *r.Failure
-		result.Err = &failure
+		result.Err = r.Failure.clone()
 	}
 	return result
 }

@@ -340,6 +340,30 @@ func (l *logged) all() []string {
 	return slices.Clone(l.lines)
 }
 
+func TestRun_SettledOwnsItsResult(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore(), outbox.WithSettled(func(_ context.Context, r outbox.Result) error {
+			var failure *outbox.Failure
+			if errors.As(r.Err, &failure) {
+				failure.Details[0].Code = "changed"
+			} else {
+				r.Message.Files[0].Name = "changed"
+			}
+			return nil
+		}))
+		put(t, o, file("posted", chat), text("refused", market.AddChat(chats.Chat{Status: chats.StatusFinished})))
+		_, err := o.Step(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "posted", get(t, o, "posted").Message.Files[0].Name)
+		var failure *outbox.Failure
+		require.ErrorAs(t, get(t, o, "refused").Err, &failure)
+		assert.NotEqual(t, "changed", failure.Details[0].Code)
+	})
+}
+
 func TestRun_SettledReturnsATypedNil(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -46,6 +46,8 @@ func runTests(
 		{"an empty store", (*suite).empty},
 		{"an item is loaded as it was put", (*suite).putRoundTrip},
 		{"a record is loaded as it was saved", (*suite).saveRoundTrip},
+		{"a record can be reset", (*suite).reset},
+		{"a record belongs to the caller", (*suite).ownership},
 		{"nothing is cut off or converted", (*suite).extremes},
 		{"keys are compared by their bytes", (*suite).keys},
 		{"a repeated Put is not an error", (*suite).putAgain},
@@ -56,6 +58,7 @@ func runTests(
 		{"items are in the order of Put", (*suite).order},
 		{"items are in the order of Put after others were deleted", (*suite).orderAfterDeletion},
 		{"Backlog lists the heads of the chats", (*suite).heads},
+		{"an item that is not due or has expired remains the head", (*suite).heldHead},
 		{"Backlog lists the unreported items", (*suite).unreported},
 		{"after an item is settled, the next one is the head", (*suite).settle},
 		{"a resent item is the head again", (*suite).resend},
@@ -69,6 +72,7 @@ func runTests(
 		{"Counts", (*suite).counts},
 		{"a lease excludes other holders, and expires", (*suite).leases},
 		{"businesses are separate", (*suite).businessesAreSeparate},
+		{"reads and deletions concern one business", (*suite).otherBusiness},
 		{"a canceled context is an error", (*suite).endedContext},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -246,7 +250,7 @@ func (s *suite) saveRoundTrip() {
 	want.State, want.DueAt, want.Failures, want.Refusals = outbox.Sent, base.Add(time.Hour), 3, 5
 	want.Failure = &outbox.Failure{Reason: "no «way»", StatusCode: 400, Details: []chats.Detail{{Code: "C", Message: "M"}}}
 	want.Attempts, want.FirstAttempt, want.LastAttempt = 2, base.Add(1), base.Add(2*time.Second)
-	want.Token, want.Baseline, want.Accepted = 1<<60, []chats.MessageID{1, 1700000000000000}, true
+	want.Token, want.Baseline, want.Accepted = 1<<60, slices.Repeat([]chats.MessageID{1, 1700000000000000}, 16), true
 	want.Floor = 1600000000000000
 	want.Message, want.SettledAt, want.Reports = message, base.Add(3*time.Second), 4
 	version, stored := want.Version, want
@@ -281,8 +285,56 @@ func (s *suite) saveRoundTrip() {
 	check.Slices(s, "details", got.Failure.Details, want.Failure.Details)
 	check.Equal(s, "message", got.Message.ID, message.ID)
 	check.Equal(s, "message's text", got.Message.Text, message.Text)
+	check.Equal(s, "message's sender", got.Message.Sender, message.Sender)
 	s.SameTime("message's time", got.Message.CreatedAt, base)
 	check.Slices(s, "message's files", got.Message.Files, message.Files)
+}
+
+// reset saves a record with all fields and then, as Resolve does, one with almost none.
+func (s *suite) reset() {
+	s.put(text("k", 5))
+	lease, start := s.lease(), s.item("k")
+	s.save(lease, "k", func(r *outbox.Record) {
+		r.State, r.DueAt, r.Failures, r.Refusals, r.Reports, r.Reported = outbox.Uncertain, base, 3, 5, 4, true
+		r.Failure = &outbox.Failure{Reason: "no", StatusCode: 400, Details: []chats.Detail{{Code: "C"}}}
+		r.Attempts, r.FirstAttempt, r.LastAttempt, r.SettledAt = 2, base, base, base
+		r.Token, r.Baseline, r.Floor, r.Accepted, r.Message = 6, []chats.MessageID{1}, 7, true, chats.Message{ID: 8, Text: "text"}
+	})
+	s.save(lease, "k", func(r *outbox.Record) {
+		*r = outbox.Record{Business: business, Item: r.Item, Version: r.Version, State: outbox.Queued, Attempts: 1}
+	})
+	got := s.item("k")
+	check.Equal(s, "attempts", got.Attempts, 1)
+	got.Attempts, got.Version, got.QueuedAt, start.QueuedAt = 0, start.Version, time.Time{}, time.Time{}
+	check.Equal(s, "record", fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", start))
+	ids, err := s.b.PostedAs(s.Context(), business, 5, 0)
+	s.NoError(err)
+	check.Equal(s, "messages", len(ids), 0)
+}
+
+// ownership changes what has been passed to the store and what it has returned.
+func (s *suite) ownership() {
+	s.put(file("f", 6, "content"))
+	s.head(6).Item.File[0] = 'x'
+	check.Equal(s, "file", string(s.head(6).Item.File), "content")
+	s.put(text("k", 5))
+	change := func(r *outbox.Record) {
+		r.Baseline[0], r.Failure.Reason, r.Failure.Details[0].Code, r.Message.Files[0].Name = 9, "changed", "changed", "changed"
+	}
+	s.save(s.lease(), "k", func(r *outbox.Record) {
+		r.Baseline, r.Failure = []chats.MessageID{1}, &outbox.Failure{Reason: "no", Details: []chats.Detail{{Code: "C"}}}
+		r.Message = chats.Message{ID: 8, Files: []chats.File{{Name: "a.png"}}}
+	})
+	r := s.item("k")
+	s.NoError(s.a.ResolveItem(s.Context(), &r))
+	change(&r)
+	for range 2 {
+		r := s.item("k")
+		check.Equal(s, "baseline", r.Baseline[0], 1)
+		check.Equal(s, "failure", r.Failure.Reason+r.Failure.Details[0].Code, "noC")
+		check.Equal(s, "file", r.Message.Files[0].Name, "a.png")
+		change(&r)
+	}
 }
 
 func (s *suite) putAgain() {
@@ -290,12 +342,17 @@ func (s *suite) putAgain() {
 	s.put(first)
 	first.NotAfter = base
 	s.put(text("new", 5), first, first)
+	s.put(first)
 	check.Equal(s, "version", s.item("k").Version, s.item("new").Version)
+	check.Equal(s, "head", s.head(5).Item.Key, "k")
 	s.SameTime("NotAfter of the first Put", s.item("k").Item.NotAfter, time.Time{})
 	lease := s.lease()
 	s.save(lease, "k", sent(9))
 	s.put(first)
 	check.Equal(s, "state", s.item("k").State, outbox.Sent)
+	s.save(lease, "new", func(r *outbox.Record) { r.State, r.SettledAt, r.Reported = outbox.Failed, base, true })
+	s.put(text("new", 5))
+	check.Equal(s, "state", s.item("new").State, outbox.Failed)
 	for name, item := range map[string]outbox.Item{
 		"other file": file("k", 5, "Content"), "other chat": file("k", 6, "content"), "text": text("k", 5),
 		"other name": {Key: "k", Chat: 5, FileName: "x.txt", File: []byte("content")},
@@ -400,6 +457,20 @@ func (s *suite) heads() {
 	}
 }
 
+func (s *suite) heldHead() {
+	lease, now := s.lease(), time.Now()
+	a, c := text("a", 5), text("c", 6)
+	c.NotAfter = now.Add(-time.Hour)
+	s.put(a, text("b", 5), c, text("d", 6))
+	s.save(lease, "a", func(r *outbox.Record) { r.DueAt = now.Add(time.Hour) })
+	check.Equal(s, "head that is not due", s.head(5).Item.Key, "a")
+	check.Equal(s, "head that has expired", s.head(6).Item.Key, "c")
+	heads := s.backlog(now).Heads
+	if len(heads) != 2 || heads[0].Position != s.item("a").Position || heads[1].Position != s.item("c").Position {
+		s.Errorf("heads: %v", heads)
+	}
+}
+
 func (s *suite) unreported() {
 	lease := s.lease()
 	s.put(text("a", 5), text("b", 5), text("c", 5), text("d", 5), text("e", 5))
@@ -429,6 +500,9 @@ func (s *suite) unreported() {
 		settle(many[n].Key, 0, base)
 	}
 	check.Equal(s, "unreported", len(s.backlog(base).Unreported), 100)
+	sum, err := s.b.Counts(s.Context(), business)
+	s.NoError(err)
+	check.Equal(s, "unreported items", sum.Unreported, 127)
 }
 
 func (s *suite) settle() {
@@ -467,13 +541,16 @@ func (s *suite) files() {
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Queued, time.Time{} })
 	check.Equal(s, "length of a deleted file", len(s.head(5).Item.File), 0)
 	check.Equal(s, "size of a deleted file", s.head(5).FileSize, 7)
-	s.put(file("b", 6, "content"))
-	for _, state := range []outbox.State{outbox.Discarded, outbox.Queued} {
-		r := s.item("b")
-		r.State = state
-		s.NoError(s.b.ResolveItem(s.Context(), &r))
+	for n, final := range []outbox.State{outbox.Sent, outbox.Expired, outbox.Discarded} {
+		chat, key := chats.ChatID(6+n), string(final)
+		s.put(file(key, chat, "content"))
+		for _, state := range []outbox.State{final, outbox.Queued} {
+			r := s.item(key)
+			r.State = state
+			s.NoError(s.b.ResolveItem(s.Context(), &r))
+		}
+		check.Equal(s, "length of the file of an item that was "+key, len(s.head(chat).Item.File), 0)
 	}
-	check.Equal(s, "length of a file that ResolveItem has deleted", len(s.head(6).Item.File), 0)
 }
 
 func (s *suite) saveNeedsLease() {
@@ -563,7 +640,7 @@ func (s *suite) concurrentSaves() {
 func (s *suite) messages() {
 	lease := s.lease()
 	s.put(text("a", 5), text("b", 5), text("c", 5), text("d", 6), text("e", 5))
-	s.save(lease, "a", sent(100))
+	s.save(lease, "a", func(r *outbox.Record) { sent(100)(r); r.Reported = true })
 	r := s.item("b")
 	sent(100)(&r)
 	version := r.Version
@@ -572,6 +649,8 @@ func (s *suite) messages() {
 	check.Equal(s, "version after an error", r.Version, version)
 	check.Equal(s, "state", s.item("b").State, outbox.Queued)
 	s.save(lease, "d", sent(100)) // of another chat
+	s.put(text("f", 6), text("g", 5))
+	s.save(lease, "f", sent(102))
 	s.save(lease, "b", sent(101))
 	s.save(lease, "c", sent(99))
 	s.save(lease, "a", sent(100)) // again
@@ -582,6 +661,7 @@ func (s *suite) messages() {
 	s.NoError(err)
 	slices.Sort(ids)
 	check.Slices(s, "messages above 99", ids, []chats.MessageID{100, 101})
+	check.Equal(s, "last message", s.head(5).LastMessage, 101)
 }
 
 func (s *suite) deleteSettled() {
@@ -602,6 +682,9 @@ func (s *suite) deleteSettled() {
 		s.put(text(string(state), chats.ChatID(7+n)))
 		settle(string(state), state, base, true)
 	}
+	n, err := s.a.DeleteSettled(s.Context(), business, base, 10)
+	s.NoError(err)
+	check.Equal(s, "deleted", n, 0)
 	total := 0
 	for range 5 {
 		n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Minute), 1)
@@ -625,14 +708,18 @@ func (s *suite) deleteSettled() {
 
 func (s *suite) counts() {
 	lease := s.lease()
+	s.put(text("settled", 1))
+	s.save(lease, "settled", func(r *outbox.Record) { r.State, r.SettledAt, r.Reported = outbox.Sent, base, true })
 	for n, state := range []outbox.State{
 		outbox.Queued, outbox.Sending, outbox.Uncertain, outbox.Uncertain, outbox.Failed, outbox.Sent, outbox.Expired,
 	} {
+		timer := time.NewTimer(10 * time.Millisecond) // so that the items are not queued at the same time
+		<-timer.C
 		key := fmt.Sprint("k", n)
 		s.put(text(key, chats.ChatID(n+1)))
 		s.save(lease, key, func(r *outbox.Record) {
 			if r.State = state; state.IsSettled() {
-				r.SettledAt, r.Reported = base, state != outbox.Expired
+				r.SettledAt, r.Reported = base, n != 2 && state != outbox.Expired
 			}
 			r.Failure, r.DueAt = &outbox.Failure{Reason: "failure of " + key}, base.Add(time.Duration(n)*time.Second)
 		})
@@ -640,7 +727,7 @@ func (s *suite) counts() {
 	sum, err := s.b.Counts(s.Context(), business)
 	s.NoError(err)
 	got := [5]int{sum.Queued, sum.Sending, sum.Uncertain, sum.Failed, sum.Unreported}
-	check.Equal(s, "queued, sending, uncertain, failed, unreported", got, [5]int{1, 1, 2, 1, 1})
+	check.Equal(s, "queued, sending, uncertain, failed, unreported", got, [5]int{1, 1, 2, 1, 2})
 	s.SameTime("oldest", sum.Oldest, s.item("k0").QueuedAt)
 	check.Equal(s, "last error", sum.LastError, "failure of k1")
 	check.Equal(s, "holder", sum.Holder, "holder")
@@ -692,6 +779,45 @@ func (s *suite) businessesAreSeparate() {
 	n, err := s.a.DeleteSettled(s.Context(), other, base.Add(-time.Second), 10)
 	s.NoError(err)
 	check.Equal(s, "deleted", n, 0)
+}
+
+// otherBusiness puts items of all kinds into another business.
+func (s *suite) otherBusiness() {
+	s.put(text("own", 5))
+	_, err := s.a.Acquire(s.Context(), other, outbox.Purpose, "other holder")
+	s.NoError(err)
+	for n, state := range []outbox.State{outbox.Queued, outbox.Sending, outbox.Sent, outbox.Sent, outbox.Failed, outbox.Uncertain} {
+		key := fmt.Sprint("k", n)
+		s.NoError(s.a.Put(s.Context(), other, text(key, chats.ChatID(5+n))))
+		r, err := s.a.Item(s.Context(), other, key)
+		s.NoError(err)
+		r.State, r.Failure, r.DueAt = state, &outbox.Failure{Reason: "of another"}, base.Add(time.Duration(n%2)*time.Hour)
+		if state.IsSettled() {
+			r.SettledAt, r.Reported = base, n == 2
+		}
+		if state == outbox.Sent {
+			r.Message.ID = 100 + chats.MessageID(n)
+		}
+		s.NoError(s.a.ResolveItem(s.Context(), &r))
+	}
+	backlog := s.backlog(base)
+	check.Equal(s, "heads", len(backlog.Heads), 1)
+	check.Equal(s, "unreported", len(backlog.Unreported), 0)
+	s.SameTime("next report", backlog.NextReport, time.Time{})
+	for chat := range chats.ChatID(10) {
+		ids, err := s.b.PostedAs(s.Context(), business, chat, 0)
+		s.NoError(err)
+		check.Equal(s, "messages", len(ids), 0)
+	}
+	sum, err := s.b.Counts(s.Context(), business)
+	s.NoError(err)
+	check.Equal(s, "summary", sum, outbox.Summary{Queued: 1, Oldest: sum.Oldest})
+	s.SameTime("oldest", sum.Oldest, s.item("own").QueuedAt)
+	n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Hour), 10)
+	s.NoError(err)
+	check.Equal(s, "deleted", n, 0)
+	_, err = s.b.Item(s.Context(), other, "k2")
+	s.NoError(err)
 }
 
 func (s *suite) endedContext() {
