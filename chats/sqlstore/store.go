@@ -225,8 +225,9 @@ func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 		`DELETE FROM {p}leases WHERE business = ?1`,
 		`DELETE FROM {p}inbox_chats WHERE business = ?1`,
 		`DELETE FROM {p}inbox_businesses WHERE business = ?1`,
-		`DELETE FROM {p}outbox_files WHERE business = ?1`,
 		`DELETE FROM {p}outbox WHERE business = ?1`,
+		`DELETE FROM {p}outbox_files AS f WHERE business = ?1 AND NOT EXISTS (
+			SELECT 1 FROM {p}outbox AS o WHERE o.business = ?1 AND o.key = f.key)`, // one put meanwhile is kept
 	}
 	_, err := s.exec(ctx, 0, statements[0], int64(business))
 	if err == nil {

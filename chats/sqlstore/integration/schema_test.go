@@ -332,3 +332,36 @@ func TestForget_BesideAnInbox(t *testing.T) {
 		saving.Wait()
 	}
 }
+
+// A file whose item is gone would keep every later Put of its key from succeeding.
+func TestForget_BesideAPut(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	store, db := d.store(t), d.open(t)
+	file := func(key string) outbox.Item {
+		return outbox.Item{Key: key, Chat: 1, FileName: "a.txt", File: []byte("a")}
+	}
+	for _, table := range []string{"ymchats_outbox", "ymchats_outbox_files"} {
+		require.NoError(t, store.Put(t.Context(), business, file("first")))
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		_, err = tx.ExecContext(t.Context(), "SELECT 1 FROM "+table+" FOR UPDATE")
+		require.NoError(t, err)
+		forgotten := make(chan error, 1)
+		go func() { forgotten <- store.Forget(t.Context(), business) }()
+		require.Eventually(t, func() bool {
+			var waiting bool
+			err := db.QueryRowContext(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+				WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
+			return err == nil && waiting
+		}, patience, time.Millisecond)
+		require.NoError(t, store.Put(t.Context(), business, file("second")))
+		require.NoError(t, tx.Rollback())
+		require.NoError(t, <-forgotten)
+		require.NoError(t, store.Put(t.Context(), business, file("second")), table)
+		head, err := store.Head(t.Context(), business, 1)
+		require.NoError(t, err)
+		assert.Equal(t, "a", string(head.Item.File))
+		require.NoError(t, store.Forget(t.Context(), business))
+	}
+}
