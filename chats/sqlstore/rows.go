@@ -8,6 +8,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
 // column is a column of a table.
@@ -106,18 +107,19 @@ func scanValue[T any](from scanner) (value T, err error) {
 	return value, err
 }
 
-// latest is the latest time that is stored. The microseconds of much later times overflow.
-var latest = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+// The earliest and the latest time that is stored. The microseconds of times much further away
+// overflow, and those of the zero time mean that there is none.
+var (
+	earliest = time.Time{}.Add(time.Microsecond)
+	latest   = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+)
 
 // micros returns microseconds since 1970, or nil for the zero time.
 func micros(t time.Time) *int64 {
 	if t.IsZero() {
 		return nil
 	}
-	if t.After(latest) {
-		t = latest
-	}
-	n := t.UnixMicro()
+	n := wait.Earliest(wait.Later(t, earliest), latest).UnixMicro()
 	return &n
 }
 

@@ -180,3 +180,14 @@ func TestMicros_OfATimeFarAhead(t *testing.T) {
 	}
 	assert.Nil(t, micros(time.Time{}))
 }
+
+// Nor the other way round.
+func TestMicros_OfATimeLongAgo(t *testing.T) {
+	t.Parallel()
+	for _, at := range []time.Time{time.Date(-300_000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(-1<<60, 0), time.Time{}.Add(1)} {
+		var stored storedTime
+		require.NoError(t, stored.Scan(*micros(at)))
+		assert.False(t, time.Time(stored).IsZero(), at)
+		assert.Equal(t, 1, time.Time(stored).Year(), at)
+	}
+}
