@@ -479,8 +479,8 @@ func (s *suite) unreported() {
 	}
 	settle("a", 1, base.Add(time.Second))
 	settle("b", 2, time.Time{})
-	settle("c", 3, base.Add(time.Hour))
-	settle("d", 4, base.Add(2*time.Hour))
+	settle("c", 3, base.Add(2*time.Hour))
+	settle("d", 4, base.Add(time.Hour))
 	backlog := s.backlog(base.Add(time.Second))
 	check.Slices(s, "unreported", backlog.Unreported, []string{"b", "a"})
 	s.SameTime("next report", backlog.NextReport, base.Add(time.Hour))
@@ -783,7 +783,10 @@ func (s *suite) businessesAreSeparate() {
 
 // otherBusiness puts items of all kinds into another business.
 func (s *suite) otherBusiness() {
-	s.put(text("own", 5))
+	s.put(file("before", 4, "before"), file("own", 5, "own"), file("behind", 5, "behind"))
+	s.NoError(s.a.Put(s.Context(), other, file("own", 4, "of another")))
+	check.Equal(s, "file", string(s.head(4).Item.File), "before")
+	check.Equal(s, "file", string(s.head(5).Item.File), "own")
 	_, err := s.a.Acquire(s.Context(), other, outbox.Purpose, "other holder")
 	s.NoError(err)
 	for n, state := range []outbox.State{outbox.Queued, outbox.Sending, outbox.Sent, outbox.Sent, outbox.Failed, outbox.Uncertain} {
@@ -801,7 +804,7 @@ func (s *suite) otherBusiness() {
 		s.NoError(s.a.ResolveItem(s.Context(), &r))
 	}
 	backlog := s.backlog(base)
-	check.Equal(s, "heads", len(backlog.Heads), 1)
+	check.Equal(s, "heads", len(backlog.Heads), 2)
 	check.Equal(s, "unreported", len(backlog.Unreported), 0)
 	s.SameTime("next report", backlog.NextReport, time.Time{})
 	for chat := range chats.ChatID(10) {
@@ -811,11 +814,15 @@ func (s *suite) otherBusiness() {
 	}
 	sum, err := s.b.Counts(s.Context(), business)
 	s.NoError(err)
-	check.Equal(s, "summary", sum, outbox.Summary{Queued: 1, Oldest: sum.Oldest})
-	s.SameTime("oldest", sum.Oldest, s.item("own").QueuedAt)
+	check.Equal(s, "summary", sum, outbox.Summary{Queued: 3, Oldest: sum.Oldest})
+	s.SameTime("oldest", sum.Oldest, s.item("before").QueuedAt)
+	s.put(text("k2", 3))
+	r := s.item("k2")
+	r.State, r.SettledAt, r.Reported = outbox.Discarded, base, true
+	s.NoError(s.a.ResolveItem(s.Context(), &r))
 	n, err := s.a.DeleteSettled(s.Context(), business, base.Add(time.Hour), 10)
 	s.NoError(err)
-	check.Equal(s, "deleted", n, 0)
+	check.Equal(s, "deleted", n, 1)
 	_, err = s.b.Item(s.Context(), other, "k2")
 	s.NoError(err)
 }
