@@ -90,6 +90,20 @@ func TestPut_ChecksItems(t *testing.T) {
 	require.ErrorIs(t, o.Put(t.Context(), text("f", 1)), outbox.ErrKeyReused)
 }
 
+func TestItem_TakesThePartsOfEveryText(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", chats.MaxTextLength)
+	for _, text := range []string{
+		long + "\u200d", long + "\x00", long[1:] + "\n\n\u200b\n", "x" + strings.Repeat("\ufeff\n", 9000),
+		strings.Repeat("\u2060", 10000), long[1:] + " &nbsp;", strings.Repeat("\x01", 5000) + "x",
+	} {
+		for _, part := range chats.SplitText(text) {
+			item := outbox.Item{Key: "k", Chat: 1, Text: strings.ReplaceAll(part, "\x00", "")}
+			require.NoError(t, item.Check(), "%.10q", text)
+		}
+	}
+}
+
 func TestResolve_OfAnUncertainItem(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

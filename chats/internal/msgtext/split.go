@@ -18,16 +18,17 @@ var breaks = []*regexp.Regexp{
 // Split splits a text into parts of at most longest characters (Unicode code points). It prefers
 // to split after a paragraph, then after a sentence or line, then after a word. If a word is too
 // long, it splits anywhere except before a combining mark or inside an emoji sequence. Only the
-// whitespace at the splits is dropped. A text that is short enough is returned unchanged; a blank
-// text has no parts. Invalid UTF-8 is kept, with each byte counting as a character.
+// whitespace at the splits is dropped, and parts that could not be found in a history: those without
+// a visible character. A text that is short enough is returned unchanged; a blank text has no parts.
+// Invalid UTF-8 is kept, with each byte counting as a character.
 func Split(text string, longest int) (parts []string) {
-	for strings.TrimSpace(text) != "" {
+	for Normalize(text) != "" {
 		end := runeOffset(text, longest)
 		if end == len(text) {
 			return append(parts, text)
 		}
 		at := splitAt(text, end)
-		if part := strings.TrimRightFunc(text[:at], unicode.IsSpace); part != "" {
+		if part := strings.TrimRightFunc(text[:at], unicode.IsSpace); Normalize(part) != "" {
 			parts = append(parts, part)
 		}
 		text = strings.TrimLeftFunc(text[at:], unicode.IsSpace)

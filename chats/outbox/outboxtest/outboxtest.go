@@ -560,6 +560,7 @@ func (s *suite) saveNeedsLease() {
 	for name, bad := range map[string]inbox.Lease{
 		"none":            {},
 		"another token":   {Business: business, Purpose: outbox.Purpose, Holder: "holder", Token: lease.Token - 1},
+		"a later token":   {Business: business, Purpose: outbox.Purpose, Holder: "holder", Token: lease.Token + 1},
 		"another holder":  {Business: business, Purpose: outbox.Purpose, Holder: "other", Token: lease.Token},
 		"another purpose": {Business: business, Purpose: "other", Holder: "holder", Token: lease.Token},
 	} {
