@@ -149,14 +149,15 @@ func (p *purpose) stop(ctx context.Context, jobs Inserter, businesses []chats.Bu
 }
 
 // wake inserts a wake, which notifies the workers of all processes. If err is not nil, wake
-// only returns it. Inserting locks no existing row, so a process that is frozen in the middle
+// returns it, and inserts nothing unless ctx is done: the work that err is about may then have been
+// recorded nevertheless. Inserting locks no existing row, so a process that is frozen in the middle
 // of the transaction holds up nothing. Wakes are inserted one batch at a time, which leaves
 // connections for River.
 func (p *purpose) wake(ctx context.Context, business chats.BusinessID, err error) error {
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	return p.wakes.Do(ctx, river.InsertManyParams{Args: wakeArgs{business}, InsertOpts: p.options(1)})
+	return cmp.Or(err, p.wakes.Do(ctx, river.InsertManyParams{Args: wakeArgs{business}, InsertOpts: p.options(1)}))
 }
 
 func (f *Fleet) insert(ctx context.Context, jobs []river.InsertManyParams) error {

@@ -267,6 +267,22 @@ func TestWake_WaitsNoLongerThanItsContext(t *testing.T) {
 	})
 }
 
+// The items may have been committed, and perhaps nobody puts them again.
+func TestWake_AfterTheCallerHasGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs := newFake(t)
+		var inserted int
+		jobs.insert = func(_ context.Context, n int) error { inserted += n; return nil }
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.ErrorIs(t, f.outbox.wake(ctx, 7, fmt.Errorf("put: %w", context.Canceled)), context.Canceled)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Equal(t, 1, inserted)
+	})
+}
+
 func TestWake_ManyAreInsertedAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
