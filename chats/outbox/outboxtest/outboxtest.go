@@ -534,7 +534,9 @@ func (s *suite) resend() {
 func (s *suite) files() {
 	lease := s.lease()
 	s.put(file("a", 5, "content"))
-	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Uncertain, base })
+	s.save(lease, "a", func(r *outbox.Record) {
+		r.State, r.SettledAt, r.Item.File = outbox.Uncertain, base, []byte("no save changes it")
+	})
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Queued, time.Time{} })
 	check.Equal(s, "file", string(s.head(5).Item.File), "content")
 	s.save(lease, "a", func(r *outbox.Record) { r.State, r.SettledAt = outbox.Failed, base })
@@ -546,7 +548,7 @@ func (s *suite) files() {
 		s.put(file(key, chat, "content"))
 		for _, state := range []outbox.State{final, outbox.Queued} {
 			r := s.item(key)
-			r.State = state
+			r.State, r.Item.File = state, []byte("content") // as read by Head
 			s.NoError(s.b.ResolveItem(s.Context(), &r))
 		}
 		check.Equal(s, "length of the file of an item that was "+key, len(s.head(chat).Item.File), 0)
@@ -817,6 +819,7 @@ func (s *suite) otherBusiness() {
 	s.NoError(err)
 	check.Equal(s, "summary", sum, outbox.Summary{Queued: 3, Oldest: sum.Oldest})
 	s.SameTime("oldest", sum.Oldest, s.item("before").QueuedAt)
+	s.lease() // that of the other business does not matter
 	s.put(text("k2", 3))
 	r := s.item("k2")
 	r.State, r.SettledAt, r.Reported = outbox.Discarded, base, true
