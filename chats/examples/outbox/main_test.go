@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"database/sql"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,6 +100,32 @@ func respond(t *testing.T, address string) {
 		assert.Equal(t, http.StatusNotFound, code, key)
 	}
 	assert.Len(t, market.Messages(chat), 1)
+}
+
+// On PostgreSQL, CREATE TABLE IF NOT EXISTS may fail if others execute it at the same time.
+func TestNewService_InSeveralProcessesAtOnce(t *testing.T) {
+	address := os.Getenv("DATABASE_URL")
+	if address == "" {
+		t.Skip("left out: set DATABASE_URL to an empty database, as postgres.sh does")
+	}
+	for n := range 20 {
+		schema := fmt.Sprint("at_once_", n)
+		db, dialect, err := openDatabase("", address+"&search_path="+schema)
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), "CREATE SCHEMA "+schema)
+		require.NoError(t, err)
+		var processes sync.WaitGroup
+		for range 8 {
+			processes.Go(func() {
+				_, err := newService(t.Context(), chatstest.NewMarket().Client(), db, dialect)
+				assert.NoError(t, err)
+			})
+		}
+		processes.Wait()
+		_, err = db.ExecContext(t.Context(), "DROP SCHEMA "+schema+" CASCADE")
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+	}
 }
 
 func rowState(t *testing.T, db *sql.DB, key string) (state string) {

@@ -33,7 +33,10 @@ func newService(ctx context.Context, client *chats.Client, db *sql.DB, dialect s
 	if err != nil {
 		return nil, err
 	}
-	if _, err := db.ExecContext(ctx, createTable); err != nil {
+	if _, err = db.ExecContext(ctx, createTable); err != nil { // perhaps because another process was creating it
+		_, err = db.ExecContext(ctx, createTable)
+	}
+	if err != nil {
 		return nil, err
 	}
 	// Keeps the shop's own row up to date. It may be called twice, which is harmless.
