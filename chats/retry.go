@@ -81,16 +81,13 @@ func (c *call) shouldRetry(resp *response, err error) bool {
 }
 
 // awaitRetry waits before the next attempt. It does not wait for an exhausted quota to reset;
-// limits does that for all calls to the operation.
+// limits does that for all calls to the operation, or refuses the attempt.
 func (p RetryPolicy) awaitRetry(ctx context.Context, l *limits, c *call, resp *response, n int) error {
 	delay := rand.N(max(p.delayCap(n), 1)) // full jitter
 	if resp == nil {
 		return callerctx.Wait(ctx, delay)
 	}
-	if b, blocked := l.blocked(c.op); blocked && isRateLimited(resp.status) {
-		if remaining := time.Until(b.until); remaining > l.maxWait {
-			return &quotaError{limit: resp.limit}
-		}
+	if _, blocked := l.blocked(c.op); blocked && isRateLimited(resp.status) {
 		return nil
 	}
 	after := servertime.RetryAfter(resp.header, time.Now(), quotaWindow)

@@ -198,8 +198,8 @@ func (l *limits) observe(resp *response) {
 		return
 	}
 	if !reported && limit.Kind == LimitHourly { // keep the known maximum and record that none remain
-		resp.limit.Max = l.quotas[op].Max
-		l.quotas[op] = resp.limit
+		limit.Max = l.quotas[op].Max
+		l.quotas[op], resp.limit = limit, limit
 	}
 	in := servertime.Until(limit.Until, resp.header, now, quotaWindow)
 	if limit.Until.Equal(retryAt) { // which is by the local clock

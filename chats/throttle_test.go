@@ -470,6 +470,38 @@ func TestLimits_ExhaustedQuotaIsReportedWithoutRemainingHeader(t *testing.T) {
 		assert.True(t, reported)
 		assert.Equal(t, 1000, limit.Max)
 		assert.Zero(t, limit.Remaining)
+		require.ErrorContains(t, f.call(t.Context(), chats.OpGetChat), "hourly limit of 1000 reached", "without a request")
+	})
+}
+
+// Two calls run at once. One is refused because of the quota, then the other because of the parallel
+// limit. The other cannot be repeated before the quota resets, and its error says so.
+func TestLimits_ParallelLimitAfterTheQuotaIsExhausted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		f := newFixtureOn(t, market, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			resp, err := market.Transport().RoundTrip(req)
+			if resp.Header.Get("X-RateLimit-Resource-Until") == "" { // the parallel limit
+				time.Sleep(time.Second)
+			}
+			return resp, err
+		})}))
+		until := time.Now().Add(50 * time.Minute)
+		market.Fail(chats.OpGetChat, chatstest.RateLimitedParallel(), chatstest.RateLimitedHourly(until))
+		var calls sync.WaitGroup
+		for range 2 {
+			calls.Go(func() {
+				var failed *chats.Error
+				require.ErrorAs(t, f.call(t.Context(), chats.OpGetChat), &failed)
+				require.NotNil(t, failed.Limit)
+				assert.Equal(t, chats.LimitHourly, failed.Limit.Kind)
+				assert.True(t, until.Equal(failed.Limit.Until))
+				assert.Equal(t, 420, failed.StatusCode)
+			})
+		}
+		calls.Wait()
+		assert.Equal(t, 2, market.Calls(chats.OpGetChat))
 	})
 }
 
