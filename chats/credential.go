@@ -36,7 +36,7 @@ func APIKey(key string) Credential {
 // send. The function must be safe for concurrent use. If it returns an error, the call fails and
 // nothing is sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
-	return Credential{source: key}
+	return Credential{source: redact.Source(key)}
 }
 
 // OAuthToken returns the credential for an OAuth token, which is passed without the Bearer
@@ -51,7 +51,7 @@ func OAuthToken(token string) Credential {
 // the send. The function must be safe for concurrent use. If it returns an error, the call fails
 // and nothing is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
-	return Credential{source: token, oauth: true}
+	return Credential{source: redact.Source(token), oauth: true}
 }
 
 func staticSource(secret string) func(context.Context) (string, error) {

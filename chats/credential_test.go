@@ -275,6 +275,29 @@ func TestCredential_SourceIsCalledAfterLimitWait(t *testing.T) {
 	})
 }
 
+// A confirmed send also needs the quota of the history. If that is exhausted, the source is not asked
+// for a key that will not be used.
+func TestCredential_SourceIsNotCalledForAConfirmedSendWithoutHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		f := newFixtureOn(t, market)
+		calls := 0
+		client, err := chats.New(market.Business(), chats.APIKeySource(func(context.Context) (string, error) {
+			calls++
+			return market.Key(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+		require.NoError(t, err)
+		f.client = client
+		market.Fail(chats.OpGetChatHistory, chatstest.RateLimitedHourly(time.Now().Add(50*time.Minute)))
+		require.ErrorIs(t, f.call(t.Context(), chats.OpGetChatHistory), chats.ErrRateLimited)
+		_, err = client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		assert.Equal(t, 1, calls)
+	})
+}
+
 func TestCredential_SlowSourceHoldsNoSlot(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -389,4 +412,22 @@ func TestCredential_ErrorOfTheSourceDoesNotShowTheLastSecret(t *testing.T) {
 	}), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
 	_, err := client.Chat(t.Context(), 1)
 	require.EqualError(t, err, "chats: getChat: 503: refreshing [redacted]: unexpected EOF")
+	_, err = client.Chat(t.Context(), 1)
+	require.EqualError(t, err, "chats: getChat: refreshing [redacted]: unexpected EOF", "the token of an earlier call")
+	_, err = client.Download(t.Context(), chats.File{URL: server.URL})
+	require.EqualError(t, err, "chats: download: refreshing [redacted]: unexpected EOF")
+}
+
+func TestAttachmentOAuth_ErrorOfTheSourceDoesNotShowTheLastToken(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	auth := chats.AttachmentOAuth(func(context.Context) (string, error) {
+		if calls++; calls > 1 {
+			return "", fmt.Errorf("refreshing %s: %w", testSecret, io.ErrUnexpectedEOF)
+		}
+		return testSecret, nil
+	})
+	req := httptest.NewRequest(http.MethodGet, "https://files.messenger.yandex.net/x", http.NoBody)
+	require.NoError(t, auth(t.Context(), req))
+	require.EqualError(t, auth(t.Context(), req), "refreshing [redacted]: unexpected EOF")
 }

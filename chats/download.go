@@ -201,6 +201,7 @@ func AttachmentOAuth(token func(context.Context) (string, error)) func(context.C
 	if token == nil {
 		return nil // which WithAttachmentAuth rejects
 	}
+	token = redact.Source(token)
 	return func(ctx context.Context, req *http.Request) error {
 		if !slices.Contains(attachmentHosts, redirect.Origin(req.URL)) {
 			return nil
