@@ -52,9 +52,13 @@ func TestSplit_PrefersTheBestBreak(t *testing.T) {
 		{"a flag", strings.Repeat("a", longest-1) + "🇷🇺b", []string{strings.Repeat("a", longest-1), "🇷🇺b"}},
 		{"a decomposed Korean syllable", strings.Repeat("a", longest-2) + "\u1112\u1161\u11abb", []string{strings.Repeat("a", longest-2), "\u1112\u1161\u11abb"}},
 		{"a Korean syllable and its end", strings.Repeat("a", longest-1) + "\ud558\u11abb", []string{strings.Repeat("a", longest-1), "\ud558\u11abb"}},
+		{"a syllable of old Korean", strings.Repeat("a", longest-3) + "\u1107\ua972\u1161\ud7cbb", []string{strings.Repeat("a", longest-3), "\u1107\ua972\u1161\ud7cbb"}},
+		{"Korean letters that are not joined", strings.Repeat("a", longest-1) + "\u1107\u3131", []string{strings.Repeat("a", longest-1) + "\u1107", "\u3131"}},
 		{"Thai am", strings.Repeat("a", longest-1) + "\u0e01\u0e33b", []string{strings.Repeat("a", longest-1), "\u0e01\u0e33b"}},
 		{"a conjunct of Hindi", strings.Repeat("a", longest-2) + "\u0915\u094d\u0937", []string{strings.Repeat("a", longest-2), "\u0915\u094d\u0937"}},
 		{"conjuncts of Khmer", strings.Repeat("a", longest-4) + "\u179f\u17d2\u179a\u17d2\u178f\u17b8", []string{strings.Repeat("a", longest-4), "\u179f\u17d2\u179a\u17d2\u178f\u17b8"}},
+		{"a stacked letter of Burmese", strings.Repeat("a", longest-2) + "\u1000\u1039\u1000", []string{strings.Repeat("a", longest-2), "\u1000\u1039\u1000"}},
+		{"an Arabic sign around its number", strings.Repeat("a", longest-1) + "\u0600\u0661b", []string{strings.Repeat("a", longest-2), "a\u0600\u0661b"}}, // the sign is a Cf
 		{"a virama before a stop", strings.Repeat("a", longest-2) + "\u0915\u094d.", []string{strings.Repeat("a", longest-2) + "\u0915\u094d", "."}},
 		{"nothing but marks", strings.Repeat("\u0301", longest+1), []string{strings.Repeat("\u0301", longest), "\u0301"}},
 		{"invalid UTF-8", strings.Repeat("\xff", longest+1), []string{strings.Repeat("\xff", longest), "\xff"}},

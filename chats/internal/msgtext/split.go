@@ -68,8 +68,8 @@ func splitAt(text string, end int) int {
 	return end
 }
 
-// viramas join the letters around them into one, in the scripts of India and Cambodia.
-const viramas = "\u094d\u09cd\u0acd\u0b4d\u0c4d\u0ccd\u0d4d\u17d2"
+// viramas join the letters around them into one, in the scripts of India, Cambodia and Burma.
+const viramas = "\u094d\u09cd\u0acd\u0b4d\u0c4d\u0ccd\u0d4d\u17d2\u1039"
 
 // belongTogether reports whether a split between two characters would change how they are
 // displayed. Flags are pairs of regional indicators; any two of those are kept together.
@@ -77,8 +77,13 @@ func belongTogether(last, next rune) bool {
 	const zeroWidthJoiner = '\u200d'
 	isFlag := func(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }
 	isModifier := func(r rune) bool { return r >= 0x1F3FB && r <= 0x1F3FF }
-	isPart := func(r rune) bool { return r >= 0x1160 && r <= 0x11FF || r == 0x0E33 || r == 0x0EB3 } // of a Korean, Thai or Lao syllable
+	// The beginning of a Korean syllable, and other parts of a Korean, Thai or Lao one.
+	isLead := func(r rune) bool { return r >= 0x1100 && r <= 0x115F || r >= 0xA960 && r <= 0xA97C }
+	isPart := func(r rune) bool {
+		return r >= 0x1160 && r <= 0x11FF || r >= 0xD7B0 && r <= 0xD7FB || r == 0x0E33 || r == 0x0EB3
+	}
 	return last == zeroWidthJoiner || isModifier(next) || isFlag(last) && isFlag(next) || isPart(next) ||
+		isLead(last) && (isLead(next) || next >= 0xAC00 && next <= 0xD7A3) || unicode.Is(unicode.Prepended_Concatenation_Mark, last) ||
 		strings.ContainsRune(viramas, last) && unicode.IsLetter(next) ||
 		unicode.In(next, unicode.M, unicode.Cf)
 }
