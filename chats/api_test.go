@@ -194,3 +194,19 @@ func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 		})
 	}
 }
+
+// A gateway may echo the request's headers.
+func TestAPI_RedactsAnEchoedCredential(t *testing.T) {
+	t.Parallel()
+	server := roundTrip(func(req *http.Request) (*http.Response, error) {
+		resp := respond(req, http.StatusBadRequest, `{"message":"unknown key `+req.Header.Get("Api-Key")+`"}`)
+		resp.Header["X-Echo"] = []string{"Api-Key: " + req.Header.Get("Api-Key"), "Accept: application/json"}
+		return resp, nil
+	})
+	client, err := chats.New(1, chats.APIKey(testSecret), chats.WithHTTPClient(&http.Client{Transport: server}))
+	require.NoError(t, err)
+	resp, err := client.API().GetChatWithResponse(t.Context(), 1, getChatParams(1))
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"message":"unknown key [redacted]"}`, string(resp.Body))
+	assert.Equal(t, []string{"Api-Key: [redacted]", "Accept: application/json"}, resp.HTTPResponse.Header["X-Echo"])
+}

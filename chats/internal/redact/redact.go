@@ -75,6 +75,17 @@ func (s Secrets) RedactEcho(text []byte) []byte {
 	return text
 }
 
+// RedactHeader redacts the values of a header that contain a whole secret.
+func (s Secrets) RedactHeader(header http.Header) {
+	for _, values := range header {
+		for i, value := range values {
+			if slices.ContainsFunc(s, func(secret string) bool { return len(secret) >= minPart && strings.Contains(value, secret) }) {
+				values[i] = s.Redact(value)
+			}
+		}
+	}
+}
+
 // windows holds all parts of minPart characters of the secrets, in lower case and packed, indexed by
 // length. A shorter secret is a single part. Longer parts consist of these.
 type windows [minPart + 1]map[uint64]bool
