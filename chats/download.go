@@ -43,8 +43,9 @@ type Attachment struct {
 // slot of [WithMaxParallel] and does not count against a quota. RetryPolicy.AttemptTimeout bounds
 // the wait for the response headers; ctx covers the whole download.
 //
-// A 2xx without the whole file, such as a 206 in response to a request without Range, results
-// in an error that matches [ErrProtocol].
+// A 2xx without the whole file, such as a 206 in response to a request without Range or with another
+// part than the one that WithAttachmentAuth has requested, results in an error that matches
+// [ErrProtocol].
 //
 // How long a link remains valid is not documented. To get a new one, read the message again.
 //
@@ -98,7 +99,7 @@ var errNotTheFile = errors.New("response is not the whole file")
 // isWholeFile reports whether a response contains the file, or the part of it that the
 // function set with [WithAttachmentAuth] has requested.
 func isWholeFile(req *http.Request, resp *http.Response) bool {
-	isPart := resp.StatusCode == http.StatusPartialContent && req.Header.Get("Range") != ""
+	isPart := resp.StatusCode == http.StatusPartialContent && httpbody.IsRequestedPart(req.Header.Get("Range"), resp.Header.Get("Content-Range"))
 	return isPart || resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNonAuthoritativeInfo
 }
 

@@ -362,6 +362,25 @@ func TestDownload_APartThatEndsEarlyIsError(t *testing.T) {
 	}
 }
 
+// A cache may answer with the part that it has. Appended to the beginning, it would damage the file.
+func TestDownload_AnotherPartThanRequestedIsError(t *testing.T) {
+	t.Parallel()
+	for received, want := range map[string]error{"bytes 2-4/10": nil, "bytes 0-2/10": chats.ErrProtocol, "bytes 3-5/*": chats.ErrProtocol} {
+		server := roundTrip(func(req *http.Request) (*http.Response, error) {
+			resp := respond(req, 206, "abc")
+			resp.Header.Set("Content-Range", received)
+			return resp, nil
+		})
+		client, err := chats.New(1, chats.APIKey("key"), withContract(t, server), chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
+			req.Header.Set("Range", "bytes=2-")
+			return nil
+		}))
+		require.NoError(t, err)
+		_, err = download(t, client, "https://files.example/a")
+		require.ErrorIs(t, err, want, received)
+	}
+}
+
 // newDownloadClient returns a client whose downloads get three bytes with status, and ask for
 // rangeHeader.
 func newDownloadClient(t *testing.T, status int, rangeHeader string) *chats.Client {

@@ -3,6 +3,7 @@ package httpbody
 import (
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Length returns the length of the body that a response announces, or -1. A 206 may announce it in
@@ -16,4 +17,14 @@ func Length(resp *http.Response) int64 {
 		}
 	}
 	return resp.ContentLength
+}
+
+// IsRequestedPart reports whether a part of a file, as described by Content-Range, is the one requested
+// by Range. A part that is not described is assumed to be.
+func IsRequestedPart(requested, received string) bool {
+	var first, got int64
+	n, _ := fmt.Sscanf(requested, "bytes=%d-", &first)
+	isKnown := n == 1 && first >= 0 && !strings.Contains(requested, ",")
+	n, _ = fmt.Sscanf(received, "bytes %d-", &got)
+	return requested != "" && (!isKnown || n == 0 || got == first)
 }
