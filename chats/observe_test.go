@@ -155,3 +155,25 @@ func TestHook_SeveralAreCalledInOrder(t *testing.T) {
 	require.NoError(t, f.call(t.Context(), chats.OpGetChat))
 	assert.Equal(t, []string{"first getChat", "second getChat", "third getChat"}, seen)
 }
+
+// A confirmed send reads the history in the slot of the send. A call that a hook makes with the
+// context it received uses that slot, too.
+func TestHook_MayCallTheClientWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		var client *chats.Client
+		calls := 0
+		client = newClient(t, f.market, chats.WithMaxParallel(1), chats.WithHook(func(ctx context.Context, attempt chats.Attempt) {
+			if attempt.Operation == chats.OpGetChat {
+				return
+			}
+			calls++
+			_, err := client.Chat(ctx, f.chat)
+			assert.NoError(t, err)
+		}))
+		_, err := client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.NoError(t, err)
+		assert.Equal(t, 3, calls)
+	})
+}

@@ -150,7 +150,8 @@ func WithLogger(logger *slog.Logger) Option {
 // Several hooks are called in the order of the options. A hook delays the call, so it should be
 // fast. It must be safe for concurrent use, because a sequence fetches its next page in a
 // separate goroutine. It must not send to the chat of a send that it observes: the two would wait
-// for each other.
+// for each other. If it calls the same Client, it must do so with the context that it receives: the
+// attempt may occupy a slot (see [WithMaxParallel]), which only calls with that context share.
 func WithHook(hook func(context.Context, Attempt)) Option {
 	return notNil("hook", hook == nil, func(c *config) { c.hooks = append(c.hooks, hook) })
 }
