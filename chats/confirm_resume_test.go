@@ -1113,3 +1113,21 @@ func visibleAfter(d time.Duration) chatstest.Option {
 		return 0
 	})
 }
+
+// The client remembers an unknown outcome for an hour. After that, it does not matter to a call that
+// names a newer message, whether or not the client has made other calls in the meantime.
+func TestConfirmAfter_AnUnknownOutcomeIsForgottenAfterAnHour(t *testing.T) {
+	t.Parallel()
+	for wait, want := range map[time.Duration]error{59 * time.Minute: chats.ErrAmbiguous, 61 * time.Minute: nil} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+			require.ErrorIs(t, f.client.SendText(t.Context(), f.chat, "Завтра"), chats.ErrOutcomeUnknown)
+			last := f.market.CustomerSays(f.chat, "Точно?")
+			time.Sleep(wait)
+			f.market.AddMessage(f.chat, chats.SenderPartner, "", f.market.AddFile("a.jpg", []byte("content")))
+			_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра", chats.ConfirmAfter(last))
+			require.ErrorIs(t, err, want, wait)
+		})
+	}
+}

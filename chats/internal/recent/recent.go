@@ -47,7 +47,7 @@ type Times[K comparable] struct {
 func (t *Times[K]) Set(key K, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.DeleteFunc(t.at, func(_ K, at time.Time) bool { return time.Since(at) > t.MaxAge })
+	maps.DeleteFunc(t.at, func(_ K, at time.Time) bool { return t.isOld(at) })
 	if t.at == nil {
 		t.at = map[K]time.Time{}
 	}
@@ -58,8 +58,14 @@ func (t *Times[K]) Set(key K, at time.Time) {
 func (t *Times[K]) Get(key K) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.at[key]
+	at := t.at[key]
+	if t.isOld(at) {
+		return time.Time{}
+	}
+	return at
 }
+
+func (t *Times[K]) isOld(at time.Time) bool { return time.Since(at) > t.MaxAge }
 
 // Remove removes a key.
 func (t *Times[K]) Remove(key K) {
