@@ -503,6 +503,7 @@ func (c *confirmation) doubt(sendErr, cause error) *result {
 	e := &Error{Business: c.client.business, Operation: c.out.op}
 	if failed, ok := as[*Error](sendErr); ok {
 		e = failed
+		e.Operation = c.out.op // the quota that ran out may be that of the history
 	}
 	if limited, ok := as[*Error](cause); ok && e.Limit == nil {
 		e.Limit = limited.Limit

@@ -531,3 +531,33 @@ func TestConfirmed_AddedToAnEarlierMessageIsNotSentAgain(t *testing.T) {
 		})
 	}
 }
+
+// The history's quota runs out between two sends of a call. The error is about the send, whose outcome
+// is unknown, and says when the next call can read the history.
+func TestConfirmed_QuotaOfTheHistoryEndsBetweenTwoSends(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, chats.WithRetry(chats.RetryPolicy{MaxDelay: time.Second}))
+		until := time.Now().Add(50 * time.Minute)
+		f.market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+			switch passed := time.Since(until.Add(-50 * time.Minute)); {
+			case op == chats.OpSendMessageToChat:
+				return chatstest.DropBefore()
+			case op == chats.OpGetChatHistory && passed >= chats.SearchTime:
+				return chatstest.Rewrite(func(r *chatstest.Response) {
+					r.Header.Set("X-RateLimit-Resource-Remaining", "0")
+					r.Header.Set("X-RateLimit-Resource-Until", until.UTC().Format(http.TimeFormat))
+				})
+			}
+			return chatstest.OK()
+		})
+		_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+		require.ErrorIs(t, err, chats.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, chats.ErrRateLimited)
+		var failed *chats.Error
+		require.ErrorAs(t, err, &failed)
+		assert.Equal(t, chats.OpSendMessageToChat, failed.Operation)
+		assert.Equal(t, 1, failed.Attempts)
+		assert.True(t, until.Equal(failed.Limit.Until))
+	})
+}

@@ -294,6 +294,7 @@ func TestCredential_SourceIsNotCalledForAConfirmedSendWithoutHistory(t *testing.
 		_, err = client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
 		require.ErrorIs(t, err, chats.ErrRateLimited)
 		require.NotErrorIs(t, err, chats.ErrOutcomeUnknown)
+		require.ErrorContains(t, err, "getChatHistory: hourly limit of 10000 reached", "not of the operation that sends")
 		assert.Equal(t, 1, calls)
 	})
 }

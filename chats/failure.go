@@ -97,6 +97,9 @@ func (e *Error) applyRefusal() {
 // failure returns the *Error of a call without a response.
 func (c *call) failure(ctx context.Context, err error) *Error {
 	e := &Error{Business: c.business, Operation: c.op, Attempts: c.attempts, cause: callerctx.HideOthers(ctx, err)}
+	if exhausted, ok := as[*quotaError](err); ok && c.attempts == 0 { // a confirmed send also needs the quota of the history
+		e.Operation = exhausted.op
+	}
 	e.applyRefusal()
 	if failed, ok := as[*transportError](err); ok && c.attempts > 0 && !c.repeatable && !failed.unsent {
 		e.setOutcomeUnknown()
@@ -149,6 +152,7 @@ func withoutURL(err error) error {
 // quotaError is returned for an attempt that is not made because the hourly quota is
 // known to be exhausted.
 type quotaError struct {
+	op    Operation // whose quota it is
 	limit Limit
 	// cause holds the last failure, if there was one, and the error that ended the wait for
 	// the next window. It is nil if there is neither.
@@ -167,7 +171,7 @@ func joinCause(last, stop error) error {
 	case last == nil || stop == nil:
 		return cmp.Or(last, stop)
 	case ok:
-		return &quotaError{exhausted.limit, joinCause(last, exhausted.cause)}
+		return &quotaError{exhausted.op, exhausted.limit, joinCause(last, exhausted.cause)}
 	}
 	return fmt.Errorf("%w; %w", last, stop)
 }

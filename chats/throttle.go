@@ -34,6 +34,7 @@ type limits struct {
 
 // block is a period in which calls to an operation are refused without a request.
 type block struct {
+	op    Operation
 	limit Limit
 	until time.Time // wall clock time: the monotonic clock stops while the machine sleeps
 }
@@ -149,10 +150,10 @@ func (l *limits) awaitQuotas(ctx context.Context, c *call) error {
 		}
 		remaining := time.Until(b.until)
 		if remaining > l.maxWait || l.usesSlotOfAnother(ctx) {
-			return &quotaError{limit: b.limit}
+			return &quotaError{op: b.op, limit: b.limit}
 		}
 		if err := callerctx.Wait(ctx, remaining); err != nil {
-			return &quotaError{b.limit, err}
+			return &quotaError{b.op, b.limit, err}
 		}
 	}
 }
@@ -205,14 +206,14 @@ func (l *limits) observe(resp *response) {
 	if limit.Until.Equal(retryAt) { // which is by the local clock
 		in = retryAt.Sub(now)
 	}
-	l.block(op, block{limit: limit, until: now.Add(in).Round(0)})
+	l.block(block{op, limit, now.Add(in).Round(0)})
 }
 
 // block blocks an operation. Responses may arrive out of order, so the later end counts. The
 // caller holds mu.
-func (l *limits) block(op Operation, b block) {
-	if b.until.After(l.blocks[op].until) {
-		l.blocks[op] = b
+func (l *limits) block(b block) {
+	if b.until.After(l.blocks[b.op].until) {
+		l.blocks[b.op] = b
 	}
 }
 

@@ -86,7 +86,7 @@ func TestLimits_TheLaterEndOfABlockCounts(t *testing.T) {
 	l := newLimits(1, nil, 0)
 	later := time.Now().Add(time.Hour)
 	for _, until := range []time.Time{later, later.Add(-time.Minute), {}} {
-		l.block(OpGetChat, block{until: until})
+		l.block(block{op: OpGetChat, until: until})
 		b, blocked := l.blocked(OpGetChat)
 		assert.True(t, blocked)
 		assert.Equal(t, later, b.until)
