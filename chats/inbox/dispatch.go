@@ -23,7 +23,6 @@ type dispatcher struct {
 	isFailing bool        // due chats could not be loaded
 
 	mu     sync.Mutex
-	busy   int
 	due    time.Time // when rows are known to be due next; zero if no such time is known
 	loaded bool      // rows were loaded, so it is not known when later ones are due
 }
@@ -134,20 +133,14 @@ func (d *dispatcher) untilDue(now time.Time) time.Duration {
 }
 
 // freeWorkers returns how many more polls may begin.
-func (d *dispatcher) freeWorkers() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.workers - d.busy
-}
+func (d *dispatcher) freeWorkers() int { return d.workers - d.flights.len() }
 
 // isOneByOne reports whether chats are tried one at a time, because many fail.
 func (d *dispatcher) isOneByOne() bool { return d.handlers.isOpen() || d.reads.isOpen() }
 
 // isDone reports whether no poll is in progress and none may begin now.
 func (d *dispatcher) isDone(isBlocked bool) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.busy == 0 && (isBlocked || d.due.IsZero() || d.due.After(time.Now()))
+	return d.flights.len() == 0 && (isBlocked || d.untilDue(time.Now()) > 0)
 }
 
 // gate returns when the next poll may begin.
@@ -166,7 +159,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	d.mu.Lock()
 	d.due, d.loaded = time.Time{}, true
 	d.mu.Unlock()
-	limit := d.flights.len() + d.freeWorkers()
+	limit := d.workers
 	isOneByOne := d.isOneByOne()
 	if isOneByOne {
 		limit += maxQueue
@@ -220,14 +213,13 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	d.handlers.probe(f.row.Chat)
 	d.reads.probe(f.row.Chat)
 	d.quota.count(chats.OpGetChatHistory, 1)
-	d.mu.Lock()
-	d.busy++
-	d.mu.Unlock()
 	d.polls.Go(func() {
 		err := d.poll(ctx, f)
 		d.handlers.inconclusive(f.row.Chat)
 		d.reads.inconclusive(f.row.Chat)
-		d.landed()
+		if d.skipped.Swap(false) { // a push for a chat that was in flight
+			d.note(time.Now())
+		}
 		switch err {
 		case nil:
 			d.note(f.row.DueAt)
@@ -239,14 +231,4 @@ func (d *dispatcher) begin(ctx context.Context, f *flight) {
 		}
 		d.signal()
 	})
-}
-
-// landed frees a worker. If there was a push for a chat in flight, that chat may now be due.
-func (d *dispatcher) landed() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.busy--
-	if d.skipped.Swap(false) {
-		d.due = wait.Earliest(d.due, time.Now())
-	}
 }
