@@ -61,25 +61,17 @@ func (f *flights) list(chat chats.Chat, now time.Time) bool {
 	return flight != nil
 }
 
-// land ends a flight, unless its chat was listed meanwhile; it then returns the listed chat. It
-// waits for a goroutine that is loading rows, because that may have loaded this row before it
-// was saved.
-func (f *flights) land(flight *flight) (listed *chats.Chat, at time.Time) {
+// land ends a flight, unless its row was saved and its chat was listed meanwhile; it then returns
+// the listed chat. It waits for a goroutine that is loading rows, because that may have loaded this
+// row before it was saved.
+func (f *flights) land(flight *flight, isSaved bool) (listed *chats.Chat, at time.Time) {
 	defer f.load()()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if listed, flight.listed = flight.listed, nil; listed == nil {
+	if listed, flight.listed = flight.listed, nil; listed == nil || !isSaved {
 		delete(f.held, flight.row.Chat)
 	}
 	return listed, flight.listedAt
-}
-
-// drop ends a flight without saving its row.
-func (f *flights) drop(flight *flight) {
-	defer f.load()()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.held, flight.row.Chat)
 }
 
 func (f *flights) len() int {

@@ -52,7 +52,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	}
 	_, err := callback.Client(func() (any, error) { return nil, l.read(counting) })
 	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own error, never wrapped
-		s.flights.drop(f)
+		s.flights.land(f, false)
 		return err
 	}
 	l.conclude(ctx, err)
@@ -66,13 +66,10 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 // land saves a row, and saves it again if its chat was listed meanwhile.
 func (s *session) land(ctx context.Context, f *flight) error {
 	for {
-		if err := s.saver.save(ctx, nil, &f.row); err != nil {
-			s.flights.drop(f)
+		err := s.saver.save(ctx, nil, &f.row)
+		chat, at := s.flights.land(f, err == nil)
+		if err != nil || chat == nil {
 			return err
-		}
-		chat, at := s.flights.land(f)
-		if chat == nil {
-			return nil
 		}
 		f.row.observe(*chat, s.startTime(), s.config.isTiered(), at)
 	}
