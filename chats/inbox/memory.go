@@ -34,12 +34,13 @@ const maxFailing = 100
 // NewMemoryStore returns an empty store with leases of 5 s. The zero value is also ready to use.
 func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
 
-// lock locks the store and returns the state of a business.
-func (s *MemoryStore) lock(ctx context.Context, business chats.BusinessID) (*memoryBusiness, error) {
+// locked calls do with the state of a business while the store is locked.
+func (s *MemoryStore) locked(ctx context.Context, business chats.BusinessID, do func(*memoryBusiness) error) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	b := s.businesses[business]
 	if b == nil {
 		if s.businesses == nil {
@@ -48,193 +49,176 @@ func (s *MemoryStore) lock(ctx context.Context, business chats.BusinessID) (*mem
 		b = &memoryBusiness{rows: map[chats.ChatID]*ChatState{}}
 		s.businesses[business] = b
 	}
-	return b, nil
+	return do(b)
 }
 
 // Business implements [Store].
 func (s *MemoryStore) Business(ctx context.Context, business chats.BusinessID) (BusinessState, error) {
-	b, err := s.lock(ctx, business)
-	if err != nil {
-		return BusinessState{}, err
-	}
-	defer s.mu.Unlock()
-	state := b.state
-	state.Usage = maps.Clone(state.Usage)
-	if state.DueAt = (time.Time{}); state.Version > 0 && len(b.due) > 0 {
-		state.DueAt = b.due[0].DueAt
-	}
-	return state, nil
+	var state BusinessState
+	err := s.locked(ctx, business, func(b *memoryBusiness) error {
+		state = b.state
+		state.Usage = maps.Clone(state.Usage)
+		if state.DueAt = (time.Time{}); state.Version > 0 && len(b.due) > 0 {
+			state.DueAt = b.due[0].DueAt
+		}
+		return nil
+	})
+	return state, err
 }
 
 // Chats implements [Store].
 func (s *MemoryStore) Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]ChatState, error) {
-	b, err := s.lock(ctx, business)
-	if err != nil {
-		return nil, err
-	}
-	defer s.mu.Unlock()
 	rows := make([]ChatState, 0, len(ids))
-	for _, id := range ids {
-		if row := b.rows[id]; row != nil {
-			rows = append(rows, row.clone())
+	err := s.locked(ctx, business, func(b *memoryBusiness) error {
+		for _, id := range ids {
+			if row := b.rows[id]; row != nil {
+				rows = append(rows, row.clone())
+			}
 		}
-	}
-	return rows, nil
+		return nil
+	})
+	return rows, err
 }
 
 // Due implements [Store].
 func (s *MemoryStore) Due(
 	ctx context.Context, business chats.BusinessID, at time.Time, limit int,
 ) (rows []ChatState, err error) {
-	b, err := s.lock(ctx, business)
-	if err != nil {
-		return nil, err
-	}
-	defer s.mu.Unlock()
-	due := b.due[:b.dueAt(at)]
-	for _, woken := range []bool{true, false} {
-		for n := 0; n < len(due) && len(rows) < limit; n++ {
-			if due[n].isWoken() == woken {
-				rows = append(rows, due[n].clone())
+	err = s.locked(ctx, business, func(b *memoryBusiness) error {
+		due := b.due[:b.dueAt(at)]
+		for _, woken := range []bool{true, false} {
+			for n := 0; n < len(due) && len(rows) < limit; n++ {
+				if due[n].isWoken() == woken {
+					rows = append(rows, due[n].clone())
+				}
 			}
 		}
-	}
-	return rows, nil
+		return nil
+	})
+	return rows, err
 }
 
 func (s *ChatState) isWoken() bool { return s.Wakes != s.SeenWakes }
 
 // Open implements [Store].
 func (s *MemoryStore) Open(ctx context.Context, business chats.BusinessID) (open []chats.ChatID, err error) {
-	b, err := s.lock(ctx, business)
-	if err != nil {
-		return nil, err
-	}
-	defer s.mu.Unlock()
-	for id, row := range b.rows {
-		if row.Open {
-			open = append(open, id)
+	err = s.locked(ctx, business, func(b *memoryBusiness) error {
+		for id, row := range b.rows {
+			if row.Open {
+				open = append(open, id)
+			}
 		}
-	}
-	return open, nil
+		return nil
+	})
+	return open, err
 }
 
 // Save implements [Store].
 func (s *MemoryStore) Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error {
-	b, err := s.lock(ctx, lease.Business)
-	if err != nil {
-		return err
-	}
-	defer s.mu.Unlock()
-	if !s.holds(lease) {
-		return ErrLeaseLost
-	}
-	if business != nil && business.Version != b.state.Version {
-		return ErrConflict
-	}
-	for i := range rows {
-		if row := b.rows[rows[i].Chat]; row == nil && rows[i].Version != 0 || row != nil && row.Version != rows[i].Version {
+	return s.locked(ctx, lease.Business, func(b *memoryBusiness) error {
+		if !s.holds(lease) {
+			return ErrLeaseLost
+		}
+		if business != nil && business.Version != b.state.Version {
 			return ErrConflict
 		}
-	}
-	if business != nil {
-		business.Version++
-		b.state = *business
-		b.state.Usage = maps.Clone(business.Usage)
-	}
-	for i := range rows {
-		rows[i].Version++
-		row := rows[i].clone()
-		if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes { // a push after the row was loaded
-			row.Wakes = stored.Wakes
-			row.hasten(stored.DueAt)
+		for i := range rows {
+			if row := b.rows[rows[i].Chat]; row == nil && rows[i].Version != 0 || row != nil && row.Version != rows[i].Version {
+				return ErrConflict
+			}
 		}
-		b.put(row)
-	}
-	return nil
+		if business != nil {
+			business.Version++
+			b.state = *business
+			b.state.Usage = maps.Clone(business.Usage)
+		}
+		for i := range rows {
+			rows[i].Version++
+			row := rows[i].clone()
+			if stored := b.rows[row.Chat]; stored != nil && stored.Wakes != row.Wakes { // a push after the row was loaded
+				row.Wakes = stored.Wakes
+				row.hasten(stored.DueAt)
+			}
+			b.put(row)
+		}
+		return nil
+	})
 }
 
 // Wake implements [Store].
 func (s *MemoryStore) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
-	b, err := s.lock(ctx, business)
-	if err != nil {
-		return err
-	}
-	defer s.mu.Unlock()
-	row := ChatState{Chat: chat}
-	if known := b.rows[chat]; known != nil {
-		row = *known
-	}
-	row.Wakes++
-	row.hasten(at)
-	b.put(row)
-	return nil
+	return s.locked(ctx, business, func(b *memoryBusiness) error {
+		row := ChatState{Chat: chat}
+		if known := b.rows[chat]; known != nil {
+			row = *known
+		}
+		row.Wakes++
+		row.hasten(at)
+		b.put(row)
+		return nil
+	})
 }
 
 // Summary implements [Store].
 func (s *MemoryStore) Summary(ctx context.Context, business chats.BusinessID, at time.Time) (Summary, error) {
-	b, err := s.lock(ctx, business)
-	if err != nil {
-		return Summary{}, err
-	}
-	defer s.mu.Unlock()
-	sum := Summary{Chats: len(b.rows), Due: b.dueAt(at)}
-	if sum.Due > 0 {
-		sum.OldestDue = b.due[0].DueAt
-	}
-	for _, row := range b.rows {
-		if !row.FailingSince.IsZero() {
-			sum.Failing = append(sum.Failing, row.clone())
+	var sum Summary
+	err := s.locked(ctx, business, func(b *memoryBusiness) error {
+		sum = Summary{Chats: len(b.rows), Due: b.dueAt(at)}
+		if sum.Due > 0 {
+			sum.OldestDue = b.due[0].DueAt
 		}
-	}
-	slices.SortFunc(sum.Failing, func(a, b ChatState) int {
-		return cmp.Or(a.FailingSince.Compare(b.FailingSince), cmp.Compare(a.Chat, b.Chat))
+		for _, row := range b.rows {
+			if !row.FailingSince.IsZero() {
+				sum.Failing = append(sum.Failing, row.clone())
+			}
+		}
+		slices.SortFunc(sum.Failing, func(a, b ChatState) int {
+			return cmp.Or(a.FailingSince.Compare(b.FailingSince), cmp.Compare(a.Chat, b.Chat))
+		})
+		sum.Failing = sum.Failing[:min(len(sum.Failing), maxFailing)]
+		sum.Holder, sum.HeldSince = s.leases.Holder(business, Purpose)
+		return nil
 	})
-	sum.Failing = sum.Failing[:min(len(sum.Failing), maxFailing)]
-	sum.Holder, sum.HeldSince = s.leases.Holder(business, Purpose)
-	return sum, nil
+	return sum, err
 }
 
 // Acquire implements [Store].
 func (s *MemoryStore) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error) {
-	if _, err := s.lock(ctx, business); err != nil {
-		return Lease{}, err
-	}
-	defer s.mu.Unlock()
-	token, held := s.leases.Acquire(business, purpose, holder)
-	if held != nil {
-		return Lease{}, &LeaseHeldError{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}
-	}
-	return Lease{Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: leasing.MemoryDuration}, nil
+	var lease Lease
+	err := s.locked(ctx, business, func(*memoryBusiness) error {
+		token, held := s.leases.Acquire(business, purpose, holder)
+		if held != nil {
+			return (*LeaseHeldError)(held)
+		}
+		lease = Lease{Business: business, Purpose: purpose, Holder: holder, Token: token, Duration: leasing.MemoryDuration}
+		return nil
+	})
+	return lease, err
 }
 
 // Renew implements [Store].
 func (s *MemoryStore) Renew(ctx context.Context, lease Lease) (next time.Time, err error) {
-	b, err := s.lock(ctx, lease.Business)
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer s.mu.Unlock()
-	if !s.holds(lease) {
-		return time.Time{}, ErrLeaseLost
-	}
-	s.leases.Extend(lease.Business, lease.Purpose)
-	if len(b.due) > 0 {
-		next = b.due[0].DueAt
-	}
-	return next, nil
+	err = s.locked(ctx, lease.Business, func(b *memoryBusiness) error {
+		if !s.holds(lease) {
+			return ErrLeaseLost
+		}
+		s.leases.Extend(lease.Business, lease.Purpose)
+		if len(b.due) > 0 {
+			next = b.due[0].DueAt
+		}
+		return nil
+	})
+	return next, err
 }
 
 // Release implements [Store].
 func (s *MemoryStore) Release(ctx context.Context, lease Lease) error {
-	if _, err := s.lock(ctx, lease.Business); err != nil {
-		return err
-	}
-	defer s.mu.Unlock()
-	if s.holds(lease) {
-		s.leases.Free(lease.Business, lease.Purpose)
-	}
-	return nil
+	return s.locked(ctx, lease.Business, func(_ *memoryBusiness) error {
+		if s.holds(lease) {
+			s.leases.Free(lease.Business, lease.Purpose)
+		}
+		return nil
+	})
 }
 
 // holds reports whether a lease is valid.
