@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -303,23 +304,16 @@ func (w *sweeper) observe(ctx context.Context, kind sweepKind, listed []chats.Ch
 	if digest != 0 && sw.Pages < len(sw.Digests) && sw.Digests[sw.Pages] == digest {
 		return nil, nil
 	}
-	ids, free := []chats.ChatID(nil), map[chats.ChatID]chats.Chat{}
+	free := map[chats.ChatID]chats.Chat{}
 	for _, chat := range listed {
-		if chat.ID == 0 {
-			continue
-		}
-		if w.flights.list(chat, now) {
+		switch first, twice := free[chat.ID]; {
+		case w.flights.list(chat, now):
 			digest = 0
-			continue
-		}
-		first, twice := free[chat.ID]
-		if !twice {
-			ids = append(ids, chat.ID)
-		}
-		if !twice || chat.UpdatedAt.After(first.UpdatedAt) {
+		case !twice || chat.UpdatedAt.After(first.UpdatedAt):
 			free[chat.ID] = chat
 		}
 	}
+	ids := slices.Sorted(maps.Keys(free))
 	var loaded []ChatState
 	if len(ids) > 0 {
 		if loaded, err = w.store.Chats(ctx, w.client.Business(), ids); err != nil {
