@@ -289,7 +289,7 @@ func (w *sweeper) record(ctx context.Context, kind sweepKind, page chats.Page[ch
 			w.onDue(row.DueAt)
 		}
 	}
-	if kind == incremental && page.Next == "" && w.listing.sweep.Equal(w.state.Incremental.FinishedAt) {
+	if kind == incremental && page.Next == "" && w.listing.pages > 0 {
 		return w.missed(ctx)
 	}
 	return nil
@@ -368,12 +368,12 @@ func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bo
 	sw.Pages++
 	sw.Failures = 0
 	sw.Token = page.Next
-	if kind == incremental && w.listing.sweep.Equal(sw.StartedAt) {
-		if w.listing.pages++; w.listing.pages != sw.Pages {
-			w.listing = listing{} // another process has listed a page
-		}
+	if kind == incremental {
 		for _, chat := range page.Items {
 			w.listing.ids = append(w.listing.ids, chat.ID)
+		}
+		if w.listing.pages++; w.listing.pages != sw.Pages || !w.listing.sweep.Equal(sw.StartedAt) {
+			w.listing = listing{} // another process has listed a page
 		}
 	}
 	if page.Next == "" || kind == newest && (!allNew || sw.Pages >= maxNewest) {
@@ -389,9 +389,8 @@ func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bo
 // finish ends a sweep that cost a number of pages, and decides when the next one begins.
 func (w *sweeper) finish(kind sweepKind, cost int, now time.Time) {
 	sw := w.sweep(kind)
-	began := sw.StartedAt
 	wasPlain := sw.Plain
-	next := began.Add(max(w.config.interval, time.Duration(cost)*w.gap(kind)))
+	next := sw.StartedAt.Add(max(w.config.interval, time.Duration(cost)*w.gap(kind)))
 	if kind == newest {
 		next = now.Add(max(w.config.interval, w.gap(kind)))
 	}
@@ -404,14 +403,9 @@ func (w *sweeper) finish(kind sweepKind, cost int, now time.Time) {
 	if other := &w.state.Incremental; kind == full && w.isCovered() {
 		other.FinishedAt, other.NextAt = now, sw.NextAt
 	}
-	if kind == incremental {
-		if w.listing.sweep.Equal(began) {
-			w.listing.sweep = now
-		}
-		if wasPlain && w.state.Full.StartedAt.IsZero() { // it listed all chats, like a full sweep
-			w.state.Full.FinishedAt, w.state.Full.Cost, w.state.Full.CutShort = now, sw.Cost, w.stuck
-			w.state.Full.NextAt = wait.Later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
-		}
+	if wasPlain && w.state.Full.StartedAt.IsZero() { // it listed all chats, like a full sweep
+		w.state.Full.FinishedAt, w.state.Full.Cost, w.state.Full.CutShort = now, sw.Cost, w.stuck
+		w.state.Full.NextAt = wait.Later(w.state.Full.NextAt, now.Add(time.Duration(sw.Cost)*w.gap(full)))
 	}
 }
 
