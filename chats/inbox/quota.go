@@ -66,17 +66,9 @@ func (q *quota) countLocked(op chats.Operation, n int, now time.Time) {
 	q.usage[op], q.last[op] = u, now
 }
 
-// counting returns a context under which the client's requests are counted. For each request,
-// skipped is called with the number of items that the client has skipped.
-func (q *quota) counting(ctx context.Context, skipped func(int)) context.Context {
-	return attempts.WithCounter(ctx, func(op string, n int) {
-		skipped(n)
-		q.count(chats.Operation(op), 1)
-	})
-}
-
-// prepaid is like counting, for use after one request of an operation has already been counted.
-// refund takes that request off the count if it was not made.
+// prepaid returns a context under which the client's requests are counted, except the first one of
+// an operation, which has been counted already. refund takes that request off the count if it was
+// not made. For each request, skipped is called with the number of items that the client has skipped.
 func (q *quota) prepaid(ctx context.Context, op chats.Operation, skipped func(int)) (counting context.Context, refund func()) {
 	var used atomic.Bool
 	counting = attempts.WithCounter(ctx, func(made string, n int) {
@@ -94,7 +86,10 @@ func (q *quota) prepaid(ctx context.Context, op chats.Operation, skipped func(in
 
 // current returns the usage of the window that contains a time.
 func (q *quota) current(op chats.Operation, now time.Time) Usage {
-	u, end := q.usage[op], q.windowEnd(op, now)
+	u, end := q.usage[op], now.Truncate(window).Add(window)
+	if _, reported := q.reported(op, now); !reported.IsZero() {
+		end = reported
+	}
 	if !now.Before(u.Window) {
 		u = Usage{Window: end}
 	}
@@ -102,15 +97,6 @@ func (q *quota) current(op chats.Operation, now time.Time) Usage {
 		u.Window = end
 	}
 	return u
-}
-
-// windowEnd returns the end of the window, by the local clock: as reported by the server, or
-// else the end of the current hour.
-func (q *quota) windowEnd(op chats.Operation, now time.Time) time.Time {
-	if _, end := q.reported(op, now); !end.IsZero() {
-		return end
-	}
-	return now.Truncate(window).Add(window)
 }
 
 // reported returns the limit that the server has reported for the current window, and when the

@@ -189,9 +189,12 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	if kind == incremental && sw.Token == "" {
 		w.listing = listing{sweep: sw.StartedAt}
 	}
+	w.quota.count(chats.OpGetChats, 1)
+	counting, refund := w.quota.prepaid(ctx, chats.OpGetChats, w.skipped(ctx, 0))
 	page, err := callback.Client(func() (chats.Page[chats.Chat], error) {
-		return w.client.ChatsPage(w.quota.counting(ctx, w.skipped(ctx, 0)), w.filter(kind), chats.PageRequest{Token: sw.Token})
+		return w.client.ChatsPage(counting, w.filter(kind), chats.PageRequest{Token: sw.Token})
 	})
+	refund() // before the usage is saved
 	if err != nil {
 		return w.failed(ctx, kind, err)
 	}
