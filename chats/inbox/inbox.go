@@ -20,8 +20,7 @@ var ErrRunning = errors.New("inbox: already running")
 // Inbox delivers every message of a business's chats. Create one with [New].
 type Inbox struct {
 	client  *chats.Client
-	store   boundedStore
-	leases  *leases
+	store   *boundedStore
 	config  config
 	log     *slog.Logger
 	keeper  *leasing.Keeper[Lease]
@@ -59,10 +58,10 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 		}
 	}
 	in := &Inbox{
-		client: client, store: boundedStore{store}, leases: &leases{boundedStore: boundedStore{store}}, config: cfg, woken: make(chan struct{}, 1),
+		client: client, store: &boundedStore{Store: store}, config: cfg, woken: make(chan struct{}, 1),
 		log: cfg.logger.With(slog.Int64("business", int64(client.Business()))),
 	}
-	in.keeper = newKeeper(in.leases, client.Business(), in.log)
+	in.keeper = newKeeper(in.store, client.Business(), in.log)
 	return in, nil
 }
 

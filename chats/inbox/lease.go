@@ -10,26 +10,19 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
-// leases acquires leases from a store. If that is a StepStore, it also reads the business's row.
-type leases struct {
-	boundedStore
-
-	acquired *BusinessState // read with the lease; nil if it was not
-}
-
 // Acquire implements [leasing.Store].
-func (l *leases) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error) {
-	steps, ok := l.Store.(StepStore)
+func (s *boundedStore) Acquire(ctx context.Context, business chats.BusinessID, purpose, holder string) (Lease, error) {
+	steps, ok := s.Store.(StepStore)
 	if !ok {
-		return l.Store.Acquire(ctx, business, purpose, holder)
+		return s.Store.Acquire(ctx, business, purpose, holder)
 	}
 	lease, state, err := steps.AcquireBusiness(ctx, business, purpose, holder)
-	l.acquired = &state
+	s.acquired = &state
 	return lease, err
 }
 
 // newKeeper returns the keeper of an inbox's lease.
-func newKeeper(store *leases, business chats.BusinessID, log *slog.Logger) *leasing.Keeper[Lease] {
+func newKeeper(store *boundedStore, business chats.BusinessID, log *slog.Logger) *leasing.Keeper[Lease] {
 	return &leasing.Keeper[Lease]{
 		Store: store, Business: business, Purpose: Purpose, Holder: leasing.NewHolder(), Log: log,
 		Lost:     ErrLeaseLost,

@@ -54,8 +54,8 @@ type session struct {
 // even if loading fails.
 func (in *Inbox) load(ctx context.Context) (state BusinessState, err error) {
 	in.began = wait.Earliest(in.began, time.Now())
-	if in.leases.acquired != nil {
-		state = *in.leases.acquired
+	if in.store.acquired != nil {
+		state = *in.store.acquired
 	} else if state, err = in.store.Business(ctx, in.client.Business()); err != nil {
 		return state, fmt.Errorf("inbox: load the state: %w", err)
 	}
