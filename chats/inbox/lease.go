@@ -27,12 +27,10 @@ func newKeeper(store *boundedStore, business chats.BusinessID, log *slog.Logger)
 		Store: store, Business: business, Purpose: Purpose, Holder: leasing.NewHolder(), Log: log,
 		Lost:     ErrLeaseLost,
 		Duration: func(lease Lease) time.Duration { return lease.Duration },
-		Held: func(err error) (leasing.Held, bool) {
+		Held: func(err error) *leasing.Held {
 			var held *LeaseHeldError
-			if !errors.As(err, &held) {
-				return leasing.Held{}, false
-			}
-			return leasing.Held{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}, true
+			errors.As(err, &held)
+			return (*leasing.Held)(held)
 		},
 	}
 }

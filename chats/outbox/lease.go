@@ -22,12 +22,10 @@ func newKeeper(store Store, business chats.BusinessID, log *slog.Logger) *leasin
 		Store: store, Business: business, Purpose: Purpose, Holder: leasing.NewHolder(), Log: log,
 		Lost:     inbox.ErrLeaseLost,
 		Duration: func(lease inbox.Lease) time.Duration { return lease.Duration },
-		Held: func(err error) (leasing.Held, bool) {
+		Held: func(err error) *leasing.Held {
 			var held *inbox.LeaseHeldError
-			if !errors.As(err, &held) {
-				return leasing.Held{}, false
-			}
-			return leasing.Held{Holder: held.Holder, Since: held.Since, ExpiresIn: held.ExpiresIn}, true
+			errors.As(err, &held)
+			return (*leasing.Held)(held)
 		},
 	}
 }

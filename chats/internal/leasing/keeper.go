@@ -49,8 +49,8 @@ type Keeper[L any] struct {
 	Holder   string
 	Log      *slog.Logger
 	Duration func(L) time.Duration
-	Held     func(error) (Held, bool) // reports whether an error of Acquire means that the lease is held
-	Lost     error                    // the store's error for a lost lease
+	Held     func(error) *Held // returns nil unless an error of Acquire means that the lease is held
+	Lost     error             // the store's error for a lost lease
 }
 
 // NewHolder returns a human-readable name for a holder that is unique among all processes.
@@ -102,7 +102,7 @@ func (k *Keeper[L]) Once(
 	ctx context.Context, work func(context.Context, *Term[L]) (time.Time, error),
 ) (next time.Time, err error) {
 	t, err := k.acquire(ctx)
-	if held, isHeld := k.Held(err); isHeld {
+	if held := k.Held(err); held != nil {
 		return time.Now().Add(max(held.ExpiresIn, time.Second)), err
 	}
 	if err != nil {
@@ -124,7 +124,7 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Term[L], error) {
 	var standingBy string
 	for failures := 0; ctx.Err() == nil; {
 		t, err := k.acquire(ctx)
-		held, isHeld := k.Held(err)
+		held := k.Held(err)
 		switch {
 		case err == nil:
 			if standingBy != "" {
@@ -134,7 +134,7 @@ func (k *Keeper[L]) await(ctx context.Context, isFirst bool) (*Term[L], error) {
 			}
 			return t, nil
 		case ctx.Err() != nil:
-		case isHeld:
+		case held != nil:
 			failures, isFirst = 0, false
 			if standingBy != held.Holder {
 				standingBy = held.Holder

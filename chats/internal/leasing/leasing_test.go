@@ -83,11 +83,11 @@ func newKeeper(s *store) *leasing.Keeper[int64] {
 	return &leasing.Keeper[int64]{
 		Store: s, Business: 1, Purpose: "test", Holder: "a", Log: slog.New(slog.DiscardHandler), Lost: errLost,
 		Duration: func(int64) time.Duration { return leasing.MemoryDuration },
-		Held: func(err error) (leasing.Held, bool) {
+		Held: func(err error) *leasing.Held {
 			if !errors.Is(err, errHeld) {
-				return leasing.Held{}, false
+				return nil
 			}
-			return *s.held, true
+			return s.held
 		},
 	}
 }
