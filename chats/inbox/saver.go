@@ -82,8 +82,9 @@ func (s *saver) attempt(ctx context.Context, business *BusinessState, rows []*Ch
 }
 
 // adoptSaved reports whether a conflict is with an attempt that succeeded although its response was
-// lost, and if so adopts the stored versions. The store itself may have made another attempt. Checking one row is enough: all are written
-// together, and only the holder of the lease increments a version.
+// lost, and if so adopts the stored versions. The store itself may have made another attempt.
+// Checking one row is enough: all are written together, and only the holder of the lease increments
+// a version.
 func (s *saver) adoptSaved(business *BusinessState, rows []*ChatState) bool {
 	ctx, id := s.term.Ctx, s.term.Lease.Business
 	if business != nil {
