@@ -29,14 +29,14 @@ type outboxDocument struct {
 const itemColumns = `o.business, o.key, o.chat, o.position, o.version, o.text, o.file_name, o.file_size, o.not_after, o.state,
 	NULLIF(o.due_at, 0), o.error, o.attempts, o.first_attempt, o.last_attempt, o.queued_at, o.settled_at, o.reported, o.data`
 
-// scanItem scans itemColumns, and further columns into more.
-func scanItem(from scanner, more ...any) (r outbox.Record, err error) {
+// scanItem scans itemColumns, the chat's last message, and the file.
+func scanItem(from scanner) (r outbox.Record, err error) {
 	var reason, data string
-	err = from.Scan(append([]any{
+	err = from.Scan(
 		&r.Business, &r.Item.Key, &r.Item.Chat, &r.Position, &r.Version, &r.Item.Text, &r.Item.FileName, &r.FileSize,
 		(*storedTime)(&r.Item.NotAfter), &r.State, (*storedTime)(&r.DueAt), &reason, &r.Attempts, (*storedTime)(&r.FirstAttempt),
 		(*storedTime)(&r.LastAttempt), (*storedTime)(&r.QueuedAt), (*storedTime)(&r.SettledAt), &r.Reported, &data,
-	}, more...)...)
+		&r.LastMessage, &r.Item.File)
 	if err != nil {
 		return r, err
 	}
@@ -52,19 +52,13 @@ func scanItem(from scanner, more ...any) (r outbox.Record, err error) {
 
 // Item implements [outbox.Store].
 func (s *Store) Item(ctx context.Context, business chats.BusinessID, key string) (outbox.Record, error) {
-	return queryOne(ctx, s, func(from scanner) (outbox.Record, error) { return scanItem(from) }, outbox.ErrUnknownKey,
-		`SELECT `+itemColumns+` FROM {p}outbox AS o WHERE o.business = ?1 AND o.key = ?2`, int64(business), key)
+	return queryOne(ctx, s, scanItem, outbox.ErrUnknownKey,
+		`SELECT `+itemColumns+`, 0, NULL FROM {p}outbox AS o WHERE o.business = ?1 AND o.key = ?2`, int64(business), key)
 }
 
 // Head implements [outbox.Store] in one statement, including the file.
 func (s *Store) Head(ctx context.Context, business chats.BusinessID, chat chats.ChatID) (outbox.Record, error) {
-	return queryOne(ctx, s, func(from scanner) (outbox.Record, error) {
-		var last chats.MessageID
-		var file []byte
-		r, err := scanItem(from, &last, &file)
-		r.LastMessage, r.Item.File = last, file
-		return r, err
-	}, outbox.ErrUnknownKey, `SELECT `+itemColumns+`,
+	return queryOne(ctx, s, scanItem, outbox.ErrUnknownKey, `SELECT `+itemColumns+`,
 		COALESCE((SELECT max(m.message) FROM {p}outbox AS m WHERE m.business = ?1 AND m.chat = ?2 AND m.message IS NOT NULL), 0), f.content
 		FROM {p}outbox AS o LEFT JOIN {p}outbox_files AS f ON f.business = o.business AND f.key = o.key
 		WHERE o.business = ?1 AND o.chat = ?2 AND o.`+isOpenItem+` ORDER BY o.position, o.key LIMIT 1`, int64(business), int64(chat))
