@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/outbox"
@@ -128,13 +129,9 @@ func (s *Store) compareDigests(ctx context.Context, q querier, batch *putBatch) 
 }
 
 func (s *Store) putFiles(ctx context.Context, q querier, batch *putBatch, inserted []string) error {
-	isNew := make(map[string]bool, len(inserted))
-	for _, key := range inserted {
-		isNew[key] = true
-	}
 	for n := range batch.items {
 		item := &batch.items[n]
-		if !item.IsFile() || !isNew[item.Key] {
+		if !item.IsFile() || !slices.Contains(inserted, item.Key) {
 			continue
 		}
 		_, err := q.ExecContext(ctx, s.sql(`INSERT INTO {p}outbox_files (business, key, content) VALUES (?1, ?2, ?3)`),

@@ -64,6 +64,19 @@ func chatValues(s inbox.ChatState) ([]any, error) {
 	}, err
 }
 
+// parameter encodes rows as a parameter for records.
+func parameter[T any](rows []T, values func(T) ([]any, error)) (string, error) {
+	var err error
+	all := make([][]any, len(rows))
+	for n := range rows {
+		if all[n], err = values(rows[n]); err != nil {
+			return "", err
+		}
+	}
+	document, err := json.Marshal(all)
+	return string(document), err
+}
+
 type scanner interface{ Scan(dest ...any) error }
 
 func scanChat(from scanner) (s inbox.ChatState, err error) {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -69,28 +68,14 @@ type saved struct {
 // newSaved sorts the rows, which avoids most deadlocks.
 func newSaved(business *inbox.BusinessState, rows []inbox.ChatState) (d saved, err error) {
 	ordered := slices.SortedFunc(slices.Values(rows), func(a, b inbox.ChatState) int { return cmp.Compare(a.Chat, b.Chat) })
-	if d.chats, err = parameter(ordered, chatValues); err == nil && business != nil {
+	if d.rows = len(rows); d.rows > 0 {
+		d.chats, err = parameter(ordered, chatValues)
+	}
+	if err == nil && business != nil {
+		d.rows++
 		d.business, err = parameter([]inbox.BusinessState{*business}, businessValues)
-		d.rows = 1
 	}
-	d.rows += len(rows)
 	return d, err
-}
-
-// parameter encodes rows as a parameter for records. It returns "" if there are none.
-func parameter[T any](rows []T, values func(T) ([]any, error)) (string, error) {
-	if len(rows) == 0 {
-		return "", nil
-	}
-	var err error
-	all := make([][]any, len(rows))
-	for n := range rows {
-		if all[n], err = values(rows[n]); err != nil {
-			return "", err
-		}
-	}
-	document, err := json.Marshal(all)
-	return string(document), err
 }
 
 // saveStatement saves on PostgreSQL.

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -83,16 +82,12 @@ func (s *Store) Business(ctx context.Context, business chats.BusinessID) (inbox.
 
 // Chats implements [inbox.Store].
 func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chats.ChatID) ([]inbox.ChatState, error) {
-	rows := make([][]chats.ChatID, len(ids))
-	for n := range ids {
-		rows[n] = ids[n : n+1]
-	}
-	parameter, err := json.Marshal(rows)
+	list, err := parameter(ids, func(id chats.ChatID) ([]any, error) { return []any{id}, nil })
 	if err != nil {
 		return nil, s.errorf(err, "encoding IDs of business %d", business)
 	}
 	return query(ctx, s, scanChat, selectChats+`WHERE business = ?1 AND `+
-		s.db.dialect.among("chat", "?2", columnsOf("chat BIGINT")), int64(business), string(parameter))
+		s.db.dialect.among("chat", "?2", columnsOf("chat BIGINT")), int64(business), list)
 }
 
 // Due implements [inbox.Store]. Chats that pushes have named have an index of their own. The others
