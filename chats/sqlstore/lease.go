@@ -42,8 +42,8 @@ func (s *Store) acquire(
 	ctx context.Context, business chats.BusinessID, purpose, holder string, withRow bool,
 ) (inbox.Lease, inbox.BusinessState, error) {
 	lease := inbox.Lease{Business: business, Purpose: purpose, Holder: holder, Duration: s.lease}
-	if err := checkLease(lease); err != nil {
-		return inbox.Lease{}, inbox.BusinessState{}, err
+	if holder == "" { // which would mean that the lease is free
+		return inbox.Lease{}, inbox.BusinessState{}, badArgument("holder", "must not be empty")
 	}
 	got, err := runNext(ctx, s.db, s.leaseTimeout(lease), func(ctx context.Context, conn *sql.Conn) (taken, error) {
 		for {
@@ -63,19 +63,6 @@ func (s *Store) acquire(
 		}
 	}
 	return lease, got.state, err
-}
-
-func checkLease(lease inbox.Lease) error {
-	switch {
-	case lease.Business <= 0:
-		return badArgument("business", "must be greater than 0")
-	case lease.Purpose == "":
-		return badArgument("purpose", "must not be empty")
-	case lease.Holder == "":
-		return badArgument("holder", "must not be empty")
-	default:
-		return nil
-	}
 }
 
 const selectHeld = `SELECT l.holder, l.acquired_at, l.expires_at - {now} AS remaining FROM {p}leases AS l
