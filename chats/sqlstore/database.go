@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -136,24 +135,14 @@ func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do fu
 		}
 		return result, err
 	})
-	switch {
+	switch { // the errors wrap no context error, which would mean that the caller's context has ended
 	case err == nil || limited.Err() == nil || ctx.Err() != nil:
 		return result, err
 	case connected.Load():
-		return result, timeoutError(fmt.Sprintf("no response from the database within %v", limit), err)
+		return result, fmt.Errorf("no response from the database within %v", limit)
 	default:
-		text := fmt.Sprintf("no connection to the database within %v (%d in use)", connectTimeout, d.pool.Stats().InUse)
-		return result, timeoutError(text, err)
+		return result, fmt.Errorf("no connection to the database within %v (%d in use)", connectTimeout, d.pool.Stats().InUse)
 	}
-}
-
-// timeoutError returns an error that is not a context error. Those are reserved for the end of
-// the caller's context.
-func timeoutError(text string, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return errors.New(text)
-	}
-	return fmt.Errorf("%s: %w", text, err)
 }
 
 // await calls do in a separate goroutine and returns its result. If do does not return within
