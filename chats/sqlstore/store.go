@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
-	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
 // Store is an [inbox.Store] and an [outbox.Store] in a database. It is safe for concurrent
@@ -58,19 +56,10 @@ func newStore(db *sql.DB, dialect Dialect, c config) *Store {
 	}
 }
 
-// errorf adds a description of what failed to an error, unless it is a sentinel of the
-// interfaces.
+// errorf adds a description of what failed to an error.
 func (s *Store) errorf(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
-	}
-	for _, sentinel := range []error{
-		inbox.ErrConflict, inbox.ErrLeaseLost, inbox.ErrLeaseHeld,
-		outbox.ErrConflict, outbox.ErrMessageTaken, outbox.ErrKeyReused, outbox.ErrUnknownKey,
-	} {
-		if errors.Is(err, sentinel) {
-			return err
-		}
 	}
 	return fmt.Errorf("sqlstore: %s on %v: %w", fmt.Sprintf(format, args...), s.db.dialect, err)
 }

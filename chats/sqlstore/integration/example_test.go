@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -39,10 +40,11 @@ func Example_sqlite() {
 		log.Fatal(err)
 	}
 	fmt.Println(store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: 42, Checkpoint: 1001}}))
-	fmt.Println(store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: 42, Checkpoint: 1001}}))
+	err = store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: 42, Checkpoint: 1001}})
+	fmt.Println(errors.Is(err, inbox.ErrConflict))
 	// Output:
 	// <nil>
-	// inbox: the row was changed concurrently
+	// true
 }
 
 // Any number of machines share a PostgreSQL. The tables are created at deployment, by a
