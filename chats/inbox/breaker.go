@@ -63,7 +63,6 @@ func (b *breaker) failed(chat chats.ChatID, first bool) {
 	}
 }
 
-// succeeded closes the breaker.
 func (b *breaker) succeeded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +72,6 @@ func (b *breaker) succeeded() {
 	b.state, b.failing, b.probing = BreakerState{}, nil, 0
 }
 
-// isOpen reports whether the breaker is open.
 func (b *breaker) isOpen() bool { return b.snapshot().Failures >= breakAt }
 
 // next returns when the next chat may be tried. The zero time means now.

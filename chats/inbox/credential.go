@@ -47,7 +47,6 @@ func (r *refusals) add(err error, isList bool) bool {
 	return true
 }
 
-// accepted records a success.
 func (r *refusals) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -132,7 +132,6 @@ func (d *dispatcher) untilDue(now time.Time) time.Duration {
 	return min(d.due.Sub(now), maxIdle)
 }
 
-// freeWorkers returns how many more polls may begin.
 func (d *dispatcher) freeWorkers() int { return d.workers - d.flights.len() }
 
 // isOneByOne reports whether chats are tried one at a time, because many fail.
@@ -208,7 +207,6 @@ func byTurn(a, b ChatState) int {
 	return a.DueAt.Compare(b.DueAt)
 }
 
-// begin polls a chat in a separate goroutine.
 func (d *dispatcher) begin(ctx context.Context, f *flight) {
 	d.handlers.probe(f.row.Chat)
 	d.reads.probe(f.row.Chat)

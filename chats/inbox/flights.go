@@ -34,7 +34,6 @@ func (f *flights) load() (done func()) {
 	return func() { <-f.loading }
 }
 
-// take puts a row into flight.
 func (f *flights) take(row ChatState) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -43,7 +42,6 @@ func (f *flights) take(row ChatState) *flight {
 	return taken
 }
 
-// isHeld reports whether a chat's row is in flight.
 func (f *flights) isHeld(id chats.ChatID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,7 +10,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
 )
 
-// handleFunc is the caller's handler.
 type handleFunc func(context.Context, Delivery) error
 
 // call runs handle in a separate goroutine, so that a handler that calls runtime.Goexit or

@@ -21,7 +21,6 @@ func (s *boundedStore) Acquire(ctx context.Context, business chats.BusinessID, p
 	return lease, err
 }
 
-// newKeeper returns the keeper of an inbox's lease.
 func newKeeper(store *boundedStore, business chats.BusinessID, log *slog.Logger) *leasing.Keeper[Lease] {
 	return &leasing.Keeper[Lease]{
 		Store: store, Business: business, Purpose: Purpose, Holder: leasing.NewHolder(), Log: log,

@@ -221,7 +221,6 @@ func (s *MemoryStore) Release(ctx context.Context, lease Lease) error {
 	})
 }
 
-// holds reports whether a lease is valid.
 func (s *MemoryStore) holds(lease Lease) bool {
 	return s.leases.Holds(lease.Business, lease.Purpose, lease.Holder, lease.Token)
 }

@@ -200,7 +200,6 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	return l.flush(ctx)
 }
 
-// flush saves the last handled message.
 func (l *poll) flush(ctx context.Context) error {
 	if !l.unsaved {
 		return nil
@@ -227,7 +226,6 @@ func (l *poll) match(ctx context.Context) error {
 	return l.refresh(ctx)
 }
 
-// deliver calls the handler.
 func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
 	if l.isStopping() && time.Now().After(l.until) || ctx.Err() != nil {
 		return errStopped

@@ -53,7 +53,6 @@ func (q *quota) budget(op chats.Operation) float64 {
 	return max(1, (1-q.reserve)*float64(allowed))
 }
 
-// count counts requests.
 func (q *quota) count(op chats.Operation, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -121,7 +120,6 @@ func (q *quota) local(t, now time.Time) time.Time {
 	return t
 }
 
-// used returns the usage of the current window.
 func (q *quota) used(op chats.Operation) Usage {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -134,7 +132,6 @@ func (q *quota) left(op chats.Operation) int { return int(q.budget(op)) - q.used
 // isLow reports whether requests that can wait should wait for the next window.
 func (q *quota) isLow(op chats.Operation) bool { return float64(q.left(op)) < q.budget(op)/4 }
 
-// end returns the end of the current window.
 func (q *quota) end(op chats.Operation) time.Time { return q.used(op).Window }
 
 // next returns when the next request may be made; a time that is not after now means now.

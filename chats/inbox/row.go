@@ -134,7 +134,6 @@ func sameChat(a, b chats.Chat) bool {
 	return sameTimes && a == b
 }
 
-// isHandled reports whether a message has been handled.
 func (s *ChatState) isHandled(id chats.MessageID) bool {
 	_, found := slices.BinarySearch(s.Handled, id)
 	return found || id <= s.Checkpoint
@@ -170,7 +169,6 @@ func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	return !created.IsZero() && created.Before(start) && (isFirst || time.Until(start) > 0)
 }
 
-// fail records a failure.
 func (s *ChatState) fail(text string, now time.Time) {
 	if s.FailingSince.IsZero() {
 		s.FailingSince = now
@@ -178,7 +176,6 @@ func (s *ChatState) fail(text string, now time.Time) {
 	s.Failure = shortened(text)
 }
 
-// recovered records that the chat no longer fails.
 func (s *ChatState) recovered() {
 	s.Head, s.Attempts, s.FailingSince, s.RefusedSince, s.Failure = 0, 0, time.Time{}, time.Time{}, ""
 }

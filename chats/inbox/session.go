@@ -85,7 +85,6 @@ func newSession(in *Inbox, t *leasing.Term[Lease], state *BusinessState) *sessio
 	return s
 }
 
-// startTime returns the business's StartTime.
 func (s *session) startTime() time.Time { return *s.start.Load() }
 
 func (s *session) isStopping() bool { return s.once && !time.Now().Before(s.stepEnd) }
@@ -93,7 +92,6 @@ func (s *session) isStopping() bool { return s.once && !time.Now().Before(s.step
 // endError is the reason for which a session has ended itself.
 type endError struct{ error }
 
-// end ends the session.
 func (s *session) end(err error) { s.cancel(&endError{err}) }
 
 // collect copies the counters kept elsewhere into the business's row.

@@ -39,7 +39,6 @@ const (
 	maxUnsaved     = 5 * time.Second // between saves while pages change no row; after a kill, those pages are listed again
 )
 
-// sweepKind is a kind of sweep.
 type sweepKind int
 
 const (
@@ -357,7 +356,6 @@ func (w *sweeper) digest(kind sweepKind, listed []chats.Chat, now time.Time) uin
 	return h.Sum64()
 }
 
-// advance records that a sweep has listed a page.
 func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bool, now time.Time) {
 	sw := w.sweep(kind)
 	if w.stuck = sw.track(page); w.stuck {

@@ -45,7 +45,6 @@ func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID
 	return s.errorf(s.putBatch(ctx, tx, batch), "putting items of business %d", business)
 }
 
-// putBatch holds the items of one Put.
 type putBatch struct {
 	business chats.BusinessID
 	items    []outbox.Item

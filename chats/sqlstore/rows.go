@@ -11,7 +11,6 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// column is a column of a table.
 type column struct{ name, kind string }
 
 // columnsOf parses column definitions in SQL syntax.
@@ -114,7 +113,6 @@ func scanBusiness(from scanner) (s inbox.BusinessState, err error) {
 	return s, err
 }
 
-// scanValue scans the only column of a row.
 func scanValue[T any](from scanner) (value T, err error) {
 	err = from.Scan(&value)
 	return value, err

@@ -143,7 +143,6 @@ func queryOn[T any](ctx context.Context, q querier, scan func(scanner) (T, error
 	return all, rows.Err()
 }
 
-// exec executes a statement and returns how many rows it has affected.
 func (s *Store) exec(ctx context.Context, limit time.Duration, statement string, args ...any) (int64, error) {
 	return run(ctx, s.db, limit, func(ctx context.Context, conn *sql.Conn) (int64, error) {
 		return affected(conn.ExecContext(ctx, s.sql(statement), args...))
@@ -157,7 +156,6 @@ func affected(result sql.Result, err error) (int64, error) {
 	return result.RowsAffected()
 }
 
-// inTx calls do within a transaction.
 func (s *Store) inTx(ctx context.Context, limit time.Duration, do func(context.Context, *sql.Conn) error) error {
 	_, err := run(ctx, s.db, limit, func(ctx context.Context, conn *sql.Conn) (struct{}, error) {
 		return struct{}{}, s.db.inTx(ctx, conn, func() error { return do(ctx, conn) })
