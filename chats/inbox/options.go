@@ -57,11 +57,10 @@ func WithPollInterval(interval time.Duration) Option {
 // WithFilter restricts the inbox to the chats that match the filter; the default is all
 // chats. A message in a chat that does not match is delivered if the chat matches later.
 //
-// A filter with Statuses makes every sweep a full one: see Sweeps in the package
-// documentation. A filter with Statuses or Types costs a getChat request whenever a push or
-// a recheck finds something, because the stored status and type may be out of date. If the quota
-// does not allow it, the message waits until a sweep lists the chat with a new UpdatedAt, or for
-// the next quota window.
+// A filter with Statuses makes every sweep a full one. A filter with Statuses or Types costs a
+// getChat request whenever a push or a recheck finds something, because the stored status and type
+// may be out of date. If the quota does not allow it, the message waits until a sweep lists the chat
+// with a new UpdatedAt, or for the next quota window.
 func WithFilter(filter chats.Filter) Option {
 	isValid := filter.PageSize >= 0 && filter.PageSize <= chats.MaxChatsPage
 	return option(isValid, "filter: page size", "must be 1 to 20, or 0 for the maximum",
@@ -89,7 +88,8 @@ func WithStartTime(since time.Time) Option {
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused, at
 // least 0 and less than 1. The default is one half: the inbox makes at most half of the allowed
 // requests for each operation, except for retries, and for the further pages of polls that have
-// begun. Requests from other programs are not counted. Sweeps are spread over the quota window.
+// begun. Requests from other programs do not count until the quota is exhausted. Sweeps are
+// spread over the quota window.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither
 	return option(isValid, "reserve", "must be at least 0 and less than 1", func(c *config) { c.reserve = fraction })

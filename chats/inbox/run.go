@@ -12,18 +12,15 @@ import (
 // [WithWorkers] at a time.
 //
 // A message counts as handled when handle has returned nil. If handle returns an error, panics or
-// calls [runtime.Goexit], the message is delivered again after 1 s, then 2 s, doubling up to 5 min.
-// Meanwhile, later messages of the chat wait; other chats do not. If the handler fails for three
-// chats in a row, not counting repeated attempts, only one chat at a time is tried, after 1 s, with
-// the delay doubling up to 30 s, until the handler works again. The context passed to handle ends
-// when ctx is done or the lease is lost. If handle nevertheless returns nil, the message counts as
-// handled if ctx is done, but not if the lease is lost.
+// calls [runtime.Goexit], the message is delivered again later: see Failures in the package
+// documentation. The context passed to handle ends when ctx is done or the lease is lost. If handle
+// nevertheless returns nil, the message counts as handled if ctx is done, but not if the lease is
+// lost.
 //
 // If another process holds the lease, Run stands by and takes over when the lease ends.
 //
 // Run returns nil after ctx is done, the last handler has returned, and its result has been
-// saved, which may take up to 5 s. Until then, Run keeps the lease: if a handler ignores its
-// context, the business waits for it, on every machine. [WithHandlerTimeout] limits the wait.
+// saved, which may take up to 5 s. Until then, Run keeps the lease: see [WithHandlerTimeout].
 //
 // Run returns an error if the server refuses the credential for a minute, if the store fails for
 // about half a minute (six attempts) when Run first tries to acquire the lease, if an argument is

@@ -38,10 +38,8 @@ type BusinessState struct {
 	Version int64     `json:"-"` // set by the store, like ChatState.Version
 	DueAt   time.Time `json:"-"` // earliest DueAt of the business's chats when the row was loaded; zero if none was set
 
-	// StartTime is set by WithStartTime. Without that option, it is when an inbox first served the
-	// business, by the local clock or Market's, whichever is earlier, minus 1 s. In both cases it is
-	// truncated to whole seconds. StartTime determines which messages are old: see First run in the
-	// package documentation. It is zero until a page has been listed.
+	// StartTime determines which messages are old: see First run in the package documentation. It is
+	// in whole seconds, and zero until a page has been listed.
 	StartTime   time.Time
 	Incremental SweepState                // of the chats that are not finished
 	Full        SweepState                // of all chats

@@ -9,11 +9,9 @@
 // # Tables
 //
 // [New] creates six tables in the schema selected by the search path of the connection, and
-// migrates them if a later release needs it. It does so in one transaction and under a lock, so
-// any number of processes may start at the same time, and one that is killed leaves nothing
-// half done. A release refuses to use tables that a newer release has migrated: after upgrading
-// one machine, upgrade each of the others before restarting it. The encoding of a PostgreSQL
-// database must be UTF8, because texts and names may contain any character.
+// migrates them if a later release needs it. A release refuses to use tables that a newer release
+// has migrated: after upgrading one machine, upgrade each of the others before restarting it. The
+// encoding of a PostgreSQL database must be UTF8, because texts and names may contain any character.
 //
 // Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
@@ -84,10 +82,8 @@
 //
 // # Saves
 //
-// A Save is atomic, and after it has returned nil, its effect survives a kill -9. On PostgreSQL
-// it is one statement, for any number of rows, that compares every version and checks the
-// lease. A failover to a replica that lacks the last commits undoes them, and the messages
-// that they recorded as handled are delivered again. With synchronous replication no commit is lost.
+// A Save is atomic, and after it has returned nil, its effect survives a kill -9, but not a failover
+// to a replica that lacks the commit; with synchronous replication no commit is lost.
 //
 // A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. One connection is
 // kept for Acquire and Renew; with a pool of one and on SQLite, they wait only for the statement
@@ -101,35 +97,14 @@
 //
 // # Leases
 //
-// Of all processes that run the inbox of a business, one holds its lease and does the work.
-// A lease is a row:
+// A lease (see Leases in the documentation of package inbox) is held while expires_at is ahead of the
+// database's clock; the clocks of the processes do not matter. If that clock jumps forward, leases
+// expire and are acquired again. If it is set back by more than the lease duration, leases are free.
 //
-//	          Acquire: new token               Release, or expires_at has passed
-//	free ------------------------------> held -----------------------------------> free
-//	 ^                                   |  ^
-//	 |                                   +--+ Renew: expires_at = now + duration
-//	 |
-//	 +-- no row; or the database's clock was set back by more than the duration
-//
-// The lease is held while expires_at is ahead of the database's clock; the clocks of the
-// processes do not matter. A released lease can be acquired immediately; the lease of a killed,
-// frozen or disconnected process can be acquired after its duration, 5 s by default. Leases have
-// these properties:
-//
-//   - At most one holder can Save at any time. The statement behind a Save checks the holder, the
-//     token and the expiry. Until that statement has ended, it blocks the next acquisition, so the
-//     next holder reads everything that was saved.
-//   - A process that was frozen, at any point, saves nothing after another process has acquired
-//     the lease: Save returns [inbox.ErrLeaseLost].
-//   - Leases need no session state, so statements may go through a pooler in transaction mode, such
-//     as PgBouncer. pgx then needs default_query_exec_mode=exec.
-//
-// A lease cannot stop a running handler. A handler that is running when the process freezes
-// continues when the process resumes, perhaps while the next holder passes the same message to
-// its own handler. The first handler's result is then not saved, but its side effects remain,
-// so handlers must be idempotent.
-//
-// If the database's clock jumps forward, leases expire and are acquired again.
+// The statement behind a Save checks the holder, the token and the expiry. Until it has ended, it
+// blocks the next acquisition, so the next holder reads everything that was saved. No session state
+// is needed, so statements may go through a pooler in transaction mode, such as PgBouncer. pgx then
+// needs default_query_exec_mode=exec.
 //
 // # Databases and drivers
 //

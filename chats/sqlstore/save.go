@@ -17,8 +17,8 @@ import (
 // [inbox.ErrLeaseLost] the rows may or may not have been saved. A second attempt is safe: it
 // returns ErrConflict if the first one has saved them.
 //
-// On PostgreSQL, Save is one statement. It therefore stays atomic and blocks no other process
-// even if this one is killed or frozen, and it works through a pooler in transaction mode.
+// On PostgreSQL, Save is one statement, for any number of rows. It therefore stays atomic and
+// blocks no other process even if this one is killed or frozen.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
 	_, err := s.save(ctx, lease, business, rows, false)
 	return err

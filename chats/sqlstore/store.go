@@ -30,8 +30,7 @@ var (
 
 // New returns a store that keeps its tables in db. Unless [WithoutMigration] is given, it creates
 // or migrates the tables (see [Migrate]). It fails if a newer release has migrated them, if one of
-// them is missing, or if a SQLite file is not writable. The Store does not close db. It uses at
-// most 4 connections at a time, or fewer if the pool is smaller.
+// them is missing, or if a SQLite file is not writable. The Store does not close db.
 func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 	c, err := newConfig(db, dialect, options)
 	if err != nil {
