@@ -94,3 +94,23 @@ func TestSweeper_FullSweepsOfASmallShopCoverTheIncrementalOnes(t *testing.T) {
 	w := newTestSweeper(BusinessState{Full: SweepState{CutShort: true}})
 	assert.False(t, w.isCovered())
 }
+
+// Another process may have listed a page of this sweep, or the first page of the next one.
+func TestSweeper_AListingHasAllPagesOfOneSweep(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		before SweepState
+		want   []chats.ChatID
+	}{
+		"all pages":          {SweepState{StartedAt: began, Pages: 1}, []chats.ChatID{1, 2}},
+		"one was listed":     {SweepState{StartedAt: began, Pages: 2}, nil},
+		"the next has begun": {SweepState{StartedAt: began.Add(time.Minute), Pages: 1}, nil},
+	} {
+		w := newTestSweeper(BusinessState{Incremental: tt.before})
+		w.listing = listing{sweep: began, pages: 1, ids: []chats.ChatID{1}}
+		w.advance(incremental, chats.Page[chats.Chat]{Items: []chats.Chat{{ID: 2}}}, false, began.Add(2*time.Minute))
+		assert.Equal(t, tt.want, w.listing.ids, name)
+		assert.Len(t, tt.want, w.listing.pages, name)
+	}
+}
