@@ -84,7 +84,7 @@ func (c *Client) Limit(op Operation) (limit Limit, ok bool) { return c.limits.re
 // echoes is redacted from them; it returns an [*Error] if the server did not respond.
 func (c *Client) API() *gen.ClientWithResponses { return c.api }
 
-// String returns the business ID only, never the credential.
+// String names the client by its business ID. It never contains the credential.
 func (c *Client) String() string { return fmt.Sprintf("chats.Client(business %d)", c.business) }
 
 // Format prints the result of String for every verb, so that %+v does not print the fields.

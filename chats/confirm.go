@@ -74,8 +74,8 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // earlier, pass the option twice: once with the time at which the first attempt began, and once
 // with the time at which the last one ended.
 //
-// A zero time, or one more than a minute in the future, results in an [ArgumentError]. The minute
-// allows for a difference from the clock of the machine that made the attempt.
+// A zero time, or a time that is more than a minute in the future, results in an [ArgumentError].
+// The minute allows for a difference from the clock of the machine that made the attempt.
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.resume(attempted) }
 }
@@ -133,10 +133,10 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //     attempt (see [ConfirmResume]).
 //   - Any other error: it is certain that this call posted nothing.
 //
-// If the outcome of a send is unknown, the search lasts for [SearchTime], or for the maximum total
-// backoff of the [RetryPolicy] if that is longer, but for ten minutes at most. The text is sent
-// again only if the history, read to its end after that time and immediately before the send, shows
-// no new message from the shop: any of them could be this text, altered by the server. So if the
+// The search time is [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is
+// longer, but at most ten minutes. If the outcome of a send is unknown, the text is sent again only
+// if the history, read to its end after the search time and immediately before the send, shows no
+// new message from the shop: any of them could be this text, altered by the server. So if the
 // server alters texts, or shows them as files, the result is an error rather than a second post.
 //
 // A call reads the history, sends once, and usually reads one more page of history. The first read

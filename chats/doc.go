@@ -104,17 +104,17 @@
 // is equally inconclusive, because a server may redirect after it has processed the request. A call
 // that fails because the certificate is not trusted, because the server does not speak TLS, or
 // because it refuses the client's certificate, TLS versions or ciphers, is not retried. A response
-// without a declared length counts as cut off if its JSON is incomplete. If a 400, 413 or 422 for
-// the first page of a list has an API error code, the page size may be the cause, so up to three
-// smaller sizes are tried before the error is returned.
+// without a declared length counts as cut off if its JSON is incomplete. A 400, 413 or 422 for the
+// first page of a list may be caused by the page size. If it comes from the API, or mentions a
+// limit or a page size, up to three smaller sizes are tried before the error is returned.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline
 // comes before the next attempt, the call fails immediately and the error says so. An attempt
-// that exceeds RetryPolicy.AttemptTimeout, or a timeout of the http.Client, counts as
-// dropped. A file is sent again only if its reader can be rewound or has not been read from.
-// If an upload ended early, before the server could have received the whole file, nothing was
-// posted, so a 5xx, a dropped connection or a timeout is then retried.
+// that exceeds RetryPolicy.AttemptTimeout or the timeout of the http.Client counts as dropped. A
+// file is sent again only if its reader can be rewound or has not been read from. If an upload
+// ended early, before the server could have received the whole file, nothing was posted, so a 5xx,
+// a dropped connection or a timeout is then retried.
 //
 // # Rate limits
 //
@@ -140,8 +140,8 @@
 // that nothing was sent. A sequence whose context is done yields ctx.Err(). Any other failed call
 // to the API returns an [*Error]: match it against the sentinels with errors.Is; its fields
 // StatusCode, Details and TraceParent carry the rest. Outside 2xx, the HTTP status determines the
-// error, not the status in the body; for a 404, and for any 4xx to a send, it also matters whether
-// the body is the API's. A 400 from the API matches no sentinel.
+// error, not the status in the body; for a 404, and for any 4xx in response to a send, it also
+// matters whether the body comes from the API. A 400 from the API matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
 // is done, or if its deadline leaves no time for the next attempt. A timeout of a
@@ -166,7 +166,7 @@
 //
 // # Compatibility
 //
-// The package follows semantic versioning. By default it reads nothing from the environment, not
-// even proxy settings: to use a proxy, pass an http.Client to [WithHTTPClient]. An http.Client
-// without a Transport uses http.DefaultTransport, which reads the proxy settings.
+// The package follows semantic versioning. By default the library itself reads nothing from the
+// environment, not even proxy settings: to use a proxy, pass an http.Client to [WithHTTPClient]. An
+// http.Client without a Transport uses http.DefaultTransport, which reads the proxy settings.
 package chats

@@ -39,13 +39,14 @@ type Attachment struct {
 // another host, requests carry neither the credential nor the headers from
 // WithAttachmentAuth.
 //
-// Download makes one request, without retries, hooks, [Limiter] or log lines. The request needs no
-// slot of [WithMaxParallel] and does not count against a quota. RetryPolicy.AttemptTimeout bounds
-// the wait for the response headers; ctx covers the whole download.
+// Download makes one request, and one more for each redirect that it follows, without retries,
+// hooks, [Limiter] or log lines. They need no slot of [WithMaxParallel] and do not count against a
+// quota. RetryPolicy.AttemptTimeout bounds the wait for the response headers; ctx covers the whole
+// download.
 //
-// A 2xx without the whole file, such as a 206 in response to a request without Range or with another
-// part than the one that WithAttachmentAuth has requested, results in an error that matches
-// [ErrProtocol].
+// A 2xx that does not contain the whole file results in an error that matches [ErrProtocol]. An
+// example is a 206, unless it contains exactly the range that the function set with
+// WithAttachmentAuth has requested.
 //
 // How long a link remains valid is not documented. To get a new one, read the message again.
 //

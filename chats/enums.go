@@ -46,14 +46,14 @@ const (
 	SubjectDirect = SubjectKind(gen.ChatContextTypeDirect) // started by the customer; the shop cannot open one
 )
 
-// Known reports whether the API contract of this version defines the value.
+// Known reports whether the API contract of this version of the library defines the value.
 func (t ChatType) Known() bool { return gen.ChatType(t).Valid() }
 
-// Known reports whether the API contract of this version defines the value.
+// Known reports whether the API contract of this version of the library defines the value.
 func (s Status) Known() bool { return gen.ChatStatus(s).Valid() }
 
-// Known reports whether the API contract of this version defines the value.
+// Known reports whether the API contract of this version of the library defines the value.
 func (s Sender) Known() bool { return gen.Sender(s).Valid() }
 
-// Known reports whether the API contract of this version defines the value.
+// Known reports whether the API contract of this version of the library defines the value.
 func (k SubjectKind) Known() bool { return gen.ChatContextType(k).Valid() }

@@ -28,15 +28,16 @@ var (
 	// and matches [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
 	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request, while the
-	// hourly quota is known to be exhausted or the Retry-After of a 429 has not elapsed. The Until
-	// field of [Error.Limit] says when calls are possible again; it is zero if the server has not
-	// reported it.
+	// hourly quota is known to be exhausted or the Retry-After of a 429 has not elapsed, if that takes
+	// longer than RetryPolicy.MaxDelay. The Until field of [Error.Limit] says when calls are possible
+	// again; it is zero if the server has not reported it.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
 	// ErrProtocol is returned if a response violates the API contract (it is not JSON, is truncated or
-	// too large, lacks its result, is for a different chat or message, or is a 404 from a gateway) or
-	// if a listing does not end.
+	// too large, lacks its result, is for a different chat or message, has a status below 200, or is a
+	// 404 from a gateway), if History finds a message out of order (see [Error.ResumeAfter]), if a
+	// download is not the whole file, or if a listing does not end.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// find out without posting twice, make the confirmed send below, where last is the ID of
@@ -61,8 +62,8 @@ var (
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 	// ErrAmbiguous is matched in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
 	// history shows a new message from the shop that has different content or no readable ID,
-	// and that may be the one that was sent. A person has to decide: unless the message itself
-	// appears in the history, another attempt cannot tell either.
+	// and that may be the one that was sent. A person has to decide: calling the method again does not
+	// help unless the message itself has appeared in the history by then.
 	ErrAmbiguous = errors.New("the history has a possible match")
 )
 
@@ -94,7 +95,7 @@ type Error struct {
 	Operation   Operation
 	StatusCode  int // 0 if the server did not respond
 	Details     []Detail
-	Attempts    int    // requests of Operation that were made, for a confirmed send only the posts; 0 if none was sent
+	Attempts    int    // number of requests made for Operation; for a confirmed send, only those that send the message; 0 if there were none
 	Limit       *Limit // the limit that was reached, for ErrRateLimited; otherwise nil
 	TraceParent string // of the last response; the vendor's support asks for it
 	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: all

@@ -12,8 +12,8 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/servertime"
 )
 
-// LimitKind is one of Market's two kinds of limits. It is empty if the response, such as one
-// from a gateway, names neither.
+// LimitKind is one of Market's two kinds of limits. It is empty if the response does not show which
+// limit was reached, as with a response from a gateway.
 type LimitKind string
 
 // The kinds of limits.

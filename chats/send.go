@@ -37,10 +37,10 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 // SplitText splits a text into parts that [Client.SendText] accepts, each of at most
 // [MaxTextLength] characters. A character is a Unicode code point, as in the API. SplitText
 // prefers to split after a paragraph, then after a sentence or line, then after a word. A word
-// that is too long is split anywhere except before a combining mark or inside an emoji
-// sequence. Only the whitespace at the splits is dropped, and parts without a visible character. A
-// text that is short enough is returned unchanged; a blank text has no parts. Invalid UTF-8 is kept,
-// with each byte counting as a character, but SendText refuses it.
+// that is too long is split where that does not change how its characters are displayed, if
+// possible. Only the whitespace at the splits, and parts without a visible character, are dropped.
+// A text that is short enough is returned unchanged; a blank text has no parts. Invalid UTF-8 is
+// kept, with each byte counting as a character, but SendText refuses it.
 func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTextLength) }
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like

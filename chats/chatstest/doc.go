@@ -24,11 +24,11 @@
 //
 // # In process or on a listener
 //
-// [Market.Transport], and [Market.Client] on top of it, work in process: they open no socket and
-// leave no goroutine behind. In a testing/synctest bubble, all waits use the bubble's fake clock,
-// so waiting an hour for a quota to reset takes no real time. For tests that need a socket,
-// [NewServer] puts a Market on a listener, and [Market.ServeHTTP] makes it a handler for a server
-// of your own.
+// [Market.Transport], and [Market.Client] on top of it, work in process: they open no socket and,
+// with one exception (see Market.Transport), leave no goroutine behind. In a testing/synctest
+// bubble, all waits use the bubble's fake clock, so waiting an hour for a quota to reset takes no
+// real time. For tests that need a socket, [NewServer] puts a Market on a listener, and
+// [Market.ServeHTTP] makes it a handler for a server of your own.
 //
 // # Undocumented behaviour
 //

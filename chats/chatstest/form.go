@@ -13,7 +13,7 @@ import (
 // Upload is a file as it reached the Market in a sendFileToChat request.
 type Upload struct {
 	Name        string
-	ContentType string // of the part's header
+	ContentType string // from the part's header
 	Data        []byte
 }
 

@@ -83,9 +83,9 @@ func (m *Market) SetKey(key string) {
 // Token returns the OAuth token that the Market accepts.
 func (m *Market) Token() string { return fakeToken }
 
-// AddChat adds a chat and returns its ID. Zero fields are filled in: the ID, a Subject (a new
-// order), ChatTypeChat, StatusNew, CreatedAt (now) and UpdatedAt (CreatedAt). It panics if the ID
-// is taken.
+// AddChat adds a chat and returns its ID. Zero fields get defaults: a new ID, a new order as the
+// Subject, ChatTypeChat, StatusNew, the current time as CreatedAt, and CreatedAt as UpdatedAt. It
+// panics if the ID is taken.
 func (m *Market) AddChat(c chats.Chat) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

@@ -11,8 +11,9 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ServeHTTP makes the Market an [http.Handler] for a server of your own. If a fault drops or
-// truncates the response, it panics with [http.ErrAbortHandler], as net/http expects. Set
+// ServeHTTP makes the Market an [http.Handler] for a server of your own. If a fault drops the
+// response, it panics with [http.ErrAbortHandler], as net/http expects; if a fault truncates it, it
+// writes less than the declared length, upon which net/http closes the connection. Set
 // [WithFileBase] to the server's URL, so that downloads reach it.
 func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := route(r.Method, r.URL.Path)

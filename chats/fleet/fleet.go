@@ -131,8 +131,8 @@ func (f *Fleet) Register(workers *river.Workers) {
 //   - Queues: adds ymchats_inbox and ymchats_outbox, with [WithWorkers] workers each.
 //   - JobTimeout: 36 s unless base has one. This is also the limit for the caller's own jobs
 //     whose worker has no Timeout.
-//   - RescueStuckJobsAfter: base's value, but at most JobTimeout plus 4 s or 40 s, whichever is
-//     longer. If a worker has a longer Timeout, River waits for that instead.
+//   - RescueStuckJobsAfter: base's value, but at most 40 s or, if that is longer, JobTimeout plus
+//     4 s. If a worker has a longer Timeout, River waits for that instead.
 //   - FetchCooldown: 20 ms unless base has one, because the default of 100 ms delays pushes.
 //   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
 //     leaves a completed job.
@@ -167,10 +167,10 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 // businesses to start: from then on the fleet uses the given client to insert its River jobs.
 //
 // Start is idempotent. The first steps of new businesses are spread out, 100 a second. For a
-// business that is already served, Start does nothing, unless its credential was refused: then
-// the function passed to [New] is called again immediately. If Stop has interrupted a step of a
-// business, Start waits for the step to end, for at most 40 s after its beginning: its process may
-// have been killed.
+// business that is already served, Start does nothing, unless its credential was refused or its
+// Shop could not be obtained: then the function passed to [New] is called again immediately. If
+// Stop has interrupted a step of a business, Start waits for the step to end, but no longer than
+// 40 s after the step began, because the process that ran it may have been killed.
 func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) || len(businesses) > 0 && slices.Min(businesses) < 1 {
 		return badArgument("jobs and businesses", "must not be nil, and must be greater than 0")

@@ -9,7 +9,7 @@ type Delivery struct {
 	// old as the last sweep, so its Status and UpdatedAt may be out of date.
 	Chat    chats.Chat
 	Message chats.Message
-	// Attempt is 1 plus the past failures, including those in earlier processes. An attempt that
-	// was cut off by a crash or by the loss of the lease does not count as a failure.
+	// Attempt is 1 plus the number of past failures, including those in earlier processes. An attempt
+	// that was cut off by a crash or by the loss of the lease does not count as a failure.
 	Attempt int
 }

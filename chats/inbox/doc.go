@@ -39,7 +39,8 @@
 //
 // When an inbox serves a business for the first time, the messages already in the chats of the
 // business are old and are not delivered. The start is the first attempt to list the chats, or the
-// time set by [WithStartTime]. Messages from the last seconds before it are delivered as well.
+// time set by [WithStartTime]. Without that option, messages from the last seconds before the start
+// are delivered as well.
 //
 // # Polls
 //
@@ -54,15 +55,17 @@
 // A chat is polled when a sweep lists it with a changed UpdatedAt or status, or when a push names
 // it, and several times more within a day, because messages may become visible late. A message that
 // becomes visible later than that, without a change in the list, is found when the chat is next
-// active. A chat that is listed without an UpdatedAt is polled every 10 min or every 2 h.
+// active. A chat that is listed without an UpdatedAt is polled every 10 min while incremental
+// sweeps list it, and otherwise every 2 h.
 //
 // # Sweeps
 //
 // Incremental sweeps list the chats that are not FINISHED, full sweeps list all chats. Each starts
-// once per [WithPollInterval], or less often if the quota requires it. A message in a chat that
-// stays FINISHED, or has a status unknown to this library, is found only by a full sweep or a push.
-// So is the last message of a chat that has just been closed, if several processes take turns with a
-// large shop, as in chats/fleet, or if the process is restarted during a sweep.
+// once per [WithPollInterval], or less often if the quota requires it. In a small shop, and with a
+// filter with Statuses, all sweeps are full. A message in a chat that stays FINISHED, or has a
+// status unknown to this library, is found only by a full sweep or a push. So is the last message
+// of a chat that has just been closed, if several processes take turns serving a large shop, as in
+// chats/fleet, or if the process is restarted during a sweep.
 //
 // # Quota
 //
@@ -74,9 +77,11 @@
 // Failures of Market, the store, the network and the handler are retried. A message whose handler
 // fails is delivered again after 1 s, with the delay doubling up to 5 min, even across restarts;
 // [WithMaxAttempts] limits the number of attempts. Later messages of the chat wait; other chats do
-// not. If many chats fail, only one at a time is tried, so an outage costs about 120 attempts an
-// hour, however many chats are waiting. A chat that has been refused for three days, most recently as
-// missing or forbidden, is not polled again until a push names it or a sweep lists it.
+// not. If the handler fails for three chats in a row, not counting repeated attempts, or their
+// histories cannot be read, only one chat at a time is tried until one succeeds, so an outage costs
+// about 120 attempts an hour, however many chats are waiting. If reading a chat has been refused
+// for three days, most recently with 404 or 403, the chat is not polled again until a push names it
+// or a sweep lists it.
 //
 // # Leases
 //
@@ -91,9 +96,9 @@
 //	       not renewed for the lease duration (5 s): expired
 //
 // The lease is a row that expires by the store's clock, and every Save checks it in its own
-// transaction. A leader that fails to renew its lease for the lease duration, by its own clock,
-// stops before another process can acquire the lease, and cancels its handlers' contexts. So only
-// one process at a time can save. But a running handler cannot be stopped: one that ignores its
-// context, or whose process was frozen and resumes, may still be running when the next leader
+// transaction. A leader whose renewals have failed for as long as the lease lasts, by its own
+// clock, stops and cancels its handlers' contexts before another process can acquire the lease. So
+// only one process at a time can save. But a running handler cannot be stopped: one that ignores
+// its context, or whose process was frozen and resumes, may still be running when the next leader
 // delivers the same message. A leader that can renew its lease but cannot save gives up the lease.
 package inbox

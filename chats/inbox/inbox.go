@@ -71,9 +71,9 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 // this Inbox holds the lease, and within a second otherwise.
 //
 // Pushes that arrive late, twice, or for chats that do not exist are harmless. A lost push only
-// delays the message, because the next sweep finds it. If the history shows nothing new yet,
-// the chat is polled again; see Rechecks in the package documentation. Wake does not shorten
-// the backoff of a chat whose handler has failed.
+// delays the message, because a later sweep finds it. If the history shows nothing new yet, the
+// chat is polled again; see Rechecks in chats/docs/inbox.md. Wake does not shorten the backoff of a
+// chat whose handler has failed.
 //
 // The error is a [chats.ArgumentError], or an error of the store.
 func (in *Inbox) Wake(ctx context.Context, id chats.ChatID) error {

@@ -4,8 +4,8 @@ import "time"
 
 // The maximum delays after failures that may need human attention.
 const (
-	maxHandlerBackoff = 5 * time.Minute
-	maxRefusedBackoff = time.Hour // for a chat whose history is refused or cannot be understood, or that is missing or forbidden
+	maxHandlerBackoff = 5 * time.Minute // also for a chat that cannot be read, unless it is refused
+	maxRefusedBackoff = time.Hour       // for a chat whose history is refused or cannot be understood, or that is missing or forbidden
 )
 
 // goneAfter is how long a missing or forbidden chat is still polled.

@@ -21,7 +21,7 @@ type ChatState struct {
 	Handled     []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
 	UpdatedAt   time.Time         // past or scheduled polls cover the chat's activity up to this time; may be later than the list's UpdatedAt; while Read is false, the UpdatedAt with which the chat was first listed
 	SeenAt      time.Time         // when the activity at UpdatedAt, or the last push, was first seen, by the local clock
-	Explained   bool              // a message that accounts for that activity or push was found: see Rechecks in the package documentation
+	Explained   bool              // a message that accounts for that activity or push was found: see Rechecks in chats/docs/inbox.md
 	Unexplained int               // consecutive changes of UpdatedAt for which no message was found
 	DueAt       time.Time         // when to poll next; zero if no poll is scheduled
 

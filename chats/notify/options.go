@@ -112,8 +112,8 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 // An event whose handling failed is not remembered. A duplicate that arrives while the function is
 // running waits for the outcome, as long as its own deadline allows, and gets the same response:
 // the function never runs twice for one event at the same time, even if a call outlives the request
-// that started it. Such a request gets a 500; if the function then succeeds, the next duplicate
-// gets 200. Running calls do not count towards size.
+// that started it. A request whose deadline comes before the function returns gets 500; if the
+// function then succeeds, the next duplicate gets 200. Running calls do not count towards size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
 		switch {

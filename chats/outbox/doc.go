@@ -103,9 +103,9 @@
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// In an outage, the outbox takes turns trying the chats that have failed, on average 12 attempts a
-// minute in each process, until an item is sent. The outage thus does not use up the hourly quota,
-// however many chats are waiting. Chats that have not failed are not delayed.
+// In an outage, each process tries the chats that have failed in turn, with 12 attempts a minute on
+// average, until an item is sent. The outage thus does not use up the hourly quota, however many
+// chats are waiting. Chats that have not failed are not delayed.
 //
 // If a send is refused without an API error code, perhaps by a gateway, the item may have been
 // posted nevertheless, so the history is searched before the next attempt, and before the item

@@ -127,9 +127,9 @@ func (o *Outbox) record(ctx context.Context, key string) (Record, error) {
 // out is not an error. Resend is the exception: after the item has been posted again, a retried
 // call returns [ErrState], or posts the item once more if it is Uncertain again.
 //
-// The error is [ErrUnknownKey], [ErrState] if the item's state, or for ResendAfter its number of
-// attempts, does not allow the resolution, a [chats.ArgumentError], [ErrMessageTaken] if the
-// message belongs to another item, or an error of the store.
+// The error is [ErrUnknownKey]; [ErrState] if the resolution is not allowed in the item's state or,
+// for ResendAfter, with its number of attempts; [ErrMessageTaken] if the message belongs to another
+// item; a [chats.ArgumentError]; or an error of the store.
 func (o *Outbox) Resolve(ctx context.Context, key string, as Resolution) error {
 	if as.to == "" || as.to == Sent && as.message < 1 {
 		return badArgument("resolution", "must be Resend, Discard, or MarkSent with a message")
@@ -165,10 +165,10 @@ type Status struct {
 	Since      time.Time // when the holder acquired the lease
 	Queued     int
 	Sending    int
-	Uncertain  int // waiting for [Outbox.Resolve]
-	Failed     int // and not yet deleted
-	Unreported int // settled, but the WithSettled function has not returned nil yet
-	Oldest     time.Time
+	Uncertain  int                             // waiting for [Outbox.Resolve]
+	Failed     int                             // and not yet deleted
+	Unreported int                             // settled, but the WithSettled function has not returned nil yet
+	Oldest     time.Time                       // QueuedAt of the oldest unsettled item; zero if there is none
 	LastError  string                          // why an item has not been posted yet
 	Quota      map[chats.Operation]chats.Limit // as last reported to this process
 }

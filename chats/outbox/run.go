@@ -36,10 +36,10 @@ func (o *Outbox) Run(ctx context.Context) error {
 }
 
 // Step posts the items that are due, and returns the time at which more work is due, or the zero
-// time if nothing is queued. It is meant for programs that serve many businesses from a job queue.
-// After 60 s, Step begins no more posts; it waits for posts in progress, but not for a WithSettled
-// function that is still running, whose item is reported again. If ctx is done, posts have 5 s to
-// finish, and Step waits at most 6 s for a WithSettled function.
+// time if there is nothing left to post or to report. It is meant for programs that serve many
+// businesses from a job queue. After 60 s, Step begins no more posts; it waits for posts in
+// progress, but not for a WithSettled function that is still running, whose item is reported again.
+// If ctx is done, posts have 5 s to finish, and Step waits at most 6 s for a WithSettled function.
 //
 // If another process may have posted an item, Step searches for its message for [chats.SearchTime],
 // 15.5 s, or for twice as long if its NotAfter has passed. If ctx is done before the search has

@@ -40,7 +40,7 @@ type Backlog struct {
 // Summary is what [Outbox.Status] reports from the store.
 type Summary struct {
 	Queued, Sending, Uncertain, Failed, Unreported int
-	Oldest                                         time.Time // QueuedAt of the oldest unsettled item
+	Oldest                                         time.Time // QueuedAt of the oldest unsettled item; zero if there is none
 	LastError                                      string    // of the failing item that is due last
 	Holder                                         string    // of the lease; empty if it is free
 	HeldSince                                      time.Time

@@ -10,8 +10,9 @@
 //
 // [New] creates six tables in the schema selected by the search path of the connection, and
 // migrates them if a later release needs it. A release refuses to use tables that a newer release
-// has migrated: after upgrading one machine, upgrade each of the others before restarting it. The
-// encoding of a PostgreSQL database must be UTF8, because texts and names may contain any character.
+// has migrated. So once one machine has been upgraded, a process on another machine cannot be
+// restarted until that machine has been upgraded, too. The encoding of a PostgreSQL database must
+// be UTF8, because texts and names may contain any character.
 //
 // Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
@@ -65,8 +66,8 @@
 //	WHERE l.purpose = 'inbox' GROUP BY l.business, l.purpose ORDER BY behind DESC NULLS LAST;
 //
 // To poll a chat again now: UPDATE ymchats_inbox_chats SET due_at = 0 WHERE business = 1
-// AND chat = 2. Do not keep transactions open on these tables, because they block Saves of
-// the same rows.
+// AND chat = 2. Do not keep transactions open that have changed or locked rows of these tables (on
+// SQLite, any transactions), because they block Saves.
 //
 // # Privileges
 //

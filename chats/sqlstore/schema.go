@@ -79,8 +79,8 @@ var oldImport = []string{
 const migrationLock = `SELECT pg_advisory_xact_lock(133476434407796)`
 
 // Migrate creates the tables, or brings them up to date, in one transaction and under a lock. So any
-// number of processes may call it at the same time, and if it fails or is killed, nothing changes.
-// The role needs the privilege to create tables.
+// number of processes may call it at the same time, and if it fails or its process is killed,
+// nothing changes. The role needs the privilege to create tables.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) error {
 	c, err := newConfig(db, dialect, options)
 	if err != nil {

@@ -17,10 +17,10 @@ var breaks = []*regexp.Regexp{
 
 // Split splits a text into parts of at most longest characters (Unicode code points). It prefers
 // to split after a paragraph, then after a sentence or line, then after a word. If a word is too
-// long, it splits anywhere except before a combining mark or inside an emoji sequence. Only the
-// whitespace at the splits is dropped, and parts that could not be found in a history: those without
-// a visible character. A text that is short enough is returned unchanged; a blank text has no parts.
-// Invalid UTF-8 is kept, with each byte counting as a character.
+// long, it splits where that does not change how its characters are displayed, if possible. Only
+// the whitespace at the splits is dropped, and parts that could not be found in a history: those
+// without a visible character. A text that is short enough is returned unchanged; a blank text has
+// no parts. Invalid UTF-8 is kept, with each byte counting as a character.
 func Split(text string, longest int) (parts []string) {
 	for Normalize(text) != "" {
 		end := runeOffset(text, longest)
