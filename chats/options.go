@@ -68,6 +68,8 @@ func WithBaseURL(address string) Option {
 	return func(c *config) error {
 		base, err := url.Parse(strings.TrimRight(address, "/#"))
 		switch {
+		case address == "":
+			return badArgument("base URL", "is empty")
 		case err != nil:
 			return badArgument("base URL", "is not a URL") // the parser's error would quote it
 		case base.Hostname() == "" || base.Scheme != "https" && base.Scheme != "http":

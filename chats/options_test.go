@@ -76,7 +76,7 @@ func TestOptions_BaseURLIsHTTPSOrLoopback(t *testing.T) {
 		require.NoError(t, err, address)
 	}
 	for address, reason := range map[string]string{
-		"": "absolute", "/v2": "absolute", "api.partner.market.yandex.ru": "absolute", "https://": "absolute", "https://:443": "absolute",
+		"": "is empty", "/v2": "absolute", "api.partner.market.yandex.ru": "absolute", "https://": "absolute", "https://:443": "absolute",
 		"ftp://host": "absolute", "https:host": "absolute",
 		"https://host\x00": "not a URL", "http://[::1": "not a URL", "https://secret:%zz@host": "not a URL",
 		"https://user:secret@host": "must have no user", "https://host?a=secret": "must have no user", "https://host?": "must have no user", "https://host#a": "must have no user",
