@@ -285,12 +285,17 @@ func (d *dispatcher) startWorker() bool {
 	c.previous, c.turn = c.turn, d.turn
 	c.busy, c.woken = true, false
 	if c.isFailed {
-		now := time.Now() // those that were not held back do not count against later ones
-		d.retryAt = wait.Earliest(wait.Later(d.retryAt, now.Add(-retryBurst)), now).Add(retryGap)
+		d.retryAt = afterRetry(d.retryAt, time.Now())
 	}
 	d.working++
 	go func() { d.outcomes <- d.work(c.id) }()
 	return true
+}
+
+// afterRetry returns the new value of retryAt when a chat that has failed is tried. Attempts that
+// were not held back do not count against later ones.
+func afterRetry(at, now time.Time) time.Time {
+	return wait.Earliest(wait.Later(at, now.Add(-retryBurst)), now).Add(retryGap)
 }
 
 func (d *dispatcher) take(out outcome) {
