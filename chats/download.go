@@ -45,8 +45,8 @@ type Attachment struct {
 // download.
 //
 // A 2xx that does not contain the whole file results in an error that matches [ErrProtocol]. An
-// example is a 206, unless it contains exactly the range that the function set with
-// WithAttachmentAuth has requested.
+// example is a 206, unless the function set with WithAttachmentAuth has requested a range and the
+// response begins where that range begins.
 //
 // How long a link remains valid is not documented. To get a new one, read the message again.
 //

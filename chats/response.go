@@ -103,7 +103,6 @@ func (b *responseBody) Close() error {
 // httpResponse returns the response for the generated client.
 func (r *response) httpResponse(req *http.Request) *http.Response {
 	text := r.call.secrets.RedactEcho(r.body.Bytes()) // the generated client quotes a time that it cannot read
-	r.call.secrets.RedactHeader(r.header)
 	var body io.Reader = bytes.NewReader(text)
 	if r.bodyErr != nil {
 		body = io.MultiReader(body, errorReader{r.bodyErr})
@@ -112,7 +111,7 @@ func (r *response) httpResponse(req *http.Request) *http.Response {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Status:        strconv.Itoa(r.status) + " " + http.StatusText(r.status),
 		StatusCode:    r.status,
-		Header:        r.header,
+		Header:        r.call.secrets.RedactHeader(r.header),
 		Body:          &responseBody{Reader: body, response: r},
 		ContentLength: int64(len(text)),
 		Request:       req,

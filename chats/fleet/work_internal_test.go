@@ -267,7 +267,7 @@ func TestWake_WaitsNoLongerThanItsContext(t *testing.T) {
 	})
 }
 
-// The items may have been committed, and perhaps nobody puts them again.
+// The items may have been committed, and the caller may never put them again.
 func TestWake_AfterTheCallerHasGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

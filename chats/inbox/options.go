@@ -82,7 +82,10 @@ func WithSenders(senders ...chats.Sender) Option {
 // when an inbox serves a business for the first time, and not in later runs. The time may be in
 // the future: until then, every message with a time is old.
 func WithStartTime(since time.Time) Option {
-	return option(true, "", "", func(c *config) { c.startTime = &since })
+	return func(c *config) error {
+		c.startTime = &since
+		return nil
+	}
 }
 
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused, at

@@ -656,7 +656,7 @@ func (s *suite) leasesAreIndependent() {
 		s.NoError(err)
 		<-time.After(lease.Duration / 4)
 	}
-	s.acquire(s.b, business, "b") // nobody renewed the first lease
+	s.acquire(s.b, business, "b") // the first lease was not renewed
 	s.heldSince("outbox")
 }
 

@@ -19,8 +19,8 @@ func Length(resp *http.Response) int64 {
 	return resp.ContentLength
 }
 
-// IsRequestedPart reports whether a part of a file, as described by Content-Range, is the one requested
-// by Range. A part that is not described is assumed to be.
+// IsRequestedPart reports whether a part of a file, as described by Content-Range, begins where the
+// one requested by Range does. A part that is not described is assumed to be.
 func IsRequestedPart(requested, received string) bool {
 	var first, got int64
 	n, _ := fmt.Sscanf(requested, "bytes=%d-", &first)

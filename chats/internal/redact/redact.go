@@ -75,8 +75,10 @@ func (s Secrets) RedactEcho(text []byte) []byte {
 	return text
 }
 
-// RedactHeader redacts the values of a header that contain a whole secret.
-func (s Secrets) RedactHeader(header http.Header) {
+// RedactHeader returns a copy of a header, in which the values that contain a whole secret are
+// redacted.
+func (s Secrets) RedactHeader(header http.Header) http.Header {
+	header = header.Clone() // a transport may keep it
 	for _, values := range header {
 		for i, value := range values {
 			if slices.ContainsFunc(s, func(secret string) bool { return len(secret) >= minPart && strings.Contains(value, secret) }) {
@@ -84,6 +86,7 @@ func (s Secrets) RedactHeader(header http.Header) {
 			}
 		}
 	}
+	return header
 }
 
 // windows holds all parts of minPart characters of the secrets, in lower case and packed, indexed by

@@ -271,8 +271,10 @@ func TestRedactEcho(t *testing.T) {
 func TestRedactHeader(t *testing.T) {
 	t.Parallel()
 	header := http.Header{"A": {"1", "Api-Key: " + redactKey}, "B": {redactKey[1:], "short"}, "C": nil}
-	Secrets{redactKey, "short", ""}.RedactHeader(header)
-	assert.Equal(t, http.Header{"A": {"1", "Api-Key: " + Placeholder}, "B": {redactKey[1:], "short"}, "C": nil}, header)
+	kept := header.Clone()
+	got := Secrets{redactKey, "short", ""}.RedactHeader(header)
+	assert.Equal(t, http.Header{"A": {"1", "Api-Key: " + Placeholder}, "B": {redactKey[1:], "short"}, "C": nil}, got)
+	assert.Equal(t, kept, header)
 }
 
 func TestRedact_RemembersAFewSecretsOnly(t *testing.T) {

@@ -118,7 +118,7 @@ func TestNew_WithoutMigration(t *testing.T) {
 	})
 }
 
-// After an incomplete restore, or beside another program's table with the name of ours.
+// After an incomplete restore, or if another program has a table with the name of ours.
 func TestNew_RefusesToWorkWithoutATable(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.open(t)

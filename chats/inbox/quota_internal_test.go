@@ -14,6 +14,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
 const history = chats.OpGetChatHistory
@@ -41,28 +42,41 @@ func TestQuota_TheLastQuarterIsSpreadOverTheRestOfTheWindow(t *testing.T) {
 	})
 }
 
-// reporting returns a client to which the server has reported a limit.
-func reporting(t *testing.T, limit, remaining string, until time.Duration) *chats.Client {
+// editing lets edit change the responses of next.
+type editing struct {
+	next http.RoundTripper
+	edit func(*http.Response)
+}
+
+func (e editing) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := e.next.RoundTrip(req)
+	if err == nil {
+		e.edit(resp)
+	}
+	return resp, err
+}
+
+// connect returns a client of a Market. Its exchanges are held to the contract, unless edit marks
+// them as faults.
+func connect(t *testing.T, edit func(*http.Response)) *chats.Client {
 	t.Helper()
 	market := chatstest.NewMarket()
-	next := market.Transport()
-	client := market.Client(chats.WithHTTPClient(&http.Client{Transport: reported(func(req *http.Request) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		if err == nil {
-			resp.Header.Set("X-RateLimit-Resource-Limit", limit)
-			resp.Header.Set("X-RateLimit-Resource-Remaining", remaining)
-			resp.Header.Set("X-RateLimit-Resource-Until", time.Now().Add(until).Format(time.RFC1123))
-		}
-		return resp, err
-	})}))
+	transport := contract.Transport(t, editing{market.Transport(), edit})
+	return market.Client(chats.WithHTTPClient(&http.Client{Transport: transport}))
+}
+
+// reporting returns a client to which the server has reported a limit of 100.
+func reporting(t *testing.T, remaining int, until time.Duration) *chats.Client {
+	t.Helper()
+	client := connect(t, func(resp *http.Response) {
+		resp.Header.Set("X-RateLimit-Resource-Limit", "100")
+		resp.Header.Set("X-RateLimit-Resource-Remaining", strconv.Itoa(remaining))
+		resp.Header.Set("X-RateLimit-Resource-Until", time.Now().Add(until).Format(time.RFC1123))
+	})
 	_, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
 	require.NoError(t, err)
 	return client
 }
-
-type reported func(*http.Request) (*http.Response, error)
-
-func (f reported) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestQuota_ReportedByTheServer(t *testing.T) {
 	t.Parallel()
@@ -80,7 +94,7 @@ func TestQuota_ReportedByTheServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				q := newQuota(reporting(t, "100", strconv.Itoa(tt.remaining), tt.until), 0.5, nil)
+				q := newQuota(reporting(t, tt.remaining, tt.until), 0.5, nil)
 				assert.InDelta(t, 50, q.budget(chats.OpGetChats), 0)
 				q.count(chats.OpGetChats, tt.used)
 				want := time.Now().Add(tt.next).Truncate(time.Second)
@@ -98,14 +112,13 @@ func TestQuota_ReportedByTheServer(t *testing.T) {
 func TestQuota_WithoutAReportedMaximum(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		market := chatstest.NewMarket()
-		client := market.Client(chats.WithHTTPClient(&http.Client{Transport: reported(func(req *http.Request) (*http.Response, error) {
+		client := connect(t, func(resp *http.Response) {
 			const body = `{"status":"ERROR","errors":[{"code":"LIMIT","message":"Hit rate limit of requests per hour"}]}`
-			return &http.Response{
-				Request: req, StatusCode: 420, Body: io.NopCloser(strings.NewReader(body)),
-				Header: http.Header{"X-Ratelimit-Resource-Until": {time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat)}},
-			}, nil
-		})}))
+			resp.StatusCode, resp.Body, resp.ContentLength = 420, io.NopCloser(strings.NewReader(body)), int64(len(body))
+			resp.Header = http.Header{}
+			resp.Header.Set("X-RateLimit-Resource-Until", time.Now().Add(20*time.Minute).UTC().Format(http.TimeFormat))
+			resp.Header.Set(chatstest.FaultHeader, "no maximum")
+		})
 		_, err := client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
 		require.ErrorIs(t, err, chats.ErrRateLimited)
 		limit, ok := client.Limit(chats.OpGetChats)
@@ -122,7 +135,7 @@ func TestQuota_APrepaidRequestIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	for requests, want := range map[int]int{0: 0, 1: 1, 2: 2, 3: 3} {
 		synctest.Test(t, func(t *testing.T) {
-			client := chatstest.NewMarket().Client()
+			client := connect(t, func(*http.Response) {})
 			q := newQuota(client, 0, nil)
 			_, ok := q.take(chats.OpGetChats)
 			require.True(t, ok)
