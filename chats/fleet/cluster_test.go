@@ -109,10 +109,8 @@ func newCluster(t *testing.T, shops, workers int, change func(*rig.WorkerConfig)
 
 func (s *cluster) add(c rig.WorkerConfig) *rig.Process {
 	s.Helper()
-	var pid atomic.Int64
-	p, err := rig.StartWorker(c, func(line string) { s.line(line, int(pid.Load())) })
+	p, err := rig.StartWorker(c, s.line)
 	require.NoError(s, err)
-	pid.Store(int64(p.PID()))
 	s.Cleanup(p.Kill)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +127,7 @@ func (s *cluster) remove(n int) *rig.Process {
 	return p
 }
 
-func (s *cluster) line(line string, pid int) {
+func (s *cluster) line(pid int, line string) {
 	fields := strings.Fields(line)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -267,6 +265,8 @@ func (s *cluster) shopsOf(p *rig.Process) (ids []chats.BusinessID) {
 // again: its success may not have been saved.
 func (s *cluster) checkTwice(dead ...*rig.Process) {
 	s.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for key, pids := range s.handled {
 		if len(pids) > 1 {
 			assert.True(s, slices.ContainsFunc(dead, func(p *rig.Process) bool { return slices.Contains(pids, p.PID()) }),

@@ -110,7 +110,7 @@ func (s *site) addWorker(c rig.WorkerConfig) error {
 	return err
 }
 
-func (s *site) line(line string) {
+func (s *site) line(_ int, line string) {
 	fields := strings.Fields(line)
 	if len(fields) != 5 || fields[0] != "handled" {
 		return

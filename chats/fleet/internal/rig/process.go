@@ -65,7 +65,7 @@ type Process struct {
 	Address string
 	Key     string // of a marketplace
 	cmd     *exec.Cmd
-	line    func(string)
+	line    func(int, string)
 	ready   chan []string
 	ended   chan struct{}
 	once    sync.Once
@@ -74,12 +74,13 @@ type Process struct {
 // StartMarketplace starts a Market in a separate process.
 func StartMarketplace(c MarketplaceConfig) (*Process, error) { return start("marketplace", c, nil) }
 
-// StartWorker starts a worker. line is called with each line of its output, one at a time.
-func StartWorker(c WorkerConfig, line func(string)) (*Process, error) {
+// StartWorker starts a worker. line is called with its PID and each line of its output, one at a
+// time, possibly before StartWorker returns.
+func StartWorker(c WorkerConfig, line func(pid int, line string)) (*Process, error) {
 	return start("worker", c, line)
 }
 
-func start(role string, config any, line func(string)) (*Process, error) {
+func start(role string, config any, line func(int, string)) (*Process, error) {
 	document, err := json.Marshal(config)
 	if err != nil {
 		return nil, err
@@ -129,7 +130,7 @@ func (p *Process) collect(stdout io.Reader) {
 			fmt.Fprintln(os.Stderr, line)
 		}
 		if p.line != nil {
-			p.line(line)
+			p.line(p.PID(), line)
 		}
 	}
 }
