@@ -360,6 +360,20 @@ func TestSendTextConfirmed_SearchStopsOnRefusal(t *testing.T) {
 	}
 }
 
+// A gateway's 404 during a deployment says nothing about the history.
+func TestSendTextConfirmed_SearchOutlastsADeployment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.market.Fail(chats.OpGetChatHistory, append([]chatstest.Fault{chatstest.OK()}, times(8, chatstest.HTML(404))...)...)
+		f.market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+		message, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Здесь?")
+		require.NoError(t, err)
+		assert.Equal(t, "Здесь?", message.Text)
+		assert.Equal(t, 1, f.posted())
+	})
+}
+
 func TestSendTextConfirmed_ErrorDescribesLastAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package chats
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
@@ -64,8 +65,13 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 // quota is final, so that the caller learns at once when it resets.
 func isFinal(err error) bool {
 	e, ok := as[*Error](err)
-	return ok && (e.Limit != nil && e.Limit.Kind == LimitHourly ||
-		e.StatusCode/100 == 4 && !isRateLimited(e.StatusCode) && !isTimeoutStatus(e.StatusCode))
+	switch {
+	case !ok || isTimeoutStatus(e.StatusCode) || e.isGateways && e.StatusCode == http.StatusNotFound:
+		return false
+	case e.Limit != nil:
+		return e.Limit.Kind == LimitHourly
+	}
+	return e.StatusCode/100 == 4
 }
 
 // Differences between the IDs of two messages. IDs appear to be times in microseconds.
