@@ -38,10 +38,8 @@ type memoryRecord struct {
 
 const maxUnreported = 100
 
-// NewMemoryStore returns an empty store with leases of 5 s.
-func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{businesses: map[chats.BusinessID]*memoryBusiness{}}
-}
+// NewMemoryStore returns an empty store with leases of 5 s. The zero value is also ready to use.
+func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
 
 func (s *MemoryStore) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -54,6 +52,9 @@ func (s *MemoryStore) lock(ctx context.Context) error {
 func (s *MemoryStore) business(id chats.BusinessID) *memoryBusiness {
 	b := s.businesses[id]
 	if b == nil {
+		if s.businesses == nil {
+			s.businesses = map[chats.BusinessID]*memoryBusiness{}
+		}
 		b = &memoryBusiness{
 			records: map[string]*memoryRecord{},
 			open:    map[chats.ChatID][]*memoryRecord{},

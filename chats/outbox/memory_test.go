@@ -10,7 +10,7 @@ import (
 func TestMemoryStore_KeepsTheContract(t *testing.T) {
 	t.Parallel()
 	outboxtest.TestStoreInBubble(t, func(*testing.T) (a, b outbox.Store) {
-		store := outbox.NewMemoryStore()
+		store := new(outbox.MemoryStore) // the zero value is ready
 		return store, store
 	})
 }
