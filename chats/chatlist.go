@@ -73,9 +73,9 @@ func (l *chatList) restart() (further bool) {
 	return further
 }
 
-// ChatsPage returns one page of the list of chats in the server's order. It makes one request,
-// unless the server refuses the size of a first page, in which case it tries 10 and 5. A page
-// may be empty even though there is a next one.
+// ChatsPage returns one page of the list of chats in the server's order. Retries aside, it makes
+// one request, unless the server refuses the size of a first page, in which case it tries 10 and 5.
+// A page may be empty even though there is a next one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {

@@ -75,7 +75,7 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // with the time at which the last one ended.
 //
 // A zero time, or a time that is more than a minute in the future, results in an [ArgumentError].
-// The minute allows for a difference from the clock of the machine that made the attempt.
+// The minute allows for clock skew between this machine and the one that made the attempt.
 func ConfirmResume(attempted time.Time) ConfirmOption {
 	return func(c *confirmation) { c.resume(attempted) }
 }
@@ -99,11 +99,12 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 }
 
 // ConfirmBefore calls a function immediately before each request that sends the message, including
-// retries. The function receives the IDs of the shop's messages that the call read before the first
-// send. After a crash, these IDs are needed for [ConfirmAfter] and [ConfirmExcept]. If the function
-// returns an error, nothing more is sent, and the call fails with an [Error] that wraps the
-// returned error. The Error also matches [ErrOutcomeUnknown] if an earlier send of the call may
-// have been processed.
+// retries. The function receives the IDs of the messages that the call read before the first send
+// and that may be the shop's: its own, those of unknown senders, and those from Market or its
+// support that have the same content. After a crash, these IDs are needed for [ConfirmAfter] and
+// [ConfirmExcept]. If the function returns an error, nothing more is sent, and the call fails with
+// an [Error] that wraps the returned error. The Error also matches [ErrOutcomeUnknown] if an
+// earlier send of the call may have been processed.
 //
 // With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
 // otherwise the function has to decide whether to send. While the function runs, it occupies
@@ -135,8 +136,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //
 // The search time is [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is
 // longer, but at most ten minutes. If the outcome of a send is unknown, the text is sent again only
-// if the history, read to its end after the search time and immediately before the send, shows no
-// new message from the shop: any of them could be this text, altered by the server. So if the
+// if the whole history, read after the search time and immediately before the new send, shows no
+// new message from the shop. Such a message could be this text, altered by the server. So if the
 // server alters texts, or shows them as files, the result is an error rather than a second post.
 //
 // A call reads the history, sends once, and usually reads one more page of history. The first read

@@ -97,16 +97,17 @@
 // For reads, the last row applies only if the response has no usable result; otherwise the
 // errors are ignored.
 //
-// A 4xx whose body is empty, or is not the API's envelope, comes from a gateway. A 404 then says
-// nothing about the chat. Nor does a gateway's 4xx say anything about the outcome of a send,
-// because the gateway may have passed the request on. The exceptions are 401, 403, 413, 414, 420,
-// 429 and 431, with which a gateway refuses to pass a request on. A redirect in response to a send
-// is equally inconclusive, because a server may redirect after it has processed the request. A call
-// that fails because the certificate is not trusted, because the server does not speak TLS, or
-// because it refuses the client's certificate, TLS versions or ciphers, is not retried. A response
-// without a declared length counts as cut off if its JSON is incomplete. A 400, 413 or 422 for the
-// first page of a list may be caused by the page size. If it comes from the API, or mentions a
-// limit or a page size, up to three smaller sizes are tried before the error is returned.
+// A 4xx whose body is empty, or is not in the API's JSON format, is assumed to come from a gateway.
+// A 404 then says nothing about the chat. Nor does a gateway's 4xx say anything about the outcome
+// of a send, because the gateway may have passed the request on. The exceptions are 401, 403, 413,
+// 414, 420, 429 and 431: a gateway that responds with one of these is assumed not to have passed
+// the request on. A redirect in response to a send is equally inconclusive, because a server may
+// redirect after it has processed the request. TLS failures that a retry cannot fix are not
+// retried: the server's certificate is not trusted, the server does not speak TLS, or it rejects
+// the client's certificate, TLS version or ciphers. A response without a declared length counts as
+// cut off if its JSON is incomplete. A 400, 413 or 422 for the first page of a list may be caused
+// by the page size. If it comes from the API, or mentions a limit or a page size, up to three
+// smaller sizes are tried before the error is returned.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline
@@ -123,8 +124,8 @@
 // exceeding either one results in a 420.
 //
 // A client makes at most four concurrent API requests ([WithMaxParallel]). A request holds a
-// slot only while it is in flight, except that a confirmed send also holds its slot during the
-// last read of the history and the [ConfirmBefore] function.
+// slot only while it is in flight, except that a confirmed send also holds its slot while it reads
+// the history immediately before the send, and during the [ConfirmBefore] function.
 //
 // If the quota of an operation is exhausted and the next window begins within RetryPolicy.MaxDelay,
 // calls wait for it. Otherwise they fail with [ErrRateLimited] and Error.Limit, and until the
@@ -144,9 +145,9 @@
 // matters whether the body comes from the API. A 400 from the API matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
-// is done, or if its deadline leaves no time for the next attempt. A timeout of a
-// transport, [Limiter] or credential source matches neither; its text and its other causes
-// are kept.
+// is done, or if its deadline leaves no time for the next attempt. A timeout of a transport,
+// [Limiter] or credential source matches neither, but its text is kept, and the error still matches
+// the other errors that it wraps.
 //
 // A panic in a hook, [Limiter], credential source or transport is propagated to the caller's
 // goroutine. A sequence fetches pages in a separate goroutine, whose stack is added to

@@ -27,10 +27,10 @@ var (
 	// file. In response to an API call, a 404 whose body is not the API's comes from a gateway
 	// and matches [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
-	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request, while the
-	// hourly quota is known to be exhausted or the Retry-After of a 429 has not elapsed, if that takes
-	// longer than RetryPolicy.MaxDelay. The Until field of [Error.Limit] says when calls are possible
-	// again; it is zero if the server has not reported it.
+	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request, if an
+	// exhausted hourly quota or the Retry-After of a 429 has more than RetryPolicy.MaxDelay left to
+	// run. The Until field of [Error.Limit] says when calls are possible again; it is zero if the
+	// server has not reported it.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")

@@ -24,15 +24,15 @@ import (
 // Market does not document the order of messages. History works with any stable order, even while
 // new messages arrive, and even if a message is listed up to one page after its place in that
 // order. If the oldest messages come first, it holds up to three pages in memory: it yields a page
-// when the next one has been read. History recognises that order when every new ID on a later page
-// is above all earlier ones, and one of the new messages was created long enough before the first
-// request: more than five minutes, plus a day if the message's time is a whole minute, plus another
-// day if the server sends no Date. In any other order, and while the messages are too recent or
-// have no time, History holds all messages above since in memory until it has read the last page.
-// If a message is listed so late that messages with higher IDs have already been yielded, History
-// yields an error that matches [ErrProtocol]. The sequence yielded up to that point may have gaps:
-// to get every message, read again with the same Client from [Error.ResumeAfter], which equals
-// since.
+// when the next one has been read. History recognises that order once all new IDs on a later page
+// are above all earlier ones, and at least one of those messages was created more than five minutes
+// before the first request. The margin is a day longer if the message's time has no seconds, and
+// another day longer if the server sends no Date. In any other order, and while the messages are
+// too recent or have no time, History holds all messages above since in memory until it has read
+// the last page. If a message is listed so late that messages with higher IDs have already been
+// yielded, History yields an error that matches [ErrProtocol]. The sequence yielded up to that
+// point may have gaps: to get every message, read again with the same Client from
+// [Error.ResumeAfter], which equals since.
 //
 // A listing costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of the following:

@@ -85,11 +85,10 @@ type Filter struct {
 	PageSize int
 }
 
-// PageRequest selects one page. The zero PageRequest selects the first page, of the
-// maximum size.
+// PageRequest selects one page. The zero PageRequest selects the first page, of the default size.
 type PageRequest struct {
 	Token string // Page.Next of the previous page
-	Size  int    // number of items; 0 for the maximum
+	Size  int    // number of items; 0 for Filter.PageSize or, without one, the maximum
 }
 
 // Page is one page of a list as the server sent it. Next is the token of the next page; it

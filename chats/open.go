@@ -8,8 +8,8 @@ import (
 
 // OpenChat returns the ID of the chat about an order or a return, and opens one if there is none
 // yet (POST /v2/businesses/{id}/chats/new). It is idempotent: a second call returns the same ID.
-// A test order from the cabinet's debugging page has a test chat, in which no customer
-// replies.
+// What Market does if that chat is finished is not documented. A test order from the cabinet's
+// debugging page has a test chat, in which no customer replies.
 //
 // Errors: [ArgumentError], [Error]; [ErrNotFound] if there is no such order or return.
 func (c *Client) OpenChat(ctx context.Context, about Subject) (ChatID, error) {

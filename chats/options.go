@@ -152,8 +152,9 @@ func WithLogger(logger *slog.Logger) Option {
 // Several hooks are called in the order of the options. A hook delays the call, so it should be
 // fast. It must be safe for concurrent use, because a sequence fetches its next page in a
 // separate goroutine. It must not send to the chat of a send that it observes: the two would wait
-// for each other. If it calls the same Client, it must do so with the context that it receives: the
-// attempt may occupy a slot (see [WithMaxParallel]), which only calls with that context share.
+// for each other. If it calls the same Client, it must pass on the context that it receives: the
+// attempt may hold a slot (see [WithMaxParallel]) that only calls with that context can use, and
+// any other call may then wait for ever.
 func WithHook(hook func(context.Context, Attempt)) Option {
 	return notNil("hook", hook == nil, func(c *config) { c.hooks = append(c.hooks, hook) })
 }
@@ -169,9 +170,9 @@ func WithRetry(policy RetryPolicy) Option {
 	}
 }
 
-// WithMaxParallel sets the maximum number of concurrent requests that the client makes. The
-// default is 4, Market's limit for a business: lower it if other programs call the API for the
-// same business.
+// WithMaxParallel sets the maximum number of concurrent API requests that the client makes;
+// downloads do not count. The default is 4, Market's limit for a business: lower it if other
+// programs call the API for the same business.
 func WithMaxParallel(n int) Option {
 	return func(c *config) error {
 		if n < 1 {

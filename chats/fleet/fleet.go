@@ -96,9 +96,9 @@ type Option func(*Fleet)
 // for most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
-// WithLogger sets the logger. Failures are logged with how they are handled, including those of the
-// inboxes and outboxes. The fleet adds neither the text of a message nor the name of a customer,
-// but the errors that it logs include those of the handler.
+// WithLogger sets the logger, which the inboxes and outboxes use as well. Failures are logged
+// together with when the work is tried again. The fleet adds neither the text of a message nor the
+// name of a customer, but the errors that it logs include those of the handler.
 func WithLogger(logger *slog.Logger) Option { return func(f *Fleet) { f.log = logger } }
 
 func badArgument(field, reason string) error {

@@ -38,9 +38,9 @@ const (
 // them. The handler timeout of an inbox is 15 s unless Inbox contains [inbox.WithHandlerTimeout];
 // the context of a step ends after 36 s in any case. An inbox handles two chats concurrently unless
 // Inbox contains [inbox.WithWorkers], so that one shop's backlog does not starve the others. For
-// the same reason, each process handles a shop's messages at no more than 300 a second, after a
-// burst of 500: the hourly quota of getChatHistory, 10,000 pages of 100 messages, allows no more on
-// average. By default, the inbox and the outbox use the fleet's logger.
+// the same reason, each process handles a shop's messages at no more than about 300 a second, with
+// bursts of 500: the hourly quota of getChatHistory, 10,000 pages of 100 messages, allows no more
+// on average. By default, the inbox and the outbox use the fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option

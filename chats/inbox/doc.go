@@ -47,16 +47,16 @@
 // A poll reads a chat's history from the checkpoint on, usually in one request. The checkpoint
 // stays [WithLookback] messages behind the newest handled one. A message that becomes visible late
 // is therefore found if at most that many handled messages are above it. If a message is listed so
-// late that [chats.Client.History] has already yielded later ones, the handled messages above the
-// checkpoint with which the poll began, except the last 1,000, are delivered again.
+// late that [chats.Client.History] has already yielded later ones, messages that have been handled
+// are delivered again: those above the checkpoint at which the poll began, except the newest 1,000.
 //
 // # Rechecks
 //
 // A chat is polled when a sweep lists it with a changed UpdatedAt or status, or when a push names
 // it, and several times more within a day, because messages may become visible late. A message that
 // becomes visible later than that, without a change in the list, is found when the chat is next
-// active. A chat that is listed without an UpdatedAt is polled every 10 min while incremental
-// sweeps list it, and otherwise every 2 h.
+// active. A chat that is listed without an UpdatedAt is polled every 10 min, or every 2 h if it is
+// FINISHED, its status is unknown, or the filter has Statuses.
 //
 // # Sweeps
 //
@@ -77,11 +77,12 @@
 // Failures of Market, the store, the network and the handler are retried. A message whose handler
 // fails is delivered again after 1 s, with the delay doubling up to 5 min, even across restarts;
 // [WithMaxAttempts] limits the number of attempts. Later messages of the chat wait; other chats do
-// not. If the handler fails for three chats in a row, not counting repeated attempts, or their
-// histories cannot be read, only one chat at a time is tried until one succeeds, so an outage costs
-// about 120 attempts an hour, however many chats are waiting. If reading a chat has been refused
-// for three days, most recently with 404 or 403, the chat is not polled again until a push names it
-// or a sweep lists it.
+// not. If three chats in a row have failed for the first time, in the handler or because their
+// histories could not be read, a circuit breaker opens: one chat at a time is tried, about 120 an
+// hour, until one succeeds. In an outage of Market, reading one chat may take up to twelve
+// requests, because the client retries them. If reading a chat has been refused for three days,
+// most recently with 404 or 403, the chat is not polled again until a push names it or a sweep
+// lists it.
 //
 // # Leases
 //

@@ -65,10 +65,10 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 	return in, nil
 }
 
-// Wake makes a chat due. Call it for the pushes that chats/notify receives: the message is then
-// usually delivered within about a second, without waiting for a sweep. Wake writes to the store, so
-// it may be called in any process, before, during and after a run. It takes effect immediately if
-// this Inbox holds the lease, and within a second otherwise.
+// Wake schedules an immediate poll of a chat. Call it for the pushes that chats/notify receives:
+// the message is then usually delivered within about a second, without waiting for a sweep. Wake
+// writes to the store, so it may be called in any process, before, during and after a run. It takes
+// effect immediately if this Inbox holds the lease, and within a second otherwise.
 //
 // Pushes that arrive late, twice, or for chats that do not exist are harmless. A lost push only
 // delays the message, because a later sweep finds it. If the history shows nothing new yet, the

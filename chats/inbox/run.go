@@ -13,9 +13,9 @@ import (
 //
 // A message counts as handled when handle has returned nil. If handle returns an error, panics or
 // calls [runtime.Goexit], the message is delivered again later: see Failures in the package
-// documentation. The context passed to handle ends when ctx is done or the lease is lost. If handle
-// nevertheless returns nil, the message counts as handled if ctx is done, but not if the lease is
-// lost.
+// documentation. The context passed to handle ends when ctx is done, the run ends with an error,
+// the handler timeout expires or the lease is lost. If handle nevertheless returns nil, the message
+// counts as handled, unless the lease is lost or the handler timeout has expired.
 //
 // If another process holds the lease, Run stands by and takes over when the lease ends.
 //

@@ -19,7 +19,7 @@ const (
 	RoleIdle    Role = "idle"    // it is not running in this process
 )
 
-// Status is the state of a business as recorded in the store.
+// Status is the state of a business as recorded in the store, with the Role of this [Inbox].
 type Status struct {
 	Role      Role      // of this Inbox
 	Holder    string    // the holder of the lease: host, process and a random part; empty if there is none

@@ -103,14 +103,14 @@
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// In an outage, each process tries the chats that have failed in turn, with 12 attempts a minute on
-// average, until an item is sent. The outage thus does not use up the hourly quota, however many
+// In an outage, each process takes turns among the chats that have failed, at 12 attempts a minute
+// on average, until an item is sent. The outage thus does not use up the hourly quota, however many
 // chats are waiting. Chats that have not failed are not delayed.
 //
-// If a send is refused without an API error code, perhaps by a gateway, the item may have been
-// posted nevertheless, so the history is searched before the next attempt, and before the item
-// becomes Failed. Of several consecutive 401 or 403 responses to sends, only the first is followed
-// by such a search.
+// If a send is refused without an API error code, perhaps by a gateway, the item is unlikely to
+// have been posted, but this is not taken for granted: the history is searched before the next
+// attempt, and before the item becomes Failed. Of several consecutive 401 or 403 responses to
+// sends, only the first is followed by such a search.
 //
 // A 403 for one chat says nothing about the credential, so the list of chats is then requested as
 // well. While these getChats requests succeed, each worker makes at most one a minute; otherwise

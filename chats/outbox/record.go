@@ -34,7 +34,7 @@ type Record struct {
 	QueuedAt  time.Time     // by the store's clock
 	SettledAt time.Time
 	Reports   int  // failed calls to the WithSettled function
-	Reported  bool // the WithSettled function has returned nil, or was not set when the outbox settled or deleted the item
+	Reported  bool // nothing is left to report: the WithSettled function has returned nil, or there was none
 
 	// LastMessage is the newest message that resulted from posting another item of the chat.
 	// Only Head sets it.

@@ -9,7 +9,7 @@
 // # Tables
 //
 // [New] creates six tables in the schema selected by the search path of the connection, and
-// migrates them if a later release needs it. A release refuses to use tables that a newer release
+// migrates them after an upgrade if necessary. A release refuses to use tables that a newer release
 // has migrated. So once one machine has been upgraded, a process on another machine cannot be
 // restarted until that machine has been upgraded, too. The encoding of a PostgreSQL database must
 // be UTF8, because texts and names may contain any character.
@@ -88,9 +88,9 @@
 //
 // A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. One connection is
 // kept for Acquire and Renew; with a pool of one and on SQLite, they wait only for the statement
-// that is already running. The other statements queue for as long as their contexts allow. After
-// that, each statement waits at most 10 s for a connection from the pool, and may run for 10 s on
-// it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget and
+// that is already running. The other statements queue for as long as their contexts allow. Once its
+// turn has come, each statement waits at most 10 s for a connection from the pool, and may run for
+// 10 s on it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget and
 // migrations have no timeout other than their context; at most two of them run at a time. Waiting
 // for locks is also limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait
 // without a limit. A connection whose session is read-only is not returned to the pool, so saves
@@ -100,7 +100,8 @@
 //
 // A lease (see Leases in the documentation of package inbox) is held while expires_at is ahead of the
 // database's clock; the clocks of the processes do not matter. If that clock jumps forward, leases
-// expire and are acquired again. If it is set back by more than the lease duration, leases are free.
+// expire and are acquired again. If it is set back by more than the lease duration, existing leases
+// no longer count as held and can be acquired immediately.
 //
 // The statement behind a Save checks the holder, the token and the expiry. Until it has ended, it
 // blocks the next acquisition, so the next holder reads everything that was saved. No session state

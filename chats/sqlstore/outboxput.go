@@ -27,9 +27,9 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 // queued if the transaction is committed, and not added otherwise. The items are checked as in
 // [outbox.Outbox.Put]. The caller must roll back after any error, including [outbox.ErrKeyReused].
 //
-// The process that serves the business finds the items within about a second of the commit.
-// Items put by concurrent transactions are posted in no particular order, even if they belong
-// to the same chat.
+// The process that serves the business usually finds the items within about a second of the commit
+// (see [outbox.Outbox.Put]). Items put by concurrent transactions are posted in no particular
+// order, even if they belong to the same chat.
 //
 // On PostgreSQL, PutTx waits for concurrent transactions that put items with the same keys. Of
 // concurrent serializable transactions that put items of one business, all but one fail with a
