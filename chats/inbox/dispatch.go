@@ -180,8 +180,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 				d.skipped.Store(true)
 			}
 		case isLow && isPatient(row):
-			end := d.quota.end(chats.OpGetChatHistory)
-			row.DueAt = end.Add(max(0, window+row.DueAt.Sub(end)) / 4) // in the same order, so that none waits forever
+			row.postpone(d.quota.end(chats.OpGetChatHistory))
 			postponed = append(postponed, row)
 		case d.freeWorkers() > 0 && !d.gate().After(now):
 			d.begin(ctx, d.flights.take(*row))

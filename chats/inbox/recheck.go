@@ -72,3 +72,9 @@ func firstAfter(from time.Time, moments []time.Duration, began time.Time) time.T
 func isPatient(row *ChatState) bool {
 	return row.Read && !row.isWoken() && row.FailingSince.IsZero() && row.DueAt.Sub(row.SeenAt) >= time.Minute
 }
+
+// postpone moves a poll that is due into the first quarter of the window that begins at next. The
+// order of the polls stays the same, so that none waits forever.
+func (s *ChatState) postpone(next time.Time) {
+	s.DueAt = next.Add(max(0, window+s.DueAt.Sub(next)) / 4)
+}

@@ -35,3 +35,18 @@ func TestFirstAfter_OfAnUnknownChat(t *testing.T) {
 	}
 	assert.Equal(t, []time.Duration{0, 5 * time.Second, time.Minute}, polls)
 }
+
+func TestChatState_PostponedPollsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	next := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	for before, after := range map[time.Duration]time.Duration{
+		-2 * time.Hour:    0,
+		-time.Hour:        0,
+		-30 * time.Minute: 7*time.Minute + 30*time.Second,
+		-time.Minute:      14*time.Minute + 45*time.Second,
+	} {
+		row := ChatState{DueAt: next.Add(before)}
+		row.postpone(next)
+		assert.Equal(t, next.Add(after), row.DueAt, before)
+	}
+}

@@ -293,6 +293,7 @@ func TestNew_Arguments(t *testing.T) {
 		assert.Contains(t, argument.Error(), "inbox: ")
 	}
 	require.NoError(t, of(inbox.WithFilter(chats.Filter{PageSize: chats.MaxChatsPage}), inbox.WithLookback(0), inbox.WithQuotaReserve(0))())
+	require.NoError(t, newInbox(t, client, store).Wake(t.Context(), 1))
 }
 
 // A history whose pages take longer than a step, listed newest first: no step ever

@@ -206,7 +206,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 }
 
 // track records a page and reports whether the listing does not end: one of its pages is repeated,
-// or too many empty pages follow each other. Pages are compared with the 1st, 2nd, 4th, 8th ... page, one of
+// or too many empty pages follow each other. Pages are compared with the 1st, 2nd, 3rd, 5th, 9th ... page, one of
 // which is eventually part of the cycle, by their last chats: the first ones may be pinned to
 // every page. Page tokens do not reveal a cycle: the server may keep the position itself, or issue
 // a new token each time.
@@ -463,17 +463,28 @@ func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(next))))
 }
 
-// failed decides what to do about a page that could not be listed.
+// failed schedules the next attempt at a page that could not be listed.
 func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // the context is done, which is not an error
 	}
-	now, sw := time.Now(), w.sweep(kind)
+	if errors.Is(err, chats.ErrInvalidArgument) { // the filter
+		return leasing.Final(fmt.Errorf("inbox: list chats: %w", err))
+	}
+	now := time.Now()
+	w.reschedule(kind, err, now)
+	w.state.LastError, w.state.LastErrorAt = shortened(err.Error()), now
+	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: listing chats failed", slog.String("sweep", kind.String()),
+		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(w.sweep(kind).NextAt))))
+	return w.save(ctx)
+}
+
+// reschedule decides when and how a sweep continues after a page could not be listed.
+func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
+	sw := w.sweep(kind)
 	sw.Failures++
 	isBad := isRefusal(err, chats.OpGetChats)
 	switch {
-	case errors.Is(err, chats.ErrInvalidArgument): // the filter
-		return leasing.Final(fmt.Errorf("inbox: list chats: %w", err))
 	case errors.Is(err, chats.ErrRateLimited):
 		sw.NextAt = wait.Later(w.quota.refuse(chats.OpGetChats, err), now.Add(wait.Backoff(sw.Failures, wait.Max)))
 	case w.refusals.add(err, true) && (sw.Token == "" || sw.Failures < maxRefusals): // later, the token may be the reason
@@ -493,10 +504,6 @@ func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
 	default:
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, wait.Max))
 	}
-	w.state.LastError, w.state.LastErrorAt = shortened(err.Error()), now
-	w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: listing chats failed", slog.String("sweep", kind.String()),
-		slog.Any("error", err), slog.Duration("retry_in", max(0, time.Until(sw.NextAt))))
-	return w.save(ctx)
 }
 
 // restart starts a sweep over after its page token was refused. The new sweep lists its pages

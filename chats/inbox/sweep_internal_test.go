@@ -1,6 +1,8 @@
 package inbox
 
 import (
+	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,8 +61,8 @@ func TestSweepState_ListingsWithoutAnEnd(t *testing.T) {
 
 func newTestSweeper(state BusinessState) *sweeper {
 	client := chatstest.NewMarket().Client()
-	in := &Inbox{client: client, config: defaultConfig()}
-	return newSweeper(&session{Inbox: in, state: &state, quota: newQuota(client, 0.5, nil)}, nil)
+	in := &Inbox{client: client, config: defaultConfig(), log: slog.New(slog.DiscardHandler)}
+	return newSweeper(&session{Inbox: in, state: &state, quota: newQuota(client, 0.5, nil), refusals: &refusals{}}, nil)
 }
 
 // The newest chats are listed separately while a sweep takes longer than the poll interval.
@@ -113,4 +115,155 @@ func TestSweeper_AListingHasAllPagesOfOneSweep(t *testing.T) {
 		assert.Equal(t, tt.want, w.listing.ids, name)
 		assert.Len(t, tt.want, w.listing.pages, name)
 	}
+}
+
+// A sweep begins with a burst of a fiftieth of the quota: 50 of 2,500 pages. After that, its pages are
+// spaced by its share.
+func TestSweeper_PagesAreSpacedAfterABurst(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	now := began.Add(time.Minute)
+	more := chats.Page[chats.Chat]{Next: "more"}
+	for _, tt := range []struct {
+		kind   sweepKind
+		sweep  SweepState
+		page   chats.Page[chats.Chat]
+		allNew bool
+		want   time.Time // when the next page is due; zero if the sweep has ended
+	}{
+		{kind: full, sweep: SweepState{Pages: 48}, page: more, want: began},
+		{kind: full, sweep: SweepState{Pages: 49}, page: more, want: began},
+		{kind: full, sweep: SweepState{Pages: 51}, page: more, want: began.Add(2 * 7200 * time.Millisecond)},
+		{kind: full, sweep: SweepState{Pages: 51, Restarts: 1}, page: more, want: now},
+		{kind: full, sweep: SweepState{Pages: 51}, page: chats.Page[chats.Chat]{}},
+		{kind: newest, sweep: SweepState{Pages: maxNewest - 2}, page: more, allNew: true, want: now},
+		{kind: newest, sweep: SweepState{Pages: maxNewest - 1}, page: more, allNew: true},
+		{kind: newest, page: more},
+	} {
+		tt.sweep.StartedAt, tt.sweep.Failures = began, 2
+		w := newTestSweeper(BusinessState{Full: tt.sweep, Newest: tt.sweep})
+		w.advance(tt.kind, tt.page, tt.allNew, now)
+		sw := w.sweep(tt.kind)
+		name := fmt.Sprint(tt.kind, tt.sweep.Pages, tt.want)
+		assert.Zero(t, sw.Failures, name)
+		if tt.want.IsZero() {
+			assert.Zero(t, sw.StartedAt, name)
+			assert.Equal(t, tt.sweep.Pages+1, sw.Cost, name)
+			continue
+		}
+		assert.Equal(t, tt.want, sw.NextAt, name)
+		assert.Equal(t, tt.sweep.Pages+1, sw.Pages, name)
+	}
+}
+
+// A page of full sweeps takes 7.2 s of their share of the quota, one of the newest chats 72 s.
+func TestSweeper_WhenTheNextSweepBegins(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		now := began.Add(30 * time.Second)
+		for name, tt := range map[string]struct {
+			kind sweepKind
+			cost int
+			want time.Time
+		}{
+			"a small shop":               {full, 8, began.Add(time.Minute)},
+			"a large shop":               {full, 100, began.Add(12 * time.Minute)},
+			"the newest, after the last": {newest, 10, now.Add(72 * time.Second)},
+		} {
+			w := newTestSweeper(BusinessState{Full: SweepState{StartedAt: began}, Newest: SweepState{StartedAt: began}})
+			w.once = true
+			w.finish(tt.kind, tt.cost, now)
+			assert.Equal(t, tt.want, w.sweep(tt.kind).NextAt, name)
+			assert.Equal(t, now, w.sweep(tt.kind).FinishedAt, name)
+			assert.Equal(t, tt.cost == 8, w.state.Incremental.FinishedAt.Equal(now), "the full sweep of a small shop covers the incremental one")
+
+			w = newTestSweeper(BusinessState{Full: SweepState{StartedAt: began}, Newest: SweepState{StartedAt: began}})
+			w.finish(tt.kind, tt.cost, now)
+			half := tt.want.Sub(now) / 2
+			assert.Equal(t, now.Add(half+w.spread(half)), w.sweep(tt.kind).NextAt, "the first of a run, %s", name)
+			w.sweep(tt.kind).StartedAt = began
+			w.finish(tt.kind, tt.cost, now)
+			assert.Equal(t, tt.want, w.sweep(tt.kind).NextAt, "the second, %s", name)
+		}
+	})
+}
+
+// An incremental sweep whose statuses were refused has listed all chats, unless a full sweep is
+// running.
+func TestSweeper_APlainSweepCountsAsAFullOne(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	now := began.Add(time.Hour)
+	for _, running := range []time.Time{{}, began} {
+		w := newTestSweeper(BusinessState{
+			Incremental: SweepState{StartedAt: began, Plain: true},
+			Full:        SweepState{StartedAt: running, NextAt: began},
+		})
+		w.once = true
+		w.finish(incremental, 10, now)
+		sw := w.state.Full
+		assert.Equal(t, running.IsZero(), sw.FinishedAt.Equal(now))
+		if running.IsZero() {
+			assert.Equal(t, 10, sw.Cost)
+			assert.Equal(t, now.Add(72*time.Second), sw.NextAt)
+		}
+	}
+}
+
+func TestSweeper_WhatFollowsAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		list := func(status int, kinds ...error) error {
+			err := error(&chats.Error{Operation: chats.OpGetChats, StatusCode: status})
+			for _, kind := range kinds {
+				err = fmt.Errorf("%w: %w", kind, err)
+			}
+			return err
+		}
+		bad, down, forbidden := list(400), list(503), list(403, chats.ErrForbidden)
+		const s = time.Second
+		for name, tt := range map[string]struct {
+			kind   sweepKind
+			before SweepState
+			err    error
+			next   time.Duration // until the next page
+			after  SweepState    // Token, Pages, Failures, Restarts, Plain; without them, the sweep has ended
+			isEnd  bool
+		}{
+			"first page":                   {full, SweepState{}, down, s, SweepState{Failures: 1}, false},
+			"first page, often":            {full, SweepState{Failures: 9}, down, time.Minute, SweepState{Failures: 10}, false},
+			"later page":                   {full, SweepState{Token: "t", Pages: 5, Failures: 1}, down, 2 * s, SweepState{Token: "t", Pages: 5, Failures: 2}, false},
+			"later page, third time":       {full, SweepState{Token: "t", Pages: 5, Failures: 2}, down, 0, SweepState{}, true},
+			"after waits":                  {full, SweepState{Token: "t", Pages: 5, Failures: 3}, down, s, SweepState{Token: "t", Pages: 5, Failures: 1}, false},
+			"after refusals":               {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1}, down, 0, SweepState{}, true},
+			"token refused":                {full, SweepState{Token: "t", Pages: 5}, bad, 0, SweepState{Failures: 1, Restarts: 1}, false},
+			"token refused again":          {full, SweepState{Token: "t", Pages: 5, Restarts: 1}, bad, 0, SweepState{}, true},
+			"statuses refused":             {incremental, SweepState{}, bad, 0, SweepState{Failures: 1, Plain: true}, false},
+			"plain list refused":           {incremental, SweepState{Plain: true, Failures: 1}, bad, 2 * s, SweepState{Failures: 2, Plain: true}, false},
+			"first page of all refused":    {full, SweepState{}, bad, s, SweepState{Failures: 1}, false},
+			"token of statuses refused":    {incremental, SweepState{Token: "t", Pages: 5}, bad, 0, SweepState{Failures: 1, Restarts: 1}, false},
+			"credential refused":           {full, SweepState{Failures: 8}, forbidden, maxRefusedGap, SweepState{Failures: 9}, false},
+			"refused with a token":         {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 2}, forbidden, maxRefusedGap, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1}, false},
+			"refused too often":            {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1}, forbidden, 0, SweepState{}, true},
+			"first page, refused for ever": {full, SweepState{Failures: maxRefusals}, forbidden, maxRefusedGap, SweepState{Failures: maxRefusals + 1}, false},
+			"rate limited":                 {full, SweepState{}, list(420, chats.ErrRateLimited), time.Minute, SweepState{Failures: 1}, false},
+		} {
+			tt.before.StartedAt = now.Add(-time.Second)
+			w := newTestSweeper(BusinessState{Full: tt.before, Incremental: tt.before})
+			w.once = true
+			w.reschedule(tt.kind, tt.err, now)
+			got := *w.sweep(tt.kind)
+			assert.Equal(t, tt.isEnd, got.StartedAt.IsZero(), name)
+			if tt.isEnd {
+				assert.True(t, got.CutShort, name)
+				assert.Equal(t, 5+failedCost, got.Cost, name)
+				continue
+			}
+			assert.Equal(t, now.Add(tt.next), got.NextAt, name)
+			got = SweepState{Token: got.Token, Pages: got.Pages, Failures: got.Failures, Restarts: got.Restarts, Plain: got.Plain}
+			assert.Equal(t, tt.after, got, name)
+		}
+	})
 }
