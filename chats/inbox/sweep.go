@@ -62,7 +62,7 @@ type sweeper struct {
 }
 
 func newSweeper(s *session, onDue func(time.Time)) *sweeper {
-	return &sweeper{session: s, onDue: onDue, last: sweepKinds - 1}
+	return &sweeper{session: s, onDue: onDue, last: newest}
 }
 
 // run lists pages until ctx is done or, in a step, until none is due.

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
@@ -61,9 +63,19 @@ func TestSweepState_ListingsWithoutAnEnd(t *testing.T) {
 
 func newTestSweeper(state BusinessState) *sweeper {
 	client := chatstest.NewMarket().Client()
-	in := &Inbox{client: client, config: defaultConfig(), log: slog.New(slog.DiscardHandler)}
-	return newSweeper(&session{Inbox: in, state: &state, quota: newQuota(client, 0.5, nil), refusals: &refusals{}}, nil)
+	store := &fakeStore{}
+	in := &Inbox{client: client, config: defaultConfig(), log: slog.New(slog.DiscardHandler), store: &boundedStore{Store: store}}
+	s := &session{
+		Inbox: in, state: &state, stored: state, storedAt: time.Now(), saver: newTestSaver(store), flights: newFlights(),
+		quota: newQuota(client, 0.5, nil), refusals: &refusals{},
+		handlers: newBreaker("handler", BreakerState{}, in.log), reads: newBreaker("reading", BreakerState{}, in.log),
+	}
+	s.start.Store(&state.StartTime)
+	return newSweeper(s, func(time.Time) {})
 }
+
+// fake returns the store of a test's sweeper.
+func (w *sweeper) fake() *fakeStore { return w.store.Store.(*fakeStore) } //nolint:forcetypeassert // newTestSweeper's
 
 // The newest chats are listed separately while a sweep takes longer than the poll interval.
 func TestSweeper_TheNewestChatsAreListedIfSweepsAreSlow(t *testing.T) {
@@ -266,4 +278,119 @@ func TestSweeper_WhatFollowsAFailure(t *testing.T) {
 			assert.Equal(t, tt.after, got, name)
 		}
 	})
+}
+
+// The newest chats are listed for as long as all of a page's chats have changed.
+func TestSweeper_TheNewestChatsAreListedUpToAnUnchangedOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		chat := func(id chats.ChatID) chats.Chat {
+			return chats.Chat{ID: id, Status: chats.StatusWaitingForPartner, UpdatedAt: time.Now()}
+		}
+		for name, tt := range map[string]struct {
+			listed []chats.Chat
+			goesOn bool
+		}{
+			"all are new": {[]chats.Chat{chat(1), chat(2)}, true},
+			"one is not":  {[]chats.Chat{chat(1), chat(7)}, false},
+			"none at all": {nil, false},
+		} {
+			w := newTestSweeper(BusinessState{Version: 1, StartTime: time.Now(), Newest: SweepState{StartedAt: time.Now()}})
+			known := ChatState{Chat: 7, Read: true}
+			known.observe(chat(7), w.startTime(), true, time.Now())
+			w.fake().rows = []ChatState{known}
+			require.NoError(t, w.record(t.Context(), newest, chats.Page[chats.Chat]{Items: tt.listed, Next: "more"}))
+			assert.Equal(t, tt.goesOn, w.state.Newest.Pages == 1, name)
+			assert.Equal(t, len(tt.listed) == 0, w.fake().loads == 0, "no rows, no statement")
+		}
+	})
+}
+
+// Pages that change nothing are saved together.
+func TestSweeper_SavesProgressEveryFewSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newTestSweeper(BusinessState{Version: 1, StartTime: time.Now(), Full: SweepState{StartedAt: time.Now()}})
+		for _, at := range []time.Duration{0, maxUnsaved, maxUnsaved + 1} {
+			time.Sleep(at - time.Since(w.state.Full.StartedAt))
+			require.NoError(t, w.record(t.Context(), full, chats.Page[chats.Chat]{Next: "more"}))
+			assert.Equal(t, at > maxUnsaved, w.fake().saves == 1, at)
+		}
+	})
+}
+
+// Chats that are no longer listed are polled, but not all of them if the list seems to be cut off.
+func TestSweeper_ChatsThatAreNoLongerListed(t *testing.T) {
+	t.Parallel()
+	for listed, want := range map[int]int{0: 100, 400: 100, 600: 150, 4_000: 250} {
+		w := newTestSweeper(BusinessState{Version: 1})
+		for id := range listed {
+			w.listing.ids = append(w.listing.ids, chats.ChatID(1+id))
+		}
+		for id := range 250 {
+			w.fake().rows = append(w.fake().rows, ChatState{Chat: chats.ChatID(10_000 + id), Open: true})
+		}
+		w.fake().rows = append(w.fake().rows, ChatState{Chat: 1, Open: listed > 0})
+		require.NoError(t, w.missed(t.Context()))
+		closed := 0
+		for _, row := range w.fake().saved {
+			if !row.Open && !row.DueAt.IsZero() {
+				closed++
+			}
+		}
+		assert.Equal(t, want, closed, listed)
+	}
+}
+
+// After a token was refused, a sweep needs as many requests as the last one, or one more than it has made.
+func TestSweeper_StartsOverIfTheQuotaSuffices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		for name, tt := range map[string]struct {
+			sweep  SweepState
+			left   int
+			isSoon bool
+		}{
+			"as far as before":    {SweepState{Pages: 5}, 6, true},
+			"not as far":          {SweepState{Pages: 5}, 5, false},
+			"as the last one":     {SweepState{Pages: 5, Cost: 9}, 9, true},
+			"not as the last one": {SweepState{Pages: 5, Cost: 9}, 8, false},
+			"more than a quota":   {SweepState{Pages: 9_000}, 2_500, true},
+		} {
+			w := newTestSweeper(BusinessState{Full: tt.sweep})
+			w.quota.count(chats.OpGetChats, 2_500-tt.left)
+			w.restart(&w.state.Full, now)
+			want := now
+			if !tt.isSoon {
+				want = w.quota.end(chats.OpGetChats)
+			}
+			assert.Equal(t, want, w.state.Full.NextAt, name)
+			assert.Zero(t, w.state.Full.Pages, name)
+		}
+	})
+}
+
+// Inboxes that waited for the same time stay out of step: the next sweep is due as if this one had
+// begun on time.
+func TestSweeper_ALateSweepKeepsItsPhase(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		due := time.Now()
+		w := newTestSweeper(BusinessState{Version: 1, StartTime: due, Full: SweepState{NextAt: due}})
+		w.ended[full] = true
+		time.Sleep(3*time.Minute + 20*time.Second)
+		require.NoError(t, w.page(t.Context(), full))
+		assert.Equal(t, due.Add(4*time.Minute), w.state.Full.NextAt)
+	})
+}
+
+func TestSweeper_LogsAnEndlessList(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	w := newTestSweeper(BusinessState{Full: SweepState{StartedAt: time.Now(), Pages: 9, Empty: maxEmptyPages}})
+	w.log = slog.New(slog.NewTextHandler(&log, nil))
+	w.advance(full, chats.Page[chats.Chat]{Next: "more"}, false, time.Now())
+	assert.Contains(t, log.String(), "sweep=full pages=10\n")
+	assert.True(t, w.state.Full.CutShort)
 }
