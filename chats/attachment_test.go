@@ -239,6 +239,31 @@ func TestDownload_EscapedSlashStays(t *testing.T) {
 	assert.Equal(t, []string{"/file_shortterm/a%2Fb%2fc/%D1%84?id=1%2F2&e=", "/c%2Fd/e%20f?x=%2F%3d"}, paths)
 }
 
+// A link may have the file's name as it is. Everything else in it stays byte for byte.
+func TestDownload_LinkIsEscapedWhereItHasTo(t *testing.T) {
+	t.Parallel()
+	var got string
+	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.RequestURI
+		content(w, r)
+	})
+	client := newClientAt(t, base.URL, chats.APIKey("key"))
+	for link, want := range map[string]string{
+		"/a%2Fb/вид сбоку.jpg":         "/a%2Fb/%D0%B2%D0%B8%D0%B4%20%D1%81%D0%B1%D0%BE%D0%BA%D1%83.jpg",
+		"/a%2fb|c^{d}`\\\"<>[e]":       "/a%2fb%7Cc%5E%7Bd%7D%60%5C%22%3C%3E[e]",
+		"/a?name=my file.pdf&b=%2F+":   "/a?name=my%20file.pdf&b=%2F+",
+		"/a?name=вид.pdf&b=\"<{|}>&c=": "/a?name=%D0%B2%D0%B8%D0%B4.pdf&b=\"<{|}>&c=",
+		"/a%2Fb?c \n":                  "/a%2Fb?c",
+		"/a%2Fb?":                      "/a%2Fb?",
+	} {
+		_, err := readAttachment(t, client, chats.File{URL: base.URL + link})
+		require.NoError(t, err, link)
+		assert.Equal(t, want, got)
+	}
+	_, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a\tb"})
+	require.ErrorIs(t, err, chats.ErrInvalidArgument)
+}
+
 func TestAttachmentOAuth_AddsTokenForMarketsHostsOnly(t *testing.T) {
 	t.Parallel()
 	calls := 0

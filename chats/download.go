@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
@@ -125,10 +126,12 @@ func attachmentName(header http.Header, file File) string {
 }
 
 func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, file.URL, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSpace(file.URL), nil)
 	if err != nil || req.URL.Hostname() == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
+	// Because of one such character, net/url would unescape %2F in the path. It passes on a space in the query.
+	req.URL.RawPath, req.URL.RawQuery = escape(req.URL.RawPath, "\"<>\\^`{|}"), escape(req.URL.RawQuery, "")
 	if c.config.attachmentAuth != nil {
 		if err := c.config.attachmentAuth(ctx, req); err != nil {
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, fmt.Errorf("attachment auth: %w", err))}
@@ -150,6 +153,20 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 		req.Header.Set("User-Agent", c.headers.Get("User-Agent"))
 	}
 	return req, nil
+}
+
+// escape escapes spaces, characters that are not ASCII, and those in others. It leaves the rest of a
+// part of a URL byte for byte.
+func escape(part, others string) string {
+	var b strings.Builder
+	for _, c := range []byte(part) {
+		if c <= ' ' || c >= utf8.RuneSelf || strings.IndexByte(others, c) >= 0 {
+			_, _ = fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // downloadError returns the error for a response that is not the file.
