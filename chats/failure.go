@@ -122,9 +122,9 @@ func (e *transportError) Error() string { return e.err.Error() }
 func (e *transportError) Unwrap() error { return e.err }
 
 // tlsRefusal matches the texts of TLS errors, which have no types: the server rejects the client's
-// certificate or the lack of one, or the two have no version or cipher in common. Other alerts may
-// be transient.
-var tlsRefusal = regexp.MustCompile(`tls: .*(certificate|handshake failure|protocol version|security level)`)
+// certificate or the lack of one or denies it access, or the two have no version, cipher or protocol
+// in common. Other alerts may be transient.
+var tlsRefusal = regexp.MustCompile(`tls: .*(certificate|handshake failure|protocol version|security level|application protocol|access denied)`)
 
 // isTLSFailure reports whether TLS failed for a reason that a retry cannot change: the server
 // does not speak TLS, its certificate is not trusted, or it refuses the client.

@@ -51,6 +51,8 @@ func TestWire_PermanentTLSErrorsAreNotRetried(t *testing.T) {
 		"unknown authority, by the program's own check": ownVerification(server, func(o *x509.VerifyOptions) { o.Roots = x509.NewCertPool() }),
 		"wrong name, by the program's own check":        ownVerification(server, func(o *x509.VerifyOptions) { o.DNSName = "market.example" }),
 		"expired, by the program's own check":           ownVerification(server, func(o *x509.VerifyOptions) { o.CurrentTime = time.Now().AddDate(200, 0, 0) }),
+		"rejected by the program's own check":           {RootCAs: roots, VerifyConnection: func(tls.ConnectionState) error { return errors.New("not the pinned one") }},
+		"rejected by the program's older check":         {RootCAs: roots, VerifyPeerCertificate: func([][]byte, [][]*x509.Certificate) error { return errors.New("not the pinned one") }},
 		"expired":                                       {RootCAs: roots, Time: func() time.Time { return time.Now().AddDate(200, 0, 0) }},
 	}
 	for name, config := range tests {
@@ -80,13 +82,16 @@ func TestWire_ServersThatRefuseTheClientAreNotRetried(t *testing.T) {
 		"ciphers":             {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}},
 		"certificate":         {ClientAuth: tls.RequireAnyClientCert},
 		"certificate, in 1.2": {ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12},
+		"protocols":           {NextProtos: []string{"h3"}},
 	} {
 		server := httptest.NewUnstartedServer(http.NotFoundHandler())
 		server.TLS = config
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)
 		server.StartTLS()
 		t.Cleanup(server.Close)
-		client := newClientAt(t, server.URL, chats.APIKey("key"), chats.WithHTTPClient(server.Client()), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+		own := server.Client()
+		own.Transport.(*http.Transport).TLSClientConfig.NextProtos = []string{"http/1.1"}
+		client := newClientAt(t, server.URL, chats.APIKey("key"), chats.WithHTTPClient(own), chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
 		_, err := client.Chat(t.Context(), 1)
 		var e *chats.Error
 		require.ErrorAs(t, err, &e, name)

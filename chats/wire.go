@@ -2,9 +2,11 @@ package chats
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -48,7 +50,7 @@ func wire(client *http.Client, server string, silent *recent.Set[string], timeou
 		resp, err := client.Do(req)               //nolint:bodyclose,gosec // httpbody closes it; the URL is the program's
 		if err != nil {
 			failed := c.newTransportError(ctx, c.attemptError(caller, ctx, err), sent)
-			failed.permanent = failed.permanent || isTLSFailure(err)
+			failed.permanent = failed.permanent || isTLSFailure(err) || sent.isRejection(err)
 			if sent.reusedConn.Load() && !failed.permanent && callerctx.Err(caller) == nil {
 				silent.Add(server)
 			}
@@ -98,13 +100,29 @@ func (c *call) attemptError(caller, attempt context.Context, err error) error {
 // if the transport reported that it needs a connection but not that it got one. WroteHeaders
 // would be too late: if the context is done after a connection was found, net/http returns while
 // its writer may still be writing.
-type sentTrace struct{ gettingConn, gotConn, reusedConn atomic.Bool }
+type sentTrace struct {
+	gettingConn, gotConn, reusedConn atomic.Bool
+	rejection                        atomic.Pointer[error]
+}
 
 func (s *sentTrace) hooks() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) { s.gettingConn.Store(true) },
 		GotConn: func(conn httptrace.GotConnInfo) { s.gotConn.Store(true); s.reusedConn.Store(conn.Reused) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			ended := errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+			if err != nil && !ended && !is[net.Error](err) {
+				s.rejection.Store(&err)
+			}
+		},
 	}
+}
+
+// isRejection reports whether err comes from the client's side of a TLS handshake rather than from the
+// network, such as the error of the program's own check of the certificate.
+func (s *sentTrace) isRejection(err error) bool {
+	rejection := s.rejection.Load()
+	return rejection != nil && errors.Is(err, *rejection)
 }
 
 func (s *sentTrace) provablyUnsent() bool { return s.gettingConn.Load() && !s.gotConn.Load() }
