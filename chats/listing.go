@@ -29,7 +29,8 @@ func items[T any](ctx context.Context, c *Client, op Operation, l paging.Listing
 }
 
 // fallbackSizes are the page sizes that are tried, in this order, after the server has
-// refused a larger one. The vendor has lowered its limits before.
+// refused a larger one, and then 3 and 1 if it says that the size is the reason. The vendor has
+// lowered its limits before.
 var fallbackSizes = map[Operation][]int{OpGetChats: {10, 5}, OpGetChatHistory: {50, 20, 10}}
 
 // acceptedSize is the largest page size that the server accepts. It expires, because a larger
@@ -68,7 +69,11 @@ func fitPage[T any](
 	if token != "" || !isRefusedByAPI(err) {
 		return page, err
 	}
-	for _, smaller := range fallbackSizes[op] {
+	sizes := fallbackSizes[op]
+	if isAboutSize(err) {
+		sizes = append(slices.Clip(sizes), 3, 1)
+	}
+	for _, smaller := range sizes {
 		if smaller >= size {
 			continue
 		}
@@ -93,8 +98,12 @@ var sizeText = regexp.MustCompile(`(?i)\blimit\b|\bpage.?size`)
 // page size. Any other error from a gateway says nothing about the size.
 func isRefusedByAPI(err error) bool {
 	e, ok := as[*Error](err)
-	return ok && slices.Contains(sizeRefusals, e.StatusCode) &&
-		(!e.isGateways || slices.ContainsFunc(e.Details, func(d Detail) bool { return sizeText.MatchString(d.Message) }))
+	return ok && slices.Contains(sizeRefusals, e.StatusCode) && (!e.isGateways || isAboutSize(e))
+}
+
+func isAboutSize(err error) bool {
+	e, ok := as[*Error](err)
+	return ok && slices.ContainsFunc(e.Details, func(d Detail) bool { return sizeText.MatchString(d.Message) })
 }
 
 // isRefused reports whether the server rejected the request itself, rather than the credential

@@ -334,7 +334,7 @@ func TestHistory_UnknownChatIsNotFoundWhateverSince(t *testing.T) {
 func TestPages_RefusedSizeFallsBackAndIsRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, tt := range []struct{ messages, chats, wantRefused int }{{20, 5, 4}, {50, 10, 2}, {10, 5, 5}} {
+		for _, tt := range []struct{ messages, chats, wantRefused int }{{20, 5, 4}, {50, 10, 2}, {10, 5, 5}, {3, 3, 7}, {1, 1, 9}} {
 			market := chatstest.NewMarket(chatstest.WithMaxPage(chats.OpGetChatHistory, tt.messages), chatstest.WithMaxPage(chats.OpGetChats, tt.chats))
 			log := &requestLog{next: market.Transport()}
 			client := market.Client(withContract(t, log))
