@@ -74,7 +74,7 @@ func TestNotify_RequestIsMarkets(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithNotificationURL("https://crm.example/market/"))
 		market.Notify(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, http.MethodPost, r.Method)
-			assert.Equal(t, "https://crm.example/market/notification", r.URL.String())
+			assert.Equal(t, "https://crm.example/market//notification", r.URL.String(), "Market appends, whatever the address ends with")
 			assert.Equal(t, "application/json", r.Header.Get("Content-Type"))
 			assert.NotEmpty(t, r.Header.Get("Traceparent"))
 			body, err := io.ReadAll(r.Body)
@@ -86,6 +86,26 @@ func TestNotify_RequestIsMarkets(t *testing.T) {
 			good(w)
 		}), event)
 	}
+}
+
+// Notify shows what becomes of an address that was entered with a slash or with /notification.
+func TestNotify_AddressIsAsEntered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, entered := range []string{"", "/", "//", "/notification", "/notification/"} {
+			market := chatstest.NewMarket(chatstest.WithNotificationURL("https://crm.example/market" + entered))
+			handler, err := notify.NewHandler("shop", "1", func(context.Context, notify.Event) error { return nil })
+			require.NoError(t, err)
+			mux := http.NewServeMux()
+			mounted := handler.Mount(mux, "/market")
+			resp := market.Notify(t.Context(), mounted, notify.ChatCreated{Chat: 2})
+			require.NotNil(t, resp)
+			assert.Equal(t, http.StatusOK, resp.StatusCode, entered)
+			resp = market.Notify(t.Context(), mux, notify.ChatCreated{Chat: 3})
+			require.NotNil(t, resp)
+			assert.Equal(t, strings.HasSuffix(entered, "/"), resp.StatusCode == http.StatusTemporaryRedirect, "%s: of a mux", entered)
+		}
+	})
 }
 
 // attempts is a handler that records its calls.

@@ -269,8 +269,8 @@ func WithOpenFiles() Option {
 }
 
 // WithNotificationURL sets the URL for notifications as it would be entered in the
-// seller's cabinet. [Market.Notify] appends /notification to it. The default is
-// https://shop.example/market.
+// seller's cabinet. [Market.Notify] appends /notification to it, even if it ends with a slash. The
+// default is https://shop.example/market.
 func WithNotificationURL(url string) Option {
-	return func(s *settings) { s.notificationURL = strings.TrimSuffix(url, "/") }
+	return func(s *settings) { s.notificationURL = url }
 }

@@ -105,5 +105,5 @@ func (l *limits) quotaExceeded(op chats.Operation, now time.Time) response {
 }
 
 func (l *limits) exceeded(op chats.Operation, now time.Time, text string) response {
-	return l.withHeaders((&problem{statusRateLimited, "LIMIT_EXCEEDED", text}).response(), op, now)
+	return l.withHeaders((&problem{statusRateLimited, "METHOD_FAILURE", text}).response(), op, now)
 }

@@ -86,7 +86,7 @@ func TestWithHourlyLimit_LastsUntilTheNextHour(t *testing.T) {
 		}
 		got := get(t.Context(), t, m)
 		assert.Equal(t, 420, got.status)
-		assert.Contains(t, got.body, "Hit rate limit of 2 requests per hour for resource getChat for business 1234567")
+		assert.Contains(t, got.body, `"METHOD_FAILURE","message":"Hit rate limit of 2 requests per hour for resource getChat for business 1234567"`)
 		assert.Equal(t, "2", got.header.Get("X-RateLimit-Resource-Limit"))
 		assert.Equal(t, "0", got.header.Get("X-RateLimit-Resource-Remaining"))
 		assert.Equal(t, "Sat, 01 Jan 2000 01:00:00 GMT", got.header.Get("X-RateLimit-Resource-Until"))
