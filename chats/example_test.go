@@ -370,12 +370,8 @@ func ExampleWithAttachmentAuth() {
 	_, err := market.Client().Download(ctx, file)
 	fmt.Println(errors.Is(err, chats.ErrForbidden))
 
-	client := market.Client(chats.WithAttachmentAuth(func(_ context.Context, req *http.Request) error {
-		if req.URL.Host == "files.messenger.yandex.net" { // check the host before sending it a token
-			req.Header.Set("Authorization", "Bearer "+market.Token())
-		}
-		return nil
-	}))
+	token := func(context.Context) (string, error) { return market.Token(), nil } // asked for at every download
+	client := market.Client(chats.WithAttachmentAuth(chats.AttachmentOAuth(token)))
 	content, err := client.Download(ctx, file)
 	if err != nil {
 		fmt.Println(err)

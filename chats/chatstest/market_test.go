@@ -13,6 +13,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
 func TestAddChat_FillsZeroFields(t *testing.T) {
@@ -170,6 +171,15 @@ func TestDownload_NeedsACredential(t *testing.T) {
 	unknown := request(t.Context(), t, http.MethodGet, file.URL+"x", "")
 	assert.Equal(t, http.StatusNotFound, exchange(t, m.Transport(), unknown).status)
 	assert.Equal(t, 3, m.Calls(chatstest.OpDownload))
+	// The scheme that AttachmentOAuth sends is for files alone.
+	plain.Header.Set("Authorization", "OAuth "+m.Token())
+	assert.Equal(t, http.StatusOK, exchange(t, m.Transport(), plain).status)
+	plain.Header.Set("Authorization", "OAuth "+m.Token()+"x")
+	assert.Equal(t, http.StatusForbidden, exchange(t, m.Transport(), plain).status)
+	call := request(contract.Skip(t.Context()), t, http.MethodGet, business+"/chat?chatId=5", "")
+	call.Header.Del("Api-Key")
+	call.Header.Set("Authorization", "OAuth "+m.Token())
+	assert.Equal(t, http.StatusUnauthorized, exchange(t, m.Transport(), call).status)
 
 	m.Fail(chatstest.OpDownload, chatstest.Status(http.StatusGone, "gone"))
 	_, err := client(t, m).Download(t.Context(), file)

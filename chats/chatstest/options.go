@@ -263,7 +263,8 @@ func WithFileBase(url string) Option {
 }
 
 // WithOpenFiles serves files without a credential. By default a request for a
-// file fails with 403 unless it has the Market's key or token.
+// file fails with 403 unless it has the Market's key or token, or the token with the scheme OAuth, as
+// [chats.AttachmentOAuth] sends it.
 func WithOpenFiles() Option {
 	return func(s *settings) { s.openFiles = true }
 }
