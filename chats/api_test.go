@@ -196,6 +196,39 @@ func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 }
 
 // A gateway may echo the request's headers.
+// A server seldom echoes a key as it is.
+func TestAPI_RedactsACredentialEchoedInAnotherForm(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	key := market.Key()
+	part := key[10:30]
+	for name, echo := range map[string]string{
+		"URL": url.QueryEscape(key), "JSON": strings.ReplaceAll(key, ":", `\u003a`), "HTML": strings.ReplaceAll(key, ":", "&#58;"),
+		"lower case": strings.ToLower(key), "upper case": strings.ToUpper(key), "without its ends": key[3 : len(key)-3],
+	} {
+		client := market.Client(noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			resp := respond(req, http.StatusOK, `{"status":"OK","result":{"chatId":1,"createdAt":"`+echo+`"}}`)
+			resp.Header["X-Echo"] = []string{echo}
+			return resp, nil
+		})}))
+		_, err := client.API().GetChatWithResponse(t.Context(), 1234567, &gen.GetChatParams{ChatID: 1})
+		require.Error(t, err, name)
+		assert.NotContains(t, strings.ToLower(err.Error()), strings.ToLower(part), name)
+		raw, err := client.API().GetChat(t.Context(), 1234567, &gen.GetChatParams{ChatID: 1})
+		require.NoError(t, err)
+		assert.NotContains(t, strings.ToLower(raw.Header.Get("X-Echo")), strings.ToLower(part), name)
+		require.NoError(t, raw.Body.Close())
+	}
+	// An error response is searched for parts, too.
+	client := market.Client(noRetry, chats.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		return respond(req, http.StatusUnauthorized, `{"status":"ERROR","errors":[{"code":"UNAUTHORIZED","message":"unknown key `+part+`..."}]}`), nil
+	})}))
+	resp, err := client.API().GetChatWithResponse(t.Context(), 1234567, &gen.GetChatParams{ChatID: 1})
+	require.NoError(t, err)
+	assert.NotContains(t, string(resp.Body), part)
+	assert.Contains(t, string(resp.Body), `"unknown key [redacted]..."`)
+}
+
 func TestAPI_RedactsAnEchoedCredential(t *testing.T) {
 	t.Parallel()
 	server := roundTrip(func(req *http.Request) (*http.Response, error) {

@@ -102,7 +102,7 @@ func (b *responseBody) Close() error {
 
 // httpResponse returns the response for the generated client.
 func (r *response) httpResponse(req *http.Request) *http.Response {
-	text := r.call.secrets.RedactEcho(r.body.Bytes()) // the generated client quotes a time that it cannot read
+	text := r.call.secrets.RedactBody(r.body.Bytes(), !r.ok()) // the generated client quotes a time that it cannot read
 	var body io.Reader = bytes.NewReader(text)
 	if r.bodyErr != nil {
 		body = io.MultiReader(body, errorReader{r.bodyErr})

@@ -64,29 +64,52 @@ func (s Secrets) Redact(text string) string {
 	return out.String() + text[end:]
 }
 
-// RedactEcho is like Redact, but returns a text that does not contain a whole secret unchanged, which
-// takes next to no time.
-func (s Secrets) RedactEcho(text []byte) []byte {
-	for _, secret := range s {
-		if len(secret) >= minPart && bytes.Contains(text, []byte(secret)) {
-			return []byte(s.Redact(string(text)))
-		}
+// maxError is the maximum length of the body of an error that RedactBody searches for parts.
+const maxError = 64 << 10
+
+// RedactBody is like Redact, but returns a text that does not echo a whole secret unchanged, which takes
+// next to no time. In the body of an error it also finds parts of a secret, unless it is very long.
+func (s Secrets) RedactBody(text []byte, isError bool) []byte {
+	if isError && len(text) <= maxError || s.areEchoed(text) {
+		return []byte(s.Redact(string(text)))
 	}
 	return text
 }
 
-// RedactHeader returns a copy of a header, in which the values that contain a whole secret are
-// redacted.
+// RedactHeader returns a copy of a header, in which the values that echo a whole secret are redacted.
 func (s Secrets) RedactHeader(header http.Header) http.Header {
 	header = header.Clone() // a transport may keep it
 	for _, values := range header {
 		for i, value := range values {
-			if slices.ContainsFunc(s, func(secret string) bool { return len(secret) >= minPart && strings.Contains(value, secret) }) {
+			if s.areEchoed([]byte(value)) {
 				values[i] = s.Redact(value)
 			}
 		}
 	}
 	return header
+}
+
+// areEchoed reports whether a text contains a whole secret, which may be escaped, or in upper or lower
+// case. It looks for the longest part of the secret that no escape changes.
+func (s Secrets) areEchoed(text []byte) bool {
+	isPunctuation := func(c rune) bool { return c < '0' || c > '9' && c < 'A' || c > 'Z' && c < 'a' || c > 'z' }
+	for _, secret := range s {
+		part := ""
+		for run := range strings.FieldsFuncSeq(secret, isPunctuation) {
+			if len(run) > len(part) {
+				part = run
+			}
+		}
+		if len(part) < minPart {
+			part = secret
+		}
+		for _, form := range []string{part, strings.ToLower(part), strings.ToUpper(part)} {
+			if len(form) >= minPart && bytes.Contains(text, []byte(form)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // windows holds all parts of minPart characters of the secrets, in lower case and packed, indexed by

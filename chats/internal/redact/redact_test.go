@@ -260,20 +260,31 @@ func TestSanitizeError_HidesTheCauseThatHasASecret(t *testing.T) {
 	assert.NoError(t, hidden.SanitizeError(nil))
 }
 
-func TestRedactEcho(t *testing.T) {
+func TestRedactBody(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, "a [redacted]!", string(Secrets{redactKey}.RedactEcho([]byte("a "+redactKey+"!"))))
-	for _, text := range []string{"", `{"key":1}`, redactKey[1:]} {
-		assert.Equal(t, text, string(Secrets{redactKey, "key", ""}.RedactEcho([]byte(text))))
+	secrets := Secrets{redactKey, "key", ""}
+	for _, echo := range []string{
+		redactKey, redactKey[1:], strings.ToLower(redactKey), strings.ToUpper(redactKey), url.QueryEscape(redactKey),
+		strings.ReplaceAll(redactKey, ":", `\u003a`), strings.ReplaceAll(redactKey, ":", "&colon;"),
+	} {
+		assert.Equal(t, "x [redacted]!", string(secrets.RedactBody([]byte("x "+echo+"!"), false)))
 	}
+	part := "a " + redactKey[8:30] + "!"
+	for _, text := range []string{"", `{"key":1}`, part} {
+		assert.Equal(t, text, string(secrets.RedactBody([]byte(text), false)))
+	}
+	assert.Equal(t, "a [redacted]!", string(secrets.RedactBody([]byte(part), true)))
+	long := strings.Repeat(" ", maxError) + part
+	assert.Equal(t, long, string(secrets.RedactBody([]byte(long), true)))
+	assert.Equal(t, "[redacted]", string(Secrets{"a:b-c+d:e"}.RedactBody([]byte("a:b-c+d:e"), false)))
 }
 
 func TestRedactHeader(t *testing.T) {
 	t.Parallel()
-	header := http.Header{"A": {"1", "Api-Key: " + redactKey}, "B": {redactKey[1:], "short"}, "C": nil}
+	header := http.Header{"A": {"1", "Api-Key: " + redactKey}, "B": {redactKey[8:30], "short", url.QueryEscape(redactKey)}, "C": nil}
 	kept := header.Clone()
 	got := Secrets{redactKey, "short", ""}.RedactHeader(header)
-	assert.Equal(t, http.Header{"A": {"1", "Api-Key: " + Placeholder}, "B": {redactKey[1:], "short"}, "C": nil}, got)
+	assert.Equal(t, http.Header{"A": {"1", "Api-Key: " + Placeholder}, "B": {redactKey[8:30], "short", Placeholder}, "C": nil}, got)
 	assert.Equal(t, kept, header)
 }
 
