@@ -8,15 +8,20 @@ import (
 )
 
 var (
+	errNoHeader = errors.New("the trusted proxy sent no X-Forwarded-For")
 	errNoClient = errors.New("X-Forwarded-For contains only trusted proxies")
 	errBadEntry = errors.New("X-Forwarded-For has an entry that is not an IP address")
 )
 
-// forwardedAddr returns the address from which the outermost trusted proxy was called. Each proxy appends the address of its peer, so the entries are read from
-// right to left, and only as far as trusted proxies wrote them.
+// forwardedAddr returns the address from which the outermost trusted proxy was called. Each proxy
+// appends the address of its peer, so the entries are read from right to left, and only as far as
+// trusted proxies wrote them.
 func forwardedAddr(peer netip.Addr, header http.Header, proxies []netip.Prefix) (netip.Addr, error) {
 	entries := strings.Join(header.Values("X-Forwarded-For"), ",")
 	addr := peer
+	if entries == "" && contains(proxies, peer) {
+		return peer, errNoHeader
+	}
 	for contains(proxies, addr) {
 		if entries == "" {
 			return peer, errNoClient

@@ -124,6 +124,7 @@ func TestTrustedProxies_Log(t *testing.T) {
 		"5.45.207.7":   {"5.45.207.7", ""},
 		"unknown":      {"10.0.0.1", "sender address: X-Forwarded-For has an entry that is not an IP address"},
 		"10.0.0.1":     {"10.0.0.1", "sender address: X-Forwarded-For contains only trusted proxies"},
+		"":             {"10.0.0.1", "sender address: the trusted proxy sent no X-Forwarded-For"},
 		"[10.0.0.1]:1": {"10.0.0.1", "sender address: X-Forwarded-For has an entry that is not an IP address"},
 	} {
 		line := logRequest(t, accept, forwarded("10.0.0.1:1", header), options...)
