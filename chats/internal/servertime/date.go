@@ -16,6 +16,7 @@ var dateLayouts = []string{
 	"2 Jan 2006 15:04:05", "2 January 2006 15:04:05", "2-Jan-06 15:04:05", "2-Jan-2006 15:04:05", "Jan 2 15:04:05 2006",
 	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "Jan 2 2006 15:04:05", "Jan 2 15:04:05 Z0700 2006", "2 Jan 06 15:04:05",
 	"2 Jan 2006 15:04", "2 Jan 06 15:04", "2006-01-02T15:04", "2006-01-02 15:04", "20060102T150405", "2006/01/02 15:04:05", "2.1.2006 15:04:05",
+	"2/Jan/2006:15:04:05",
 }
 
 // zones replaces the names of time zones, those of RFC 822 and Moscow's, with offsets, which package
@@ -51,7 +52,9 @@ func parseOne(text string) (at time.Time, ok bool) {
 	if t, err := time.Parse(http.TimeFormat, text); err == nil { // almost always
 		return t, true
 	}
-	if n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
+	whole, fraction, hasFraction := strings.Cut(strings.TrimSpace(text), ".")
+	isNumber := !hasFraction || fraction != "" && strings.Trim(fraction, digits) == ""
+	if n, err := strconv.ParseInt(whole, 10, 64); err == nil && isNumber {
 		switch {
 		case n > 9e8 && n < 1e10:
 			return time.Unix(n, 0), true
@@ -61,9 +64,10 @@ func parseOne(text string) (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	text = strings.ToUpper(strings.Trim(text, `"'; `))
-	if end := strings.IndexAny(text, "(["); end >= 0 { // the name of the zone
+	if end := strings.IndexAny(text, "([;"); end >= 0 { // the name of the zone, or a parameter
 		text = text[:end]
 	}
+	text, _, _ = strings.Cut(text, "/P") // an interval of ISO 8601
 	if day, date, found := strings.Cut(text, ","); found && !strings.ContainsAny(day, digits) {
 		text = date
 	}

@@ -28,6 +28,7 @@ func TestParse_ReadsEveryForm(t *testing.T) {
 		"Mon, 02 Mar 2026 11:40:07 GMT, soon", "2026-03-02T11:40:07Z,2026-03-02T11:40:07Z", "Mon, 02 Mar 2026 11:40:07 GMT, ",
 		"2026-03-02 11:40:07 +0000 UTC", "20260302T114007Z", "2026/03/02 11:40:07", "02.03.2026 14:40:07 MSK",
 		"2026-03-02 11:40:07 UTC", "2026-03-02T14:40:07+03:00[Europe/Moscow]", `"Mon, 02 Mar 2026 11:40:07 GMT"`, "Mon, 02 Mar 2026 11:40:07 GMT; ",
+		"02/Mar/2026:14:40:07 +0300", "1772451607.000", "2026-03-02T11:40:07Z/PT1H", "Mon, 02 Mar 2026 11:40:07 GMT; resource=getChat",
 	} {
 		got, read := Parse(text)
 		assert.True(t, read, text)
@@ -39,7 +40,7 @@ func TestParse_ReadsEveryForm(t *testing.T) {
 		assert.Equal(t, want.Truncate(time.Minute), got.UTC(), text)
 	}
 	for _, text := range []string{
-		"", "soon", ",", "Mon", "Mon ", "(", "(UTC)", "Z", "2026-03-02", "11:40:07 GMT", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar, Tue, 03 Mar", ",,,1", "120, 60", "02 Mar 2026 11:40:07 +", strings.Repeat("1,", 1<<20), "Mon, 02 Mar 2026 11:40:07 CEST", "120", "0", "-1772451607", "99999999999", "99999999999999", "1772451607000000", "99999999999999999999",
+		"", "soon", ",", "Mon", "Mon ", "(", "(UTC)", "Z", "2026-03-02", "11:40:07 GMT", "Mon, 31 Feb 2026 11:40:07 GMT", "Mon, 02 Mar, Tue, 03 Mar", ",,,1", "120, 60", "02 Mar 2026 11:40:07 +", strings.Repeat("1,", 1<<20), "Mon, 02 Mar 2026 11:40:07 CEST", "120", "0", "-1772451607", "99999999999", "99999999999999", "1772451607000000", "99999999999999999999", "1772451607.", "1772451607.x", "1772451607.0.0", ".5",
 	} {
 		at, read := Parse(text)
 		assert.False(t, read, text)
