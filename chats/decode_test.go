@@ -125,6 +125,31 @@ func TestHistory_OddMessageCostsThatMessageOnly(t *testing.T) {
 	}
 }
 
+// A program that prints the times of the others sees no difference, not even another time zone.
+func TestHistory_OddItemLeavesTheOthersAsTheyAre(t *testing.T) {
+	t.Parallel()
+	odd := false
+	market := chatstest.NewMarket(chatstest.WithPreciseTimes(), chatstest.WithOddItems(func(item map[string]any) {
+		if odd = !odd; odd {
+			item["createdAt"], item["sender"], item["context"] = "2026-03-02 11:40:07 +0300", 1, 2
+		}
+	}))
+	chat := addChatWithMessages(market, 4)
+	market.AddChat(chats.Chat{})
+	client := newClient(t, market)
+	moscow := time.FixedZone("", 3*60*60)
+	for i, message := range mustCollect(t, client.History(t.Context(), chat, 0)) {
+		want := market.Messages(chat)[i]
+		if i%2 == 0 {
+			want.CreatedAt, want.Sender = time.Date(2026, 3, 2, 11, 40, 7, 0, moscow), ""
+			assert.Equal(t, want.CreatedAt.Format(time.RFC3339Nano), message.CreatedAt.Format(time.RFC3339Nano))
+			message.CreatedAt = want.CreatedAt
+		}
+		assert.Equal(t, want, message)
+	}
+	assert.Equal(t, market.Chats()[1], mustCollect(t, client.Chats(t.Context(), chats.Filter{}))[1])
+}
+
 func TestChats_OddChatCostsThatChatOnly(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -274,9 +274,9 @@ var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z070
 func toTime(value any) any {
 	var t time.Time
 	if n, ok := parseInteger(value); ok {
-		t = unixTime(n)
+		t = unixTime(n).UTC()
 	} else if seconds, err := strconv.ParseFloat(strings.TrimSpace(fmt.Sprint(value)), 64); err == nil && seconds > 0 && seconds < 1e11 {
-		t = time.UnixMicro(int64(math.Round(seconds * 1e6)))
+		t = time.UnixMicro(int64(math.Round(seconds * 1e6))).UTC()
 	} else if text, ok := value.(string); ok {
 		text = strings.ToUpper(strings.Replace(strings.TrimSpace(text), " ", "T", 1))
 		text = strings.ReplaceAll(text, " ", "") // a space before the offset
@@ -287,10 +287,14 @@ func toTime(value any) any {
 			}
 		}
 	}
-	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 { // encoding/json rejects such years
+	utc := t.UTC()
+	if t.IsZero() || utc.Year() < 0 || utc.Year() > 9999 { // encoding/json rejects such years
 		return nil
 	}
-	return t
+	if _, err := t.MarshalText(); err != nil {
+		return utc
+	}
+	return t // with its offset, like a time that needs no repair
 }
 
 // unixTime returns the time of a Unix timestamp in seconds, milliseconds, microseconds or
