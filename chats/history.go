@@ -37,8 +37,8 @@ import (
 // A listing costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of the following:
 //
-//   - the page size: 50, 20 and 10 are tried (then 3 and 1, if the refusal mentions a limit or a page
-//     size), and the client keeps the accepted size for an hour;
+//   - the page size: 50, 20 and 10 are tried, and the client keeps the accepted size for an hour; if
+//     the refusal mentions a limit or a page size, then 3 and 1, which are kept for a minute;
 //   - the since argument, because there is no message with that ID: the history is read from
 //     its beginning;
 //   - a page token, which may have expired: the listing starts over after the last message

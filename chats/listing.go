@@ -42,6 +42,9 @@ type acceptedSize struct {
 
 const acceptedSizeLifetime = time.Hour
 
+// tinySizeLifetime takes its place for sizes that multiply the number of requests.
+const tinySizeLifetime = time.Minute
+
 // sizedPage is a page with the details of its request.
 type sizedPage[T any] struct {
 	Page[T]
@@ -79,7 +82,11 @@ func fitPage[T any](
 		}
 		fitting, fitErr := fetch(smaller)
 		if fitErr == nil {
-			c.pageSizes.Store(op, acceptedSize{smaller, time.Now().Add(acceptedSizeLifetime)})
+			lifetime := acceptedSizeLifetime
+			if smaller < 5 {
+				lifetime = tinySizeLifetime
+			}
+			c.pageSizes.Store(op, acceptedSize{smaller, time.Now().Add(lifetime)})
 		}
 		if !isRefusedByAPI(fitErr) {
 			return fitting, fitErr

@@ -406,6 +406,21 @@ func TestPages_SizeIsTheSameOnEveryPageAfterAStrayRefusal(t *testing.T) {
 	})
 }
 
+// A gateway's limit of another kind must not make the pages tiny for long.
+func TestPages_TinySizeIsForgottenSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		chat := addChatWithMessages(f.market, 30)
+		f.market.Fail(chats.OpGetChatHistory, times(4, chatstest.Status(400, "rate limit exceeded"))...)
+		assert.Len(t, mustCollect(t, f.client.History(t.Context(), chat, 0)), 30)
+		assert.Equal(t, 4+10, f.market.Calls(chats.OpGetChatHistory), "pages of three")
+		time.Sleep(time.Minute)
+		mustCollect(t, f.client.History(t.Context(), chat, 0))
+		assert.Equal(t, 4+10+1, f.market.Calls(chats.OpGetChatHistory))
+	})
+}
+
 // A smaller size than the accepted one is used as it is.
 func TestPages_SmallSizeStays(t *testing.T) {
 	t.Parallel()
