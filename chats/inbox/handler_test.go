@@ -490,8 +490,13 @@ func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
 		store, seen, log := inbox.NewMemoryStore(), &recorder{}, &logBuffer{}
 		transport := edited(market, "/chats/history", func(result map[string]any) {
 			for _, message := range items(result, "messages") {
-				if message["message"] == "beep" {
+				switch message["message"] {
+				case "beep":
 					message["sender"] = "ROBOT"
+				case "anonymous":
+					delete(message, "sender")
+				case "odd":
+					message["sender"] = 5
 				}
 			}
 		})
@@ -502,7 +507,10 @@ func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
 			market.AddMessage(id, sender, string(sender))
 		}
 		sleep(2 * time.Minute)
-		assert.Equal(t, []string{"CUSTOMER", "SUPPORT"}, seen.texts())
+		market.CustomerSays(id, "anonymous") // perhaps the customer's
+		market.CustomerSays(id, "odd")
+		sleep(2 * time.Minute)
+		assert.Equal(t, []string{"CUSTOMER", "SUPPORT", "anonymous", "odd"}, seen.texts())
 		assert.Empty(t, log.lines("sender"))
 		for range 3 {
 			market.AddMessage(id, chats.SenderMarket, "beep")
@@ -514,7 +522,7 @@ func TestWithSenders_TheOthersCountAsHandled(t *testing.T) {
 		run = start(t, newInbox(t, connect(t, market), store), seen.handle)
 		sleep(2 * time.Minute)
 		require.NoError(t, run.stop())
-		assert.Len(t, seen.texts(), 2)
+		assert.Len(t, seen.texts(), 4)
 	})
 }
 

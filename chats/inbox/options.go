@@ -34,7 +34,7 @@ func defaultConfig() config {
 }
 
 func (c *config) wants(sender chats.Sender) bool {
-	return len(c.senders) == 0 || slices.Contains(c.senders, sender)
+	return len(c.senders) == 0 || sender == "" || slices.Contains(c.senders, sender)
 }
 
 // dependsOnState reports whether a chat that matches the filter may cease to match it.
@@ -70,7 +70,7 @@ func WithFilter(filter chats.Filter) Option {
 // WithSenders restricts the inbox to messages from the given senders. For example,
 // WithSenders(chats.SenderCustomer) leaves out messages from the shop and from support, and
 // automatic ones. Messages that are left out count as handled. The first one from each sender
-// unknown to this library is logged.
+// unknown to this library is logged. A message without a sender is delivered.
 func WithSenders(senders ...chats.Sender) Option {
 	return option(len(senders) > 0, "senders", "must not be empty: nothing would be delivered",
 		func(c *config) { c.senders = slices.Clone(senders) })
