@@ -80,7 +80,8 @@ func WithSenders(senders ...chats.Sender) Option {
 // second, by Market's clock; the zero time is the beginning of every chat. By default only
 // messages that arrive after the start of the first run are delivered. The option takes effect
 // when an inbox serves a business for the first time, and not in later runs. The time may be in
-// the future: until then, every message with a time is old.
+// the future: in each chat, messages with an earlier time are then old until the chat has been read
+// at or after the start.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since

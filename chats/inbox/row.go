@@ -105,6 +105,9 @@ func (s *ChatState) begin(start, now time.Time) {
 		return // an imported row without activity since
 	}
 	s.UpdatedAt, s.SeenAt, s.Explained = updated, now, false
+	if !updated.IsZero() && start.After(now) {
+		s.UpdatedAt = start // see isOld: what arrives until then was not hidden
+	}
 	switch isOld := !updated.IsZero() && second(updated).Before(start) && !s.isNew(start); {
 	case !isOld:
 		s.hasten(now)
@@ -165,8 +168,7 @@ func (s *ChatState) isOld(message *chats.Message, start time.Time) bool {
 	created := second(known(message.CreatedAt))
 	hasMoved := s.Wakes > 0 || s.Unexplained > 0
 	wasHidden := hasMoved && !s.UpdatedAt.IsZero() && created.After(second(s.UpdatedAt))
-	isFirst := !s.Read && !wasHidden && !s.isNew(start)
-	return !created.IsZero() && created.Before(start) && (isFirst || time.Until(start) > 0)
+	return !created.IsZero() && created.Before(start) && !s.Read && !wasHidden && !s.isNew(start)
 }
 
 func (s *ChatState) fail(text string, now time.Time) {

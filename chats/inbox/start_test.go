@@ -635,6 +635,35 @@ func TestWithStartTime_MayBeStillToCome(t *testing.T) {
 	})
 }
 
+// A message is found only after the start that it precedes.
+func TestWithStartTime_MayBeStillToComeWhenAMessageIsSent(t *testing.T) {
+	t.Parallel()
+	for name, isRead := range map[string]bool{"in a quiet chat": false, "in a chat that has been read": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market, id := shop()
+				seen := &recorder{}
+				start := time.Now().Add(time.Hour)
+				in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithStartTime(start))
+				run := startSteps(t, in, seen.handle)
+				if isRead {
+					sleep(20 * time.Minute)
+					market.CustomerSays(id, "early")
+					wake(t, in, id)
+				}
+				sleep(time.Until(start) - 5*time.Second)
+				market.CustomerSays(id, "just before the start")
+				sleep(5 * time.Minute)
+				market.CustomerSays(id, "after the start")
+				sleep(5 * time.Minute)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"after the start"}, seen.texts())
+			})
+		})
+	}
+}
+
 // A push came before the first start. The list lags behind it, or has no time of the chat.
 func TestFirstStart_AfterAPush(t *testing.T) {
 	t.Parallel()
