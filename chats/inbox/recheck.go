@@ -78,3 +78,8 @@ func isPatient(row *ChatState) bool {
 func (s *ChatState) postpone(next time.Time) {
 	s.DueAt = next.Add(max(0, window+s.DueAt.Sub(next)) / 4)
 }
+
+// isBaseline reports whether a due poll is for a baseline, which may wait longer than a recheck.
+func isBaseline(row *ChatState) bool {
+	return !row.Read && !row.isWoken() && row.FailingSince.IsZero() && row.DueAt.Sub(row.SeenAt) >= baselineAfter
+}

@@ -37,10 +37,12 @@ func known(t time.Time) time.Time {
 
 func sameSecond(a, b time.Time) bool { return second(a).Equal(second(b)) }
 
-// recentFor is the period before the start within which a chat must have been active to be
-// polled once for a baseline. The baseline distinguishes messages that become visible later
-// from those that were there already.
-const recentFor = 24 * time.Hour
+// A chat that was active within recentFor before the start is polled once for a baseline, which
+// distinguishes messages that become visible later from those that were there already.
+const (
+	recentFor     = 24 * time.Hour
+	baselineAfter = 2 * time.Minute // after the chat is first listed, or later
+)
 
 // observe applies a listed chat to the row, and reports whether that changed the row. start is
 // the business's StartTime; tracked is set if there are incremental sweeps.
@@ -112,7 +114,7 @@ func (s *ChatState) begin(start, now time.Time) {
 	case !isOld:
 		s.hasten(now)
 	case start.Sub(updated) < recentFor && s.DueAt.IsZero():
-		s.DueAt = now.Add(2*time.Minute + time.Duration(s.Chat%480)*time.Second)
+		s.DueAt = now.Add(baselineAfter + time.Duration(s.Chat%480)*time.Second)
 	}
 }
 

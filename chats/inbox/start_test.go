@@ -746,3 +746,33 @@ func TestQuota_ChatsWhosePollsWaitTakeTurns(t *testing.T) {
 		require.NoError(t, run.stop())
 	})
 }
+
+// Many chats were active in the day before the first start. Reading them for a baseline would use up
+// the quota of hours.
+func TestFirstStart_ABaselineLeavesQuotaForNewMessages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChatHistory, 120))
+		ids := make([]chats.ChatID, 200)
+		for i := range ids {
+			ids[i] = market.AddChat(chats.Chat{})
+			market.CustomerSays(ids[i], "old")
+			sleep(3 * time.Minute)
+		}
+		seen := &recorder{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), seen.handle)
+		sleep(15 * time.Minute)
+		posted := map[chats.MessageID]time.Time{}
+		for n := range 30 {
+			posted[market.CustomerSays(ids[n*37%len(ids)], "new")] = time.Now()
+			sleep(4 * time.Minute)
+		}
+		require.NoError(t, run.stop())
+		var total time.Duration
+		for _, d := range seen.all() {
+			total += d.at.Sub(posted[d.Message.ID])
+		}
+		assert.Len(t, seen.texts(), 30)
+		assert.Less(t, total/30, 2*time.Minute)
+	})
+}
