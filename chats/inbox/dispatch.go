@@ -179,7 +179,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 			if row.isWoken() {
 				d.skipped.Store(true)
 			}
-		case left < 0.25 && isPatient(row), left < 0.75 && isBaseline(row):
+		case left < 0.25 && isPatient(row), left < 0.5 && isStuck(row), left < 0.75 && isBaseline(row):
 			row.postpone(d.quota.end(chats.OpGetChatHistory))
 			postponed = append(postponed, row)
 		case d.freeWorkers() > 0 && !d.gate().After(now):

@@ -723,3 +723,40 @@ func TestHandler_EarlierAttemptsDoNotHastenTheNext(t *testing.T) {
 		require.NoError(t, run.stop())
 	})
 }
+
+// The retries of many chats whose messages always fail would use up the quota of every hour.
+func TestHandler_PoisonInManyChatsLeavesQuotaForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChatHistory, 200))
+		ids := make([]chats.ChatID, 60)
+		for i := range ids {
+			ids[i] = market.AddChat(longAgo())
+		}
+		seen := &recorder{}
+		run := start(t, newInbox(t, connect(t, market), inbox.NewMemoryStore()), func(ctx context.Context, d inbox.Delivery) error {
+			if d.Message.Text == "poison" {
+				return errors.New("poison")
+			}
+			return seen.handle(ctx, d)
+		})
+		sleep(time.Minute)
+		for _, id := range ids[:30] {
+			market.CustomerSays(id, "poison")
+			sleep(time.Minute)
+		}
+		sleep(4 * time.Hour)
+		posted := map[chats.MessageID]time.Time{}
+		for n := range 30 {
+			posted[market.CustomerSays(ids[30+n], "new")] = time.Now()
+			sleep(6 * time.Minute)
+		}
+		require.NoError(t, run.stop())
+		var total time.Duration
+		for _, d := range seen.all() {
+			total += d.at.Sub(posted[d.Message.ID])
+		}
+		assert.Len(t, seen.texts(), 30)
+		assert.Less(t, total/30, 2*time.Minute)
+	})
+}

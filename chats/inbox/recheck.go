@@ -83,3 +83,10 @@ func (s *ChatState) postpone(next time.Time) {
 func isBaseline(row *ChatState) bool {
 	return !row.Read && !row.isWoken() && row.FailingSince.IsZero() && row.DueAt.Sub(row.SeenAt) >= baselineAfter
 }
+
+// stuckAfter is the number of failures after which a message probably fails for a reason of its own.
+// In an outage, hardly any is tried as often, because chats are tried one at a time.
+const stuckAfter = 10
+
+// isStuck reports whether a due poll retries a message that has failed that often.
+func isStuck(row *ChatState) bool { return row.Attempts >= stuckAfter && !row.isWoken() }

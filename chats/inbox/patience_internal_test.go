@@ -27,3 +27,10 @@ func TestIsBaseline(t *testing.T) {
 	row = ChatState{SeenAt: start, DueAt: firstAfter(start, unknownAfter, start.Add(10*time.Second))}
 	assert.False(t, isBaseline(&row), "not known to the server yet")
 }
+
+func TestIsStuck(t *testing.T) {
+	t.Parallel()
+	assert.True(t, isStuck(&ChatState{Attempts: 10}))
+	assert.False(t, isStuck(&ChatState{Attempts: 9}))
+	assert.False(t, isStuck(&ChatState{Attempts: 10, Wakes: 1}), "pushed")
+}
