@@ -170,7 +170,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 	if isOneByOne {
 		slices.SortStableFunc(rows, byTurn)
 	}
-	left := float64(d.quota.left(chats.OpGetChatHistory)) / d.quota.budget(chats.OpGetChatHistory)
+	left := d.quota.share(chats.OpGetChatHistory)
 	isMore := len(rows) == limit
 	var postponed []*ChatState
 	for i := range rows {
@@ -179,7 +179,7 @@ func (d *dispatcher) load(ctx context.Context, now time.Time) error {
 			if row.isWoken() {
 				d.skipped.Store(true)
 			}
-		case left < 0.25 && isPatient(row), left < 0.5 && isStuck(row), left < 0.75 && isBaseline(row):
+		case left < row.reserve():
 			row.postpone(d.quota.end(chats.OpGetChatHistory))
 			postponed = append(postponed, row)
 		case d.freeWorkers() > 0 && !d.gate().After(now):

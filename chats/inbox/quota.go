@@ -129,8 +129,8 @@ func (q *quota) used(op chats.Operation) Usage {
 // left returns how many requests the inbox may still make in this window.
 func (q *quota) left(op chats.Operation) int { return int(q.budget(op)) - q.used(op).Requests }
 
-// isLow reports whether requests that can wait should wait for the next window.
-func (q *quota) isLow(op chats.Operation) bool { return float64(q.left(op)) < q.budget(op)/4 }
+// share returns the share of the budget that is left in this window.
+func (q *quota) share(op chats.Operation) float64 { return float64(q.left(op)) / q.budget(op) }
 
 func (q *quota) end(op chats.Operation) time.Time { return q.used(op).Window }
 
@@ -168,7 +168,7 @@ func (q *quota) take(op chats.Operation) (next time.Time, ok bool) {
 // window, so that a message waits for minutes at worst, not until the end of the window.
 func (q *quota) nextSpaced(op chats.Operation) time.Time {
 	at, left := q.next(op), q.left(op)
-	if left < 1 || !q.isLow(op) {
+	if left < 1 || q.share(op) >= 0.25 {
 		return at
 	}
 	end := q.end(op)

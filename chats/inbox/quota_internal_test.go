@@ -26,11 +26,11 @@ func TestQuota_TheLastQuarterIsSpreadOverTheRestOfTheWindow(t *testing.T) {
 		end := time.Now().Truncate(time.Hour).Add(time.Hour)
 		q.count(history, 6_000)
 		assert.Equal(t, 2_000, q.left(history))
-		assert.False(t, q.isLow(history))
+		assert.InDelta(t, 0.25, q.share(history), 0)
 		assert.False(t, q.nextSpaced(history).After(time.Now()))
 
 		q.count(history, 1)
-		assert.True(t, q.isLow(history))
+		assert.Less(t, q.share(history), 0.25)
 		assert.Equal(t, time.Now().Add(time.Until(end)/1_999), q.nextSpaced(history))
 
 		q.count(history, 1_999)

@@ -68,9 +68,27 @@ func firstAfter(from time.Time, moments []time.Duration, began time.Time) time.T
 	return time.Time{}
 }
 
-// isPatient reports whether a due poll is a recheck that may wait for the next quota window.
-func isPatient(row *ChatState) bool {
-	return row.Read && !row.isWoken() && row.FailingSince.IsZero() && row.DueAt.Sub(row.SeenAt) >= time.Minute
+// stuckAfter is the number of failures after which a message probably fails for a reason of its own.
+// In an outage, hardly any is tried as often, because chats are tried one at a time.
+const stuckAfter = 10
+
+// reserve returns the share of the quota that is kept for more urgent polls than this one. If less
+// is left, a poll that is due waits for the next window.
+func (s *ChatState) reserve() float64 {
+	waited := s.DueAt.Sub(s.SeenAt)
+	switch {
+	case s.isWoken():
+		return 0
+	case s.Attempts >= stuckAfter:
+		return 0.5
+	case !s.FailingSince.IsZero():
+		return 0
+	case !s.Read && waited >= baselineAfter: // a baseline
+		return 0.75
+	case s.Read && waited >= time.Minute: // a recheck
+		return 0.25
+	}
+	return 0
 }
 
 // postpone moves a poll that is due into the first quarter of the window that begins at next. The
@@ -78,15 +96,3 @@ func isPatient(row *ChatState) bool {
 func (s *ChatState) postpone(next time.Time) {
 	s.DueAt = next.Add(max(0, window+s.DueAt.Sub(next)) / 4)
 }
-
-// isBaseline reports whether a due poll is for a baseline, which may wait longer than a recheck.
-func isBaseline(row *ChatState) bool {
-	return !row.Read && !row.isWoken() && row.FailingSince.IsZero() && row.DueAt.Sub(row.SeenAt) >= baselineAfter
-}
-
-// stuckAfter is the number of failures after which a message probably fails for a reason of its own.
-// In an outage, hardly any is tried as often, because chats are tried one at a time.
-const stuckAfter = 10
-
-// isStuck reports whether a due poll retries a message that has failed that often.
-func isStuck(row *ChatState) bool { return row.Attempts >= stuckAfter && !row.isWoken() }

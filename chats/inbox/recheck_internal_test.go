@@ -7,21 +7,35 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Rechecks a minute or more after the activity may wait for the next quota window.
-func TestIsPatient(t *testing.T) {
+func TestChatState_TheQuotaKeptForMoreUrgentPolls(t *testing.T) {
 	t.Parallel()
 	seen := time.Unix(1e9, 0)
-	row := ChatState{Read: true, SeenAt: seen, DueAt: seen.Add(time.Minute)}
-	assert.True(t, isPatient(&row))
-	for name, change := range map[string]func(*ChatState){
-		"earlier":    func(r *ChatState) { r.DueAt = r.DueAt.Add(-1) },
-		"never read": func(r *ChatState) { r.Read = false },
-		"pushed":     func(r *ChatState) { r.Wakes++ },
-		"failing":    func(r *ChatState) { r.FailingSince = seen },
+	var baseline ChatState
+	baseline.Snapshot.UpdatedAt = seen.Add(-time.Hour)
+	baseline.begin(seen, seen)
+	pushed, failing, moved := baseline, baseline, baseline
+	pushed.Wakes++
+	failing.FailingSince = seen
+	moved.move(seen.Add(2 * time.Minute))
+	for name, tt := range map[string]struct {
+		row  ChatState
+		want float64
+	}{
+		"a recheck":                {ChatState{Read: true, SeenAt: seen, DueAt: seen.Add(time.Minute)}, 0.25},
+		"an early recheck":         {ChatState{Read: true, SeenAt: seen, DueAt: seen.Add(time.Minute - 1)}, 0},
+		"a recheck, pushed":        {ChatState{Read: true, SeenAt: seen, DueAt: seen.Add(time.Minute), Wakes: 1}, 0},
+		"a recheck, failing":       {ChatState{Read: true, SeenAt: seen, DueAt: seen.Add(time.Minute), FailingSince: seen}, 0},
+		"never read":               {ChatState{SeenAt: seen, DueAt: seen.Add(time.Minute)}, 0},
+		"a baseline":               {baseline, 0.75},
+		"a baseline, pushed":       {pushed, 0},
+		"a baseline, failing":      {failing, 0},
+		"a baseline, active again": {moved, 0},
+		"not known to the server":  {ChatState{SeenAt: seen, DueAt: firstAfter(seen, unknownAfter, seen.Add(10*time.Second))}, 0},
+		"a message that is stuck":  {ChatState{Attempts: 10, FailingSince: seen}, 0.5},
+		"a message that may pass":  {ChatState{Attempts: 9, FailingSince: seen}, 0},
+		"a stuck message, pushed":  {ChatState{Attempts: 10, FailingSince: seen, Wakes: 1}, 0},
 	} {
-		other := row
-		change(&other)
-		assert.False(t, isPatient(&other), name)
+		assert.InDelta(t, tt.want, tt.row.reserve(), 0, name)
 	}
 }
 
