@@ -195,8 +195,7 @@ func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 	}
 }
 
-// A gateway may echo the request's headers.
-// A server seldom echoes a key as it is.
+// A server rarely echoes a key verbatim.
 func TestAPI_RedactsACredentialEchoedInAnotherForm(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
@@ -229,6 +228,7 @@ func TestAPI_RedactsACredentialEchoedInAnotherForm(t *testing.T) {
 	assert.Contains(t, string(resp.Body), `"unknown key [redacted]..."`)
 }
 
+// A gateway may echo the request's headers.
 func TestAPI_RedactsAnEchoedCredential(t *testing.T) {
 	t.Parallel()
 	server := roundTrip(func(req *http.Request) (*http.Response, error) {

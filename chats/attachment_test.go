@@ -239,8 +239,8 @@ func TestDownload_EscapedSlashStays(t *testing.T) {
 	assert.Equal(t, []string{"/file_shortterm/a%2Fb%2fc/%D1%84?id=1%2F2&e=", "/c%2Fd/e%20f?x=%2F%3d"}, paths)
 }
 
-// A link may have the file's name as it is. Everything else in it stays byte for byte.
-func TestDownload_LinkIsEscapedWhereItHasTo(t *testing.T) {
+// A link may contain the file's name unescaped. The rest of the link must be sent unchanged.
+func TestDownload_EscapesOnlyWhatItMust(t *testing.T) {
 	t.Parallel()
 	var got string
 	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {

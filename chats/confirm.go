@@ -136,9 +136,10 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //
 // The search time is [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is
 // longer, but at most ten minutes. If the outcome of a send is unknown, the text is sent again only
-// if the whole history, read after the search time and immediately before the new send, shows no
-// new message from the shop. Such a message could be this text, altered by the server. So if the
-// server alters texts, or shows them as files, the result is an error rather than a second post.
+// if the history, read to its end after the search time and once more immediately before the new
+// send, shows no new message from the shop: a new message could be this text, altered by the
+// server. So if the server alters texts, or shows them as files, the result is an error rather than
+// a second post.
 //
 // A call reads the history, sends once, and usually reads one more page of history. The first read
 // starts one day before the message named in [ConfirmAfter] or [ConfirmFirstAttempt], or at the

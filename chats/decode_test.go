@@ -125,7 +125,7 @@ func TestHistory_OddMessageCostsThatMessageOnly(t *testing.T) {
 	}
 }
 
-// A program that prints the times of the others sees no difference, not even another time zone.
+// An odd item does not change the other items of its page, not even the time zone of their times.
 func TestHistory_OddItemLeavesTheOthersAsTheyAre(t *testing.T) {
 	t.Parallel()
 	odd := false

@@ -103,12 +103,12 @@
 // 414, 420, 429 and 431: a gateway that responds with one of these is assumed not to have passed
 // the request on. A redirect in response to a send is equally inconclusive, because a server may
 // redirect after it has processed the request. TLS failures that a retry cannot fix are not
-// retried: the server's certificate is not trusted, or is rejected by a check of the http.Client's
-// own; the server does not speak TLS; or it rejects the client's certificate, TLS version, ciphers
-// or protocols. A response without a declared length counts as cut off if its JSON is incomplete. A
-// 400, 413 or 422 for the first page of a list may be caused by the page size. If it comes from the
-// API, up to three smaller sizes are tried before the error is returned; if it mentions a limit or a
-// page size, up to five.
+// retried: the server does not speak TLS; its certificate is not trusted, or is rejected by
+// tls.Config.VerifyConnection or the like; the server rejects the client's certificate; or the two
+// have no TLS version, cipher or protocol in common. A response without a declared length counts as
+// cut off if its JSON is incomplete. A 400, 413 or 422 for the first page of a list may be caused
+// by the page size. If it comes from the API, up to three smaller sizes are tried before the error
+// is returned; if it mentions a limit or a page size, up to five.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline

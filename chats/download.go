@@ -130,7 +130,8 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	if err != nil || req.URL.Hostname() == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
-	// Because of one such character, net/url would unescape %2F in the path. It passes on a space in the query.
+	// If RawPath has a character that should be escaped, net/url ignores RawPath and escapes Path, in
+	// which %2F is already a slash. It sends RawQuery as it is, even with spaces.
 	req.URL.RawPath, req.URL.RawQuery = escape(req.URL.RawPath, "\"<>\\^`{|}"), escape(req.URL.RawQuery, "")
 	if c.config.attachmentAuth != nil {
 		if err := c.config.attachmentAuth(ctx, req); err != nil {
@@ -155,8 +156,8 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	return req, nil
 }
 
-// escape escapes spaces, characters that are not ASCII, and those in others. It leaves the rest of a
-// part of a URL byte for byte.
+// escape percent-encodes spaces, control characters, non-ASCII bytes and the characters in others.
+// It leaves the rest of part unchanged.
 func escape(part, others string) string {
 	var b strings.Builder
 	for _, c := range []byte(part) {

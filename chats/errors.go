@@ -49,8 +49,10 @@ var (
 	//	message, err := client.SendTextConfirmed(ctx, id, text, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//	message, err := client.SendFileConfirmed(ctx, id, name, file, ConfirmAfter(last), ConfirmResume(failed.SentAt))
 	//
-	// If the error of a send matches neither ErrOutcomeUnknown nor [ErrUnconfirmed], it is
-	// certain that nothing was posted.
+	// If the error of a send matches neither ErrOutcomeUnknown nor [ErrUnconfirmed], it is certain
+	// that nothing was posted. The only exception is a gateway that breaks the rule under Retries in
+	// the package documentation: it sends a 403, for example, although it has passed the
+	// request on.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrUnconfirmed is returned by [Client.SendTextConfirmed] and
 	// [Client.SendFileConfirmed] if the server accepted the message, but the history does

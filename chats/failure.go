@@ -122,8 +122,8 @@ func (e *transportError) Error() string { return e.err.Error() }
 func (e *transportError) Unwrap() error { return e.err }
 
 // tlsRefusal matches the texts of TLS errors, which have no types: the server rejects the client's
-// certificate or the lack of one or denies it access, or the two have no version, cipher or protocol
-// in common. Other alerts may be transient.
+// certificate, requires one, or denies the client access; or the two have no version, cipher or
+// protocol in common. Other alerts may be transient.
 var tlsRefusal = regexp.MustCompile(`tls: .*(certificate|handshake failure|protocol version|security level|application protocol|access denied)`)
 
 // isTLSFailure reports whether TLS failed for a reason that a retry cannot change: the server

@@ -37,8 +37,8 @@ import (
 // A listing costs one getChatHistory request for every 100 messages (POST
 // /v2/businesses/{id}/chats/history), and more if the server refuses one of the following:
 //
-//   - the page size: 50, 20 and 10 are tried, and the client keeps the accepted size for an hour; if
-//     the refusal mentions a limit or a page size, then 3 and 1, which are kept for a minute;
+//   - the page size: 50, 20 and 10 are tried, and also 3 and 1 if the refusal mentions a limit or a
+//     page size. The client keeps the accepted size for an hour, or for a minute if it is 3 or 1;
 //   - the since argument, because there is no message with that ID: the history is read from
 //     its beginning;
 //   - a page token, which may have expired: the listing starts over after the last message
@@ -116,9 +116,9 @@ func (h *history) accept(page paging.Page[Message]) (ready []Message, progress b
 }
 
 // HistoryPage returns one page of a chat's messages in the server's order. The page may
-// include the message whose ID equals since. HistoryPage makes one request, unless the server
-// refuses the size of a first page, in which case it tries smaller sizes, as [Client.History]
-// does, and returns fewer items. Most programs want [Client.History].
+// include the message whose ID equals since. Retries aside, HistoryPage makes one request, unless
+// the server refuses the size of a first page, in which case it tries smaller sizes, as
+// [Client.History] does, and returns fewer items. Most programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

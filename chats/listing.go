@@ -28,9 +28,9 @@ func items[T any](ctx context.Context, c *Client, op Operation, l paging.Listing
 	}
 }
 
-// fallbackSizes are the page sizes that are tried, in this order, after the server has
-// refused a larger one, and then 3 and 1 if it says that the size is the reason. The vendor has
-// lowered its limits before.
+// fallbackSizes are the page sizes that are tried, in this order, after the server has refused a
+// larger one. If the error mentions a limit or a page size, fitPage then tries 3 and 1. The vendor
+// has lowered its limits before.
 var fallbackSizes = map[Operation][]int{OpGetChats: {10, 5}, OpGetChatHistory: {50, 20, 10}}
 
 // acceptedSize is the largest page size that the server accepts. It expires, because a larger
@@ -42,7 +42,7 @@ type acceptedSize struct {
 
 const acceptedSizeLifetime = time.Hour
 
-// tinySizeLifetime takes its place for sizes that multiply the number of requests.
+// tinySizeLifetime replaces acceptedSizeLifetime for sizes below 5, which cost many more requests.
 const tinySizeLifetime = time.Minute
 
 // sizedPage is a page with the details of its request.

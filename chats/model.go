@@ -10,8 +10,8 @@ type (
 	BusinessID int64
 	// CampaignID identifies one shop of a business.
 	CampaignID int64
-	// ChatID identifies a chat of a business. According to one author it is not the number in the
-	// chat's address in the cabinet; list the chats to find it.
+	// ChatID identifies a chat of a business. Do not take it from the chat's address in the cabinet,
+	// which may contain another number; list the chats instead.
 	ChatID int64
 	// MessageID identifies a message within its chat. IDs appear to increase within a chat. Whether
 	// messages of two chats may share an ID is not documented.

@@ -61,9 +61,9 @@ func notNil(name string, isNil bool, set func(*config)) Option {
 	}
 }
 
-// WithBaseURL sets the API base URL, for example for a proxy or a test server, or that of Market
-// Yandex Go. The credential is sent there, so the URL must be https; plain http is accepted for
-// loopback addresses, and for any address with [WithPlainHTTP].
+// WithBaseURL sets the API base URL, for example that of a proxy, of a test server, or of Market
+// Yandex Go (see docs/configuration.md). The credential is sent there, so the URL must be https;
+// plain http is accepted for loopback addresses, and for any address with [WithPlainHTTP].
 func WithBaseURL(address string) Option {
 	return func(c *config) error {
 		base, err := url.Parse(strings.TrimRight(address, "/#"))

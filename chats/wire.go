@@ -118,8 +118,8 @@ func (s *sentTrace) hooks() *httptrace.ClientTrace {
 	}
 }
 
-// isRejection reports whether err comes from the client's side of a TLS handshake rather than from the
-// network, such as the error of the program's own check of the certificate.
+// isRejection reports whether err was raised on the client's side of a TLS handshake, for example
+// by the program's own check of the certificate, rather than by the network.
 func (s *sentTrace) isRejection(err error) bool {
 	rejection := s.rejection.Load()
 	return rejection != nil && errors.Is(err, *rejection)

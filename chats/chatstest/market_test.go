@@ -171,7 +171,7 @@ func TestDownload_NeedsACredential(t *testing.T) {
 	unknown := request(t.Context(), t, http.MethodGet, file.URL+"x", "")
 	assert.Equal(t, http.StatusNotFound, exchange(t, m.Transport(), unknown).status)
 	assert.Equal(t, 3, m.Calls(chatstest.OpDownload))
-	// The scheme that AttachmentOAuth sends is for files alone.
+	// The scheme that AttachmentOAuth sends is accepted only for files.
 	plain.Header.Set("Authorization", "OAuth "+m.Token())
 	assert.Equal(t, http.StatusOK, exchange(t, m.Transport(), plain).status)
 	plain.Header.Set("Authorization", "OAuth "+m.Token()+"x")

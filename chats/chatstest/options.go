@@ -263,8 +263,8 @@ func WithFileBase(url string) Option {
 }
 
 // WithOpenFiles serves files without a credential. By default a request for a
-// file fails with 403 unless it has the Market's key or token, or the token with the scheme OAuth, as
-// [chats.AttachmentOAuth] sends it.
+// file fails with 403 unless it has the Market's key, or its token with the scheme Bearer or OAuth
+// ([chats.AttachmentOAuth] sends the latter).
 func WithOpenFiles() Option {
 	return func(s *settings) { s.openFiles = true }
 }

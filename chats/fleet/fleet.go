@@ -96,9 +96,10 @@ type Option func(*Fleet)
 // for most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
-// WithLogger sets the logger, which the inboxes and outboxes use as well. Failures are logged
-// together with when the work is tried again. The fleet adds neither the text of a message nor the
-// name of a customer, but the errors that it logs include those of the handler.
+// WithLogger sets the logger. The inboxes and outboxes use it, too, unless the options of a [Shop]
+// set another. A failure that is retried is usually logged with the delay before the next attempt
+// (retry_in). The fleet adds neither the text of a message nor the name of a customer, but the
+// errors that it logs include those of the handler.
 func WithLogger(logger *slog.Logger) Option { return func(f *Fleet) { f.log = logger } }
 
 func badArgument(field, reason string) error {

@@ -77,12 +77,12 @@
 // Failures of Market, the store, the network and the handler are retried. A message whose handler
 // fails is delivered again after 1 s, with the delay doubling up to 5 min, even across restarts;
 // after ten failures, it may have to wait for the next quota window. [WithMaxAttempts] limits the
-// number of attempts. Later messages in the chat wait; other chats do not. If three chats in a row
-// have failed for the first time, in the handler or because their histories could not be read, a
-// circuit breaker opens: one chat at a time is tried, about 120 an hour, until one succeeds. In an
-// outage of Market, reading one chat may take up to twelve requests, because the client retries
-// them. If reading a chat has been refused for three days, most recently with 404 or 403, the chat
-// is not polled again until a push names it or a sweep lists it.
+// number of attempts. Later messages in the chat wait; other chats do not. If the handler fails for
+// the first time in three chats in a row, or if the histories of three chats in a row cannot be
+// read, a circuit breaker opens: chats are then tried one at a time, about 120 an hour, until one
+// succeeds. In an outage of Market, reading one chat may take up to twelve requests, because the
+// client retries them. If reading a chat has been refused for three days, most recently with 404 or
+// 403, the chat is not polled again until a push names it or a sweep lists it.
 //
 // # Leases
 //

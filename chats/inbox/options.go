@@ -79,9 +79,9 @@ func WithSenders(senders ...chats.Sender) Option {
 // WithStartTime makes the inbox deliver the messages created at the given time or later, to the
 // second, by Market's clock; the zero time is the beginning of every chat. By default only
 // messages that arrive after the start of the first run are delivered. The option takes effect
-// when an inbox serves a business for the first time, and not in later runs. The time may be in
-// the future: in each chat, messages with an earlier time are then old until the chat has been read
-// at or after the start.
+// when an inbox serves a business for the first time, and not in later runs. The time may be in the
+// future. Messages with an earlier time are then not delivered, except those that become visible
+// after their chat has first been read after the start.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since

@@ -69,7 +69,7 @@ func firstAfter(from time.Time, moments []time.Duration, began time.Time) time.T
 }
 
 // stuckAfter is the number of failures after which a message probably fails for a reason of its own.
-// In an outage, hardly any is tried as often, because chats are tried one at a time.
+// In an outage, hardly any message is tried that many times, because chats are tried one at a time.
 const stuckAfter = 10
 
 // reserve returns the share of the quota that is kept for more urgent polls than this one. If less

@@ -41,7 +41,7 @@ func sameSecond(a, b time.Time) bool { return second(a).Equal(second(b)) }
 // distinguishes messages that become visible later from those that were there already.
 const (
 	recentFor     = 24 * time.Hour
-	baselineAfter = 2 * time.Minute // after the chat is first listed, or later
+	baselineAfter = 2 * time.Minute // the shortest delay from the first listing of a chat to its baseline poll
 )
 
 // observe applies a listed chat to the row, and reports whether that changed the row. start is

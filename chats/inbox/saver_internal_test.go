@@ -59,7 +59,7 @@ func newTestSaver(store Store) *saver {
 	return s
 }
 
-// A store that takes a while to fail is called once more until the time is exceeded.
+// A save that has failed is tried again, unless the failure took longer than the limit.
 func TestSaver_HowLongItRetries(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -103,7 +103,7 @@ func TestSaver_HowLongItRetries(t *testing.T) {
 	}
 }
 
-// The response of a save was lost, and the next attempt finds what it has stored.
+// The response to a save was lost, and the retry finds what that save has stored.
 func TestSaver_AConflictWithItself(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -124,4 +124,10 @@ func TestSaver_AConflictWithItself(t *testing.T) {
 		assert.Equal(t, !tt.want, errors.Is(err, ErrConflict), name)
 		assert.Equal(t, tt.want, row.Version == 4, name)
 	}
+}
+
+func TestSaver_AConflictWithoutARow(t *testing.T) {
+	t.Parallel()
+	s := newTestSaver(&fakeStore{save: func() error { return ErrConflict }})
+	require.NoError(t, s.save(t.Context(), nil))
 }

@@ -635,7 +635,7 @@ func TestWithStartTime_MayBeStillToCome(t *testing.T) {
 	})
 }
 
-// A message is found only after the start that it precedes.
+// A message sent before the start is found only after it.
 func TestWithStartTime_MayBeStillToComeWhenAMessageIsSent(t *testing.T) {
 	t.Parallel()
 	for name, isRead := range map[string]bool{"in a quiet chat": false, "in a chat that has been read": true} {
@@ -747,8 +747,8 @@ func TestQuota_ChatsWhosePollsWaitTakeTurns(t *testing.T) {
 	})
 }
 
-// Many chats were active in the day before the first start. Reading them for a baseline would use up
-// the quota of hours.
+// Many chats were active in the day before the first start. Reading them for a baseline would use
+// up several hours' quota.
 func TestFirstStart_ABaselineLeavesQuotaForNewMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -206,10 +206,10 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 }
 
 // track records a page and reports whether the listing does not end: one of its pages is repeated,
-// or too many empty pages follow each other. Pages are compared with the 1st, 2nd, 3rd, 5th, 9th ... page, one of
-// which is eventually part of the cycle, by their last chats: the first ones may be pinned to
-// every page. Page tokens do not reveal a cycle: the server may keep the position itself, or issue
-// a new token each time.
+// or too many empty pages follow each other. A page is recognised by its last chat, because the
+// first chats may be pinned to every page. It is compared with the 1st, 2nd, 3rd, 5th, 9th ...
+// page, one of which is eventually part of the cycle. Page tokens do not reveal a cycle: the server
+// may keep the position itself, or issue a new token each time.
 func (sw *SweepState) track(page chats.Page[chats.Chat]) (isStuck bool) {
 	if sw.Empty++; len(page.Items) > 0 {
 		sw.Empty = 0

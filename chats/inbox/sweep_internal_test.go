@@ -129,8 +129,8 @@ func TestSweeper_AListingHasAllPagesOfOneSweep(t *testing.T) {
 	}
 }
 
-// A sweep begins with a burst of a fiftieth of the quota: 50 of 2,500 pages. After that, its pages are
-// spaced by its share.
+// A sweep begins with a burst of a fiftieth of the quota: 50 of 2,500 pages. After that, its share
+// of the quota determines the gap between its pages.
 func TestSweeper_PagesAreSpacedAfterABurst(t *testing.T) {
 	t.Parallel()
 	began := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
@@ -168,7 +168,8 @@ func TestSweeper_PagesAreSpacedAfterABurst(t *testing.T) {
 	}
 }
 
-// A page of full sweeps takes 7.2 s of their share of the quota, one of the newest chats 72 s.
+// Their shares of the quota allow full sweeps a page every 7.2 s, and sweeps of the newest chats
+// one every 72 s.
 func TestSweeper_WhenTheNextSweepBegins(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -201,8 +202,8 @@ func TestSweeper_WhenTheNextSweepBegins(t *testing.T) {
 	})
 }
 
-// An incremental sweep whose statuses were refused has listed all chats, unless a full sweep is
-// running.
+// An incremental sweep whose statuses were refused lists all chats, so it counts as a full one,
+// unless a full sweep is running.
 func TestSweeper_APlainSweepCountsAsAFullOne(t *testing.T) {
 	t.Parallel()
 	began := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
@@ -342,7 +343,8 @@ func TestSweeper_ChatsThatAreNoLongerListed(t *testing.T) {
 	}
 }
 
-// After a token was refused, a sweep needs as many requests as the last one, or one more than it has made.
+// A sweep whose token was refused starts over at once only if the quota suffices for as many
+// requests as the last sweep made, or for one more than this one has made.
 func TestSweeper_StartsOverIfTheQuotaSuffices(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -371,8 +373,8 @@ func TestSweeper_StartsOverIfTheQuotaSuffices(t *testing.T) {
 	})
 }
 
-// Inboxes that waited for the same time stay out of step: the next sweep is due as if this one had
-// begun on time.
+// Inboxes that have waited for the same moment stay out of step: the next sweep is due as if this
+// one had begun on time.
 func TestSweeper_ALateSweepKeepsItsPhase(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -103,7 +103,7 @@
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// In an outage, each process takes turns among the chats that have failed, at 12 attempts a minute
+// In an outage, each process tries the chats that have failed in rotation, at 12 attempts a minute
 // on average, until an item is sent. The outage thus does not use up the hourly quota, however many
 // chats are waiting. Chats that have not failed are not delayed.
 //

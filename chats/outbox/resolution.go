@@ -27,9 +27,9 @@ type Resolution struct {
 
 // Resend puts an [Uncertain] item back into the queue, at its original place in its chat, on
 // the assumption that it has not been posted. It is posted no matter how long ago its last
-// attempt was, unless its NotAfter has passed. It does nothing if the item is [Queued] already. If
-// the item becomes Uncertain again, each further Resend posts it once more. Use [ResendAfter] where
-// a call may be retried.
+// attempt was, unless its NotAfter has passed. Resend does nothing if the item is already [Queued].
+// If the item becomes Uncertain again, each further Resend posts it once more. Use [ResendAfter]
+// where a call may be retried.
 func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
 // ResendAfter is a [Resend] that may be retried. Pass the [Result].Attempts on which the decision

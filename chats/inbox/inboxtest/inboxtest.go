@@ -444,6 +444,7 @@ func (s *suite) wakeMakesRow() {
 	state, err := s.a.Business(s.Context(), business)
 	s.NoError(err)
 	check.Equal(s, "Version of the business, which has no row", state.Version, int64(0))
+	check.Equal(s, "its DueAt is zero", state.DueAt.IsZero(), true)
 	lease := s.acquire(s.a, business, "a")
 	next, err := s.a.Renew(s.Context(), lease)
 	s.NoError(err)

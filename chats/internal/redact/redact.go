@@ -64,11 +64,13 @@ func (s Secrets) Redact(text string) string {
 	return out.String() + text[end:]
 }
 
-// maxError is the maximum length of the body of an error that RedactBody searches for parts.
+// maxError is the length of the longest error response that RedactBody searches for parts of
+// secrets.
 const maxError = 64 << 10
 
-// RedactBody is like Redact, but returns a text that does not echo a whole secret unchanged, which takes
-// next to no time. In the body of an error it also finds parts of a secret, unless it is very long.
+// RedactBody is like Redact, but returns the text as it is if it does not echo a whole secret;
+// finding that out takes next to no time. In an error response of at most maxError bytes, it also
+// finds parts of a secret.
 func (s Secrets) RedactBody(text []byte, isError bool) []byte {
 	if isError && len(text) <= maxError || s.areEchoed(text) {
 		return []byte(s.Redact(string(text)))

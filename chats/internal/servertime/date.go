@@ -67,7 +67,7 @@ func parseOne(text string) (at time.Time, ok bool) {
 	if end := strings.IndexAny(text, "([;"); end >= 0 { // the name of the zone, or a parameter
 		text = text[:end]
 	}
-	text, _, _ = strings.Cut(text, "/P") // an interval of ISO 8601
+	text, _, _ = strings.Cut(text, "/P") // an ISO 8601 interval
 	if day, date, found := strings.Cut(text, ","); found && !strings.ContainsAny(day, digits) {
 		text = date
 	}
