@@ -400,6 +400,29 @@ func TestPoll_CostsOfOneMessage(t *testing.T) {
 	})
 }
 
+// Without lookback a poll starts at the newest handled message, and does not read the history again
+// because it does not show an earlier one.
+func TestPoll_WithoutLookbackIsOneRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(1, chats.StatusNew)
+		seen := &recorder{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithLookback(0), never)
+		run := start(t, in, seen.handle)
+		sleep(time.Minute)
+		for n := range 3 {
+			sleep(10 * time.Minute)
+			before := market.Calls(chats.OpGetChatHistory)
+			market.CustomerSays(ids[0], "message")
+			wake(t, in, ids[0])
+			sleep(time.Second)
+			assert.Len(t, seen.all(), n+1)
+			assert.Equal(t, 1, market.Calls(chats.OpGetChatHistory)-before)
+		}
+		require.NoError(t, run.stop())
+	})
+}
+
 // A message below the lookback is not seen any more: that is its bound.
 func TestPoll_LookbackIsABound(t *testing.T) {
 	t.Parallel()

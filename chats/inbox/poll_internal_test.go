@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -78,5 +79,29 @@ func TestPoll_TheEndOfAFailure(t *testing.T) {
 		assert.Contains(t, log.String(), tt.want, name)
 		assert.Equal(t, tt.want == "", log.Len() == 0, name)
 		assert.Zero(t, l.row.FailingSince, name)
+	}
+}
+
+// A chat that was listed within the last minute is not read again before its message is delivered.
+func TestPoll_ReadsTheChatUnlessItWasJustListed(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*poll)
+		read   bool
+	}{
+		"just listed":        {func(*poll) {}, false},
+		"a minute ago":       {func(l *poll) { l.row.SeenAt = l.began.Add(-time.Minute) }, true},
+		"pushed":             {func(l *poll) { l.woken = true }, true},
+		"for a recheck":      {func(l *poll) { l.row.Explained = true }, true},
+		"read before":        {func(l *poll) { l.woken, l.checked = true, true }, false},
+		"whatever its state": {func(l *poll) { l.woken, l.config.filter = true, chats.Filter{} }, false},
+	} {
+		l, _ := newPoll(&ChatState{})
+		l.row.SeenAt = l.began.Add(-time.Minute + 1)
+		l.config.filter = chats.Filter{Statuses: []chats.Status{chats.StatusNew}}
+		tt.change(l)
+		err := l.match(t.Context())
+		assert.Equal(t, tt.read, errors.Is(err, chats.ErrNotFound), name)
+		assert.Equal(t, tt.read, err != nil, name)
 	}
 }
