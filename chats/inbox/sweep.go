@@ -82,8 +82,9 @@ func (w *sweeper) run(ctx context.Context) error {
 		}
 		if len(spreads) > 0 && !w.once { // the caller of Step already spreads the steps of many businesses
 			wait.Sleep(ctx, w.spread(spreads[0]))
-			spreads = spreads[1:]
-			continue
+			if spreads = spreads[1:]; ctx.Err() != nil {
+				return nil //nolint:nilerr // the context is done, which is not an error
+			}
 		}
 		if err := w.page(ctx, kind); err != nil {
 			return err
