@@ -40,7 +40,8 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 	}{
 		`{"status":"OK","result":{"messageId":7}}`:          {true, nil},
 		`{"STATUS":"OK","Result":{"messageId":7},"more":1}`: {true, nil},
-		`{"status":"OK"}`: {false, nil},
+		`{"status":"OK"}`:                             {false, nil},
+		`{"status":"OK"} `:                            {false, nil},
 		`{"status":"OK","result":null,"errors":{}}`:   {false, nil},
 		`{"status":"OK","errors":null}`:               {false, nil},
 		`{"status":"OK","errors":[ ]}`:                {false, nil},
@@ -70,6 +71,11 @@ func TestDecode_ReturnsResultOrReason(t *testing.T) {
 		got, err := Decode[item](of(body), nil)
 		assert.Equal(t, want.err, err, body)
 		assert.Equal(t, want.result, got != nil, body)
+	}
+	for _, body := range []string{bareOK, bareOK + " "} { // without and with the decoder
+		got, err := Decode(of(body), &item{Next: "kept"})
+		require.NoError(t, err)
+		assert.Equal(t, &item{Next: "kept"}, got, body)
 	}
 	prepared := &item{Next: "kept"}
 	got, err := Decode(of(`{"status":"OK","result":{"messageId":7}}`), prepared)
