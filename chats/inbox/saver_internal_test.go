@@ -16,7 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 )
 
-// fakeStore is a store that has rows, records what is saved, and fails if it is told to.
+// fakeStore is a store that has rows and records what is saved. If save is set, its error fails Save.
 type fakeStore struct {
 	Store
 
