@@ -71,7 +71,7 @@ chaos: ## run random combinations of faults and the simulations of inbox and out
 	go test ./chats/outbox -run '^TestChaos$$' -v -timeout 90m -chaos -chaos.seeds $(CHAOS_SEEDS)
 
 .PHONY: inbox-table
-inbox-table: ## measure the tables of chats/docs/inbox.md (half an hour)
+inbox-table: ## measure the tables of chats/docs/inbox.md (ten minutes)
 	go test ./chats/inbox -run '^TestTable$$' -v -timeout 120m -table
 
 .PHONY: kills
