@@ -806,6 +806,31 @@ func TestSweep_PageTokensThatAreNeverAccepted(t *testing.T) {
 	})
 }
 
+// The first pages are spread over 3 s, the second ones over another 10 s.
+func TestSweep_TheFirstPageIsListedSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		markets := make([]*chatstest.Market, 20)
+		for i := range markets {
+			markets[i], _ = bigShop(60, chats.StatusNew, chatstest.WithBusiness(chats.BusinessID(1000+i)))
+			start(t, newInbox(t, connect(t, markets[i]), inbox.NewMemoryStore()), (&recorder{}).handle)
+		}
+		sleep(3 * time.Second)
+		later := 0
+		for _, market := range markets {
+			assert.Positive(t, market.Calls(chats.OpGetChats))
+			if market.Calls(chats.OpGetChats) == 1 {
+				later++
+			}
+		}
+		assert.Greater(t, later, 10, "the second page is still to come")
+		sleep(10 * time.Second)
+		for _, market := range markets {
+			assert.Greater(t, market.Calls(chats.OpGetChats), 1)
+		}
+	})
+}
+
 // Inboxes that are started together do not list in the same second, and do not stay in step.
 func TestSweep_StartsAreSpread(t *testing.T) {
 	t.Parallel()
