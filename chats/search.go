@@ -62,7 +62,8 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 }
 
 // isFinal reports whether an error makes it pointless to search further. An exhausted hourly
-// quota is final, so that the caller learns at once when it resets.
+// quota is final, so that the caller learns at once when it resets. A gateway's 404 says nothing
+// about the chat, even if it has outlasted the retries of one read.
 func isFinal(err error) bool {
 	e, ok := as[*Error](err)
 	switch {

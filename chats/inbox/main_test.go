@@ -158,6 +158,16 @@ func (n *recorder) texts() []string {
 	return texts
 }
 
+// meanDelay returns the mean time from when messages were posted until they were handled.
+func (n *recorder) meanDelay(posted map[chats.MessageID]time.Time) time.Duration {
+	var total time.Duration
+	all := n.all()
+	for _, d := range all {
+		total += d.at.Sub(posted[d.Message.ID])
+	}
+	return total / time.Duration(max(len(all), 1))
+}
+
 // logBuffer is a log that is read while the inbox writes to it.
 type logBuffer struct {
 	mu  sync.Mutex

@@ -28,7 +28,6 @@ type poll struct {
 	*session
 
 	row     *ChatState
-	start   time.Time // the business's StartTime
 	began   time.Time
 	woken   bool
 	pushed  time.Time       // when the push arrived, by the server's clock
@@ -47,7 +46,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
 	counting, refund := s.quota.prepaid(ctx, chats.OpGetChatHistory, s.skipped(ctx, f.row.Chat))
 	defer refund()
-	l := &poll{session: s, row: &f.row, start: s.startTime(), began: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
+	l := &poll{session: s, row: &f.row, began: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
 	if server, ok := s.client.ServerTime(); ok {
 		l.pushed = l.pushed.Add(time.Until(server))
 	}
@@ -105,7 +104,7 @@ func (l *poll) refresh(ctx context.Context) error {
 		return err
 	}
 	l.refusals.accepted()
-	l.row.observe(chat, l.start, l.config.isTiered(), l.began)
+	l.row.observe(chat, l.startTime(), l.config.isTiered(), l.began)
 	if l.checked = l.config.filter.Matches(chat); !l.checked {
 		return errNoMatch
 	}
@@ -171,7 +170,7 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 		l.known = true
 		return nil
 	}
-	isOld := l.row.isOld(message, l.start)
+	isOld := l.row.isOld(message, l.startTime())
 	l.found = l.found || !isOld
 	isWanted := l.config.wants(message.Sender)
 	if !isOld && !isWanted {
@@ -309,7 +308,7 @@ func (l *poll) complete() {
 	if l.found {
 		row.Unexplained = 0
 	}
-	if !row.Read && !l.start.After(time.Now()) {
+	if !row.Read && !l.startTime().After(time.Now()) {
 		row.Read, row.UpdatedAt = true, row.Snapshot.UpdatedAt
 	}
 	row.trim(max(1, l.config.lookback))

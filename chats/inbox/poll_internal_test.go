@@ -1,10 +1,10 @@
 package inbox
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,8 +73,7 @@ func TestPoll_TheEndOfAFailure(t *testing.T) {
 		"of the history": {row: ChatState{FailingSince: time.Now()}, want: "can be read again"},
 		"of the handler": {row: ChatState{FailingSince: time.Now(), Attempts: 1, Head: 1}},
 	} {
-		var log bytes.Buffer
-		l := &poll{session: &session{Inbox: &Inbox{log: slog.New(slog.NewTextHandler(&log, nil))}}, row: &tt.row}
+		l, log := newPoll(&tt.row)
 		l.complete()
 		assert.Contains(t, log.String(), tt.want, name)
 		assert.Equal(t, tt.want == "", log.Len() == 0, name)
@@ -97,6 +96,7 @@ func TestPoll_ReadsTheChatUnlessItWasJustListed(t *testing.T) {
 		"whatever its state": {func(l *poll) { l.woken, l.config.filter = true, chats.Filter{} }, false},
 	} {
 		l, _ := newPoll(&ChatState{})
+		l.client = connect(t, func(*http.Response) {})
 		l.row.SeenAt = l.began.Add(-time.Minute + 1)
 		l.config.filter = chats.Filter{Statuses: []chats.Status{chats.StatusNew}}
 		tt.change(l)

@@ -19,11 +19,13 @@ func newPoll(row *ChatState) (*poll, *bytes.Buffer) {
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	client := chatstest.NewMarket().Client()
 	row.Chat, row.Snapshot.ID = 7, 7
-	return &poll{row: row, began: time.Now(), session: &session{
+	l := &poll{row: row, began: time.Now(), session: &session{
 		Inbox: &Inbox{client: client, log: logger}, quota: newQuota(client, 0.5, nil),
 		reads: newBreaker("reading", BreakerState{}, logger), handlers: newBreaker("handler", BreakerState{}, logger),
 		refusals: &refusals{end: func(error) {}},
-	}}, &log
+	}}
+	l.start.Store(&time.Time{})
+	return l, &log
 }
 
 func unreadable(status int) *chats.Error {

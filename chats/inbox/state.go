@@ -13,17 +13,20 @@ type ChatState struct {
 	Version int64 // set by the store, which increments it with every Save; 0 before the first
 	Wakes   int64 // set by the store: how often Wake has named the chat
 
-	Snapshot    chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
-	SeenWakes   int64             // the value of Wakes that the last poll covered; if it differs from Wakes, a push is pending
-	Open        bool              // the incremental sweep is expected to list the chat
-	Read        bool              // the history has been read to its end, at the StartTime or later; from then on, no message is old
-	Checkpoint  chats.MessageID   // every message up to this one is handled
-	Handled     []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
-	UpdatedAt   time.Time         // past or scheduled polls cover the chat's activity up to this time, which may be later than the list's UpdatedAt. While Read is false, it is the UpdatedAt with which the chat was first listed or, if the StartTime was still ahead, the StartTime
-	SeenAt      time.Time         // when the activity at UpdatedAt, or the last push, was first seen, by the local clock
-	Explained   bool              // a message that accounts for that activity or push was found: see Rechecks in chats/docs/inbox.md
-	Unexplained int               // consecutive changes of UpdatedAt for which no message was found
-	DueAt       time.Time         // when to poll next; zero if no poll is scheduled
+	Snapshot   chats.Chat        // as last listed or read; ID 0 if only Wake has named the chat so far
+	SeenWakes  int64             // the value of Wakes that the last poll covered; if it differs from Wakes, a push is pending
+	Open       bool              // the incremental sweep is expected to list the chat
+	Read       bool              // the history has been read to its end, at the StartTime or later; from then on, no message is old
+	Checkpoint chats.MessageID   // every message up to this one is handled
+	Handled    []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
+	// UpdatedAt is the time up to which past or scheduled polls cover the chat's activity. It may be
+	// later than the list's UpdatedAt. While Read is false, it is the UpdatedAt with which the chat was
+	// first listed or, if the StartTime was still ahead, the StartTime.
+	UpdatedAt   time.Time
+	SeenAt      time.Time // when the activity at UpdatedAt, or the last push, was first seen, by the local clock
+	Explained   bool      // a message that accounts for that activity or push was found: see Rechecks in chats/docs/inbox.md
+	Unexplained int       // consecutive changes of UpdatedAt for which no message was found
+	DueAt       time.Time // when to poll next; zero if no poll is scheduled
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
 	Attempts     int             // failed attempts to handle Head

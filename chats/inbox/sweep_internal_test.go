@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -380,7 +381,7 @@ func TestSweeper_ALateSweepKeepsItsPhase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		due := time.Now()
 		w := newTestSweeper(BusinessState{Version: 1, StartTime: due, Full: SweepState{NextAt: due}})
-		w.ended[full] = true
+		w.client, w.ended[full] = connect(t, func(*http.Response) {}), true
 		time.Sleep(3*time.Minute + 20*time.Second)
 		require.NoError(t, w.page(t.Context(), full))
 		assert.Equal(t, due.Add(4*time.Minute), w.state.Full.NextAt)
