@@ -62,12 +62,12 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // The message of the earlier attempt is recognised as described for [ConfirmAfter]. Because the
 // senders' clocks may differ, a message with an ID below last also counts if it meets two
 // conditions. First, it was created after the message with ID last, or at the same time but with an
-// ID that is lower by a second or more (IDs are read as times in microseconds). Second, it was
-// created no earlier than five minutes before the given time. If the history does not show when the
-// message with ID last was created, the first condition is replaced: last, read as a time in
-// microseconds, must be more than five minutes after the given time. Without ConfirmAfter, a
-// message from the shop counts if it has no time, or if it was created no earlier than five minutes
-// before the given time.
+// ID that is lower by at least 1,000,000, which is one second if IDs are times in microseconds.
+// Second, it was created no earlier than five minutes before the given time. If the history does
+// not show when the message with ID last was created, the first condition is replaced: last, read
+// as a time in microseconds, must be more than five minutes after the given time. Without
+// ConfirmAfter, a message from the shop counts if it has no time, or if it was created no earlier
+// than five minutes before the given time.
 //
 // If this machine's clock is ahead of the server's ([Client.ServerTime]), that limit of five
 // minutes is extended by the difference, by a day at most. If the first attempt may have begun even

@@ -25,31 +25,31 @@ type Credential struct {
 	invalid error // why the argument of the constructor is invalid
 }
 
-// APIKey returns the credential for a key in the form in which the cabinet shows it,
-// ACMA:...:..., without a prefix. A key is valid for one business and does not expire.
+// APIKey returns the credential for a key. Pass the key as the cabinet shows it (ACMA:...:...),
+// without a prefix. It is valid for one business and does not expire.
 func APIKey(key string) Credential {
 	return Credential{source: staticSource(key), invalid: checkSecret(key)}
 }
 
 // APIKeySource returns a credential that calls the given function before every request, so that
-// keys can be rotated. The last read of the history before a confirmed send uses the key of the
-// send. The function must be safe for concurrent use. If it returns an error, the call fails and
-// nothing is sent.
+// keys can be rotated. The read of the history immediately before a confirmed send does not call it
+// again: it uses the key that was obtained for the send. The function must be safe for concurrent
+// use. If it returns an error, the call fails and nothing is sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: redact.Source(key)}
 }
 
-// OAuthToken returns the credential for an OAuth token, which is passed without the Bearer
-// prefix. OAuth is the older method of authentication. Tokens expire; Market responds to an
-// expired one with 403.
+// OAuthToken returns the credential for an OAuth token. Pass the bare token, without the Bearer
+// prefix. OAuth is the older method of authentication. Tokens expire; Market responds to an expired
+// one with 403.
 func OAuthToken(token string) Credential {
 	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
 }
 
 // OAuthTokenSource returns a credential that calls the given function before every request, so that
-// tokens can be refreshed. The last read of the history before a confirmed send uses the token of
-// the send. The function must be safe for concurrent use. If it returns an error, the call fails
-// and nothing is sent.
+// tokens can be refreshed. The read of the history immediately before a confirmed send does not
+// call it again: it uses the token that was obtained for the send. The function must be safe for
+// concurrent use. If it returns an error, the call fails and nothing is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: redact.Source(token), oauth: true}
 }

@@ -141,8 +141,8 @@
 // An invalid argument results in an [ArgumentError], which matches [ErrInvalidArgument] and means
 // that nothing was sent. A sequence whose context is done yields ctx.Err(). Any other failed call
 // to the API returns an [*Error]: match it against the sentinels with errors.Is; its fields
-// StatusCode, Details and TraceParent carry the rest. Outside 2xx, the HTTP status determines the
-// error, not the status in the body; for a 404, and for any 4xx in response to a send, it also
+// StatusCode, Details and TraceParent carry the details. Outside 2xx, the HTTP status determines
+// the error, not the status in the body; for a 404, and for any 4xx in response to a send, it also
 // matters whether the body comes from the API. A 400 from the API matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
@@ -168,7 +168,8 @@
 //
 // # Compatibility
 //
-// The package follows semantic versioning. By default the library itself reads nothing from the
-// environment, not even proxy settings: to use a proxy, pass an http.Client to [WithHTTPClient]. An
-// http.Client without a Transport uses http.DefaultTransport, which reads the proxy settings.
+// The module follows semantic versioning; before v1.0.0 a minor version may break the API. By
+// default the library itself reads nothing from the environment, not even proxy settings: to use a
+// proxy, pass an http.Client to [WithHTTPClient]. An http.Client without a Transport uses
+// http.DefaultTransport, which reads the proxy settings.
 package chats

@@ -41,9 +41,9 @@ type Attachment struct {
 // WithAttachmentAuth.
 //
 // Download makes one request, and one more for each redirect that it follows, without retries,
-// hooks, [Limiter] or log lines. They need no slot of [WithMaxParallel] and do not count against a
-// quota. RetryPolicy.AttemptTimeout bounds the wait for the response headers; ctx covers the whole
-// download.
+// hooks, [Limiter] or log lines. They do not occupy a slot (see [WithMaxParallel]) and do not count
+// against a quota. RetryPolicy.AttemptTimeout bounds the wait for the response headers; ctx covers
+// the whole download.
 //
 // A 2xx that does not contain the whole file results in an error that matches [ErrProtocol]. An
 // example is a 206, unless the function set with WithAttachmentAuth has requested a range and the

@@ -6,10 +6,9 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
-// Matches reports whether the chat matches the filter, as the server would decide for the
-// chat's current fields. A subject matches only the chat about exactly that order or return:
-// a chat about a return also has an order, but does not match [AboutOrder] with the ID of
-// that order.
+// Matches reports whether the chat's current fields match the filter. A subject matches only the
+// chat about exactly that order or return: a chat about a return also has an order, but does not
+// match [AboutOrder] with the ID of that order.
 func (f Filter) Matches(chat Chat) bool {
 	isAbout := func(s Subject) bool { return fromSubject(s) == fromSubject(chat.Subject) }
 	return (len(f.Subjects) == 0 || slices.ContainsFunc(f.Subjects, isAbout)) &&

@@ -15,7 +15,7 @@ type Attempt struct {
 	Operation  Operation
 	Number     int           // from 1
 	StatusCode int           // 0 if the server did not respond
-	Duration   time.Duration // from the connection to the last byte
+	Duration   time.Duration // from dialing to the last byte
 	Wait       time.Duration // before the attempt: for a slot, the Limiter, the hourly quota, or backoff
 	Limit      Limit         // as this response reported it; zero if it did not
 	Skipped    int           // items of a page that were dropped because they have no readable ID

@@ -23,9 +23,9 @@ type RetryPolicy struct {
 	// next hourly quota window, or for the Retry-After of a response; if the wait would be
 	// longer, the call fails. The default is 30 s.
 	MaxDelay time.Duration
-	// AttemptTimeout is the timeout of one request, from the connection to the last byte of
-	// the response. The default is 30 s: Market itself gives up after 10 s, but uploading a
-	// large file over a slow connection takes longer.
+	// AttemptTimeout is the timeout of one request, from dialing to the last byte of the response. The
+	// default is 30 s: Market itself gives up after 10 s, but uploading a large file over a slow
+	// connection takes longer.
 	AttemptTimeout time.Duration
 }
 

@@ -3,7 +3,7 @@
 //
 // A [Market] holds chats and messages and implements all seven operations over HTTP. It is strict:
 // a request with a wrong path, parameter, content type, form or credential, or with a value out of
-// bounds, gets the status and error text that the real Market would return, where they are known. A
+// range, gets the status and error text that the real Market would return, where they are known. A
 // test sets up chats, runs its program against [Market.Client], and then checks what the chats
 // contain:
 //

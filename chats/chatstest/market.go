@@ -103,8 +103,8 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 // AddConversation adds a chat with messages from the past: each keeps its CreatedAt, and its ID
 // unless it is 0. The messages must be in ascending order; they are visible immediately. Zero times
 // and a zero Status of the chat follow from the messages; other zero fields are filled in as in
-// [Market.AddChat]. Fields that are set are kept, with one exception: if Status is zero, a message
-// later than UpdatedAt advances it.
+// [Market.AddChat]. Fields that are set are kept, with one exception: if Status is zero, UpdatedAt
+// is advanced to the time of any later message.
 func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

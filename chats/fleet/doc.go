@@ -37,24 +37,24 @@
 // in the store, not in the job, so losing a job loses no work, and a step that finds no work
 // is harmless.
 //
-// Every step holds a lease in the store. If River considers a process dead and another process
-// takes over its job, the other process waits for the lease. A process that was frozen or cut off
-// has lost the lease and can save nothing.
+// Every step holds a lease in the store. If River rescues the job of a process that is still
+// working on it, the process that takes the job over waits for the lease. A process that was frozen
+// or cut off has lost the lease and can save nothing.
 //
 // # Failures
 //
-//	failure                     the business concerned                       other businesses
+//	failure                     the affected business                        other businesses
 //	process killed              served again within 75 s, or later if        no effect, or delayed by up to 22 s; see Config
 //	                            JobTimeout is long; see Config
 //	process stopped             its step is allowed to finish                no effect
-//	credential refused          the shop function is called after 15 s,      no effect
-//	                            doubling to 5 min, or on Start; a changed
-//	                            credential is tried immediately, the same
-//	                            one after 15 s, doubling to 30 min
-//	shop function fails,        it is called after 15 s, doubling to 5 min,  no effect
-//	panics or hangs             or on Start
+//	credential refused          the shop function is called again after      no effect
+//	                            15 s, doubling to 5 min, or on Start; a
+//	                            changed credential is tried immediately,
+//	                            the same one after 15 s, doubling to 30 min
+//	shop function fails,        it is called again after 15 s, doubling to   no effect
+//	panics or hangs             5 min, or on Start
 //	a River middleware fails    tried again after 1 s, doubling to 1 min     no effect
-//	handler hangs               its step ends after the timeout, 15 s        one worker fewer, most of the time
+//	handler hangs               its step ends after the timeout, 15 s        one worker fewer most of the time
 //	quota exhausted             waits for the next window                    no effect
 //	backlog of a million        handled 20 s at a time                       one worker fewer
 //	messages
@@ -65,11 +65,11 @@
 // # Load
 //
 // The first steps of businesses that are started together are spread out, 100 a second, and their
-// sweeps are spread over the poll interval. An idle business costs its rows in the database, about
-// 120 bytes in each process, an inbox step per poll interval (two statements and, for fifty chats,
-// three requests), and an outbox step an hour. A business whose credential is refused for good
-// costs a job and a call to the shop function every 5 min, and as much again while replies are
-// waiting. If pushes announce most messages, [inbox.WithPollInterval] can be long: see
+// sweeps are spread over the poll interval. An idle business costs its rows in the database, an
+// estimated 120 bytes in each process, an inbox step per poll interval (two statements and, for
+// fifty chats, three requests), and an outbox step an hour. A business whose credential is refused
+// for good costs a job and a call to the shop function every 5 min, and as much again while replies
+// are waiting. If pushes announce most messages, [inbox.WithPollInterval] can be long: see
 // docs/scaling.md. A pool of ten connections per process suffices.
 //
 // In a business with more than about 1,000 unfinished chats, a sweep takes many steps. If these run

@@ -93,7 +93,7 @@ type Option func(*Fleet)
 
 // WithWorkers sets how many businesses a process works on at once, separately for inboxes and for
 // outboxes, from 1 to 10,000. The default is 50. A business whose handler hangs occupies one worker
-// for most of the time.
+// most of the time.
 func WithWorkers(n int) Option { return func(f *Fleet) { f.workers = n } }
 
 // WithLogger sets the logger. The inboxes and outboxes use it, too, unless the options of a [Shop]
@@ -106,7 +106,7 @@ func badArgument(field, reason string) error {
 	return &chats.ArgumentError{Package: "fleet", Field: field, Reason: reason}
 }
 
-// Stats has the counters of this process since it started.
+// Stats has the counters of a [Fleet].
 type Stats struct {
 	InboxSteps, OutboxSteps atomic.Int64
 	Held                    atomic.Int64 // steps that found the lease held by another job, and were postponed
@@ -146,9 +146,9 @@ func (f *Fleet) Register(workers *river.Workers) {
 // leader, which makes scheduled jobs available: another process takes over within 22 s, and until
 // then only the jobs of pushes and Puts are run.
 //
-// River does not wait for a job that counts as stuck. A worker of the caller's must therefore return
-// within 4 s after its context has ended, or immediately if it has a Timeout above 36 s. Otherwise, its
-// job may be run a second time while it is still running.
+// River does not wait for a job that counts as stuck. The caller's own workers must therefore
+// return within 4 s after their context has ended, or immediately if they have a Timeout above 36
+// s. Otherwise, a job may be run a second time while it is still running.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}
@@ -183,8 +183,8 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 // Stop stops serving the given businesses. The context of a step under way is canceled, and the
 // step then has 5 s to save what it has done; a step that was begun by a push or a Put is allowed
 // to finish. The rows stay in the store: a later Start continues from them, and sqlstore's Forget
-// deletes them. Stop is idempotent. Start must have been called in this process, even if with no
-// businesses.
+// deletes them. Stop is idempotent. Start must have been called in this process before, if only
+// with no businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) {
 		return badArgument("jobs", "must not be nil")

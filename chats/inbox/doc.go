@@ -38,9 +38,9 @@
 // # First run
 //
 // When an inbox serves a business for the first time, the messages already in the chats of the
-// business are old and are not delivered. The start is the first attempt to list the chats, or the
-// time set by [WithStartTime]. Without that option, messages from the last seconds before the start
-// are delivered as well.
+// business are old and are not delivered. The start is the time of the first attempt to list the
+// chats, or the time set by [WithStartTime]. Without that option, messages from the last seconds
+// before the start are delivered as well.
 //
 // # Polls
 //
@@ -78,15 +78,17 @@
 // fails is delivered again after 1 s, with the delay doubling up to 5 min, even across restarts;
 // after ten failures, it may have to wait for the next quota window. [WithMaxAttempts] limits the
 // number of attempts. Later messages in the chat wait; other chats do not. If the handler fails for
-// the first time in three chats in a row, or if the histories of three chats in a row cannot be
-// read, a circuit breaker opens: chats are then tried one at a time, about 120 an hour, until one
-// succeeds. In an outage of Market, reading one chat may take up to twelve requests, because the
-// client retries them. If reading a chat has been refused for three days, most recently with 404 or
-// 403, the chat is not polled again until a push names it or a sweep lists it.
+// three chats in a row, counting only first attempts at a message, or if the histories of three
+// chats in a row cannot be read, a circuit breaker opens: chats are then tried one at a time, about
+// 120 an hour, until one succeeds. In an outage of Market, reading one chat may take up to twelve
+// requests, because the client retries them. If reading a chat has been refused for three days,
+// most recently with 404 or 403, the chat is not polled again until a push names it or a sweep
+// lists it.
 //
 // # Leases
 //
-// Of all processes that share a store, only the one that holds the lease serves a business:
+// Of all processes that share a store, only the one that holds a business's lease serves that
+// business:
 //
 //	            Acquire              Renew every second
 //	standby ---------------> leader ---------------------.

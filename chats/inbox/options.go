@@ -80,8 +80,8 @@ func WithSenders(senders ...chats.Sender) Option {
 // second, by Market's clock; the zero time is the beginning of every chat. By default only
 // messages that arrive after the start of the first run are delivered. The option takes effect
 // when an inbox serves a business for the first time, and not in later runs. The time may be in the
-// future. Messages with an earlier time are then not delivered, except those that become visible
-// after their chat has first been read after the start.
+// future. If it is, messages created before it are not delivered, unless they become visible only
+// after the first read of their chat that follows the start.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -92,8 +92,8 @@ func WithStartTime(since time.Time) Option {
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused, at
 // least 0 and less than 1. The default is one half: the inbox makes at most half of the allowed
 // requests for each operation, except for retries, and for the further pages of polls that have
-// begun. Requests from other programs do not count until the quota is exhausted. Sweeps are
-// spread over the quota window.
+// begun. Requests from other programs are not taken into account until they exhaust the quota.
+// Sweeps are spread over the quota window.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither
 	return option(isValid, "reserve", "must be at least 0 and less than 1", func(c *config) { c.reserve = fraction })

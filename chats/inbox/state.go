@@ -70,7 +70,7 @@ type SweepState struct {
 	Cost       int          // pages listed by the last sweep, and failed requests if one of them could not be listed
 	CutShort   bool         // the last sweep was cut short, because the list did not end or a page could not be listed
 
-	// Digests are hashes of a full sweep's first pages, 0 for a page that has to be applied again.
+	// Digests are hashes of a full sweep's first pages, 0 for a page whose chats must be compared with their rows again.
 	Digests [10]uint64 `json:",omitzero"`
 }
 

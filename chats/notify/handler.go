@@ -37,8 +37,8 @@ type Handler struct {
 // characters each, identify the program; they are part of every 200 response. An invalid
 // argument is reported as a [chats.ArgumentError].
 //
-// The handle function returns nil if the event need not be sent again, and an error if a retry may
-// help. The error is logged and never sent to Market. A panic counts as an error. The context
+// The handle function must return nil if the event need not be sent again, and an error if a retry
+// may help. The error is logged and never sent to Market. A panic counts as an error. The context
 // carries the values of the request's context and ends when the function returns, or a minute after
 // the request arrived. It does not end when Market disconnects: Market would send the event again
 // anyway, so the work may as well be finished. If the function is still running 9 seconds after the

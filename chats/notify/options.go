@@ -95,11 +95,11 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 	}
 }
 
-// WithDedupe sets how long a handled event is remembered and how many are remembered at most. The
-// maximum applies separately to events with and without a unique ID or time. A duplicate of a
-// remembered event gets 200 without a call to the handle function. The default is two hours and
-// 10,000 events, which is plenty: Market retries an event at intervals of at most an hour. The
-// window and the size must both be greater than 0, or both be 0: WithDedupe(0, 0) turns
+// WithDedupe sets how long a handled event is remembered, and the maximum number of events
+// remembered. The maximum applies separately to events with and without a unique ID or time. A
+// duplicate of a remembered event gets 200 without a call to the handle function. The default is
+// two hours and 10,000 events, which is plenty: Market retries an event at intervals of at most an
+// hour. The window and the size must both be greater than 0, or both be 0: WithDedupe(0, 0) turns
 // deduplication off, so that every duplicate reaches the function, even while the function is still
 // running for an earlier one. Remembered events are lost when the process ends.
 //

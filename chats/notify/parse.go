@@ -32,10 +32,10 @@ var fieldNames = map[string]bool{
 //
 // Everything else is optional: businessId, messageId and the times are zero if they are
 // missing or unusable. An ID is usable if it is an integer greater than 0, as a number
-// or a string; a time, if it is in RFC 3339 format with an offset. Unknown fields are
-// ignored, whatever they contain. If a field is duplicated, its last usable value
-// counts. A byte order mark before the object, extra or missing commas, and anything after the
-// object are ignored. The body may be in UTF-16.
+// or a string. A time is usable if it is in RFC 3339 format with an offset. Unknown fields are
+// ignored, whatever they contain. If a field is duplicated, its last usable value counts. A byte
+// order mark before the object, extra or missing commas, and anything after the object are ignored.
+// The body may be in UTF-16.
 func Parse(body []byte) (Event, error) {
 	event, _, err := parse(body)
 	if err != nil {

@@ -35,8 +35,8 @@ func WithWorkers(n int) Option {
 // call is running, items are still posted, but no other item is reported; this is logged after
 // a minute.
 //
-// The context of a call ends when the lease is lost. If the context of Run or Step is done, or the
-// run fails, it ends 5 s later at the latest. A call is abandoned if it is still running one second
+// The context of a call ends when the lease is lost. It also ends, within 5 s, after the context of
+// Run or Step is done or the run has failed. A call is abandoned if it is still running one second
 // after its context ends, or when Step returns (see [Outbox.Step]). The item is then reported
 // again; the same process does so only after the abandoned call has returned. An item that a
 // process without this option has settled is not reported, unless it was settled by Resolve.

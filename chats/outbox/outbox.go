@@ -74,12 +74,12 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 }
 
 // Put adds items to the queue, all or none. After Put has returned nil, each item is posted once,
-// whatever happens to this process, unless it ends as [Failed], [Expired], [Uncertain] or
-// [Discarded]; see Posting and Leases in the package documentation for the rare exceptions. Put
-// may be called in any process, whether or not the outbox runs there. If this Outbox holds the
-// lease, it notices the items immediately; otherwise the holder does within about a second, or
-// later if reading the backlog takes more than 50 ms, because a process spends at most a twentieth
-// of its time on that.
+// whatever happens to this process, unless the item ends as [Failed], [Expired], [Uncertain] or
+// [Discarded]; see Posting and Leases in the package documentation for the rare exceptions. Put may
+// be called in any process, whether or not the outbox runs there. If this Outbox holds the lease,
+// it notices the items immediately; otherwise the holder does within about a second, or later if
+// reading the backlog takes more than 50 ms, because a process spends at most a twentieth of its
+// time on that.
 //
 // Put may be retried after any error: an item that already exists with the same key and
 // content is skipped, whatever its state. The items of a chat are posted in the order of Put.

@@ -66,8 +66,9 @@
 //	WHERE l.purpose = 'inbox' GROUP BY l.business, l.purpose ORDER BY behind DESC NULLS LAST;
 //
 // To poll a chat again now: UPDATE ymchats_inbox_chats SET due_at = 0 WHERE business = 1
-// AND chat = 2. Do not keep transactions open that have changed or locked rows of these tables (on
-// SQLite, any transactions), because they block Saves.
+// AND chat = 2. Do not keep transactions open that have changed or locked rows of these tables,
+// because they block Saves; on SQLite, that goes for every transaction that writes to the file and,
+// without a write-ahead log, for every transaction that reads it.
 //
 // # Privileges
 //
@@ -91,10 +92,10 @@
 // that is already running. The other statements queue for as long as their contexts allow. Once its
 // turn has come, each statement waits at most 10 s for a connection from the pool, and may run for
 // 10 s on it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget and
-// migrations have no timeout other than their context; at most two of them run at a time. Waiting
-// for locks is also limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait
-// without a limit. A connection whose session is read-only is not returned to the pool, so saves
-// succeed as soon as the database accepts writes again.
+// migrations have no timeout other than the deadline of their context; at most two of them run at a
+// time. Waiting for locks is also limited to 10 s, except that on PostgreSQL Put, Forget and
+// migrations wait without a limit. A connection whose session is read-only is not returned to the
+// pool, so saves succeed as soon as the database accepts writes again.
 //
 // # Leases
 //

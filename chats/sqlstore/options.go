@@ -27,8 +27,9 @@ type config struct {
 }
 
 // WithTablePrefix sets the prefix of all table names: at most 32 lower-case letters, digits
-// and underscores, not starting with a digit or sqlite_. The default is "ymchats_". Each
-// program that needs all messages of a business needs its own prefix.
+// and underscores, not starting with a digit or sqlite_. The default is "ymchats_". Each program
+// that needs all messages of a business needs its own prefix, because programs that share the
+// tables share the work: each message is delivered to one of them.
 func WithTablePrefix(prefix string) Option {
 	return func(c *config) error {
 		if !prefixPattern.MatchString(prefix) || strings.HasPrefix(prefix, "sqlite_") {

@@ -29,8 +29,9 @@ var (
 )
 
 // New returns a store that keeps its tables in db. Unless [WithoutMigration] is given, it creates
-// or migrates the tables (see [Migrate]). It fails if a newer release has migrated them, if one of
-// them is missing, or if a SQLite file is not writable. The Store does not close db.
+// or migrates the tables (see [Migrate]). It fails if a newer release has migrated them, if a table
+// that an earlier run created is missing, or if a SQLite file is not writable. The Store does not
+// close db.
 func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 	c, err := newConfig(db, dialect, options)
 	if err != nil {
@@ -78,7 +79,7 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 		s.db.dialect.among("chat", "?2", columnsOf("chat BIGINT")), int64(business), list)
 }
 
-// Due implements [inbox.Store]. Chats that pushes have named have an index of their own. The others
+// Due implements [inbox.Store]. There is a separate index for chats with pending pushes. The others
 // are read in the order in which they are due, skipping those named by pushes, so only a backlog of
 // pushes slows Due down.
 func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
