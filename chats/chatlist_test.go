@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -61,8 +62,8 @@ func TestChats_YieldsEachOnceWhilePagesShift(t *testing.T) {
 			listed := &listedChats{next: market.Transport()}
 			client := market.Client(withContract(t, listed))
 			all := make([]chats.ChatID, 0, 45)
-			for range 45 {
-				all = append(all, market.AddChat(chats.Chat{}))
+			for range 45 { // earlier, because on Windows the clock may not have advanced before the first message
+				all = append(all, market.AddChat(chats.Chat{UpdatedAt: time.Now().Add(-time.Hour)}))
 			}
 			market.FailFunc(func(_ chats.Operation, n int) chatstest.Fault {
 				if n > 1 { // one of the oldest chats receives a message and moves to the front
