@@ -25,7 +25,7 @@ func TestContributing_MapIsComplete(t *testing.T) {
 	named := map[string]bool{}
 	for _, path := range regexp.MustCompile("`(chats/[\\w/.-]+)`").FindAllStringSubmatch(contributing(t), -1) {
 		path := strings.TrimSuffix(strings.TrimPrefix(path[1], "chats/"), "/")
-		named[path], named[filepath.Dir(path)] = true, true
+		named[path], named[filepath.ToSlash(filepath.Dir(path))] = true, true
 		_, err := os.Stat(filepath.Join(library, path))
 		require.NoError(t, err)
 	}

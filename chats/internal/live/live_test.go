@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,15 +28,19 @@ const (
 	said     = "где мой заказ"
 )
 
-// newMarket returns a Market with some chats, the longest of eleven messages.
+// newMarket returns a Market with some chats, the longest of eleven messages. Their times are set,
+// because on Windows the clock advances in steps that are longer than this function.
 func newMarket(t *testing.T, options ...chatstest.Option) *chatstest.Market {
 	t.Helper()
 	market := chatstest.NewServer(t, append(options, chatstest.WithPreciseTimes())...).Market
+	at := time.Now().Add(-time.Hour)
 	for i := range 4 {
-		id := market.AddChat(chats.Chat{Customer: chats.Customer{Name: customer}})
-		for range 3*i + 2 {
-			market.CustomerSays(id, said)
+		messages := make([]chats.Message, 3*i+2)
+		for n := range messages {
+			at = at.Add(time.Second)
+			messages[n] = chats.Message{CreatedAt: at, Sender: chats.SenderCustomer, Text: said}
 		}
+		market.AddConversation(chats.Chat{Customer: chats.Customer{Name: customer}}, messages...)
 	}
 	return market
 }
