@@ -373,6 +373,34 @@ func TestPoll_FindsAMessageInTheSecondOfALatePoll(t *testing.T) {
 	})
 }
 
+// The same if the history is slow, so that the message was written after its poll had begun.
+func TestPoll_FindsAMessageInTheSecondOfASlowPoll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		var slow atomic.Bool
+		transport := intercepted(market, func(req *http.Request) *http.Response {
+			if asksFor(req, "/history", id) && slow.Swap(false) {
+				sleep(2800 * time.Millisecond)
+			}
+			return nil
+		})
+		seen := &recorder{}
+		in := newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore())
+		run := start(t, in, seen.handle)
+		sleep(10 * time.Minute) // times are in whole seconds
+		slow.Store(true)
+		wake(t, in, id)
+		sleep(2700 * time.Millisecond)
+		market.CustomerSays(id, "first")
+		sleep(200 * time.Millisecond)
+		market.CustomerSays(id, "second")
+		sleep(5 * time.Second)
+		assert.Equal(t, []string{"first", "second"}, seen.texts())
+		require.NoError(t, run.stop())
+	})
+}
+
 // What a message costs: its poll, the one after its second, and the rechecks of a day.
 func TestPoll_CostsOfOneMessage(t *testing.T) {
 	t.Parallel()

@@ -307,6 +307,7 @@ func (l *poll) complete() {
 	row.recovered()
 	if l.found {
 		row.Unexplained = 0
+		l.began = time.Now() // the second of a message may not have been over when it was read
 	}
 	if !row.Read && !l.startTime().After(time.Now()) {
 		row.Read, row.UpdatedAt = true, row.Snapshot.UpdatedAt
@@ -321,9 +322,9 @@ func (l *poll) complete() {
 		if row.SeenAt, row.Explained = l.began, isExplained; !isExplained {
 			row.expect(l.began)
 		}
-	case l.found && (row.Explained || l.began.Sub(row.SeenAt) > 2*time.Second):
-		row.SeenAt, row.Explained = l.began, true // a recheck found it; its second may not be over yet
-	case l.found, !row.UpdatedAt.IsZero() && !l.newest.IsZero() && l.reaches(row.UpdatedAt):
+	case l.found:
+		row.SeenAt, row.Explained = l.began, true
+	case !row.UpdatedAt.IsZero() && !l.newest.IsZero() && l.reaches(row.UpdatedAt):
 		row.Explained = true
 	}
 	if l.found && row.Explained && row.Read && !row.UpdatedAt.IsZero() {

@@ -35,12 +35,10 @@ func TestPoll_WhatItExplains(t *testing.T) {
 			explained bool          // before the poll
 			poll      poll
 			want      bool
-			seenNow   bool // SeenAt is when the poll began
+			seenNow   bool // SeenAt is when the poll began or, if it found a message, when it ended
 		}{
 			"listed, nothing read":                       {seen: s},
-			"listed, the message":                        {seen: s, poll: poll{found: true, newest: now}, want: true},
-			"listed, found by a recheck":                 {seen: 2*s + 1, poll: poll{found: true, newest: now}, want: true, seenNow: true},
-			"listed, found as its second ends":           {seen: 2 * s, poll: poll{found: true, newest: now}, want: true},
+			"listed, the message":                        {seen: s, poll: poll{found: true, newest: now}, want: true, seenNow: true},
 			"explained, another one":                     {explained: true, poll: poll{found: true, newest: now}, want: true, seenNow: true},
 			"pushed, the message":                        {seen: s, poll: poll{woken: true, found: true, newest: now, pushed: now}, want: true, seenNow: true},
 			"pushed, an older message":                   {seen: s, poll: poll{woken: true, found: true, newest: now.Add(-3 * s), pushed: now}, seenNow: true},
@@ -50,14 +48,18 @@ func TestPoll_WhatItExplains(t *testing.T) {
 			"listed, what was read before is as new":     {seen: s, poll: poll{newest: now}, want: true},
 			"listed, what was read before is not as new": {seen: s, poll: poll{newest: now.Add(-2 * s)}},
 		} {
-			began := now.Add(time.Hour)
+			began := now.Add(-time.Hour)
+			seenAt := began
+			if tt.poll.found {
+				seenAt = now
+			}
 			l := &tt.poll
 			l.session, l.began = &session{Inbox: &Inbox{log: slog.New(slog.DiscardHandler)}}, began
 			l.row = &ChatState{Read: true, UpdatedAt: now, SeenAt: began.Add(-tt.seen), Explained: tt.explained}
 			l.row.Snapshot.UpdatedAt = now
 			l.complete()
 			assert.Equal(t, tt.want, l.row.Explained, name)
-			assert.Equal(t, tt.seenNow, l.row.SeenAt.Equal(began), name)
+			assert.Equal(t, tt.seenNow, l.row.SeenAt.Equal(seenAt), name)
 		}
 	})
 }
