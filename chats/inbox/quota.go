@@ -63,6 +63,9 @@ func (q *quota) countLocked(op chats.Operation, n int, now time.Time) {
 	u := q.current(op, now)
 	u.Requests = max(0, u.Requests+n)
 	q.usage[op], q.last[op] = u, now
+	if n < 0 { // the last request was not made, so the next one need not wait
+		delete(q.last, op)
+	}
 }
 
 // prepaid returns a context under which the client's requests are counted, except the first one of

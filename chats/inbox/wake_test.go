@@ -577,3 +577,37 @@ func TestWake_DuringTheHandlingIsNextAtOnce(t *testing.T) {
 		assert.Equal(t, 1500*time.Millisecond, seen.all()[1].at.Sub(seen.all()[0].at))
 	})
 }
+
+// While the last quarter of the quota is spread over the window, a push for a chat that does not
+// exist takes no turn from the others: its poll makes no getChatHistory request.
+func TestWake_ForUnknownChatsTakesNoTurnFromOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChatHistory, 200))
+		var ids []chats.ChatID
+		for range 45 {
+			ids = append(ids, market.AddChat(longAgo()))
+		}
+		sleep(time.Hour)
+		seen := &recorder{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, seen.handle)
+		sleep(time.Minute)
+		for _, id := range ids[:40] { // 80 of 100 requests
+			market.CustomerSays(id, "before")
+			wake(t, in, id)
+		}
+		sleep(time.Minute)
+		require.Len(t, seen.texts(), 40)
+		for n := range 50 {
+			wake(t, in, chats.ChatID(1_000_000+n))
+		}
+		for _, id := range ids[40:] {
+			market.CustomerSays(id, "after")
+			wake(t, in, id)
+		}
+		sleep(30 * time.Minute)
+		assert.Len(t, seen.texts(), 45)
+		require.NoError(t, run.stop())
+	})
+}
