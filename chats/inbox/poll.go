@@ -50,7 +50,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	if server, ok := s.client.ServerTime(); ok {
 		l.pushed = l.pushed.Add(time.Until(server))
 	}
-	_, err := callback.Client(func() (any, error) { return nil, l.read(counting) })
+	_, err := callback.Client(nil, func() (any, error) { return nil, l.read(counting) })
 	if err == ErrLeaseLost || errors.Is(err, ErrConflict) { //nolint:errorlint // our own error, never wrapped
 		s.flights.land(f, false)
 		return err

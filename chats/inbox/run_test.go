@@ -959,6 +959,25 @@ func TestRun_ClientFunctionThatPanics(t *testing.T) {
 	}
 }
 
+// A credential source that never returns is logged after 1, 2, 4 ... min, like a handler.
+func TestRun_ClientFunctionThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := shop()
+		release, log := make(chan struct{}), &logBuffer{}
+		client, err := chats.New(market.Business(), chats.APIKeySource(func(context.Context) (string, error) {
+			<-release
+			return market.Key(), nil
+		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+		require.NoError(t, err)
+		run := start(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), (&recorder{}).handle)
+		sleep(5 * time.Minute)
+		assert.Len(t, log.lines("inbox: listing chats still running"), 3)
+		close(release)
+		require.NoError(t, run.stop())
+	})
+}
+
 // A worker that is done takes the next chat that is due, and does not wait for a renewal of the
 // lease.
 func TestRun_ABacklogIsWorkedOffWithoutPauses(t *testing.T) {

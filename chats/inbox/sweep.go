@@ -191,7 +191,11 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 	}
 	w.quota.count(chats.OpGetChats, 1)
 	counting, refund := w.quota.prepaid(ctx, chats.OpGetChats, w.skipped(ctx, 0))
-	page, err := callback.Client(func() (chats.Page[chats.Chat], error) {
+	slow := func(running time.Duration) {
+		w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: listing chats still running",
+			slog.String("sweep", kind.String()), slog.Duration("for", running))
+	}
+	page, err := callback.Client(slow, func() (chats.Page[chats.Chat], error) {
 		return w.client.ChatsPage(counting, w.filter(kind), chats.PageRequest{Token: sw.Token})
 	})
 	refund() // before the usage is saved

@@ -15,7 +15,7 @@ import (
 
 // work posts the head of a chat, if it is due.
 func (s *session) work(chat chats.ChatID) outcome {
-	out, err := callback.Client(func() (outcome, error) { return s.workHead(chat) })
+	out, err := callback.Client(nil, func() (outcome, error) { return s.workHead(chat) })
 	if err != nil && !errors.Is(err, inbox.ErrLeaseLost) && !errors.Is(err, ErrConflict) {
 		s.log.LogAttrs(s.term.Ctx, slog.LevelWarn, "outbox: processing a chat failed",
 			slog.Int64("chat", int64(chat)), slog.Any("error", err))

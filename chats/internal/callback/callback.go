@@ -24,7 +24,7 @@ func (e *Error) Error() string { return e.Text }
 type Call struct {
 	Name    string                      // of the function, for errors, such as "the handler"
 	Timeout time.Duration               // after which the function is abandoned; 0 means never
-	Slow    func(running time.Duration) // called while the function is running, after 1, 2, 4 ... min
+	Slow    func(running time.Duration) // called while the function is running, after 1, 2, 4 ... min; may be nil
 }
 
 // Do calls f in a separate goroutine. It returns nil if f returns nil.
@@ -49,9 +49,9 @@ func (c Call) Do(f func() error) *Error {
 }
 
 // Client calls f, which uses a client. If a hook, limiter or credential source of the client
-// panics or calls runtime.Goexit, Client returns an error.
-func Client[T any](f func() (T, error)) (result T, err error) {
-	failed := Call{Name: "a function of the client", Slow: func(time.Duration) {}}.Do(func() (err error) {
+// panics or calls runtime.Goexit, Client returns an error. slow is the Slow of a [Call].
+func Client[T any](slow func(running time.Duration), f func() (T, error)) (result T, err error) {
+	failed := Call{Name: "a function of the client", Slow: slow}.Do(func() (err error) {
 		result, err = f()
 		return err
 	})
@@ -89,7 +89,9 @@ func (c Call) await(done <-chan *Error) *Error {
 		case <-slow.C:
 			running := time.Since(began)
 			slow.Reset(running)
-			c.Slow(running)
+			if c.Slow != nil {
+				c.Slow(running)
+			}
 		}
 	}
 }

@@ -78,12 +78,12 @@ func TestClient_ReturnsWhatTheFunctionDid(t *testing.T) {
 		"a panic":  {func() (int, error) { panic("a bug") }, "panic: a bug\ngoroutine "},
 		"Goexit":   {func() (int, error) { runtime.Goexit(); return 7, nil }, "a function of the client ended its goroutine"},
 	} {
-		_, err := Client(c.f)
+		_, err := Client(nil, c.f)
 		assert.ErrorContains(t, err, c.text, name)
 	}
-	n, err := Client(func() (int, error) { return 7, errDown })
+	n, err := Client(nil, func() (int, error) { return 7, errDown })
 	assert.Equal(t, 7, n)
 	assert.Equal(t, errDown, err, "not wrapped")
-	_, err = Client(func() (int, error) { return 7, nil })
+	_, err = Client(nil, func() (int, error) { return 7, nil })
 	assert.NoError(t, err)
 }
