@@ -20,7 +20,8 @@ import (
 // If another process holds the lease, Run stands by and takes over when the lease ends.
 //
 // Run returns nil after ctx is done, the last handler has returned, and its result has been
-// saved, which may take up to 5 s. Until then, Run keeps the lease: see [WithHandlerTimeout].
+// saved, which may take up to 10 s if the store does not respond. Until then, Run keeps the lease:
+// see [WithHandlerTimeout].
 //
 // Run returns an error if the server refuses the credential for a minute, if the store fails for
 // about half a minute (six attempts) when Run first tries to acquire the lease, if an argument is
