@@ -76,7 +76,7 @@ func (d *dispatcher) finish(ctx context.Context) time.Time {
 	d.mu.Lock()
 	due := d.due
 	d.mu.Unlock()
-	if d.loaded {
+	if d.loaded || !stored.IsZero() { // which includes pushes during the step
 		due = stored
 	}
 	if due.IsZero() {

@@ -114,10 +114,12 @@ func (s *session) save(ctx context.Context, rows ...*ChatState) error {
 // unknownDue is the delay after which rows are assumed to be due if the store does not report it.
 const unknownDue = time.Second
 
-// finish saves the business's row if it has changed, releases the lease and, if asked is set,
-// returns the earliest time at which a row is due.
+// finish saves the business's row if it has changed, releases the lease and, if asked is set or the
+// store reports it anyway, returns the earliest time at which a row is due.
 func (s *session) finish(ctx context.Context, asked bool) (due time.Time) {
-	due = time.Now().Add(unknownDue)
+	if asked {
+		due = time.Now().Add(unknownDue)
+	}
 	changes := s.changes()
 	s.term.End(ctx, func(ctx context.Context, lease Lease) (err error) {
 		next, err := s.store.release(ctx, lease, changes, asked)

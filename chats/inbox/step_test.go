@@ -582,6 +582,26 @@ func TestStep_OfAStepStore(t *testing.T) {
 	})
 }
 
+// A push that another process receives during a step that had nothing to do is due next.
+func TestStep_APushDuringAnIdleStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, id := shop()
+		store := stepping{&flakyStore{MemoryStore: inbox.NewMemoryStore()}}
+		client := connect(t, market)
+		stepper(t, client, store, time.Hour, (&recorder{}).handle)
+		store.set(nil, func(done string) error {
+			if done != "AcquireBusiness" {
+				return nil
+			}
+			return store.Wake(t.Context(), market.Business(), id, time.Now())
+		})
+		next, err := newInbox(t, client, store).Step(t.Context(), (&recorder{}).handle)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, time.Until(next), time.Duration(0))
+	})
+}
+
 // A business's row that cannot be saved at the end is no reason to keep the lease.
 func TestStep_ALeaseIsReleasedWithoutTheRow(t *testing.T) {
 	t.Parallel()
