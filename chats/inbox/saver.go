@@ -52,7 +52,7 @@ func (s *saver) save(ctx context.Context, business *BusinessState, rows ...*Chat
 			return ErrConflict
 		case s.term.Ctx.Err() != nil:
 			return ErrLeaseLost
-		case ctx.Err() != nil && time.Since(began) > graceTime, time.Since(began) > maxSaving:
+		case ctx.Err() != nil && time.Since(began) > graceTime, time.Since(began) > maxSaving && s.savedAt.Load().After(began):
 			return err
 		case time.Since(wait.Later(began, *s.savedAt.Load())) > s.term.Duration:
 			s.term.Lose(leasing.ErrUnsaved)

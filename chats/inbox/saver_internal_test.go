@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -66,6 +67,7 @@ func TestSaver_HowLongItRetries(t *testing.T) {
 		takes time.Duration // the first call
 		ended bool          // the run has ended
 		other bool          // other rows were saved meanwhile
+		lease time.Duration // 5 s if it is 0
 		saved bool
 	}{
 		"the run has ended":                 {takes: graceTime, ended: true, other: true, saved: true},
@@ -74,6 +76,7 @@ func TestSaver_HowLongItRetries(t *testing.T) {
 		"only these rows fail for long":     {takes: maxSaving + 1, other: true},
 		"nothing is saved for a lease":      {takes: 5 * time.Second, saved: true},
 		"nothing is saved for a short time": {takes: time.Second, saved: true},
+		"nothing is saved for a long time":  {takes: 3 * maxSaving, lease: time.Hour, saved: true}, // another session would wait for this one's lease
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -83,6 +86,7 @@ func TestSaver_HowLongItRetries(t *testing.T) {
 			defer cancel()
 			store := &fakeStore{}
 			s := newTestSaver(store)
+			s.term.Duration = cmp.Or(tt.lease, s.term.Duration)
 			store.save = func() error {
 				if store.saves > 1 {
 					return nil
