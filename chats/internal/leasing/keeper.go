@@ -89,7 +89,7 @@ func (k *Keeper[L]) Run(ctx context.Context, work func(context.Context, *Term[L]
 			err = cause
 		}
 		if errors.Is(err, ErrUnsaved) {
-			delay = max(delay, 2*t.Duration) // the database may work for a standby
+			delay = max(delay, min(2*t.Duration, wait.Max)) // the database may work for a standby
 		}
 		k.warn(ctx, "work interrupted", err, slog.Duration("retry_in", delay))
 		wait.Sleep(ctx, delay)

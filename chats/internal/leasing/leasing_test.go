@@ -245,14 +245,19 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string
+		lease time.Duration
 		fail  func(*leasing.Term[int64]) error
 		after time.Duration
 	}{
-		{"of the work", func(*leasing.Term[int64]) error { return errDown }, time.Second},
-		{"a lost lease", func(kept *leasing.Term[int64]) error { kept.Lose(errLost); return errLost }, time.Second},
+		{"of the work", leasing.MemoryDuration, func(*leasing.Term[int64]) error { return errDown }, time.Second},
+		{"a lost lease", leasing.MemoryDuration, func(kept *leasing.Term[int64]) error { kept.Lose(errLost); return errLost }, time.Second},
 		{
-			"of every write", func(kept *leasing.Term[int64]) error { kept.Lose(leasing.ErrUnsaved); return errLost },
+			"of every write", leasing.MemoryDuration, func(kept *leasing.Term[int64]) error { kept.Lose(leasing.ErrUnsaved); return errLost },
 			2 * leasing.MemoryDuration, // a standby's turn
+		},
+		{
+			"of every write, with a long lease", time.Hour,
+			func(kept *leasing.Term[int64]) error { kept.Lose(leasing.ErrUnsaved); return errLost }, time.Minute,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -261,7 +266,9 @@ func TestKeeper_RunWorksAgainAfterAFailure(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				began, runs := time.Now(), 0
 				s := &store{}
-				err := newKeeper(s).Run(ctx, func(ctx context.Context, kept *leasing.Term[int64]) error {
+				keeper := newKeeper(s)
+				keeper.Duration = func(int64) time.Duration { return test.lease }
+				err := keeper.Run(ctx, func(ctx context.Context, kept *leasing.Term[int64]) error {
 					defer kept.End(ctx, s.Release)
 					if runs++; runs == 1 {
 						return test.fail(kept)
