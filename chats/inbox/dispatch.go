@@ -91,7 +91,7 @@ func (d *dispatcher) finish(ctx context.Context) time.Time {
 
 const (
 	maxIdle  = 20 * time.Second // the maximum wait if nothing is known to be due
-	maxQueue = 100              // the number of chats from which the next is chosen while many fail
+	maxQueue = 1_000            // the number of chats from which the next is chosen while many fail
 )
 
 // fill begins as many polls as possible. It returns how long to wait before the next one, and

@@ -756,3 +756,47 @@ func TestHandler_PoisonInManyChatsLeavesQuotaForOthers(t *testing.T) {
 		assert.Less(t, seen.meanDelay(posted), 2*time.Minute)
 	})
 }
+
+// While chats are tried one at a time, one that has not failed is tried before all that have,
+// however many of these have been due for longer.
+func TestHandler_ManyFailingChatsDelayNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		var ids []chats.ChatID
+		for range 205 {
+			ids = append(ids, market.AddChat(longAgo()))
+		}
+		healthy := ids[204]
+		sleep(time.Hour)
+		seen := &recorder{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, func(ctx context.Context, d inbox.Delivery) error {
+			if d.Chat.ID != healthy {
+				return errors.New("fails")
+			}
+			return seen.handle(ctx, d)
+		})
+		sleep(time.Minute)
+		says := func(id chats.ChatID, pushed bool) {
+			market.CustomerSays(id, "message")
+			if pushed {
+				wake(t, in, id)
+			}
+			sleep(time.Second)
+		}
+		for _, id := range ids[:200] { // the breaker stays closed
+			says(id, true)
+			says(healthy, true)
+		}
+		for _, id := range ids[200:203] { // now it opens
+			says(id, true)
+		}
+		sleep(20 * time.Minute)
+		require.Len(t, seen.texts(), 200)
+		says(healthy, false)
+		sleep(3 * time.Minute)
+		assert.Len(t, seen.texts(), 201)
+		require.NoError(t, run.stop())
+	})
+}
