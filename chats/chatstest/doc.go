@@ -57,9 +57,10 @@
 //
 // A fifth concurrent API request fails with 420 (see [WithParallelLimit]). The headers of
 // every response of an operation, except a gateway's page, report the documented hourly
-// quota and count down to zero, but a test may make any number of calls: quotas are enforced
-// only by [WithHourlyLimit]. A 420 does not count against the quota, nor does a response that
-// a fault returns instead of the Market's.
+// quota and count down. A quota is enforced, and reported as exhausted, only if it is set with
+// [WithHourlyLimit]; otherwise at least one request always remains, so a test may make any
+// number of calls. A 420 does not count against the quota, nor does a response that a fault
+// returns instead of the Market's.
 //
 // # Faults
 //

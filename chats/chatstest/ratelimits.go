@@ -80,11 +80,16 @@ func (l *limits) startWindow(now time.Time) {
 	}
 }
 
-// withHeaders adds the limit headers that every response has.
+// withHeaders adds the limit headers that every response has. A quota that is not enforced never
+// runs out, because a client that is told so stops making requests.
 func (l *limits) withHeaders(resp response, op chats.Operation, now time.Time) response {
 	l.startWindow(now)
+	least := 1
+	if _, enforced := l.enforced[op]; enforced {
+		least = 0
+	}
 	resp.header.Set("X-RateLimit-Resource-Limit", strconv.Itoa(l.quotas[op]))
-	resp.header.Set("X-RateLimit-Resource-Remaining", strconv.Itoa(max(l.quotas[op]-l.used[op], 0)))
+	resp.header.Set("X-RateLimit-Resource-Remaining", strconv.Itoa(max(l.quotas[op]-l.used[op], least)))
 	resp.header.Set("X-RateLimit-Resource-Until", l.window.Add(time.Hour).UTC().Format(http.TimeFormat))
 	return resp
 }

@@ -71,8 +71,24 @@ func TestLimits_DocumentedQuotasAreNotEnforced(t *testing.T) {
 		got = exchange(t, m.Transport(), request(contract.Skip(t.Context()), t, http.MethodGet, business+"/chat?chatId=5", ""))
 	}
 	assert.Equal(t, http.StatusOK, got.status)
-	assert.Equal(t, "0", got.header.Get("X-RateLimit-Resource-Remaining"))
+	assert.Equal(t, "1", got.header.Get("X-RateLimit-Resource-Remaining"))
 	assert.Equal(t, 1_001, m.Calls(chats.OpGetChat))
+}
+
+// A client believes the headers: after a response with nothing remaining, it would refuse further calls itself.
+func TestLimits_AClientMayMakeAnyNumberOfCalls(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	id := m.AddChat(chats.Chat{})
+	c := m.Client()
+	for range 1_010 { // getChat has a quota of 1,000
+		_, err := c.Chat(t.Context(), id)
+		require.NoError(t, err)
+	}
+	limit, ok := c.Limit(chats.OpGetChat)
+	require.True(t, ok)
+	assert.Equal(t, 1_000, limit.Max)
+	assert.Equal(t, 1, limit.Remaining)
 }
 
 func TestWithHourlyLimit_LastsUntilTheNextHour(t *testing.T) {
