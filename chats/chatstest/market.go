@@ -189,7 +189,7 @@ func (m *Market) LastMessages(id chats.ChatID, before chats.MessageID, n int) []
 		end, _ := find(messages, before)
 		messages = messages[:end]
 	}
-	return m.rendered(messages[max(len(messages)-n, 0):])
+	return m.rendered(messages[max(len(messages)-max(n, 0), 0):])
 }
 
 // rendered returns copies of messages as a client would read them.

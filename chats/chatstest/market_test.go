@@ -1,6 +1,7 @@
 package chatstest_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
+	"github.com/ymchats/ymchats-go/chats/notify"
 )
 
 func TestAddChat_FillsZeroFields(t *testing.T) {
@@ -56,6 +58,13 @@ func TestMarket_PanicsOnMisuse(t *testing.T) {
 	m.AddChat(chats.Chat{ID: 5})
 	assert.PanicsWithValue(t, "chatstest: chat 5 already exists", func() { m.AddChat(chats.Chat{ID: 5}) })
 	assert.PanicsWithValue(t, "chatstest: there is no chat 6", func() { m.CustomerSays(6, "a") })
+	assert.PanicsWithValue(t, "chatstest: an option is nil", func() { chatstest.NewMarket(nil) })
+	assert.PanicsWithValue(t, "chatstest: an option is nil", func() { m.SetOptions(nil) })
+	for _, event := range []notify.Event{nil, &notify.MessageSent{Chat: 5, Message: 1}, (*notify.Ping)(nil)} {
+		assert.PanicsWithValue(t, fmt.Sprintf("chatstest: Notify: the event is a %T; pass a value of one of notify's types", event), func() {
+			m.Notify(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }), event) //nolint:bodyclose // it is in memory
+		})
+	}
 	assert.Panics(t, func() { m.Client(chats.WithBaseURL("ftp://market")) })
 	assert.Panics(t, func() {
 		m.AddChat(chats.Chat{ID: 7, CreatedAt: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)})

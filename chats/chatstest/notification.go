@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -53,6 +54,8 @@ func newNotification(event notify.Event, business chats.BusinessID) notification
 			return n
 		}
 		fields["notificationType"] = e.Type
+	default: // the interface is also implemented by pointers, which a handler never gets
+		panic(fmt.Sprintf("chatstest: Notify: the event is a %T; pass a value of one of notify's types", event))
 	}
 	n.body, _ = json.Marshal(fields) //nolint:errchkjson // strings and numbers
 	return n

@@ -25,7 +25,7 @@ const notifyPeriod = 14 * 24 * time.Hour
 // subscription on again.
 //
 // A chat event without a business gets the Market's, and one without a time gets the
-// current time. While an event is being delivered, other calls to
+// current time. Notify panics if event is nil or a pointer. While an event is being delivered, other calls to
 // Notify wait. If the Market was created in a testing/synctest bubble, none of
 // this takes real time.
 //

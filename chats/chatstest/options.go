@@ -88,6 +88,9 @@ func newSettings(options []Option) settings {
 		notificationURL: defaultNotification,
 	}
 	for _, option := range options {
+		if option == nil {
+			panic("chatstest: an option is nil")
+		}
 		option(&s)
 	}
 	return s

@@ -122,6 +122,7 @@ func TestLastMessages_PagesBackwards(t *testing.T) {
 	assert.Equal(t, all[:1], m.LastMessages(id, all[1].ID, 2))
 	assert.Equal(t, all[1:], m.LastMessages(id, all[4].ID+1, 4))
 	assert.Empty(t, m.LastMessages(id, all[0].ID, 2))
+	assert.Empty(t, m.LastMessages(id, 0, -1))
 }
 
 func TestOnChange_ReportsTheChat(t *testing.T) {
