@@ -255,6 +255,8 @@ func TestDownload_EscapesOnlyWhatItMust(t *testing.T) {
 		"/a?name=вид.pdf&b=\"<{|}>&c=": "/a?name=%D0%B2%D0%B8%D0%B4.pdf&b=\"<{|}>&c=",
 		"/a%2Fb?c \n":                  "/a%2Fb?c",
 		"/a%2Fb?":                      "/a%2Fb?",
+		"/a%2Fb/-50%.jpg?c=%2F":        "/a%2Fb/-50%25.jpg?c=%2F",
+		"/%d/a%%2Fb%F":                 "/%25d/a%25%2Fb%25F",
 	} {
 		_, err := readAttachment(t, client, chats.File{URL: base.URL + link})
 		require.NoError(t, err, link)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -126,7 +128,11 @@ func attachmentName(header http.Header, file File) string {
 }
 
 func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSpace(file.URL), nil)
+	link := strings.TrimSpace(file.URL)
+	if _, err := url.Parse(link); err != nil { // perhaps because of a percent sign in a file name
+		link = percents.ReplaceAllStringFunc(link, func(escape string) string { return (escape + "25")[:3] })
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil || req.URL.Hostname() == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
@@ -155,6 +161,9 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 	}
 	return req, nil
 }
+
+// percents matches an escaped byte, or a percent sign that does not begin one.
+var percents = regexp.MustCompile(`%([0-9A-Fa-f]{2})?`)
 
 // escape percent-encodes spaces, control characters, non-ASCII bytes and the characters in others.
 // It leaves the rest of part unchanged.
