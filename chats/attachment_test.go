@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -242,8 +243,13 @@ func TestDownload_EscapedSlashStays(t *testing.T) {
 // A link may contain the file's name unescaped. The rest of the link must be sent unchanged.
 func TestDownload_EscapesOnlyWhatItMust(t *testing.T) {
 	t.Parallel()
-	var got string
+	var got, target string
 	base := newFileServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/redirect" {
+			w.Header().Set("Location", target)
+			w.WriteHeader(http.StatusFound)
+			return
+		}
 		got = r.RequestURI
 		content(w, r)
 	})
@@ -261,6 +267,11 @@ func TestDownload_EscapesOnlyWhatItMust(t *testing.T) {
 		_, err := readAttachment(t, client, chats.File{URL: base.URL + link})
 		require.NoError(t, err, link)
 		assert.Equal(t, want, got)
+
+		target, got = strings.TrimSpace(link), "" // a header has no whitespace at its ends
+		_, err = readAttachment(t, client, chats.File{URL: base.URL + "/redirect"})
+		assert.NoError(t, err, link)
+		assert.Equal(t, want, got, "after a redirect")
 	}
 	_, err := client.Download(t.Context(), chats.File{URL: "https://files.example/a\tb"})
 	require.ErrorIs(t, err, chats.ErrInvalidArgument)

@@ -7,12 +7,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/httpbody"
@@ -128,17 +125,10 @@ func attachmentName(header http.Header, file File) string {
 }
 
 func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Request, error) {
-	link := strings.TrimSpace(file.URL)
-	if _, err := url.Parse(link); err != nil { // perhaps because of a percent sign in a file name
-		link = percents.ReplaceAllStringFunc(link, func(escape string) string { return (escape + "25")[:3] })
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, redirect.Escape(file.URL), nil)
 	if err != nil || req.URL.Hostname() == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return nil, badArgument("file", "URL must be absolute (http or https)")
 	}
-	// If RawPath has a character that should be escaped, net/url ignores RawPath and escapes Path, in
-	// which %2F is already a slash. It sends RawQuery as it is, even with spaces.
-	req.URL.RawPath, req.URL.RawQuery = escape(req.URL.RawPath, "\"<>\\^`{|}"), escape(req.URL.RawQuery, "")
 	if c.config.attachmentAuth != nil {
 		if err := c.config.attachmentAuth(ctx, req); err != nil {
 			return nil, &Error{Business: c.business, Operation: OpDownload, cause: callerctx.HideOthers(ctx, fmt.Errorf("attachment auth: %w", err))}
@@ -160,23 +150,6 @@ func (c *Client) newDownloadRequest(ctx context.Context, file File) (*http.Reque
 		req.Header.Set("User-Agent", c.headers.Get("User-Agent"))
 	}
 	return req, nil
-}
-
-// percents matches an escaped byte, or a percent sign that does not begin one.
-var percents = regexp.MustCompile(`%([0-9A-Fa-f]{2})?`)
-
-// escape percent-encodes spaces, control characters, non-ASCII bytes and the characters in others.
-// It leaves the rest of part unchanged.
-func escape(part, others string) string {
-	var b strings.Builder
-	for _, c := range []byte(part) {
-		if c <= ' ' || c >= utf8.RuneSelf || strings.IndexByte(others, c) >= 0 {
-			_, _ = fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // downloadError returns the error for a response that is not the file.

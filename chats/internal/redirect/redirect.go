@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,20 +16,27 @@ import (
 // without its Location.
 func Refuse(client *http.Client) *http.Client {
 	own := *client
-	own.Transport = hideLocation{cmp.Or(client.Transport, http.DefaultTransport)}
+	own.Transport = locations{cmp.Or(client.Transport, http.DefaultTransport), func(string) string { return "" }}
 	return &own
 }
 
-// hideLocation hides the target of a redirect from net/http. CheckRedirect is called too
-// late: by then the address has been parsed and the body rewound, and if either fails,
-// the response and its status are lost.
-type hideLocation struct{ next http.RoundTripper }
+// locations changes the targets of redirects before net/http reads them; if there is none, it hides
+// the Location. CheckRedirect is called too late: by then the address has been parsed and the body
+// rewound, and if either fails, the response and its status are lost.
+type locations struct {
+	next   http.RoundTripper
+	change func(string) string
+}
 
-func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t locations) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err == nil && resp != nil && resp.StatusCode/100 == 3 {
+		target := t.change(resp.Header.Get("Location"))
 		resp.Header = resp.Header.Clone()
 		resp.Header.Del("Location")
+		if target != "" {
+			resp.Header.Set("Location", target)
+		}
 	}
 	return resp, err
 }
@@ -36,9 +44,10 @@ func (t hideLocation) RoundTrip(req *http.Request) (*http.Response, error) {
 // Strip returns a copy of client that drops all headers except User-Agent and Accept-Encoding once
 // a redirect leads to another host, and then asks the CheckRedirect of client, if it has one.
 // net/http would forward most headers, including the Api-Key and the link itself as Referer, and
-// would restore them if a redirect led back.
+// would restore them if a redirect led back. The targets of redirects are passed to Escape.
 func Strip(client *http.Client) *http.Client {
 	own := *client
+	own.Transport = locations{cmp.Or(client.Transport, http.DefaultTransport), Escape}
 	own.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if len(via) >= 10 {
 			return errors.New("stopped after 10 redirects")
@@ -65,4 +74,31 @@ func Strip(client *http.Client) *http.Client {
 func Origin(u *url.URL) string {
 	port := cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+var (
+	authority = regexp.MustCompile(`^([^/?]*:)?//[^/?]*`)
+	// Complete escapes, and what a URL cannot contain before its query, and in it.
+	rawInPath  = regexp.MustCompile("%([0-9A-Fa-f]{2})?|[ \"<>\\\\^`{|}\\x80-\\x{10FFFF}]")
+	rawInQuery = regexp.MustCompile(`[ \x80-\x{10FFFF}]`)
+)
+
+// Escape returns a link that net/url passes on unchanged. A link may contain a file name as its
+// author wrote it, with spaces, percent signs and letters of any language. net/url rejects such a
+// link, or escapes its whole path anew, in which %2F is already a slash; it sends a query as it is,
+// even with spaces. Escape leaves the rest of the link as it is, byte for byte.
+func Escape(link string) string {
+	link = strings.TrimSpace(link)
+	host := authority.FindString(link)
+	path, query, hasQuery := strings.Cut(link[len(host):], "?")
+	path = rawInPath.ReplaceAllStringFunc(path, func(raw string) string {
+		if len(raw) == len("%2F") && raw[0] == '%' {
+			return raw
+		}
+		return url.PathEscape(raw)
+	})
+	if hasQuery {
+		query = "?" + rawInQuery.ReplaceAllStringFunc(query, url.PathEscape)
+	}
+	return host + path + query
 }

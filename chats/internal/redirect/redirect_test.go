@@ -68,7 +68,11 @@ func TestRefuse_PassesOnTheRest(t *testing.T) {
 	failed := errors.New("no connection")
 	_, _, err = get(t, Refuse(&http.Client{Transport: &transport{err: failed}}), "https://a.test/")
 	require.ErrorIs(t, err, failed)
-	assert.Equal(t, hideLocation{http.DefaultTransport}, Refuse(&http.Client{}).Transport, "that of net/http is the default")
+	for _, own := range []*http.Client{Refuse(&http.Client{}), Strip(&http.Client{})} {
+		wrapped, ok := own.Transport.(locations)
+		require.True(t, ok)
+		assert.Same(t, http.DefaultTransport, wrapped.next, "that of net/http is the default")
+	}
 }
 
 func TestStrip_DropsHeadersForGood(t *testing.T) {
@@ -121,5 +125,25 @@ func TestOrigin(t *testing.T) {
 		u, err := url.Parse(address)
 		require.NoError(t, err)
 		assert.Equal(t, want, Origin(u), address)
+	}
+}
+
+func TestEscape_ChangesOnlyWhatItMust(t *testing.T) {
+	t.Parallel()
+	for link, want := range map[string]string{
+		"https://a.test/a%2Fb/c d?e=%2F f#g": "https://a.test/a%2Fb/c%20d?e=%2F%20f#g",
+		"//пример.test/ё":                    "//пример.test/%D1%91",
+		" http://[fe80::1%25eth0]:80/%\t":    "http://[fe80::1%25eth0]:80/%25",
+		"/a//b%":                             "/a//b%25",
+		"c?d=%":                              "c?d=%",
+		"https://a.test\\@b.test/":           "https://a.test\\@b.test/",
+		"https:\\a":                          "https:%5Ca",
+		"/\xff?\xff":                         "/%FF?%FF",
+		"/100%25?100%25":                     "/100%25?100%25",
+		"https://a.test?b c":                 "https://a.test?b%20c",
+		"":                                   "",
+		"?":                                  "?",
+	} {
+		assert.Equal(t, want, Escape(link), "%q", link)
 	}
 }
