@@ -48,6 +48,14 @@ var faults = []struct {
 	},
 	{name: "Respond with a redirect", fault: chatstest.Respond(303, http.Header{"Location": {"/"}}, ""), status: 303, marked: "status"},
 	{name: "Respond with a switch", fault: chatstest.Respond(101, nil, ""), status: 101, marked: "status"},
+	{
+		name: "Respond with a short length", fault: chatstest.Respond(200, http.Header{"Content-Length": {"5"}}, okBody),
+		status: 200, body: okBody[:5], marked: "status",
+	},
+	{
+		name: "Respond with a long length", fault: chatstest.Respond(200, http.Header{"Content-Length": {"50"}}, okBody),
+		status: 200, body: okBody, err: io.ErrUnexpectedEOF, marked: "status",
+	},
 	{name: "RespondEarly", fault: chatstest.RespondEarly(5, 413, "{}"), status: 413, body: "{}", marked: "status"},
 	{name: "RespondEarly at once", fault: chatstest.RespondEarly(0, 200, okBody), status: 200, body: okBody, marked: "status"},
 	{

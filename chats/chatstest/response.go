@@ -72,6 +72,15 @@ func (r response) length() int64 {
 	return n
 }
 
+// asDeclared cuts the body off at the declared length, or truncates the response if the body is
+// shorter than that. On a listener, net/http would do the latter, and send nothing in the first case.
+func (r response) asDeclared() response {
+	if declared, n := r.length(), int64(len(r.body)); declared >= 0 {
+		r.body, r.truncated, r.keep = r.body[:min(declared, n)], declared > n, len(r.body)
+	}
+	return r
+}
+
 // marked sets the header that marks a deliberate violation of the contract.
 func (r response) marked(name string) response {
 	if r.header == nil { // a function of Rewrite may drop it
