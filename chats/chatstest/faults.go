@@ -45,7 +45,8 @@ func OK() Fault { return Fault{} }
 // then is not processed.
 func Delay(d time.Duration) Fault { return Fault{delay: d} }
 
-// Status responds with the given status and body. The request is not processed.
+// Status responds with the given status and body. The request is not processed. As with every
+// fault, a 1xx, 204 or 304 has no body.
 func Status(code int, body string) Fault { return Respond(code, nil, body) }
 
 // Respond responds with the given status and body. The given headers are added to the usual ones or

@@ -56,6 +56,14 @@ var faults = []struct {
 		name: "Respond with a long length", fault: chatstest.Respond(200, http.Header{"Content-Length": {"50"}}, okBody),
 		status: 200, body: okBody, err: io.ErrUnexpectedEOF, marked: "status",
 	},
+	{
+		name: "StatusAfter that allows no body", fault: chatstest.StatusAfter(204, okBody), status: 204,
+		processed: true, marked: "status after",
+	},
+	{
+		name: "Rewrite to a status that allows no body", fault: chatstest.Rewrite(func(r *chatstest.Response) { r.Status = 304 }), status: 304,
+		processed: true, marked: "rewrite",
+	},
 	{name: "RespondEarly", fault: chatstest.RespondEarly(5, 413, "{}"), status: 413, body: "{}", marked: "status"},
 	{name: "RespondEarly at once", fault: chatstest.RespondEarly(0, 200, okBody), status: 200, body: okBody, marked: "status"},
 	{

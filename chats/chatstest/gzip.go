@@ -4,13 +4,14 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"strings"
 )
 
 // decompress treats a compressed response to a request that did not ask for compression as
 // net/http's transport does.
 func decompress(resp *http.Response) {
 	asked := resp.Request.Header.Get("Accept-Encoding") != "" || resp.Request.Header.Get("Range") != ""
-	if asked || resp.Header.Get("Content-Encoding") != "gzip" {
+	if asked || !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		return
 	}
 	resp.Header.Del("Content-Encoding")

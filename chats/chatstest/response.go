@@ -81,6 +81,17 @@ func (r response) asDeclared() response {
 	return r
 }
 
+// withoutForbiddenBody drops the body if HTTP allows none with the status, because no client would
+// ever see it.
+func (r response) withoutForbiddenBody() response {
+	isBodiless := r.status/100 == 1 || r.status == http.StatusNoContent || r.status == http.StatusNotModified
+	if isBodiless && len(r.body) > 0 {
+		r.truncated, r.undelimited = false, false
+		return r.withBody(nil)
+	}
+	return r
+}
+
 // marked sets the header that marks a deliberate violation of the contract.
 func (r response) marked(name string) response {
 	if r.header == nil { // a function of Rewrite may drop it

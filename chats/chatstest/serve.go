@@ -48,7 +48,7 @@ func (m *Market) serve(ctx context.Context, f *inflight, r *request) (response, 
 	if err := sleep(ctx, f.latency+f.fault.delay); err != nil {
 		return response{}, err
 	}
-	resp := m.process(f, r)
+	resp := m.process(f, r).withoutForbiddenBody()
 	return resp, sleep(ctx, resp.headerDelay)
 }
 

@@ -276,16 +276,17 @@ func TestTransport_Decompresses(t *testing.T) {
 	t.Parallel()
 	small := compressed(strings.Repeat("a", 1<<20))
 	for _, c := range []struct {
-		name, accept, body, want string
+		name, encoding, accept, body, want string
 	}{
-		{"unasked", "", small, strings.Repeat("a", 1<<20)},
-		{"asked for", "gzip", small, small},
-		{"as stored", "identity", small, small},
-		{"broken", "", "no gzip, but long enough", ""},
+		{"unasked", "gzip", "", small, strings.Repeat("a", 1<<20)},
+		{"in capitals", "GZIP", "", small, strings.Repeat("a", 1<<20)},
+		{"asked for", "gzip", "gzip", small, small},
+		{"as stored", "gzip", "identity", small, small},
+		{"broken", "gzip", "", "no gzip, but long enough", ""},
 	} {
 		for name, start := range servers {
 			m, transport, base := start(t)
-			m.Fail(chats.OpGetChat, chatstest.Respond(http.StatusOK, http.Header{"Content-Encoding": {"gzip"}}, c.body))
+			m.Fail(chats.OpGetChat, chatstest.Respond(http.StatusOK, http.Header{"Content-Encoding": {c.encoding}}, c.body))
 			req := request(t.Context(), t, http.MethodGet, base+"/v2/businesses/1234567/chat?chatId=5", "")
 			if c.accept != "" {
 				req.Header.Set("Accept-Encoding", c.accept)
