@@ -473,7 +473,7 @@ func TestSendTextConfirmed_WithOneSendLeavesTheSearchToTheCaller(t *testing.T) {
 				f.market.Fail(chats.OpSendMessageToChat, tt.fault)
 				f.market.Fail(chats.OpGetChatHistory, chatstest.OK(), tt.history)
 				began := time.Now()
-				message, err := f.client.SendTextConfirmed(sends.WithOneSend(t.Context()), f.chat, "Завтра")
+				message, err := f.client.SendTextConfirmed(sends.WithOneSend[chats.MessageID](t.Context(), nil), f.chat, "Завтра")
 				assert.Equal(t, max(tt.sends, 1), f.market.Calls(chats.OpSendMessageToChat))
 				if name == "shown at once" {
 					assert.Equal(t, 2, f.market.Calls(chats.OpGetChatHistory), "before and after the send")

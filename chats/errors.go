@@ -64,8 +64,9 @@ var (
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
 	// ErrAmbiguous is matched in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
 	// history shows a new message from the shop that has different content or no readable ID,
-	// and that may be the one that was sent. A person has to decide: calling the method again does not
-	// help unless the message itself has appeared in the history by then.
+	// and that may be the one that was sent, or if the history repeatedly lacks messages of the shop
+	// that it showed before the send, as that of another chat would. A person has to decide: calling the
+	// method again does not help unless the message itself has appeared in the history by then.
 	ErrAmbiguous = errors.New("the history has a possible match")
 )
 

@@ -2,10 +2,14 @@ package chats
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 )
 
@@ -25,6 +29,9 @@ type view struct {
 	match  *Message             // one that may be new and has the same content
 	equal  time.Time            // when the last one with the same content was created
 	others []Message            // those that may be new and may be the same message, altered by the server
+
+	missing map[MessageID]bool // the messages that the history has shown before, and not in this reading
+	shown   int                // how many messages it has shown before
 
 	unreadable map[string]int // number of items without a readable ID that may be from the shop
 	doubtful   bool           // one of those may be from an earlier attempt
@@ -48,6 +55,8 @@ func (c *confirmation) search(ctx context.Context, until time.Time, tries int) (
 		switch {
 		case err == nil && (seen.match != nil || final > 0 || !c.resumes && !c.sent && !seen.equal.Before(c.plainSince())):
 			return seen, nil
+		case errors.Is(err, errOtherHistory) && final >= tries && (c.sent || c.pending):
+			return nil, fmt.Errorf("%w: %w", ErrAmbiguous, err)
 		case err != nil && (final >= tries || ctx.Err() != nil || isFinal(err)):
 			return nil, err
 		}
@@ -103,12 +112,15 @@ func (c *confirmation) read(ctx context.Context) (*view, error) {
 func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, error) {
 	c.readAt = time.Now().Round(0) // wall clock time, because the machine may sleep before the send
 	seen := &view{empty: true, own: map[MessageID]string{}, unreadable: map[string]int{}}
+	seen.missing = c.shownAbove(ctx, floor)
+	seen.shown = len(seen.missing)
 	var below, skipped []Message
 	for message, err := range c.client.history(ctx, c.out.chat, floor, &skipped) {
 		if err != nil {
 			return nil, err
 		}
 		seen.empty = false
+		delete(seen.missing, message.ID)
 		if message.ID == c.after {
 			c.afterAt = message.CreatedAt
 		}
@@ -123,19 +135,35 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 			}
 		}
 		switch {
-		case c.except[message.ID]:
+		case c.except[message.ID], seen.match != nil:
 		case !c.mayBeNew(message):
 			if c.resumes && c.hasAfter && !c.sent {
 				below = append(below, message)
 			}
-		case c.compare(seen, message):
+		default:
+			c.compare(seen, message)
+		}
+		if seen.match != nil && !seen.isOther() {
 			return seen, nil
 		}
 	}
+	return c.readEnd(seen, below, skipped)
+}
+
+// readEnd completes a reading that has reached the end of the history. below are messages that an
+// earlier attempt may have posted although their IDs do not show it, and skipped the items without
+// a readable ID.
+func (c *confirmation) readEnd(seen *view, below, skipped []Message) (*view, error) {
 	for _, message := range below {
-		if c.mayBeLater(message) && c.compare(seen, message) {
-			return seen, nil
+		if seen.match == nil && c.mayBeLater(message) {
+			c.compare(seen, message)
 		}
+	}
+	switch {
+	case seen.isOther() || seen.match == nil && len(seen.missing) > 0:
+		return nil, errOtherHistory
+	case seen.match != nil:
+		return seen, nil
 	}
 	for _, message := range skipped {
 		if message.mayBeShops() {
@@ -145,6 +173,26 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 	}
 	return seen, nil
 }
+
+// errOtherHistory is the error of a reading that lacks messages which the history of the chat has
+// shown before. The response may be out of date, or one to a request for another chat, because it
+// does not say whose it is. A message that may be the one being sent is taken from any reading that
+// has one of the messages shown before.
+var errOtherHistory = errors.New("the history lacks messages of the shop that it has shown before")
+
+// shownAbove returns the IDs above floor that the history of the chat has shown.
+func (c *confirmation) shownAbove(ctx context.Context, floor MessageID) map[MessageID]bool {
+	shown := map[MessageID]bool{}
+	for _, id := range slices.AppendSeq(slices.Clip(attempts.Shown[MessageID](ctx)), maps.Keys(c.baseline)) {
+		if id > floor {
+			shown[id] = true
+		}
+	}
+	return shown
+}
+
+// isOther reports whether the reading has none of the messages that the history has shown before.
+func (v *view) isOther() bool { return v.shown > 0 && len(v.missing) == v.shown }
 
 // hasNewUnreadable reports whether an unreadable item may be new, that is, not in odd. Of
 // several with the same content, all but one may be new: their number in odd proves nothing,
@@ -163,19 +211,17 @@ func (m *Message) hasFileOfShop() bool { return m.Sender == SenderPartner && len
 // mayBeShops reports whether the sender may be the shop.
 func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == SenderPartner }
 
-// compare adds a message that may be new to seen, and reports whether it has the same content.
-// After a send whose outcome is unknown, also that of an earlier call, any other message may be this
-// one: the server may show a file as a text, such as a link, and a text as a file.
-func (c *confirmation) compare(seen *view, m Message) (same bool) {
+// compare adds a message that may be new to seen. After a send whose outcome is unknown, also that
+// of an earlier call, any other message may be this one: the server may show a file as a text, such
+// as a link, and a text as a file.
+func (c *confirmation) compare(seen *view, m Message) {
 	switch {
 	case m.Sender == SenderPartner && c.out.equals(m) && c.baseline[m.ID] == "":
 		seen.match = &m
-		return true
 	case (c.out.resembles(m) || c.resumes || c.sent && c.sendErr != nil) &&
 		(c.sent && c.baseline[m.ID] != "" || !c.client.confirmed.Has(messageKey{c.out.chat, m.ID})):
 		seen.others = append(seen.others, m)
 	}
-	return false
 }
 
 // mayBeNew reports whether a message may be from a send of this call or, before

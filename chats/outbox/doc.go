@@ -56,8 +56,15 @@
 // history does not show it, or if it may have been posted and the history cannot be read (see
 // Failures).
 //
-// Apart from [Resend] and the race described under Leases, an item is posted twice in only
-// two cases. In the first, the response, the process or the lease was lost while the item was
+// A response with a history does not say to which chat it belongs. If it lacks a message of the
+// baseline, it may be out of date, or a response to another request. Such a history is not used but
+// requested again, up to six times after the end of the search; then the item is Uncertain. This
+// check needs a message of the shop in the chat from before the first attempt. Apart from that, it is
+// assumed that each history belongs to its request and is not older than it: one from before the
+// attempt, such as a cache may return, is no different from one after an attempt that posted nothing.
+//
+// Apart from [Resend], such histories, and the race described under Leases, an item is posted twice in
+// only two cases. In the first, the response, the process or the lease was lost while the item was
 // being posted, and the server shows its message only after the search time. In the second, the
 // store loses what it has saved, as after a restore from a backup or a failover to a replica
 // that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it was

@@ -107,7 +107,11 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 			p.attempted.add(p.record, time.Now())
 		}
 	}()
-	ctx = attempts.WithOneSend(ctx)
+	var shown []chats.MessageID
+	if p.record.State == Sending {
+		shown = p.record.Baseline
+	}
+	ctx = attempts.WithOneSend(ctx, shown)
 	item := &p.record.Item
 	if item.IsFile() {
 		return p.client.SendFileConfirmed(ctx, item.Chat, item.FileName, bytes.NewReader(item.File), options...)

@@ -26,8 +26,16 @@ func Made(ctx context.Context, op string, skipped int) {
 
 // WithOneSend returns a context under which a confirmed send whose outcome is unknown reads the
 // history once. If that does not show the message, the caller searches for it, and decides whether
-// to send it again.
-func WithOneSend(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+// to send it again. shown are the IDs of messages that the history of the chat has shown.
+func WithOneSend[ID any](ctx context.Context, shown []ID) context.Context {
+	return context.WithValue(ctx, onceKey{}, shown)
+}
 
 // IsOneSend reports whether ctx was returned by WithOneSend or is derived from such a context.
 func IsOneSend(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }
+
+// Shown returns the IDs passed to WithOneSend.
+func Shown[ID any](ctx context.Context) []ID {
+	shown, _ := ctx.Value(onceKey{}).([]ID)
+	return shown
+}

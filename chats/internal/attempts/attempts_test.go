@@ -22,8 +22,10 @@ func TestMade_CountsUnderACounter(t *testing.T) {
 
 func TestIsOneSend_UnderItsContext(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(attempts.WithOneSend(t.Context()))
+	ctx, cancel := context.WithCancel(attempts.WithOneSend(t.Context(), []int64{5}))
 	defer cancel()
 	assert.True(t, attempts.IsOneSend(ctx))
 	assert.False(t, attempts.IsOneSend(t.Context()))
+	assert.Equal(t, []int64{5}, attempts.Shown[int64](ctx))
+	assert.Empty(t, attempts.Shown[int64](t.Context()))
 }
