@@ -100,6 +100,54 @@ func TestPost_AHistoryOfAnotherChat(t *testing.T) {
 	}
 }
 
+// Before the first attempt, the history must show the last message that the outbox has posted.
+func TestPost_AHistoryOfAnotherChatBeforeTheFirstAttempt(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]chatstest.Fault{"posted": chatstest.DropAfter(), "not posted": chatstest.DropBefore()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket()
+				chat, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
+				market.AddMessage(other, chats.SenderPartner, "reply")
+				sleep(time.Minute)
+				gateway := &mixedUp{contract.Transport(t, market.Transport()), other, atomic.Int64{}, func(int64) bool { return false }}
+				o := newOutbox(t, market.Client(chats.WithHTTPClient(&http.Client{Transport: gateway})), outbox.NewMemoryStore())
+				run := start(t, o)
+				put(t, o, text("first", chat))
+				awaitState(t, o, "first", outbox.Sent)
+				isPosted := atomic.Bool{}
+				gateway.isOther = func(n int64) bool { return n < 6 || isPosted.Load() && n < 12 } // two readings before the first item is settled
+				market.OnChange(func(chats.ChatID) { isPosted.Store(true) })
+				market.Fail(chats.OpSendMessageToChat, fault)
+				put(t, o, text("reply", chat))
+				result := awaitState(t, o, "reply", outbox.Sent)
+				require.NoError(t, run.stop())
+				assert.Equal(t, []string{"first", "reply"}, posted(market, chat))
+				assert.Equal(t, market.Messages(chat)[1].ID, result.Message.ID)
+			})
+		})
+	}
+}
+
+// A message that the chat does not have, because it was deleted or never existed, delays an item.
+func TestPost_AfterMarkSentWithAnUnknownMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithStoredText(func(text string) string { return strings.ReplaceAll(text, "odd", "even") }))
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		run := start(t, o)
+		put(t, o, text("odd", chat))
+		awaitState(t, o, "odd", outbox.Uncertain)
+		require.NoError(t, o.Resolve(t.Context(), "odd", outbox.MarkSent(market.Messages(chat)[0].ID+1)))
+		put(t, o, text("reply", chat))
+		result := awaitState(t, o, "reply", outbox.Sent)
+		assert.Less(t, result.SettledAt.Sub(result.QueuedAt), time.Minute)
+		require.NoError(t, run.stop())
+	})
+}
+
 // cache returns the first history that it receives to every later request. It records all exchanges.
 type cache struct {
 	http.RoundTripper

@@ -60,6 +60,7 @@ type post struct {
 
 	record   *Record
 	attempts int   // Attempts of the record before this call
+	resumes  bool  // an earlier attempt may have posted the item
 	early    bool  // an earlier attempt may still become visible, so nothing is sent
 	waits    bool  // nothing was sent because of a limit or a refused credential: the chat keeps its turn
 	halt     error // why before stopped the send
@@ -81,6 +82,7 @@ func (p *post) run(ctx context.Context) (outcome, error) {
 		chats.ConfirmBefore(p.before), chats.ConfirmFirstAttempt(p.record.LastMessage),
 	}
 	if r := p.record; r.State == Sending {
+		p.resumes = true
 		r.Accepted = r.Accepted || p.attempted.isAccepted(r)
 		limited, cancel := context.WithTimeout(ctx, storeTime)
 		defer cancel()
@@ -107,17 +109,31 @@ func (p *post) send(ctx context.Context, options []chats.ConfirmOption) (chats.M
 			p.attempted.add(p.record, time.Now())
 		}
 	}()
-	var shown []chats.MessageID
-	if p.record.State == Sending {
-		shown = p.record.Baseline
-	}
-	ctx = attempts.WithOneSend(ctx, shown)
+	ctx = attempts.WithOneSend(ctx, p.shown())
 	item := &p.record.Item
 	if item.IsFile() {
 		return p.client.SendFileConfirmed(ctx, item.Chat, item.FileName, bytes.NewReader(item.File), options...)
 	}
 	return p.client.SendTextConfirmed(ctx, item.Chat, item.Text, options...)
 }
+
+// shown returns the messages that the history must show. Otherwise it may be that of another chat.
+// Before the first attempt, this is given up after a while, because the message may have been deleted,
+// or MarkSent may have named one that does not exist.
+func (p *post) shown() []chats.MessageID {
+	switch r := p.record; {
+	case p.resumes:
+		return r.Baseline
+	case r.Failures < maxDoubtfulReadings:
+		return []chats.MessageID{r.LastMessage}
+	default:
+		return nil
+	}
+}
+
+// maxDoubtfulReadings is the number of failures after which an item is posted although the history
+// does not show the last message of the outbox.
+const maxDoubtfulReadings = 3
 
 // resumeFrom returns a time by which the last attempt had certainly ended, by the clock of this
 // process, because the clocks of other processes may differ. Their attempts had ended before
