@@ -184,7 +184,7 @@ func (p *post) prepare(shop []chats.MessageID) error {
 	case p.isStopping():
 		return errStopping
 	case p.record.isExpired(now):
-		return errTooLate
+		return p.tooLate()
 	case !p.term.IsValid():
 		return inbox.ErrLeaseLost
 	default:
@@ -203,8 +203,17 @@ func (p *post) prepare(shop []chats.MessageID) error {
 	case !p.term.IsValid():
 		return inbox.ErrLeaseLost
 	case p.record.isExpired(time.Now()):
-		return errTooLate
+		return p.tooLate()
 	default:
 		return nil
 	}
+}
+
+// tooLate returns the reason not to send an item that has expired meanwhile. If an earlier attempt
+// may have posted it, it is searched for again, because only now is it clear that it will not be sent.
+func (p *post) tooLate() error {
+	if p.resumes && time.Now().Before(p.searchEnd()) {
+		return errNotYet
+	}
+	return errTooLate
 }

@@ -524,3 +524,29 @@ func TestResume_MessagesOfDeletedItemsAreNotNew(t *testing.T) {
 		})
 	}
 }
+
+// NotAfter passes while the history is read at the end of the search. The item will not be posted
+// again, so the search goes on for as long as it does for an item that has expired before.
+func TestResume_ExpiresAtTheEndOfTheSearch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return 25 * time.Second }))
+		chat := market.AddChat(chats.Chat{})
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+		began := time.Now()
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault {
+			if time.Since(began) >= chats.SearchTime {
+				return chatstest.SlowHeaders(2 * time.Second)
+			}
+			return chatstest.OK()
+		})
+		item := text("reply", chat)
+		item.NotAfter = began.Add(chats.SearchTime + time.Second)
+		put(t, o, item)
+		run := start(t, o)
+		awaitState(t, o, "reply", outbox.Sent)
+		require.NoError(t, run.stop())
+		assert.Len(t, posted(market, chat), 1)
+	})
+}
