@@ -35,15 +35,12 @@ type plan struct {
 	seed                uint64
 	chats, items, kills int
 	late                time.Duration // how long after its connection was closed a request may be processed
+	slow                time.Duration // one message in sixteen becomes visible only after the search time, within slow
 	processes           int           // at a time
 	steps               bool          // they take turns by Step; otherwise one runs and the others stand by
 	breaks              int           // the connection breaks in one of so many calls of the store; 0: never
 	retention           time.Duration
 }
-
-// visible is the time after the end of an attempt within which its message is shown. The outbox
-// assumes that this takes less than chats.SearchTime.
-const visible = 15 * time.Second
 
 // simulation is a Market and a store that outlive the processes of one simulation.
 type simulation struct {
@@ -69,6 +66,9 @@ type simulation struct {
 	kills       int
 	interrupted int // calls of Put and Resolve whose process was killed
 	deleted     int // items
+	mixedUp     int // histories that were those of another chat
+	sends       int
+	tooLate     map[string]int // messages that became visible after the search time, by chat and content
 	isFed       bool
 }
 
@@ -126,6 +126,7 @@ func (p *process) during(do func() error) error {
 // RoundTrip implements http.RoundTripper.
 func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	err = p.during(func() error {
+		req = p.mixUp(req)
 		resp, err = contract.Transport(p.t, p.market.Transport()).RoundTrip(req) //nolint:bodyclose // the caller closes it
 		return err
 	})
@@ -137,6 +138,36 @@ func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) 
 		_ = req.Body.Close()
 	}
 	return resp, err
+}
+
+// mixUp is a gateway that now and then mixes up responses: the history becomes that of another chat.
+// Both chats have messages of the shop, without which nobody could notice.
+func (p *process) mixUp(req *http.Request) *http.Request {
+	switch {
+	case len(p.chats) == 0:
+		return req
+	case !strings.HasSuffix(req.URL.Path, "/history"):
+		p.mu.Lock()
+		p.sends++
+		n := p.sends
+		p.mu.Unlock()
+		sleep(time.Duration(n%1000) * time.Microsecond) // IDs are times: no two chats have the same
+		return req
+	}
+	chat := p.chats[p.intN(len(p.chats))]
+	if !p.rare(25) || !slices.ContainsFunc(p.market.Messages(chat), func(m chats.Message) bool {
+		age := time.Since(m.CreatedAt)
+		return m.Sender == chats.SenderPartner && age > time.Minute && age < time.Hour
+	}) {
+		return req
+	}
+	p.mu.Lock()
+	p.mixedUp++
+	p.mu.Unlock()
+	other, query := req.Clone(req.Context()), req.URL.Query()
+	query.Set("chatId", fmt.Sprint(chat))
+	other.URL.RawQuery = query.Encode()
+	return other
 }
 
 // outbox returns the outbox of the process.
@@ -293,7 +324,7 @@ func (w *simulation) fault(op chats.Operation, _ int) chatstest.Fault {
 		chatstest.Rewrite(func(r *chatstest.Response) { r.Body = r.Body[:len(r.Body)/2] }),
 	}
 	if op != chats.OpGetChatHistory {
-		// Replay only here: nobody could notice that a history is that of another chat, because it does not say whose it is.
+		// Replay only here: nobody could notice that a history is an old one of the same chat. See mixUp for those of other chats.
 		faults = append(faults, chatstest.ProcessLate(w.plan.late), chatstest.ProcessLate(w.plan.late/3), chatstest.RespondEarly(0, 500, ""),
 			chatstest.Status(400, badRequest), chatstest.StatusAfter(409, "<html>"), chatstest.DropAfter(), chatstest.DropAfter(), chatstest.Replay())
 	}
@@ -313,6 +344,7 @@ func newSimulation(t *testing.T, plan plan) *simulation {
 	w := &simulation{
 		t: t, plan: plan, random: rand.New(rand.NewPCG(plan.seed, 1)), store: outbox.NewMemoryStore(),
 		states: map[string][]outbox.State{}, reported: map[string]outbox.Result{}, old: map[chats.ChatID]int{},
+		tooLate: map[string]int{},
 	}
 	w.market = chatstest.NewMarket(
 		chatstest.WithLatency(100*time.Millisecond),
@@ -324,19 +356,12 @@ func newSimulation(t *testing.T, plan plan) *simulation {
 			}
 			return strings.ReplaceAll(text, " ", "  ")
 		}),
-		chatstest.WithVisibility(func(chats.Message) time.Duration {
-			switch longest := visible - plan.late; w.intN(4) {
-			case 0:
-				return w.upTo(longest)
-			case 1:
-				return longest
-			default:
-				return 0
-			}
-		}),
+		chatstest.WithVisibility(w.visibility),
 	)
 	for n := range plan.chats {
 		w.chats = append(w.chats, w.market.AddChat(chats.Chat{}))
+		sleep(time.Millisecond)
+		w.market.AddMessage(w.chats[n], chats.SenderPartner, "greetings")
 		for w.old[w.chats[n]] = 0; n%2 == 1 && w.old[w.chats[n]] < 1+n%40; w.old[w.chats[n]]++ {
 			w.market.AddMessage(w.chats[n], chats.SenderPartner, sameText)
 		}
@@ -348,6 +373,29 @@ func newSimulation(t *testing.T, plan plan) *simulation {
 	}
 	w.market.FailFunc(w.fault)
 	return w
+}
+
+// visibility returns after what time a message is shown. The outbox assumes that it is shown within
+// chats.SearchTime after the end of the attempt.
+func (w *simulation) visibility(m chats.Message) time.Duration {
+	switch longest := chats.SearchTime - w.plan.late; w.intN(16) {
+	case 0, 1, 2, 3:
+		return w.upTo(longest)
+	case 4, 5:
+		return longest
+	case 6, 7:
+		return longest - w.upTo(time.Second)
+	case 8:
+		if w.plan.slow == 0 || m.Sender != chats.SenderPartner || content(m) == sameText {
+			return 0
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.tooLate[content(m)]++
+		return chats.SearchTime + time.Duration(w.random.Int64N(int64(w.plan.slow-chats.SearchTime)))
+	default:
+		return 0
+	}
 }
 
 func (w *simulation) newItem(n int) outbox.Item {
@@ -481,6 +529,7 @@ func (w *simulation) feed() {
 		n += len(batch)
 		sleep(w.upTo(3 * time.Second))
 		w.market.CustomerSays(w.chats[w.intN(len(w.chats))], "question")
+		sleep(time.Millisecond)
 		if w.rare(10) {
 			w.market.AddMessage(w.chats[w.intN(len(w.chats))], chats.SenderPartner, "another operator")
 		}
@@ -587,7 +636,8 @@ func (w *simulation) result(key string) outbox.Result {
 	return outbox.Result{Item: r.Item, State: r.State, Message: r.Message}
 }
 
-// check compares the items with what stands in the chats.
+// check compares the items with what stands in the chats. Only items whose messages were shown after
+// the search time may be posted twice.
 func (w *simulation) check() (counts map[outbox.State]int) {
 	counts = map[outbox.State]int{}
 	posts, contents := map[string]int{}, map[string]string{}
@@ -626,7 +676,7 @@ func (w *simulation) check() (counts map[outbox.State]int) {
 	for _, item := range w.items {
 		where := fmt.Sprint(item.Chat, " ", item.Text+item.FileName)
 		assert.GreaterOrEqual(w.t, posts[where], sent[where], "%s: a reply is lost: %v", where, w.states[item.Key])
-		assert.LessOrEqual(w.t, posts[where], sent[where]+uncertain[where], "%s: posted twice: %v", where, w.states[item.Key])
+		assert.LessOrEqual(w.t, posts[where], sent[where]+uncertain[where]+w.tooLate[item.Text+item.FileName], "%s: posted twice: %v", where, w.states[item.Key])
 	}
 	assert.Empty(w.t, w.illegal, "transitions")
 	return counts
@@ -644,15 +694,17 @@ func TestChaos(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				plan := size
 				plan.seed, plan.processes, plan.steps = uint64(seed), 1+seed%2, seed%4 == 3
-				plan.late = []time.Duration{7 * time.Second, time.Second, 3 * time.Second}[seed%3]
+				plan.late = []time.Duration{7 * time.Second, 0, 3 * time.Second, time.Second}[seed%4]
+				plan.slow = []time.Duration{0, 0, 40 * time.Second}[seed%3]
 				w := newSimulation(t, plan)
 				began := time.Now()
 				w.run()
 				counts := w.check()
-				t.Log(time.Since(began), w.kills, "processes,", w.interrupted, "calls interrupted,", w.deleted, "deleted,", counts)
+				t.Log(time.Since(began), w.kills, "processes,", w.interrupted, "calls interrupted,", w.deleted, "deleted,", w.mixedUp, "mixed up,", len(w.tooLate), "too late,", counts)
 				assert.Greater(t, w.kills, plan.kills/2)
 				assert.Positive(t, w.interrupted)
 				assert.Positive(t, w.deleted)
+				assert.Positive(t, w.mixedUp)
 				assert.Greater(t, counts[outbox.Sent], plan.items/2)
 			})
 		})
