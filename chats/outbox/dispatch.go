@@ -18,12 +18,14 @@ const (
 	pruneLimit    = 1000
 )
 
-// While attempts fail, those in chats that have failed before are at least retryGap apart on
-// average, so that an outage does not use up the quota of histories. retryBurst keeps a few such
-// chats from delaying each other.
+// Attempts that fail again are at least retryGap apart on average, so that neither an outage nor many
+// chats for which the server refuses everything use up the quotas. retryBurst keeps a few such chats
+// from delaying each other. Outside an outage, this does not apply to a chat that has failed less than
+// manyFailures times in a row.
 const (
-	retryGap   = 5 * time.Second
-	retryBurst = time.Minute
+	retryGap     = 5 * time.Second
+	retryBurst   = time.Minute
+	manyFailures = 2
 )
 
 // dispatcher decides what to do next. It runs on one goroutine.
@@ -32,6 +34,7 @@ type dispatcher struct {
 
 	chats    map[chats.ChatID]*chatState
 	turn     int64
+	retries  int // attempts in chats that have failed
 	pollAt   time.Time
 	pollTook time.Duration // the last read
 	pollErr  int
@@ -60,7 +63,7 @@ type chatState struct {
 	previous int64     // the turn before that
 	searchAt time.Time // when an earlier attempt is searched for again; zero if it is not
 	isKnown  bool      // its head has been read
-	isFailed bool      // the last attempt at its head failed
+	failures int       // consecutive, of its head
 	busy     bool
 	woken    bool // an item was put or resolved while the chat was busy
 }
@@ -128,7 +131,7 @@ func (d *dispatcher) keepChats() {
 	}
 	d.lastTurn, d.lastChats = d.turn, map[chats.ChatID]lastChat{}
 	for id, c := range d.chats {
-		d.lastChats[id] = lastChat{c.turn, c.isFailed}
+		d.lastChats[id] = lastChat{c.turn, c.failures}
 	}
 }
 
@@ -201,7 +204,9 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 			c.woken = true
 		default:
 			c.position, c.dueAt = head.Position, wait.Later(dueAt(head.DueAt, now, maxForbiddenDelay), c.searchAt)
-			c.isFailed = c.isFailed || !c.isKnown && !head.DueAt.IsZero() // before this outbox was created
+			if !c.isKnown && c.failures == 0 && !head.DueAt.IsZero() { // it failed before this outbox was created
+				c.failures = manyFailures
+			}
 			c.notAfter, c.isFile, c.isKnown = head.NotAfter, head.IsFile, true
 		}
 	}
@@ -229,7 +234,7 @@ func (d *dispatcher) chat(id chats.ChatID) *chatState {
 	c := d.chats[id]
 	if c == nil {
 		last := d.lastChats[id]
-		c = &chatState{id: id, turn: cmp.Or(last.turn, d.turn), isFailed: last.isFailed}
+		c = &chatState{id: id, turn: cmp.Or(last.turn, d.turn), failures: last.failures}
 		d.chats[id] = c
 	}
 	return c
@@ -247,18 +252,36 @@ func (d *dispatcher) takeWoken() {
 	}
 }
 
-// choose returns the chat whose head is due and that has waited longest.
-func (d *dispatcher) choose() (chosen *chatState) {
+// choose returns the chat whose head is due and that has waited longest. Of the chats that have
+// failed many times, it considers those that have waited longest and shortest in turn, so that many
+// that always fail do not delay one that has just begun to.
+func (d *dispatcher) choose() *chatState {
 	now := time.Now()
+	var chosen, oldest, newest *chatState
 	for _, c := range d.chats {
-		if c.busy || d.readyAt(c).After(now) {
-			continue
-		}
-		if chosen == nil || c.turn < chosen.turn || c.turn == chosen.turn && c.position < chosen.position {
-			chosen = c
+		switch {
+		case c.busy || d.readyAt(c).After(now):
+		case c.failures < manyFailures:
+			chosen = earlier(chosen, c)
+		default:
+			oldest = earlier(oldest, c)
+			if newest == nil || earlier(newest, c) == newest {
+				newest = c
+			}
 		}
 	}
-	return chosen
+	if d.retries%2 == 1 {
+		oldest = newest
+	}
+	return earlier(oldest, chosen)
+}
+
+// earlier returns the one of two chats that has waited longer. Either may be nil.
+func earlier(a, b *chatState) *chatState {
+	if a == nil || b != nil && (b.turn < a.turn || b.turn == a.turn && b.position < a.position) {
+		return b
+	}
+	return a
 }
 
 // readyAt returns when a chat's head can be sent or, if that is sooner, has expired.
@@ -267,7 +290,7 @@ func (d *dispatcher) readyAt(c *chatState) time.Time {
 		return c.dueAt
 	}
 	at := wait.Later(c.dueAt, d.blocks.until(operation(c.isFile)))
-	if c.isFailed && d.blocks.isFailing() {
+	if c.failures >= manyFailures || c.failures > 0 && d.blocks.isFailing() {
 		at = wait.Later(at, d.retryAt)
 	}
 	if expiry := c.notAfter.Add(time.Microsecond); !c.notAfter.IsZero() && expiry.Before(at) {
@@ -284,7 +307,8 @@ func (d *dispatcher) startWorker() bool {
 	d.turn++
 	c.previous, c.turn = c.turn, d.turn
 	c.busy, c.woken = true, false
-	if c.isFailed {
+	if c.failures > 0 {
+		d.retries++
 		d.retryAt = afterRetry(d.retryAt, time.Now())
 	}
 	d.working++
@@ -301,8 +325,11 @@ func afterRetry(at, now time.Time) time.Time {
 func (d *dispatcher) take(out outcome) {
 	d.working--
 	c := d.chats[out.chat]
+	if c.failures > 0 && out.isSent { // perhaps an outage has ended
+		d.retryAt = time.Time{}
+	}
 	c.busy, c.dueAt, c.searchAt = false, wait.Later(out.dueAt, out.searchAt), out.searchAt
-	c.notAfter, c.isFile, c.isKnown, c.isFailed = out.notAfter, out.isFile, out.isKnown, out.isFailed
+	c.notAfter, c.isFile, c.isKnown, c.failures = out.notAfter, out.isFile, out.isKnown, out.failures
 	if out.waits {
 		c.turn = c.previous
 	}

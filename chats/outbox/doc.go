@@ -114,7 +114,9 @@
 //
 // In an outage, each process tries the failed chats in turn, 12 attempts a minute in total on
 // average, until an item is sent. The outage thus does not use up the hourly quota, however many
-// chats are waiting. Chats that have not failed are not delayed.
+// chats are waiting. At other times, the same limit applies to the chats that have failed at least
+// twice in a row, until an item of one of them is sent; half of these attempts are for those that
+// failed last. Chats that have not failed are not delayed.
 //
 // If a send is refused without an API error code, perhaps by a gateway, the item is unlikely to
 // have been posted, but this is not taken for granted: the history is searched before the next

@@ -37,13 +37,13 @@ type Outbox struct {
 	// every step has a new one.
 	lastTurn  int64
 	lastChats map[chats.ChatID]lastChat // with unsettled items
-	retryAt   time.Time                 // when a chat that has failed is tried again while attempts fail
+	retryAt   time.Time                 // when a chat that has failed is tried again; see retryGap
 }
 
 // lastChat is what is kept of a chat between two sessions.
 type lastChat struct {
 	turn     int64
-	isFailed bool
+	failures int
 }
 
 // New returns an outbox for a client and a store. New itself makes no requests and does not

@@ -25,14 +25,15 @@ type outcome struct {
 	searchAt time.Time // when an earlier attempt is searched for again
 	notAfter time.Time // of the head, if it is Queued
 	waits    bool      // the head could not be posted yet, so the chat keeps its turn
-	isFailed bool      // the last attempt to post the head failed
+	failures int       // consecutive, of the head
+	isSent   bool      // the head has become Sent
 	settled  *Record   // to be reported
 }
 
 // unsettled returns the outcome of a turn at a head that remains unsettled.
 func unsettled(r *Record, waits bool) outcome {
 	return outcome{
-		isKnown: true, isFile: r.Item.IsFile(), dueAt: r.DueAt, notAfter: r.notAfter(), waits: waits, isFailed: r.Failures > 0,
+		isKnown: true, isFile: r.Item.IsFile(), dueAt: r.DueAt, notAfter: r.notAfter(), waits: waits, failures: r.Failures,
 	}
 }
 
@@ -45,11 +46,11 @@ func (s *session) settle(r *Record) (outcome, error) {
 		return outcome{}, err
 	}
 	s.attempted.remove(r)
-	if r.Reported {
-		return outcome{}, nil
+	out := outcome{isSent: r.State == Sent}
+	if !r.Reported {
+		r.Item.File, out.settled = nil, r
 	}
-	r.Item.File = nil
-	return outcome{settled: r}, nil
+	return out, nil
 }
 
 // conclude moves the record to the state that follows from the result of a send.

@@ -90,8 +90,8 @@ func TestWakes_AreRecordedDuringASessionOnly(t *testing.T) {
 
 func TestUnsettled_IsFailedOnlyAfterAFailure(t *testing.T) {
 	t.Parallel()
-	assert.False(t, unsettled(&Record{}, true).isFailed)
-	assert.True(t, unsettled(&Record{Failures: 1}, true).isFailed)
+	assert.Zero(t, unsettled(&Record{}, true).failures)
+	assert.Equal(t, 1, unsettled(&Record{Failures: 1}, true).failures)
 }
 
 func TestRecord_AMessageAtTheFloorIsNotAboveIt(t *testing.T) {

@@ -1460,3 +1460,52 @@ func TestRun_RetriesSoonAfterAnOutage(t *testing.T) {
 		require.NoError(t, run.stop())
 	})
 }
+
+// forbidding forbids the histories of some chats, and counts these requests.
+type forbidding struct {
+	http.RoundTripper
+
+	chats map[string]bool
+	calls *atomic.Int64
+}
+
+func (f forbidding) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(req.URL.Path, "/history") || !f.chats[req.URL.Query().Get("chatId")] {
+		return f.RoundTripper.RoundTrip(req)
+	}
+	f.calls.Add(1)
+	return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+}
+
+// Many chats that the server forbids leave the quota to others, although items of others are posted
+// meanwhile, so that it is no outage. They do not delay a chat that has failed a few times.
+func TestRun_ManyForbiddenChatsLeaveTheQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const size, minutes = 300, 60
+		market := chatstest.NewMarket()
+		transport := forbidding{market.Transport(), map[string]bool{}, new(atomic.Int64)}
+		o := newOutbox(t, market.Client(chats.WithHTTPClient(&http.Client{Transport: transport})), outbox.NewMemoryStore())
+		for n := range size {
+			id := market.AddChat(chats.Chat{})
+			transport.chats[strconv.Itoa(int(id))] = true
+			put(t, o, text(fmt.Sprint("forbidden ", n), id))
+		}
+		run := start(t, o)
+		chat, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
+		for n := range minutes {
+			put(t, o, text(strconv.Itoa(n), chat))
+			if n == minutes/2 {
+				market.Fail(chats.OpSendFileToChat, slices.Repeat([]chatstest.Fault{chatstest.Status(500, "")}, 3)...)
+				put(t, o, file("file", other))
+			}
+			sleep(time.Minute)
+		}
+		require.NoError(t, run.stop())
+		assert.Len(t, posted(market, chat), minutes)
+		assert.Less(t, transport.calls.Load(), int64(2*(2*size+12*minutes+50)), "an attempt makes two requests")
+		result := get(t, o, "file")
+		assert.Equal(t, outbox.Sent, result.State)
+		assert.Less(t, result.SettledAt.Sub(result.QueuedAt), 3*time.Minute)
+	})
+}
