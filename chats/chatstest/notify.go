@@ -25,9 +25,9 @@ const notifyPeriod = 14 * 24 * time.Hour
 // subscription on again.
 //
 // A chat event without a business gets the Market's, and one without a time gets the
-// current time. Notify panics if event is nil or a pointer. While an event is being delivered, other calls to
-// Notify wait. If the Market was created in a testing/synctest bubble, none of
-// this takes real time.
+// current time. Notify panics if event is nil or a pointer. While an event is being delivered,
+// other calls to Notify wait. If the Market was created in a testing/synctest bubble, none of this
+// takes real time.
 //
 // The request comes from one of Market's addresses and goes to the URL of
 // [WithNotificationURL] with /notification appended. The response is in memory;

@@ -20,6 +20,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 )
 
 var errAway = errors.New("no connection")
@@ -968,7 +969,7 @@ func TestRun_ClientFunctionThatHangs(t *testing.T) {
 		client, err := chats.New(market.Business(), chats.APIKeySource(func(context.Context) (string, error) {
 			<-release
 			return market.Key(), nil
-		}), chats.WithHTTPClient(&http.Client{Transport: market.Transport()}))
+		}), chats.WithHTTPClient(&http.Client{Transport: contract.Transport(t, market.Transport())}))
 		require.NoError(t, err)
 		run := start(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), (&recorder{}).handle)
 		sleep(5 * time.Minute)

@@ -23,6 +23,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/contract"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -1484,7 +1485,7 @@ func TestRun_ManyForbiddenChatsLeaveTheQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size, minutes = 300, 60
 		market := chatstest.NewMarket()
-		transport := forbidding{market.Transport(), map[string]bool{}, new(atomic.Int64)}
+		transport := forbidding{contract.Transport(t, market.Transport()), map[string]bool{}, new(atomic.Int64)}
 		o := newOutbox(t, market.Client(chats.WithHTTPClient(&http.Client{Transport: transport})), outbox.NewMemoryStore())
 		for n := range size {
 			id := market.AddChat(chats.Chat{})
