@@ -81,7 +81,7 @@ func (c *Client) Limit(op Operation) (limit Limit, ok bool) { return c.limits.re
 
 // API returns the underlying generated client. Its requests use the same authentication,
 // limits and retry rules. Its responses may have any status, and a credential that the server
-// echoes is redacted from them; it returns an [*Error] if the server did not respond.
+// echoes is redacted from them; its methods return an [*Error] if the server did not respond.
 func (c *Client) API() *gen.ClientWithResponses { return c.api }
 
 // String names the client by its business ID. It never contains the credential.

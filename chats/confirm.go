@@ -19,8 +19,9 @@ import (
 type ConfirmOption func(*confirmation)
 
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
-// error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen, or 0 if
-// the chat was empty; to post the same content once more, pass the ID of a newer message.
+// error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen before the
+// first attempt, or 0 if the chat was empty; to post the same content once more, pass the ID of a
+// newer message.
 //
 // If the earlier call was made with the same Client, the new call waits until the earlier call's
 // message is no longer expected to appear, and for an hour the Client recognises that message even
@@ -34,10 +35,11 @@ type ConfirmOption func(*confirmation)
 // [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send anyway,
 // pass that ID to ConfirmAfter. A message with different content is not mistaken for the one being
 // sent if it is among the last 1,024 messages that confirmed sends of this Client have returned.
-// Without ConfirmResume, a file is not mistaken for a text either, nor a text for a file. A message
-// without a readable ID is treated as newer than the message with ID last unless it was created
-// earlier. If such a message may be the one being sent, the call fails with an error that matches
-// the same sentinels, but its text names no ID.
+// A file is not mistaken for a text either, nor a text for a file, unless an earlier send of this
+// content is resumed: with ConfirmResume, or because this Client made one within the last hour that
+// it has not confirmed. A message without a readable ID is treated as newer than the message with
+// ID last unless it was created earlier. If such a message may be the one being sent, the call
+// fails with an error that matches the same sentinels, but its text names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message
@@ -69,10 +71,10 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 // ConfirmAfter, a message from the shop counts if it has no time, or if it was created no earlier
 // than five minutes before the given time.
 //
-// If this machine's clock is ahead of the server's ([Client.ServerTime]), that limit of five
-// minutes is extended by the difference, by a day at most. If the first attempt may have begun even
-// earlier, pass the option twice: once with the time at which the first attempt began, and once
-// with the time at which the last one ended.
+// If this machine's clock is ahead of the server's ([Client.ServerTime]), the five minutes before
+// the given time are extended by the difference, by a day at most. If the first attempt may have
+// begun even earlier, pass the option twice: once with the time at which the first attempt began,
+// and once with the time at which the last one ended.
 //
 // A zero time, or a time that is more than a minute in the future, results in an [ArgumentError].
 // The minute allows for clock skew between this machine and the one that made the attempt.
@@ -100,11 +102,11 @@ func ConfirmExcept(messages ...MessageID) ConfirmOption {
 
 // ConfirmBefore calls a function immediately before each request that sends the message, including
 // retries. The function receives the IDs of the messages that the call read before the first send
-// and that may be the shop's: its own, those of unknown senders, and those from Market or its
-// support that have the same content. After a crash, these IDs are needed for [ConfirmAfter] and
-// [ConfirmExcept]. If the function returns an error, nothing more is sent, and the call fails with
-// an [Error] that wraps the returned error. The Error also matches [ErrOutcomeUnknown] if an
-// earlier send of the call may have been processed.
+// and that may be from the shop: those with the shop as sender, those from unknown senders, and
+// those from Market or its support that have the same content. After a crash, these IDs are needed
+// for [ConfirmAfter] and [ConfirmExcept]. If the function returns an error, nothing more is sent,
+// and the call fails with an [Error] that wraps the returned error. The Error also matches
+// [ErrOutcomeUnknown] if an earlier send of the call may have been processed.
 //
 // With ConfirmBefore, the call waits for earlier calls only if [ConfirmResume] is also given;
 // otherwise the function has to decide whether to send. While the function runs, it occupies

@@ -146,9 +146,9 @@
 // matters whether the body comes from the API. A 400 from the API matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
-// is done, or if its deadline leaves no time for the next attempt. A timeout of a transport,
-// [Limiter] or credential source matches neither, but its text is kept, and the error still matches
-// the other errors that it wraps.
+// is done, or if its deadline leaves no time for the next attempt. A timeout in a transport,
+// [Limiter] or credential source matches neither; its text is kept, and the call's error still
+// matches any other errors that the timeout wraps.
 //
 // A panic in a hook, [Limiter], credential source or transport is propagated to the caller's
 // goroutine. A sequence fetches pages in a separate goroutine, whose stack is added to

@@ -25,7 +25,7 @@ import (
 // File.Size is not an error: limit the read if size matters.
 type Attachment struct {
 	io.ReadCloser
-	Name        string // without a path: from the response, otherwise File.Name; may be empty
+	Name        string // base name, taken from the response or, failing that, from File.Name; may be empty
 	ContentType string // as the server reported it; may be empty
 	Size        int64  // in bytes, as the response announced it; -1 if unknown
 }

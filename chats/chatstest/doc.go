@@ -64,14 +64,14 @@
 //
 // # Faults
 //
-// [Market.Fail] makes the next calls to an operation fail, and [Market.FailFunc] chooses a fault
-// for each call. The faults are:
+// [Market.Fail] makes the next requests for an operation fail, and [Market.FailFunc] chooses a
+// fault for each request. A client that retries uses up one fault per attempt. The faults are:
 //
 //	fault                 the request                    the caller gets
 //	OK                    is processed                   the response
 //	Delay                 is processed after the delay   the response
 //	SlowHeaders           is processed                   the response, after the delay
-//	SlowBody              is processed                   the response, the second half of its body after the delay
+//	SlowBody              is processed                   the response, with the second half of its body delayed
 //	Status                is not processed               the given status and body
 //	Respond               is not processed               the given status, body and header
 //	RespondEarly          is not processed               the given status and body, before the whole request body has been sent

@@ -6,19 +6,19 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// Fail makes the next calls to an operation fail, one per fault, in order. Later calls to Fail add
-// to the queue.
+// Fail makes the next requests for an operation fail, one per fault, in order. A client that
+// retries uses up one fault per attempt. Later calls to Fail add to the queue.
 func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
 	m.faults[op] = append(m.faults[op], faults...)
 }
 
-// FailFunc sets a function that selects the fault of every call for which [Market.Fail] has
-// none. The function receives the operation and the number of the call, counted per
-// operation from 1. It is called for one request at a time, so a random choice needs no
-// lock. It may call the methods of the Market, except FailFunc itself, but must not make requests
-// to it. FailFunc(nil) removes the function.
+// FailFunc sets a function that selects the fault of every request for which [Market.Fail] has
+// none. The function receives the operation and the number of the request, counted per operation
+// from 1. It is called for one request at a time, so a random choice needs no lock. It may call the
+// methods of the Market, except FailFunc itself, but must not make requests to it. FailFunc(nil)
+// removes the function.
 func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 	m.failMu.Lock()
 	defer m.failMu.Unlock()

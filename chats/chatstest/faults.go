@@ -38,7 +38,7 @@ type Response struct {
 	Body   []byte
 }
 
-// OK lets a call succeed, for example between two that fail.
+// OK lets a request succeed, for example between two that fail.
 func OK() Fault { return Fault{} }
 
 // Delay delays the processing of the request by d. A request whose context is done before
@@ -52,8 +52,8 @@ func Status(code int, body string) Fault { return Respond(code, nil, body) }
 // Respond responds with the given status and body. The given headers are added to the usual ones or
 // replace those of the same name, for example the Retry-After of a 429, a Date that is days off, or
 // the Location of a redirect. A header without values removes the usual one. A Content-Length that
-// is less than the length of the body cuts it off; if it is greater, the connection closes after
-// the body. The request is not processed.
+// is less than the length of the body cuts the body off; with a greater one, the connection closes
+// after the body. The request is not processed.
 func Respond(code int, header http.Header, body string) Fault {
 	return respond("status", func(l *limits, op chats.Operation) response {
 		resp := newResponse(code, contentType(body), []byte(body))

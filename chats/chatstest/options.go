@@ -129,8 +129,8 @@ func WithOrder(order Order) Option {
 	return func(s *settings) { s.order = order }
 }
 
-// WithExclusiveSince excludes the message that messageIdFrom names from the
-// history. By default it is included.
+// WithExclusiveSince makes the history omit the message that messageIdFrom names. By default it is
+// included.
 func WithExclusiveSince() Option {
 	return func(s *settings) { s.exclusiveSince = true }
 }
@@ -245,9 +245,9 @@ func WithParallelLimit(n int) Option {
 	return func(s *settings) { s.parallel = n }
 }
 
-// WithHourlyLimit enforces an hourly quota of n requests for op. Further requests
-// fail with 420 until the hour is over. By default the headers report the
-// documented quotas, but none is enforced.
+// WithHourlyLimit enforces an hourly quota of n requests for op. Further requests fail with 420
+// until the quota window ends. By default the headers report the documented quotas, but none is
+// enforced.
 func WithHourlyLimit(op chats.Operation, n int) Option {
 	return func(s *settings) { s.hourly[op] = max(n, 0) }
 }

@@ -12,9 +12,9 @@ import (
 )
 
 // ServeHTTP makes the Market an [http.Handler] for a server of your own. If a fault drops the
-// response, it panics with [http.ErrAbortHandler], as net/http expects; if a fault truncates it, it
-// writes less than the declared length, upon which net/http closes the connection. Set
-// [WithFileBase] to the server's URL, so that downloads reach it.
+// response, ServeHTTP panics with [http.ErrAbortHandler], as net/http expects; if a fault truncates
+// the response, ServeHTTP writes less than the declared length, upon which net/http closes the
+// connection. Set [WithFileBase] to the server's URL, so that downloads reach it.
 func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := route(r.Method, r.URL.Path)
 	f := m.begin(r.Context(), op)

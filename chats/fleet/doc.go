@@ -83,9 +83,9 @@
 //   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
 //     another one takes over within 22 s; pushes do not depend on it.
 //   - The interval at which River looks for stuck jobs, 30 s, is fixed.
-//   - The leader discards stuck jobs of unknown kinds, and a business without its ymchats_turn jobs
-//     is not served: call [Fleet.Register] and [Fleet.Config] for every client that works jobs
-//     of this schema.
+//   - The leader discards stuck jobs whose kinds are not registered with its own client, and a
+//     business that has lost its ymchats_turn jobs is no longer served. So call [Fleet.Register]
+//     and [Fleet.Config] for every client that works jobs of this schema.
 //   - A job's due time is set by the clock of the process that last worked it, and compared
 //     with the leader's clock: keep the clocks synchronised.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of

@@ -183,8 +183,8 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 // Stop stops serving the given businesses. The context of a step under way is canceled, and the
 // step then has 5 s to save what it has done; a step that was begun by a push or a Put is allowed
 // to finish. The rows stay in the store: a later Start continues from them, and sqlstore's Forget
-// deletes them. Stop is idempotent. Start must have been called in this process before, if only
-// with no businesses.
+// deletes them. Stop is idempotent. Start must have been called in this process before, even if
+// without any businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) {
 		return badArgument("jobs", "must not be nil")

@@ -12,17 +12,18 @@
 //
 // # Guarantees
 //
-// Every new message (see First run) in every chat that matches the filter reaches the handler at
-// least once. The messages of a chat are delivered one at a time, in ascending order. A message
-// that becomes visible late, with an ID below those of messages already handled, is delivered after
-// it has become visible, unless too many handled messages are above it (see Polls). A message
-// counts as handled when the handler has returned nil or, with [Inbox.Messages], when the loop has
-// asked for the next message. The [Store] records the message as handled before the next message of
-// the chat is delivered. From then on the message is not delivered again, on any machine that
-// shares the store, unless the server lists messages too far out of order (see Polls), or the store
-// loses the record, as after a restore from a backup or a failover to a replica that lags behind.
-// Until it has been recorded, a message may be delivered again after an error, a panic, a crash, or
-// the loss of the lease, so handlers must be idempotent.
+// Every new message (see First run) from the senders in [WithSenders], in every chat that matches
+// [WithFilter], reaches the handler at least once; by default, these are all senders and all chats.
+// The messages of a chat are delivered one at a time, in ascending order. A message that becomes
+// visible late, with an ID below those of messages already handled, is delivered after it has
+// become visible, unless too many handled messages are above it (see Polls). A message counts as
+// handled when the handler has returned nil or, with [Inbox.Messages], when the loop has asked for
+// the next message. The [Store] records the message as handled before the next message of the chat
+// is delivered. From then on the message is not delivered again, on any machine that shares the
+// store, unless the server lists messages too far out of order (see Polls), or the store loses the
+// record, as after a restore from a backup or a failover to a replica that lags behind. Until it
+// has been recorded, a message may be delivered again after an error, a panic, a crash, or the loss
+// of the lease, so handlers must be idempotent.
 //
 // # State
 //
@@ -62,10 +63,10 @@
 //
 // Incremental sweeps list the chats that are not FINISHED, full sweeps list all chats. Each starts
 // once per [WithPollInterval], or less often if the quota requires it. In a small shop, and with a
-// filter with Statuses, all sweeps are full. A message in a chat that stays FINISHED, or has a
-// status unknown to this library, is found only by a full sweep or a push. So is the last message
-// of a chat that has just been closed, if several processes take turns serving a large shop, as in
-// chats/fleet, or if the process is restarted during a sweep.
+// filter with Statuses, all sweeps are full. Apart from rechecks, a message in a chat that stays
+// FINISHED, or has a status unknown to this library, is found only by a full sweep or a push. So is
+// the last message of a chat that has just been closed, if several processes take turns serving a
+// large shop, as in chats/fleet, or if the process is restarted during a sweep.
 //
 // # Quota
 //

@@ -80,8 +80,8 @@ func WithSenders(senders ...chats.Sender) Option {
 // second, by Market's clock; the zero time is the beginning of every chat. By default only
 // messages that arrive after the start of the first run are delivered. The option takes effect
 // when an inbox serves a business for the first time, and not in later runs. The time may be in the
-// future. If it is, messages created before it are not delivered, unless they become visible only
-// after the first read of their chat that follows the start.
+// future. Messages created before it are then not delivered, unless they become visible only after
+// the first complete read of their chat at or after that time.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -114,9 +114,9 @@ const maxLookback = 1000
 // takes longer, its context is canceled and the delivery counts as failed, even if the handler does
 // not return. The handler may then still be running when the message is delivered again.
 //
-// Run, after its context is done, and Step wait for running handlers and keep the lease meanwhile.
-// Set a limit if a handler might ignore its context: one that never returns would keep the business
-// from being served, on any machine, until its process ends.
+// Step waits for running handlers and keeps the lease meanwhile; so does Run after its context is
+// done. Set a limit if a handler might ignore its context: one that never returns would keep the
+// business from being served, on any machine, until its process ends.
 func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }

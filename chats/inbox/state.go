@@ -23,7 +23,7 @@ type ChatState struct {
 	// later than the list's UpdatedAt. While Read is false, it is the UpdatedAt with which the chat was
 	// first listed or, if the StartTime was still ahead, the StartTime.
 	UpdatedAt   time.Time
-	SeenAt      time.Time // when the activity at UpdatedAt or the last push was first seen, or the last message found, by the local clock
+	SeenAt      time.Time // by the local clock, when the last of these happened: the activity at UpdatedAt or the last push was first seen, or a message was found
 	Explained   bool      // a message that accounts for that activity or push was found: see Rechecks in chats/docs/inbox.md
 	Unexplained int       // consecutive changes of UpdatedAt for which no message was found
 	DueAt       time.Time // when to poll next; zero if no poll is scheduled

@@ -104,8 +104,8 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 // running for an earlier one. Remembered events are lost when the process ends.
 //
 // Events are duplicates if they have the same type, business and chat, and the same message or, if
-// the event is not about a message, the same time. An event that lacks this information, such as a
-// [MessageSent] without a usable ID or an [Other], is compared by the bytes of its body, and only
+// the event is not about a message, the same time. An event that lacks this information, such as an
+// [Other] or a [MessageSent] without a usable ID, is compared by the bytes of its body, and only
 // until a 200 has been sent for it: after that, two events that look the same both reach the
 // function.
 //

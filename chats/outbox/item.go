@@ -27,10 +27,10 @@ const MaxKeyLength = 200
 
 // Item is a text or a file to be posted to a chat.
 type Item struct {
-	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8 without zero bytes
+	Key  string // the caller's idempotency key, unique per business: 1 to 200 bytes of UTF-8 without NUL
 	Chat chats.ChatID
 
-	Text     string // valid UTF-8, 1 to 4,096 characters, no zero bytes, and at least one visible character (HTML-escaped whitespace is not visible); empty for a file
+	Text     string // valid UTF-8, 1 to 4,096 characters, no NUL characters, and at least one visible character (HTML-escaped whitespace is not visible); empty for a file
 	FileName string // as for [chats.Client.SendFile]; empty for a text
 	File     []byte // 1 byte to 5 MiB; nil for a text
 

@@ -45,10 +45,10 @@ func WithSettled(settled func(context.Context, Result) error) Option {
 }
 
 // WithRetention sets how long items are kept after they are settled. The default is 30 days.
-// Put is idempotent for that long; after that, an item with the same key is posted again. Items
-// that are Uncertain are kept longer, and so are those that have not been reported, unless the
-// process that serves the business has no WithSettled function. An item settled by Resolve is not
-// reported until a process with WithSettled serves the business.
+// Put is idempotent for that long; after that, an item with the same key is posted again. Uncertain
+// items are kept longer. So are items that have not been reported, unless the process that serves
+// the business has no WithSettled function. An item settled by Resolve is not reported until a
+// process with WithSettled serves the business.
 func WithRetention(d time.Duration) Option {
 	return option(d > 0, "retention", "must be greater than 0", func(c *config) { c.retention = d })
 }

@@ -11,8 +11,8 @@ import (
 // Dialect is the database behind a [database/sql.DB].
 type Dialect int
 
-// The databases supported by a [Store], with any driver. The tests use modernc.org/sqlite and
-// github.com/jackc/pgx/v5/stdlib.
+// The databases supported by a [Store]. The tests use modernc.org/sqlite and
+// github.com/jackc/pgx/v5/stdlib; other drivers should work as well.
 const (
 	SQLite     Dialect = iota + 1 // 3.38 or later
 	PostgreSQL                    // 14 or later
