@@ -226,7 +226,9 @@ func (d *dispatcher) merge(backlog *Backlog, now time.Time) {
 	}
 	d.polled = len(backlog.Unreported) == 0 && d.reportAt.IsZero()
 	for _, key := range backlog.Unreported {
-		d.addReport(report{key: key})
+		if _, ok := d.pendingOutcomes.Load(key); !ok {
+			d.addReport(report{key: key})
+		}
 	}
 }
 
@@ -338,6 +340,7 @@ func (d *dispatcher) take(out outcome) {
 	}
 	if out.settled != nil {
 		d.addReport(report{out.settled.Item.Key, out.settled})
+		d.pendingOutcomes.Delete(out.settled.Item.Key)
 	}
 }
 

@@ -102,7 +102,7 @@
 //	parallel limit, or another 420 or 429      nothing is sent for 1 s, doubling up to 1 min until an item is sent
 //	when sending, a lost or invalid response,  resolved by searching the history, after 1 s, doubling up to 1 min;
 //	3xx, 408, 499, 5xx or a gateway's 404      posted again after 15.5 s or more if the history does not show it
-//	401, or a 403 if the list gets one, too     nothing is sent for 1 s, doubling up to 15 s; Run returns the error after a minute, Step immediately
+//	401, or a 403 if the list gets one, too    nothing is sent for 1 s, doubling up to 15 s; Run returns the error after a minute, Step immediately
 //	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
 //	the history is refused, or a refusal has   tried 5 times in a row, then Failed, or Uncertain if it may have been posted

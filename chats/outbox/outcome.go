@@ -37,16 +37,23 @@ func unsettled(r *Record, waits bool) outcome {
 	}
 }
 
-// settle saves a settled record. The outcome contains the record if it is to be reported.
-func (s *session) settle(r *Record) (outcome, error) {
+// settle saves a settled record. The outcome contains the record if it is to be reported. A backlog
+// that is read between the save and the dispatcher's taking of the outcome must not report it as well.
+func (s *session) settle(r *Record) (out outcome, err error) {
 	if r.Reported = s.config.settled == nil; r.State != Sent {
 		s.warnItem("outbox: item is "+string(r.State), r, r.result().Err)
 	}
+	s.pendingOutcomes.Store(r.Item.Key, true)
+	defer func() {
+		if out.settled == nil {
+			s.pendingOutcomes.Delete(r.Item.Key)
+		}
+	}()
 	if err := s.save(r); err != nil {
 		return outcome{}, err
 	}
 	s.attempted.remove(r)
-	out := outcome{isSent: r.State == Sent}
+	out.isSent = r.State == Sent
 	if !r.Reported {
 		r.Item.File, out.settled = nil, r
 	}

@@ -1510,3 +1510,22 @@ func TestRun_ManyForbiddenChatsLeaveTheQuota(t *testing.T) {
 		assert.Less(t, result.SettledAt.Sub(result.QueuedAt), 3*time.Minute)
 	})
 }
+
+// The backlog is read while the response of the store to the save of a settled item is still on its way.
+func TestRun_ReportsOnceIfASaveIsSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, seen := chatstest.NewMarket(), &settled{}
+		store := &hooked{Store: outbox.NewMemoryStore(), saved: func(r *outbox.Record) {
+			if r.State == outbox.Sent && !r.Reported {
+				sleep(3 * time.Second)
+			}
+		}}
+		o := newOutbox(t, connect(t, market), store, seen.option())
+		put(t, o, text("reply", market.AddChat(chats.Chat{})))
+		run := start(t, o)
+		sleep(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"reply sent"}, seen.keys())
+	})
+}

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ymchats/ymchats-go/chats/inbox"
@@ -26,6 +27,8 @@ type session struct {
 	posting context.Context //nolint:containedctx // ends graceTime after the run's
 	ending  context.Context //nolint:containedctx // the run's
 	cancel  context.CancelCauseFunc
+
+	pendingOutcomes sync.Map // keys of settled items whose outcomes the dispatcher has not received yet
 }
 
 // endError is the reason for which a session has ended itself.
