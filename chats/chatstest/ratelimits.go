@@ -81,7 +81,7 @@ func (l *limits) startWindow(now time.Time) {
 }
 
 // withHeaders adds the limit headers that every response has. A quota that is not enforced never
-// runs out, because a client that is told so stops making requests.
+// runs out, because a client that reads a zero stops making requests.
 func (l *limits) withHeaders(resp response, op chats.Operation, now time.Time) response {
 	l.startWindow(now)
 	least := 1

@@ -141,7 +141,7 @@ func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) 
 }
 
 // mixUp is a gateway that now and then mixes up responses: the history becomes that of another chat.
-// Both chats have messages of the shop, without which nobody could notice.
+// Both chats have messages of the shop, without which no client could notice.
 func (p *process) mixUp(req *http.Request) *http.Request {
 	switch {
 	case len(p.chats) == 0:
@@ -324,7 +324,7 @@ func (w *simulation) fault(op chats.Operation, _ int) chatstest.Fault {
 		chatstest.Rewrite(func(r *chatstest.Response) { r.Body = r.Body[:len(r.Body)/2] }),
 	}
 	if op != chats.OpGetChatHistory {
-		// Replay only here: nobody could notice that a history is an old one of the same chat. See mixUp for those of other chats.
+		// Replay only here: no client could notice that a history is an old one of the same chat. See mixUp for those of other chats.
 		faults = append(faults, chatstest.ProcessLate(w.plan.late), chatstest.ProcessLate(w.plan.late/3), chatstest.RespondEarly(0, 500, ""),
 			chatstest.Status(400, badRequest), chatstest.StatusAfter(409, "<html>"), chatstest.DropAfter(), chatstest.DropAfter(), chatstest.Replay())
 	}
