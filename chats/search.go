@@ -176,8 +176,8 @@ func (c *confirmation) readEnd(seen *view, below, skipped []Message) (*view, err
 
 // errOtherHistory is the error of a reading that lacks messages which the history of the chat has
 // shown before. The response may be out of date, or one to a request for another chat, because it
-// does not say whose it is. A message that may be the one being sent is taken from any reading that
-// has one of the messages shown before.
+// does not contain the ID of the chat. A message that may be the one being sent is taken from any
+// reading that has one of the messages shown before.
 var errOtherHistory = errors.New("the history lacks messages of the shop that it has shown before")
 
 // shownAbove returns the IDs above floor that the history of the chat has shown.

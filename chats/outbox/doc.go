@@ -56,14 +56,14 @@
 // history does not show it, or if it may have been posted and the history cannot be read (see
 // Failures).
 //
-// A response with a history does not say to which chat it belongs. If it lacks a message of the
+// A response with a history does not contain the ID of the chat. If it lacks a message of the
 // baseline, it may be out of date, or a response to another request. Such a history is not used but
-// requested again, up to six times after the end of the search; then the item is Uncertain. Before the
-// first attempt, the same holds for the last message that the outbox has posted to the chat, but after
-// ten seconds the item is posted nevertheless, because that message may have been deleted. These
-// checks need a message of the shop in the chat. Apart from that, it is assumed that each history
-// belongs to its request and is not older than it: one from before the attempt, such as a cache may
-// return, is no different from one after an attempt that posted nothing.
+// requested again, up to six times after the end of the search; then the item is Uncertain. Before
+// the first attempt, the same holds for the last message that the outbox has posted to the chat,
+// but after ten seconds the item is posted nevertheless, because that message may have been
+// deleted. These checks need a message of the shop in the chat. Apart from that, it is assumed that
+// each history belongs to its request and is not older than it: one from before the attempt, such
+// as a cache may return, is no different from one after an attempt that posted nothing.
 //
 // Apart from [Resend], such histories, and the race described under Leases, an item is posted twice in
 // only two cases. In the first, the response, the process or the lease was lost while the item was
