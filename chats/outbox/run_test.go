@@ -1529,3 +1529,23 @@ func TestRun_ReportsOnceIfASaveIsSlow(t *testing.T) {
 		assert.Equal(t, []string{"reply sent"}, seen.keys())
 	})
 }
+
+// Posts to chats that have not failed do not count as retries of one that has.
+func TestRun_OtherChatsDoNotDelayARetry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
+		run := start(t, o)
+		market.Fail(chats.OpSendFileToChat, slices.Repeat([]chatstest.Fault{chatstest.Status(500, "")}, 2)...)
+		put(t, o, file("file", market.AddChat(chats.Chat{})))
+		for n := range 60 {
+			put(t, o, text(strconv.Itoa(n), market.AddChat(chats.Chat{})))
+			sleep(2 * time.Second)
+		}
+		result := get(t, o, "file")
+		require.Equal(t, outbox.Sent, result.State)
+		assert.Less(t, result.SettledAt.Sub(result.QueuedAt), time.Minute)
+		require.NoError(t, run.stop())
+	})
+}
