@@ -3,7 +3,9 @@ package chats_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -560,4 +562,68 @@ func TestConfirmed_QuotaOfTheHistoryEndsBetweenTwoSends(t *testing.T) {
 		assert.Equal(t, 1, failed.Attempts)
 		assert.True(t, until.Equal(failed.Limit.Until))
 	})
+}
+
+// A history that lacks a message which it showed before the send may be that of another chat. It does
+// not show that nothing was posted, however often it is read.
+func TestSendTextConfirmed_HistoryThatLacksAMessageIsDoubt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lacks func(since time.Duration) bool // a reading of the history this long after the send
+		send  chatstest.Fault
+		err   error
+		posts int
+	}{
+		"for a while":          {lacks: func(since time.Duration) bool { return since < 5*time.Second }, send: chatstest.DropBefore(), posts: 1},
+		"after the send":       {lacks: func(time.Duration) bool { return true }, send: chatstest.DropBefore(), err: chats.ErrOutcomeUnknown},
+		"after an accepted":    {lacks: func(time.Duration) bool { return true }, send: chatstest.Malformed(`{"status":"OK"}`), err: chats.ErrUnconfirmed, posts: 1},
+		"although it was sent": {lacks: func(time.Duration) bool { return true }, send: chatstest.DropAfter(), err: chats.ErrOutcomeUnknown, posts: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.market.AddMessage(f.chat, chats.SenderPartner, "Здравствуйте!")
+				missing := f.market.AddMessage(f.chat, chats.SenderPartner, "Сейчас узнаю.")
+				time.Sleep(time.Minute)
+				sentAt := time.Time{}
+				f.market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+					switch {
+					case op == chats.OpSendMessageToChat && sentAt.IsZero():
+						sentAt = time.Now()
+						return c.send
+					case op == chats.OpGetChatHistory && !sentAt.IsZero() && c.lacks(time.Since(sentAt)):
+						return chatstest.Rewrite(func(r *chatstest.Response) { r.Body = historyBelow(t, r.Body, missing) })
+					}
+					return chatstest.OK()
+				})
+				_, err := f.client.SendTextConfirmed(t.Context(), f.chat, "Завтра")
+				if c.err == nil {
+					require.NoError(t, err)
+				} else {
+					require.ErrorIs(t, err, c.err)
+					require.ErrorIs(t, err, chats.ErrAmbiguous)
+				}
+				assert.Equal(t, c.posts, len(f.market.Messages(f.chat))-3)
+			})
+		})
+	}
+}
+
+// historyBelow returns the body of a history without the messages from the given one on.
+func historyBelow(t *testing.T, body []byte, id chats.MessageID) []byte {
+	t.Helper()
+	var page struct {
+		Status string         `json:"status"`
+		Result map[string]any `json:"result"`
+	}
+	require.NoError(t, json.Unmarshal(body, &page))
+	messages, ok := page.Result["messages"].([]any)
+	require.True(t, ok)
+	page.Result["messages"] = slices.DeleteFunc(messages, func(m any) bool {
+		return m.(map[string]any)["messageId"].(float64) >= float64(id) //nolint:forcetypeassert // the fake's response
+	})
+	changed, err := json.Marshal(page)
+	require.NoError(t, err)
+	return changed
 }
