@@ -53,6 +53,10 @@ var faults = []struct {
 		status: 200, body: okBody[:5], marked: "status",
 	},
 	{
+		name: "Respond with a length of zero", fault: chatstest.Respond(200, http.Header{"Content-Length": {"0"}}, okBody),
+		status: 200, marked: "status",
+	},
+	{
 		name: "Respond with a long length", fault: chatstest.Respond(200, http.Header{"Content-Length": {"50"}}, okBody),
 		status: 200, body: okBody, err: io.ErrUnexpectedEOF, marked: "status",
 	},
