@@ -141,10 +141,10 @@ func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) 
 }
 
 // mixUp is a gateway that now and then mixes up responses: the history becomes that of another chat.
-// Both chats have messages of the shop, without which no client could notice.
+// Both chats have messages of the shop, without which no client could notice; those of a fuzzed script may not.
 func (p *process) mixUp(req *http.Request) *http.Request {
 	switch {
-	case len(p.chats) == 0:
+	case p.plan.chats == 0:
 		return req
 	case !strings.HasSuffix(req.URL.Path, "/history"):
 		p.mu.Lock()
