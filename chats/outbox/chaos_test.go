@@ -67,7 +67,7 @@ type simulation struct {
 	interrupted int // calls of Put and Resolve whose process was killed
 	deleted     int // items
 	mixedUp     int // histories that were those of another chat
-	sends       int
+	requests    int
 	tooLate     map[string]int // messages that became visible after the search time, by chat and content
 	isFed       bool
 }
@@ -126,7 +126,10 @@ func (p *process) during(do func() error) error {
 // RoundTrip implements http.RoundTripper.
 func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	err = p.during(func() error {
-		req = p.mixUp(req)
+		if p.plan.chats > 0 { // the chats of a fuzzed script may have no message of the shop, without which no client could notice
+			p.spaceOut()
+			req = p.mixUp(req)
+		}
 		resp, err = contract.Transport(p.t, p.market.Transport()).RoundTrip(req) //nolint:bodyclose // the caller closes it
 		return err
 	})
@@ -140,22 +143,20 @@ func (p *process) RoundTrip(req *http.Request) (resp *http.Response, err error) 
 	return resp, err
 }
 
-// mixUp is a gateway that now and then mixes up responses: the history becomes that of another chat.
-// Both chats have messages of the shop, without which no client could notice; those of a fuzzed script may not.
+// spaceOut delays requests differently: IDs are times, and no two chats get the same.
+func (p *process) spaceOut() {
+	p.mu.Lock()
+	p.requests++
+	n := p.requests
+	p.mu.Unlock()
+	sleep(time.Duration(n%1000) * time.Microsecond)
+}
+
+// mixUp is a gateway that now and then mixes up responses: the history becomes that of another chat
+// with messages of the shop.
 func (p *process) mixUp(req *http.Request) *http.Request {
-	switch {
-	case p.plan.chats == 0:
-		return req
-	case !strings.HasSuffix(req.URL.Path, "/history"):
-		p.mu.Lock()
-		p.sends++
-		n := p.sends
-		p.mu.Unlock()
-		sleep(time.Duration(n%1000) * time.Microsecond) // IDs are times: no two chats have the same
-		return req
-	}
 	chat := p.chats[p.intN(len(p.chats))]
-	if !p.rare(25) || !slices.ContainsFunc(p.market.Messages(chat), func(m chats.Message) bool {
+	if !isHistory(req) || !p.rare(25) || !slices.ContainsFunc(p.market.Messages(chat), func(m chats.Message) bool {
 		age := time.Since(m.CreatedAt)
 		return m.Sender == chats.SenderPartner && age > time.Minute && age < time.Hour
 	}) {
@@ -164,10 +165,7 @@ func (p *process) mixUp(req *http.Request) *http.Request {
 	p.mu.Lock()
 	p.mixedUp++
 	p.mu.Unlock()
-	other, query := req.Clone(req.Context()), req.URL.Query()
-	query.Set("chatId", fmt.Sprint(chat))
-	other.URL.RawQuery = query.Encode()
-	return other
+	return ofChat(req, chat)
 }
 
 // outbox returns the outbox of the process.

@@ -26,18 +26,26 @@ import (
 type mixedUp struct {
 	http.RoundTripper
 
-	other   chats.ChatID
-	readers atomic.Int64
-	isOther func(n int64) bool // the n-th reading of a history, beginning with 1
+	other    chats.ChatID
+	readings atomic.Int64
+	isOther  func(n int64) bool // the n-th reading of a history, beginning with 1
 }
 
 func (g *mixedUp) RoundTrip(req *http.Request) (*http.Response, error) {
-	if query := req.URL.Query(); req.URL.Path == "/v2/businesses/1234567/chats/history" && g.isOther(g.readers.Add(1)) {
-		query.Set("chatId", strconv.FormatInt(int64(g.other), 10))
-		req = req.Clone(req.Context())
-		req.URL.RawQuery = query.Encode()
+	if isHistory(req) && g.isOther(g.readings.Add(1)) {
+		req = ofChat(req, g.other)
 	}
 	return g.RoundTripper.RoundTrip(req)
+}
+
+func isHistory(req *http.Request) bool { return strings.HasSuffix(req.URL.Path, "/history") }
+
+// ofChat returns the request for the history of another chat.
+func ofChat(req *http.Request, chat chats.ChatID) *http.Request {
+	other, query := req.Clone(req.Context()), req.URL.Query()
+	query.Set("chatId", strconv.FormatInt(int64(chat), 10))
+	other.URL.RawQuery = query.Encode()
+	return other
 }
 
 // A history does not say whose it is, except by the messages that it shows.
@@ -159,7 +167,7 @@ type cache struct {
 func (c *cache) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := c.RoundTripper.RoundTrip(req)
 	c.seen = append(c.seen, fmt.Sprint(time.Now(), " ", req.URL, " ", err))
-	if err != nil || !strings.HasSuffix(req.URL.Path, "/history") {
+	if err != nil || !isHistory(req) {
 		return resp, err
 	}
 	if c.history == nil {

@@ -525,28 +525,42 @@ func TestResume_MessagesOfDeletedItemsAreNotNew(t *testing.T) {
 	}
 }
 
-// NotAfter passes while the history is read at the end of the search. The item will not be posted
-// again, so the search goes on for as long as it does for an item that has expired before.
+// NotAfter passes at the end of the search, while the history is read or the next attempt is saved.
+// The item will not be posted again, so the search goes on for as long as it does for an item that has
+// expired before.
 func TestResume_ExpiresAtTheEndOfTheSearch(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return 25 * time.Second }))
-		chat := market.AddChat(chats.Chat{})
-		o := newOutbox(t, connect(t, market), outbox.NewMemoryStore())
-		market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
-		began := time.Now()
-		market.FailFunc(func(chats.Operation, int) chatstest.Fault {
-			if time.Since(began) >= chats.SearchTime {
-				return chatstest.SlowHeaders(2 * time.Second)
-			}
-			return chatstest.OK()
+	for name, slow := range map[string]struct{ reads, saves time.Duration }{
+		"history": {reads: 2 * time.Second},
+		"save":    {saves: 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				market := chatstest.NewMarket(chatstest.WithVisibility(func(chats.Message) time.Duration { return 25 * time.Second }))
+				chat, began := market.AddChat(chats.Chat{}), time.Now()
+				isEnding := func() bool { return time.Since(began) >= chats.SearchTime }
+				store := &hooked{Store: outbox.NewMemoryStore(), saved: func(r *outbox.Record) {
+					if r.State == outbox.Sending && isEnding() {
+						sleep(slow.saves)
+					}
+				}}
+				o := newOutbox(t, connect(t, market), store)
+				market.Fail(chats.OpSendMessageToChat, chatstest.DropAfter())
+				market.FailFunc(func(chats.Operation, int) chatstest.Fault {
+					if isEnding() {
+						return chatstest.SlowHeaders(slow.reads)
+					}
+					return chatstest.OK()
+				})
+				item := text("reply", chat)
+				item.NotAfter = began.Add(chats.SearchTime + time.Second)
+				put(t, o, item)
+				run := start(t, o)
+				awaitState(t, o, "reply", outbox.Sent)
+				require.NoError(t, run.stop())
+				assert.Len(t, posted(market, chat), 1)
+			})
 		})
-		item := text("reply", chat)
-		item.NotAfter = began.Add(chats.SearchTime + time.Second)
-		put(t, o, item)
-		run := start(t, o)
-		awaitState(t, o, "reply", outbox.Sent)
-		require.NoError(t, run.stop())
-		assert.Len(t, posted(market, chat), 1)
-	})
+	}
 }

@@ -1466,12 +1466,28 @@ func TestRun_RetriesSoonAfterAnOutage(t *testing.T) {
 type forbidding struct {
 	http.RoundTripper
 
-	chats map[string]bool
-	calls *atomic.Int64
+	chats sync.Map // their IDs as text
+	calls atomic.Int64
 }
 
-func (f forbidding) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !strings.HasSuffix(req.URL.Path, "/history") || !f.chats[req.URL.Query().Get("chatId")] {
+// newForbidding returns a transport that forbids new chats, and an outbox's items for them.
+func newForbidding(t *testing.T, market *chatstest.Market, size int) (f *forbidding, items []outbox.Item) {
+	t.Helper()
+	f = &forbidding{RoundTripper: contract.Transport(t, market.Transport())}
+	for n := range size {
+		id := market.AddChat(chats.Chat{})
+		f.chats.Store(strconv.Itoa(int(id)), true)
+		items = append(items, text(fmt.Sprint("forbidden ", n), id))
+	}
+	return f, items
+}
+
+func (f *forbidding) client(market *chatstest.Market) *chats.Client {
+	return market.Client(chats.WithHTTPClient(&http.Client{Transport: f}))
+}
+
+func (f *forbidding) RoundTrip(req *http.Request) (*http.Response, error) {
+	if _, ok := f.chats.Load(req.URL.Query().Get("chatId")); !ok || !isHistory(req) {
 		return f.RoundTripper.RoundTrip(req)
 	}
 	f.calls.Add(1)
@@ -1485,13 +1501,9 @@ func TestRun_ManyForbiddenChatsLeaveTheQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size, minutes = 300, 60
 		market := chatstest.NewMarket()
-		transport := forbidding{contract.Transport(t, market.Transport()), map[string]bool{}, new(atomic.Int64)}
-		o := newOutbox(t, market.Client(chats.WithHTTPClient(&http.Client{Transport: transport})), outbox.NewMemoryStore())
-		for n := range size {
-			id := market.AddChat(chats.Chat{})
-			transport.chats[strconv.Itoa(int(id))] = true
-			put(t, o, text(fmt.Sprint("forbidden ", n), id))
-		}
+		transport, items := newForbidding(t, market, size)
+		o := newOutbox(t, transport.client(market), outbox.NewMemoryStore())
+		put(t, o, items...)
 		run := start(t, o)
 		chat, other := market.AddChat(chats.Chat{}), market.AddChat(chats.Chat{})
 		for n := range minutes {
@@ -1547,5 +1559,79 @@ func TestRun_OtherChatsDoNotDelayARetry(t *testing.T) {
 		require.Equal(t, outbox.Sent, result.State)
 		assert.Less(t, result.SettledAt.Sub(result.QueuedAt), time.Minute)
 		require.NoError(t, run.stop())
+	})
+}
+
+// Of many chats that fail, each has its turn, also one that has failed for long.
+func TestRun_AChatThatIsAllowedAgainHasItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		transport, items := newForbidding(t, market, 400) // more than get a turn in 15 min, the longest delay
+		o := newOutbox(t, transport.client(market), outbox.NewMemoryStore())
+		put(t, o, items...)
+		run := start(t, o)
+		sleep(time.Hour)
+		for _, item := range items[:5] {
+			transport.chats.Delete(strconv.Itoa(int(item.Chat)))
+		}
+		sleep(2 * time.Hour)
+		for _, item := range items[:5] {
+			assert.Equal(t, outbox.Sent, get(t, o, item.Key).State, item.Key)
+		}
+		require.NoError(t, run.stop())
+	})
+}
+
+// A new outbox, such as a process or a fleet's step begins with, does not try at once all chats that have
+// failed before.
+func TestRun_ANewOutboxKnowsTheChatsThatHaveFailed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const size, processes = 300, 10
+		market, store := chatstest.NewMarket(), outbox.NewMemoryStore()
+		transport, items := newForbidding(t, market, size)
+		put(t, newOutbox(t, transport.client(market), store), items...)
+		chat := market.AddChat(chats.Chat{})
+		for n := range processes {
+			o := newOutbox(t, transport.client(market), store)
+			put(t, o, text(fmt.Sprint("healthy ", n), chat)) // it is no outage
+			run := start(t, o)
+			sleep(4 * time.Minute)
+			require.NoError(t, run.stop())
+		}
+		assert.Len(t, posted(market, chat), processes)
+		assert.Less(t, transport.calls.Load(), int64(2*(2*size+processes*(13+4*12))), "an attempt makes two requests")
+	})
+}
+
+// A save of a settled item that is not known to have succeeded leaves the report to the backlog.
+func TestRun_ReportsAfterASaveInDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, seen := chatstest.NewMarket(), &settled{}
+		var isSaved, isRead bool
+		store := &hooked{Store: outbox.NewMemoryStore()}
+		store.afterSave = func(r *outbox.Record) error {
+			if r.State != outbox.Sent || isSaved {
+				return nil
+			}
+			isSaved = true
+			r.Version--
+			return errors.New("the connection broke")
+		}
+		store.item = func() error {
+			if !isSaved || isRead {
+				return nil
+			}
+			isRead = true
+			return errors.New("the connection broke")
+		}
+		o := newOutbox(t, connect(t, market), store, seen.option())
+		put(t, o, text("reply", market.AddChat(chats.Chat{})))
+		run := start(t, o)
+		sleep(time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"reply sent"}, seen.keys())
 	})
 }

@@ -15,7 +15,7 @@ import (
 //	dispatcher  starts a worker for each head that is due, the longest-waiting chat first
 //	worker      posts one item
 //	reporter    calls the WithSettled function
-//	term      renews the lease
+//	term        renews the lease
 //
 // A later session continues from the store: a session keeps no other state that matters.
 type session struct {
