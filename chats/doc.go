@@ -24,7 +24,7 @@
 // [Client.ChatsPage] and [Client.HistoryPage] return single pages.
 //
 // Unknown fields and enum values never cause an error. Unknown values are passed through; the Known
-// method of each type reports whether the contract defines the value. A field that cannot be
+// method of each enum type reports whether the contract defines the value. A field that cannot be
 // decoded is zero, even if its value is not valid JSON. An item without a readable ID is skipped
 // and counted in [Attempt.Skipped], and the listing continues. The size of API responses is
 // limited, in bytes and in items.
@@ -57,15 +57,15 @@
 //
 // [SplitText] splits texts that are too long. [Client.OpenChat] returns the ID of the chat
 // about an order or a return, and opens one if there is none. Arguments are checked before anything
-// is sent; an invalid one results in an [ArgumentError].
+// is sent; an invalid argument results in an [ArgumentError].
 //
 // # Retries
 //
 // Retries depend on what an operation does, not on its HTTP method: reads and OpenChat are
 // idempotent and are retried after transient failures; a send is retried only if the request
-// was certainly not processed. The table shows the result of each failure. "retried" means
-// that the call makes up to RetryPolicy.MaxAttempts requests and then returns the error of
-// the last request. "soon" means within RetryPolicy.MaxDelay, and "later" means beyond it:
+// was certainly not processed. The table shows the result of each failure. "retried" means that the
+// call makes up to RetryPolicy.MaxAttempts requests and, if all fail, returns the error of the last
+// one. "soon" means within RetryPolicy.MaxDelay, and "later" means beyond it:
 //
 //	failure                  | reads, OpenChat | SendText, SendFile
 //	no connection            | retried         | retried
@@ -94,56 +94,58 @@
 //	2xx, ERROR, no details   | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //	2xx, OK and errors       | ErrProtocol     | ErrProtocol, ErrOutcomeUnknown
 //
-// For reads, the last row applies only if the response has no usable result; otherwise the
-// errors are ignored.
+// For reads and OpenChat, the last row applies only if the response has no usable result; otherwise
+// the errors are ignored.
 //
 // A 4xx whose body is empty, or is not in the API's JSON format, is assumed to come from a gateway.
-// A 404 then says nothing about the chat. Nor does a gateway's 4xx say anything about the outcome
+// A gateway's 404 says nothing about the chat, and a gateway's 4xx says nothing about the outcome
 // of a send, because the gateway may have passed the request on. The exceptions are 401, 403, 413,
 // 414, 420, 429 and 431: a gateway that responds with one of these is assumed not to have passed
 // the request on. A redirect in response to a send is equally inconclusive, because a server may
 // redirect after it has processed the request. TLS failures that a retry cannot fix are not
 // retried: the server does not speak TLS; its certificate is not trusted, or is rejected by
-// tls.Config.VerifyConnection or the like; the server rejects the client's certificate; or the two
-// have no TLS version, cipher or protocol in common. A response without a declared length counts as
-// cut off if its JSON is incomplete. A 400, 413 or 422 for the first page of a list may be caused
-// by the page size. If it comes from the API, up to three smaller sizes are tried before the error
-// is returned; if it mentions a limit or a page size, up to five.
+// tls.Config.VerifyConnection or the like; the server rejects the client's certificate; or client
+// and server have no TLS version, cipher or protocol in common. A response without a declared
+// length counts as cut off if its JSON is incomplete. A 400, 413 or 422 for the first page of a
+// list may be caused by the page size. If the response comes from the API, up to three smaller
+// sizes are tried before the error is returned. If its text mentions a limit or a page size, up to
+// five are tried.
 //
 // The delay between attempts is random (full jitter), with an upper bound that doubles after
 // each failure; see [RetryPolicy]. The client honours Retry-After. If the context's deadline
 // comes before the next attempt, the call fails immediately and the error says so. An attempt
 // that exceeds RetryPolicy.AttemptTimeout or the timeout of the http.Client counts as dropped. A
 // file is sent again only if its reader can be rewound or has not been read from. If an upload
-// ended early, before the server could have received the whole file, nothing was posted, so a 5xx,
-// a dropped connection or a timeout is then retried.
+// ended before the server could have received the whole file, nothing was posted. A 5xx, a dropped
+// connection or a timeout is then retried.
 //
 // # Rate limits
 //
 // Market allows four concurrent requests per business and sets an hourly quota per
 // operation. All programs that call the API for the same business share both limits;
-// exceeding either one results in a 420.
+// exceeding either results in a 420.
 //
-// A client makes at most four concurrent API requests ([WithMaxParallel]). A request holds a
-// slot only while it is in flight, except that a confirmed send also holds its slot while it reads
-// the history immediately before the send, and during the [ConfirmBefore] function.
+// By default, a client has four slots for concurrent API requests (see [WithMaxParallel]). A
+// request holds a slot only while it is in flight. The exception is a confirmed send: it also holds
+// its slot during the read of the history immediately before the send, and while the
+// [ConfirmBefore] function runs.
 //
 // If the quota of an operation is exhausted and the next window begins within RetryPolicy.MaxDelay,
-// calls wait for it. Otherwise they fail with [ErrRateLimited] and Error.Limit, and until the
-// window ends the client rejects calls that need the quota of that operation, without making a
-// request. A response that reports a remaining quota of 0 has the same effect. Confirmed sends also
-// need the quota of the history. A window is an hour, so the client never blocks an operation for
-// longer, whatever the headers say. [Client.Limit] returns the quota last reported by the server.
-// [WithLimiter] adds a rate limiter of your own.
+// calls wait for it. If it begins later, calls that need the quota fail with [ErrRateLimited] and
+// Error.Limit, without making a request. A quota counts as exhausted after a 420 that refers to it,
+// and after a response that reports a remaining quota of 0. Confirmed sends also need the quota of
+// the history. A window is an hour, so the client never blocks an operation for longer, whatever
+// the headers say. [Client.Limit] returns the quota last reported by the server. [WithLimiter] adds
+// a rate limiter of your own.
 //
 // # Errors
 //
 // An invalid argument results in an [ArgumentError], which matches [ErrInvalidArgument] and means
 // that nothing was sent. A sequence whose context is done yields ctx.Err(). Any other failed call
-// to the API returns an [*Error]: match it against the sentinels with errors.Is; its fields
-// StatusCode, Details and TraceParent carry the details. Outside 2xx, the HTTP status determines
-// the error, not the status in the body; for a 404, and for any 4xx in response to a send, it also
-// matters whether the body comes from the API. A 400 from the API matches no sentinel.
+// to the API returns an [*Error]. Match it against the sentinels with errors.Is; its fields
+// StatusCode, Details and TraceParent describe the response. Outside 2xx, the error depends on the
+// HTTP status, not on the status in the body. For a 404, and for any 4xx in response to a send, it
+// also depends on whether the body comes from the API. A 400 from the API matches no sentinel.
 //
 // An error matches context.Canceled or context.DeadlineExceeded only if the caller's context
 // is done, or if its deadline leaves no time for the next attempt. A timeout in a transport,

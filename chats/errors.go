@@ -24,20 +24,21 @@ var (
 	// expired.
 	ErrForbidden = errors.New("forbidden")
 	// ErrNotFound is returned for 404: there is no such chat, message, order, return or
-	// file. In response to an API call, a 404 whose body is not the API's comes from a gateway
-	// and matches [ErrProtocol] instead.
+	// file. In response to an API call, a 404 whose body is not in the API's format is assumed to come
+	// from a gateway and matches [ErrProtocol] instead.
 	ErrNotFound = errors.New("not found")
-	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request, if an
-	// exhausted hourly quota or the Retry-After of a 429 has more than RetryPolicy.MaxDelay left to
-	// run. The Until field of [Error.Limit] says when calls are possible again; it is zero if the
-	// server has not reported it.
+	// ErrRateLimited is returned for 420 and 429. It is also returned, without a request, if a call
+	// would have to wait longer than RetryPolicy.MaxDelay for an hourly quota to reset, or for the
+	// Retry-After of an earlier 429 to end. The Until field of [Error.Limit] says when calls are
+	// possible again, or is zero if the server has not reported that.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is returned for 5xx.
 	ErrServer = errors.New("server error")
-	// ErrProtocol is returned if a response violates the API contract (it is not JSON, is truncated or
-	// too large, lacks its result, is for a different chat or message, has a status below 200, or is a
-	// 404 from a gateway), if History finds a message out of order (see [Error.ResumeAfter]), if a
-	// download is not the whole file, or if a listing does not end.
+	// ErrProtocol is returned if a response violates the API contract: a 2xx is not JSON, is truncated
+	// or too large, lacks its result, reports an error without details, or is for a different chat or
+	// message; a status is below 200; or a 404 comes from a gateway. It is also returned if History
+	// finds a message out of order (see [Error.ResumeAfter]), if a listing does not end, or if
+	// Download receives an unexpected 2xx, such as a 206.
 	ErrProtocol = errors.New("response violates the API contract")
 	// ErrOutcomeUnknown is returned if a message or file was sent and may have been posted. To
 	// find out without posting twice, make the confirmed send below, where last is the ID of
@@ -62,11 +63,12 @@ var (
 	//
 	//	for message, err := range client.History(ctx, id, last) { ... }
 	ErrUnconfirmed = errors.New("accepted, but unconfirmed")
-	// ErrAmbiguous is matched in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] if the
-	// history shows a new message from the shop that has different content or no readable ID,
-	// and that may be the one that was sent, or if the history repeatedly lacks messages of the shop
-	// that it showed before the send, as that of another chat would. A person has to decide: calling the
-	// method again does not help unless the message itself has appeared in the history by then.
+	// ErrAmbiguous is matched in addition to [ErrOutcomeUnknown] or [ErrUnconfirmed] in two cases. In
+	// the first, the history shows a new message from the shop that may be the one that was sent, but
+	// has different content or no readable ID. In the second, the history repeatedly lacks messages
+	// from the shop that it has shown before, as the history of another chat would. A person has to
+	// decide: calling the method again does not help unless the message itself has appeared in the
+	// history by then.
 	ErrAmbiguous = errors.New("the history has a possible match")
 )
 
@@ -104,9 +106,9 @@ type Error struct {
 	// SentAt is set if the error matches [ErrOutcomeUnknown] or [ErrUnconfirmed]: all
 	// requests that may have posted the message had ended by then. Pass it to [ConfirmResume].
 	SentAt time.Time
-	// ResumeAfter is set if [Client.History] found messages out of order after it had
-	// yielded later ones. It equals the since argument of that call. To get every message,
-	// read the history again from there with the same Client.
+	// ResumeAfter is set if [Client.History] found a message after it had yielded messages with higher
+	// IDs. It equals the since argument of that call. To get every message, read the history again
+	// from there with the same Client.
 	ResumeAfter *MessageID
 
 	kinds      []error // sentinels in addition to that of the status
