@@ -15,17 +15,17 @@ import (
 // and each range starts from the beginning. An error is yielded once and ends the sequence; it
 // is ctx.Err() if ctx is done.
 //
-// The list may shift while it is read: a chat that receives a message in the meantime may be
+// The list may shift while it is read. A chat that receives a message in the meantime may be
 // missing from this listing; list the chats again to find it. Replying to a chat removes it from
 // the list of chats with [StatusWaitingForPartner] and shifts later pages: collect the list before
 // replying.
 //
-// A listing costs one getChats request for every 20 chats (POST /v2/businesses/{id}/chats). It
-// costs more if the server refuses the page size, in which case 10 and 5 are tried (then 3 and 1, if
-// the refusal mentions a limit or a page size). It also costs more if the server refuses a page
-// token, which may have expired: the list is then read again from the beginning, and the chats
-// already yielded are left out. A chat without a readable ID is skipped, counted in
-// [Attempt.Skipped] and logged.
+// A listing costs one getChats request (POST /v2/businesses/{id}/chats) for every 20 chats, or for
+// every Filter.PageSize chats if that is set. It costs more if the server refuses the page size, in
+// which case 10 and 5 are tried (then 3 and 1, if the refusal mentions a limit or a page size). It
+// also costs more if the server refuses a page token, which may have expired: the list is then read
+// again from the beginning, and the chats already yielded are left out. A chat without a readable
+// ID is skipped, counted in [Attempt.Skipped] and logged.
 func (c *Client) Chats(ctx context.Context, filter Filter) iter.Seq2[Chat, error] {
 	filter = filter.clone() // the caller may change its slices between two pages
 	return func(yield func(Chat, error) bool) {
@@ -75,8 +75,8 @@ func (l *chatList) restart() (further bool) {
 }
 
 // ChatsPage returns one page of the list of chats in the server's order. Retries aside, it makes
-// one request, unless the server refuses the size of a first page, in which case it tries smaller
-// sizes, as [Client.Chats] does. A page may be empty even though there is a next one.
+// one request. If the server refuses the size of a first page, ChatsPage tries smaller sizes, as
+// [Client.Chats] does. A page may be empty even though there is a next one.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest) (Page[Chat], error) {

@@ -20,26 +20,26 @@ type ConfirmOption func(*confirmation)
 
 // ConfirmAfter makes a confirmed send idempotent: the same call may be made again after any
 // error except [ErrUnconfirmed]. Pass the ID of the newest message that you had seen before the
-// first attempt, or 0 if the chat was empty; to post the same content once more, pass the ID of a
-// newer message.
+// first attempt, or 0 if the chat was empty. To post the same content a second time, pass the ID of
+// the message posted first, or of a newer message.
 //
 // If the earlier call was made with the same Client, the new call waits until the earlier call's
 // message is no longer expected to appear, and for an hour the Client recognises that message even
 // if its ID is less than last. A different Client does both only with [ConfirmResume], so also pass
 // that option after a crash.
 //
-// The messages with IDs above last are searched first. If a message from the shop has the same
-// content, it is returned and nothing is sent. If there is only a message from the shop with
+// First, the messages with IDs above last are searched. If one of them is from the shop and has the
+// same content, it is returned and nothing is sent. If there is only a message from the shop with
 // different content, it may be from an earlier attempt to send this content, altered by the server.
 // In that case nothing is sent either, and the call fails with an error that matches
 // [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send anyway,
 // pass that ID to ConfirmAfter. A message with different content is not mistaken for the one being
-// sent if it is among the last 1,024 messages that confirmed sends of this Client have returned.
-// A file is not mistaken for a text either, nor a text for a file, unless an earlier send of this
-// content is resumed: with ConfirmResume, or because this Client made one within the last hour that
-// it has not confirmed. A message without a readable ID is treated as newer than the message with
-// ID last unless it was created earlier. If such a message may be the one being sent, the call
-// fails with an error that matches the same sentinels, but its text names no ID.
+// sent if it is among the last 1,024 messages that confirmed sends of this Client have returned. A
+// file is not mistaken for a text either, nor a text for a file, unless an earlier send of this
+// content is resumed: with ConfirmResume, or because it was made by this Client and failed with
+// ErrOutcomeUnknown or [ErrUnconfirmed] within the last hour. A message without a readable ID is
+// treated as newer than the message with ID last unless it was created earlier. If such a message
+// may be the one being sent, the call fails in the same way, but the text of the error names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message
@@ -50,11 +50,11 @@ func ConfirmAfter(last MessageID) ConfirmOption {
 }
 
 // ConfirmResume states that all earlier attempts to send this content had ended, or had been cut
-// short, by the given time. Pass [Error.SentAt] of the call that failed. The content is sent only
-// after [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is longer (at most
-// ten minutes), has passed since then, and only if the history still does not show the message.
-// Until the history has been read to its end, every error matches [ErrOutcomeUnknown]. The call
-// also waits for sends of this content that the same Client has made since the given time.
+// short, by the given time. Pass [Error.SentAt] of the call that failed. The call waits until the
+// search time (see [Client.SendTextConfirmed]) has passed since the given time, and sends the
+// content only if the history still does not show the message. Until the history has been read to
+// its end, every [Error] matches [ErrOutcomeUnknown]. The call also waits for sends of this content
+// that the same Client has made since the given time.
 //
 // After a crash there is no error to take the time from. Do not pass the time at which the
 // call began: the call may have waited a long time before it sent. Pass a time, by the clock
@@ -83,9 +83,9 @@ func ConfirmResume(attempted time.Time) ConfirmOption {
 }
 
 // ConfirmFirstAttempt states that this content has not been sent before, and names a message
-// of the chat, such as the one that the last confirmed send returned. The history is then read
-// only from one day before that message on, as with [ConfirmAfter], which overrides this
-// option.
+// of the chat, such as the one that the last confirmed send returned. The history is then read only
+// from one day before that message, as with [ConfirmAfter]. If both options are given,
+// ConfirmFirstAttempt has no effect.
 func ConfirmFirstAttempt(known MessageID) ConfirmOption {
 	return func(c *confirmation) { c.known = known }
 }
@@ -137,9 +137,10 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 //   - Any other error: it is certain that this call posted nothing.
 //
 // The search time is [SearchTime], or the maximum total backoff of the [RetryPolicy] if that is
-// longer, but at most ten minutes. If the outcome of a send is unknown, the text is sent again only
-// if the history, read to its end after the search time and once more immediately before the new
-// send, shows no new message from the shop: a new message could be this text, altered by the
+// longer, but at most ten minutes. If the outcome of a send is unknown and the text is not found
+// within the search time, the history is then read to its end, and again immediately before a new
+// send if the last reading began more than a second ago. The text is sent again only if the history
+// shows no new message from the shop, because a new message could be this text, altered by the
 // server. So if the server alters texts, or shows them as files, the result is an error rather than
 // a second post.
 //
@@ -178,10 +179,10 @@ func (c *Client) SendTextConfirmed(
 // like [Client.SendTextConfirmed]. name and content are as for [Client.SendFile]; content is
 // sent from its current position and rewound to it for a retry.
 //
-// Two files count as the same if they have the same name and, where the history shows it, the
-// same size. If the server accepted the file but renamed it, the call returns, at the end of
-// the search time, the shop's new message with a file, provided that no other new message
-// could be the one sent.
+// Two files count as the same if they have the same name and, if the history shows a size, the same
+// size. If the server accepted the file but renamed it, the call returns, at the end of the search
+// time, the shop's new message with a file, provided that no other new message could be the one
+// sent.
 //
 // Errors: [Error], [ArgumentError].
 func (c *Client) SendFileConfirmed(
@@ -217,17 +218,17 @@ type confirmation struct {
 	except  map[MessageID]bool                                // messages that belong to other sends
 	before  func(ctx context.Context, shop []MessageID) error // runs before each request that sends
 
-	pending  bool    // the attempt that the caller resumes may still become visible
+	pending  bool    // the message of the attempt that the caller resumes may still become visible
 	attempts int     // sends made
-	sent     bool    // one of them may have been processed
-	sendErr  error   // of the last of those; nil if it was accepted
-	refusals int     // how many of them a gateway has refused
+	sent     bool    // a send may have been processed
+	sendErr  error   // of the last such send; nil if it was accepted
+	refusals int     // sends that a gateway has refused
 	readErr  error   // why prepare could not read the history
 	rounds   int     // how often prepare could not read the history
 	halted   *result // the result if prepare or before has stopped the send
 
 	baseline map[MessageID]string // the content of the messages above floor that may be the shop's, before the first send
-	odd      map[string]int       // items without a readable ID at that time, by their content
+	odd      map[string]int       // number of items without a readable ID before the first send, by their content
 	floor    MessageID            // messages up to this ID are ignored
 	readAt   time.Time            // when the last reading of the history began
 	notedAt  time.Time            // when the last reading that allows a send began
@@ -269,9 +270,9 @@ func (c *confirmation) resume(attempted time.Time) {
 	c.resumes, c.pending = true, true
 }
 
-// resumeOwn resumes an earlier send by this client, even after the search time, because the ID
-// of its message may be below the one that the caller names. A caller that uses ConfirmBefore
-// decides whether to wait.
+// resumeOwn resumes an earlier send by this client, even after the search time, because the ID of
+// its message may be below the ID that the caller names. A caller that uses ConfirmBefore decides
+// whether to wait.
 func (c *confirmation) resumeOwn() {
 	at := c.client.doubts.Get(c.out.doubtKey)
 	isRecent := time.Since(at) < c.client.config.retry.searchTime()
@@ -302,7 +303,7 @@ func (c *confirmation) run(ctx context.Context) (Message, error) {
 		c.client.doubts.Remove(c.out.doubtKey)
 		return done.message, nil
 	}
-	if c.accepted() { // the search for it may have ended early
+	if c.accepted() { // the search for the message may have ended early
 		c.client.notePlain(c.out)
 	}
 	if e, ok := as[*Error](done.err); ok && e.Operation == c.out.op {
@@ -361,7 +362,7 @@ func (c *confirmation) ready(ctx context.Context) error {
 // maxRefusals is the number of refused sends after which another one would be refused as well.
 const maxRefusals = 2
 
-// maxNoteAge is the maximum age of the last reading of the history before a send. An older one
+// maxNoteAge is the maximum age of the last reading of the history before a send. An older reading
 // may lack a message that another program has posted, or that has become visible, since.
 const maxNoteAge = time.Second
 
@@ -454,7 +455,7 @@ func (c *confirmation) note(seen *view) {
 }
 
 // refused returns the result of a call whose send was not made. If prepare has not run either,
-// as with an exhausted quota, it still searches for the message of an earlier attempt.
+// as with an exhausted quota, refused still searches for the message of an earlier attempt.
 func (c *confirmation) refused(ctx context.Context, err error) *result {
 	if c.hasAfter && c.baseline == nil {
 		if done := c.look(ctx); done != nil && done.err == nil {

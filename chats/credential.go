@@ -26,30 +26,30 @@ type Credential struct {
 }
 
 // APIKey returns the credential for a key. Pass the key as the cabinet shows it (ACMA:...:...),
-// without a prefix. It is valid for one business and does not expire.
+// without a prefix. A key is valid for one business and does not expire.
 func APIKey(key string) Credential {
 	return Credential{source: staticSource(key), invalid: checkSecret(key)}
 }
 
 // APIKeySource returns a credential that calls the given function before every request, so that
-// keys can be rotated. The read of the history immediately before a confirmed send does not call it
-// again: it uses the key that was obtained for the send. The function must be safe for concurrent
-// use. If it returns an error, the call fails and nothing is sent.
+// keys can be rotated. The exception is the read of the history immediately before a confirmed
+// send, which uses the key obtained for the send. The function must be safe for concurrent use. If
+// it returns an error, the call fails and nothing more is sent.
 func APIKeySource(key func(context.Context) (string, error)) Credential {
 	return Credential{source: redact.Source(key)}
 }
 
 // OAuthToken returns the credential for an OAuth token. Pass the bare token, without the Bearer
 // prefix. OAuth is the older method of authentication. Tokens expire; Market responds to an expired
-// one with 403.
+// token with 403.
 func OAuthToken(token string) Credential {
 	return Credential{source: staticSource(token), invalid: checkSecret(token), oauth: true}
 }
 
 // OAuthTokenSource returns a credential that calls the given function before every request, so that
-// tokens can be refreshed. The read of the history immediately before a confirmed send does not
-// call it again: it uses the token that was obtained for the send. The function must be safe for
-// concurrent use. If it returns an error, the call fails and nothing is sent.
+// tokens can be refreshed. The exception is the read of the history immediately before a confirmed
+// send, which uses the token obtained for the send. The function must be safe for concurrent use.
+// If it returns an error, the call fails and nothing more is sent.
 func OAuthTokenSource(token func(context.Context) (string, error)) Credential {
 	return Credential{source: redact.Source(token), oauth: true}
 }

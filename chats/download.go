@@ -35,20 +35,19 @@ type Attachment struct {
 // The credential is sent only to the host of the base URL; a different scheme or port counts
 // as a different host. According to other published clients of the API, attachments are stored on
 // other hosts, which respond with 403: use [WithAttachmentAuth] to authenticate there.
-// Redirects are followed if the HTTP client's CheckRedirect allows it. After a redirect to
-// another host, requests carry neither the credential nor the headers from
-// WithAttachmentAuth.
+// Redirects are followed if the HTTP client's CheckRedirect allows them. After a redirect to
+// another host, requests carry neither the credential nor the headers from WithAttachmentAuth.
 //
-// Download makes one request, and one more for each redirect that it follows, without retries,
-// hooks, [Limiter] or log lines. They do not occupy a slot (see [WithMaxParallel]) and do not count
-// against a quota. RetryPolicy.AttemptTimeout bounds the wait for the response headers; ctx covers
-// the whole download.
+// Download makes one request, and one more for each redirect that it follows. These requests are
+// not retried, logged, reported to hooks or paced by the [Limiter]. They occupy no slot (see
+// [WithMaxParallel]) and do not count against a quota. RetryPolicy.AttemptTimeout bounds the wait
+// for the response headers; ctx covers the whole download.
 //
-// A 2xx that does not contain the whole file results in an error that matches [ErrProtocol]. An
-// example is a 206, unless the function set with WithAttachmentAuth has requested a range and the
-// response begins where that range begins.
+// A 2xx other than 200 or 203 results in an error that matches [ErrProtocol]. The exception is a
+// 206 if the function set with WithAttachmentAuth has requested a range and the response begins
+// where that range begins.
 //
-// How long a link remains valid is not documented. To get a new one, read the message again.
+// How long a link remains valid is not documented. To get a new link, read the message again.
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) Download(ctx context.Context, file File) (*Attachment, error) {
@@ -194,11 +193,10 @@ func (d *downloadBody) Close() error {
 
 var attachmentHosts = []string{"https://files.messenger.yandex.net:443", "https://files.messenger.yandex.ru:443"}
 
-// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds an Authorization
-// header, with the OAuth scheme and the token, to https requests to the hosts where other published
-// clients find Market's attachments, files.messenger.yandex.net and
-// files.messenger.yandex.ru. All other requests are left unchanged, and the token function is
-// not called for them.
+// AttachmentOAuth returns a function for [WithAttachmentAuth] that adds an Authorization header,
+// with the OAuth scheme and the token, to https requests to files.messenger.yandex.net and
+// files.messenger.yandex.ru. Other published clients find Market's attachments on these hosts. All
+// other requests are left unchanged, and the token function is not called for them.
 func AttachmentOAuth(token func(context.Context) (string, error)) func(context.Context, *http.Request) error {
 	if token == nil {
 		return nil // which WithAttachmentAuth rejects

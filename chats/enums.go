@@ -43,7 +43,7 @@ const (
 const (
 	SubjectOrder  = SubjectKind(gen.ChatContextTypeOrder)
 	SubjectReturn = SubjectKind(gen.ChatContextTypeReturn)
-	SubjectDirect = SubjectKind(gen.ChatContextTypeDirect) // started by the customer; the shop cannot open one
+	SubjectDirect = SubjectKind(gen.ChatContextTypeDirect) // started by the customer; the shop cannot open such a chat
 )
 
 // Known reports whether the API contract of this version of the library defines the value.

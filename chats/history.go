@@ -14,8 +14,8 @@ import (
 // History returns a sequence of the messages of a chat with IDs above since, each once, in
 // ascending order of IDs. If since is 0, the sequence starts at the beginning of the chat.
 // Iteration may stop at any point and later resume, without gaps or duplicates, from the last ID
-// received, unless a message is listed too late (see below). A message that becomes visible only
-// later (because it was held for review, for example) is not included if its ID is below since.
+// received, unless a message is listed too late (see below). A message that becomes visible late
+// (because it was held for review, for example) is not included if its ID is below since.
 //
 // The sequence is lazy: it requests nothing until it is ranged over, and each range starts
 // from the beginning. The next page is fetched while the caller works on the current one. An
@@ -23,15 +23,15 @@ import (
 //
 // Market does not document the order of messages. History works with any stable order, even while
 // new messages arrive, and even if a message is listed up to one page after its place in that
-// order. If the oldest messages come first, it holds up to three pages in memory: it yields a page
-// when the next one has been read. History recognises that order once all new IDs on a later page
-// are above all earlier ones, and at least one of those messages was created more than five minutes
-// before the first request. The margin is a day longer if the message's time has no seconds, and
-// another day longer if the server sends no Date. In any other order, and while the messages are
-// too recent or have no time, History holds all messages above since in memory until it has read
-// the last page. If a message is listed so late that messages with higher IDs have already been
-// yielded, History yields an error that matches [ErrProtocol]. The sequence yielded up to that
-// point may have gaps: to get every message, read again with the same Client from
+// order. If the oldest messages come first, History holds up to three pages in memory: it yields a
+// page when the next one has been read. History recognises that order once all new IDs on a later
+// page are above all earlier IDs, and at least one of those messages was created more than five
+// minutes before the first request. The five minutes are extended by a day if the message's time
+// has no seconds, and by another day if the server sends no Date. In any other order, and while the
+// messages are too recent or have no time, History holds all messages above since in memory until
+// it has read the last page. If a message is listed so late that messages with higher IDs have
+// already been yielded, History yields an error that matches [ErrProtocol]. The sequence yielded up
+// to that point may have gaps: to get every message, read again with the same Client from
 // [Error.ResumeAfter], which equals since.
 //
 // A listing costs one getChatHistory request for every 100 messages (POST
@@ -39,8 +39,8 @@ import (
 //
 //   - the page size: 50, 20 and 10 are tried, and also 3 and 1 if the refusal mentions a limit or a
 //     page size. The client keeps the accepted size for an hour, or for a minute if it is 3 or 1;
-//   - the since argument, because there is no message with that ID: the history is read from
-//     its beginning;
+//   - the since argument, perhaps because there is no message with that ID: the history is read
+//     from its beginning;
 //   - a page token, which may have expired: the listing starts over after the last message
 //     yielded, up to three times without progress.
 //
@@ -103,7 +103,7 @@ func (h *history) skip(items []Message) {
 	}
 }
 
-// accept returns the messages that are certainly next in order. If one comes too late, later
+// accept returns the messages that are certainly next in order. If a message comes too late, later
 // listings of the chat buffer all messages.
 func (h *history) accept(page paging.Page[Message]) (ready []Message, progress bool, err error) {
 	ready, progress, err = h.merge.Add(page.Items, page.Next == "")
@@ -116,9 +116,9 @@ func (h *history) accept(page paging.Page[Message]) (ready []Message, progress b
 }
 
 // HistoryPage returns one page of a chat's messages in the server's order. The page may
-// include the message whose ID equals since. Retries aside, HistoryPage makes one request, unless
-// the server refuses the size of a first page, in which case it tries smaller sizes, as
-// [Client.History] does, and returns fewer items. Most programs want [Client.History].
+// include the message whose ID equals since. Retries aside, HistoryPage makes one request. If the
+// server refuses the size of a first page, HistoryPage tries smaller sizes, as [Client.History]
+// does, and returns fewer items. Most programs want [Client.History].
 //
 // Errors: [ArgumentError], [Error].
 func (c *Client) HistoryPage(

@@ -122,9 +122,9 @@ func WithHTTPClient(client *http.Client) Option {
 }
 
 // WithIntegration sets the name and version under which requests appear in the cabinet's
-// request log (in the X-Market-Integration header, as name/version). They are also appended to
-// the User-Agent. They must be printable ASCII without spaces and have at most 100 characters
-// in total, including the slash.
+// request log (in the X-Market-Integration header, as name/version). Name and version are also
+// appended to the User-Agent. They must be printable ASCII without spaces and have at most 100
+// characters in total, including the slash.
 func WithIntegration(name, version string) Option {
 	return func(c *config) error {
 		c.integration = name + "/" + version
@@ -190,10 +190,10 @@ func WithLimiter(limiter Limiter) Option {
 
 // WithAttachmentAuth sets a function that authenticates attachment downloads. The function is
 // called once per [Client.Download], for the initial request, whatever its host, before the
-// credential is added. [AttachmentOAuth] returns a function that adds a token for Market's
-// attachment hosts. Headers that the function sets are not sent to another host after a
-// redirect. Values that it adds to the headers or the query are redacted like the credential.
-// If it returns an error, the download fails.
+// credential is added. Headers that the function sets are not sent to another host after a
+// redirect. Values that it adds to the headers or the query are redacted like the credential. If it
+// returns an error, the download fails. [AttachmentOAuth] returns such a function, which adds a
+// token for Market's attachment hosts.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
 	return notNil("attachment auth", auth == nil, func(c *config) { c.attachmentAuth = auth })
 }

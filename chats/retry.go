@@ -25,7 +25,7 @@ type RetryPolicy struct {
 	MaxDelay time.Duration
 	// AttemptTimeout is the timeout of one request, from dialing to the last byte of the response. The
 	// default is 30 s: Market itself gives up after 10 s, but uploading a large file over a slow
-	// connection takes longer.
+	// connection may take longer.
 	AttemptTimeout time.Duration
 }
 

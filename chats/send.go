@@ -18,9 +18,9 @@ import (
 )
 
 // SendText posts a text of 1 to 4,096 characters at most once (POST
-// /v2/businesses/{id}/chats/message). It is retried only if the request was certainly not
-// processed: after a 420 or 429, or if no connection could be made. [SplitText] splits a
-// longer text.
+// /v2/businesses/{id}/chats/message). The request is retried only if it was certainly not
+// processed: after a 420 or 429, or if no connection could be made. [SplitText] splits a longer
+// text.
 //
 // A nil error means that the message was posted. [ErrOutcomeUnknown] means that it may have
 // been posted; its documentation says what to do then. Any other error means that it was
@@ -36,11 +36,11 @@ func (c *Client) SendText(ctx context.Context, id ChatID, text string) error {
 
 // SplitText splits a text into parts that [Client.SendText] accepts, each of at most
 // [MaxTextLength] characters. A character is a Unicode code point, as in the API. SplitText
-// prefers to split after a paragraph, then after a sentence or line, then after a word. A word
-// that is too long is split where that does not change how its characters are displayed, if
-// possible. Only the whitespace at the splits, and parts without a visible character, are dropped.
-// A text that is short enough is returned unchanged; a blank text has no parts. Invalid UTF-8 is
-// kept, with each byte counting as a character, but SendText refuses it.
+// prefers to split after a paragraph, then after a sentence or line, then after a word. A word that
+// is too long is split, if possible, where that does not change how its characters are displayed.
+// Only the whitespace at the splits, and parts without a visible character, are dropped. A text
+// that is short enough is returned unchanged; a blank text has no parts. Invalid UTF-8 is kept,
+// with each byte counting as a character, but SendText refuses it.
 func SplitText(text string) (parts []string) { return msgtext.Split(text, MaxTextLength) }
 
 // SendFile posts a file of 1 byte to 5 MiB ([MaxFileSize]) at most once, like
