@@ -30,7 +30,7 @@ type call struct {
 	prepare func(context.Context) error
 
 	secret   secret         // of the current attempt
-	secrets  redact.Secrets // of all attempts, because a response may quote that of an earlier one
+	secrets  redact.Secrets // of all attempts, because a response may quote that of an earlier attempt
 	attempts int            // made so far
 	waited   time.Duration  // since the previous attempt
 	duration time.Duration  // of the last attempt
@@ -54,7 +54,7 @@ func (c *call) newRequest(ctx context.Context) (*http.Request, error) {
 		return nil, err
 	}
 	if !c.repeatable {
-		// net/http would use GetBody to retry the request, over HTTP/2 even if all of it has
+		// net/http would use GetBody to retry the request, over HTTP/2 even if the whole request has
 		// arrived.
 		req.GetBody = nil
 	}

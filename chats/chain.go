@@ -28,8 +28,8 @@ func newChain(cfg *config, credential Credential, l *limits) doFunc {
 	return cfg.retry.middleware(l, do)
 }
 
-// middleware sets the secret of the attempt. An error of the source may quote that of an earlier one,
-// which need not be the last that the source has returned.
+// middleware sets the secret of the attempt. An error of the source may quote the secret of an
+// earlier attempt, which need not be the last that the source has returned.
 func (cr Credential) middleware(l *limits, next doFunc) doFunc {
 	return func(ctx context.Context, c *call) (*response, error) {
 		if holder, ok := ctx.Value(slotKey{l}).(*call); ok { // a slow source must not keep the slot

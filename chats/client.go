@@ -29,10 +29,10 @@ type Client struct {
 	confirmed  *recent.Set[messageKey]
 	doubts     *recent.Times[doubtKey] // sends whose outcome is unknown, and when their last attempts ended
 	plain      *recent.Times[doubtKey] // sends that were accepted but not confirmed, and when they ended
-	plainFrom  *recent.Times[doubtKey] // for the sends in plain: a message created since then shows that all of them are visible; kept for longer
+	plainFrom  *recent.Times[doubtKey] // for the sends in plain: once a message created since this time is visible, so are their messages; kept for longer
 	pageSizes  *sync.Map               // Operation -> acceptedSize
 	unordered  *sync.Map               // ChatID -> true, for chats in which History found messages out of order
-	base       string                  // with a trailing slash, as the request builders of gen replace what follows the last one
+	base       string                  // with a trailing slash, because the request builders of gen replace what follows the last slash
 	headers    http.Header             // of all API requests
 	chain      doFunc
 	api        *gen.ClientWithResponses

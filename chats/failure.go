@@ -74,10 +74,10 @@ var errNotTheAPI = errors.New("the response comes from a gateway, not from the A
 // errRedirect is the cause of an [Error] for a 3xx.
 var errRedirect = errors.New("redirects are not followed: check the base URL, and the proxies before it")
 
-// outcomeUnknown reports whether a send with this response may have been posted. A 4xx, or
-// an error in a 2xx, from the API means that it was not. A redirect may follow a send that
-// was processed, and a status below 200 is inconclusive. So is a gateway's response, except
-// those with which a gateway declines to pass a request on.
+// outcomeUnknown reports whether a send with this response may have been posted. It was not if the
+// API sent a 4xx other than 408 or 499, or a 2xx with the details of an error. A redirect may
+// follow a send that was processed, and a status below 200 is inconclusive. So is a gateway's 4xx,
+// unless its status means that the gateway has not passed the request on.
 func (r *response) outcomeUnknown(e *Error) bool {
 	declined := isRateLimited(r.status) || slices.Contains([]int{401, 403, 413, 414, 431}, r.status)
 	doubtful := errors.Is(e, ErrProtocol) || r.status/100 == 3 || r.status >= 500 || isTimeoutStatus(r.status) || e.isGateways && !declined
@@ -121,9 +121,9 @@ func (e *transportError) Error() string { return e.err.Error() }
 
 func (e *transportError) Unwrap() error { return e.err }
 
-// tlsRefusal matches the texts of TLS errors, which have no types: the server rejects the client's
-// certificate, requires one, or denies the client access; or the two have no version, cipher or
-// protocol in common. Other alerts may be transient.
+// tlsRefusal matches the texts of TLS errors that have no types: the server rejects the client's
+// certificate, requires one, or denies the client access; or client and server have no version,
+// cipher or protocol in common. Other alerts may be transient.
 var tlsRefusal = regexp.MustCompile(`tls: .*(certificate|handshake failure|protocol version|security level|application protocol|access denied)`)
 
 // isTLSFailure reports whether TLS failed for a reason that a retry cannot change: the server

@@ -76,7 +76,7 @@ func parseLimit(h http.Header) (limit Limit, ok bool) {
 	return limit, true
 }
 
-// firstOf returns the value of a header, the first one if a proxy has joined several.
+// firstOf returns the value of a header, or the first value if a proxy has joined several.
 func firstOf(list string) string { first, _, _ := strings.Cut(list, ", "); return first }
 
 // parallelText and hourlyText match the text of a 420. A text about a quota names its period.

@@ -46,7 +46,8 @@ func (r *response) isTooLarge() bool {
 const maxClockError = 24 * time.Hour
 
 // time returns the time of the response by the Date header or by the local clock, whichever is
-// earlier, because either clock may be ahead. Without a Date, it assumes maxClockError.
+// earlier, because either clock may be ahead. Without a Date, the local clock is assumed to be
+// ahead by maxClockError.
 func (r *response) time() time.Time {
 	now := time.Now()
 	date, ok := servertime.Parse(r.header.Get("Date"))
@@ -72,7 +73,7 @@ func (r *response) envelope() envelope.Body {
 	return envelope.Body{Text: r.body.Bytes(), Whole: r.isWhole, Redactor: &r.call.secrets}
 }
 
-// isGateways reports whether a 4xx comes from a gateway. A 404 may while the API is being
+// isGateways reports whether a 4xx comes from a gateway. A 404 may do so while the API is being
 // deployed, and then says nothing about a chat, message or order.
 func (r *response) isGateways() bool {
 	return r.status/100 == 4 && r.call.op != OpDownload && (r.isTooLarge() || !r.envelope().IsAPI())

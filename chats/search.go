@@ -24,17 +24,17 @@ const clockTolerance = 5 * time.Minute
 // the shop.
 type view struct {
 	empty  bool                 // the chat has no messages
-	own    map[MessageID]string // every message that may be from the shop or this one
-	newest MessageID            // the newest one that is certainly from the shop
-	match  *Message             // one that may be new and has the same content
-	equal  time.Time            // when the last one with the same content was created
-	others []Message            // those that may be new and may be the same message, altered by the server
+	own    map[MessageID]string // every message that may be from the shop or be this one
+	newest MessageID            // the newest message that is certainly from the shop
+	match  *Message             // a message that may be new and has the same content
+	equal  time.Time            // when the last message with the same content was created
+	others []Message            // messages that may be new and may be the same message, altered by the server
 
-	missing map[MessageID]bool // the messages that the history has shown before, and not in this reading
+	missing map[MessageID]bool // the messages that the history has shown before, but not in this reading
 	shown   int                // how many messages it has shown before
 
 	unreadable map[string]int // number of items without a readable ID that may be from the shop
-	doubtful   bool           // one of those may be from an earlier attempt
+	doubtful   bool           // one of those items may be from an earlier attempt
 }
 
 // content returns a text that identifies an item without a readable ID, and that shows whether a
@@ -151,8 +151,8 @@ func (c *confirmation) readAbove(ctx context.Context, floor MessageID) (*view, e
 }
 
 // readEnd completes a reading that has reached the end of the history. below are messages that an
-// earlier attempt may have posted although their IDs do not show it, and skipped the items without
-// a readable ID.
+// earlier attempt may have posted although their IDs do not show it, and skipped are the items
+// without a readable ID.
 func (c *confirmation) readEnd(seen *view, below, skipped []Message) (*view, error) {
 	for _, message := range below {
 		if seen.match == nil && c.mayBeLater(message) {
@@ -175,9 +175,9 @@ func (c *confirmation) readEnd(seen *view, below, skipped []Message) (*view, err
 }
 
 // errOtherHistory is the error of a reading that lacks messages which the history of the chat has
-// shown before. The response may be out of date, or one to a request for another chat, because it
-// does not contain the ID of the chat. A message that may be the one being sent is taken from any
-// reading that has one of the messages shown before.
+// shown before. The response may be out of date, or belong to a request for another chat: it does
+// not contain the ID of the chat. A match is accepted from a reading that has at least one of the
+// messages shown before.
 var errOtherHistory = errors.New("the history lacks messages of the shop that it has shown before")
 
 // shownAbove returns the IDs above floor that the history of the chat has shown.
@@ -211,9 +211,9 @@ func (m *Message) hasFileOfShop() bool { return m.Sender == SenderPartner && len
 // mayBeShops reports whether the sender may be the shop.
 func (m *Message) mayBeShops() bool { return !m.Sender.Known() || m.Sender == SenderPartner }
 
-// compare adds a message that may be new to seen. After a send whose outcome is unknown, also that
-// of an earlier call, any other message may be this one: the server may show a file as a text, such
-// as a link, and a text as a file.
+// compare adds a message that may be new to seen. After a send whose outcome is unknown, including
+// a send of an earlier call, any other message may be this one: the server may show a file as a
+// text, such as a link, and a text as a file.
 func (c *confirmation) compare(seen *view, m Message) {
 	switch {
 	case m.Sender == SenderPartner && c.out.equals(m) && c.baseline[m.ID] == "":
@@ -224,8 +224,8 @@ func (c *confirmation) compare(seen *view, m Message) {
 	}
 }
 
-// mayBeNew reports whether a message may be from a send of this call or, before
-// the first, from an earlier attempt. The server may have added the text to an earlier message.
+// mayBeNew reports whether a message may be from a send of this call or, before the first send,
+// from an earlier attempt. The server may have added the text to an earlier message.
 func (c *confirmation) mayBeNew(m Message) bool {
 	switch {
 	case c.sent:
@@ -246,8 +246,8 @@ func (c *confirmation) plainSince() time.Time {
 // missing time.
 func isReal(t time.Time) bool { return t.Year() >= 1990 }
 
-// isOlder reports whether a message was certainly created before the earlier attempts, which began
-// by the server's clock if the local one is ahead of it.
+// isOlder reports whether a message was certainly created before the earlier attempts. If the local
+// clock is ahead of the server's, the difference is subtracted from the time at which they began.
 func (c *confirmation) isOlder(createdAt time.Time) bool {
 	ahead := min(max(c.client.lag(), 0), maxClockError)
 	return isReal(createdAt) && createdAt.Before(c.began.Add(-clockTolerance-ahead))

@@ -158,8 +158,8 @@ func (l *limits) awaitQuotas(ctx context.Context, c *call) error {
 	}
 }
 
-// blocked returns the block that is in effect for one of the operations. A block that seems to
-// last longer than a window is not: the local clock has been set back since it began.
+// blocked returns the block that is in effect for one of the operations. A block with more than a
+// window left is ignored: the local clock has been set back since it began.
 func (l *limits) blocked(ops ...Operation) (b block, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -31,5 +31,5 @@ var defaultTransport = sync.OnceValue(func() http.RoundTripper {
 })
 
 // silentServers are the servers that have closed connections of the default transport unannounced;
-// Market does not support keep-alive. The clients that share the connections share it.
+// Market does not support keep-alive. The clients that share the connections share this set.
 var silentServers recent.Set[string]

@@ -78,7 +78,7 @@ func (c *call) newTransportError(ctx context.Context, err error, sent *sentTrace
 		// The request was aborted before its end.
 		return &transportError{err: readErr, unsent: true, permanent: true}
 	}
-	if sent.provablyUnsent() { // of a proxy's refusal, net/http returns the status text alone
+	if sent.provablyUnsent() { // if a proxy refuses, net/http returns only the status text
 		err = fmt.Errorf("no connection: %w", err)
 	}
 	return &transportError{err: err, unsent: sent.provablyUnsent() || c.upload.Unsent()}
