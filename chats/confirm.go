@@ -158,8 +158,8 @@ func ConfirmBefore(before func(ctx context.Context, shop []MessageID) error) Con
 // without confirming it, the call waits until the history shows that message, but no longer
 // than the search time.
 //
-// SendTextConfirmed has two limitations: it cannot distinguish two programs, or two clients, that
-// post the same text to the same chat at the same moment; and if the outcome of a send is unknown
+// SendTextConfirmed has two limitations. It cannot distinguish two programs, or two clients, that
+// post the same text to the same chat at the same moment. And if the outcome of a send is unknown,
 // and the server shows the message only after the search has ended, the text is posted again, up to
 // RetryPolicy.MaxAttempts times in all.
 //

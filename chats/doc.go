@@ -35,8 +35,8 @@
 // [Client.SendFileConfirmed] post once, find the message in the history and return it with
 // its ID. [ConfirmAfter] makes them idempotent. If the error of a send matches neither
 // [ErrOutcomeUnknown] nor [ErrUnconfirmed], it is certain that nothing was posted. The result
-// of a confirmed send depends on the outcome of the request and on which new message from
-// the shop the history shows within the search time:
+// of a confirmed send depends on the outcome of the request and on which new message from the shop
+// the history shows within the search time (see [Client.SendTextConfirmed]):
 //
 //	send            | the history shows | text               | file
 //	accepted        | the content sent  | Message            | Message
@@ -50,10 +50,10 @@
 // was accepted, the call returns the shop's new message with a file, provided that it is the only
 // new message that could be the one sent.
 //
-// A confirmed send has two limitations: it cannot distinguish two programs or clients that post the
-// same content to the same chat at the same moment; and if the outcome of a send is unknown and the
-// server shows the message only after the search for it has ended, the message is posted again, up
-// to RetryPolicy.MaxAttempts times in all.
+// A confirmed send has two limitations. It cannot distinguish two programs or clients that post the
+// same content to the same chat at the same moment. And if the outcome of a send is unknown, and
+// the server shows the message only after the search for it has ended, the message is posted again,
+// up to RetryPolicy.MaxAttempts times in all.
 //
 // [SplitText] splits texts that are too long. [Client.OpenChat] returns the ID of the chat
 // about an order or a return, and opens one if there is none. Arguments are checked before anything
