@@ -57,10 +57,10 @@ func WithPollInterval(interval time.Duration) Option {
 // WithFilter restricts the inbox to the chats that match the filter; the default is all
 // chats. A message in a chat that does not match is delivered if the chat matches later.
 //
-// A filter with Statuses makes every sweep a full one. A filter with Statuses or Types costs a
-// getChat request whenever a push or a recheck finds something, because the stored status and type
-// may be out of date. If the quota does not allow it, the message waits until a sweep lists the chat
-// with a new UpdatedAt, or for the next quota window.
+// A filter with Statuses makes all sweeps full. A filter with Statuses or Types costs a getChat
+// request whenever a push or a recheck finds a message, because the stored status and type may be
+// out of date. If the quota does not allow that request, the message waits for the next quota
+// window, or until a sweep lists the chat with a new UpdatedAt.
 func WithFilter(filter chats.Filter) Option {
 	isValid := filter.PageSize >= 0 && filter.PageSize <= chats.MaxChatsPage
 	return option(isValid, "filter: page size", "must be 1 to 20, or 0 for the maximum",
@@ -68,20 +68,20 @@ func WithFilter(filter chats.Filter) Option {
 }
 
 // WithSenders restricts the inbox to messages from the given senders. For example,
-// WithSenders(chats.SenderCustomer) leaves out messages from the shop and from support, and
-// automatic ones. Messages that are left out count as handled. The first one from each sender
-// unknown to this library is logged. A message without a sender is delivered.
+// WithSenders(chats.SenderCustomer) leaves out automatic messages and those from the shop and from
+// support. Messages that are left out count as handled; the first from each sender unknown to this
+// library is logged. A message without a sender is delivered.
 func WithSenders(senders ...chats.Sender) Option {
 	return option(len(senders) > 0, "senders", "must not be empty: nothing would be delivered",
 		func(c *config) { c.senders = slices.Clone(senders) })
 }
 
 // WithStartTime makes the inbox deliver the messages created at the given time or later, to the
-// second, by Market's clock; the zero time is the beginning of every chat. By default only
-// messages that arrive after the start of the first run are delivered. The option takes effect
-// when an inbox serves a business for the first time, and not in later runs. The time may be in the
-// future. Messages created before it are then not delivered, unless they become visible only after
-// the first complete read of their chat at or after that time.
+// second, by Market's clock; the zero time means the beginning of every chat. By default only
+// messages that arrive after the start of the first run are delivered. The option takes effect when
+// an inbox serves a business for the first time, and not in later runs. The time may be in the
+// future. Messages created before the given time are then delivered only if they become visible
+// after their chat has been read to its end at or after that time.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since
@@ -91,9 +91,9 @@ func WithStartTime(since time.Time) Option {
 
 // WithQuotaReserve sets the fraction of Market's hourly quota that the inbox leaves unused, at
 // least 0 and less than 1. The default is one half: the inbox makes at most half of the allowed
-// requests for each operation, except for retries, and for the further pages of polls that have
-// begun. Requests from other programs are not taken into account until they exhaust the quota.
-// Sweeps are spread over the quota window.
+// requests for each operation. Only retries, and the further pages of polls that have begun, may
+// exceed that. Requests from other programs are ignored until the quota is exhausted. Sweeps are
+// spread over the quota window.
 func WithQuotaReserve(fraction float64) Option {
 	isValid := fraction >= 0 && fraction < 1 // NaN is neither
 	return option(isValid, "reserve", "must be at least 0 and less than 1", func(c *config) { c.reserve = fraction })
@@ -115,15 +115,15 @@ const maxLookback = 1000
 // not return. The handler may then still be running when the message is delivered again.
 //
 // Step waits for running handlers and keeps the lease meanwhile; so does Run after its context is
-// done. Set a limit if a handler might ignore its context: one that never returns would keep the
-// business from being served, on any machine, until its process ends.
+// done. Set a limit if a handler might ignore its context: a handler that never returns would keep
+// the business from being served, on any machine, until its process ends.
 func WithHandlerTimeout(d time.Duration) Option {
 	return option(d > 0, "handler timeout", "must be greater than 0", func(c *config) { c.timeout = d })
 }
 
 // WithMaxAttempts sets the number of failures of a message after which the function dead is called,
 // with the delivery and the last error. If dead returns nil, the message counts as handled;
-// otherwise the message is retried, like any other failed one. By default a message is retried
+// otherwise the message is retried, as after any other failure. By default a message is retried
 // until it is handled.
 func WithMaxAttempts(n int, dead func(context.Context, Delivery, error) error) Option {
 	return func(c *config) error {

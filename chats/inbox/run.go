@@ -19,8 +19,8 @@ import (
 //
 // If another process holds the lease, Run stands by and takes over when the lease ends.
 //
-// Run returns nil after ctx is done, the last handler has returned, and its result has been
-// saved, which may take up to 10 s if the store does not respond. Until then, Run keeps the lease:
+// When ctx is done, Run waits for the running handlers, saves their results, and returns nil.
+// Saving may take up to 10 s if the store does not respond. Run keeps the lease until it returns:
 // see [WithHandlerTimeout].
 //
 // Run returns an error if the server refuses the credential for a minute, if the store fails for
@@ -34,7 +34,7 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 	return in.run(ctx, in.config.workers, nil, handle)
 }
 
-// Messages returns a sequence of the messages, for a loop that handles one at a time:
+// Messages returns a sequence of the messages, for a loop that handles them one at a time:
 //
 //	for delivery, err := range in.Messages(ctx) {
 //		if err != nil {
@@ -45,10 +45,10 @@ func (in *Inbox) Run(ctx context.Context, handle func(context.Context, Delivery)
 //
 // A message counts as handled when the loop has asked for the next one. If the loop exits early, the
 // last message does not count as handled and is delivered again in the next run. When ctx is done,
-// the sequence ends without an error. Any error ends the sequence. In other respects, Messages
-// behaves like [Inbox.Run] with one worker, except that the loop is not notified when the lease is
-// lost or the handler timeout expires. The message that it is working on is then delivered again, by
-// this process or another one.
+// the sequence ends without an error. Any error ends the sequence. Otherwise Messages behaves like
+// [Inbox.Run] with one worker, but the loop is not notified when the lease is lost or the handler
+// timeout expires. The message that the loop is handling is then delivered again, by this process
+// or another one.
 func (in *Inbox) Messages(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) { in.yieldMessages(ctx, yield) }
 }

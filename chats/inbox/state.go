@@ -18,14 +18,14 @@ type ChatState struct {
 	Open       bool              // the incremental sweep is expected to list the chat
 	Read       bool              // the history has been read to its end, at the StartTime or later; from then on, no message is old
 	Checkpoint chats.MessageID   // every message up to this one is handled
-	Handled    []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until the history has been read to its end
+	Handled    []chats.MessageID // the handled messages above Checkpoint, ascending; at most WithLookback (1 if that is 0), or 1000 until a poll has reached the end of the history
 	// UpdatedAt is the time up to which past or scheduled polls cover the chat's activity. It may be
-	// later than the list's UpdatedAt. While Read is false, it is the UpdatedAt with which the chat was
-	// first listed or, if the StartTime was still ahead, the StartTime.
+	// later than the list's UpdatedAt. While Read is false, the field holds the UpdatedAt with which
+	// the chat was first listed or, if the StartTime was still in the future, the StartTime.
 	UpdatedAt   time.Time
-	SeenAt      time.Time // by the local clock, when the last of these happened: the activity at UpdatedAt or the last push was first seen, or a message was found
+	SeenAt      time.Time // when the activity at UpdatedAt or the last push was first seen, or a message was found, whichever was last; by the local clock
 	Explained   bool      // a message that accounts for that activity or push was found: see Rechecks in chats/docs/inbox.md
-	Unexplained int       // consecutive changes of UpdatedAt for which no message was found
+	Unexplained int       // consecutive changes of UpdatedAt or the status for which no message was found
 	DueAt       time.Time // when to poll next; zero if no poll is scheduled
 
 	Head         chats.MessageID // the message whose handling failed last; 0 if none is failing
@@ -64,10 +64,10 @@ type SweepState struct {
 	Empty      int          // consecutive pages without chats
 	Restarts   int          // 1 after a page token was refused; the sweep then lists its pages without delays
 	Failures   int          // consecutive failures to list its next page
-	Plain      bool         // it lists all chats, because the server refused the statuses
+	Plain      bool         // the sweep lists all chats, because the server refused the statuses
 	NextAt     time.Time    // when its next page, or the next sweep, is due
 	FinishedAt time.Time    // when the last sweep ended
-	Cost       int          // pages listed by the last sweep, and failed requests if one of them could not be listed
+	Cost       int          // pages listed by the last sweep, plus 18 for the failed requests if a page could not be listed
 	CutShort   bool         // the last sweep was cut short, because the list did not end or a page could not be listed
 
 	// Digests are hashes of a full sweep's first pages, 0 for a page whose chats must be compared with their rows again.

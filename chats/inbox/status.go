@@ -38,8 +38,8 @@ type Status struct {
 	LastErrorAt time.Time
 }
 
-// Status returns the state of the business. It reads the store, with at most four
-// statements, so it may be called in any process.
+// Status returns the state of the business. It only reads the store (four SQL statements with
+// sqlstore), so any process may call it.
 func (in *Inbox) Status(ctx context.Context) (Status, error) {
 	business, now := in.client.Business(), time.Now()
 	state, err := in.store.Business(ctx, business)

@@ -16,12 +16,11 @@ import (
 // has read the first of them. Step waits for running handlers, and keeps the lease meanwhile; see
 // [WithHandlerTimeout].
 //
-// The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if
-// the lease was lost meanwhile, the server's refusal of the credential
-// ([chats.ErrUnauthorized], [chats.ErrForbidden]), an error of the store, a
-// [chats.ArgumentError], or [ErrRunning]. In each case, next is the time to try again.
-// Failures of a single chat or of the handler are not returned, but stored, and retried when
-// due.
+// The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if the
+// lease was lost during the step, the server's refusal of the credential ([chats.ErrUnauthorized],
+// [chats.ErrForbidden]), an error of the store, a [chats.ArgumentError], or [ErrRunning]. In each
+// case, next is the time to try again. Failures of a single chat or of the handler are not
+// returned; they are stored, and retried when due.
 func (in *Inbox) Step(
 	ctx context.Context, handle func(context.Context, Delivery) error,
 ) (next time.Time, err error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 )
 
-// ErrConflict is returned by [Store].Save if the Version of a row differs from the stored one.
+// ErrConflict is returned by [Store].Save if the Version of a row differs from the stored Version.
 var ErrConflict = errors.New("inbox: the row was changed concurrently")
 
 // ErrLeaseLost is returned by a [Store] if the lease has expired or another holder has taken
@@ -39,8 +39,8 @@ const Purpose = "inbox"
 // Lease is the exclusive right to serve a business. It ends when it is released, or when
 // Duration has passed since its last renewal, by the store's clock.
 //
-// A holder may rely on the lease until Duration has passed, by the holder's own monotonic clock,
-// since it sent Acquire or the last successful Renew.
+// A holder may rely on the lease until Duration has passed, by its own monotonic clock, since it
+// began the last successful Acquire or Renew.
 type Lease struct {
 	Business chats.BusinessID
 	Purpose  string // what the lease is for; leases of a business for different purposes are independent
@@ -67,7 +67,7 @@ type Summary struct {
 // Any method may return errors other than those named here; the inbox then tries again.
 // Times are kept at least to the microsecond, and the zero time stays zero.
 type Store interface {
-	// Business returns the row of a business with its DueAt, or the zero value if it has no row.
+	// Business returns the row of a business with its DueAt, or the zero value if there is no row.
 	Business(ctx context.Context, business chats.BusinessID) (BusinessState, error)
 
 	// Chats returns the rows that exist for the given IDs, in any order. There are at most
@@ -82,21 +82,21 @@ type Store interface {
 	Open(ctx context.Context, business chats.BusinessID) ([]chats.ChatID, error)
 
 	// Save writes the rows, each of a different chat, and the business's row unless it is nil, in
-	// one transaction: all or nothing. In that transaction, it checks the lease by the store's
-	// clock and returns [ErrLeaseLost] if it is not valid. It returns [ErrConflict] unless every
-	// Version equals the stored one, where 0 means that there is no row or that only Wake has
-	// written it. On success it increments the Versions, both in the store and in the arguments.
+	// one transaction: all or nothing. In the same transaction, it checks that the lease is valid by
+	// the store's clock, and otherwise returns [ErrLeaseLost]. It returns [ErrConflict] unless every
+	// Version equals the stored Version; 0 means that there is no row or that only Wake has written
+	// it. On success it increments the Versions, both in the store and in the arguments.
 	//
 	// Save does not write Wakes. If the stored Wakes differs from the given one, a push arrived
-	// after the row was loaded. The stored DueAt then becomes the earlier of the stored and the
-	// given DueAt, ignoring a zero one, so that no push is lost; but if the given row has both
-	// Attempts and a DueAt, its DueAt is stored, so that a push does not shorten a backoff.
+	// after the row was loaded. A given row with both Attempts and a DueAt then keeps its DueAt, so
+	// that the push does not shorten a backoff. For any other row, the earlier of the stored and the
+	// given DueAt is stored, ignoring a zero one, so that the push is not lost.
 	Save(ctx context.Context, lease Lease, business *BusinessState, rows []ChatState) error
 
-	// Wake increments a chat's Wakes and sets its DueAt to the given time, unless DueAt is already
-	// earlier or the chat has both Attempts and a DueAt. A chat without a row gets one with Version
-	// 0. Wake needs no lease and does not change a Version. A store with a clock of its own should
-	// use its own time if the given time is later, because the caller's clock may be ahead.
+	// Wake increments a chat's Wakes. It also sets DueAt to the given time, unless DueAt is already
+	// earlier or the chat has both Attempts and a DueAt. A chat without a row gets one with Version 0.
+	// Wake needs no lease and does not change a Version. A store with a clock of its own should use
+	// its own time if the given time is later, because the caller's clock may be ahead.
 	Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error
 
 	// Summary reports on a business. A row is due if its DueAt is set and not after the given time.
@@ -108,7 +108,7 @@ type Store interface {
 
 	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease that has
 	// expired is lost even if no other holder has taken it. next is the earliest DueAt of the
-	// business's chats, or zero if none is set. This is how the holder learns of pushes that other
+	// business's chats, or zero if none is set. From it, the holder learns of pushes that other
 	// processes have received.
 	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
 
@@ -117,9 +117,9 @@ type Store interface {
 	Release(ctx context.Context, lease Lease) error
 }
 
-// StepStore is an optional interface of a [Store]. With it, a step needs one statement to begin and
-// one to end. If a store has these two methods, an inbox calls them instead of the methods that
-// they combine.
+// StepStore is an optional interface of a [Store]. With it, a step needs one call to begin and one
+// to end. If a store has these two methods, an inbox calls them instead of the methods that they
+// combine.
 type StepStore interface {
 	// AcquireBusiness combines Acquire and Business: it returns the row with everything that
 	// earlier holders of the lease have saved.

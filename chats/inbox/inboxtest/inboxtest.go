@@ -18,9 +18,9 @@ import (
 )
 
 // TestStore runs the conformance tests. The function open must return two handles to the same new,
-// empty store, as if two processes had opened it. If both implement [inbox.StepStore], its methods
-// are tested as well. Some tests wait for a lease to expire, so open should return stores with
-// short leases, for example of 1 or 2 s.
+// empty store, as if two processes had opened it. If both implement [inbox.StepStore], the methods
+// of that interface are tested as well. Some tests wait for a lease to expire, so open should
+// return stores with short leases, for example of 1 or 2 s.
 func TestStore(t *testing.T, open func(t *testing.T) (a, b inbox.Store)) {
 	t.Helper()
 	runTests(t, open, func(t *testing.T, test func(*testing.T)) { t.Helper(); test(t) })
