@@ -44,21 +44,21 @@ type Handler struct {
 // anyway, so the work may as well be finished. If the function is still running 9 seconds after the
 // request arrived, Market gets 500, and the function continues: if it succeeds after all, the next
 // retry gets 200 (see [WithDedupe]). Without deduplication, the context ends after 8 seconds, so
-// that the next retry does not find the function still running. Work that takes more than a minute
-// belongs in a queue, or needs its own context ([context.WithoutCancel]). If the function returns
-// after the response, this is logged. [http.Server.Shutdown] waits for the responses, but not for a
-// function that is still running then.
+// that the function is no longer running when the next retry arrives. Work that takes more than a
+// minute belongs in a queue, or needs its own context ([context.WithoutCancel]). If the function
+// returns after the response has been sent, this is logged. [http.Server.Shutdown] waits for
+// responses, but not for functions that are still running after them.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of
 // three responses:
 //
 //   - 200 if the event was handled, or is a [Ping];
-//   - 400, after which Market drops the notification, if [Parse] rejects it, if it is
-//     larger than 1 MiB, or if the request is not a POST (behind [Handler.Mount], the mux
-//     responds to such a request itself);
-//   - 500, after which Market sends it again, if the function failed or did not return in
-//     time, or if the body could not be read.
+//   - 400 if [Parse] rejects the notification, if it is larger than 1 MiB, or if the request is not
+//     a POST (behind [Handler.Mount], the mux responds to such a request itself); Market then drops
+//     the notification;
+//   - 500 if the function failed or did not return in time, or if the body could not be read;
+//     Market then sends the notification again.
 //
 // A body may be in gzip format; its content type does not matter. It must arrive within 3
 // seconds, or 4 if a middleware keeps the handler from setting a read deadline on the

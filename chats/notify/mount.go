@@ -9,22 +9,21 @@ import (
 	"unicode/utf8"
 )
 
-// Mount registers the handler on mux for every path that Market posts to if the address
-// in the seller's cabinet has the given path: with and without the /notification that
-// Market appends, even if the address already ends with /notification, and with and
-// without a trailing slash. It registers POST patterns only, so mux can serve other methods
-// on those paths.
+// Mount registers the handler on mux for notifications to a URL that was entered in the seller's
+// cabinet with the given path. It registers the path itself, the path with the /notification that
+// Market appends, and the path with /notification twice, in case the URL already ends with
+// /notification. Each is registered with and without a trailing slash, and for POST only, so mux
+// can serve other methods on these paths.
 //
-// Serve the returned handler instead of mux. It also handles addresses that were entered with a
-// trailing slash: Market then posts to a path with a double slash, which an [http.ServeMux]
-// redirects before it matches any pattern, and Market is not known to follow redirects. The returned
-// handler cleans the path if the result matches a [Handler] on mux; all other requests reach mux
-// unchanged.
+// Serve the returned handler instead of mux. If the URL was entered with a trailing slash, Market
+// posts to a path with a double slash. An [http.ServeMux] redirects such a request before matching
+// patterns, and Market is not known to follow redirects. The returned handler instead cleans the
+// path if the clean path leads to a [Handler] on mux; all other requests reach mux unchanged.
 //
 // The path must begin with a slash and, apart from slashes at its end, must not contain empty or
 // dot segments, wildcards, escapes, whitespace, a query or a host. Mount panics with a
-// [chats.ArgumentError] if mux is nil or the path is invalid and, like [http.ServeMux.Handle], if a
-// pattern conflicts with one that is registered already.
+// [chats.ArgumentError] if mux is nil or the path is invalid. Like [http.ServeMux.Handle], it also
+// panics if a pattern conflicts with a pattern that is already registered.
 func (h *Handler) Mount(mux *http.ServeMux, path string) http.Handler {
 	if mux == nil {
 		panic(badArgument("mux", "is nil"))

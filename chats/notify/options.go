@@ -25,8 +25,8 @@ type config struct {
 type Option func(*config) error
 
 // WithAllowedNetworks allows only senders in these networks, usually [MarketNetworks].
-// Others get 403 and are logged. Without this option all senders are allowed. The
-// option may be given more than once; the networks are combined.
+// Requests from other senders get 403 and are logged. Without this option all senders are allowed.
+// The option may be given more than once; the networks are combined.
 //
 // The sender is the peer of the connection. If the server is behind a proxy, the peer is
 // the proxy: add [WithTrustedProxies].
@@ -56,17 +56,17 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 	return nil
 }
 
-// WithTrustedProxies names the proxies in front of the server, each of which must append
-// the address of its peer to X-Forwarded-For or set the header to that address alone. The
-// address of the sender is then the last entry that is not one of these proxies. Anything
-// before that entry is ignored, because the sender may have written it. The option may be
-// given more than once; the proxies are combined.
+// WithTrustedProxies names the proxies in front of the server. Each proxy must append the address
+// of its peer to X-Forwarded-For, or set the header to that address alone. The address of the
+// sender is then the last entry that is not one of these proxies. Anything before that entry is
+// ignored, because the sender may have written it. The option may be given more than once; the
+// proxies are combined.
 //
 // The header counts only if the peer of the connection is one of the proxies;
-// otherwise the peer is the sender. If a proxy passes on a header without the address
-// of a sender, or an entry that is not an IP address (with or without a port, IPv6
-// with or without brackets), [WithAllowedNetworks] refuses the request with 403.
-// Without WithAllowedNetworks the option affects only the address in the log.
+// otherwise the peer is the sender. If the header is missing, names only proxies, or has no valid
+// IP address in the sender's place, [WithAllowedNetworks] refuses the request with 403. An address
+// may have a port, and an IPv6 address may be in brackets. Without WithAllowedNetworks the option
+// affects only the address in the log.
 //
 // WithTrustedProxies cannot be combined with [WithClientAddr].
 func WithTrustedProxies(proxies ...netip.Prefix) Option {
@@ -81,7 +81,7 @@ func WithTrustedProxies(proxies ...netip.Prefix) Option {
 
 // WithClientAddr sets a function that returns the address of the sender, for setups that
 // [WithTrustedProxies] does not cover: another header, or a proxy that connects over a
-// Unix socket. If it returns an error or panics, the request is refused with 403.
+// Unix socket. If the function returns an error or panics, the request is refused with 403.
 //
 // Anyone can set a header. Trust a header only if the request comes from your proxy, and
 // then only the part that the proxy itself wrote.
@@ -96,24 +96,25 @@ func WithClientAddr(addr func(*http.Request) (netip.Addr, error)) Option {
 }
 
 // WithDedupe sets how long a handled event is remembered, and the maximum number of events
-// remembered. The maximum applies separately to events with and without a unique ID or time. A
-// duplicate of a remembered event gets 200 without a call to the handle function. The default is
-// two hours and 10,000 events, which is plenty: Market retries an event at intervals of at most an
-// hour. The window and the size must both be greater than 0, or both be 0: WithDedupe(0, 0) turns
-// deduplication off, so that every duplicate reaches the function, even while the function is still
-// running for an earlier one. Remembered events are lost when the process ends.
+// remembered. The maximum applies separately to events that are compared by their fields and to
+// those that are compared by the bytes of their bodies. A duplicate of a remembered event gets 200
+// without a call to the handle function. The default is two hours and 10,000 events, which is
+// plenty: Market retries an event at intervals of at most an hour. The window and the size must
+// both be greater than 0, or both be 0: WithDedupe(0, 0) turns deduplication off, so that every
+// duplicate reaches the function, even while the function is still handling an earlier copy.
+// Remembered events are lost when the process ends.
 //
 // Events are duplicates if they have the same type, business and chat, and the same message or, if
 // the event is not about a message, the same time. An event that lacks this information, such as an
 // [Other] or a [MessageSent] without a usable ID, is compared by the bytes of its body, and only
-// until a 200 has been sent for it: after that, two events that look the same both reach the
-// function.
+// until a 200 has been sent for it: after that, a second event with the same bytes reaches the
+// function as well.
 //
 // An event whose handling failed is not remembered. A duplicate that arrives while the function is
-// running waits for the outcome, as long as its own deadline allows, and gets the same response:
-// the function never runs twice for one event at the same time, even if a call outlives the request
-// that started it. A request whose deadline comes before the function returns gets 500; if the
-// function then succeeds, the next duplicate gets 200. Running calls do not count towards size.
+// running waits for the outcome, for at most 9 seconds, and gets the same response. So the function
+// never runs twice for one event at the same time, even if a call outlives the request that started
+// it. A request that is still waiting 9 seconds after its arrival gets 500; if the function then
+// succeeds, the next duplicate gets 200. Running calls do not count towards size.
 func WithDedupe(window time.Duration, size int) Option {
 	return func(c *config) error {
 		switch {
@@ -131,18 +132,18 @@ func WithDedupe(window time.Duration, size int) Option {
 }
 
 // WithLogger sets the logger; the default is [slog.Default]. Every request is logged once, at debug
-// level if it got 200, at warn level for 400 and 403, and at error level for 500. A line contains
-// those of the following that are known: the event's type, business, chat and message, the status,
-// the duration, the sender's address ("remote") and the error, with the stack of a panic. It never
-// contains a body. The messages are:
+// level if it got 200, at warn level for 400 and 403, and at error level for 500. A line contains,
+// as far as they are known, the event's type, business, chat and message, the status, the duration,
+// the sender's address ("remote") and the error, with the stack of a panic. A body is never logged.
+// The messages are:
 //
 //   - "notify: notification handled"
 //   - "notify: notification rejected", with the reason as error
 //   - "notify: sender refused"
 //   - "notify: reading body failed"
-//   - "notify: handler failed", including when it did not return in time
-//   - "notify: handler returned late", in addition, when a handler that missed its deadline
-//     returns; at warn level if it succeeded
+//   - "notify: handler failed", also if the handler did not return in time
+//   - "notify: handler returned late", an additional line when a handler returns after the
+//     response: at warn level if it succeeded, at error level if it failed
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil || typednil.Is(logger.Handler()) {
