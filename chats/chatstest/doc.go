@@ -3,9 +3,8 @@
 //
 // A [Market] holds chats and messages and implements all seven operations over HTTP. It is strict:
 // a request with a wrong path, parameter, content type, form or credential, or with a value out of
-// range, gets the status and error text that the real Market would return, where they are known. A
-// test sets up chats, runs its program against [Market.Client], and then checks what the chats
-// contain:
+// range, gets the status and error text of the real Market, as far as they are known. A test sets
+// up chats, runs its program against [Market.Client], and then checks what the chats contain:
 //
 //	func TestGreeting(t *testing.T) {
 //		market := chatstest.NewMarket()
@@ -28,7 +27,7 @@
 // with one exception (see Market.Transport), leave no goroutine behind. In a testing/synctest
 // bubble, all waits use the bubble's fake clock, so waiting an hour for a quota to reset takes no
 // real time. For tests that need a socket, [NewServer] puts a Market on a listener, and
-// [Market.ServeHTTP] makes it a handler for a server of your own.
+// [Market.ServeHTTP] makes a Market the handler of a server of your own.
 //
 // # Undocumented behaviour
 //
@@ -46,21 +45,20 @@
 //
 // By default times are truncated to whole seconds, as in the vendor's examples, so several
 // messages may have the same time. Message IDs are microseconds since 1970 and increase
-// within a chat; messages of different chats may have the same ID. The list of chats begins
-// with the chat whose last message is the newest, and is paged by position, so it shifts when
-// a message arrives between two pages; a function passed to [Market.FailFunc] can add any
-// number of messages between two pages. A page token is valid only with the limit and body
-// that it was issued for. Names of JSON fields are case-sensitive, and unknown fields are
-// ignored.
+// within a chat; messages of different chats may have the same ID. The list of chats begins with
+// the chat with the latest UpdatedAt. It is paged by position, so it shifts when a message arrives
+// between two pages; a function passed to [Market.FailFunc] can add such messages. A page token is
+// valid only with the limit and body that it was issued for. In requests, names of JSON fields are
+// case-sensitive, and unknown fields are ignored.
 //
 // # Limits
 //
-// A fifth concurrent API request fails with 420 (see [WithParallelLimit]). The headers of
-// every response of an operation, except a gateway's page, report the documented hourly
-// quota and count down. A quota is enforced, and reported as exhausted, only if it is set with
-// [WithHourlyLimit]; otherwise at least one request always remains, so a test may make any
-// number of calls. A 420 does not count against the quota, nor does a response that a fault
-// returns instead of the Market's.
+// A fifth concurrent API request fails with 420 (see [WithParallelLimit]). The headers of every
+// response of an operation, except a gateway's page, report the hourly quota and how many requests
+// remain. By default the documented quotas are reported but not enforced: the headers always report
+// at least one remaining request, so a test may make any number of requests. [WithHourlyLimit] sets
+// a quota that is enforced. A request that is refused with 420, or not processed because of a
+// fault, does not count against the quota.
 //
 // # Faults
 //

@@ -17,7 +17,7 @@ func (m *Market) Fail(op chats.Operation, faults ...Fault) {
 // FailFunc sets a function that selects the fault of every request for which [Market.Fail] has
 // none. The function receives the operation and the number of the request, counted per operation
 // from 1. It is called for one request at a time, so a random choice needs no lock. It may call the
-// methods of the Market, except FailFunc itself, but must not make requests to it. FailFunc(nil)
+// Market's methods, except FailFunc itself, but must not make requests to the Market. FailFunc(nil)
 // removes the function.
 func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 	m.failMu.Lock()
@@ -27,9 +27,9 @@ func (m *Market) FailFunc(choose func(op chats.Operation, n int) Fault) {
 
 type faultKey struct{}
 
-// ContextWithFault returns a context whose requests fail with the given fault, regardless
-// of [Market.Fail] and [Market.FailFunc]: a server that wraps [Market.ServeHTTP] can use it
-// to choose the fault of a single request.
+// ContextWithFault returns a context with a fault. Requests with this context get that fault,
+// regardless of [Market.Fail] and [Market.FailFunc]. A server that wraps [Market.ServeHTTP] can
+// thus choose the fault of a single request.
 func ContextWithFault(ctx context.Context, fault Fault) context.Context {
 	return context.WithValue(ctx, faultKey{}, fault)
 }

@@ -31,7 +31,8 @@ func (f Fault) bodyLimit() int64 {
 }
 
 // Response is the response that [Rewrite] passes to its function. The Content-Length
-// header is updated to match Body; if it is deleted, the response declares no length.
+// header is updated to match Body; if the function deletes the header, the response declares no
+// length.
 type Response struct {
 	Status int
 	Header http.Header
@@ -51,8 +52,8 @@ func Status(code int, body string) Fault { return Respond(code, nil, body) }
 
 // Respond responds with the given status and body. The given headers are added to the usual ones or
 // replace those of the same name, for example the Retry-After of a 429, a Date that is days off, or
-// the Location of a redirect. A header without values removes the usual one. A Content-Length that
-// is less than the length of the body cuts the body off; with a greater one, the connection closes
+// the Location of a redirect. A header without values removes the usual one. A Content-Length below
+// the length of the body cuts the body off; with a greater Content-Length, the connection is closed
 // after the body. The request is not processed.
 func Respond(code int, header http.Header, body string) Fault {
 	return respond("status", func(l *limits, op chats.Operation) response {
@@ -67,8 +68,8 @@ func Respond(code int, header http.Header, body string) Fault {
 	})
 }
 
-// RespondEarly responds like [Status] as soon as it has read n bytes of the request's
-// body, and closes the connection. The request is not processed.
+// RespondEarly responds like [Status] as soon as n bytes of the request's body have been read, and
+// closes the connection. The request is not processed.
 func RespondEarly(n int, code int, body string) Fault {
 	f := Status(code, body)
 	f.early, f.bodyBytes = true, int64(n)
@@ -76,8 +77,8 @@ func RespondEarly(n int, code int, body string) Fault {
 }
 
 // Rewrite processes the request and passes the response to a function, which may edit it,
-// for example to add a byte order mark, to report an exhausted quota with a 200, to serve
-// a file with a Content-Encoding, or to shorten it. The function must not use the Market.
+// for example to add a byte order mark, to report an exhausted quota with a 200, to add a
+// Content-Encoding to a file, or to shorten the body. The function must not use the Market.
 func Rewrite(change func(*Response)) Fault {
 	return rewrite("rewrite", func(resp response) response {
 		edited := Response{resp.status, resp.header, bytes.Clone(resp.body)}
@@ -91,7 +92,7 @@ func Rewrite(change func(*Response)) Fault {
 }
 
 // Replay responds with the previous response of the operation, like a broken cache, without
-// processing the request. If there is no previous response, it acts like [OK].
+// processing the request. Replay acts like [OK] if there is no previous response.
 func Replay() Fault { return Fault{replay: true} }
 
 // StatusAfter processes the request and then responds with the given status and body, for
@@ -117,7 +118,7 @@ func Malformed(body string) Fault {
 }
 
 // RateLimitedHourly responds with a 420 that reports the hourly quota as exhausted until
-// the given time. It affects this request only; to enforce a quota, use [WithHourlyLimit].
+// the given time. The fault affects one request only; to enforce a quota, use [WithHourlyLimit].
 func RateLimitedHourly(until time.Time) Fault {
 	return Fault{respond: func(l *limits, op chats.Operation) response {
 		resp := l.quotaExceeded(op, time.Now())
@@ -135,7 +136,7 @@ func RateLimitedParallel() Fault {
 }
 
 // Refused makes the dial fail: no part of the request is written. Only [Market.Transport] can make
-// a dial fail; on a listener, where the connection exists before the request, it acts like
+// a dial fail; on a listener, where the connection exists before the request, Refused acts like
 // [DropBefore].
 func Refused() Fault { return Fault{dialError: true} }
 
@@ -151,7 +152,7 @@ func DropAfter() Fault {
 }
 
 // ProcessLate closes the connection immediately but processes the request after a delay
-// of d, so a message is stored after its call has failed.
+// of d, so a message may be stored after the request for it has failed.
 func ProcessLate(d time.Duration) Fault { return Fault{late: d} }
 
 // SlowHeaders processes the request and delays the response by d.

@@ -84,8 +84,8 @@ func (m *Market) SetKey(key string) {
 func (m *Market) Token() string { return fakeToken }
 
 // AddChat adds a chat and returns its ID. Zero fields get defaults: a new ID, a new order as the
-// Subject, ChatTypeChat, StatusNew, the current time as CreatedAt, and CreatedAt as UpdatedAt. It
-// panics if the ID is taken.
+// Subject, ChatTypeChat, StatusNew, the current time as CreatedAt, and CreatedAt as UpdatedAt.
+// AddChat panics if the ID is taken.
 func (m *Market) AddChat(c chats.Chat) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -101,10 +101,10 @@ func (m *Market) AddFile(name string, data []byte) chats.File {
 }
 
 // AddConversation adds a chat with messages from the past: each keeps its CreatedAt, and its ID
-// unless it is 0. The messages must be in ascending order; they are visible immediately. Zero times
-// and a zero Status of the chat follow from the messages; other zero fields are filled in as in
-// [Market.AddChat]. Fields that are set are kept, with one exception: if Status is zero, UpdatedAt
-// is advanced to the time of any later message.
+// unless that is 0. The messages must be in ascending order; they are visible immediately. Zero
+// times and a zero Status of the chat are derived from the messages; other zero fields are filled
+// in as in [Market.AddChat]. Fields that are set are kept, with one exception: if Status is zero,
+// UpdatedAt is advanced to the time of the newest message if that is later.
 func (m *Market) AddConversation(c chats.Chat, messages ...chats.Message) chats.ChatID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -118,10 +118,10 @@ func (m *Market) CustomerSays(id chats.ChatID, text string, files ...chats.File)
 }
 
 // AddMessage adds a message from any sender and returns its ID. After a message from the customer,
-// the chat waits for the shop; after one from the shop, it waits for the customer. Other senders do
-// not change its status. A message without text and files is a sticker. Unlike a request,
-// AddMessage also writes to a finished chat; a message from the customer or the shop reopens the
-// chat.
+// the chat waits for the shop; after a message from the shop, it waits for the customer. Messages
+// from other senders do not change the chat's status. A message without text and files is a
+// sticker. Unlike a request, AddMessage also writes to a finished chat; a message from the customer
+// or the shop reopens the chat.
 func (m *Market) AddMessage(id chats.ChatID, sender chats.Sender, text string, files ...chats.File) chats.MessageID {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
@@ -159,7 +159,7 @@ func (m *Market) Chat(id chats.ChatID) chats.Chat {
 	return m.settings.renderChat(m.mustChat(id).Chat)
 }
 
-// Chats returns all chats as a client would read them now, the chat with the newest message
+// Chats returns all chats as a client would read them now, the chat with the latest UpdatedAt
 // first.
 func (m *Market) Chats() []chats.Chat {
 	m.lockAndCatchUp()
@@ -212,7 +212,8 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 // OnChange sets a function to be called after every change to a chat: when it is added, when its
 // status or type changes, and when it gets a message. The function may be called more than once for
 // a message, and again when the message becomes visible to clients. The function must be quick and
-// must not use the Market. A later call to OnChange replaces it, and OnChange(nil) removes it.
+// must not use the Market. A later call to OnChange replaces the function, and OnChange(nil)
+// removes it.
 func (m *Market) OnChange(f func(chats.ChatID)) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()

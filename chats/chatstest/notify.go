@@ -19,15 +19,14 @@ const notifyPeriod = 14 * 24 * time.Hour
 // that ended the delivery: 200 with the body that Market requires, or 400. After
 // any other response, or if there is none within 10 seconds (1 second for a
 // PING), Market sends the event again: every minute for an hour, every 15 minutes
-// for a day, then hourly. After 14 days it switches the subscription off. Notify
-// then returns the last response, or nil if there was none; it does the same when
-// ctx is done. The next call starts over, as if the shop had switched the
-// subscription on again.
+// for a day, then hourly. After 14 days it switches the subscription off. Then, or when ctx is
+// done, Notify returns the response to the last attempt, or nil if there was none. The next call
+// starts over, as if the shop had switched the subscription on again.
 //
-// A chat event without a business gets the Market's, and one without a time gets the
+// A chat event without a business gets the Market's business, and an event without a time gets the
 // current time. Notify panics if event is nil or a pointer. While an event is being delivered,
-// other calls to Notify wait. If the Market was created in a testing/synctest bubble, none of this
-// takes real time.
+// other calls to Notify wait. If the Market was created in a testing/synctest bubble, none of these
+// waits takes real time.
 //
 // The request comes from one of Market's addresses and goes to the URL of
 // [WithNotificationURL] with /notification appended. The response is in memory;

@@ -129,14 +129,14 @@ func WithOrder(order Order) Option {
 	return func(s *settings) { s.order = order }
 }
 
-// WithExclusiveSince makes the history omit the message that messageIdFrom names. By default it is
-// included.
+// WithExclusiveSince makes the history omit the message that messageIdFrom names. By default that
+// message is included.
 func WithExclusiveSince() Option {
 	return func(s *settings) { s.exclusiveSince = true }
 }
 
 // WithStrictSince makes the history fail with 404 if messageIdFrom names a message
-// that the chat does not have or that is not visible yet. By default any ID selects the
+// that the chat does not have or that is not visible yet. By default such an ID selects the
 // messages above it.
 func WithStrictSince() Option {
 	return func(s *settings) { s.strictSince = true }
@@ -200,7 +200,7 @@ func WithLegacyOrderIDs() Option {
 
 // WithOddItems sets a function that is called with every chat and message of a response,
 // decoded from its JSON, before the response is sent. The function may drop fields, set
-// them to null, or give them other types; numbers are json.Number. A response that it has
+// them to null, or give them other types; numbers are json.Number. A response that the function has
 // altered has the header named by [FaultHeader]. The function must not use the Market.
 func WithOddItems(change func(map[string]any)) Option {
 	return func(s *settings) { s.oddItems = change }
@@ -210,8 +210,7 @@ func WithOddItems(change func(map[string]any)) Option {
 func WithTrimmedTexts() Option { return WithStoredText(strings.TrimSpace) }
 
 // WithStoredText sets a function that returns the text to store for each text sent:
-// normalised, escaped, masked or truncated, for example. It does not affect
-// [Market.AddMessage].
+// normalised, escaped, masked or truncated, for example. [Market.AddMessage] is not affected.
 func WithStoredText(change func(string) string) Option {
 	return func(s *settings) { s.storedText = change }
 }
@@ -223,11 +222,11 @@ func WithStoredFile(change func(chats.File) chats.File) Option {
 	return func(s *settings) { s.storedFile = change }
 }
 
-// WithVisibility sets a function that returns how long each message remains invisible, as
-// if a message were held for review or a file scanned: it becomes visible with an ID below
-// those of newer messages. Until then neither the history nor the chat's status and time
-// show it. Afterwards the chat's UpdatedAt is the time of its newest visible message. The
-// function must not use the Market. [Market.Messages] also returns messages that are not
+// WithVisibility sets a function that returns how long each message remains invisible, as if the
+// message were held for review or its file scanned. Until then neither the history nor the chat's
+// status and time show the message. When it becomes visible, newer messages with higher IDs may
+// already be visible. Afterwards the chat's UpdatedAt is the time of its newest visible message.
+// The function must not use the Market. [Market.Messages] also returns messages that are not
 // visible yet.
 func WithVisibility(delay func(chats.Message) time.Duration) Option {
 	return func(s *settings) { s.visibility = delay }
@@ -266,8 +265,8 @@ func WithFileBase(url string) Option {
 }
 
 // WithOpenFiles serves files without a credential. By default a request for a
-// file fails with 403 unless it has the Market's key, or its token with the scheme Bearer or OAuth
-// ([chats.AttachmentOAuth] sends the latter).
+// file fails with 403 unless the request has the Market's key, or the Market's token with the
+// scheme Bearer or OAuth ([chats.AttachmentOAuth] sends the latter).
 func WithOpenFiles() Option {
 	return func(s *settings) { s.openFiles = true }
 }

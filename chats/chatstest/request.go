@@ -15,7 +15,7 @@ import (
 )
 
 // OpDownload is the operation of file downloads in [Market.Fail],
-// [Market.FailFunc] and [Market.Calls]. No limit applies to it.
+// [Market.FailFunc] and [Market.Calls]. No limit applies to downloads.
 const OpDownload = chats.OpDownload
 
 // The maximum sizes of request bodies. A form is slightly larger than its file.

@@ -92,9 +92,9 @@ type Server struct {
 	http *httptest.Server
 }
 
-// NewServer starts a Market on a listener and closes it when the test ends. Within
-// testing/synctest use [Market.Transport]: a goroutine that waits for a socket is
-// not durably blocked.
+// NewServer starts a Market on a listener, which is closed when the test ends. Within
+// testing/synctest use [Market.Transport]: a goroutine that waits for a socket is not durably
+// blocked.
 func NewServer(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
 	return newServer(tb, (*httptest.Server).Start, options)

@@ -9,10 +9,11 @@ import (
 	"strconv"
 )
 
-// Transport returns a transport that serves requests in process: no socket, and no goroutine that
-// outlives its request unless the request's body blocks after it has been closed. It serves every
-// host, calls the hooks of net/http/httptrace as net/http does, and stops every wait when the
-// request's context is done. In a testing/synctest bubble, all waits use the bubble's fake clock.
+// Transport returns a transport that serves requests in process, without a socket. No goroutine
+// outlives its request, unless a read of the request's body blocks even after the body has been
+// closed. The transport serves every host, calls the hooks of net/http/httptrace as net/http does,
+// and stops every wait when the request's context is done. In a testing/synctest bubble, all waits
+// use the bubble's fake clock.
 func (m *Market) Transport() http.RoundTripper { return &transport{m} }
 
 type transport struct{ market *Market }
