@@ -44,8 +44,8 @@
 // # Polls
 //
 // A poll reads a chat's history from the checkpoint on, usually in one request. The checkpoint
-// stays [WithLookback] messages behind the newest handled one. A message that becomes visible late
-// is therefore found if at most that many handled messages are above it. If the server lists
+// stays [WithLookback] messages behind the newest handled message. A message that becomes visible
+// late is therefore found if at most that many handled messages are above it. If the server lists
 // messages so far out of order that [chats.Client.History] has already yielded later messages,
 // handled messages are delivered again: those above the checkpoint at which the poll began, except
 // the newest 1,000.
@@ -79,7 +79,9 @@
 // whose handler fails is delivered again after 1 s, with the delay doubling up to 5 min, even
 // across restarts; after ten failures, it may have to wait for the next quota window.
 // [WithMaxAttempts] limits the number of attempts. Later messages in the chat wait; other chats do
-// not. A circuit breaker opens if the handler fails for three chats in a row, counting only first
+// not.
+//
+// A circuit breaker opens if the handler fails for three chats in a row, counting only first
 // attempts at a message, or if the histories of three chats in a row cannot be read. Chats are then
 // tried one at a time, about 120 an hour, until one succeeds. In an outage of Market, reading one
 // chat may take up to twelve requests, because the client retries them. If reading a chat has been

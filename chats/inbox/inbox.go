@@ -66,14 +66,14 @@ func New(client *chats.Client, store Store, options ...Option) (*Inbox, error) {
 }
 
 // Wake schedules an immediate poll of a chat. Call Wake for the pushes that chats/notify receives:
-// the message is then usually delivered within about a second, without waiting for a sweep. Wake
+// a new message is then usually delivered within about a second, without waiting for a sweep. Wake
 // writes to the store, so it may be called in any process, before, during and after a run. It takes
 // effect immediately if this Inbox holds the lease, and within a second otherwise.
 //
-// Pushes that arrive late, twice, or for chats that do not exist are harmless. A lost push only
-// delays the message, because a later sweep finds it. If the history shows nothing new yet, the
-// chat is polled again; see Rechecks in chats/docs/inbox.md. Wake does not shorten the backoff
-// after a failure of the handler.
+// Pushes that arrive late or twice, or that name a chat that does not exist, are harmless. A lost
+// push only delays the message, because a later sweep finds it. If the history shows nothing new
+// yet, the chat is polled again; see Rechecks in chats/docs/inbox.md. Wake does not shorten the
+// backoff after a failure of the handler.
 //
 // The error is a [chats.ArgumentError], or an error of the store.
 func (in *Inbox) Wake(ctx context.Context, id chats.ChatID) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// Role is the role of an inbox among those that share its store.
+// Role is the role of an inbox among the inboxes that share its store.
 type Role string
 
 // The roles of an inbox.

@@ -10,10 +10,10 @@ import (
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
 
-// Step does the work that is due (pages of sweeps, polls and retries), and returns the time at
+// Step does the work that is due (polls, retries and pages of sweeps), and returns the time at
 // which more work is due. It is meant for programs that serve many businesses from a job queue.
 // After 20 s, Step begins no more polls; a poll in progress delivers messages until 20 s after it
-// has read the first of them. Step waits for running handlers, and keeps the lease meanwhile; see
+// has read its first message. Step waits for running handlers, and keeps the lease meanwhile; see
 // [WithHandlerTimeout].
 //
 // The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if the

@@ -22,7 +22,7 @@ var ErrLeaseHeld = errors.New("inbox: the lease is held")
 // LeaseHeldError is returned by [Store].Acquire if the lease is held.
 type LeaseHeldError struct {
 	Holder    string
-	Since     time.Time     // when it was acquired, by the store's clock
+	Since     time.Time     // when the lease was acquired, by the store's clock
 	ExpiresIn time.Duration // unless it is renewed
 }
 
@@ -36,8 +36,8 @@ func (e *LeaseHeldError) Is(target error) bool { return target == ErrLeaseHeld }
 // Purpose is the [Lease.Purpose] of the leases that inboxes acquire.
 const Purpose = "inbox"
 
-// Lease is the exclusive right to serve a business. It ends when it is released, or when
-// Duration has passed since its last renewal, by the store's clock.
+// Lease is the exclusive right to serve a business. It ends when it is released, or when Duration
+// has passed, by the store's clock, since it was acquired or last renewed.
 //
 // A holder may rely on the lease until Duration has passed, by its own monotonic clock, since it
 // began the last successful Acquire or Renew.
@@ -65,7 +65,7 @@ type Summary struct {
 // this contract.
 //
 // Any method may return errors other than those named here; the inbox then tries again.
-// Times are kept at least to the microsecond, and the zero time stays zero.
+// Times must be kept at least to the microsecond, and the zero time must stay zero.
 type Store interface {
 	// Business returns the row of a business with its DueAt, or the zero value if there is no row.
 	Business(ctx context.Context, business chats.BusinessID) (BusinessState, error)
