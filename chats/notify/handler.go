@@ -40,14 +40,14 @@ type Handler struct {
 // The handle function must return nil if the event need not be sent again, and an error if a retry
 // may help. The error is logged and never sent to Market. A panic counts as an error. The context
 // carries the values of the request's context and ends when the function returns, or a minute after
-// the request arrived. It does not end when Market disconnects: Market would send the event again
-// anyway, so the work may as well be finished. If the function is still running 9 seconds after the
-// request arrived, Market gets 500, and the function continues: if it succeeds after all, the next
-// retry gets 200 (see [WithDedupe]). Without deduplication, the context ends after 8 seconds, so
-// that the function is no longer running when the next retry arrives. Work that takes more than a
-// minute belongs in a queue, or needs its own context ([context.WithoutCancel]). If the function
-// returns after the response has been sent, this is logged. [http.Server.Shutdown] waits for
-// responses, but not for functions that are still running after them.
+// the request arrived. The context does not end when Market disconnects: Market would send the
+// event again anyway, so the work may as well be finished. If the function is still running 9
+// seconds after the request arrived, Market gets 500, and the function continues: if it succeeds
+// after all, the next retry gets 200 (see [WithDedupe]). Without deduplication, the context ends
+// after 8 seconds, so that the function is no longer running when the next retry arrives. Work that
+// takes more than a minute belongs in a queue, or needs its own context ([context.WithoutCancel]).
+// If the function returns after the response has been sent, this is logged. [http.Server.Shutdown]
+// waits for responses, but not for functions that are still running after them.
 //
 // After any response other than 200 and 400, Market retries the notification and sends
 // nothing else in the meantime. An allowed sender (see [WithAllowedNetworks]) gets one of

@@ -62,11 +62,11 @@ func checkNetworks(field string, networks []netip.Prefix) error {
 // ignored, because the sender may have written it. The option may be given more than once; the
 // proxies are combined.
 //
-// The header counts only if the peer of the connection is one of the proxies;
-// otherwise the peer is the sender. If the header is missing, names only proxies, or has no valid
-// IP address in the sender's place, [WithAllowedNetworks] refuses the request with 403. An address
-// may have a port, and an IPv6 address may be in brackets. Without WithAllowedNetworks the option
-// affects only the address in the log.
+// If the peer of the connection is not one of the proxies, the peer is the sender, and the header
+// is ignored. If the peer is a proxy, and the header is missing, names only proxies, or has no
+// valid IP address in the sender's place, [WithAllowedNetworks] refuses the request with 403. An
+// address may have a port, and an IPv6 address may be in brackets. Without WithAllowedNetworks the
+// option affects only the address in the log.
 //
 // WithTrustedProxies cannot be combined with [WithClientAddr].
 func WithTrustedProxies(proxies ...netip.Prefix) Option {
