@@ -39,11 +39,11 @@ type Response struct {
 	Body   []byte
 }
 
-// OK lets a request succeed, for example between two that fail.
+// OK processes the request as usual, for example between two requests that fail.
 func OK() Fault { return Fault{} }
 
-// Delay delays the processing of the request by d. A request whose context is done before
-// then is not processed.
+// Delay delays the processing of the request by d. If the request's context is done during the
+// delay, the request is not processed.
 func Delay(d time.Duration) Fault { return Fault{delay: d} }
 
 // Status responds with the given status and body. The request is not processed. As with every
@@ -195,7 +195,7 @@ func TruncateSilently(n int) Fault {
 }
 
 // BadStatusLine processes the request and sends the given line instead of an HTTP
-// response. On a listener it needs an [http.Hijacker], which HTTP/2 does not provide.
+// response. On a listener this fault needs an [http.Hijacker], which HTTP/2 does not provide.
 func BadStatusLine(line string) Fault {
 	return Fault{rewrite: func(response) response { return response{statusLine: line} }}
 }

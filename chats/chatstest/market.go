@@ -10,8 +10,8 @@ import (
 )
 
 // Market is the chats section of the Partner API in memory, for one business.
-// Create one with [NewMarket] or [NewServer]; the zero Market is not usable. It is
-// safe for concurrent use.
+// Create one with [NewMarket] or [NewServer]; the zero Market is not usable. A Market is safe for
+// concurrent use.
 //
 // Methods that take a chat's ID panic if there is no such chat.
 type Market struct {
@@ -149,7 +149,7 @@ func (m *Market) SetType(id chats.ChatID, kind chats.ChatType) {
 }
 
 // FinishChat closes a chat. Sending messages and files to it then fails with 400 until its status
-// changes; a message added with [Market.CustomerSays] reopens it.
+// changes; a message added with [Market.CustomerSays] reopens the chat.
 func (m *Market) FinishChat(id chats.ChatID) { m.SetStatus(id, chats.StatusFinished) }
 
 // Chat returns a chat as a client would read it now.

@@ -179,8 +179,8 @@ func WithMaxPage(op chats.Operation, n int) Option {
 	return func(s *settings) { s.maxPage[op] = n }
 }
 
-// WithSwappedNeighbours swaps every second message in the list with its successor: 1 3 2 5 4. With
-// an even page size, page boundaries split pairs. The order is the same on every page.
+// WithSwappedNeighbours swaps every second message of the history with its successor: 1 3 2 5 4.
+// With an even page size, page boundaries split pairs. The order is the same on every page.
 func WithSwappedNeighbours() Option {
 	return func(s *settings) { s.swappedNeighbours = true }
 }
@@ -223,11 +223,11 @@ func WithStoredFile(change func(chats.File) chats.File) Option {
 }
 
 // WithVisibility sets a function that returns how long each message remains invisible, as if the
-// message were held for review or its file scanned. Until then neither the history nor the chat's
-// status and time show the message. When it becomes visible, newer messages with higher IDs may
-// already be visible. Afterwards the chat's UpdatedAt is the time of its newest visible message.
-// The function must not use the Market. [Market.Messages] also returns messages that are not
-// visible yet.
+// message were held for review or its file scanned. While a message is invisible, neither the
+// history nor the chat's status and time show it. When it becomes visible, newer messages with
+// higher IDs may already be visible. Afterwards the chat's UpdatedAt is the time of its newest
+// visible message. The function must not use the Market. [Market.Messages] also returns messages
+// that are not visible yet.
 func WithVisibility(delay func(chats.Message) time.Duration) Option {
 	return func(s *settings) { s.visibility = delay }
 }

@@ -13,7 +13,7 @@ import (
 
 // ServeHTTP makes the Market an [http.Handler] for a server of your own. If a fault drops the
 // response, ServeHTTP panics with [http.ErrAbortHandler], as net/http expects; if a fault truncates
-// the response, ServeHTTP writes less than the declared length, upon which net/http closes the
+// the response, ServeHTTP writes less than the declared length, so that net/http closes the
 // connection. Set [WithFileBase] to the server's URL, so that downloads reach it.
 func (m *Market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := route(r.Method, r.URL.Path)
@@ -100,8 +100,8 @@ func NewServer(tb testing.TB, options ...Option) *Server {
 	return newServer(tb, (*httptest.Server).Start, options)
 }
 
-// NewTLSServer is like [NewServer] but uses HTTPS. [Server.Client] and [Server.Transport]
-// trust its certificate.
+// NewTLSServer is like [NewServer] but uses HTTPS. [Server.Client] and [Server.Transport] trust the
+// server's certificate.
 func NewTLSServer(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
 	return newServer(tb, (*httptest.Server).StartTLS, options)
