@@ -108,7 +108,7 @@ type Store interface {
 
 	// Renew extends a lease to its Duration from now, or returns [ErrLeaseLost]. A lease that has
 	// expired is lost even if no other holder has taken it. next is the earliest DueAt of the
-	// business's chats, or zero if none is set. From it, the holder learns of pushes that other
+	// business's chats, or zero if none is set. This is how the holder learns of pushes that other
 	// processes have received.
 	Renew(ctx context.Context, lease Lease) (next time.Time, err error)
 
