@@ -11,11 +11,11 @@
 //	...
 //	err = box.Put(ctx, outbox.Item{Key: "order 17, reply 3", Chat: id, Text: "On its way!"})
 //
-// After Put has returned nil, each of its items is posted once unless it ends as Failed,
-// Expired, Uncertain or Discarded (see States), even if the process is killed between posting
-// and recording the post, the response is lost, Market is down for an hour, or the hourly quota
-// is exhausted. The rare exceptions are listed under Posting and Leases. The items of a chat
-// are posted in the order of Put, one at a time; chats do not wait for each other.
+// After Put has returned nil, each item is posted once unless it ends as Failed, Expired, Uncertain
+// or Discarded (see States). This holds even if the process is killed between posting and recording
+// the post, the response is lost, Market is down for an hour, or the hourly quota is exhausted. The
+// rare exceptions are listed under Posting and Leases. The items of a chat are posted in the order
+// of Put, one at a time; chats do not wait for each other.
 //
 // # States
 //
@@ -31,49 +31,52 @@
 //	                                            +--------> Sent       Resolve: MarkSent
 //
 // Sending means that a request may have posted the item. A Sending item becomes Queued, Failed
-// or Expired only if no request has posted it, as far as the search can tell. All states except
-// Queued and Sending are settled: the next item of the chat is then posted, and the function passed
-// to [WithSettled] is called.
+// or Expired only if, as far as is known, no request has posted it. All states except Queued and
+// Sending are settled. Once an item is settled, the next item of its chat is posted, and the
+// function passed to [WithSettled] is called.
 //
 // # Posting
 //
-// Right before each request, the item is saved in the Sending state, together with its baseline (the
+// Right before each send, the item is saved in the Sending state, together with its baseline (the
 // IDs of the shop's newest messages in the chat) and the ID above which the baseline is complete. A
-// message from the shop is new if its ID is above that ID and not in the baseline. After the
-// request, the history is searched for a new message with the same content
-// ([chats.Client.SendTextConfirmed]). If there is one, the item is Sent. If the outcome of the
-// request is unknown, the item remains Sending until the search described below has ended; other
-// chats continue.
+// message from the shop is new if its ID is above that ID and not in the baseline. After the send,
+// the history is searched for a new message with the same content (see
+// [chats.Client.SendTextConfirmed]). If there is one, the item is Sent. If the outcome of the send
+// is unknown, the item remains Sending until the search described below has ended; other chats
+// continue.
 //
-// A process that finds an item in the Sending state resumes it. It searches the history until the
-// message of an earlier attempt is no longer expected to become visible: for at least
-// [chats.SearchTime] after it acquired the lease, or after its own attempt ended. A new message
-// from the shop with the same content is matched to the item, unless it belongs to another item;
-// each message belongs to at most one item. If there is no new message from the shop, the item is
-// posted again. If there is a new message with different content, it may be this item, altered by
-// the server, and there is no way to find out. The item is then Uncertain, and is not posted again
-// unless [Outbox.Resolve] requests it. An item is also Uncertain if the server accepted it and the
-// history does not show it, or if it may have been posted and the history cannot be read (see
-// Failures).
+// A process that finds an item in the Sending state resumes it. The process searches the history
+// for at least [chats.SearchTime] after it acquired the lease, or after its own attempt ended;
+// after that, the message of an earlier attempt is no longer expected to appear. Messages that
+// belong to other items are ignored; each message belongs to at most one item. If there is a new
+// message from the shop with the same content, the item is Sent. If there is no new message from
+// the shop, the item is posted again. If there are only new messages with different content, one of
+// them may be this item, altered by the server, and there is no way to find out. The item is then
+// Uncertain, and is not posted again unless [Outbox.Resolve] requests it. An item is also Uncertain
+// if the server accepted it but the history does not show it, or if it may have been posted and the
+// history cannot be read (see Failures).
 //
-// A response with a history does not contain the ID of the chat. If it lacks a message of the
-// baseline, it may be out of date, or a response to another request. Such a history is not used but
+// The response to a history request does not contain the ID of the chat. A history that lacks a
+// message of the baseline may be out of date, or belong to another chat. Such a history is used
+// only if it shows the item's message and at least one message of the baseline. Otherwise it is
 // requested again, up to six times after the end of the search; then the item is Uncertain. Before
-// the first attempt, the same holds for the last message that the outbox has posted to the chat,
-// but after ten seconds the item is posted nevertheless, because that message may have been
-// deleted. These checks need a message of the shop in the chat. Apart from that, it is assumed that
-// each history belongs to its request and is not older than it: one from before the attempt, such
-// as a cache may return, is no different from one after an attempt that posted nothing.
+// the first attempt, the history must show the last message that the outbox has posted to the chat;
+// after about ten seconds the item is posted nevertheless, because that message may have been
+// deleted. These checks are possible only if the chat contains a message from the shop. Beyond
+// these checks, it is assumed that each history belongs to its request and is no older than the
+// request. A history from before the attempt, as a cache may return, looks like the history after
+// an attempt that posted nothing.
 //
-// Apart from [Resend], such histories, and the race described under Leases, an item is posted twice in
-// only two cases. In the first, the response, the process or the lease was lost while the item was
-// being posted, and the server shows its message only after the search time. In the second, the
-// store loses what it has saved, as after a restore from a backup or a failover to a replica
-// that lags behind. An item is wrongly considered Sent only if its outcome is unknown, it was
-// not posted, and someone else posts the same text, or a file of the same name (and size, if shown),
-// to the chat before the search ends. The search lasts [chats.SearchTime], up to a minute if sends
-// to the chat keep failing, or longer if the history cannot be read at that time or many chats are
-// failing.
+// Apart from [Resend], histories that violate this assumption, and the race described under Leases,
+// an item is posted twice in only two cases. In the first, the response, the process or the lease
+// was lost while the item was being posted, and the server shows the message only after the search
+// has ended. In the second, the store loses what it has saved, as after a restore from a backup or
+// a failover to a replica that lags behind. An item is wrongly considered Sent only if the outcome
+// of its send is unknown, it was not posted, and someone else posts the same text, or a file of the
+// same name (and size, if shown), to the chat before the search ends. The search lasts for the
+// search time of SendTextConfirmed, which is [chats.SearchTime] by default. It lasts twice as long
+// if the item's NotAfter has passed, and up to a minute if sends to the chat keep failing. It lasts
+// even longer if the history cannot be read at its end, or if many chats are failing.
 //
 // # Leases
 //
@@ -82,15 +85,16 @@
 // the item's version in the same transaction, so a process that was frozen and has lost its lease
 // changes nothing. Put, Resolve and the deletion of settled items need no lease.
 //
-// The lease is also checked right before each request, after the last write and while the
-// request's slot is held. What remains is a race window, from that check until the request has
-// been written: the dial, the TLS handshake and the write. It is assumed to last about 100 ms;
-// this has not been measured against the real Market. A process that is frozen within this window,
-// and resumes after another one has taken over, posts an item that the other process is working
-// on. This is harmless if it happens within the search time of the other process, which then finds
-// the message. An item is posted twice in this way only if a freeze begins within the window and
-// lasts longer than about 20 s (the lease plus the search time). No client can close the window,
-// because the API has no idempotency key by which the server could recognise the second request.
+// The lease is also checked right before each send, after the last write to the store and while the
+// slot for the request is held. What remains is a race window from that check until the request has
+// been written: the dial, the TLS handshake and the write. It is assumed to last about 100 ms; this
+// has not been measured against the real Market. A process that is frozen within this window, and
+// resumes after another one has taken over, posts an item that the other process is working on.
+// This is harmless if the item is posted within the search time of the other process, which then
+// finds the message. An item is posted twice in this way only if a freeze begins within the window
+// and lasts longer than about 20 s (the lease plus the search time). No client can close the
+// window, because the API has no idempotency key by which the server could recognise the second
+// request.
 //
 // # Failures
 //
@@ -102,31 +106,31 @@
 //	parallel limit, or another 420 or 429      nothing is sent for 1 s, doubling up to 1 min until an item is sent
 //	when sending, a lost or invalid response,  resolved by searching the history, after 1 s, doubling up to 1 min;
 //	3xx, 408, 499, 5xx or a gateway's 404      posted again after 15.5 s or more if the history does not show it
-//	401, or a 403 if the list gets one, too    nothing is sent for 1 s, doubling up to 15 s; Run returns the error after a minute, Step immediately
+//	401, or 403 also for the list of chats     nothing is sent for 1 s, doubling up to 15 s; Run returns the error after a minute, Step immediately
 //	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
-//	the history is refused, or a refusal has   tried 5 times in a row, then Failed, or Uncertain if it may have been posted
-//	no API error code
+//	the history is refused, or a refusal       tried 5 times in a row, then Failed, or Uncertain if it may have been posted
+//	other than 401 or 403 has no API error code
 //	any other 4xx, or a 2xx with status ERROR  Failed, with the server's details
 //	and details
 //	database down                              retried; nothing is sent meanwhile; Run returns the error if the store
 //	                                           fails for about half a minute when Run starts
 //
-// In an outage, each process tries the failed chats in turn, 12 attempts a minute in total on
-// average, until an item is sent. The outage thus does not use up the hourly quota, however many
+// In an outage, each process makes at most 12 attempts a minute on average in the chats that have
+// failed, until an item is sent. The outage thus does not use up the hourly quota, however many
 // chats are waiting. At other times, the same limit applies to the chats that have failed at least
-// twice in a row, until an item of one of them is sent; half of these attempts are for those that
-// failed last. Chats that have not failed are not delayed.
+// twice in a row, until an item of one of them is sent. Half of the attempts for such chats are for
+// those that failed most recently. Chats that have not failed are not delayed.
 //
-// If a send is refused without an API error code, perhaps by a gateway, the item is unlikely to
-// have been posted, but this is not taken for granted: the history is searched before the next
-// attempt, and before the item becomes Failed. Of several consecutive 401 or 403 responses to
-// sends, only the first is followed by such a search.
+// A refusal of a send without an API error code may come from a gateway, and does not prove that
+// the item was not posted. The history is therefore searched before the next attempt, and before
+// the item becomes Failed. Of several such refusals in a row with status 401, or with status 403,
+// only the first is followed by a search.
 //
-// A 403 for one chat says nothing about the credential, so the list of chats is then requested as
-// well. While these getChats requests succeed, each worker makes at most one a minute; otherwise
-// there is one for every such 403. [Item].NotAfter limits how long the outbox tries to post an
-// item. The quota is shared fairly: the chat that has waited longest since its last post is next,
-// and a chat whose post was refused because of the quota keeps its turn. A new [Outbox], for
-// example after a restart, begins with the chats whose items were put first.
+// A 403 may concern only one chat. To find out, the list of chats is requested (getChats). While
+// these requests succeed, each worker makes at most one a minute; otherwise there is one for every
+// 403. [Item].NotAfter limits how long the outbox tries to post an item. The quota is shared
+// fairly: the chat that has waited longest since its last post is next, and a chat whose post was
+// refused because of the quota keeps its turn. A new [Outbox], for example after a restart, begins
+// with the chats whose items were put first.
 package outbox

@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	// ErrKeyReused is returned by [Outbox.Put] if a key belongs to an item with different
-	// content. Nothing has been added in that case.
+	// ErrKeyReused is returned by [Outbox.Put] if a key belongs to an item with a different chat or
+	// content. In that case, Put adds nothing.
 	ErrKeyReused = errors.New("outbox: the key belongs to an item with different content")
 	// ErrUnknownKey is returned if no item has the key, or if the item has been deleted.
 	ErrUnknownKey = errors.New("outbox: no item has this key")
@@ -111,7 +111,7 @@ func (i *Item) Digest() [sha256.Size]byte {
 
 // CheckItems checks items and returns them without duplicates. A [Store] calls it at the
 // start of Put. The error is a [chats.ArgumentError], or [ErrKeyReused] if two of the items
-// have the same key but different content.
+// have the same key but a different chat or content.
 func CheckItems(items []Item) ([]Item, error) {
 	digests := make(map[string][sha256.Size]byte, len(items))
 	unique := make([]Item, 0, len(items))

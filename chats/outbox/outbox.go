@@ -77,9 +77,9 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 // whatever happens to this process, unless the item ends as [Failed], [Expired], [Uncertain] or
 // [Discarded]; see Posting and Leases in the package documentation for the rare exceptions. Put may
 // be called in any process, whether or not the outbox runs there. If this Outbox holds the lease,
-// it notices the items immediately; otherwise the holder does within about a second, or later if
-// reading the backlog takes more than 50 ms, because a process spends at most a twentieth of its
-// time on that.
+// it notices the items immediately; otherwise the holder of the lease notices them within about a
+// second. That takes longer if reading the backlog takes more than 50 ms, because a process spends
+// at most a twentieth of its time reading it.
 //
 // Put may be retried after any error: an item that already exists with the same key and
 // content is skipped, whatever its state. The items of a chat are posted in the order of Put.
@@ -175,9 +175,9 @@ type Status struct {
 	Quota      map[chats.Operation]chats.Limit // as last reported to this process
 }
 
-// Status returns the state of the business. It reads the store, so it may be called in any
-// process. Only Quota is not in the store: it is what Market has reported to the client of this
-// Outbox, so it is empty in a process whose client has made no requests.
+// Status returns the state of the business. It reads the store, so it may be called in any process.
+// Quota, however, is what Market has reported to the client of this Outbox; it is empty if that
+// client has made no requests.
 func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	sum, err := o.store.Counts(ctx, o.client.Business())
 	if err != nil {

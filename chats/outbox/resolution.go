@@ -26,10 +26,10 @@ type Resolution struct {
 }
 
 // Resend puts an [Uncertain] item back into the queue, at its original place in its chat, on
-// the assumption that it has not been posted. It is posted no matter how long ago its last
+// the assumption that it has not been posted. The item is posted no matter how long ago its last
 // attempt was, unless its NotAfter has passed. Resend does nothing if the item is already [Queued].
-// If the item becomes Uncertain again, each further Resend posts it once more. Use [ResendAfter]
-// where a call may be retried.
+// If the item becomes Uncertain again, each further Resend posts it once more. Use [ResendAfter] if
+// the call may be retried.
 func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 
 // ResendAfter is a [Resend] that may be retried. Pass the [Result].Attempts on which the decision
@@ -37,12 +37,12 @@ func Resend() Resolution { return Resolution{to: Queued, attempts: -1} }
 // the item has had more attempts since, the call does nothing and returns nil.
 func ResendAfter(attempts int) Resolution { return Resolution{to: Queued, attempts: max(attempts, 0)} }
 
-// Discard settles an [Uncertain] item, leaving open whether it was posted, or removes a [Queued]
-// one from the queue.
+// Discard changes an [Uncertain] item to [Discarded], leaving open whether it was posted, or
+// removes a [Queued] item from the queue.
 func Discard() Resolution { return Resolution{to: Discarded} }
 
-// MarkSent settles an [Uncertain] item as [Sent] and records the message with the given ID as the
-// one that was posted.
+// MarkSent changes an [Uncertain] item to [Sent]. The message with the given ID is recorded as the
+// item's message.
 func MarkSent(message chats.MessageID) Resolution { return Resolution{to: Sent, message: message} }
 
 // resolve carries out a resolution. It reports whether the record has changed.

@@ -18,11 +18,11 @@ const stepTime = 60 * time.Second
 // and takes over when the lease of that process ends.
 //
 // Run returns nil after ctx is done. Posts in progress have 5 s to finish; the next run
-// resumes those that do not. Run returns an error if the server refuses the credential for a
-// minute ([chats.ErrUnauthorized], or [chats.ErrForbidden] if not even the list of chats is
-// allowed; nothing is lost), if the store fails for about half a minute (six attempts) when
-// Run first tries to acquire the lease, or if the outbox is already running ([ErrRunning]).
-// All other failures are logged and retried.
+// resumes those that do not. Run returns an error in three cases: the server refuses the credential
+// for a minute ([chats.ErrUnauthorized], or [chats.ErrForbidden] if not even the list of chats is
+// allowed); the store fails for about half a minute (six attempts) when Run first tries to acquire
+// the lease; or the outbox is already running ([ErrRunning]). No item is lost. All other failures
+// are logged and retried.
 func (o *Outbox) Run(ctx context.Context) error {
 	if !o.running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -36,20 +36,21 @@ func (o *Outbox) Run(ctx context.Context) error {
 }
 
 // Step posts the items that are due, and returns the time at which more work is due, or the zero
-// time if there is nothing left to post or to report. It is meant for programs that serve many
-// businesses from a job queue. After 60 s, Step begins no more posts; it waits for posts in
-// progress, but not for a WithSettled function that is still running, whose item is reported again.
-// If ctx is done, posts have 5 s to finish, and Step waits at most 6 s for a WithSettled function.
+// time if there is nothing left to post or to report. Step is meant for programs that serve many
+// businesses from a job queue. After 60 s, Step begins no more posts. It waits for posts in
+// progress, but not for a call to the WithSettled function that is still running; the item of that
+// call is reported again. If ctx is done, posts have 5 s to finish, and Step waits at most 6 s for
+// a call to the WithSettled function.
 //
 // If another process may have posted an item, Step searches for its message for [chats.SearchTime],
-// 15.5 s, or for twice as long if its NotAfter has passed. If ctx is done before the search has
-// ended, the same [Outbox] continues the search in its next Step; a new Outbox starts over.
+// 15.5 s, or for twice as long if the item's NotAfter has passed. If ctx is done before the search
+// has ended, the same [Outbox] continues the search in its next Step; a new Outbox starts over.
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business,
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the credential
 // ([chats.ErrUnauthorized], [chats.ErrForbidden] as for [Outbox.Run]), an error of the store,
-// or [ErrRunning]. In each case, next is the time to try again. Failures of a single item are
-// not returned, but stored, and retried when due.
+// or [ErrRunning]. In each case, next is the time to try again. Failures of a single item are not
+// returned; they are stored, and the item is retried when due.
 func (o *Outbox) Step(ctx context.Context) (next time.Time, err error) {
 	if !o.running.CompareAndSwap(false, true) {
 		return time.Now().Add(time.Second), ErrRunning

@@ -73,18 +73,18 @@ type Store interface {
 	Backlog(ctx context.Context, business chats.BusinessID, at time.Time) (Backlog, error)
 
 	// SaveItem writes a record, except for its key, chat, content, position and QueuedAt. In the
-	// same transaction, it checks the lease by the store's clock and returns [inbox.ErrLeaseLost]
-	// if it is not valid. It returns [ErrConflict] unless the Version equals the stored one, and
-	// [ErrMessageTaken] if another record of the chat has the same message. On success it
-	// increments the Version, both in the store and in the argument. It deletes the file if the
-	// state is final: settled, and not Uncertain.
+	// same transaction, it checks the lease by the store's clock and returns [inbox.ErrLeaseLost] if
+	// the lease is not valid. It returns [ErrConflict] unless the Version equals the stored one, and
+	// [ErrMessageTaken] if another record of the chat has the same message. On success it increments
+	// the Version, both in the store and in the argument. It deletes the file if the state is final:
+	// settled, and not Uncertain.
 	SaveItem(ctx context.Context, lease inbox.Lease, record *Record) error
 
 	// ResolveItem is SaveItem without a lease.
 	ResolveItem(ctx context.Context, record *Record) error
 
-	// PostedAs returns, in any order, the IDs of the messages that resulted from posting items of a
-	// chat. IDs that are not above the given one are left out.
+	// PostedAs returns, in any order, the IDs above the given ID of the messages that resulted from
+	// posting items of a chat.
 	PostedAs(ctx context.Context, business chats.BusinessID, chat chats.ChatID, above chats.MessageID) ([]chats.MessageID, error)
 
 	// DeleteSettled deletes at most limit records that were settled before the given time, have
