@@ -10,9 +10,9 @@
 //
 // [New] creates six tables in the schema selected by the search path of the connection, and
 // migrates them after an upgrade if necessary. A release refuses to use tables that a newer release
-// has migrated. So once one machine has been upgraded, a process on another machine cannot be
-// restarted until that machine has been upgraded, too. The encoding of a PostgreSQL database must
-// be UTF8, because texts and names may contain any character.
+// has migrated. So once an upgraded process has migrated the tables, processes of the older release
+// cannot be restarted until they are upgraded, too. The encoding of a PostgreSQL database must be
+// UTF8, because texts and names may contain any character.
 //
 // Times in columns are BIGINT, in microseconds since 1970 in UTC; NULL means no time.
 //
@@ -37,7 +37,7 @@
 //	  holder                   the process that acquired the lease last
 //	  token                    increases with every acquisition
 //	  acquired_at, renewed_at
-//	  expires_at               0 if it was released
+//	  expires_at               0 if the lease was released
 //	ymchats_outbox             one row per item of an outbox; primary key (business, key)
 //	  chat, position           the items of a chat are posted in the order of position
 //	  state                    queued, sending, sent, failed, uncertain, expired or discarded
@@ -67,8 +67,8 @@
 //
 // To poll a chat again now: UPDATE ymchats_inbox_chats SET due_at = 0 WHERE business = 1
 // AND chat = 2. Do not keep transactions open that have changed or locked rows of these tables,
-// because they block Saves; on SQLite, that goes for every transaction that writes to the file and,
-// without a write-ahead log, for every transaction that reads it.
+// because they block Saves. On SQLite, so does every open transaction that writes to the file and,
+// without a write-ahead log, every open transaction that reads it.
 //
 // # Privileges
 //
@@ -84,42 +84,43 @@
 //
 // # Saves
 //
-// A Save is atomic, and after it has returned nil, its effect survives a kill -9, but not a failover
-// to a replica that lacks the commit; with synchronous replication no commit is lost.
+// A Save is atomic. After it has returned nil, its effect survives a kill -9, but not a failover to
+// a replica that lacks the commit. With synchronous replication, no commit is lost.
 //
-// A store uses at most 4 connections, or 1 on SQLite; a pool of one is enough. One connection is
-// kept for Acquire and Renew; with a pool of one and on SQLite, they wait only for the statement
-// that is already running. The other statements queue for as long as their contexts allow. Once its
-// turn has come, each statement waits at most 10 s for a connection from the pool, and may run for
-// 10 s on it; a lease statement may run for half the lease duration, 10 s at most. Put, Forget and
-// migrations have no timeout other than the deadline of their context; at most two of them run at a
-// time. Waiting for locks is also limited to 10 s, except that on PostgreSQL Put, Forget and
-// migrations wait without a limit. A connection whose session is read-only is not returned to the
-// pool, so saves succeed as soon as the database accepts writes again.
+// A store uses at most 4 connections, or 1 on SQLite; a pool of one connection is enough. One
+// connection is reserved for Acquire and Renew. With a pool of one, and on SQLite, they wait only
+// for the statement that is already running. The other statements queue for as long as their
+// contexts allow. Once its turn has come, a statement waits at most 10 s for a connection from the
+// pool, and may run on it for 10 s. A statement that acquires, renews or releases a lease may run
+// for half the lease duration, but at most 10 s. Put, Forget and migrations have no timeout other
+// than the deadline of their context; at most two of them run at a time. Waiting for locks is also
+// limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait without a limit. A
+// connection whose session is read-only is not returned to the pool, so saves succeed as soon as
+// the database accepts writes again.
 //
 // # Leases
 //
 // A lease (see Leases in the documentation of package inbox) is held while expires_at is ahead of the
-// database's clock; the clocks of the processes do not matter. If that clock jumps forward, leases
-// expire and are acquired again. If it is set back by more than the lease duration, existing leases
-// no longer count as held and can be acquired immediately.
+// database's clock; the clocks of the processes do not matter. If the database's clock jumps
+// forward, leases expire and are acquired again. If it is set back by more than the lease duration,
+// existing leases no longer count as held and can be acquired immediately.
 //
-// The statement behind a Save checks the holder, the token and the expiry. Until it has ended, it
-// blocks the next acquisition, so the next holder reads everything that was saved. No session state
-// is needed, so statements may go through a pooler in transaction mode, such as PgBouncer. pgx then
-// needs default_query_exec_mode=exec.
+// A Save checks the holder, the token and the expiry of the lease. Until the Save has ended, the
+// lease cannot be acquired again, so the next holder reads everything that was saved. No session
+// state is needed, so statements may go through a pooler in transaction mode, such as PgBouncer.
+// pgx then needs default_query_exec_mode=exec.
 //
 // # Databases and drivers
 //
-// On PostgreSQL use pgx, with which the store is tested. Other drivers should work as well. With a
-// driver that ignores contexts, such as lib/pq on a connection that was cut silently, a statement
-// is abandoned half a second after its timeout, in a goroutine that keeps its connection until the
-// driver returns.
+// On PostgreSQL use pgx, with which the store is tested. Other drivers should work as well. If a
+// driver ignores contexts, as lib/pq does on a connection that was cut silently, a statement is
+// abandoned half a second after its timeout. Its goroutine keeps the connection until the driver
+// returns.
 //
-// SQLite is for one machine. Several processes may use one file; the store retries while
-// another process has it locked, with or without a busy timeout in the data source name. A
-// process that is frozen within a transaction keeps the file locked; SQLite offers no way
-// around this. Stop the processes before replacing the file with a backup: with a write-ahead
-// log they would keep using the old file. An in-memory database needs a pool of one connection
+// SQLite is for one machine. Several processes may use one file; the store retries while another
+// process has the file locked, with or without a busy timeout in the data source name. A process
+// that is frozen within a transaction keeps the file locked; SQLite offers no way around this. Stop
+// the processes before replacing the file with a backup: with a write-ahead log they would keep
+// using the old file. An in-memory database needs a pool of one connection
 // ([sql.DB.SetMaxOpenConns]), because each connection has its own database.
 package sqlstore

@@ -177,7 +177,7 @@ func (s *Store) Renew(ctx context.Context, lease inbox.Lease) (next time.Time, e
 
 const release = `UPDATE {p}leases AS l SET expires_at = 0 WHERE ` + isLease
 
-// Release implements [inbox.Store]. If it fails, the lease expires after its duration.
+// Release implements [inbox.Store]. If Release fails, the lease expires after its duration.
 func (s *Store) Release(ctx context.Context, lease inbox.Lease) error {
 	_, err := s.exec(ctx, s.leaseTimeout(lease), release, leaseArgs(lease)...)
 	return s.errorf(err, "releasing the lease of business %d", lease.Business)

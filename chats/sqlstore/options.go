@@ -44,8 +44,8 @@ func WithTablePrefix(prefix string) Option {
 var prefixPattern = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,31}\z`)
 
 // WithLeaseDuration sets how long a lease is valid after its last renewal, from 1 s to 1 h. The
-// businesses of a killed process wait that long. The default is 5 s. With a short duration,
-// brief stalls of the process or the database cause leases to be lost.
+// default is 5 s. If a process is killed, its leases are free again after at most this duration.
+// With a short duration, brief stalls of the process or the database cause leases to be lost.
 func WithLeaseDuration(d time.Duration) Option {
 	return func(c *config) error {
 		if d < minLeaseDuration || d > maxLeaseDuration {

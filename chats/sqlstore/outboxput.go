@@ -33,7 +33,7 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 //
 // On PostgreSQL, PutTx waits for concurrent transactions that put items with the same keys. Of
 // concurrent serializable transactions that put items of one business, all but one fail with a
-// serialization failure (SQLSTATE 40001), perhaps only when they are committed: retry them.
+// serialization failure (SQLSTATE 40001), perhaps only at commit. Retry those transactions.
 func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	if tx == nil {
 		return badArgument("tx", "must not be nil")

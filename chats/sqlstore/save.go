@@ -15,10 +15,10 @@ import (
 
 // Save implements [inbox.Store]. After any error other than [inbox.ErrConflict] and
 // [inbox.ErrLeaseLost] the rows may or may not have been saved. A second attempt is safe: it
-// returns ErrConflict if the first one has saved them.
+// returns ErrConflict if the first attempt has saved the rows.
 //
 // On PostgreSQL, Save is one statement, for any number of rows. It therefore stays atomic and
-// blocks no other process even if this one is killed or frozen.
+// blocks no other process even if the calling process is killed or frozen.
 func (s *Store) Save(ctx context.Context, lease inbox.Lease, business *inbox.BusinessState, rows []inbox.ChatState) error {
 	_, err := s.save(ctx, lease, business, rows, false)
 	return err

@@ -29,9 +29,9 @@ var (
 )
 
 // New returns a store that keeps its tables in db. Unless [WithoutMigration] is given, it creates
-// or migrates the tables (see [Migrate]). It fails if a newer release has migrated them, if a table
-// that an earlier run created is missing, or if a SQLite file is not writable. The Store does not
-// close db.
+// or migrates the tables (see [Migrate]). New fails if a newer release has migrated the tables, if
+// a table that an earlier run created is missing, or if a SQLite file is not writable. The Store
+// does not close db.
 func New(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 	c, err := newConfig(db, dialect, options)
 	if err != nil {
@@ -79,9 +79,9 @@ func (s *Store) Chats(ctx context.Context, business chats.BusinessID, ids []chat
 		s.db.dialect.among("chat", "?2", columnsOf("chat BIGINT")), int64(business), list)
 }
 
-// Due implements [inbox.Store]. There is a separate index for chats with pending pushes. The others
-// are read in the order in which they are due, skipping those named by pushes, so only a backlog of
-// pushes slows Due down.
+// Due implements [inbox.Store]. Chats with pending pushes have a separate index. The other chats
+// are read in the order in which they are due; chats with pending pushes are skipped, so a backlog
+// of pushes slows Due down, but no other backlog does.
 func (s *Store) Due(ctx context.Context, business chats.BusinessID, at time.Time, limit int) ([]inbox.ChatState, error) {
 	// PostgreSQL does not know the values of subqueries when it plans. If it knew those of the
 	// parameters, it would plan the statement anew each time.
@@ -164,7 +164,7 @@ func (s *Store) inTx(ctx context.Context, limit time.Duration, do func(context.C
 }
 
 // Wake implements [inbox.Store] in one statement. If the given time is ahead of the database's
-// clock, that clock's time is used instead.
+// clock, the time of that clock is used instead.
 func (s *Store) Wake(ctx context.Context, business chats.BusinessID, chat chats.ChatID, at time.Time) error {
 	_, err := s.exec(ctx, statementTimeout, `INSERT INTO {p}inbox_chats AS t
 		(business, chat, version, wakes, seen_wakes, open, checkpoint, due_at, head, attempts, failure, state)
@@ -194,9 +194,9 @@ func (s *Store) Summary(ctx context.Context, business chats.BusinessID, at time.
 	return sum, err
 }
 
-// Forget deletes everything stored for a business: the state of the inbox, the outbox,
-// including items that have not been posted yet, and the leases. A process that serves the
-// business loses its lease and starts over, so stop that process first.
+// Forget deletes everything stored for a business: the leases, the state of the inbox, and the
+// outbox, including items that have not been posted yet. A process that serves the business loses
+// its lease and starts over, so stop that process first.
 func (s *Store) Forget(ctx context.Context, business chats.BusinessID) error {
 	if business <= 0 {
 		return badArgument("business", "must be greater than 0")
