@@ -20,8 +20,8 @@
 // database, with another table prefix for its store, needs a separate schema for River's tables
 // (river.Config.Schema), because jobs do not record which store they belong to.
 //
-// River's tables must exist: create them with its package rivermigrate, or with its command river
-// migrate-up.
+// River's tables must exist. Create them with River's package rivermigrate, or with its command
+// river migrate-up.
 //
 // # Jobs
 //
@@ -30,16 +30,16 @@
 // something is due again. A step is a call to [inbox.Inbox.Step], which begins no poll after 20 s,
 // or to [outbox.Outbox.Step], whose context is canceled after 25 s. A business with more to do goes
 // to the back of the queue. Any process with a free worker takes the next job, so a new process has
-// work immediately, and when one stops, the others take over its jobs.
+// work immediately, and when a process stops, the others take over its jobs.
 //
-// Every push ([Fleet.Notify]) and every Put inserts one more job, ymchats_wake, which has
-// priority over all turns and runs a step immediately, in any process. The work is recorded
-// in the store, not in the job, so losing a job loses no work, and a step that finds no work
-// is harmless.
+// Every push ([Fleet.Notify]), Put and Resolve inserts one more job, ymchats_wake. It has priority
+// over all ymchats_turn jobs and runs a step immediately, in any process. The work is recorded in
+// the store, not in the job, so losing a job loses no work, and a step that finds no work is
+// harmless.
 //
-// Every step holds a lease in the store. If River rescues the job of a process that is still
-// working on it, the process that takes the job over waits for the lease. A process that was frozen
-// or cut off has lost the lease and can save nothing.
+// Every step holds a lease in the store. If River rescues a job that a process is still working on,
+// the process that takes over the job waits for the lease. A process that was frozen or cut off
+// until its lease expired can save nothing.
 //
 // # Failures
 //
@@ -70,18 +70,18 @@
 // fifty chats, three requests), and an outbox step an hour. A business whose credential is refused
 // for good costs a job and a call to the shop function every 5 min, and as much again while replies
 // are waiting. If pushes announce most messages, [inbox.WithPollInterval] can be long: see
-// docs/scaling.md. A pool of ten connections per process suffices.
+// docs/scaling.md. A pool of ten connections per process is enough.
 //
-// In a business with more than about 1,000 unfinished chats, a sweep takes many steps. If these run
-// in different processes, the last message before a chat was closed is found by a push or the next
-// full sweep: see Sweeps in the documentation of chats/inbox.
+// In a business with more than about 1,000 unfinished chats, a sweep takes many steps. If the steps
+// run in different processes, the last message before a chat was closed is found only by a push or
+// the next full sweep; see Sweeps in the documentation of chats/inbox.
 //
 // # What to know about River
 //
-//   - A running job can neither be made available again nor be inserted a second time, so each
-//     push inserts its own job.
-//   - Scheduled jobs are made available by one process, the leader, every 5 s. If it is killed,
-//     another one takes over within 22 s; pushes do not depend on it.
+//   - A unique job that is running can neither be made available again nor be inserted a second
+//     time, so each push inserts its own job.
+//   - Scheduled jobs are made available by one process, the leader, every 5 s. If the leader is
+//     killed, another process takes over within 22 s; pushes do not depend on the leader.
 //   - The interval at which River looks for stuck jobs, 30 s, is fixed.
 //   - The leader discards stuck jobs whose kinds are not registered with its own client, and a
 //     business that has lost its ymchats_turn jobs is no longer served. So call [Fleet.Register]

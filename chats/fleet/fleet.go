@@ -62,9 +62,9 @@ type Fleet struct {
 
 // New returns a fleet that keeps its state in store. The function shop is called when a
 // business is worked on; its result is cached for at most 10 min, and dropped if the credential
-// is refused. The function must be safe for concurrent use and return within 5 s, when its context
-// ends; a call that is still running a second later counts as failed. The function handle is the
-// handler of every inbox. The error is a [chats.ArgumentError].
+// is refused. The function must be safe for concurrent use. Its context ends after 5 s; a call that
+// is still running a second later counts as failed. The function handle is the handler of every
+// inbox. The error is a [chats.ArgumentError].
 func New(
 	store Store, shop func(context.Context, chats.BusinessID) (Shop, error),
 	handle func(context.Context, inbox.Delivery) error, options ...Option,
@@ -126,25 +126,25 @@ func (f *Fleet) Register(workers *river.Workers) {
 	river.AddWorker(workers, &worker[wakeArgs]{fleet: f, work: (*purpose).workWake})
 }
 
-// Config returns the configuration of a River client that works the fleet's jobs, in addition
-// to what base configures; base may be nil. In a copy of base it sets:
+// Config returns a copy of base that also configures a River client to work the fleet's jobs; base
+// may be nil. In the copy, Config sets:
 //
 //   - Queues: adds ymchats_inbox and ymchats_outbox, with [WithWorkers] workers each.
 //   - JobTimeout: 36 s unless base has one. This is also the limit for the caller's own jobs
 //     whose worker has no Timeout.
-//   - RescueStuckJobsAfter: base's value, but at most 40 s or, if that is longer, JobTimeout plus
-//     4 s. If a worker has a longer Timeout, River waits for that instead.
-//   - FetchCooldown: 20 ms unless base has one, because the default of 100 ms delays pushes.
-//   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push and each Put
+//   - RescueStuckJobsAfter: base's value, but at most 40 s, or JobTimeout plus 4 s if that is
+//     longer. If a worker has a longer Timeout, River waits for that Timeout instead.
+//   - FetchCooldown: 20 ms unless base has one, because River's default of 100 ms delays pushes.
+//   - CompletedJobRetentionPeriod: 1 h unless base has one, because each push, Put and Resolve
 //     leaves a completed job.
 //
 // If a process is killed, the businesses that it was working on wait for at most 75 s, unless base
 // has a JobTimeout above 36 s: their jobs count as stuck 40 s after they began, River looks for
-// stuck jobs every 30 s, and makes retryable jobs available every 5 s. By then the leases of the
-// steps, 5 s each, have expired. A push or a Put does not wait that long: it runs its own step as
-// soon as the lease has expired. Other businesses are delayed only if the process was River's
-// leader, which makes scheduled jobs available: another process takes over within 22 s, and until
-// then only the jobs of pushes and Puts are run.
+// stuck jobs every 30 s, and it makes retryable jobs available every 5 s. By then the leases of the
+// steps (5 s by default) have expired. A push or a Put does not wait that long: its own job runs a
+// step as soon as the lease has expired. Other businesses are delayed only if the killed process
+// was River's leader, which makes scheduled jobs available. Another process becomes the leader
+// within 22 s. Until then, scheduled jobs do not run; the jobs of pushes and Puts do.
 //
 // River does not wait for a job that counts as stuck. The caller's own workers must therefore
 // return within 4 s after their context has ended, or immediately if they have a Timeout above 36
@@ -164,8 +164,8 @@ func (f *Fleet) Config(base *river.Config) *river.Config {
 }
 
 // Start begins to serve the given businesses, on all machines that work the fleet's jobs, until
-// [Fleet.Stop]. Every process must call it before starting its River client, even with no
-// businesses to start: from then on the fleet uses the given client to insert its River jobs.
+// [Fleet.Stop]. Every process must call Start before it starts its River client, even if there are
+// no businesses to start, because the fleet uses the given client to insert its jobs.
 //
 // Start is idempotent. The first steps of new businesses are spread out, 100 a second. For a
 // business that is already served, Start does nothing, unless its credential was refused or its
@@ -183,8 +183,8 @@ func (f *Fleet) Start(ctx context.Context, jobs Inserter, businesses ...chats.Bu
 // Stop stops serving the given businesses. The context of a step under way is canceled, and the
 // step then has 5 s to save what it has done; a step that was begun by a push or a Put is allowed
 // to finish. The rows stay in the store: a later Start continues from them, and sqlstore's Forget
-// deletes them. Stop is idempotent. Start must have been called in this process before, even if
-// without any businesses.
+// deletes them. Stop is idempotent. The process must have called Start before, even if without any
+// businesses.
 func (f *Fleet) Stop(ctx context.Context, jobs Inserter, businesses ...chats.BusinessID) error {
 	if typednil.Is(jobs) {
 		return badArgument("jobs", "must not be nil")
@@ -211,13 +211,13 @@ func (notStarted) JobList(context.Context, *river.JobListParams) (*river.JobList
 }
 
 // Notify handles a push. Pass it to [notify.NewHandler] as the handler function, on every
-// machine. When it has returned nil for an event that it does not ignore, the chat is due, and
+// machine. After Notify has returned nil for an event that it does not ignore, the chat is due, and
 // a worker of any process picks it up immediately.
 //
-// Events that concern no chat, or a business that is not served, are ignored, so that Market does
-// not send them again. Events for a business that is not served are counted in [Stats] and logged.
-// A process may take up to 10 s to notice that another one has started to serve a business. The
-// error is [ErrNotStarted] or a database error.
+// Notify ignores events that concern no chat, or a business that is not served: it returns nil, so
+// that Market does not send them again. Events for a business that is not served are counted in
+// [Stats] and logged. A process may take up to 10 s to notice that another process has started to
+// serve a business. The error is [ErrNotStarted] or a database error.
 func (f *Fleet) Notify(ctx context.Context, event notify.Event) error {
 	business, chat := notify.ChatOf(event)
 	if business < 1 || chat < 1 {
@@ -240,12 +240,12 @@ func (f *Fleet) unknown(ctx context.Context, business chats.BusinessID) {
 }
 
 // Outbox returns the outbox of a business, for Put, Get, Resolve and Status, in any process. Items
-// that are put or resolved are worked on immediately, by any process. Do not call its Run or Step.
-// Do not keep the outbox, because it becomes outdated; call this method again each time. The Shop
-// of the outbox was obtained from the function passed to [New], at most 10 min earlier. The error
-// wraps the cause: the function passed to New failed, panicked or did not return in time (see
-// [New]); the Shop has no Client for this business; its credential cannot be read; or one of its
-// options is invalid (a [chats.ArgumentError]).
+// that are put or resolved are worked on immediately, by any process. Do not call Run or Step of
+// the outbox. Do not keep the outbox, because it becomes outdated; call this method again each
+// time. The Shop of the outbox was obtained from the function passed to [New], at most 10 min
+// earlier. The error wraps the cause: the function passed to New failed, panicked or did not return
+// in time; the Shop has no Client for this business; the Shop's credential cannot be read; or one
+// of the Shop's options is invalid (a [chats.ArgumentError]).
 func (f *Fleet) Outbox(ctx context.Context, business chats.BusinessID) (*outbox.Outbox, error) {
 	e, err := f.entry(ctx, business, false)
 	if err != nil {
@@ -271,15 +271,15 @@ func (s wakingStore) ResolveItem(ctx context.Context, record *outbox.Record) err
 	return s.outbox.wake(ctx, record.Business, s.Store.ResolveItem(ctx, record))
 }
 
-// TxInserter inserts jobs in a transaction of database/sql: a client with the driver
-// riverdatabasesql or riversqlite. The client need not work any jobs.
+// TxInserter inserts jobs in a transaction of database/sql. A River client with the driver
+// riverdatabasesql or riversqlite implements it. The client need not work any jobs.
 type TxInserter interface {
 	InsertTx(ctx context.Context, tx *sql.Tx, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 }
 
-// PutTx adds items to the outbox of a business within the caller's transaction: if it
-// is committed, the items are queued and a step runs immediately; if it is rolled back, they are
-// not added. The caller must roll back after any error.
+// PutTx adds items to the outbox of a business within the caller's transaction: if the transaction
+// is committed, the items are queued and a step runs immediately; if it is rolled back, the items
+// are not added. The caller must roll back after any error.
 //
 // PutTx inserts a new job and touches no existing one, so a transaction that stays open does
 // not hold up other businesses.

@@ -38,9 +38,9 @@ const (
 // them. The handler timeout of an inbox is 15 s unless Inbox contains [inbox.WithHandlerTimeout];
 // the context of a step ends after 36 s in any case. An inbox handles two chats concurrently unless
 // Inbox contains [inbox.WithWorkers], so that one shop's backlog does not starve the others. For
-// the same reason, each process handles a shop's messages at no more than about 300 a second, with
-// bursts of 500: the hourly quota of getChatHistory, 10,000 pages of 100 messages, allows no more
-// on average. By default, the inbox and the outbox use the fleet's logger.
+// the same reason, each process handles at most about 300 messages of a shop a second, with bursts
+// of 500: the hourly quota of getChatHistory, 10,000 pages of 100 messages, allows no more on
+// average. By default, the inbox and the outbox use the fleet's logger.
 type Shop struct {
 	Client *chats.Client
 	Inbox  []inbox.Option
@@ -106,8 +106,8 @@ func (f *Fleet) fill(ctx context.Context, business chats.BusinessID, e *entry) e
 
 // Backoff describes why a business is not being worked on; the zero value means that nothing is
 // wrong. A Backoff is stored in the metadata of the ymchats_turn job, so the delays keep
-// growing even if different processes work the job. The inbox and the outbox each have such a
-// job, and therefore each has a Backoff of its own.
+// growing even if different processes work the job. The inbox and the outbox of a business have
+// separate jobs and therefore separate Backoffs.
 type Backoff struct {
 	Failures    int       `json:"failures"`              // in a row
 	Until       time.Time `json:"until,omitzero"`        // when the same credential is tried again
