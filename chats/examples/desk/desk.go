@@ -73,7 +73,7 @@ func (d *desk) listWaiting(ctx context.Context) error {
 		return cmp.Or(a.UpdatedAt.Compare(b.UpdatedAt), cmp.Compare(a.ID, b.ID))
 	})
 	if more {
-		d.say("More than %d chats wait. Start the desk again for the others.\n", maxChats)
+		d.say("More than %d chats are waiting. Start the desk again for the others.\n", maxChats)
 	}
 	d.printList()
 	d.call("client.Chats(ctx, chats.Filter{Statuses: []chats.Status{chats.StatusWaitingForPartner}})")

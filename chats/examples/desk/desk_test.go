@@ -359,7 +359,7 @@ func TestDesk_LimitsItsConversations(t *testing.T) {
 		s.market.CustomerSays(s.market.AddChat(chats.Chat{}), "Здравствуйте!")
 	}
 	_, printed := s.operate(t, "")
-	assertLines(t, printed, "More than 20 chats wait.", "Chats waiting for the shop: 20", "[20] ", "Reply to which chat? [1-20,")
+	assertLines(t, printed, "More than 20 chats are waiting.", "Chats waiting for the shop: 20", "[20] ", "Reply to which chat? [1-20,")
 }
 
 func TestProgram_ExplainsFailures(t *testing.T) {

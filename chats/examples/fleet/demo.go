@@ -88,7 +88,7 @@ func demo(ctx context.Context, out io.Writer) error {
 		{"three processes", func(context.Context) error { return nil }},
 		{"one is killed", d.kill},
 		{"one is added", d.add},
-		{"one is deployed: a new one starts, and it finishes its steps", d.deploy},
+		{"one is replaced: a new process starts, and the old one finishes its steps", d.deploy},
 	} {
 		_, _ = fmt.Fprintf(out, "\n%s, while customers write\n", step.text)
 		began, done := time.Now(), make(chan error, 1)

@@ -41,7 +41,7 @@ func main() {
 	flag.StringVar(&s.admin, "admin", "", "address of /healthz and /metrics, such as 127.0.0.1:8081, not reachable from outside; empty for none")
 	flag.DurationVar(&s.interval, "interval", time.Minute, "delay between sweeps")
 	flag.DurationVar(&s.maxLag, "max-lag", 15*time.Minute,
-		"how long a chat may be due, or the last sweep ago, before /healthz fails; more than -interval and than a sweep takes")
+		"/healthz fails if a chat has been due, or no sweep has ended, for longer than this; choose more than -interval plus the duration of a sweep")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, s)

@@ -31,7 +31,7 @@ import (
 func main() {
 	file := flag.String("db", "outbox.db", "SQLite file, if DATABASE_URL is not set")
 	listen := flag.String("listen", "127.0.0.1:8080", "address of the service")
-	lease := flag.Duration("lease", 5*time.Second, "how long another process waits for one that was killed")
+	lease := flag.Duration("lease", 5*time.Second, "how long other processes wait before they take over from a process that was killed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *file, *listen, *lease)
