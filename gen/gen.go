@@ -352,7 +352,7 @@ type EmptyResponse = Envelope
 
 // GetChatHistoryRequest Where to start.
 type GetChatHistoryRequest struct {
-	// MessageIDFrom The message from which to start; it need not exist, and the response may or may not contain it.
+	// MessageIDFrom The message from which to start. It need not exist, and the response may or may not contain it.
 	MessageIDFrom int64 `json:"messageIdFrom,omitempty"`
 }
 
@@ -396,7 +396,7 @@ type Chat struct {
 	// * ARBITRAGE: a dispute, with an arbiter from Market.
 	Type ChatType `json:"type"`
 
-	// UpdatedAt When its last message was posted. The value may be in whole seconds, so two messages may share it.
+	// UpdatedAt When the last message of the chat was posted. The value may be in whole seconds, so two messages may share it.
 	//
 	// Example: 2026-03-02T11:40:00+03:00
 	UpdatedAt time.Time `json:"updatedAt"`
@@ -656,15 +656,15 @@ type ClientInterface interface {
 
 	// GetChat Read one chat
 	//
-	// Returns the chat with the given ID, without its messages. It is safe to retry.
+	// Returns the chat with the given ID, without its messages. The operation is safe to retry.
 	//
 	// Corresponds with GET /v2/businesses/{businessId}/chat (the `GetChat` operationId).
 	GetChat(ctx context.Context, businessID BusinessID, params *GetChatParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetChatsWithBody List the chats of a business
 	//
-	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-	// retry.
+	// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+	// is safe to retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -676,8 +676,8 @@ type ClientInterface interface {
 
 	// GetChats List the chats of a business
 	//
-	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-	// retry.
+	// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+	// is safe to retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -689,8 +689,8 @@ type ClientInterface interface {
 
 	// SendFileToChatWithBody Post a file into a chat
 	//
-	// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
-	// request posts the file twice.
+	// Posts one file of at most 5 MB. The response does not contain the ID of the message. The operation is not idempotent: a
+	// repeated request posts the file twice.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -699,8 +699,8 @@ type ClientInterface interface {
 
 	// GetChatHistoryWithBody Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-	// times that of getChatMessage.
+	// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+	// quota is ten times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -711,8 +711,8 @@ type ClientInterface interface {
 
 	// GetChatHistory Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-	// times that of getChatMessage.
+	// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+	// quota is ten times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -723,16 +723,16 @@ type ClientInterface interface {
 
 	// GetChatMessage Read one message
 	//
-	// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
-	// quota is ten times larger, and a page holds a hundred.
+	// Returns the message with the given ID. The operation is safe to retry. To read more than one message, prefer
+	// getChatHistory: its quota is ten times as large, and a page holds up to a hundred messages.
 	//
 	// Corresponds with GET /v2/businesses/{businessId}/chats/message (the `GetChatMessage` operationId).
 	GetChatMessage(ctx context.Context, businessID BusinessID, params *GetChatMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendMessageToChatWithBody Post a text into a chat
 	//
-	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-	// text twice. If the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+	// posts the text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -741,8 +741,8 @@ type ClientInterface interface {
 
 	// SendMessageToChat Post a text into a chat
 	//
-	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-	// text twice. If the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+	// posts the text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -751,9 +751,9 @@ type ClientInterface interface {
 
 	// CreateChatWithBody Open the chat about an order or a return
 	//
-	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-	// returns exist for shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+	// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -762,9 +762,9 @@ type ClientInterface interface {
 
 	// CreateChat Open the chat about an order or a return
 	//
-	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-	// returns exist for shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+	// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -774,7 +774,7 @@ type ClientInterface interface {
 
 // GetChat Read one chat
 //
-// Returns the chat with the given ID, without its messages. It is safe to retry.
+// Returns the chat with the given ID, without its messages. The operation is safe to retry.
 //
 // Corresponds with GET /v2/businesses/{businessId}/chat (the `GetChat` operationId).
 func (c *Client) GetChat(ctx context.Context, businessID BusinessID, params *GetChatParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -791,8 +791,8 @@ func (c *Client) GetChat(ctx context.Context, businessID BusinessID, params *Get
 
 // GetChatsWithBody List the chats of a business
 //
-// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-// retry.
+// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+// is safe to retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -814,8 +814,8 @@ func (c *Client) GetChatsWithBody(ctx context.Context, businessID BusinessID, pa
 
 // GetChats List the chats of a business
 //
-// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-// retry.
+// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+// is safe to retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -837,8 +837,8 @@ func (c *Client) GetChats(ctx context.Context, businessID BusinessID, params *Ge
 
 // SendFileToChatWithBody Post a file into a chat
 //
-// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
-// request posts the file twice.
+// Posts one file of at most 5 MB. The response does not contain the ID of the message. The operation is not idempotent: a
+// repeated request posts the file twice.
 //
 // Takes any type of body and a specified content type.
 //
@@ -857,8 +857,8 @@ func (c *Client) SendFileToChatWithBody(ctx context.Context, businessID Business
 
 // GetChatHistoryWithBody Read the messages of a chat
 //
-// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-// times that of getChatMessage.
+// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+// quota is ten times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -879,8 +879,8 @@ func (c *Client) GetChatHistoryWithBody(ctx context.Context, businessID Business
 
 // GetChatHistory Read the messages of a chat
 //
-// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-// times that of getChatMessage.
+// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+// quota is ten times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -901,8 +901,8 @@ func (c *Client) GetChatHistory(ctx context.Context, businessID BusinessID, para
 
 // GetChatMessage Read one message
 //
-// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
-// quota is ten times larger, and a page holds a hundred.
+// Returns the message with the given ID. The operation is safe to retry. To read more than one message, prefer
+// getChatHistory: its quota is ten times as large, and a page holds up to a hundred messages.
 //
 // Corresponds with GET /v2/businesses/{businessId}/chats/message (the `GetChatMessage` operationId).
 func (c *Client) GetChatMessage(ctx context.Context, businessID BusinessID, params *GetChatMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -919,8 +919,8 @@ func (c *Client) GetChatMessage(ctx context.Context, businessID BusinessID, para
 
 // SendMessageToChatWithBody Post a text into a chat
 //
-// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-// text twice. If the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+// posts the text twice. If the response is lost, read the history before sending again.
 //
 // Takes any type of body and a specified content type.
 //
@@ -939,8 +939,8 @@ func (c *Client) SendMessageToChatWithBody(ctx context.Context, businessID Busin
 
 // SendMessageToChat Post a text into a chat
 //
-// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-// text twice. If the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+// posts the text twice. If the response is lost, read the history before sending again.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -959,9 +959,9 @@ func (c *Client) SendMessageToChat(ctx context.Context, businessID BusinessID, p
 
 // CreateChatWithBody Open the chat about an order or a return
 //
-// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-// returns exist for shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type.
 //
@@ -980,9 +980,9 @@ func (c *Client) CreateChatWithBody(ctx context.Context, businessID BusinessID, 
 
 // CreateChat Open the chat about an order or a return
 //
-// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-// returns exist for shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1523,7 +1523,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatWithResponse Read one chat
 	//
-	// Returns the chat with the given ID, without its messages. It is safe to retry.
+	// Returns the chat with the given ID, without its messages. The operation is safe to retry.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1532,8 +1532,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatsWithBodyWithResponse List the chats of a business
 	//
-	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-	// retry.
+	// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+	// is safe to retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -1545,8 +1545,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatsWithResponse List the chats of a business
 	//
-	// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-	// retry.
+	// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+	// is safe to retry.
 	//
 	// The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 	// There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -1558,8 +1558,8 @@ type ClientWithResponsesInterface interface {
 
 	// SendFileToChatWithBodyWithResponse Post a file into a chat
 	//
-	// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
-	// request posts the file twice.
+	// Posts one file of at most 5 MB. The response does not contain the ID of the message. The operation is not idempotent: a
+	// repeated request posts the file twice.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1568,8 +1568,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatHistoryWithBodyWithResponse Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-	// times that of getChatMessage.
+	// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+	// quota is ten times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -1580,8 +1580,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatHistoryWithResponse Read the messages of a chat
 	//
-	// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-	// times that of getChatMessage.
+	// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+	// quota is ten times that of getChatMessage.
 	//
 	// The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 	//
@@ -1592,8 +1592,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatMessageWithResponse Read one message
 	//
-	// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
-	// quota is ten times larger, and a page holds a hundred.
+	// Returns the message with the given ID. The operation is safe to retry. To read more than one message, prefer
+	// getChatHistory: its quota is ten times as large, and a page holds up to a hundred messages.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1602,8 +1602,8 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageToChatWithBodyWithResponse Post a text into a chat
 	//
-	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-	// text twice. If the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+	// posts the text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1612,8 +1612,8 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageToChatWithResponse Post a text into a chat
 	//
-	// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-	// text twice. If the response is lost, read the history before sending again.
+	// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+	// posts the text twice. If the response is lost, read the history before sending again.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1622,9 +1622,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatWithBodyWithResponse Open the chat about an order or a return
 	//
-	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-	// returns exist for shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+	// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1633,9 +1633,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatWithResponse Open the chat about an order or a return
 	//
-	// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-	// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-	// returns exist for shops of the FBY, FBS and Express models.
+	// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+	// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+	// shops of the FBY, FBS and Express models.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1946,7 +1946,7 @@ func (r CreateChatHTTPResponse) ContentType() string {
 
 // GetChatWithResponse Read one chat
 //
-// Returns the chat with the given ID, without its messages. It is safe to retry.
+// Returns the chat with the given ID, without its messages. The operation is safe to retry.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -1961,8 +1961,8 @@ func (c *ClientWithResponses) GetChatWithResponse(ctx context.Context, businessI
 
 // GetChatsWithBodyWithResponse List the chats of a business
 //
-// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-// retry.
+// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+// is safe to retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -1980,8 +1980,8 @@ func (c *ClientWithResponses) GetChatsWithBodyWithResponse(ctx context.Context, 
 
 // GetChatsWithResponse List the chats of a business
 //
-// Returns one page of the chats that match all filters in the body. Although it is a POST, it only reads, so it is safe to
-// retry.
+// Returns one page of the chats that match all filters in the body. Although the operation is a POST, it only reads, so it
+// is safe to retry.
 //
 // The order of the list is not documented, and the list may shift between two pages, so a chat may be listed twice.
 // There is no filter by time and no count of unread messages; compare `updatedAt` with its last known value.
@@ -1999,8 +1999,8 @@ func (c *ClientWithResponses) GetChatsWithResponse(ctx context.Context, business
 
 // SendFileToChatWithBodyWithResponse Post a file into a chat
 //
-// Posts one file of at most 5 MB. The response does not contain the ID of the message. It is not idempotent: a repeated
-// request posts the file twice.
+// Posts one file of at most 5 MB. The response does not contain the ID of the message. The operation is not idempotent: a
+// repeated request posts the file twice.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2015,8 +2015,8 @@ func (c *ClientWithResponses) SendFileToChatWithBodyWithResponse(ctx context.Con
 
 // GetChatHistoryWithBodyWithResponse Read the messages of a chat
 //
-// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-// times that of getChatMessage.
+// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+// quota is ten times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -2033,8 +2033,8 @@ func (c *ClientWithResponses) GetChatHistoryWithBodyWithResponse(ctx context.Con
 
 // GetChatHistoryWithResponse Read the messages of a chat
 //
-// Returns one page of the messages of a chat. Although it is a POST, it only reads, so it is safe to retry. Its quota is ten
-// times that of getChatMessage.
+// Returns one page of the messages of a chat. Although the operation is a POST, it only reads, so it is safe to retry. Its
+// quota is ten times that of getChatMessage.
 //
 // The order of the messages is not documented: sort by `messageId`. Send the same body and `limit` for every page.
 //
@@ -2051,8 +2051,8 @@ func (c *ClientWithResponses) GetChatHistoryWithResponse(ctx context.Context, bu
 
 // GetChatMessageWithResponse Read one message
 //
-// Returns the message with the given ID. It is safe to retry. To read more than one message, prefer getChatHistory: its
-// quota is ten times larger, and a page holds a hundred.
+// Returns the message with the given ID. The operation is safe to retry. To read more than one message, prefer
+// getChatHistory: its quota is ten times as large, and a page holds up to a hundred messages.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -2067,8 +2067,8 @@ func (c *ClientWithResponses) GetChatMessageWithResponse(ctx context.Context, bu
 
 // SendMessageToChatWithBodyWithResponse Post a text into a chat
 //
-// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-// text twice. If the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+// posts the text twice. If the response is lost, read the history before sending again.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2083,8 +2083,8 @@ func (c *ClientWithResponses) SendMessageToChatWithBodyWithResponse(ctx context.
 
 // SendMessageToChatWithResponse Post a text into a chat
 //
-// Posts a text. The response does not contain the ID of the message. It is not idempotent: a repeated request posts the
-// text twice. If the response is lost, read the history before sending again.
+// Posts a text. The response does not contain the ID of the message. The operation is not idempotent: a repeated request
+// posts the text twice. If the response is lost, read the history before sending again.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2099,9 +2099,9 @@ func (c *ClientWithResponses) SendMessageToChatWithResponse(ctx context.Context,
 
 // CreateChatWithBodyWithResponse Open the chat about an order or a return
 //
-// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-// returns exist for shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2116,9 +2116,9 @@ func (c *ClientWithResponses) CreateChatWithBodyWithResponse(ctx context.Context
 
 // CreateChatWithResponse Open the chat about an order or a return
 //
-// Opens the chat about an order or a return, or finds the existing one. The response is the same in both cases, so it is
-// safe to retry. A chat with the context DIRECT is opened by the customer and cannot be opened by the shop. Chats about
-// returns exist for shops of the FBY, FBS and Express models.
+// Opens the chat about an order or a return, or finds the existing chat. The response is the same in both cases, so the
+// operation is safe to retry. Only the customer can open a chat with the context DIRECT. Chats about returns exist for
+// shops of the FBY, FBS and Express models.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
