@@ -54,7 +54,7 @@ race: ## run the tests with the race detector, in random order
 	go test -race -shuffle=on -timeout $(TIMEOUT) $(PACKAGES)
 
 .PHONY: cover
-cover: ## the same as race, with coverage; fail if the coverage of chats, of a package that it imports, or of inbox, outbox or notify is too low
+cover: ## run race with coverage; fail if the coverage of chats, an internal package that it imports, inbox, outbox or notify is too low
 	@go test -race -shuffle=on -timeout $(TIMEOUT) -cover ./... | tee cover.out
 	@for pkg in $$(go list -deps ./chats | grep /chats; go list ./chats/inbox ./chats/outbox ./chats/notify); do \
 		awk -v pkg="$$pkg" '$$2 == pkg {sub("%","",$$5); enough = $$5 + 0 >= $(COVERAGE)} \
@@ -65,13 +65,13 @@ CHAOS_MESSAGES ?= 1000000
 CHAOS_SEEDS ?= 4
 
 .PHONY: chaos
-chaos: ## run random combinations of faults and the simulations of inbox and outbox, longer and on a larger scale (an hour or two)
+chaos: ## run random combinations of faults, and the simulations of inbox and outbox, on a larger scale than test does (an hour or two)
 	go test ./chats -run '^TestChaos' -v -timeout 30m -chaos.calls 10000 -chaos.seeds 8
 	go test ./chats/inbox -run '^TestChaos$$' -v -timeout 180m -chaos -chaos.messages $(CHAOS_MESSAGES) -chaos.seeds $(CHAOS_SEEDS)
 	go test ./chats/outbox -run '^TestChaos$$' -v -timeout 90m -chaos -chaos.seeds $(CHAOS_SEEDS)
 
 .PHONY: inbox-table
-inbox-table: ## measure the tables of chats/docs/inbox.md (ten minutes)
+inbox-table: ## measure the figures in the tables of chats/docs/inbox.md (ten minutes)
 	go test ./chats/inbox -run '^TestTable$$' -v -timeout 120m -table
 
 .PHONY: kills
@@ -79,11 +79,11 @@ kills: ## kill and freeze outbox processes, 200 times on each database (a quarte
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^TestOutbox_PostsOnce' -v -timeout 60m -kills
 
 .PHONY: times
-times: ## measure pushes and takeovers of processes with an inbox; needs an otherwise idle machine (two minutes)
+times: ## measure how long a push to an inbox and a takeover by another process take; needs an otherwise idle machine (two minutes)
 	cd chats/sqlstore/integration && ./postgres.sh go test -mod=readonly -run '^Test(Lease|Inbox)_' -v -parallel 1 -times
 
 .PHONY: kills-fleet
-kills-fleet: ## measure kill, join and stop of a fleet's processes; kill them 200 times, and wait for River's rescue (ten minutes)
+kills-fleet: ## measure what happens when processes of a fleet are killed, added and stopped; kill processes 200 times, and wait for River's rescue (ten minutes)
 	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_ProcessesComeAndGo$$' -v -count 1 -kills
 	cd chats/fleet && ../sqlstore/integration/postgres.sh go test -mod=readonly -run '^TestFleet_(PostsOnce|KilledProcess)' -v -timeout 60m -kills
 
@@ -195,7 +195,7 @@ screenshots: ## retake the screenshots of the documentation
 	@cd chats/sandbox && SCREENSHOTS=$(CURDIR)/chats/docs ./browser.sh go test -mod=readonly -tags browser -run '^TestBrowser_Screenshots$$' -count 1 .
 
 .PHONY: databases
-databases: ## the same as nested, with a temporary PostgreSQL, installed if possible; fail if the coverage of sqlstore is too low
+databases: ## run nested with a temporary PostgreSQL, installed if possible; fail if the coverage of sqlstore is too low
 	@chats/sqlstore/integration/postgres.sh $(MAKE) --no-print-directory nested \
 		INTEGRATION_FLAGS='-coverpkg=github.com/ymchats/ymchats-go/chats/sqlstore -coverprofile=$(CURDIR)/databases.out'
 	@go test -coverprofile=sqlstore.out ./chats/sqlstore
@@ -219,7 +219,7 @@ vulns: ## report known vulnerabilities; queries the Go vulnerability database
 	@for dir in . $(NESTED); do echo "== $$dir"; (cd $$dir && go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...); done
 
 .PHONY: static
-static: fmt vet cross files generate-check deps api-check workflows lint ## run all checks except tests
+static: fmt vet cross files generate-check deps api-check workflows lint ## run the static checks that every change must pass
 
 .PHONY: check
 check: static cover nested browser demo ## run the checks that every change must pass
