@@ -50,7 +50,8 @@
 //	credential refused          the shop function is called again after      no effect
 //	                            15 s, doubling to 5 min, or on Start; a
 //	                            changed credential is tried immediately,
-//	                            the same one after 15 s, doubling to 30 min
+//	                            an unchanged credential after 15 s,
+//	                            doubling to 30 min
 //	shop function fails,        it is called again after 15 s, doubling to   no effect
 //	panics or hangs             5 min, or on Start
 //	a River middleware fails    tried again after 1 s, doubling to 1 min     no effect

@@ -147,8 +147,8 @@ func (f *Fleet) Register(workers *river.Workers) {
 // within 22 s. Until then, scheduled jobs do not run; the jobs of pushes and Puts do.
 //
 // River does not wait for a job that counts as stuck. The caller's own workers must therefore
-// return within 4 s after their context has ended, or immediately if they have a Timeout above 36
-// s. Otherwise, a job may be run a second time while it is still running.
+// return within 4 s after their context has ended, or immediately if they have a Timeout above
+// JobTimeout. Otherwise, a job may be run a second time while it is still running.
 func (f *Fleet) Config(base *river.Config) *river.Config {
 	c := *cmp.Or(base, &river.Config{})
 	queues := map[string]river.QueueConfig{}

@@ -122,14 +122,14 @@
 // twice in a row, until an item of one of them is sent. Half of the attempts for such chats are for
 // those that failed most recently. Chats that have not failed are not delayed.
 //
-// A refusal of a send without an API error code may come from a gateway, and does not prove that
-// the item was not posted. The history is therefore searched before the next attempt, and before
-// the item becomes Failed. Of several such refusals in a row with status 401, or with status 403,
-// only the first is followed by a search.
+// If a send is refused without an API error code, the refusal may come from a gateway, and does not
+// prove that the item was not posted. The history is therefore searched before the next attempt,
+// and before the item becomes Failed. Of several such refusals in a row with status 401, or with
+// status 403, only the first is followed by a search.
 //
-// A 403 may concern only one chat. To find out, the list of chats is requested (getChats). While
-// these requests succeed, each worker makes at most one a minute; otherwise there is one for every
-// 403. [Item].NotAfter limits how long the outbox tries to post an item. The quota is shared
+// A 403 may concern only one chat. To find out, the outbox requests the list of chats (getChats).
+// While these requests succeed, each worker makes at most one a minute; otherwise there is one for
+// every 403. [Item].NotAfter limits how long the outbox tries to post an item. The quota is shared
 // fairly: the chat that has waited longest since its last post is next, and a chat whose post was
 // refused because of the quota keeps its turn. A new [Outbox], for example after a restart, begins
 // with the chats whose items were put first.

@@ -46,9 +46,9 @@ func WithSettled(settled func(context.Context, Result) error) Option {
 }
 
 // WithRetention sets how long items are kept after they are settled. The default is 30 days.
-// Put is idempotent for that long; after that, an item with the same key is posted again. Uncertain
-// items are kept longer. So are items that have not been reported, unless the process that serves
-// the business has no WithSettled function.
+// Put is idempotent for that long; after that, an item with the same key is posted again. Two kinds
+// of items are kept longer: Uncertain items, and items that have not been reported if the process
+// that serves the business has a WithSettled function.
 func WithRetention(d time.Duration) Option {
 	return option(d > 0, "retention", "must be greater than 0", func(c *config) { c.retention = d })
 }

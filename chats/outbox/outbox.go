@@ -78,8 +78,8 @@ func New(client *chats.Client, store Store, options ...Option) (*Outbox, error) 
 // [Discarded]; see Posting and Leases in the package documentation for the rare exceptions. Put may
 // be called in any process, whether or not the outbox runs there. If this Outbox holds the lease,
 // it notices the items immediately; otherwise the holder of the lease notices them within about a
-// second. That takes longer if reading the backlog takes more than 50 ms, because a process spends
-// at most a twentieth of its time reading it.
+// second, or later if reading the backlog takes more than 50 ms, because a process spends at most a
+// twentieth of its time on such reads.
 //
 // Put may be retried after any error: an item that already exists with the same key and
 // content is skipped, whatever its state. The items of a chat are posted in the order of Put.
@@ -102,7 +102,7 @@ func (o *Outbox) Put(ctx context.Context, items ...Item) error {
 	return nil
 }
 
-// Get returns an item and its outcome. It may be called in any process. The error is
+// Get returns an item and its outcome. Get may be called in any process. The error is
 // [ErrUnknownKey], or an error of the store.
 func (o *Outbox) Get(ctx context.Context, key string) (Result, error) {
 	record, err := o.record(ctx, key)

@@ -42,9 +42,10 @@ func (o *Outbox) Run(ctx context.Context) error {
 // call is reported again. If ctx is done, posts have 5 s to finish, and Step waits at most 6 s for
 // a call to the WithSettled function.
 //
-// If another process may have posted an item, Step searches for its message for [chats.SearchTime],
-// 15.5 s, or for twice as long if the item's NotAfter has passed. If ctx is done before the search
-// has ended, the same [Outbox] continues the search in its next Step; a new Outbox starts over.
+// If another process may have posted an item, Step searches the history for its message for 15.5 s
+// ([chats.SearchTime]), or for twice as long if the item's NotAfter has passed. If ctx is done
+// before the search has ended, the same [Outbox] continues the search in its next Step; a new
+// Outbox starts over.
 //
 // The error is an [inbox.LeaseHeldError] if another process serves the business,
 // [inbox.ErrLeaseLost] if the lease was lost meanwhile, the server's refusal of the credential
