@@ -45,7 +45,7 @@
 //
 //	failure                     the affected business                        other businesses
 //	process killed              served again within 75 s, or later if        no effect, or delayed by up to 22 s; see Config
-//	                            JobTimeout is long; see Config
+//	                            JobTimeout is above 36 s; see Config
 //	process stopped             its step is allowed to finish                no effect
 //	credential refused          the shop function is called again after      no effect
 //	                            15 s, doubling to 5 min, or on Start; a
@@ -71,7 +71,7 @@
 // fifty chats, three requests), and an outbox step an hour. A business whose credential is refused
 // for good costs a job and a call to the shop function every 5 min, and as much again while replies
 // are waiting. If pushes announce most messages, [inbox.WithPollInterval] can be long: see
-// docs/scaling.md. A pool of ten connections per process is enough.
+// chats/docs/scaling.md. A pool of ten connections per process is enough.
 //
 // In a business with more than about 1,000 unfinished chats, a sweep takes many steps. If the steps
 // run in different processes, the last message before a chat was closed is found only by a push or

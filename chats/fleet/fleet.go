@@ -304,9 +304,9 @@ type ShopStatus struct {
 	Outbox   outbox.Summary
 }
 
-// Status returns the state of every business that is served, in the order in which they
-// were started. It reads River's rows and the store, with six statements per business. An
-// error ends the sequence.
+// Status returns the state of every business that is served, in the order in which the businesses
+// were started. It reads River's rows and the store, with six statements per business. An error
+// ends the sequence.
 func (f *Fleet) Status(ctx context.Context) iter.Seq2[ShopStatus, error] {
 	return func(yield func(ShopStatus, error) bool) {
 		for job, err := range f.inbox.turns(ctx) {

@@ -57,7 +57,8 @@
 //	       to_timestamp(due_at / 1e6) AS next_attempt, failure
 //	FROM ymchats_inbox_chats WHERE failing_since IS NOT NULL ORDER BY failing_since;
 //
-// The holder of each business's lease, and how long its oldest chat has been waiting:
+// The holder of the lease of each business, and how long the oldest due chat of the business has
+// been waiting:
 //
 //	SELECT l.business, l.holder, to_timestamp(l.acquired_at / 1e6) AS since,
 //	       to_timestamp(l.expires_at / 1e6) > clock_timestamp() AS held,

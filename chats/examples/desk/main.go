@@ -83,7 +83,7 @@ func (p program) prepare() (work func(context.Context) error, err error) {
 }
 
 func (p program) onShowcase(s *showcase, openFile opener, in io.Reader) func(context.Context) error {
-	p.say("The English text in brackets and the lines that begin with > are comments: > is the call that was made.\n\n")
+	p.say("The English text in brackets is a translation. A line that begins with > shows the call that was made.\n\n")
 	return p.run(&desk{
 		client: s.client(p.wrap), openFile: openFile, comment: commentary{on: true, dim: p.dim, english: english()},
 	}, in)

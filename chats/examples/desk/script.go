@@ -139,7 +139,7 @@ var (
 	}
 	newChatText = line{
 		text:    "Здравствуйте! Синий плед из вашего заказа закончился. Отправить серый или вернуть деньги?",
-		english: "Hello! The blue blanket of your order is sold out. Shall we send a grey one or refund you?",
+		english: "Hello! The blue blanket from your order is sold out. Shall we send a grey one or refund you?",
 	}
 )
 
