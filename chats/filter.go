@@ -6,6 +6,19 @@ import (
 	"github.com/ymchats/ymchats-go/gen"
 )
 
+// Filter selects chats. The zero Filter matches every chat. A chat matches if it matches at
+// least one value of every field that is set. Whether Market accepts several fields at once is
+// not documented. Duplicate values are sent once.
+type Filter struct {
+	Subjects     []Subject     // made by AboutOrder or AboutReturn
+	SubjectKinds []SubjectKind // for example all chats about orders
+	Types        []ChatType
+	Statuses     []Status
+	// PageSize is the number of chats per request, 1 to [MaxChatsPage]. The default is the
+	// maximum. The Size of a [PageRequest] overrides it.
+	PageSize int
+}
+
 // Matches reports whether the chat's current fields match the filter. A subject matches only the
 // chat about exactly that order or return: a chat about a return also has an order, but does not
 // match [AboutOrder] with the ID of that order.

@@ -73,19 +73,6 @@ func AboutOrder(id OrderID) Subject { return Subject{Kind: SubjectOrder, Order: 
 // AboutReturn returns the subject of a chat about a return, for [Client.OpenChat] and [Filter].
 func AboutReturn(id ReturnID) Subject { return Subject{Kind: SubjectReturn, Return: id} }
 
-// Filter selects chats. The zero Filter matches every chat. A chat matches if it matches at
-// least one value of every field that is set. Whether Market accepts several fields at once is
-// not documented. Duplicate values are sent once.
-type Filter struct {
-	Subjects     []Subject     // made by AboutOrder or AboutReturn
-	SubjectKinds []SubjectKind // for example all chats about orders
-	Types        []ChatType
-	Statuses     []Status
-	// PageSize is the number of chats per request, 1 to [MaxChatsPage]. The default is the
-	// maximum. The Size of a [PageRequest] overrides it.
-	PageSize int
-}
-
 // PageRequest selects one page. The zero PageRequest selects the first page, of the default size.
 type PageRequest struct {
 	Token string // Page.Next of the previous page
