@@ -34,12 +34,13 @@ type ConfirmOption func(*confirmation)
 // In that case nothing is sent either, and the call fails with an error that matches
 // [ErrOutcomeUnknown] and [ErrAmbiguous]; its text names the ID of the message. To send anyway,
 // pass that ID to ConfirmAfter. A message with different content is not mistaken for the one being
-// sent if it is among the last 1,024 messages that confirmed sends of this Client have returned. A
-// file is not mistaken for a text either, nor a text for a file, unless an earlier send of this
-// content is resumed: with ConfirmResume, or because it was made by this Client and failed with
-// ErrOutcomeUnknown or [ErrUnconfirmed] within the last hour. A message without a readable ID is
-// treated as newer than the message with ID last unless it was created earlier. If such a message
-// may be the one being sent, the call fails in the same way, but the text of the error names no ID.
+// sent if it is among the last 1,024 messages that confirmed sends of this Client have returned.
+// Nor is a file mistaken for a text, or a text for a file, unless the call resumes an earlier send
+// of this content. It does so if ConfirmResume is given, or if this Client made that send and it
+// failed with ErrOutcomeUnknown or [ErrUnconfirmed] within the last hour. A message without a
+// readable ID is treated as newer than the message with ID last unless it was created earlier. If
+// such a message may be the one being sent, the call fails in the same way, but the text of the
+// error names no ID.
 //
 // ConfirmAfter also bounds how much of the history is read. IDs appear to be times in
 // microseconds, so reading starts at the ID that corresponds to one day before the message

@@ -173,8 +173,8 @@ func WithTokenLifetime(d time.Duration) Option {
 	return func(s *settings) { s.tokenLifetime = d }
 }
 
-// WithMaxPage lowers the maximum page size of op, getChats or getChatHistory, to n
-// items. A request for more gets a 400.
+// WithMaxPage lowers the maximum page size of op to n items. op is getChats or getChatHistory. A
+// request for more gets a 400.
 func WithMaxPage(op chats.Operation, n int) Option {
 	return func(s *settings) { s.maxPage[op] = n }
 }

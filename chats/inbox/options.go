@@ -80,8 +80,8 @@ func WithSenders(senders ...chats.Sender) Option {
 // second, by Market's clock; the zero time means the beginning of every chat. By default only
 // messages that arrive after the start of the first run are delivered. The option takes effect when
 // an inbox serves a business for the first time, and not in later runs. The time may be in the
-// future. Messages created before the given time are then delivered only if they become visible
-// after their chat has been read to its end at or after that time.
+// future. In that case, a message created before it is delivered only if the message becomes
+// visible late, that is, after the inbox has read the chat to its end once the start time has come.
 func WithStartTime(since time.Time) Option {
 	return func(c *config) error {
 		c.startTime = &since

@@ -76,7 +76,8 @@
 // same name (and size, if shown), to the chat before the search ends. The search lasts for the
 // search time of SendTextConfirmed, which is [chats.SearchTime] by default. It lasts twice as long
 // if the item's NotAfter has passed, and up to a minute if sends to the chat keep failing. It lasts
-// even longer if the history cannot be read at its end, or if many chats are failing.
+// even longer if the history cannot be read when the search would end, or if many chats are
+// failing.
 //
 // # Leases
 //
@@ -106,7 +107,8 @@
 //	parallel limit, or another 420 or 429      nothing is sent for 1 s, doubling up to 1 min until an item is sent
 //	when sending, a lost or invalid response,  resolved by searching the history, after 1 s, doubling up to 1 min;
 //	3xx, 408, 499, 5xx or a gateway's 404      posted again after 15.5 s or more if the history does not show it
-//	401, or 403 also for the list of chats     nothing is sent for 1 s, doubling up to 15 s; Run returns the error after a minute, Step immediately
+//	401, or a 403 if the list of chats also    nothing is sent for 1 s, doubling up to 15 s; Run returns the error after a minute, Step immediately
+//	gets a 403
 //	403 for one chat                           retried after 1 s, doubling up to 15 min, indefinitely; Uncertain after 17 min
 //	                                           if it may have been posted; other chats are not affected
 //	the history is refused, or a refusal       tried 5 times in a row, then Failed, or Uncertain if it may have been posted
