@@ -447,3 +447,29 @@ func TestShow_PassesUnknownValuesThrough(t *testing.T) {
 	assert.Equal(t, "ROBOT", author(chat, "ROBOT"))
 	assert.Equal(t, "5.0 MB", formatSize(chats.MaxFileSize))
 }
+
+func TestDesk_GoesOnAfterAnAlteredText(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newFixture(chatstest.WithStoredText(strings.ToUpper))
+		code, printed := s.operate(t, "1", "Завтра.", "y", "", "", "y", "n")
+		assert.Zero(t, code)
+		assertLines(t, printed, "the server accepted it: do not send it again", "Check for new messages?", "Shop: ЗАВТРА.")
+	})
+}
+
+func TestProgram_CtrlCAfterASendSaysThatItWasAccepted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newFixture(chatstest.WithHistoryLag(time.Hour))
+		time.Sleep(time.Hour) // until the history shows the customer's message
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(5*time.Second, cancel)
+		code, printed := start(t, program{
+			getenv: s.getenv(s.market.Key()), in: strings.NewReader("1\nЗавтра.\ny\n"),
+			wrap: func(http.RoundTripper) http.RoundTripper { return contract.Transport(t, s.market.Transport()) },
+		})(ctx)
+		assert.Equal(t, 1, code)
+		assertLines(t, printed, "Send this text to Анна?", "the server accepted it: do not send it again")
+	})
+}

@@ -101,7 +101,7 @@ func (p program) finish(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, context.Canceled) && !errors.Is(err, chats.ErrOutcomeUnknown):
+	case errors.Is(err, context.Canceled) && !mayBePosted(err):
 		p.say("\nStopped.\n")
 		return 0
 	default:

@@ -117,12 +117,17 @@ func printable(text string) string {
 // concernsOneStep reports whether err concerns only one text, file or order, so that the
 // next step may succeed.
 func concernsOneStep(err error) bool {
-	if errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrOutcomeUnknown) || errors.Is(err, chats.ErrInvalidArgument) {
+	if errors.Is(err, chats.ErrNotFound) || errors.Is(err, chats.ErrInvalidArgument) || mayBePosted(err) {
 		return true
 	}
 	var failed *chats.Error
 	var path *fs.PathError
 	return errors.As(err, &failed) && failed.StatusCode == http.StatusBadRequest || errors.As(err, &path)
+}
+
+// mayBePosted reports whether a send that failed with err may have posted its text or file.
+func mayBePosted(err error) bool {
+	return errors.Is(err, chats.ErrOutcomeUnknown) || errors.Is(err, chats.ErrUnconfirmed)
 }
 
 // advice says what to do about an error, in addition to its text.
@@ -131,6 +136,7 @@ var advice = []struct {
 	text string
 }{
 	{chats.ErrOutcomeUnknown, "Check the chat before sending it again."},
+	{chats.ErrUnconfirmed, "Check what the chat shows."},
 	{chats.ErrUnauthorized, envKey + " is not a valid key. Copy it from the cabinet, under API and modules, without a prefix."},
 	{chats.ErrForbidden, "The key needs the scope communication (or all-methods), and " + envBusiness + " must be the cabinet of the key: GET v2/campaigns returns the ID."},
 	{chats.ErrNotFound, "Check the number and whether it belongs to this cabinet."},
