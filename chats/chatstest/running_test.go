@@ -93,6 +93,11 @@ func TestAddConversation_KeepsTimesAndIDs(t *testing.T) {
 		chats.Message{Sender: chats.SenderCustomer, Text: "asked", CreatedAt: asked})
 	assert.Equal(t, chats.StatusFinished, m.Chat(finished).Status)
 	assert.Equal(t, chats.ChatTypeArbitrage, m.Chat(finished).Type)
+
+	timeless := m.AddConversation(chats.Chat{}, chats.Message{Sender: chats.SenderCustomer, Text: "one"}, chats.Message{Sender: chats.SenderCustomer, Text: "two"})
+	messages = collect(t, client(t, m).History(t.Context(), timeless, 0))
+	require.Len(t, messages, 2, "a message without a time has a valid ID, too")
+	assert.Equal(t, m.Messages(timeless), messages)
 }
 
 func TestWithCustomers_NamesTheCustomerOfAnOpenedChat(t *testing.T) {

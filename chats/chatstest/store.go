@@ -217,12 +217,13 @@ func (s *store) post(c *chat, message chats.Message, now time.Time) chats.Messag
 	return message.ID
 }
 
-// nextMessageID returns wanted, or the last ID plus one if wanted is not above the last ID.
+// nextMessageID returns wanted, or the last ID plus one if wanted is not above the last ID. The ID of
+// a message without a time would be negative, and clients would skip the message.
 func (c *chat) nextMessageID(wanted chats.MessageID) chats.MessageID {
 	if n := len(c.messages); n > 0 {
 		return max(wanted, c.messages[n-1].ID+1)
 	}
-	return wanted
+	return max(wanted, 1)
 }
 
 // update changes what the list of chats shows after a message.
