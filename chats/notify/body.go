@@ -19,17 +19,20 @@ const (
 	maxDiscarded = 15 << 20
 )
 
-var errBodyTimeout = errors.New("body did not arrive in time")
+var (
+	errBodyTimeout  = errors.New("body did not arrive in time")
+	errBodyConsumed = errors.New("a middleware has read the body and left nothing of it")
+)
 
-// readBody reads and decompresses a body. It gives up at the deadline even if the
+// readBody reads and decompresses the body of a request. It gives up at the deadline even if the
 // connection has none.
-func readBody(body io.Reader, deadline time.Time) ([]byte, *rejection) {
-	if body == nil {
+func readBody(r *http.Request, deadline time.Time) ([]byte, *rejection) {
+	if r.Body == nil {
 		return nil, nil
 	}
 	var content []byte
 	err := runUntil(deadline, func() (err error) {
-		content, err = io.ReadAll(io.LimitReader(body, maxBody+1))
+		content, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 		return err
 	})
 	var limit *http.MaxBytesError
@@ -38,10 +41,12 @@ func readBody(body io.Reader, deadline time.Time) ([]byte, *rejection) {
 		return nil, tooLarge(limit.Limit, true)
 	case err != nil:
 		return nil, readFailed(err)
+	case len(content) == 0 && r.ContentLength > 0:
+		return nil, readFailed(errBodyConsumed)
 	}
 	if len(content) > maxBody {
 		err := runUntil(deadline, func() error {
-			_, err := io.CopyN(io.Discard, body, maxDiscarded)
+			_, err := io.CopyN(io.Discard, r.Body, maxDiscarded)
 			return err
 		})
 		return nil, tooLarge(maxBody, !errors.Is(err, io.EOF))

@@ -165,6 +165,19 @@ func TestBody_ReadErrorGets500(t *testing.T) {
 	}
 }
 
+// A 400 would lose every notification for as long as the middleware is there.
+func TestBody_ConsumedByAMiddlewareGets500(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{sentBody, pingBody, compressed(t, otherBody), "nothing"} {
+		r := request(body)
+		_, err := io.Copy(io.Discard, r.Body)
+		require.NoError(t, err)
+		resp := send(t, newHandler(t, accept), r)
+		assert.Equal(t, http.StatusInternalServerError, resp.status)
+		assert.Equal(t, "reading the notification failed", resp.Error.Message)
+	}
+}
+
 func TestBody_MissingGets400(t *testing.T) {
 	t.Parallel()
 	r := request("")

@@ -135,7 +135,7 @@ func receive(r *http.Request, deadline time.Time) (received, *rejection) {
 	if r.Method != http.MethodPost {
 		return received{}, protocolViolation("notifications are sent by POST")
 	}
-	body, rejected := readBody(r.Body, deadline)
+	body, rejected := readBody(r, deadline)
 	if rejected != nil {
 		return received{}, rejected
 	}
