@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -79,6 +81,57 @@ func TestReader_ReadsUnknownChatOnce(t *testing.T) {
 		market.FailFunc(nil)
 		time.Sleep(time.Hour) // the last backoff
 	})
+}
+
+// Every push reads the chat at once, but they do not all begin retries of their own.
+func TestReader_PushesDoNotMultiplyRetries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket()
+		chat := market.AddChat(chats.Chat{})
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(http.StatusForbidden, "") })
+		reader := newReader(market.Client(), io.Discard)
+		handler, err := newHandler(reader)
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); reader.run(ctx) }()
+		for range 50 {
+			message := market.CustomerSays(chat, "Вы здесь?")
+			require.NoError(t, push(t.Context(), market, handler, notify.MessageSent{Chat: chat, Message: message}))
+			time.Sleep(time.Second)
+		}
+		before := market.Calls(chats.OpGetChatHistory)
+		time.Sleep(time.Hour)
+		assert.LessOrEqual(t, market.Calls(chats.OpGetChatHistory)-before, 13, "one every five minutes")
+		stop()
+		<-done
+		time.Sleep(time.Hour) // the last backoff
+	})
+}
+
+// If a message is listed too late, those printed so far may have gaps.
+func TestReader_ReadsAgainAfterAMessageOutOfOrder(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	old := make([]chats.Message, 450)
+	for i := range old {
+		old[i] = chats.Message{Sender: chats.SenderCustomer, Text: fmt.Sprintf("message %d.", i), CreatedAt: time.Now().Add(time.Duration(i-90_001) * time.Second)}
+	}
+	chat := market.AddConversation(chats.Chat{}, old...)
+	all := market.Messages(chat)
+	changeID := func(of, to chats.MessageID) chatstest.Fault {
+		return chatstest.Rewrite(func(r *chatstest.Response) {
+			r.Body = bytes.Replace(r.Body, strconv.AppendInt(nil, int64(of), 10), strconv.AppendInt(nil, int64(to), 10), 1)
+		})
+	}
+	market.Fail(chats.OpGetChatHistory, changeID(all[17].ID, 0), chatstest.OK(), chatstest.OK(), changeID(all[350].ID, all[17].ID))
+	var out bytes.Buffer
+	reader := newReader(market.Client(), &out)
+	require.ErrorIs(t, reader.read(t.Context(), chat), chats.ErrProtocol)
+	require.NoError(t, reader.read(t.Context(), chat))
+	assert.Contains(t, out.String(), "message 17.")
+	assert.Contains(t, out.String(), "message 449.")
 }
 
 func TestServe_ChecksProxy(t *testing.T) {

@@ -32,6 +32,7 @@ type reader struct {
 	// Used by run only:
 	last    map[chats.ChatID]chats.MessageID
 	backoff map[chats.ChatID]time.Duration // before the next retry
+	retries map[chats.ChatID]*time.Timer   // one per chat, however many pushes name it
 	onRead  func(chats.MessageID)          // for the demo
 }
 
@@ -40,7 +41,10 @@ func newReader(client *chats.Client, out io.Writer) *reader {
 		client: client, out: out,
 		pending: map[chats.ChatID]bool{},
 		ready:   make(chan struct{}, 1),
-		last:    map[chats.ChatID]chats.MessageID{}, backoff: map[chats.ChatID]time.Duration{}, onRead: func(chats.MessageID) {},
+		last:    map[chats.ChatID]chats.MessageID{},
+		backoff: map[chats.ChatID]time.Duration{},
+		retries: map[chats.ChatID]*time.Timer{},
+		onRead:  func(chats.MessageID) {},
 	}
 }
 
@@ -101,6 +105,10 @@ func (r *reader) run(ctx context.Context) {
 // finish schedules a retry for a chat that could not be read. A chat that does not exist
 // is dropped: pushes are not authenticated, and made-up chats must not use up the quota.
 func (r *reader) finish(id chats.ChatID, err error) {
+	if retry := r.retries[id]; retry != nil {
+		retry.Stop()
+		delete(r.retries, id)
+	}
 	switch {
 	case err == nil:
 		delete(r.backoff, id)
@@ -111,13 +119,17 @@ func (r *reader) finish(id chats.ChatID, err error) {
 		delay := max(r.backoff[id], minBackoff)
 		r.backoff[id] = min(2*delay, maxBackoff)
 		_, _ = fmt.Fprintf(r.out, "reading chat %d failed, retry in %s: %v\n", id, delay, err)
-		time.AfterFunc(delay, func() { r.enqueue(id) })
+		r.retries[id] = time.AfterFunc(delay, func() { r.enqueue(id) })
 	}
 }
 
 func (r *reader) read(ctx context.Context, id chats.ChatID) error {
 	for message, err := range r.client.History(ctx, id, r.last[id]) {
 		if err != nil {
+			var failed *chats.Error
+			if errors.As(err, &failed) && failed.ResumeAfter != nil {
+				r.last[id] = *failed.ResumeAfter // what has been printed may have gaps
+			}
 			return err
 		}
 		_, _ = fmt.Fprintf(r.out, "chat %d, %s %s: %s\n", id, message.CreatedAt.Format("15:04:05"), message.Sender, content(message))
