@@ -171,7 +171,7 @@ func ExampleClient_History() {
 	poll := func() {
 		for message, err := range client.History(context.Background(), chat, last) {
 			if err != nil {
-				fmt.Println(err) // nothing is lost: the next poll resumes from last
+				fmt.Println(err) // the next poll resumes from Error.ResumeAfter if it is set, otherwise from last
 				return
 			}
 			fmt.Println(message.Sender, message.Text)
@@ -392,6 +392,8 @@ func ExampleError() {
 			return "done"
 		case errors.Is(err, chats.ErrOutcomeUnknown):
 			return "confirm it with ConfirmAfter and ConfirmResume instead of sending it again"
+		case errors.Is(err, chats.ErrUnconfirmed):
+			return "the server accepted it: do not send it again"
 		case errors.Is(err, chats.ErrInvalidArgument):
 			return "fix the call: nothing was sent"
 		case errors.Is(err, chats.ErrUnauthorized), errors.Is(err, chats.ErrForbidden):
