@@ -142,6 +142,8 @@ func TestDownload_DescribesAttachment(t *testing.T) {
 		{`attachment; filename="../../etc/passwd"`, "", "passwd"},
 		{`attachment; filename="C:\\Users\\a.jpg"`, "", "a.jpg"},
 		{`attachment; filename="C:a.jpg"`, "", "a.jpg"},
+		{`attachment; filename="C:D:a.jpg"`, "", "a.jpg"},
+		{`attachment; filename="C:D:.."`, "E:F:b.jpg", "b.jpg"},
 		{`attachment; filename="C:.."`, "12:30.jpg", "12:30.jpg"},
 		{`attachment; filename=".."`, "b.jpg", "b.jpg"},
 		{`attachment; filename=""`, "../b.jpg", "b.jpg"},

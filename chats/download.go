@@ -113,7 +113,7 @@ func attachmentName(header http.Header, file File) string {
 	}
 	for _, name := range []string{name, file.Name} {
 		name = name[strings.LastIndexAny(name, `/\`)+1:]
-		if strings.IndexByte(name, ':') == 1 { // a Windows drive letter
+		for strings.IndexByte(name, ':') == 1 { // a Windows drive letter, perhaps before another one
 			name = name[2:]
 		}
 		if checkFileName(name) == nil {
