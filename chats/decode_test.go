@@ -79,6 +79,10 @@ var oddMessages = []struct {
 	{"escape that JSON does not have", `{"messageId":7,"message":"it\'s\\ \"\x\u12\u00e9\n"}`, &chats.Message{ID: 7, Text: "it's\\ \"xu12é\n"}},
 	{"size not a number", `{"messageId":7,"payload":[{"url":"u","size":NaN}]}`, &chats.Message{ID: 7, Files: []chats.File{{URL: "u"}}}},
 	{"text undefined", `{"messageId":7,"message":undefined,"more":[None,-Infinity, +1 ,.5]}`, &chats.Message{ID: 7}},
+	{"quotes in a text", `{"messageId":7,"message":"a 55" screen, "new": yes","sender":"CUSTOMER","payload":[{"name":""a" \"b\".pdf","url":"u"}]}`, &chats.Message{
+		ID: 7, Text: `a 55" screen, "new": yes`, Sender: chats.SenderCustomer, Files: []chats.File{{Name: `"a" "b".pdf`, URL: "u"}},
+	}},
+	{"spaces in a value", `{"messageId":7,"createdAt":2026-03-02 11:40:00 +03:00,"payload":[{"url":"u","size":5 KB}]}`, &chats.Message{ID: 7, Files: []chats.File{{URL: "u"}}}},
 	{"text missing", `{"messageId":7,"message":,"sender":"CUSTOMER","createdAt": }`, &chats.Message{ID: 7, Sender: chats.SenderCustomer}},
 	{"commas too many", `{"messageId":7,,"message":"a,}","payload":[{"url":"u", } , ,], }`, &chats.Message{ID: 7, Text: "a,}", Files: []chats.File{{URL: "u"}}}},
 	{"id with leading zeros", `{"messageId":007}`, nil},

@@ -139,9 +139,8 @@ func (env *envelope[T]) repair(text []byte, err error) error {
 // jsonError returns the sanitized error of the decoder, which may quote any amount of the body.
 func (b Body) jsonError(err error) error {
 	isBlank := len(bytes.TrimSpace(b.Text)) == 0
-	endsEarly := isBlank || err.Error() == "unexpected end of JSON input" // encoding/json has no sentinel error for it
 	switch {
-	case endsEarly && !b.Whole:
+	case (isBlank || endsEarly(err)) && !b.Whole:
 		return fmt.Errorf("invalid JSON response: %w", io.ErrUnexpectedEOF)
 	case isBlank:
 		return errors.New("empty response")

@@ -197,6 +197,27 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 			assert.Equal(t, want, *got, fields)
 		}
 	}
+	// Nor are values that are not JSON.
+	for fields, want := range map[string]item{
+		`"message":"he said "yes" and left","messageId":7`:     {ID: 7, Text: `he said "yes" and left`},
+		`"message":"he said "no": [so] he left","messageId":7`: {ID: 7, Text: `he said "no": [so] he left`},
+		`"message":"a "quoted"","messageId":7`:                 {ID: 7, Text: `a "quoted"`},
+		`"message" : ""quoted" \"too\" " , "messageId" : 7`:    {ID: 7, Text: `"quoted" "too" `},
+		`"message":"a 55" screen","messageId":7`:               {ID: 7, Text: `a 55" screen`},
+		`"message":"a 55", and "more", too","messageId":7`:     {ID: 7, Text: `a 55", and "more", too`},
+		`"more":["a",1,"b",null,"c",{},"d"],"message":" " "`:   {Text: ` " `},
+		`"createdAt":2026-03-02 11:40:00,"messageId":7`:        {ID: 7},
+		`"createdAt":new Date(5),"messageId": 7 `:              {ID: 7},
+		`"payload":[{"name":"a "1".pdf","size":5 KB}],"messageId":7`: {ID: 7, List: []struct {
+			Name string
+			Size int64
+		}{{Name: `a "1".pdf`}}},
+	} {
+		got, err := Decode[item](of(`{"status":"OK","result":{`+fields+`}}`), nil)
+		if assert.NoError(t, err, fields) {
+			assert.Equal(t, want, *got, fields)
+		}
+	}
 	// The structure of a page is not repaired.
 	for _, field := range []string{`"messages":{}`, `"messages":5`, `"paging":["a"]`, `"paging":{"nextPageToken":{"a":1}}`} {
 		_, err := Decode[struct {
@@ -205,6 +226,9 @@ func TestDecode_MalformedFieldAffectsNothingElse(t *testing.T) {
 		}](of(`{"status":"OK","result":{`+field+`}}`), nil)
 		assert.ErrorContains(t, err, "invalid JSON response: unexpected ", field)
 	}
+	// A text that closes its page, if its quotes are not escaped, must not make the page look like the last one.
+	_, err := Decode[map[string]any](of(`{"status":"OK","result":{"messages":[{"message":""}]},"},{"messageId":8}],"paging":{"nextPageToken":"a"}}}`), nil)
+	assert.ErrorContains(t, err, "invalid JSON response")
 }
 
 // encoding/json refuses a whole body because of one value that is nested too deeply.
@@ -237,6 +261,19 @@ func TestDecode_NestedPagingTakesNoTime(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 7, got.ID)
 	assert.Less(t, time.Since(began), 5*time.Second)
+}
+
+// Every quote is looked at twice at most.
+func TestRepairSyntax_QuotesTakeNoTime(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{`"x`, `"`, `" `, `\"`, `\\"`, `":`, `",`, `",x`, "\"\n\n\n\n", `["x`, `x"`} {
+		for _, begin := range []string{`{"a":`, `{"a":[`} {
+			text := []byte(begin + strings.Repeat(part, 1<<18/len(part)))
+			began := time.Now()
+			repairSyntax(text)
+			assert.Less(t, time.Since(began), 3*time.Second, "%s %q", begin, part)
+		}
+	}
 }
 
 func TestIsAPI_DistinguishesGateways(t *testing.T) {
@@ -293,6 +330,10 @@ func TestDecode_WhatFollowsTheBodyIsIgnored(t *testing.T) {
 func FuzzRepairSyntax(f *testing.F) {
 	f.Add([]byte(`{"a":[1, "x\n\u12ab\\\"", {"b":null,"c":true}], "d":-1.5e3, "":""}`))
 	f.Add([]byte(`{"a":[NaN, "\x` + "\x01" + `"], "b":{01:02}}`))
+	f.Add([]byte(`{"a":"b "c" d", "e":["f "g", h"], "i"j":5 KB, "k":"}`))
+	f.Add([]byte(`{"""\`))
+	f.Add([]byte(`{"":0:}0`))
+	f.Add([]byte(`{""0"\:""}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		repaired := repairSyntax(text)
 		if json.Valid(text) && bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxDepth {

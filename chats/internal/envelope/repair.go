@@ -34,10 +34,26 @@ func unmarshalAny(body []byte, into any) {
 
 // repairSyntax returns a JSON object that encoding/json accepts. It replaces values that are
 // nested too deeply, are not JSON, such as NaN, or are missing by null. It also escapes control
-// characters in strings, and drops superfluous commas and what follows the object, unless that
-// is another object or a list. encoding/json would reject the whole text because of any of
-// these.
+// characters and quotes in strings, and drops superfluous commas and what follows the object,
+// unless that is another object or a list. encoding/json would reject the whole text because of any
+// of these. It returns a text that it cannot repair as it is, unless the text was cut off.
 func repairSyntax(text []byte) []byte {
+	for _, isLoose := range []bool{true, false} {
+		repaired := rewrite(text, isLoose)
+		if err := json.Unmarshal(repaired, new(json.RawMessage)); err == nil || !isLoose && endsEarly(err) {
+			return repaired
+		}
+	}
+	return text
+}
+
+// endsEarly reports whether err is the error of encoding/json for a text that was cut off. It has no
+// sentinel error.
+func endsEarly(err error) bool { return err.Error() == "unexpected end of JSON input" }
+
+// rewrite implements repairSyntax. If isLoose is not set, the first quote ends a string, and a space
+// ends a value that is not one.
+func rewrite(text []byte, isLoose bool) []byte {
 	if !bytes.HasPrefix(text, []byte("{")) {
 		return text
 	}
@@ -46,9 +62,15 @@ func repairSyntax(text []byte) []byte {
 	var open []byte // the closing brackets that are expected
 	isValue := false
 	for len(rest) > 0 {
-		token := rest[:tokenLen(rest)]
+		endsString := func(next []byte) bool {
+			return !isLoose || canFollowString(next, isValue, len(open) > 0 && open[len(open)-1] == ']')
+		}
+		token := rest[:tokenLen(rest, isLoose && isValue, endsString)]
 		rest = rest[len(token):]
 		if len(open) == 0 && len(out) > 0 && strings.IndexByte("{[ \t\r\n", token[0]) < 0 {
+			if isLoose { // the object may have ended within a text
+				return text
+			}
 			return out
 		}
 		isDeep := len(open) > maxDepth
@@ -102,13 +124,17 @@ func closeGap(object []byte) []byte {
 }
 
 // tokenLen returns the length of the string, number or name at the beginning of a JSON text. Any
-// other character is a token by itself.
-func tokenLen(text []byte) int {
-	const others = "{}[],: \t\r\n"
+// other character is a token by itself. A quote belongs to the string unless endsString accepts what
+// follows it.
+func tokenLen(text []byte, hasSpaces bool, endsString func(next []byte) bool) int {
+	others := "{}[],: \t\r\n"
 	switch {
 	case strings.IndexByte(others, text[0]) >= 0:
 		return 1
 	case text[0] != '"':
+		if hasSpaces {
+			others = "{}[],"
+		}
 		n := bytes.IndexAny(text, others+`"`)
 		return cmp.Or(max(n, 0), len(text))
 	}
@@ -117,13 +143,33 @@ func tokenLen(text []byte) int {
 		case '\\':
 			i++
 		case '"':
-			return i + 1
+			if endsString(text[i+1:]) {
+				return i + 1
+			}
 		}
 	}
 	return len(text)
 }
 
-// repairString returns a JSON string with its control characters escaped, and without
+// canFollowString reports whether a text can follow a string that is a value, of a list or an
+// object, or else a name.
+func canFollowString(text []byte, isValue, inList bool) bool {
+	const space = " \t\r\n"
+	text = bytes.TrimLeft(text, space)
+	ends := ":"
+	switch {
+	case inList:
+		ends = ",]"
+	case isValue && bytes.HasPrefix(text, []byte(",")):
+		ends = `",}`
+		text = bytes.TrimLeft(text[1:], space)
+	case isValue:
+		ends = "}"
+	}
+	return len(text) == 0 || strings.IndexByte(ends, text[0]) >= 0
+}
+
+// repairString returns a JSON string with its control characters and quotes escaped, and without
 // backslashes that do not begin an escape. It stops once the result is longer than limit.
 func repairString(text []byte, limit int) []byte {
 	out := make([]byte, 0, len(text))
@@ -133,6 +179,8 @@ func repairString(text []byte, limit int) []byte {
 		case n > 0:
 			out = append(out, text[i:i+n]...)
 			i += n - 1
+		case c == '"' && i > 0 && i < len(text)-1:
+			out = append(out, '\\', '"')
 		case c < ' ':
 			out = append(out, '\\', 'u', '0', '0', '0'+c>>4, "0123456789abcdef"[c&0xf])
 		case c != '\\':
