@@ -16,8 +16,9 @@ type object map[string][]json.RawMessage
 //
 // It looks at the top level only, because nothing below it is needed: a value that
 // encoding/json would reject, such as one nested too deeply, or one that is missing does not
-// affect the others. A byte order mark before the object, extra or missing commas, and anything
-// after the object are ignored. data may be in UTF-16; text is always in UTF-8.
+// affect the others. A byte order mark before the object, extra or missing commas, whatever stands
+// between a value and the next name, and anything after the object are ignored. data may be in
+// UTF-16; text is always in UTF-8.
 func scanObject(data []byte, names map[string]bool) (fields object, text []byte, ok bool) {
 	s := scanner{data: bytes.TrimLeft(toUTF8(data), "\ufeff \t\r\n")}
 	text = s.data
@@ -25,14 +26,19 @@ func scanObject(data []byte, names map[string]bool) (fields object, text []byte,
 	if !s.accept('{') {
 		return nil, nil, false
 	}
+	hasValue := false
 	for !s.accept('}') {
-		if s.accept(',') {
+		if s.accept(',') || hasValue && s.accept(':') {
 			continue
 		}
 		key := s.value()
 		if !isString(key) || !s.accept(':') {
+			if hasValue && len(key) > 0 { // the rest of a value that is not JSON
+				continue
+			}
 			return nil, nil, false
 		}
+		hasValue = true
 		value := s.value()
 		var name string
 		if json.Unmarshal(key, &name) == nil && names[name] {

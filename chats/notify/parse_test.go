@@ -89,6 +89,9 @@ func TestParse_Tolerates(t *testing.T) {
 		"a huge field":            {strings.Replace(sentAs3, "{", `{"a":"`+strings.Repeat("a", 1<<19)+`",`, 1), sent},
 		"many fields":             {strings.Replace(sentAs3, "{", `{`+strings.Repeat(`"a":1,`, 1<<16), 1), sent},
 		"a field that is no JSON": {strings.Replace(sentAs3, "{", `{"a":NaN,"b":[undefined],"c":"\q",`, 1), sent},
+		"a field with quotes":     {strings.Replace(sentAs3, "{", `{"a":"he said "yes", then "no"","b":"a 55" screen",`, 1), sent},
+		"a field with spaces":     {strings.Replace(sentAs3, "{", `{"a":new Date(5),"b":5 KB,`, 1), sent},
+		"a time without quotes":   {with("sentAt", `2026-04-20 09:30:00`), withoutTime(sent)},
 		"a key that is no JSON":   {strings.Replace(sentAs3, "{", `{"\q":1,`, 1), sent},
 		"a field twice":           {strings.Replace(sentAs3, "{", `{"chatId":9,`, 1), sent},
 		"a field twice, the last one unusable": {
