@@ -191,9 +191,9 @@ func WithLimiter(limiter Limiter) Option {
 // WithAttachmentAuth sets a function that authenticates attachment downloads. The function is
 // called once per [Client.Download], for the initial request, whatever its host, before the
 // credential is added. Headers that the function sets are not sent to another host after a
-// redirect. Values that it adds to the headers or the query are redacted like the credential. If it
-// returns an error, the download fails. [AttachmentOAuth] returns such a function, which adds a
-// token for Market's attachment hosts.
+// redirect. Values of at least 8 characters that it adds to the headers, or of 4 to the query, are
+// redacted like the credential. If it returns an error, the download fails. [AttachmentOAuth]
+// returns such a function, which adds a token for Market's attachment hosts.
 func WithAttachmentAuth(auth func(context.Context, *http.Request) error) Option {
 	return notNil("attachment auth", auth == nil, func(c *config) { c.attachmentAuth = auth })
 }
