@@ -162,7 +162,8 @@ func WithRepeatingToken() Option {
 
 // WithConstantToken makes every page return the same token for the next page: the Market
 // remembers the position of each list, as a server with cursors does. A request that is
-// retried because its response was lost gets the page after the lost page.
+// retried because its response was lost gets the page after the lost page. Two listings of the
+// same list at the same time share its position, so each misses pages.
 func WithConstantToken() Option {
 	return func(s *settings) { s.constantToken = true }
 }
