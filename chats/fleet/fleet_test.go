@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"log/slog"
@@ -420,6 +421,45 @@ func TestOutbox_PostsAgainBeforeTheNextTurn(t *testing.T) {
 	h.marketplace.Market(first).Fail(chats.OpSendMessageToChat, forbidden, forbidden)
 	require.NoError(t, box.Put(t.Context(), outbox.Item{Key: "1", Chat: h.marketplace.Chats(first)[0], Text: "put"}))
 	h.await(func() bool { return h.posts(first)["put"] == 1 })
+}
+
+// After a new key has been accepted, the first reply is posted by a step of the turn, whose backoff
+// is still that of the old key. The shop then queues another one, and the step ends without having
+// read it.
+func TestOutbox_PutWhenTheFirstReplyAfterARefusalIsSettled(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, 1)
+	h.follow(first)
+	h.await(func() bool { return h.fleet.Stats().OutboxSteps.Load() > 0 })
+	chat := h.marketplace.Chats(first)[0]
+	const newKey = "ACMA:fedcba9876543210fedcba9876543210fedcba98:76543210"
+	h.marketplace.Market(first).SetKey(newKey)
+	put := func(key string) {
+		tx, err := h.db.BeginTx(t.Context(), nil)
+		if assert.NoError(t, err) {
+			assert.NoError(t, h.fleet.PutTx(t.Context(), h.river, tx, first, outbox.Item{Key: key, Chat: chat, Text: key}))
+			assert.NoError(t, tx.Commit())
+		}
+	}
+	h.mu.Lock()
+	h.after = func(r outbox.Result) {
+		if r.Item.Key == "1" {
+			<-time.After(100 * time.Millisecond) // the step has found nothing more
+			put("2")
+			<-time.After(300 * time.Millisecond) // the wake is worked, and the backlog is not read again
+		}
+	}
+	h.mu.Unlock()
+	put("1")
+	h.await(func() bool {
+		page, err := h.river.JobList(t.Context(), river.NewJobListParams().Kinds("ymchats_turn").Queues("ymchats_outbox"))
+		return err == nil && bytes.Contains(page.Jobs[0].Metadata, []byte("ymchats_backoff"))
+	})
+	h.awaitNoWakes()
+	<-time.After(3 * time.Second) // the first reply is due again
+	h.keys.Store(first, newKey)
+	require.NoError(t, h.fleet.Start(t.Context(), h.river, first))
+	h.await(func() bool { return h.posts(first)["2"] == 1 }, "the second reply is not posted")
 }
 
 // deaf inserts nothing.

@@ -60,6 +60,7 @@ type harness struct {
 	mu      sync.Mutex
 	handled map[string]int // by business and text
 	settled map[string]outbox.State
+	after   func(outbox.Result) // runs when an item is settled; may be nil
 	asked   map[chats.BusinessID]int
 	own     []string // jobs of the caller's that have run
 }
@@ -106,7 +107,7 @@ func newHarness(t *testing.T, shops int) *harness {
 		return nil
 	}))
 	queues := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 1}}
-	config := h.fleet.Config(&river.Config{Queues: queues, Workers: workers, TestOnly: true})
+	config := h.fleet.Config(&river.Config{FetchPollInterval: 100 * time.Millisecond, Queues: queues, Workers: workers, TestOnly: true}) // there is no LISTEN
 	h.river, err = river.NewClient(riversqlite.New(h.db), config)
 	require.NoError(t, err)
 	require.NoError(t, h.fleet.Start(t.Context(), h.river))
@@ -131,8 +132,12 @@ func (h *harness) shop(_ context.Context, id chats.BusinessID) (fleet.Shop, erro
 		Client: client, Inbox: []inbox.Option{inbox.WithSenders(chats.SenderCustomer), inbox.WithPollInterval(time.Duration(h.interval.Load()))},
 		Outbox: []outbox.Option{outbox.WithSettled(func(_ context.Context, r outbox.Result) error {
 			h.mu.Lock()
-			defer h.mu.Unlock()
+			after := h.after
 			h.settled[r.Item.Key] = r.State
+			h.mu.Unlock()
+			if after != nil {
+				after(r)
+			}
 			return nil
 		})},
 	}, err

@@ -50,7 +50,7 @@ const (
 	// jobTimeout covers a step of an inbox, 20 s, and a handler call that begins at its end.
 	jobTimeout  = 36 * time.Second
 	rescueAfter = 40 * time.Second
-	// heldPause is how long a job waits if the lease is held. A wake adds a tenth of its age.
+	// heldPause is how long a job waits if the lease is held. A wake adds a fifth each time.
 	heldPause = time.Second
 	// wakeLifetime is longer than a step can take: 36 s, and 5 s to save.
 	wakeLifetime = time.Minute
@@ -326,9 +326,11 @@ func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 // due and then inserts its own job, which runs its own step. If another step has the lease,
 // the wake tries again, less and less often, so the wakes of a business with a backlog cost
 // little. A wake also tries again, for listInterval, if the business is not served as far as this
-// process knows, because another one may just have started it. A wake older than the longest step
+// process knows, because another one may just have started it, and while the turn tries another
+// credential after a refusal. A wake that has been tried for longer than the longest step takes
 // completes: the step that has the lease began after the push, or its job will be rescued and run
-// another step.
+// another step. That time, age, is the sum of the pauses so far. The job's CreatedAt does not say it:
+// that is earlier than the commit, and by the clock of the process that inserted the job.
 //
 // If a handler has failed or an item could not be posted, the retry may be due before the turn
 // is. The turn is then made available, so that it learns of the retry. While the turn is
@@ -336,11 +338,13 @@ func stepOutbox(ctx context.Context, e *entry) (time.Time, error) {
 // end being recorded yet, or its process may be dead. In that case the wake runs another step
 // when something is due.
 func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *rivertype.JobRow) time.Time {
-	age := job.AttemptedAt.Sub(job.CreatedAt)
+	var tried struct{ Snoozes int64 }
+	_ = json.Unmarshal(job.Metadata, &tried)
+	age, pause := time.Duration(tried.Snoozes*(tried.Snoozes+9))*heldPause/10, heldPause+time.Duration(tried.Snoozes)*heldPause/5
 	turn, err := p.turn(ctx, business)
 	switch {
-	case err != nil, turn == nil && age < listInterval: // River and the inboxes log the error
-		return time.Now().Add(heldPause)
+	case err != nil, turn == nil && age < listInterval, turn != nil && turn.State == rivertype.JobStateRunning && backoffOf(turn).Failures > 0:
+		return time.Now().Add(pause) // River and the inboxes log the error
 	case turn == nil:
 		p.unknown(ctx, business)
 		return time.Time{}
@@ -348,7 +352,7 @@ func (p *purpose) workWake(ctx context.Context, business chats.BusinessID, job *
 		return time.Time{} // the turn asks for another credential
 	}
 	var soon urgent.Time
-	next, after, err := p.makeStep(urgent.WithTime(ctx, &soon), business, Backoff{}, heldPause+age/10)
+	next, after, err := p.makeStep(urgent.WithTime(ctx, &soon), business, Backoff{}, pause)
 	if p == p.inbox && err == nil {
 		next = soon.Get() // sweeps and rechecks wait for the turn
 	}

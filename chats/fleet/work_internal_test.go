@@ -303,14 +303,17 @@ func TestWake_ManyAreInsertedAtOnce(t *testing.T) {
 	})
 }
 
-// work works a wake until it completes, and returns how often it ran and how long that took.
-func work(t *testing.T, f *Fleet) (times int, took time.Duration) {
+// work works a wake until it completes, and returns how often it ran and how long that took. The wake
+// was inserted two minutes before.
+func work(t *testing.T, p *purpose) (times int, took time.Duration) {
 	t.Helper()
 	began := time.Now()
 	for {
 		times++
 		now := time.Now()
-		next := f.inbox.workWake(t.Context(), 7, &rivertype.JobRow{CreatedAt: began, AttemptedAt: &now})
+		next := p.workWake(t.Context(), 7, &rivertype.JobRow{
+			CreatedAt: began.Add(-2 * time.Minute), AttemptedAt: &now, Metadata: fmt.Appendf(nil, `{"snoozes":%d}`, times-1),
+		})
 		if next.IsZero() || times == 100 {
 			return times, time.Since(began)
 		}
@@ -341,11 +344,43 @@ func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
 		f, jobs := newFake(t)
 		jobs.add(7, rivertype.JobStateRunning)
 		f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Time{}, inbox.ErrLeaseHeld }
-		times, took := work(t, f)
+		times, took := work(t, f.inbox)
 		assert.LessOrEqual(t, times, 25)
 		assert.Greater(t, took, jobTimeout+5*time.Second, "the step that has the lease may be older than the push")
 		assert.Less(t, took, 75*time.Second)
 	})
+}
+
+// PutTx inserts a wake long before the transaction is committed, or by a clock that is behind. Until
+// the commit, nobody can see the items: a step that has the lease may have begun before it, and this
+// process may have listed the turns before the business was started.
+func TestWake_InsertedLongBeforeTheCommit(t *testing.T) {
+	t.Parallel()
+	for name, isJustStarted := range map[string]bool{"a step is running": false, "the business has just been started": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, jobs := newFake(t)
+				began, steps := time.Now(), 0
+				if !isJustStarted {
+					jobs.add(7, rivertype.JobStateScheduled)
+				}
+				_, err := f.outbox.turnID(t.Context(), 7, 0)
+				require.NoError(t, err)
+				jobs.add(7, rivertype.JobStateScheduled)
+				f.outbox.step = func(context.Context, *entry) (time.Time, error) {
+					if !isJustStarted && time.Since(began) < jobTimeout {
+						return time.Time{}, inbox.ErrLeaseHeld
+					}
+					steps++
+					return time.Time{}, nil
+				}
+				_, took := work(t, f.outbox)
+				assert.Less(t, took, 75*time.Second)
+				assert.Equal(t, 1, steps)
+			})
+		})
+	}
 }
 
 // The turn of an outbox may be an hour away, and only the turn asks for another credential.
@@ -357,8 +392,7 @@ func TestWake_OfARefusedCredentialMakesTheTurnAvailable(t *testing.T) {
 		refuse := func(context.Context, *entry) (time.Time, error) { return time.Time{}, chats.ErrUnauthorized }
 		f.inbox.step, f.outbox.step = refuse, refuse
 		wake := func() time.Time {
-			now := time.Now()
-			return f.outbox.workWake(t.Context(), 7, &rivertype.JobRow{CreatedAt: now, AttemptedAt: &now})
+			return f.outbox.workWake(t.Context(), 7, &rivertype.JobRow{})
 		}
 		assert.Zero(t, wake())
 		assert.Equal(t, []int64{7}, jobs.retried)
@@ -368,7 +402,26 @@ func TestWake_OfARefusedCredentialMakesTheTurnAvailable(t *testing.T) {
 		jobs.turns[7].State = rivertype.JobStateRunning
 		assert.Equal(t, askInterval, time.Until(wake()), "its step may have ended before the refusal")
 		jobs.turns[7].Metadata = []byte(`{"ymchats_backoff":{"failures":1}}`)
+		jobs.turns[7].State = rivertype.JobStateScheduled
 		assert.Zero(t, wake(), "the turn knows")
+	})
+}
+
+// A new credential has just been accepted: the turn's step may have read the items before the one of
+// the wake was put, and the turn's backoff is still that of the old credential.
+func TestWake_WaitsForATurnThatTriesACredential(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, jobs := newFake(t)
+		jobs.add(7, rivertype.JobStateRunning)
+		jobs.turns[7].Metadata = []byte(`{"ymchats_backoff":{"failures":1}}`)
+		var steps int
+		f.outbox.step = func(context.Context, *entry) (time.Time, error) { steps++; return time.Time{}, nil }
+		assert.Equal(t, heldPause, time.Until(f.outbox.workWake(t.Context(), 7, &rivertype.JobRow{})))
+		assert.Zero(t, steps)
+		jobs.add(7, rivertype.JobStateScheduled) // the step has ended
+		assert.Zero(t, f.outbox.workWake(t.Context(), 7, &rivertype.JobRow{}))
+		assert.Equal(t, 1, steps)
 	})
 }
 
@@ -379,7 +432,7 @@ func TestWake_OfATurnThatIsRunningMakesAnotherStepOnlyIfItIsUrgent(t *testing.T)
 		jobs.add(7, rivertype.JobStateRunning)
 		jobs.turns[7].ScheduledAt = time.Now()
 		f.inbox.step = func(context.Context, *entry) (time.Time, error) { return time.Now().Add(5 * time.Second), nil }
-		times, _ := work(t, f)
+		times, _ := work(t, f.inbox)
 		assert.Equal(t, 1, times, "a recheck can wait")
 
 		began := time.Now()
@@ -389,7 +442,7 @@ func TestWake_OfATurnThatIsRunningMakesAnotherStepOnlyIfItIsUrgent(t *testing.T)
 			}
 			return time.Now().Add(time.Second), nil
 		}
-		times, took := work(t, f)
+		times, took := work(t, f.inbox)
 		assert.Equal(t, 4, times)
 		assert.Equal(t, 15*time.Second, took)
 	})
