@@ -34,6 +34,10 @@ func (s *Store) Put(ctx context.Context, business chats.BusinessID, items ...out
 // On PostgreSQL, PutTx waits for concurrent transactions that put items with the same keys. Of
 // concurrent serializable transactions that put items of one business, all but one fail with a
 // serialization failure (SQLSTATE 40001), perhaps only at commit. Retry those transactions.
+//
+// On SQLite, set a busy timeout, so that PutTx waits for other connections that are writing. A
+// transaction that reads before it writes must also be an immediate one (with modernc.org/sqlite,
+// _txlock=immediate), because SQLite fails instead of waiting if it is not.
 func (s *Store) PutTx(ctx context.Context, tx *sql.Tx, business chats.BusinessID, items ...outbox.Item) error {
 	if tx == nil {
 		return badArgument("tx", "must not be nil")
@@ -78,21 +82,18 @@ func newPutBatch(business chats.BusinessID, items []outbox.Item) (*putBatch, err
 // putBatch inserts new items and compares those that exist. The rows are inserted in the order of
 // their keys, so that no two transactions wait for each other.
 func (s *Store) putBatch(ctx context.Context, q querier, batch *putBatch) error {
-	var last, now int64
-	err := q.QueryRowContext(ctx, s.sql(`SELECT COALESCE(max(position), 0), {now} FROM {p}outbox WHERE business = ?1`),
-		int64(batch.business)).Scan(&last, &now)
-	if err != nil {
-		return err
-	}
-	// The time preserves the order even if the isolation level hides the last position.
+	// The time preserves the order even if the isolation level hides the last position. The
+	// statement is the first one, because SQLite fails instead of waiting for another writer if the
+	// transaction has read before.
 	inserted, err := queryOn(ctx, q, scanValue[string], s.sql(`INSERT INTO {p}outbox
 		(business, key, chat, position, version, digest, text, file_name, file_size, not_after,
 			state, due_at, error, attempts, queued_at, reported, data)
-		SELECT CAST(?1 AS BIGINT), i.key, i.chat, CAST(?2 AS BIGINT) + i.n, 1, i.digest, i.text, i.file_name, i.file_size, i.not_after,
-			'queued', 0, '', 0, CAST(?3 AS BIGINT), FALSE, '{}'
-		FROM `+s.db.dialect.records("?4", putColumns)+` WHERE TRUE ORDER BY i.key
+		SELECT CAST(?1 AS BIGINT), i.key, i.chat, CASE WHEN b.last > b.now THEN b.last ELSE b.now END + i.n, 1, i.digest, i.text,
+			i.file_name, i.file_size, i.not_after, 'queued', 0, '', 0, b.now, FALSE, '{}'
+		FROM (SELECT COALESCE(max(position), 0) AS last, {now} AS now FROM {p}outbox WHERE business = CAST(?1 AS BIGINT)) AS b,
+			`+s.db.dialect.records("?2", putColumns)+` WHERE TRUE ORDER BY i.key
 		ON CONFLICT (business, key) DO NOTHING RETURNING key`),
-		int64(batch.business), max(last, now), now, batch.rows)
+		int64(batch.business), batch.rows)
 	if err != nil {
 		return err
 	}

@@ -94,6 +94,30 @@ func TestPutTx_FollowsTheCallersTransaction(t *testing.T) {
 	})
 }
 
+// By default, a SQLite transaction begins without the write lock, and fails instead of waiting for it if
+// it has read before.
+func TestPutTx_WaitsForAnotherWriter(t *testing.T) {
+	t.Parallel()
+	for name, d := range map[string]database{"journal": sqliteFile(t), "log": sqliteLog(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := d.with("_pragma", "busy_timeout(10000)")
+			store, db := d.store(t), d.open(t)
+			writer, err := d.with("_txlock", "immediate").open(t).BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			_, err = writer.ExecContext(t.Context(), `CREATE TABLE own (key TEXT)`)
+			require.NoError(t, err)
+			committed := make(chan error, 1)
+			time.AfterFunc(300*time.Millisecond, func() { committed <- writer.Commit() })
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			require.NoError(t, store.PutTx(t.Context(), tx, business, outbox.Item{Key: "1", Chat: 5, Text: "x"}))
+			require.NoError(t, tx.Commit())
+			require.NoError(t, <-committed)
+		})
+	}
+}
+
 // Somebody has a transaction open on an item. The saves of the others and the renewals do not
 // wait for it.
 func TestSaveItem_OfAnItemThatIsLocked(t *testing.T) {
