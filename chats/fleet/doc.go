@@ -87,8 +87,9 @@
 //   - The leader discards stuck jobs whose kinds are not registered with its own client, and a
 //     business that has lost its ymchats_turn jobs is no longer served. So call [Fleet.Register]
 //     and [Fleet.Config] for every client that works jobs of this schema.
-//   - A job's due time is set by the clock of the process that last worked it, and compared
-//     with the leader's clock: keep the clocks synchronised.
+//   - A job's due time is set by the clock of the process that inserted it or worked it last, and
+//     compared with the clock of the database or of the leader: keep the clocks synchronised. The
+//     jobs of pushes and Puts wait for as long as the clock of the process that inserts them is ahead.
 //   - The query for scheduled jobs is slow without statistics: after the first Start of
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
