@@ -184,6 +184,22 @@ func TestTurn_RefusedKeyIsTriedAgainWhenItIsReplaced(t *testing.T) {
 	assert.Equal(t, 1, h.count(first, "hello"))
 }
 
+// The list of chats may not be due for a long time: a poll for a push meets the refusal.
+func TestNotify_RefusedKeyIsReplaced(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, 1)
+	h.interval.Store(int64(time.Hour))
+	h.follow(first)
+	h.await(func() bool { return h.status().Job.State == rivertype.JobStateScheduled })
+	const newKey = "ACMA:fedcba9876543210fedcba9876543210fedcba98:76543210"
+	h.marketplace.Market(first).SetKey(newKey)
+	h.keys.Store(first, newKey)
+	chat := h.marketplace.Chats(first)[0]
+	h.marketplace.Market(first).CustomerSays(chat, "hello")
+	require.NoError(t, h.fleet.Notify(t.Context(), notify.ChatCreated{Business: first, Chat: chat}))
+	h.awaitText(first, "hello")
+}
+
 func TestTurn_ShopThatPanicsConcernsNoOther(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, 2)

@@ -19,6 +19,7 @@ type refusals struct {
 	mu    sync.Mutex
 	since time.Time // the first refusal
 	last  time.Time
+	poll  error // the refusal of the last poll, for Step; nil after an acceptance
 }
 
 // refusedFor is how long the credential may be refused before the run ends.
@@ -40,7 +41,9 @@ func (r *refusals) add(err error, isList bool) bool {
 	if now.Sub(r.last) > refusedFor { // after an acceptance, or an outage
 		r.since = now
 	}
-	r.last = now
+	if r.last = now; !isList {
+		r.poll = err
+	}
 	if now.Sub(r.since) >= refusedFor {
 		r.end(leasing.Final(fmt.Errorf("inbox: the credential is refused: %w", err)))
 	}
@@ -50,5 +53,5 @@ func (r *refusals) add(err error, isList bool) bool {
 func (r *refusals) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = time.Time{}
+	r.last, r.poll = time.Time{}, nil
 }

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -83,7 +84,7 @@ func (in *Inbox) work(
 		return time.Time{}, err
 	}
 	if err == nil && ctx.Err() == nil {
-		err = w.refused
+		err = cmp.Or(w.refused, s.refusals.poll)
 	}
 	_, next = w.next()
 	return wait.Earliest(next, due), err

@@ -130,6 +130,21 @@ func TestStep_Errors(t *testing.T) {
 		_, err = step()
 		require.NoError(t, err)
 
+		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault { // the list is not due, or is accepted
+			if op != chats.OpGetChatHistory {
+				return chatstest.OK()
+			}
+			return chatstest.Status(401, `{"status":"ERROR"}`)
+		})
+		wake(t, in, id)
+		next, err = step()
+		require.ErrorIs(t, err, chats.ErrUnauthorized)
+		assert.Positive(t, next)
+		market.FailFunc(nil)
+		sleep(2 * time.Minute)
+		_, err = step()
+		require.NoError(t, err)
+
 		store.fails("Renew", "Save")
 		market.CustomerSays(id, "message")
 		wake(t, in, id)
