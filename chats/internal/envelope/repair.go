@@ -40,7 +40,7 @@ func unmarshalAny(body []byte, into any) {
 func repairSyntax(text []byte) []byte {
 	for _, isLoose := range []bool{true, false} {
 		repaired := rewrite(text, isLoose)
-		if err := json.Unmarshal(repaired, new(json.RawMessage)); err == nil || !isLoose && endsEarly(err) {
+		if err := json.Unmarshal(repaired, &struct{}{}); err == nil || !isLoose && endsEarly(err) {
 			return repaired
 		}
 	}
@@ -88,9 +88,7 @@ func rewrite(text []byte, isLoose bool) []byte {
 				return text // not JSON
 			}
 			open = open[:len(open)-1]
-		case '"':
-			token = repairString(token, limit-len(out))
-		case ',', ':', ' ', '\t', '\r', '\n':
+		case '"', ',', ':', ' ', '\t', '\r', '\n':
 		default:
 			if isValue && !json.Valid(token) {
 				token = []byte("null")
@@ -100,7 +98,7 @@ func rewrite(text []byte, isLoose bool) []byte {
 			isValue = c == ':' || len(open) > 0 && open[len(open)-1] == ']'
 		}
 		if !isDeep {
-			out = append(out, token...)
+			out = appendToken(out, token, limit)
 		}
 		if len(out) > limit {
 			return text
@@ -169,10 +167,12 @@ func canFollowString(text []byte, isValue, inList bool) bool {
 	return len(text) == 0 || strings.IndexByte(ends, text[0]) >= 0
 }
 
-// repairString returns a JSON string with its control characters and quotes escaped, and without
+// appendToken appends a token; a string with its control characters and quotes escaped, and without
 // backslashes that do not begin an escape. It stops once the result is longer than limit.
-func repairString(text []byte, limit int) []byte {
-	out := make([]byte, 0, len(text))
+func appendToken(out, text []byte, limit int) []byte {
+	if text[0] != '"' {
+		return append(out, text...)
+	}
 	for i := 0; i < len(text) && len(out) <= limit; i++ {
 		c := text[i]
 		switch n := escapeLen(text[i:]); {
