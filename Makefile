@@ -32,7 +32,7 @@ demo: ## run the support desk, unattended, on the in-memory Market
 
 .PHONY: demo-outbox
 demo-outbox: ## run the reply service, unattended, on the in-memory Market, and kill it several times
-	cd chats/examples/outbox && go run -mod=readonly .
+	cd chats/examples/outbox && YANDEX_MARKET_API_KEY= YANDEX_MARKET_BUSINESS_ID= go run -mod=readonly .
 
 .PHONY: demo-fleet
 demo-fleet: ## run three processes for 200 shops on a temporary PostgreSQL; kill one, add one, replace one
