@@ -71,6 +71,7 @@ func serve(ctx context.Context, reader *reader, listen, proxy string) error {
 	}
 	server := &http.Server{Addr: listen, Handler: handler.Mount(http.NewServeMux(), "/market"), ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
+	_, _ = fmt.Fprintln(reader.out, "listening on", listen)
 	go reader.run(ctx)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err

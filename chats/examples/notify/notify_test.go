@@ -142,6 +142,15 @@ func TestServe_ChecksProxy(t *testing.T) {
 	}
 }
 
+func TestServe_SaysThatItListens(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	require.NoError(t, serve(ctx, newReader(chatstest.NewMarket().Client(), &out), "127.0.0.1:0", "127.0.0.1"))
+	assert.Equal(t, "listening on 127.0.0.1:0\n", out.String())
+}
+
 func TestRun_ChecksEnvironment(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{"YANDEX_MARKET_API_KEY": "ACMA:key", "YANDEX_MARKET_BUSINESS_ID": "mine"}
