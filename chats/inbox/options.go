@@ -72,7 +72,8 @@ func WithFilter(filter chats.Filter) Option {
 // support. Messages that are left out count as handled; the first from each sender unknown to this
 // library is logged. A message without a sender is delivered.
 func WithSenders(senders ...chats.Sender) Option {
-	return option(len(senders) > 0, "senders", "must not be empty: nothing would be delivered",
+	isValid := len(senders) > 0 && !slices.Contains(senders, "")
+	return option(isValid, "senders", "must not be empty or contain an empty value: nothing would be delivered",
 		func(c *config) { c.senders = slices.Clone(senders) })
 }
 

@@ -287,6 +287,7 @@ func TestNew_Arguments(t *testing.T) {
 		"interval":        of(inbox.WithPollInterval(0)),
 		"workers":         of(inbox.WithWorkers(0)),
 		"senders":         of(inbox.WithSenders()),
+		"senders ":        of(inbox.WithSenders("")),
 		"reserve":         of(inbox.WithQuotaReserve(1)),
 		"reserve ":        of(inbox.WithQuotaReserve(-0.1)),
 		"logger":          of(inbox.WithLogger(nil)),
