@@ -12,7 +12,7 @@ import (
 // migrations[n] migrates the tables from version n to version n+1, on both databases. {p} is the
 // prefix. Released migrations are never edited.
 var migrations = [][]string{{
-	`CREATE TABLE {p}schema (version BIGINT NOT NULL)`,
+	`CREATE TABLE {p}schema (version BIGINT NOT NULL PRIMARY KEY)`,
 	`INSERT INTO {p}schema (version) VALUES (0)`,
 	`CREATE TABLE {p}leases (
 		business    BIGINT NOT NULL,

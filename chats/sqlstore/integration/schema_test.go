@@ -77,6 +77,20 @@ func TestNew_ManyProcessesMigrateOnce(t *testing.T) {
 	})
 }
 
+// Change data capture, such as Debezium, publishes all tables by default. PostgreSQL then refuses to update a
+// table without a primary key.
+func TestNew_InADatabaseThatPublishesAllTables(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	execSQL(t, d.open(t), `CREATE PUBLICATION everything FOR ALL TABLES`)
+	store := d.store(t)
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	require.NoError(t, store.Save(t.Context(), lease, &inbox.BusinessState{}, []inbox.ChatState{{Chat: 1}}))
+	require.NoError(t, store.Put(t.Context(), business, outbox.Item{Key: "k", Chat: 5, FileName: "a.txt", File: []byte("content")}))
+	require.NoError(t, store.Forget(t.Context(), business))
+}
+
 func TestNew_RefusesANewerSchema(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		d.store(t)
