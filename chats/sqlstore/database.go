@@ -84,8 +84,9 @@ func runNext[T any](ctx context.Context, d *database, limit time.Duration, do fu
 	}
 	defer func() { <-d.slots }()
 	began := time.Now()
-	// Each stale connection leaves the pool, so the last attempt has a new one.
-	stale := d.pool.Stats().Idle
+	// Each stale connection leaves the pool, so the last attempt has a new one. A pool behind the
+	// driver, such as pgxpool, does not say how many it has.
+	stale := max(d.pool.Stats().Idle, maxConcurrency)
 	for backoff := time.Millisecond; ; {
 		result, err := runOnce(ctx, d, limit, do)
 		switch {
@@ -131,6 +132,9 @@ func runOnce[T any](ctx context.Context, d *database, limit time.Duration, do fu
 		}
 		result, err = do(limited, conn)
 		if err != nil && isStaleConnection(err) {
+			if sqlState(err) == "25006" { // a pool behind the driver closes a connection only within a transaction
+				_, _ = conn.ExecContext(limited, `BEGIN`)
+			}
 			discard(conn)
 		}
 		return result, err

@@ -255,11 +255,11 @@ func TestRun_GivesUpOnADatabaseThatIsReadOnly(t *testing.T) {
 	t.Parallel()
 	server := &fakeServer{exec: func(context.Context, int, string) error { return sqlError("25006") }}
 	pool := server.open(t)
-	fill(t, pool, 3)
+	fill(t, pool, 5)
 	require.ErrorIs(t, runStatement(t.Context(), newDatabase(pool, PostgreSQL), time.Second), sqlError("25006"))
 	opened, closed := server.counts()
-	assert.Equal(t, 4, opened, "a new one was tried, once")
-	assert.Equal(t, 4, closed)
+	assert.Equal(t, 6, opened, "a new one was tried, once")
+	assert.Equal(t, 6, closed)
 }
 
 func TestRun_TriesAgainAfterALockConflict(t *testing.T) {

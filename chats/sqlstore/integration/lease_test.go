@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -329,6 +331,37 @@ func TestSave_AfterTheDatabaseWasReadOnly(t *testing.T) {
 	require.NoError(t, store.Save(t.Context(), lease, nil, row), "at once")
 	_, err = store.Renew(t.Context(), lease)
 	require.NoError(t, err)
+}
+
+// A pool of pgx, as the fleet's example has one, would go on using the read-only connections.
+func TestSave_AfterTheDatabaseOfAPoolBehindTheDriverWasReadOnly(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	admin := d.with("default_transaction_read_only", "off").open(t)
+	behind, err := pgxpool.New(t.Context(), d.with("pool_max_conns", "4").dsn)
+	require.NoError(t, err)
+	t.Cleanup(behind.Close)
+	pool := stdlib.OpenDBFromPool(behind)
+	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	store, err := sqlstore.New(t.Context(), pool, d.dialect)
+	require.NoError(t, err)
+	lease, err := store.Acquire(t.Context(), business, inbox.Purpose, "worker")
+	require.NoError(t, err)
+	row := []inbox.ChatState{{Chat: 1}}
+
+	setReadOnly(t, admin, true)
+	behind.Reset()
+	require.ErrorContains(t, store.Save(t.Context(), lease, nil, row), "read-only")
+	conns := make([]*sql.Conn, 4)
+	for n := range conns {
+		conns[n], err = pool.Conn(t.Context())
+		require.NoError(t, err)
+	}
+	for _, conn := range conns {
+		require.NoError(t, conn.Close())
+	}
+	setReadOnly(t, admin, false)
+	require.NoError(t, store.Save(t.Context(), lease, nil, row), "at once")
 }
 
 // The file of SQLite is away for a while, or replaced by a backup. The pool has a connection
