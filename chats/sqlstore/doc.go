@@ -109,7 +109,8 @@
 // A Save checks the holder, the token and the expiry of the lease. Until the Save has ended, the
 // lease cannot be acquired again, so the next holder reads everything that was saved. No session
 // state is needed, so statements may go through a pooler in transaction mode, such as PgBouncer.
-// pgx then needs default_query_exec_mode=exec.
+// pgx then needs default_query_exec_mode=exec, with which it cannot read the files of an outbox
+// unless the parameter bytea_output of PostgreSQL is hex, the default.
 //
 // # Databases and drivers
 //
