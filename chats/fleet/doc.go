@@ -94,6 +94,10 @@
 //     thousands of businesses, run ANALYZE river_job, or wait for autovacuum.
 //   - InsertTx of riverpgxv5 takes a pgx.Tx, while sqlstore's PutTx takes a sql.Tx: for
 //     [Fleet.PutTx] create a second client, on riverdatabasesql, that works no jobs.
+//   - River returns a connection to the pool even if its session is read-only, and remains so. If
+//     the database has been read-only for a while, as during a failover, jobs may not run until the
+//     pool closes its connections, an hour later by default. So open connections only to a database
+//     that accepts writes, with target_session_attrs=read-write in the address of the database.
 //   - A session that is frozen within a transaction keeps its row locks. Apart from River's own
 //     statements, the fleet and its store lock rows for longer than one statement only in Put, in
 //     PutTx (where the transaction is yours), and in sqlstore's Forget and migrations. To limit how

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -142,4 +143,31 @@ func TestReply_RunsTheProgramsOwnJob(t *testing.T) {
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = $1`, crmArgs{}.Kind()).Scan(&jobs))
 	assert.Equal(t, 1, jobs)
 	assert.Len(t, market.Messages(chat), 1)
+}
+
+// River returns read-only connections to the pool, where they would fail for up to an hour.
+func TestService_KeepsNoReadOnlyConnections(t *testing.T) {
+	t.Parallel()
+	database, conn := newDatabase(t)
+	s, err := newService(t.Context(), settings{database: database, interval: time.Minute, log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(s.close)
+	health := func() int {
+		w := httptest.NewRecorder()
+		s.health(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/healthz", nil))
+		return w.Code
+	}
+	setReadOnly := func(value string) {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), fmt.Sprintf("ALTER DATABASE %s SET default_transaction_read_only = %s", conn.Config().Database, value))
+		require.NoError(t, err)
+	}
+	require.Equal(t, http.StatusOK, health())
+	setReadOnly("on")
+	s.pool.Reset()
+	assert.Equal(t, http.StatusServiceUnavailable, health())
+	setReadOnly("off")
+	assert.Equal(t, http.StatusOK, health())
+	_, err = s.pool.Exec(t.Context(), `UPDATE river_job SET priority = 1`)
+	assert.NoError(t, err)
 }

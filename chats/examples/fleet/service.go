@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,6 +75,8 @@ func newService(ctx context.Context, settings settings) (*service, error) {
 	config.MaxConns = poolSize
 	// A process that is frozen in the middle of a transaction must not keep its locks.
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	// While the database is read-only, as during a failover, sessions begin that remain so afterwards.
+	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
