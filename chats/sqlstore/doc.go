@@ -95,9 +95,10 @@
 // pool, and may run on it for 10 s. A statement that acquires, renews or releases a lease may run
 // for half the lease duration, but at most 10 s. Put, Forget and migrations have no timeout other
 // than the deadline of their context; at most two of them run at a time. Waiting for locks is also
-// limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait without a limit. A
-// connection whose session is read-only is not returned to the pool, so saves succeed as soon as
-// the database accepts writes again.
+// limited to 10 s, except that on PostgreSQL Put, Forget and migrations wait without a limit, unless
+// an administrator has set lock_timeout or statement_timeout. A connection whose session is
+// read-only is not returned to the pool, so saves succeed as soon as the database accepts writes
+// again.
 //
 // # Leases
 //
