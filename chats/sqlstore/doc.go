@@ -86,7 +86,8 @@
 // # Saves
 //
 // A Save is atomic. After it has returned nil, its effect survives a kill -9, but not a failover to
-// a replica that lacks the commit. With synchronous replication, no commit is lost.
+// a replica that lacks the commit, nor a crash of PostgreSQL if an administrator has turned
+// synchronous_commit off. With synchronous replication, no commit is lost.
 //
 // A store uses at most 4 connections, or 1 on SQLite; a pool of one connection is enough. One
 // connection is reserved for Acquire and Renew. With a pool of one, and on SQLite, they wait only
