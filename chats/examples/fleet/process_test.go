@@ -23,6 +23,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/inbox"
 )
 
 const runProgram = "FLEET_TEST_RUN"
@@ -170,4 +171,18 @@ func TestService_KeepsNoReadOnlyConnections(t *testing.T) {
 	assert.Equal(t, http.StatusOK, health())
 	_, err = s.pool.Exec(t.Context(), `UPDATE river_job SET priority = 1`)
 	assert.NoError(t, err)
+}
+
+// A customer may write what PostgreSQL refuses.
+func TestHandle_StoresAZeroByte(t *testing.T) {
+	t.Parallel()
+	database, conn := newDatabase(t)
+	s, err := newService(t.Context(), settings{database: database, interval: time.Minute, log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(s.close)
+	delivery := inbox.Delivery{Business: 1, Chat: chats.Chat{ID: 2}, Message: chats.Message{ID: 3, Text: "Где\x00 заказ?"}}
+	require.NoError(t, s.handle(t.Context(), delivery))
+	var text string
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT text FROM messages`).Scan(&text))
+	assert.Equal(t, "Где заказ?", text)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -167,11 +168,12 @@ func (s *service) start(ctx context.Context) error {
 	return s.jobs.Start(context.WithoutCancel(ctx))
 }
 
-// handle stores a message. A message may be delivered again, so the row is written once.
+// handle stores a message. A message may be delivered again, so the row is written once. PostgreSQL
+// refuses zero bytes: the message would fail for ever, and hold up its chat.
 func (s *service) handle(ctx context.Context, d inbox.Delivery) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO messages (business, chat, message, sender, text)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-		int64(d.Business), int64(d.Chat.ID), int64(d.Message.ID), string(d.Message.Sender), d.Message.Text)
+		int64(d.Business), int64(d.Chat.ID), int64(d.Message.ID), string(d.Message.Sender), strings.ReplaceAll(d.Message.Text, "\x00", ""))
 	return err
 }
 
