@@ -495,6 +495,8 @@ func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
 	case w.refusals.add(err, true) && (sw.Token == "" || sw.Failures < maxRefusals): // later, the token may be the reason
 		w.refused = err
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
+	case isBad && sw.Failures == 1: // perhaps by a gateway
+		sw.NextAt = now.Add(time.Second)
 	case isBad && kind == incremental && !sw.Plain && sw.Token == "":
 		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
 	case isBad && sw.Token != "" && sw.Restarts == 0:
@@ -511,7 +513,7 @@ func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
 	}
 }
 
-// restart starts a sweep over after its page token was refused. The new sweep lists its pages
+// restart starts a sweep over after its page token was refused twice. The new sweep lists its pages
 // without delays, because tokens seem to be short-lived, and begins once the quota suffices for
 // all of them.
 func (w *sweeper) restart(sw *SweepState, now time.Time) {

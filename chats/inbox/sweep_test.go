@@ -189,37 +189,47 @@ func TestSweep_OneStray400(t *testing.T) {
 	})
 }
 
-// One 400 for a later page of a full sweep that is longer than the quota: the sweep starts over and
-// uses up the rest of a window, but later ones do not.
+// One 400 for a later page of a full sweep that is longer than the quota. The page is listed again,
+// and incremental sweeps go on as before. After a second 400, the sweep starts over and uses up the
+// rest of a window, but later ones do not.
 func TestSweep_OneStray400OfALaterPage(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		market, _ := bigShop(1_200, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 60))
-		market.AddChat(longAgo())
-		var isRefused atomic.Bool
-		var last time.Time
-		var longest atomic.Int64
-		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
-			switch {
-			case req.URL.Query().Get("pageToken") == "": // mostly of an incremental sweep
-				longest.Store(max(longest.Load(), int64(time.Since(last))))
-				last = time.Now()
-			case isRefused.Swap(false):
-				return respond(req, 400, "<html>bad request</html>")
+	for refused, quiet := range map[int32]time.Duration{1: 0, 2: 10 * time.Hour} {
+		bubble(t, strconv.Itoa(int(refused)), func(t *testing.T) {
+			t.Helper()
+			market, _ := bigShop(1_200, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 60))
+			market.AddChat(longAgo())
+			var refusals atomic.Int32
+			var last time.Time
+			var longest atomic.Int64
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				switch {
+				case req.URL.Query().Get("pageToken") == "": // mostly of an incremental sweep
+					longest.Store(max(longest.Load(), int64(time.Since(last))))
+					last = time.Now()
+				case refusals.Load() > 0:
+					refusals.Add(-1)
+					return respond(req, 400, "<html>bad request</html>")
+				}
+				return nil
+			}))
+			in := newInbox(t, client, inbox.NewMemoryStore())
+			run := startSteps(t, in, (&recorder{}).handle)
+			sleep(20 * time.Hour)
+			refusals.Store(refused)
+			longest.Store(0)
+			if quiet > 0 {
+				sleep(quiet)
+				require.Zero(t, refusals.Load())
+				require.Greater(t, time.Duration(longest.Load()), 10*time.Minute)
+				longest.Store(0)
 			}
-			return nil
-		}))
-		in := newInbox(t, client, inbox.NewMemoryStore())
-		run := startSteps(t, in, (&recorder{}).handle)
-		sleep(20 * time.Hour)
-		isRefused.Store(true)
-		sleep(10 * time.Hour)
-		require.False(t, isRefused.Load())
-		longest.Store(0)
-		sleep(30 * time.Hour)
-		require.NoError(t, run.stop())
-		assert.Less(t, time.Duration(longest.Load()), 10*time.Minute)
-	})
+			sleep(30 * time.Hour)
+			require.Zero(t, refusals.Load())
+			require.NoError(t, run.stop())
+			assert.Less(t, time.Duration(longest.Load()), 10*time.Minute)
+		})
+	}
 }
 
 // A server that answers the page tokens of an earlier process as if the credential were refused. All
@@ -476,13 +486,17 @@ func TestSweep_AStatusThatChangesAlone(t *testing.T) {
 func expiring(t *testing.T, market *chatstest.Market) http.RoundTripper {
 	t.Helper()
 	var issued atomic.Value
+	var expired sync.Map
 	return intercepted(market, func(req *http.Request) *http.Response {
 		if !asksFor(req, "/chats", 0) {
 			return nil
 		}
 		last, _ := issued.Load().(time.Time)
 		issued.Store(time.Now())
-		if req.URL.Query().Get("pageToken") != "" && time.Since(last) > time.Minute {
+		token := req.URL.Query().Get("pageToken")
+		_, isExpired := expired.Load(token)
+		if token != "" && (isExpired || time.Since(last) > time.Minute) {
+			expired.Store(token, true)
 			return respond(req, 400, `{"status":"ERROR","errors":[{"code":"BAD_REQUEST","message":"Invalid page token"}]}`)
 		}
 		return nil
