@@ -191,7 +191,7 @@ func (l *poll) take(ctx context.Context, message *chats.Message) error {
 	}
 	l.row.setHandled(message.ID, maxLookback)
 	if message.ID >= l.row.Head {
-		l.row.recovered()
+		l.recovered()
 	}
 	l.unsaved = true
 	if l.last { // the next delivery or the end of the poll follows immediately and saves it
@@ -279,6 +279,15 @@ func (l *poll) giveUp(ctx context.Context, d Delivery, failed *callback.Error) e
 	return nil
 }
 
+// recovered ends a failure. The end of the handler's is logged with the message.
+func (l *poll) recovered() {
+	if l.row.Attempts == 0 && !l.row.FailingSince.IsZero() {
+		l.log.Info("inbox: chat can be read again",
+			slog.Int64("chat", int64(l.row.Chat)), slog.Time("failing_since", l.row.FailingSince))
+	}
+	l.row.recovered()
+}
+
 // conclude decides when the chat is due next.
 func (l *poll) conclude(ctx context.Context, err error) {
 	now := time.Now()
@@ -300,11 +309,7 @@ func (l *poll) conclude(ctx context.Context, err error) {
 // complete ends a poll that has read everything.
 func (l *poll) complete() {
 	row := l.row
-	if l.row.Attempts == 0 && !row.FailingSince.IsZero() {
-		l.log.Info("inbox: chat can be read again",
-			slog.Int64("chat", int64(row.Chat)), slog.Time("failing_since", row.FailingSince))
-	}
-	row.recovered()
+	l.recovered()
 	if l.found {
 		row.Unexplained = 0
 		l.began = time.Now() // the second of a message may not have been over when it was read

@@ -327,7 +327,8 @@ func TestRun_LogsTheEndOfAFailure(t *testing.T) {
 		ends   string
 	}{
 		"a list":       {string(chats.OpGetChats), time.Minute, "inbox: listing chats failed", "inbox: chats can be listed again"},
-		"a history":    {string(chats.OpGetChatHistory), time.Minute, "inbox: reading a chat refused", "inbox: chats can be read again"},
+		"a history":    {string(chats.OpGetChatHistory), time.Minute, "inbox: reading a chat failed", "inbox: chat can be read again"},
+		"a rate limit": {string(chats.OpGetChatHistory), time.Minute, "inbox: reading a chat refused", "inbox: chats can be read again"},
 		"due chats":    {"Due", 10 * time.Second, "inbox: loading due chats failed", "inbox: due chats can be loaded again"},
 		"a renewal":    {"Renew", 2 * time.Second, "inbox: renewing the lease failed", "inbox: lease renewed after failures"},
 		"a save":       {"Save", 2 * time.Second, "inbox: save failed", "inbox: saved after failures"},
@@ -342,10 +343,13 @@ func TestRun_LogsTheEndOfAFailure(t *testing.T) {
 			require.Empty(t, log.lines(c.ends))
 			market.CustomerSays(id, "new")
 			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
-				if string(op) == c.fails {
-					return chatstest.RateLimitedParallel()
+				switch {
+				case string(op) != c.fails:
+					return chatstest.OK()
+				case name == "a history":
+					return chatstest.Status(500, "")
 				}
-				return chatstest.OK()
+				return chatstest.RateLimitedParallel()
 			})
 			for len(log.lines(c.begins)) == 0 {
 				store.fails(c.fails)
