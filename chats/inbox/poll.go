@@ -153,9 +153,6 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 		if err != nil {
 			return err
 		}
-		if l.until.IsZero() {
-			l.until = time.Now().Add(stepTime) // regardless of how long the reading took
-		}
 		if err := l.take(ctx, &message); err != nil {
 			return err
 		}
@@ -227,6 +224,9 @@ func (l *poll) match(ctx context.Context) error {
 }
 
 func (l *poll) deliver(ctx context.Context, message *chats.Message) error {
+	if l.until.IsZero() {
+		l.until = time.Now().Add(stepTime) // regardless of how long the reading took
+	}
 	if l.isStopping() && time.Now().After(l.until) || ctx.Err() != nil {
 		return errStopped
 	}

@@ -13,8 +13,8 @@ import (
 
 // Step does the work that is due (polls, retries and pages of sweeps), and returns the time at
 // which more work is due. It is meant for programs that serve many businesses from a job queue.
-// After 20 s, Step begins no more polls; a poll in progress delivers messages until 20 s after it
-// has read its first message. Step waits for running handlers, and keeps the lease meanwhile; see
+// After 20 s, Step begins no more polls; a poll in progress delivers messages until 20 s after its
+// first delivery. Step waits for running handlers, and keeps the lease meanwhile; see
 // [WithHandlerTimeout].
 //
 // The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if the

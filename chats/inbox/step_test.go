@@ -323,7 +323,7 @@ func TestStep_DeliversHoweverLongTheReadingTakes(t *testing.T) {
 			t.Helper()
 			market := chatstest.NewMarket(chatstest.WithOrder(order), chatstest.WithLatency(3*time.Second))
 			id, begin := market.AddChat(chats.Chat{}), time.Now()
-			for _, n := range numbers(750) {
+			for _, n := range numbers(900) {
 				market.CustomerSays(id, n)
 				sleep(time.Second)
 			}
@@ -334,7 +334,7 @@ func TestStep_DeliversHoweverLongTheReadingTakes(t *testing.T) {
 				require.NoError(t, err)
 				sleep(max(time.Until(next), time.Millisecond))
 			}
-			assert.Len(t, seen.all(), 750)
+			assert.Len(t, seen.all(), 900)
 			assert.Less(t, market.Calls(chats.OpGetChatHistory), 200)
 		})
 	}
