@@ -33,6 +33,7 @@ const (
 	maxSamePages   = 3                // repetitions of a page after which a listing is considered endless
 	maxEmptyPages  = 250              // consecutive empty pages after which a listing is considered endless
 	restartAfter   = 3                // failures of a page after which a sweep is cut short
+	patience       = 5 * time.Minute  // one more failure is allowed for each of these that the sweep has taken
 	failedCost     = 18               // requests that those failures cost, with the client's retries
 	maxRefusals    = 20               // of a page like those of a credential, over about 4 min, after which a sweep is cut short
 	digestLifetime = time.Hour
@@ -489,10 +490,12 @@ func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
 	sw := w.sweep(kind)
 	sw.Failures++
 	isBad := isRefusal(err, chats.OpGetChats)
+	isRefused := w.refusals.add(err, true)
+	limit := restartAfter + int(now.Sub(sw.StartedAt)/patience)
 	switch {
 	case errors.Is(err, chats.ErrRateLimited):
 		sw.NextAt = wait.Later(w.quota.refuse(chats.OpGetChats, err), now.Add(wait.Backoff(sw.Failures, wait.Max)))
-	case w.refusals.add(err, true) && (sw.Token == "" || sw.Failures < maxRefusals): // later, the token may be the reason
+	case isRefused && (sw.Token == "" || sw.Failures < maxRefusals): // later, the token may be the reason
 		w.refused = err
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
 	case isBad && sw.Failures == 1: // perhaps by a gateway
@@ -501,9 +504,9 @@ func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
 		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
 	case isBad && sw.Token != "" && sw.Restarts == 0:
 		w.restart(sw, now)
-	case sw.Token != "" && !isBad && sw.Failures > restartAfter && sw.Failures != maxRefusals: // the failures before were waits: count anew
+	case sw.Token != "" && !isBad && !isRefused && sw.Failures > limit && sw.Failures != maxRefusals: // the failures before were waits: count anew
 		sw.Failures, sw.NextAt = 1, now.Add(time.Second)
-	case sw.Token != "" && (isBad || sw.Failures >= restartAfter): // the first pages must not wait for a later one
+	case sw.Token != "" && (isBad || isRefused || sw.Failures >= limit): // the first pages must not wait for a later one
 		w.log.Warn("inbox: a page cannot be listed; sweep cut short",
 			slog.String("sweep", kind.String()), slog.Int("pages", sw.Pages))
 		w.stuck, w.listing = true, listing{}

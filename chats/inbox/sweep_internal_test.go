@@ -250,6 +250,8 @@ func TestSweeper_WhatFollowsAFailure(t *testing.T) {
 			"first page, often":            {full, SweepState{Failures: 9}, down, time.Minute, SweepState{Failures: 10}, false},
 			"later page":                   {full, SweepState{Token: "t", Pages: 5, Failures: 1}, down, 2 * s, SweepState{Token: "t", Pages: 5, Failures: 2}, false},
 			"later page, third time":       {full, SweepState{Token: "t", Pages: 5, Failures: 2}, down, 0, SweepState{}, true},
+			"later page of a long sweep":   {full, SweepState{Token: "t", Pages: 5, Failures: 13, StartedAt: now.Add(-time.Hour)}, down, time.Minute, SweepState{Token: "t", Pages: 5, Failures: 14}, false},
+			"and once more":                {full, SweepState{Token: "t", Pages: 5, Failures: 14, StartedAt: now.Add(-time.Hour)}, down, 0, SweepState{}, true},
 			"after waits":                  {full, SweepState{Token: "t", Pages: 5, Failures: 3}, down, s, SweepState{Token: "t", Pages: 5, Failures: 1}, false},
 			"after refusals":               {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1}, down, 0, SweepState{}, true},
 			"token refused once":           {full, SweepState{Token: "t", Pages: 5}, bad, s, SweepState{Token: "t", Pages: 5, Failures: 1}, false},
@@ -262,11 +264,14 @@ func TestSweeper_WhatFollowsAFailure(t *testing.T) {
 			"token of statuses refused":    {incremental, SweepState{Token: "t", Pages: 5, Failures: 1}, bad, 0, SweepState{Failures: 2, Restarts: 1}, false},
 			"credential refused":           {full, SweepState{Failures: 8}, forbidden, maxRefusedGap, SweepState{Failures: 9}, false},
 			"refused with a token":         {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 2}, forbidden, maxRefusedGap, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1}, false},
+			"long sweep refused too often": {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1, StartedAt: now.Add(-3 * time.Hour)}, forbidden, 0, SweepState{}, true},
 			"refused too often":            {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1}, forbidden, 0, SweepState{}, true},
 			"first page, refused for ever": {full, SweepState{Failures: maxRefusals}, forbidden, maxRefusedGap, SweepState{Failures: maxRefusals + 1}, false},
 			"rate limited":                 {full, SweepState{}, list(420, chats.ErrRateLimited), time.Minute, SweepState{Failures: 1}, false},
 		} {
-			tt.before.StartedAt = now.Add(-time.Second)
+			if tt.before.StartedAt.IsZero() {
+				tt.before.StartedAt = now.Add(-time.Second)
+			}
 			w := newTestSweeper(BusinessState{Full: tt.before, Incremental: tt.before})
 			w.once = true
 			w.reschedule(tt.kind, tt.err, now)

@@ -415,6 +415,25 @@ func TestSweep_APageThatFailsHidesNoOther(t *testing.T) {
 	}
 }
 
+// The full sweep of a large shop takes two hours. An outage of two minutes does not make it begin anew.
+func TestSweep_AnOutageDoesNotEndALongOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(2_000, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 500))
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := startSteps(t, in, (&recorder{}).handle)
+		sleep(time.Hour)
+		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.HTML(502) })
+		sleep(2 * time.Minute)
+		market.FailFunc(nil)
+		sleep(75 * time.Minute)
+		require.NoError(t, run.stop())
+		status, err := in.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, len(ids), status.Chats)
+	})
+}
+
 // A page in the middle of the list cannot be had for hours. The pages before it are listed as
 // often as before, within the quota.
 func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
