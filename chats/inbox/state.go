@@ -62,7 +62,7 @@ type SweepState struct {
 	Head       chats.ChatID // last chat of the page that later pages are compared with
 	Same       int          // later pages that ended with the same chat
 	Empty      int          // consecutive pages without chats
-	Restarts   int          // 1 after a page token was refused twice; the sweep then lists its pages without delays
+	Restarts   int          // 1 after a page token was refused; the sweep then lists its pages without delays
 	Failures   int          // consecutive failures to list its next page
 	Plain      bool         // the sweep lists all chats, because the server refused the statuses
 	NextAt     time.Time    // when its next page, or the next sweep, is due

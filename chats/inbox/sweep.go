@@ -32,8 +32,8 @@ const (
 	maxNewest      = 10               // pages of a listing of the newest chats
 	maxSamePages   = 3                // repetitions of a page after which a listing is considered endless
 	maxEmptyPages  = 250              // consecutive empty pages after which a listing is considered endless
-	restartAfter   = 3                // failures of a page after which a sweep is cut short
-	patience       = 5 * time.Minute  // one more failure is allowed for each of these that the sweep has taken
+	minFailures    = 3                // failures of a page after which a sweep is cut short, see failureLimit
+	patience       = 5 * time.Minute  // one more failure is allowed for each of these, see failureLimit
 	failedCost     = 18               // requests that those failures cost, with the client's retries
 	maxRefusals    = 20               // of a page like those of a credential, over about 4 min, after which a sweep is cut short
 	digestLifetime = time.Hour
@@ -491,15 +491,15 @@ func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
 	sw.Failures++
 	isBad := isRefusal(err, chats.OpGetChats)
 	isRefused := w.refusals.add(err, true)
-	limit := restartAfter + int(now.Sub(sw.StartedAt)/patience)
+	limit := w.failureLimit(kind, now)
 	switch {
 	case errors.Is(err, chats.ErrRateLimited):
 		sw.NextAt = wait.Later(w.quota.refuse(chats.OpGetChats, err), now.Add(wait.Backoff(sw.Failures, wait.Max)))
 	case isRefused && (sw.Token == "" || sw.Failures < maxRefusals): // later, the token may be the reason
 		w.refused = err
 		sw.NextAt = now.Add(wait.Backoff(sw.Failures, maxRefusedGap))
-	case isBad && sw.Failures == 1: // perhaps by a gateway
-		sw.NextAt = now.Add(time.Second)
+	case isBad && sw.Failures < limit-1: // perhaps by a gateway
+		sw.NextAt = now.Add(wait.Backoff(sw.Failures, wait.Max))
 	case isBad && kind == incremental && !sw.Plain && sw.Token == "":
 		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
 	case isBad && sw.Token != "" && sw.Restarts == 0:
@@ -516,7 +516,17 @@ func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
 	}
 }
 
-// restart starts a sweep over after its page token was refused twice. The new sweep lists its pages
+// failureLimit returns the number of failures of a page after which a sweep is cut short. The more
+// time the alternative would cost (the pages so far, or the full list), the more failures are allowed.
+func (w *sweeper) failureLimit(kind sweepKind, now time.Time) int {
+	cost := now.Sub(w.sweep(kind).StartedAt)
+	if w.sweep(kind).Token == "" && kind == incremental {
+		cost = time.Duration(w.state.Full.Cost) * w.gap(kind)
+	}
+	return minFailures + int(cost/patience)
+}
+
+// restart starts a sweep over after its page token was refused. The new sweep lists its pages
 // without delays, because tokens seem to be short-lived, and begins once the quota suffices for
 // all of them.
 func (w *sweeper) restart(sw *SweepState, now time.Time) {

@@ -189,43 +189,44 @@ func TestSweep_OneStray400(t *testing.T) {
 	})
 }
 
-// One 400 for a later page of a full sweep that is longer than the quota. The page is listed again,
-// and incremental sweeps go on as before. After a second 400, the sweep starts over and uses up the
-// rest of a window, but later ones do not.
+// A 400 for a later page of a full sweep that is longer than the quota. After one, the page is listed
+// again, and incremental sweeps go on as before. If the page token is refused for hours, the sweep starts
+// over and uses up the rest of a window, but later ones do not.
 func TestSweep_OneStray400OfALaterPage(t *testing.T) {
 	t.Parallel()
-	for refused, quiet := range map[int32]time.Duration{1: 0, 2: 10 * time.Hour} {
-		bubble(t, strconv.Itoa(int(refused)), func(t *testing.T) {
+	for name, lasting := range map[string]time.Duration{"one": 0, "for hours": 4 * time.Hour} {
+		bubble(t, name, func(t *testing.T) {
 			t.Helper()
 			market, _ := bigShop(1_200, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 60))
 			market.AddChat(longAgo())
-			var refusals atomic.Int32
-			var last time.Time
+			var isRefused atomic.Bool
+			var refused string // a page token
+			var since, last time.Time
 			var longest atomic.Int64
 			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
-				switch {
-				case req.URL.Query().Get("pageToken") == "": // mostly of an incremental sweep
+				token := req.URL.Query().Get("pageToken")
+				if token == "" { // mostly of an incremental sweep
 					longest.Store(max(longest.Load(), int64(time.Since(last))))
 					last = time.Now()
-				case refusals.Load() > 0:
-					refusals.Add(-1)
-					return respond(req, 400, "<html>bad request</html>")
+					return nil
 				}
-				return nil
+				if isRefused.Swap(false) {
+					refused, since = token, time.Now()
+				} else if refused != token || time.Since(since) >= lasting {
+					return nil
+				}
+				return respond(req, 400, "<html>bad request</html>")
 			}))
 			in := newInbox(t, client, inbox.NewMemoryStore())
 			run := startSteps(t, in, (&recorder{}).handle)
 			sleep(20 * time.Hour)
-			refusals.Store(refused)
 			longest.Store(0)
-			if quiet > 0 {
-				sleep(quiet)
-				require.Zero(t, refusals.Load())
-				require.Greater(t, time.Duration(longest.Load()), 10*time.Minute)
-				longest.Store(0)
-			}
+			isRefused.Store(true)
+			sleep(10 * time.Hour)
+			require.False(t, isRefused.Load())
+			assert.Equal(t, lasting > 0, time.Duration(longest.Load()) > 10*time.Minute)
+			longest.Store(0)
 			sleep(30 * time.Hour)
-			require.Zero(t, refusals.Load())
 			require.NoError(t, run.stop())
 			assert.Less(t, time.Duration(longest.Load()), 10*time.Minute)
 		})
