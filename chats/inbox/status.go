@@ -61,6 +61,9 @@ func (in *Inbox) Status(ctx context.Context) (Status, error) {
 	} else {
 		status.LastSweep = state.Full.FinishedAt
 	}
+	if q := status.Quota[chats.OpGetChats]; q.Remaining == 0 && !status.NextSweep.IsZero() {
+		status.NextSweep = wait.Later(status.NextSweep, q.Until)
+	}
 	return status, nil
 }
 

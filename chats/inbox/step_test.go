@@ -271,6 +271,28 @@ func TestStatus_OfABusiness(t *testing.T) {
 	})
 }
 
+// While the quota is used up, the next page is listed in the next window.
+func TestStatus_NextSweepWithoutQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(1_000, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 40))
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
+		run := start(t, in, (&recorder{}).handle)
+		usedUp := 0
+		for range 6 * 60 {
+			sleep(time.Minute)
+			status, err := in.Status(t.Context())
+			require.NoError(t, err)
+			if quota := status.Quota[chats.OpGetChats]; quota.Remaining == 0 {
+				usedUp++
+				assert.False(t, status.NextSweep.Before(time.Now().Truncate(time.Hour).Add(time.Hour)))
+			}
+		}
+		assert.Positive(t, usedUp)
+		require.NoError(t, run.stop())
+	})
+}
+
 func TestNew_Arguments(t *testing.T) {
 	t.Parallel()
 	market := chatstest.NewMarket()
