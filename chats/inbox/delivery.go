@@ -10,6 +10,7 @@ type Delivery struct {
 	Chat    chats.Chat
 	Message chats.Message
 	// Attempt is 1 plus the number of past failures, including those in earlier processes. An attempt
-	// that was cut off by a crash or by the loss of the lease does not count as a failure.
+	// that was cut off by a crash or by the loss of the lease does not count as a failure. The count
+	// starts again at 1 if another message of the chat, which became visible late, has failed since.
 	Attempt int
 }
