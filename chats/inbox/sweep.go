@@ -504,7 +504,7 @@ func (w *sweeper) reschedule(kind sweepKind, err error, now time.Time) {
 		sw.Plain, sw.NextAt = true, now // this one lists all chats; the next one tries again
 	case isBad && sw.Token != "" && sw.Restarts == 0:
 		w.restart(sw, now)
-	case sw.Token != "" && !isBad && !isRefused && sw.Failures > limit && sw.Failures != maxRefusals: // the failures before were waits: count anew
+	case sw.Token != "" && !isBad && sw.Failures > limit && sw.Failures != maxRefusals: // the failures before were waits: count anew
 		sw.Failures, sw.NextAt = 1, now.Add(time.Second)
 	case sw.Token != "" && (isBad || isRefused || sw.Failures >= limit): // the first pages must not wait for a later one
 		w.log.Warn("inbox: a page cannot be listed; sweep cut short",

@@ -265,6 +265,8 @@ func TestSweeper_WhatFollowsAFailure(t *testing.T) {
 			"plain list refused":           {incremental, SweepState{Plain: true, Failures: 1}, bad, 2 * s, SweepState{Failures: 2, Plain: true}, false},
 			"first page of all refused":    {full, SweepState{}, bad, s, SweepState{Failures: 1}, false},
 			"token of statuses refused":    {incremental, SweepState{Token: "t", Pages: 5, Failures: 1}, bad, 0, SweepState{Failures: 2, Restarts: 1}, false},
+			"token of many statuses":       {incremental, SweepState{Token: "t", Pages: 5, Failures: 1, Cost: 1000}, bad, 0, SweepState{Failures: 2, Restarts: 1}, false},
+			"refused after waits":          {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals}, forbidden, s, SweepState{Token: "t", Pages: 5, Failures: 1}, false},
 			"credential refused":           {full, SweepState{Failures: 8}, forbidden, maxRefusedGap, SweepState{Failures: 9}, false},
 			"refused with a token":         {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 2}, forbidden, maxRefusedGap, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1}, false},
 			"long sweep refused too often": {full, SweepState{Token: "t", Pages: 5, Failures: maxRefusals - 1, StartedAt: now.Add(-3 * time.Hour)}, forbidden, 0, SweepState{}, true},
