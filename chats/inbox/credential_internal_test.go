@@ -46,3 +46,15 @@ func TestRefusals_EndAMinuteAfterTheFirst(t *testing.T) {
 	assert.False(t, r.add(&chats.Error{StatusCode: 403}, false))
 	assert.False(t, r.add(&chats.Error{StatusCode: 404}, true))
 }
+
+// Step returns the refusal of a poll, unless a later poll of the step was accepted.
+func TestRefusals_OfPolls(t *testing.T) {
+	t.Parallel()
+	r, refusal := &refusals{}, &chats.Error{StatusCode: 401}
+	r.add(refusal, true)
+	assert.NoError(t, r.poll)
+	r.add(refusal, false)
+	assert.Equal(t, error(refusal), r.poll)
+	r.accepted()
+	assert.NoError(t, r.poll)
+}
