@@ -351,9 +351,9 @@ func TestWake_CompletesIfTheLeaseIsHeldForLongerThanAStep(t *testing.T) {
 	})
 }
 
-// PutTx inserts a wake long before the transaction is committed, or by a clock that is behind. Until
-// the commit, nobody can see the items: a step that has the lease may have begun before it, and this
-// process may have listed the turns before the business was started.
+// PutTx inserts a wake long before the transaction is committed, or by a clock that is behind. The
+// items are not visible until the commit: a step that has the lease may have begun before it, and
+// this process may have listed the turns before the business was started.
 func TestWake_InsertedLongBeforeTheCommit(t *testing.T) {
 	t.Parallel()
 	for name, isJustStarted := range map[string]bool{"a step is running": false, "the business has just been started": true} {

@@ -121,29 +121,22 @@ func TestStep_Errors(t *testing.T) {
 		}
 		store.fails()
 		sleep(2 * time.Minute)
-		market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.Status(401, `{"status":"ERROR"}`) })
-		next, err = step()
-		require.ErrorIs(t, err, chats.ErrUnauthorized)
-		assert.Positive(t, next)
-		market.FailFunc(nil)
-		sleep(2 * time.Minute)
-		_, err = step()
-		require.NoError(t, err)
-
-		market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault { // the list is not due, or is accepted
-			if op != chats.OpGetChatHistory {
-				return chatstest.OK()
-			}
-			return chatstest.Status(401, `{"status":"ERROR"}`)
-		})
-		wake(t, in, id)
-		next, err = step()
-		require.ErrorIs(t, err, chats.ErrUnauthorized)
-		assert.Positive(t, next)
-		market.FailFunc(nil)
-		sleep(2 * time.Minute)
-		_, err = step()
-		require.NoError(t, err)
+		for _, refused := range []chats.Operation{chats.OpGetChats, chats.OpGetChatHistory} { // the second is for the push: no list is due
+			market.FailFunc(func(op chats.Operation, _ int) chatstest.Fault {
+				if op != refused {
+					return chatstest.OK()
+				}
+				return chatstest.Status(401, `{"status":"ERROR"}`)
+			})
+			wake(t, in, id)
+			next, err = step()
+			require.ErrorIs(t, err, chats.ErrUnauthorized, refused)
+			assert.Positive(t, next)
+			market.FailFunc(nil)
+			sleep(2 * time.Minute)
+			_, err = step()
+			require.NoError(t, err)
+		}
 
 		store.fails("Renew", "Save")
 		market.CustomerSays(id, "message")

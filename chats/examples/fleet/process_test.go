@@ -146,13 +146,19 @@ func TestReply_RunsTheProgramsOwnJob(t *testing.T) {
 	assert.Len(t, market.Messages(chat), 1)
 }
 
-// River returns read-only connections to the pool, where they would fail for up to an hour.
-func TestService_KeepsNoReadOnlyConnections(t *testing.T) {
-	t.Parallel()
+func openService(t *testing.T) (*service, *pgx.Conn) {
+	t.Helper()
 	database, conn := newDatabase(t)
 	s, err := newService(t.Context(), settings{database: database, interval: time.Minute, log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(s.close)
+	return s, conn
+}
+
+// River returns read-only connections to the pool, where they would fail for up to an hour.
+func TestService_KeepsNoReadOnlyConnections(t *testing.T) {
+	t.Parallel()
+	s, conn := openService(t)
 	health := func() int {
 		w := httptest.NewRecorder()
 		s.health(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/healthz", nil))
@@ -169,17 +175,14 @@ func TestService_KeepsNoReadOnlyConnections(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, health())
 	setReadOnly("off")
 	assert.Equal(t, http.StatusOK, health())
-	_, err = s.pool.Exec(t.Context(), `UPDATE river_job SET priority = 1`)
+	_, err := s.pool.Exec(t.Context(), `UPDATE river_job SET priority = 1`)
 	assert.NoError(t, err)
 }
 
 // A customer may write what PostgreSQL refuses.
 func TestHandle_StoresAZeroByte(t *testing.T) {
 	t.Parallel()
-	database, conn := newDatabase(t)
-	s, err := newService(t.Context(), settings{database: database, interval: time.Minute, log: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(s.close)
+	s, conn := openService(t)
 	delivery := inbox.Delivery{Business: 1, Chat: chats.Chat{ID: 2}, Message: chats.Message{ID: 3, Text: "Где\x00 заказ?"}}
 	require.NoError(t, s.handle(t.Context(), delivery))
 	var text string

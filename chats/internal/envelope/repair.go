@@ -38,6 +38,9 @@ func unmarshalAny(body []byte, into any) {
 // unless that is another object or a list. encoding/json would reject the whole text because of any
 // of these. It returns a text that it cannot repair as it is, unless the text was cut off.
 func repairSyntax(text []byte) []byte {
+	if !bytes.HasPrefix(text, []byte("{")) {
+		return text
+	}
 	for _, isLoose := range []bool{true, false} {
 		repaired := rewrite(text, isLoose)
 		if err := json.Unmarshal(repaired, &struct{}{}); err == nil || !isLoose && endsEarly(err) {
@@ -54,9 +57,6 @@ func endsEarly(err error) bool { return err.Error() == "unexpected end of JSON i
 // rewrite implements repairSyntax. If isLoose is not set, the first quote ends a string, and a space
 // ends a value that is not one.
 func rewrite(text []byte, isLoose bool) []byte {
-	if !bytes.HasPrefix(text, []byte("{")) {
-		return text
-	}
 	out, rest := make([]byte, 0, len(text)), text
 	limit := len(text) + maxGrowth
 	var open []byte // the closing brackets that are expected
