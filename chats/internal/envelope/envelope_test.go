@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -254,24 +255,39 @@ func TestDecode_DeeplyNestedValueAffectsNothingElse(t *testing.T) {
 // Every value is looked at once, however deeply it is nested.
 func TestDecode_NestedPagingTakesNoTime(t *testing.T) {
 	t.Parallel()
-	const depth = 5_000
-	began := time.Now()
-	got, err := Decode[item](of(`{"status":"OK","result":{"messageId":"7","paging":`+strings.Repeat(`{"paging":`, depth)+
-		`"`+strings.Repeat("long ", 1<<19)+`"`+strings.Repeat("}", depth)+`}}`), nil)
-	require.NoError(t, err)
-	assert.EqualValues(t, 7, got.ID)
-	assert.Less(t, time.Since(began), 5*time.Second)
+	decode := func(depth int) time.Duration {
+		body := of(`{"status":"OK","result":{"messageId":"7","paging":` + strings.Repeat(`{"paging":`, depth) +
+			`"` + strings.Repeat("long ", 1<<14) + `"` + strings.Repeat("}", depth) + `}}`)
+		return fastest(func() {
+			got, err := Decode[item](body, nil)
+			require.NoError(t, err)
+			assert.EqualValues(t, 7, got.ID)
+		})
+	}
+	assert.Less(t, int64(decode(1000)/decode(2)), int64(20))
 }
 
-// Every quote is looked at twice at most.
+// fastest returns the shortest of the times that f takes, because the machine may be busy.
+func fastest(f func()) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for range 3 {
+		began := time.Now()
+		f()
+		best = min(best, time.Since(began))
+	}
+	return best
+}
+
+// The time grows with the length of a text, not with its square.
 func TestRepairSyntax_QuotesTakeNoTime(t *testing.T) {
 	t.Parallel()
 	for _, part := range []string{`"x`, `"`, `" `, `\"`, `\\"`, `":`, `",`, `",x`, "\"\n\n\n\n", `["x`, `x"`} {
 		for _, begin := range []string{`{"a":`, `{"a":[`} {
-			text := []byte(begin + strings.Repeat(part, 1<<18/len(part)))
-			began := time.Now()
-			repairSyntax(text)
-			assert.Less(t, time.Since(began), 3*time.Second, "%s %q", begin, part)
+			repair := func(length int) time.Duration {
+				text := []byte(begin + strings.Repeat(part, length/len(part)))
+				return fastest(func() { repairSyntax(text) })
+			}
+			assert.Less(t, int64(repair(1<<14)/repair(1<<8)), int64(1<<9), "%s %q", begin, part)
 		}
 	}
 }
