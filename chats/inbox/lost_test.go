@@ -52,7 +52,11 @@ func TestPoll_DeliversWhatIsShownAfterYoungerMessages(t *testing.T) {
 				var until atomic.Pointer[time.Time]
 				in := newInbox(t, connectVia(t, market, hiding(market, &until)), inbox.NewMemoryStore(), seldom)
 				seen := &recorder{}
-				run := start(t, in, seen.handle)
+				begin := startSteps
+				if c.push {
+					begin = start // Step does not wait for pushes
+				}
+				run := begin(t, in, seen.handle)
 				sleep(10 * time.Minute)
 				if !c.push { // a sweep finds the younger message while the other one is held
 					status, err := in.Status(t.Context())
@@ -97,13 +101,13 @@ func TestPoll_DeliversWhatIsShownLateAfterAStart(t *testing.T) {
 				market.CustomerSays(id, "held")
 				market.CustomerSays(id, "before the start")
 				sleep(time.Hour)
-				run := start(t, newInbox(t, client, store, seldom), seen.handle)
+				run := startSteps(t, newInbox(t, client, store, seldom), seen.handle)
 				sleep(20 * time.Minute)
 				assert.Empty(t, seen.texts(), "it was there before")
 				if c.restart {
 					require.NoError(t, run.stop())
 					sleep(3 * time.Hour)
-					run = start(t, newInbox(t, client, store, seldom), seen.handle)
+					run = startSteps(t, newInbox(t, client, store, seldom), seen.handle)
 					sleep(time.Second)
 				}
 				now := time.Now()
@@ -197,7 +201,7 @@ func TestPoll_TheListMayBeAheadOfTheHistory(t *testing.T) {
 				var until atomic.Pointer[time.Time]
 				seen := &recorder{}
 				client := connectVia(t, market, hiding(market, &until))
-				run := start(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
+				run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), seldom), seen.handle)
 				sleep(2 * time.Minute)
 				if fresh {
 					id = market.AddChat(chats.Chat{})

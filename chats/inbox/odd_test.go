@@ -79,7 +79,7 @@ func TestPoll_OneOddMessageIsOneMessage(t *testing.T) {
 					}
 				})
 				seen := &recorder{}
-				run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+				run := startSteps(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
 				sleep(time.Minute)
 				market.CustomerSays(id, "before")
 				market.AddMessage(id, chats.SenderMarket, "odd")
@@ -186,7 +186,7 @@ func TestSweep_ATimeFarAheadIsNoTime(t *testing.T) {
 			}
 		})
 		seen := &recorder{}
-		run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
+		run := startSteps(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore(), seldom), seen.handle)
 		sleep(50 * time.Hour)
 		market.CustomerSays(id, "later")
 		sleep(11 * time.Minute)

@@ -342,7 +342,7 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			}
 			seen := &recorder{}
 			in := newInbox(t, connect(t, market), inbox.NewMemoryStore())
-			run := start(t, in, seen.handle)
+			run := startSteps(t, in, seen.handle)
 			sleep(10 * time.Minute)
 			market.CustomerSays(id, "hello")
 			if push {
@@ -360,7 +360,7 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			seen := &recorder{}
 			store := inbox.NewMemoryStore()
 			in := newInbox(t, connect(t, market), store)
-			run := start(t, in, seen.handle)
+			run := startSteps(t, in, seen.handle)
 			sleep(10 * time.Minute)
 			market.CustomerSays(id, "hello")
 			if push {
@@ -368,7 +368,7 @@ func TestFirstStart_CountsFromTheFirstAttempt(t *testing.T) {
 			}
 			sleep(10 * time.Minute)
 			require.NoError(t, run.stop())
-			run = start(t, newInbox(t, connect(t, market), store), seen.handle) // in another process
+			run = startSteps(t, newInbox(t, connect(t, market), store), seen.handle) // in another process
 			sleep(time.Minute)
 			market.FailFunc(nil)
 			sleep(5 * time.Hour)
@@ -394,7 +394,7 @@ func TestFirstStart_AWrongDateLosesNothing(t *testing.T) {
 				return resp, err
 			})
 			seen := &recorder{}
-			run := start(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
+			run := startSteps(t, newInbox(t, connectVia(t, market, transport), inbox.NewMemoryStore()), seen.handle)
 			sleep(10 * time.Minute)
 			market.CustomerSays(id, "one")
 			market.CustomerSays(market.AddChat(chats.Chat{}), "in a new chat")

@@ -156,7 +156,7 @@ func TestReads_OneRefusalAfterALongFailure(t *testing.T) {
 					return chatstest.OK()
 				})
 				in := newInbox(t, connect(t, market), inbox.NewMemoryStore(), inbox.WithPollInterval(time.Hour))
-				run := start(t, in, func(_ context.Context, d inbox.Delivery) error {
+				run := startSteps(t, in, func(_ context.Context, d inbox.Delivery) error {
 					if attempt.Store(int64(d.Attempt)); works.Load() {
 						return nil
 					}

@@ -876,10 +876,10 @@ func TestSweep_StartsAreSpread(t *testing.T) {
 		most                int // in any such time
 	}{
 		"1 chat":      {100, 1, 5_000, 0, 5 * time.Minute, time.Second, 100 * 5, 100 / 2}, // the first pages within 3 s
-		"100 chats":   {100, 100, 5_000, 0, 5 * time.Minute, time.Second, 100 * 5 * 5, 100},
-		"1,000 chats": {20, 100, 500, time.Minute, 20 * time.Minute, 10 * time.Second, 20 * 5 * 12, 20 * 3}, // by tenths
+		"100 chats":   {50, 100, 5_000, 0, 5 * time.Minute, time.Second, 50 * 5 * 5, 50},
+		"1,000 chats": {10, 100, 500, time.Minute, 20 * time.Minute, 10 * time.Second, 10 * 5 * 12, 10 * 3}, // by tenths
 		// The quota of an hour is used up before it ends, and all go on in the next one.
-		"1,000 chats, another hour": {20, 100, 500, 62 * time.Minute, 80 * time.Minute, 10 * time.Second, 20 * 5 * 12, 20 * 3},
+		"1,000 chats, another hour": {10, 100, 500, 62 * time.Minute, 80 * time.Minute, 10 * time.Second, 10 * 5 * 12, 10 * 4},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			t.Helper()
