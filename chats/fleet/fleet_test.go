@@ -299,7 +299,7 @@ func TestStart_AfterAKillDuringStop(t *testing.T) {
 	_, err := h.db.ExecContext(t.Context(), `UPDATE river_job SET state = 'running', attempted_at = datetime('now', '-35 seconds'),
 		metadata = json_set(metadata, '$.cancel_attempted_at', '2026-11-27T12:00:00Z') WHERE kind = 'ymchats_turn'`)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range 3 {
 		require.NoError(t, h.fleet.Start(ctx, h.river, first))

@@ -191,7 +191,7 @@ func TestPut_LeavesConnectionsToOthers(t *testing.T) {
 		return err == nil && blocked > 1
 	}, patience, 10*time.Millisecond)
 	for chat := range chats.ChatID(4) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		assert.NoError(t, store.Save(ctx, lease, nil, []inbox.ChatState{{Chat: chat + 1}}))
 		cancel()
 	}
