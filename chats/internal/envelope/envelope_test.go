@@ -292,6 +292,15 @@ func TestRepairSyntax_QuotesTakeNoTime(t *testing.T) {
 	}
 }
 
+// Escaping every character would make a body six times as long.
+func TestRepairSyntax_IsBounded(t *testing.T) {
+	t.Parallel()
+	for length, isRepaired := range map[int]bool{maxGrowth / 5: true, maxGrowth/5 + 1: false} {
+		text := []byte(`{"a":"` + strings.Repeat("\x01", length) + `"}`)
+		assert.Equal(t, isRepaired, json.Valid(repairSyntax(text)), length)
+	}
+}
+
 func TestIsAPI_DistinguishesGateways(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]bool{

@@ -1,5 +1,0 @@
-//go:build !race
-
-package chats_test
-
-const raceEnabled = false
