@@ -17,6 +17,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 var (
@@ -28,7 +29,7 @@ var (
 const chaosPerChat = 20 // keeps the histories short
 
 func chaosChats() int {
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		return *chaosCalls / chaosPerChat / 10
 	}
 	return *chaosCalls / chaosPerChat

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 	"github.com/ymchats/ymchats-go/gen"
 )
 
@@ -280,6 +281,7 @@ func repeatJSON(begin, item string, n int, end string) func(io.Writer) {
 
 // A response of a few kilobytes on the wire must not become hundreds of megabytes of heap.
 func TestResponse_ItemsAreBounded(t *testing.T) {
+	race.SkipSlow(t)
 	const messages, chat = `{"status":"OK","result":{"messages":[`, `{"status":"OK","result":{"chatId":1,`
 	for name, tt := range map[string]struct {
 		status int

@@ -24,6 +24,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 var tableFlag = flag.Bool("table", false, "measure the whole table of docs/inbox.md")
@@ -428,7 +429,7 @@ func rounded(d time.Duration) string {
 // of the quota sweeps take as long as with all.
 func TestCost_StaysWithinItsBounds(t *testing.T) {
 	t.Parallel()
-	if raceEnabled {
+	if race.Enabled {
 		return // nothing happens in it that does not happen elsewhere
 	}
 	const tenth = 10

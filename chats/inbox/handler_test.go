@@ -18,6 +18,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 // uncomparable is an error that must not be compared.
@@ -322,7 +323,7 @@ func TestHandler_AnOutageCostsLittle(t *testing.T) {
 func outage(t *testing.T, fail func(context.Context) error, pushes bool, restart time.Duration) {
 	t.Helper()
 	waiting := 1000
-	if raceEnabled {
+	if race.Enabled {
 		waiting = 100
 	}
 	market, ids := bigShop(waiting, chats.StatusNew, chatstest.WithLatency(50*time.Millisecond))
@@ -726,6 +727,7 @@ func TestHandler_EarlierAttemptsDoNotHastenTheNext(t *testing.T) {
 
 // The retries of many chats whose messages always fail would use up the quota of every hour.
 func TestHandler_PoisonInManyChatsLeavesQuotaForOthers(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChatHistory, 200))
@@ -760,6 +762,7 @@ func TestHandler_PoisonInManyChatsLeavesQuotaForOthers(t *testing.T) {
 // While chats are tried one at a time, one that has not failed is tried before all that have,
 // however many of these have been due for longer.
 func TestHandler_ManyFailingChatsDelayNoOther(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()

@@ -12,12 +12,13 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 // What the process keeps of an idle business of 10,000 chats between two steps: the client and the
 // Inbox, with a sweep that stands somewhere. The rows are in a store that is there before.
 func TestStep_AnIdleBusinessNeedsLittleMemory(t *testing.T) { // not parallel: it measures
-	if raceEnabled {
+	if race.Enabled {
 		return // the race detector needs memory of its own
 	}
 	synctest.Test(t, func(t *testing.T) {

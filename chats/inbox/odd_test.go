@@ -14,6 +14,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 // One odd chat of fifteen, or one odd message, costs itself.
@@ -126,6 +127,7 @@ func TestPoll_ItemsWithoutAnIDAreLogged(t *testing.T) {
 // The server writes 1970 where it has no time, as a zero time in milliseconds becomes.
 // (The number 0 and null are taken for missing, and pass.)
 func TestPoll_1970IsNoTime(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for _, key := range []string{"updatedAt", "createdAt"} {
 		for _, value := range []any{nil, 0, "1970-01-01T00:00:00Z", "1970-01-01T03:00:00+03:00"} {

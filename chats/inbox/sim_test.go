@@ -23,6 +23,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 var (
@@ -684,7 +685,7 @@ func TestSimulation_NothingIsLostInSmallWorlds(t *testing.T) {
 		{chatstest.WithLatency(300 * time.Millisecond), chatstest.WithEmptyPages(), chatstest.WithStrictSince()},
 	}
 	messages, last := 200, 5*time.Hour
-	if raceEnabled {
+	if race.Enabled {
 		messages, last = 80, 3*time.Hour
 	}
 	for i, seed := range seeds(len(options)) {

@@ -17,6 +17,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 func TestFirstStart_DeliversWhatComesFromThenOn(t *testing.T) {
@@ -306,6 +307,7 @@ func TestQuota_HeadersWithoutATimeAreNoQuota(t *testing.T) {
 }
 
 func TestQuota_AServerThatRefusesListsIsNotHammered(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, begin := range map[string]func(*testing.T, *inbox.Inbox, handler) *running{"Run": start, "Step": startSteps} {
 		bubble(t, name, func(t *testing.T) {
@@ -750,6 +752,7 @@ func TestQuota_ChatsWhosePollsWaitTakeTurns(t *testing.T) {
 // Many chats were active in the day before the first start. Reading them for a baseline would use
 // up several hours' quota.
 func TestFirstStart_ABaselineLeavesQuotaForNewMessages(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket(chatstest.WithHourlyLimit(chats.OpGetChatHistory, 120))

@@ -17,6 +17,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 // bubble is a parallel subtest in synctest's time.
@@ -35,6 +36,7 @@ func toFullHour() {
 
 // A gateway or Market refuses all histories in one way for 50 minutes, while 400 chats wait.
 func TestReads_AStormOfAnyFailureCostsLittle(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status int
@@ -352,6 +354,7 @@ func TestReads_APushComesFirstWhileChatsAreTriedOneAtATime(t *testing.T) {
 
 // While the handler was failing for a chat, its history could not be read for a day.
 func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for _, status := range []int{400, 403, 404} {
 		bubble(t, strconv.Itoa(status), func(t *testing.T) {
@@ -389,6 +392,7 @@ func TestReads_AFailingMessageDoesNotWaitLonger(t *testing.T) {
 // Something refuses the histories of more chats than there are workers, again and again, as if
 // there were too many requests.
 func TestReads_ChatsThatAreRateLimitedDelayNoOther(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status int

@@ -21,6 +21,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 )
 
 // bigShop has as many idle chats of a status.
@@ -53,6 +54,7 @@ func perHour(t *testing.T, market *chatstest.Market, options ...inbox.Option) (l
 // The shop has 100 chats, five pages, and a quota that is a twentieth of the real one is as
 // tight as that one for 2,000.
 func TestSweep_IdleChatsCostTheListAlone(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	finished := chats.Filter{Statuses: []chats.Status{chats.StatusFinished, chats.StatusNew}}
 	for _, c := range []struct {
@@ -193,6 +195,7 @@ func TestSweep_OneStray400(t *testing.T) {
 // again, and incremental sweeps go on as before. If the page token is refused for hours, the sweep starts
 // over and uses up the rest of a window, but later ones do not.
 func TestSweep_OneStray400OfALaterPage(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, lasting := range map[string]time.Duration{"one": 0, "for hours": 4 * time.Hour} {
 		bubble(t, name, func(t *testing.T) {
@@ -236,6 +239,7 @@ func TestSweep_OneStray400OfALaterPage(t *testing.T) {
 // A server that answers the page tokens of an earlier process as if the credential were refused. All
 // other requests are accepted.
 func TestSweep_PageTokensRefusedLikeACredential(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for _, status := range []int{401, 403} {
 		bubble(t, strconv.Itoa(status), func(t *testing.T) {
@@ -381,6 +385,7 @@ func TestSweep_FullOnesSufficeWhileTheShopIsSmall(t *testing.T) {
 // A page that fails again and again hides no chat of the pages before it, nor one of the
 // other kind of sweep.
 func TestSweep_APageThatFailsHidesNoOther(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, isBroken := range map[string]func(*testing.T, *http.Request) bool{
 		"every second page": func(_ *testing.T, req *http.Request) bool { return req.URL.Query().Get("pageToken") != "" },
@@ -438,6 +443,7 @@ func TestSweep_AnOutageDoesNotEndALongOne(t *testing.T) {
 // A page in the middle of the list cannot be had for hours. The pages before it are listed as
 // often as before, within the quota.
 func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for _, status := range []int{500, 400} {
 		bubble(t, strconv.Itoa(status), func(t *testing.T) {
@@ -476,6 +482,7 @@ func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
 
 // A chat is reopened, and the list shows only the status.
 func TestSweep_AStatusThatChangesAlone(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for _, c := range []struct {
 		lag, within time.Duration
@@ -525,6 +532,7 @@ func expiring(t *testing.T, market *chatstest.Market) http.RoundTripper {
 
 // Page tokens that do not survive a pause, and a quota that makes sweeps pause.
 func TestSweep_PageTokensMayExpire(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	const size = 240                       // more than a listing of the newest chats has
 	for _, hourly := range []int{48, 28} { // for two sweeps an hour and for one
@@ -693,6 +701,7 @@ func endless(t *testing.T, market *chatstest.Market, isFresh bool, next func(sec
 // A listing that does not end does not go on for ever. The chat whose message comes last is
 // behind the first page.
 func TestSweep_AnEndlessListing(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, next := range map[string]func(second, last string) string{
 		"the last page again":  func(_, last string) string { return last },
@@ -741,6 +750,7 @@ func TestSweep_AnEndlessListingInSteps(t *testing.T) {
 // For two minutes the list is empty, or ends after its first page. That does not have every
 // chat polled that it lacks.
 func TestSweep_AListThatEndsEarlyCostsLittle(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, edit := range map[string]func(map[string]any){
 		"no chat":  func(result map[string]any) { result["chats"], result["paging"] = []any{}, map[string]any{} },
@@ -867,6 +877,7 @@ func TestSweep_TheFirstPageIsListedSoon(t *testing.T) {
 
 // Inboxes that are started together do not list in the same second, and do not stay in step.
 func TestSweep_StartsAreSpread(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		shops, chats, quota int

@@ -24,6 +24,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
 	"github.com/ymchats/ymchats-go/chats/internal/contract"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -125,7 +126,7 @@ func TestResolve_OfAnUncertainItem(t *testing.T) {
 		status, err := o.Status(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 3, status.Uncertain)
-		sleep(48 * time.Hour)
+		sleep(4 * time.Hour)
 		hidden = false
 		require.NoError(t, o.Resolve(t.Context(), "discard", outbox.Discard()))
 		require.NoError(t, o.Resolve(t.Context(), "mark", outbox.MarkSent(77)))
@@ -861,6 +862,7 @@ func TestRun_ServesChatsInTheOrderOfPut(t *testing.T) {
 const requestsPerCall = 8
 
 func TestRun_ResetThatIsOver(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for _, ahead := range []time.Duration{-10 * time.Minute, 0, time.Second} {
 		for _, op := range []chats.Operation{chats.OpSendMessageToChat, chats.OpGetChatHistory} {
@@ -1317,6 +1319,7 @@ func TestRun_AttemptsThatCertainlyPostedNothing(t *testing.T) {
 
 // A limit that lasts uses up neither the quota of sends nor that of histories, which others need.
 func TestRun_ALimitThatLastsCostsLittle(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, limited := range map[string]chatstest.Fault{"parallel": chatstest.RateLimitedParallel(), "a gateway's": chatstest.HTML(429)} {
 		t.Run(name, func(t *testing.T) {
@@ -1354,6 +1357,7 @@ func TestRun_ALimitThatLastsCostsLittle(t *testing.T) {
 
 // An outage with many waiting chats leaves enough of the quota of histories for the time after it.
 func TestRun_AnOutageLeavesTheQuota(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for _, down := range []chats.Operation{chats.OpSendMessageToChat, chats.OpGetChatHistory} {
 		t.Run(string(down), func(t *testing.T) {
@@ -1497,6 +1501,7 @@ func (f *forbidding) RoundTrip(req *http.Request) (*http.Response, error) {
 // Many chats that the server forbids leave the quota to others, although items of others are posted
 // meanwhile, so that it is no outage. They do not delay a chat that has failed a few times.
 func TestRun_ManyForbiddenChatsLeaveTheQuota(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const size, minutes = 300, 60
@@ -1564,6 +1569,7 @@ func TestRun_OtherChatsDoNotDelayARetry(t *testing.T) {
 
 // Of many chats that fail, each has its turn, also one that has failed for long.
 func TestRun_AChatThatIsAllowedAgainHasItsTurn(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		market := chatstest.NewMarket()

@@ -16,6 +16,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/chatstest"
 	"github.com/ymchats/ymchats-go/chats/inbox"
+	"github.com/ymchats/ymchats-go/chats/internal/race"
 	"github.com/ymchats/ymchats-go/chats/outbox"
 )
 
@@ -338,6 +339,7 @@ func TestStep_RemembersChatsAfterAFailedReading(t *testing.T) {
 
 // Nor do those of a new outbox every few minutes, as in a fleet, where several processes make the steps.
 func TestStep_AnOutageLeavesTheQuotaToNewOutboxes(t *testing.T) {
+	race.SkipSlow(t)
 	t.Parallel()
 	for name, fault := range map[string]chatstest.Fault{"500": chatstest.Status(500, ""), "no connection": chatstest.Refused()} {
 		t.Run(name, func(t *testing.T) {
