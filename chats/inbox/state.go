@@ -56,7 +56,7 @@ type BusinessState struct {
 
 // SweepState is the progress of a sweep.
 type SweepState struct {
-	StartedAt  time.Time    // of the current sweep; zero between sweeps
+	StartedAt  time.Time    // of the current sweep, or later if its pages are more than 10 min behind schedule; zero between sweeps
 	Token      string       // of its next page
 	Pages      int          // listed so far
 	Head       chats.ChatID // last chat of the page that later pages are compared with

@@ -35,6 +35,7 @@ const (
 	minFailures    = 3                // failures of a page after which a sweep is cut short, see failureLimit
 	patience       = 5 * time.Minute  // one more failure is allowed for each of these, see failureLimit
 	failedCost     = 18               // requests that those failures cost, with the client's retries
+	maxLate        = 10 * time.Minute // by which a page of a sweep can be late, see limitDelay
 	maxRefusals    = 20               // of a page like those of a credential, over about 4 min, after which a sweep is cut short
 	digestLifetime = time.Hour
 	maxUnsaved     = 5 * time.Second // between saves while pages change no row; after a kill, those pages are listed again
@@ -187,6 +188,7 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 			return err
 		}
 	}
+	w.limitDelay(kind)
 	if kind == incremental && sw.Token == "" {
 		w.listing = listing{sweep: sw.StartedAt}
 	}
@@ -388,9 +390,30 @@ func (w *sweeper) advance(kind sweepKind, page chats.Page[chats.Chat], allNew bo
 		return
 	}
 	sw.NextAt = now
-	if burst := int(w.quota.budget(chats.OpGetChats) / 50); sw.Restarts == 0 && kind != newest {
-		sw.NextAt = sw.StartedAt.Add(time.Duration(max(0, sw.Pages-burst)) * w.gap(kind))
+	if sw.Restarts == 0 && kind != newest {
+		sw.NextAt = w.planned(kind)
 	}
+}
+
+// planned returns when the next page of a sweep is due according to its share of the budget.
+func (w *sweeper) planned(kind sweepKind) time.Time {
+	sw, burst := w.sweep(kind), int(w.quota.budget(chats.OpGetChats)/50)
+	return sw.StartedAt.Add(time.Duration(max(0, sw.Pages-burst)) * w.gap(kind))
+}
+
+// limitDelay limits how late a sweep counts as after an outage, or after a time in which no process has
+// served the business: it neither lists all pages missed at once, at the expense of the other sweeps,
+// nor waits for a page as if it had taken that long, see failureLimit.
+func (w *sweeper) limitDelay(kind sweepKind) {
+	sw := w.sweep(kind)
+	excess := time.Since(w.planned(kind)) - maxLate
+	if sw.Token == "" || excess <= 0 {
+		return
+	}
+	if kind == incremental && w.listing.sweep.Equal(sw.StartedAt) {
+		w.listing.sweep = sw.StartedAt.Add(excess)
+	}
+	sw.StartedAt = sw.StartedAt.Add(excess)
 }
 
 // finish ends a sweep that cost a number of pages, and decides when the next one begins.

@@ -169,6 +169,38 @@ func TestSweeper_PagesAreSpacedAfterABurst(t *testing.T) {
 	}
 }
 
+// A sweep of two hours ago continues as if it were ten minutes late. What it has listed still counts.
+func TestSweeper_ALateSweepIsLateByTenMinutesAtMost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		began := now.Add(-2 * time.Hour)
+		for name, tt := range map[string]struct {
+			kind   sweepKind
+			before SweepState
+			want   time.Time
+		}{
+			"in the burst":             {full, SweepState{Token: "t", Pages: 50}, now.Add(-maxLate)},
+			"ten pages after it":       {full, SweepState{Token: "t", Pages: 60}, now.Add(-maxLate - 72*time.Second)},
+			"incremental":              {incremental, SweepState{Token: "t", Pages: 1}, now.Add(-maxLate)},
+			"on time":                  {full, SweepState{Token: "t", Pages: 50 + 1000}, began},
+			"ten minutes late":         {full, SweepState{Token: "t", Pages: 50 + 917}, began},
+			"eleven minutes late":      {full, SweepState{Token: "t", Pages: 50 + 908}, began.Add(62400 * time.Millisecond)},
+			"before its first page":    {full, SweepState{}, began},
+			"begun ten minutes before": {full, SweepState{Token: "t", Pages: 1, StartedAt: now.Add(-maxLate)}, now.Add(-maxLate)},
+		} {
+			if tt.before.StartedAt.IsZero() {
+				tt.before.StartedAt = began
+			}
+			w := newTestSweeper(BusinessState{Full: tt.before, Incremental: tt.before})
+			w.listing = listing{sweep: tt.before.StartedAt, pages: 1}
+			w.limitDelay(tt.kind)
+			assert.Equal(t, tt.want, w.sweep(tt.kind).StartedAt, name)
+			assert.True(t, w.listing.sweep.Equal(w.state.Incremental.StartedAt), name)
+		}
+	})
+}
+
 // Their shares of the quota allow full sweeps a page every 7.2 s, and sweeps of the newest chats
 // one every 72 s.
 func TestSweeper_WhenTheNextSweepBegins(t *testing.T) {

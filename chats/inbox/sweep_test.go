@@ -440,6 +440,73 @@ func TestSweep_AnOutageDoesNotEndALongOne(t *testing.T) {
 	})
 }
 
+// A process stops in the middle of its sweeps, and the next one starts half a day later. By then, the
+// server no longer accepts the page tokens.
+func TestSweep_PageTokensExpireWhileNoProcessRuns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, _ := bigShop(500, chats.StatusNew, chatstest.WithHourlyLimit(chats.OpGetChats, 250), chatstest.WithTokenLifetime(time.Hour))
+		store := inbox.NewMemoryStore()
+		state := func() inbox.BusinessState {
+			state, err := store.Business(t.Context(), market.Business())
+			require.NoError(t, err)
+			return state
+		}
+		for _, d := range []time.Duration{80 * time.Minute, time.Hour} {
+			run := startSteps(t, newInbox(t, connect(t, market), store), (&recorder{}).handle)
+			sleep(d)
+			require.NoError(t, run.stop())
+			if d == time.Hour {
+				break
+			}
+			require.NotEmpty(t, state().Incremental.Token)
+			require.NotEmpty(t, state().Full.Token)
+			sleep(12 * time.Hour)
+		}
+		assert.Less(t, time.Since(state().Incremental.FinishedAt), 30*time.Minute)
+	})
+}
+
+// The full sweep of a large shop takes six hours. If Market is away for eight, or no process runs, the
+// sweep does not catch up at the expense of the incremental ones.
+func TestSweep_AFullOneDoesNotCatchUpAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []string{"outage", "no process"} {
+		bubble(t, reason, func(t *testing.T) {
+			t.Helper()
+			market, _ := bigShop(1_200, chats.StatusFinished, chatstest.WithHourlyLimit(chats.OpGetChats, 100))
+			market.AddChat(longAgo())
+			var last time.Time
+			var longest atomic.Int64
+			client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+				if asksFor(req, "/chats", 0) && hasStatuses(t, req) {
+					longest.Store(max(longest.Load(), int64(time.Since(last))))
+					last = time.Now()
+				}
+				return nil
+			}))
+			store := inbox.NewMemoryStore()
+			toFullHour()
+			run := startSteps(t, newInbox(t, client, store), (&recorder{}).handle)
+			sleep(58 * time.Minute)
+			if reason == "outage" {
+				market.FailFunc(func(chats.Operation, int) chatstest.Fault { return chatstest.HTML(502) })
+				sleep(8 * time.Hour)
+				market.FailFunc(nil)
+			} else {
+				require.NoError(t, run.stop())
+				sleep(8*time.Hour + 10*time.Minute)
+				run = startSteps(t, newInbox(t, client, store), (&recorder{}).handle)
+			}
+			sleep(5 * time.Minute)
+			longest.Store(0)
+			sleep(3 * time.Hour)
+			require.NoError(t, run.stop())
+			assert.Less(t, time.Duration(longest.Load()), 10*time.Minute)
+		})
+	}
+}
+
 // A page in the middle of the list cannot be had for hours. The pages before it are listed as
 // often as before, within the quota.
 func TestSweep_APageThatFailsForHoursCostsLittle(t *testing.T) {
