@@ -16,6 +16,9 @@ import (
 // stepTime is how long after its start a step still begins new work.
 const stepTime = 20 * time.Second
 
+// serverTime is how long Market works on a request before it gives up.
+const serverTime = 10 * time.Second
+
 // session is the work under one lease, with the state shared by its parts.
 //
 //	sweeper     lists the chats page by page and saves which of them are due
@@ -88,6 +91,10 @@ func newSession(in *Inbox, t *leasing.Term[Lease], state *BusinessState) *sessio
 func (s *session) startTime() time.Time { return *s.start.Load() }
 
 func (s *session) isStopping() bool { return s.once && !time.Now().Before(s.stepEnd) }
+
+// isTooSlow reports whether a request of a step that was interrupted when the step ended counts as failed:
+// the requests of the next step would take as long.
+func (s *session) isTooSlow(began time.Time) bool { return s.once && time.Since(began) >= serverTime }
 
 // endError is the reason for which a session has ended itself.
 type endError struct{ error }

@@ -15,7 +15,8 @@ import (
 // which more work is due. It is meant for programs that serve many businesses from a job queue.
 // After 20 s, Step begins no more polls; a poll in progress delivers messages until 20 s after its
 // first delivery. Step waits for running handlers, and keeps the lease meanwhile; see
-// [WithHandlerTimeout].
+// [WithHandlerTimeout]. A request that is interrupted when the step or ctx ends counts as failed
+// if it, with its retries, has taken 10 s or more.
 //
 // The error is a [LeaseHeldError] if another process serves the business, [ErrLeaseLost] if the
 // lease was lost during the step, the server's refusal of the credential ([chats.ErrUnauthorized],

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -89,6 +90,31 @@ func TestStep_IsBoundedInTime(t *testing.T) {
 			sleep(time.Until(next))
 		}
 		assert.Len(t, seen.all(), 100)
+	})
+}
+
+// Market gives up on a page of the incremental sweep after 10 s, again and again, so that its retries take
+// longer than a step. The failure counts nevertheless, and the other sweeps go on.
+func TestStep_APageThatTakesLongerThanAStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(300, chats.StatusNew)
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if !asksFor(req, "/chats", 0) || req.URL.Query().Get("pageToken") == "" || !hasStatuses(t, req) {
+				return nil
+			}
+			sleep(10500 * time.Millisecond)
+			return respond(req, 504, "<html>timeout</html>")
+		}))
+		seen, log := &recorder{}, &logBuffer{}
+		market.FinishChat(ids[299])
+		run := startSteps(t, newInbox(t, client, inbox.NewMemoryStore(), log.option()), seen.handle)
+		sleep(10 * time.Minute)
+		market.AddMessage(ids[299], chats.SenderMarket, "in a finished chat")
+		sleep(10 * time.Minute)
+		require.NoError(t, run.stop())
+		assert.Equal(t, []string{"in a finished chat"}, seen.texts())
+		assert.NotEmpty(t, log.lines("sweep cut short"))
 	})
 }
 

@@ -198,12 +198,13 @@ func (w *sweeper) page(ctx context.Context, kind sweepKind) error {
 		w.log.LogAttrs(ctx, slog.LevelWarn, "inbox: listing chats still running",
 			slog.String("sweep", kind.String()), slog.Duration("for", running))
 	}
+	began := time.Now()
 	page, err := callback.Client(slow, func() (chats.Page[chats.Chat], error) {
 		return w.client.ChatsPage(counting, w.filter(kind), chats.PageRequest{Token: sw.Token})
 	})
 	refund() // before the usage is saved
 	if err != nil {
-		return w.failed(ctx, kind, err)
+		return w.failed(ctx, kind, err, began)
 	}
 	w.refusals.accepted()
 	w.refused = nil
@@ -493,9 +494,9 @@ func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 }
 
 // failed schedules the next attempt at a page that could not be listed.
-func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error) error {
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the context is done, which is not an error
+func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error, began time.Time) error {
+	if ctx.Err() != nil && !w.isTooSlow(began) {
+		return nil
 	}
 	if errors.Is(err, chats.ErrInvalidArgument) { // the filter
 		return leasing.Final(fmt.Errorf("inbox: list chats: %w", err))
