@@ -29,6 +29,7 @@ type poll struct {
 
 	row     *ChatState
 	began   time.Time
+	readAt  time.Time // when the last message was read, delivered and saved; at first, when the poll began
 	woken   bool
 	pushed  time.Time       // when the push arrived, by the server's clock
 	checked bool            // the chat is known to match the filter
@@ -46,7 +47,7 @@ func (s *session) poll(ctx context.Context, f *flight) error {
 	began := time.Now()
 	counting, refund := s.quota.prepaid(ctx, chats.OpGetChatHistory, s.skipped(ctx, f.row.Chat))
 	defer refund()
-	l := &poll{session: s, row: &f.row, began: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
+	l := &poll{session: s, row: &f.row, began: began, readAt: began, woken: f.row.isWoken(), pushed: wait.Earliest(f.row.DueAt, began)}
 	if server, ok := s.client.ServerTime(); ok {
 		l.pushed = l.pushed.Add(time.Until(server))
 	}
@@ -156,6 +157,7 @@ func (l *poll) history(ctx context.Context, since chats.MessageID) error {
 		if err := l.take(ctx, &message); err != nil {
 			return err
 		}
+		l.readAt = time.Now()
 	}
 	return nil
 }
@@ -295,7 +297,7 @@ func (l *poll) conclude(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		l.complete()
-	case err == errStopped, err == errPostponed, err != nil && ctx.Err() != nil: //nolint:errorlint // our own error, never wrapped
+	case err == errStopped, err == errPostponed, err != nil && ctx.Err() != nil && !l.isTooSlow(l.readAt): //nolint:errorlint // our own error, never wrapped
 		// DueAt stays as it is.
 	case errors.As(err, &failed):
 		l.unhandled(ctx, failed, now)

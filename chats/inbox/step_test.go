@@ -118,6 +118,65 @@ func TestStep_APageThatTakesLongerThanAStep(t *testing.T) {
 	})
 }
 
+// limitedSteps makes the steps that are due, each limited to 36 s, as in a job queue.
+func limitedSteps(t *testing.T, in *inbox.Inbox, d time.Duration, handle handler) {
+	t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		ctx, cancel := context.WithTimeout(t.Context(), 36*time.Second)
+		next, err := in.Step(ctx, handle)
+		cancel()
+		require.NoError(t, err)
+		sleep(time.Until(next))
+	}
+}
+
+// Market gives up on the histories of as many chats as there are workers, and the caller of Step limits its
+// time. The other chats are polled nevertheless.
+func TestStep_HistoriesThatTakeLongerThanAStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market, ids := bigShop(10, chats.StatusNew)
+		client := connectVia(t, market, intercepted(market, func(req *http.Request) *http.Response {
+			if !asksFor(req, "/history", 0) || asksFor(req, "/history", ids[9]) {
+				return nil
+			}
+			sleep(10500 * time.Millisecond)
+			return respond(req, 504, "<html>timeout</html>")
+		}))
+		seen := &recorder{}
+		in := newInbox(t, client, inbox.NewMemoryStore(), inbox.WithWorkers(4))
+		limitedSteps(t, in, time.Minute, seen.handle)
+		for _, id := range ids[:9] {
+			market.CustomerSays(id, "unreadable")
+		}
+		sleep(2 * time.Second)
+		market.CustomerSays(ids[9], "hello")
+		limitedSteps(t, in, 10*time.Minute, seen.handle)
+		assert.Equal(t, []string{"hello"}, seen.texts())
+	})
+}
+
+// A history of 25 slow pages takes longer than a step that its caller limits. As it is read further in each
+// step, this is no failure.
+func TestStep_AHistoryThatTakesLongerThanAStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		market := chatstest.NewMarket(chatstest.WithLatency(2 * time.Second))
+		id := market.AddChat(chats.Chat{})
+		for range 2_500 {
+			market.AddMessage(id, chats.SenderMarket, "automatic")
+			sleep(time.Second)
+		}
+		market.CustomerSays(id, "hello")
+		seen, log := &recorder{}, &logBuffer{}
+		in := newInbox(t, connect(t, market), inbox.NewMemoryStore(),
+			inbox.WithStartTime(time.Time{}), inbox.WithSenders(chats.SenderCustomer), log.option())
+		limitedSteps(t, in, 5*time.Minute, seen.handle)
+		assert.Equal(t, []string{"hello"}, seen.texts())
+		assert.Empty(t, log.lines("reading a chat failed"))
+	})
+}
+
 func TestStep_Errors(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
