@@ -83,7 +83,8 @@ func (c *Client) ChatsPage(ctx context.Context, filter Filter, page PageRequest)
 	if err := cmp.Or(filter.check(), checkSize("page size", page.Size, MaxChatsPage)); err != nil {
 		return Page[Chat]{}, err
 	}
-	result, err := c.chatsPage(ctx, filter, cmp.Or(page.Size, filter.PageSize, MaxChatsPage), page.Token)
+	size := c.nextSize(OpGetChats, cmp.Or(page.Size, filter.PageSize, MaxChatsPage), page.Token)
+	result, err := c.chatsPage(ctx, filter, size, page.Token)
 	return result.Page, err
 }
 

@@ -128,7 +128,8 @@ func (c *Client) HistoryPage(
 	if err != nil {
 		return Page[Message]{}, err
 	}
-	result, err := c.historyPage(ctx, id, since, cmp.Or(page.Size, MaxHistoryPage), page.Token)
+	size := c.nextSize(OpGetChatHistory, cmp.Or(page.Size, MaxHistoryPage), page.Token)
+	result, err := c.historyPage(ctx, id, since, size, page.Token)
 	return result.Page, err
 }
 

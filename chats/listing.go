@@ -55,14 +55,14 @@ type sizedPage[T any] struct {
 
 // fitPage calls fetch with size. If that is the first page and the server refuses it with one
 // of sizeRefusals, fitPage tries the fallback sizes. If the server refuses these as well, the
-// reason is not the size, and the first error is returned. The size must not change between
-// the pages of a listing, so with a page token the accepted size does not expire.
+// reason is not the size, and the first error is returned. With a page token, fitPage requests the
+// size as it is, because it must not change between the pages of a listing.
 func fitPage[T any](
 	c *Client, op Operation, size int, token string, fetch func(size int) (sizedPage[T], error),
 ) (sizedPage[T], error) {
 	known, _ := c.pageSizes.Load(op)
 	accepted, isKnown := known.(acceptedSize)
-	if isKnown && (token != "" || time.Now().Before(accepted.until)) {
+	if isKnown && token == "" && time.Now().Before(accepted.until) {
 		size = min(size, accepted.size)
 	}
 	page, err := fetch(size)
@@ -93,6 +93,16 @@ func fitPage[T any](
 		}
 	}
 	return page, err
+}
+
+// nextSize returns the size of a page that the caller of a single page requests by its token. Which
+// size the page before had is not known, so the accepted size counts even after it has expired.
+func (c *Client) nextSize(op Operation, size int, token string) int {
+	known, _ := c.pageSizes.Load(op)
+	if accepted, isKnown := known.(acceptedSize); isKnown && token != "" {
+		return min(size, accepted.size)
+	}
+	return size
 }
 
 // sizeRefusals are the statuses that may be caused by the page size.

@@ -406,6 +406,41 @@ func TestPages_SizeIsTheSameOnEveryPageAfterAStrayRefusal(t *testing.T) {
 	})
 }
 
+// A refusal during another listing must not change the size of the pages that follow.
+func TestPages_SizeIsTheSameOnEveryPageWhateverOtherListingsMeet(t *testing.T) {
+	t.Parallel()
+	market := chatstest.NewMarket()
+	chat := addChatWithMessages(market, 450)
+	other := market.AddChat(chats.Chat{})
+	for range 98 {
+		market.AddChat(chats.Chat{})
+	}
+	var client *chats.Client
+	var limits []string
+	refuse := func(op chats.Operation) {
+		market.Fail(op, times(4, chatstest.Status(400, "rate limit exceeded"))...)
+		if op == chats.OpGetChats {
+			_, _ = client.ChatsPage(t.Context(), chats.Filter{}, chats.PageRequest{})
+		} else {
+			_, _ = client.HistoryPage(t.Context(), other, 0, chats.PageRequest{})
+		}
+	}
+	client = newClient(t, market, withContract(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+		if query := req.URL.Query(); query.Has("pageToken") {
+			if limits = append(limits, query.Get("limit")); len(limits) == 1 {
+				op, _ := chats.OperationFromContext(req.Context())
+				refuse(op)
+			}
+		}
+		return market.Transport().RoundTrip(req)
+	})))
+	assert.Len(t, mustCollect(t, client.History(t.Context(), chat, 0)), 450)
+	assert.Equal(t, []string{"100", "100", "100", "100"}, limits)
+	limits = nil
+	assert.Len(t, mustCollect(t, client.Chats(t.Context(), chats.Filter{})), 100)
+	assert.Equal(t, []string{"20", "20", "20", "20"}, limits)
+}
+
 // A gateway's limit of another kind must not make the pages tiny for long.
 func TestPages_TinySizeIsForgottenSoon(t *testing.T) {
 	t.Parallel()
