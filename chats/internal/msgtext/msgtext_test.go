@@ -3,6 +3,7 @@ package msgtext
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -68,6 +69,24 @@ func TestSplit_PrefersTheBestBreak(t *testing.T) {
 			t.Parallel()
 			assert.Equal(t, tt.want, Split(tt.text, longest))
 		})
+	}
+}
+
+// The time grows with the length of a text, not with its square.
+func TestSplit_LongTextsTakeNoTime(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"a &lt; b  ", "line\r\n", "a", "\u200b"} {
+		split := func(length int) time.Duration {
+			text := strings.Repeat(part, length/len(part))
+			least := time.Hour
+			for range 3 {
+				began := time.Now()
+				Split(text, 16)
+				least = min(least, time.Since(began))
+			}
+			return least
+		}
+		assert.Less(t, int64(split(1<<14)/split(1<<8)), int64(1<<9), "%q", part)
 	}
 }
 

@@ -22,13 +22,16 @@ var breaks = []*regexp.Regexp{
 // without a visible character. A text that is short enough is returned unchanged; a blank text has
 // no parts. Invalid UTF-8 is kept, with each byte counting as a character.
 func Split(text string, longest int) (parts []string) {
-	for Normalize(text) != "" {
-		end := runeOffset(text, longest)
-		if end == len(text) {
-			return append(parts, text)
+	if Normalize(text) == "" {
+		return nil
+	}
+	for text != "" {
+		part, at := text, runeOffset(text, longest)
+		if at < len(text) {
+			at = splitAt(text, at)
+			part = strings.TrimRightFunc(text[:at], unicode.IsSpace)
 		}
-		at := splitAt(text, end)
-		if part := strings.TrimRightFunc(text[:at], unicode.IsSpace); Normalize(part) != "" {
+		if Normalize(part) != "" {
 			parts = append(parts, part)
 		}
 		text = strings.TrimLeftFunc(text[at:], unicode.IsSpace)
