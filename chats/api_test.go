@@ -195,6 +195,23 @@ func TestAPI_RetriesOnlyReplayableBody(t *testing.T) {
 	}
 }
 
+// An editor that replaces the body need not know of GetBody.
+func TestAPI_SendsTheBodyOfAnEditor(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, chats.WithRetry(chats.RetryPolicy{BaseDelay: time.Nanosecond}))
+	f.market.Fail(chats.OpSendMessageToChat, chatstest.RateLimitedParallel()) // a retry sends it, too
+	params, text := &gen.SendMessageToChatParams{ChatID: int64(f.chat)}, gen.SendMessageToChatRequest{Text: "Завтра"}
+	_, err := f.client.API().SendMessageToChatWithResponse(t.Context(), int64(f.market.Business()), params, text,
+		func(_ context.Context, req *http.Request) error {
+			body, err := io.ReadAll(req.Body)
+			req.Body = io.NopCloser(strings.NewReader(strings.ReplaceAll(string(body), "Завтра", "Послезавтра")))
+			return err
+		})
+	require.NoError(t, err)
+	require.Equal(t, 2, f.market.Calls(chats.OpSendMessageToChat))
+	assert.Equal(t, "Послезавтра", f.market.Messages(f.chat)[1].Text)
+}
+
 // A server rarely echoes a key verbatim.
 func TestAPI_RedactsACredentialEchoedInAnotherForm(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package chats
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -65,7 +66,7 @@ func New(business BusinessID, credential Credential, options ...Option) (*Client
 	}
 	c.headers = c.newHeaders()
 	c.chain = newChain(&c.config, credential, c.limits)
-	c.api = &gen.ClientWithResponses{ClientInterface: closingAPI{&gen.Client{Server: c.base, Client: doer{c}}}}
+	c.api = &gen.ClientWithResponses{ClientInterface: closingAPI{&gen.Client{Server: c.base, Client: doer{c}, RequestEditors: []gen.RequestEditorFn{markBody}}}}
 	return c, nil
 }
 
@@ -102,11 +103,33 @@ func (d doer) Do(req *http.Request) (*http.Response, error) {
 	case redirect.Origin(req.URL) != redirect.Origin(d.c.config.base):
 		return nil, badArgument("request", "the credential is sent only to %s", redirect.Origin(d.c.config.base))
 	}
-	resp, err := d.c.do(req.Context(), newCall(d.c.business, op, req, nil))
+	resp, err := d.c.do(req.Context(), newCall(d.c.business, op, req, keepBody(req)))
 	if err != nil {
 		return nil, err
 	}
 	return resp.httpResponse(req), nil
+}
+
+// builtBody is a body as the generated client built it, before the caller's editors.
+type builtBody struct{ io.ReadCloser }
+
+func markBody(_ context.Context, req *http.Request) error {
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = builtBody{req.Body}
+	}
+	return nil
+}
+
+// keepBody makes every attempt send the body of an editor that has replaced the one that was built,
+// but not GetBody.
+func keepBody(req *http.Request) error {
+	if _, isBuilt := req.Body.(builtBody); isBuilt || req.Body == nil || req.GetBody == nil {
+		return nil
+	}
+	content, err := io.ReadAll(req.Body)
+	req.ContentLength = int64(len(content))
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
+	return err
 }
 
 // closingAPI is the generated client, with methods that close the caller's body even if a
