@@ -152,8 +152,14 @@ func DropAfter() Fault {
 }
 
 // ProcessLate closes the connection immediately but processes the request after a delay
-// of d, so a message may be stored after the request for it has failed.
-func ProcessLate(d time.Duration) Fault { return Fault{late: d} }
+// of d, so a message may be stored after the request for it has failed. Without a delay it acts like
+// [DropAfter].
+func ProcessLate(d time.Duration) Fault {
+	if d <= 0 {
+		return DropAfter()
+	}
+	return Fault{late: d}
+}
 
 // SlowHeaders processes the request and delays the response by d.
 func SlowHeaders(d time.Duration) Fault {

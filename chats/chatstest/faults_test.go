@@ -270,6 +270,18 @@ func TestProcessLate_KeepsTheOrderOfDueTimes(t *testing.T) {
 	})
 }
 
+func TestProcessLate_WithoutDelayClosesTheConnection(t *testing.T) {
+	t.Parallel()
+	for _, delay := range []time.Duration{0, -time.Second} {
+		m := chatstest.NewMarket()
+		id := m.AddChat(chats.Chat{ID: 5})
+		m.Fail(chats.OpSendMessageToChat, chatstest.ProcessLate(delay))
+		req := request(t.Context(), t, http.MethodPost, business+"/chats/message?chatId=5", `{"message":"a"}`)
+		require.ErrorIs(t, exchange(t, m.Transport(), req).err, io.EOF, delay)
+		assert.Len(t, m.Messages(id), 1, delay)
+	}
+}
+
 // A request that has not been processed when its context is done is never processed.
 func TestTransport_EveryDelayEndsWithTheContext(t *testing.T) {
 	t.Parallel()
