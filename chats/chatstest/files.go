@@ -1,6 +1,7 @@
 package chatstest
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,7 +14,7 @@ const filesPath = "/files/"
 
 func (s *store) addFile(name, contentType string, data []byte) chats.File {
 	path := fmt.Sprintf("%s%d/%s", filesPath, s.nextID(), name)
-	s.files[path] = storedFile{contentType, data}
+	s.files[path] = storedFile{contentType, bytes.Clone(data)}
 	return chats.File{
 		Name: name,
 		URL:  s.settings.fileBase + (&url.URL{Path: path}).EscapedPath(),

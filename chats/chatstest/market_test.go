@@ -133,6 +133,15 @@ func TestMessages_ReturnsCopies(t *testing.T) {
 	assert.Equal(t, "a", m.Messages(id)[0].Files[0].Name)
 }
 
+func TestAddFile_KeepsACopy(t *testing.T) {
+	t.Parallel()
+	m := chatstest.NewMarket()
+	data := []byte("a receipt")
+	file := m.AddFile("receipt.txt", data)
+	clear(data)
+	assert.Equal(t, "a receipt", download(t, client(t, m), file))
+}
+
 func TestWithStoredText_ChangesWhatIsSent(t *testing.T) {
 	t.Parallel()
 	const sent = " да \n"
