@@ -37,6 +37,8 @@ func (m *Market) Notify(ctx context.Context, handler http.Handler, event notify.
 	case m.notifying <- struct{}{}:
 		defer func() { <-m.notifying }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // select chooses at random if both are ready
 		return nil
 	}
 	n, url := m.notification(event)

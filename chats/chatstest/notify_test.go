@@ -359,3 +359,16 @@ func TestNotify_EndsWithTheContext(t *testing.T) {
 		})
 	}
 }
+
+// Nothing is left to chance: the handler must not be called, however often that is tried.
+func TestNotify_CallsNoHandlerAfterTheContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	market := chatstest.NewMarket()
+	h := &attempts{respond: func(int, http.ResponseWriter) {}}
+	for range 100 {
+		assert.Nil(t, market.Notify(ctx, h, notify.Ping{}))
+	}
+	assert.Empty(t, h.at)
+}
