@@ -211,9 +211,9 @@ func (m *Market) Uploads(id chats.ChatID) []Upload {
 
 // OnChange sets a function to be called after every change to a chat: when it is added, when its
 // status or type changes, and when it gets a message. The function may be called more than once for
-// a message, and again when the message becomes visible to clients. The function must be quick and
-// must not use the Market. A later call to OnChange replaces the function, and OnChange(nil)
-// removes it.
+// a message, and again when the message becomes visible to clients or, if the Market is not in use
+// then, when it is next used. The function must be quick and must not use the Market. A later call
+// to OnChange replaces the function, and OnChange(nil) removes it.
 func (m *Market) OnChange(f func(chats.ChatID)) {
 	m.lockAndCatchUp()
 	defer m.mu.Unlock()
