@@ -90,6 +90,7 @@ func TestCompose_MatchesTheProgram(t *testing.T) {
 	grace, err := time.ParseDuration(at(t, fleet, "stop_grace_period").(string)) //nolint:forcetypeassert // it fails
 	require.NoError(t, err)
 	assert.Greater(t, grace, stopTime)
+	assert.Contains(t, at(t, fleet, "command", 2), "go build -buildvcs=false", "the repository may belong to another user")
 	assert.Contains(t, at(t, fleet, "environment", "DATABASE_URL"), "@postgres:5432/")
 	checkProxy(t, at(t, fleet, "environment", "TRUSTED_PROXY"))
 	assert.NotNil(t, at(t, all[0], "services", "postgres", "healthcheck"))
