@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ymchats/ymchats-go/chats"
+	"github.com/ymchats/ymchats-go/chats/chatstest"
 )
 
 type chatList struct {
@@ -172,4 +174,35 @@ func TestSandbox_Large(t *testing.T) {
 	t.Logf("heap: %d MB, from the system: %d MB", memory.HeapAlloc>>20, memory.Sys>>20)
 	assert.Less(t, memory.Sys, uint64(1<<30))
 	runtime.KeepAlive(w)
+}
+
+// Every order that the page lists exists for programs, even if two were placed at once: the second
+// one here while the first one is about to become known to the Market.
+func TestOrders_PlacedAtOnceExist(t *testing.T) {
+	t.Parallel()
+	s := start(t, "-empty")
+	w := s.current()
+	options, placed := w.options, make(chan struct{})
+	var called atomic.Bool
+	w.options = func() []chatstest.Option {
+		if !called.Swap(true) {
+			go func() {
+				defer close(placed)
+				_, err := w.placeOrder(order{})
+				assert.NoError(t, err)
+			}()
+			select {
+			case <-placed:
+			case <-time.After(100 * time.Millisecond): // it waits for the first one
+			}
+		}
+		return options()
+	}
+	_, err := w.placeOrder(order{})
+	require.NoError(t, err)
+	<-placed
+	require.Len(t, w.allOrders(), 2)
+	for _, o := range w.allOrders() {
+		assert.Equal(t, http.StatusOK, s.call(t, http.MethodPost, "/chats/new", fmt.Sprintf(`{"context":{"type":"ORDER","id":%d}}`, o.ID)))
+	}
 }

@@ -39,6 +39,8 @@ type world struct {
 	ended   chan struct{} // closed when watch has returned
 	ready   chan struct{} // has an element if dirty is not empty
 
+	applying sync.Mutex // held by apply, so that the latest options win
+
 	mu        sync.Mutex                       // guards everything below; the Market's mutex may be held
 	last      map[chats.ChatID]chats.MessageID // last reported message, for every chat that exists
 	dirty     []chats.ChatID                   // in the order of their first change
@@ -76,6 +78,8 @@ func (w *world) begin(ctx context.Context, file string) error {
 // apply makes the Market behave as chosen on the page. For the Market, only orders that were
 // placed exist.
 func (w *world) apply() {
+	w.applying.Lock()
+	defer w.applying.Unlock()
 	w.mu.Lock()
 	subjects := make([]chats.Subject, len(w.orders))
 	for i, o := range w.orders {
