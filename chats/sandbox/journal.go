@@ -243,9 +243,7 @@ func (r *restored) take(w *world, e entry) error {
 		if err != nil {
 			return err
 		}
-		added, err := w.addFile(name, e.File.Data)
-		r.files[e.File.URL] = added
-		return err
+		r.files[e.File.URL] = w.market.AddFile(name, e.File.Data) // files from programs are not limited, either
 	case e.Chat != nil:
 		if _, known := r.chats[e.Chat.ID]; !known {
 			r.ids = append(r.ids, e.Chat.ID)

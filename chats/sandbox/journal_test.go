@@ -126,3 +126,24 @@ func TestState_IsNotReadFromAnotherFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "shopping list\nbread\n", string(data), "it is not touched")
 }
+
+// Only the page's files are limited: what programs have sent must not keep the sandbox from
+// starting again.
+func TestState_OfManyFilesIsRestored(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "sandbox.state")
+	s := start(t, "-state", file)
+	id := s.current().market.Chats()[0].ID
+	require.NoError(t, s.client(t).SendFile(t.Context(), id, "invoice.pdf", strings.NewReader("an invoice")))
+	eventually(t, "it is written", func() bool {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		return strings.Contains(string(data), `"message":{"chat":`+idOf(id)) && strings.Contains(string(data), "invoice.pdf")
+	})
+	w := newWorld(newHub(), newPusher(newHub()), s.options)
+	w.fileBytes = maxFileBytes
+	loaded, err := w.load(file)
+	require.NoError(t, err)
+	assert.True(t, loaded)
+	assert.Len(t, w.market.Chats(), len(scenes))
+}
