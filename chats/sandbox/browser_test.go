@@ -515,8 +515,13 @@ func TestBrowser_LargeSandboxStaysUsable(t *testing.T) {
 	b := browse(t, s, desktop)
 	require.Equal(t, "1000", read[string](b, `document.querySelector('#total').textContent`))
 	require.Equal(t, 50, read[int](b, `document.querySelectorAll('#chats li').length`), "the list is read in parts")
+	below := s.current().market.Chats()[900].ID
+	s.current().market.CustomerSays(below, "снизу")
+	b.wait("a chat from below", fmt.Sprintf(`document.querySelector('#chats li').dataset.chat === '%d'`, below))
+	s.current().market.AddChat(chats.Chat{})
+	b.wait("only the new chat to be counted", `document.querySelectorAll('#chats li').length === 52 && document.querySelector('#total').textContent === '1001'`)
 	b.click("#more-chats")
-	b.wait("more", `document.querySelectorAll('#chats li').length === 100`)
+	b.wait("more", `document.querySelectorAll('#chats li').length === 102`)
 	id := s.current().market.Chats()[60].ID
 	b.openChat(id)
 	require.Equal(t, 50, read[int](b, `document.querySelectorAll('.message').length`), "and so is a conversation")

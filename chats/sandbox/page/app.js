@@ -134,6 +134,19 @@ async function loadChats(offset = 0) {
   drawChats();
 }
 
+// countChats reads the number of chats: one that is not in the list may be new, or further down.
+let counting;
+function countChats() {
+  counting ??= setTimeout(attempt(async () => {
+    counting = undefined;
+    const current = listing;
+    const { total } = await call('chats?' + new URLSearchParams({ limit: 0, status: $('filter').value, search: $('search').value }));
+    if (current !== listing) return;
+    state.total = total;
+    drawChats();
+  }), 150);
+}
+
 // chatChanged moves a chat to the top of the list, or reloads the list if it is filtered.
 let pendingList;
 function chatChanged(chat) {
@@ -142,7 +155,7 @@ function chatChanged(chat) {
     clearTimeout(pendingList);
     pendingList = setTimeout(attempt(() => loadChats()), 150);
   } else {
-    if (!state.chats.has(chat.id)) state.total++;
+    if (!state.chats.has(chat.id)) countChats();
     state.chats.set(chat.id, chat);
     const sorted = [...state.chats.values()].sort((a, b) => b.updated.localeCompare(a.updated) || b.id - a.id).slice(0, Math.max(page, state.chats.size));
     state.chats = new Map(sorted.map((each) => [each.id, each]));
