@@ -362,7 +362,7 @@ func TestDownload_APartThatEndsEarlyIsError(t *testing.T) {
 	}
 }
 
-// A cache may answer with the part that it has. Appended to the beginning, it would damage the file.
+// A cache may respond with the part that it has. Appended to the beginning, it would damage the file.
 func TestDownload_AnotherPartThanRequestedIsError(t *testing.T) {
 	t.Parallel()
 	for received, want := range map[string]error{"bytes 2-4/10": nil, "bytes 0-2/10": chats.ErrProtocol, "bytes 3-5/*": chats.ErrProtocol} {

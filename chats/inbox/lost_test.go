@@ -524,7 +524,7 @@ func TestPoll_AMessageTwoPagesTooLateIsDelivered(t *testing.T) {
 	})
 }
 
-// The checkpoint's message was deleted, and the server answers an empty list for it.
+// The checkpoint's message was deleted, and the server returns an empty list for it.
 func TestPoll_ACheckpointWithNothingAboveItIsReadAround(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -93,7 +93,7 @@ func items(result map[string]any, name string) []map[string]any {
 	return all
 }
 
-// intercepted answers a request itself where respond returns a response.
+// intercepted responds to a request itself where respond returns a response.
 func intercepted(market *chatstest.Market, respond func(*http.Request) *http.Response) http.RoundTripper {
 	next := market.Transport()
 	return roundTrip(func(req *http.Request) (*http.Response, error) {

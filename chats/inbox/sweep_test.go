@@ -236,7 +236,7 @@ func TestSweep_OneStray400OfALaterPage(t *testing.T) {
 	}
 }
 
-// A server that answers the page tokens of an earlier process as if the credential were refused. All
+// A server that responds to the page tokens of an earlier process as if the credential were refused. All
 // other requests are accepted.
 func TestSweep_PageTokensRefusedLikeACredential(t *testing.T) {
 	race.SkipSlow(t)

@@ -503,7 +503,7 @@ func TestWake_MayComeEarlyDuringAFailure(t *testing.T) {
 }
 
 // A push for a chat that is about to appear meets a failing server first: the chat is asked for
-// again once the server answers, and a chat that never appears does not fail for ever.
+// again once the server responds, and a chat that never appears does not fail for ever.
 func TestWake_OfAChatThatIsNotThereYetAfterAFailure(t *testing.T) {
 	t.Parallel()
 	for name, appears := range map[string]bool{"it appears": true, "it never does": false} {

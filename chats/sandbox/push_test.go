@@ -130,7 +130,7 @@ func TestPush_FollowsMarketsRules(t *testing.T) {
 	})
 }
 
-func TestPush_BlocksUntilTheShopAnswers(t *testing.T) {
+func TestPush_BlocksUntilTheShopResponds(t *testing.T) {
 	t.Parallel()
 	pushTest(t, func(b pushBench) {
 		began := time.Now()
