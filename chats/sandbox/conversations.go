@@ -136,7 +136,7 @@ func (s *sandbox) listMessages(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := number(r.URL.Query().Get("before"), 0, 1<<53)
+	before, err := number(r.URL.Query().Get("before"), 0, int64(1<<53)) // an int has 32 bits on some platforms
 	if err != nil {
 		return nil, err
 	}

@@ -81,13 +81,13 @@ func checkName(what, name string) error {
 	return nil
 }
 
-func number(text string, standard, maximum int) (int, error) {
+func number[T int | int64](text string, standard, maximum T) (T, error) {
 	if text == "" {
 		return standard, nil
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > maximum {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > int64(maximum) {
 		return 0, invalid("%q: must be a number from 0 to %d", cut(text, 30), maximum)
 	}
-	return n, nil
+	return T(n), nil
 }
