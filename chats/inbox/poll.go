@@ -10,6 +10,7 @@ import (
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/attempts"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/paging"
 	"github.com/ymchats/ymchats-go/chats/internal/urgent"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
@@ -297,7 +298,7 @@ func (l *poll) conclude(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		l.complete()
-	case err == errStopped, err == errPostponed, err != nil && ctx.Err() != nil && !l.isTooSlow(l.readAt): //nolint:errorlint // our own error, never wrapped
+	case err == errStopped, err == errPostponed, err != nil && callerctx.Err(ctx) != nil && !l.isTooSlow(l.readAt): //nolint:errorlint // our own error, never wrapped
 		// DueAt stays as it is.
 	case errors.As(err, &failed):
 		l.unhandled(ctx, failed, now)

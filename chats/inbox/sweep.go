@@ -15,6 +15,7 @@ import (
 
 	"github.com/ymchats/ymchats-go/chats"
 	"github.com/ymchats/ymchats-go/chats/internal/callback"
+	"github.com/ymchats/ymchats-go/chats/internal/callerctx"
 	"github.com/ymchats/ymchats-go/chats/internal/leasing"
 	"github.com/ymchats/ymchats-go/chats/internal/wait"
 )
@@ -495,7 +496,7 @@ func (w *sweeper) notLoaded(ctx context.Context, err error, next time.Time) {
 
 // failed schedules the next attempt at a page that could not be listed.
 func (w *sweeper) failed(ctx context.Context, kind sweepKind, err error, began time.Time) error {
-	if ctx.Err() != nil && !w.isTooSlow(began) {
+	if callerctx.Err(ctx) != nil && !w.isTooSlow(began) {
 		return nil
 	}
 	if errors.Is(err, chats.ErrInvalidArgument) { // the filter
