@@ -522,6 +522,9 @@ func TestBrowser_LargeSandboxStaysUsable(t *testing.T) {
 	b.wait("only the new chat to be counted", `document.querySelectorAll('#chats li').length === 52 && document.querySelector('#total').textContent === '1001'`)
 	b.click("#more-chats")
 	b.wait("more", `document.querySelectorAll('#chats li').length === 102`)
+	s.current().market.AddChat(chats.Chat{})
+	s.current().market.CustomerSays(below, "ещё") // in the same second
+	b.wait("the chat from below to be the first again", fmt.Sprintf(`document.querySelectorAll('#chats li').length === 103 && document.querySelector('#chats li').dataset.chat === '%d'`, below))
 	id := s.current().market.Chats()[60].ID
 	b.openChat(id)
 	require.Equal(t, 50, read[int](b, `document.querySelectorAll('.message').length`), "and so is a conversation")

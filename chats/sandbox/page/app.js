@@ -156,8 +156,8 @@ function chatChanged(chat) {
     pendingList = setTimeout(attempt(() => loadChats()), 150);
   } else {
     if (!state.chats.has(chat.id)) countChats();
-    state.chats.set(chat.id, chat);
-    const sorted = [...state.chats.values()].sort((a, b) => b.updated.localeCompare(a.updated) || b.id - a.id).slice(0, Math.max(page, state.chats.size));
+    const others = [...state.chats.values()].filter((each) => each.id !== chat.id);
+    const sorted = [chat, ...others].sort((a, b) => Date.parse(b.updated) - Date.parse(a.updated)); // times may be whole seconds
     state.chats = new Map(sorted.map((each) => [each.id, each]));
     scheduleDraw();
   }
