@@ -54,7 +54,7 @@ func TestPoll_DeliversWhatIsShownAfterYoungerMessages(t *testing.T) {
 				seen := &recorder{}
 				begin := startSteps
 				if c.push {
-					begin = start // Step does not wait for pushes
+					begin = start // startSteps does not notice a push until the next step
 				}
 				run := begin(t, in, seen.handle)
 				sleep(10 * time.Minute)
